@@ -1,0 +1,55 @@
+"""Every error that the platform raises on purpose.
+
+EtlError                      exit code 1, one line that says what to do
+├── UsageError                exit code 2: an argument, a setting or a key is wrong or missing
+├── WireError                 bytes that are not the message they claim to be
+├── VenueError                the venue refused us: authentication, entitlement, limit, ban
+├── TransportError            the broker cannot take or give messages
+├── StoreError                a store cannot be written or read
+│   ├── StoreUnavailable      it is down: stop consuming, try again
+│   └── StoreRejected         it refused the data itself: bisect and quarantine
+├── RangeLost                 an intended offset range can no longer be read: declare a gap and stop
+└── PartError                 a supervised part cannot start: port taken, runtime missing
+"""
+
+
+class EtlError(Exception):
+    """Base of all; its text is one line for the operator."""
+
+    exit_code = 1
+
+
+class UsageError(EtlError):
+    exit_code = 2
+
+
+class WireError(EtlError):
+    pass
+
+
+class VenueError(EtlError):
+    pass
+
+
+class TransportError(EtlError):
+    pass
+
+
+class StoreError(EtlError):
+    pass
+
+
+class StoreUnavailable(StoreError):
+    pass
+
+
+class StoreRejected(StoreError):
+    pass
+
+
+class RangeLost(EtlError):
+    pass
+
+
+class PartError(EtlError):
+    pass

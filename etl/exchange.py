@@ -1,0 +1,185 @@
+"""The contract of an exchange file.
+
+A venue file is pure: it opens nothing, sleeps for nothing, reads no clock, logs nothing. It states facts
+(addresses, limits, which rule each channel's sequence obeys), says what to send, and turns a Frame into
+outcomes. One object per connection; it holds that connection's state and dies with it.
+
+    outcomes of a frame
+    ├── Record (records.py)   published
+    ├── Rejected              quarantined, with a code
+    ├── Ignored               counted by name; the raw tape keeps it
+    ├── Reply                 send this text on the same socket (a pong, the next step of a handshake)
+    └── Fault                 the venue itself has something to say: see ``FaultKind``
+
+Records, Rejected and Ignored are events, and each event of a frame is exactly one of them. Reply and Fault
+accompany an event and are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import ClassVar
+
+from msgspec import Struct
+
+from etl.records import Frame, Kind, Record
+
+
+class Rejected(Struct, frozen=True, gc=False):
+    """An event that cannot be a record; ``index`` is its position in the frame."""
+
+    code: str
+    reason: str
+    index: int = 0
+    venue_symbol: str = ""
+
+
+class Ignored(Struct, frozen=True, gc=False):
+    """An event left aside on purpose; ``name`` is on the venue's documented list (``ignored_names``)."""
+
+    name: str
+    index: int = 0
+
+
+class Reply(Struct, frozen=True, gc=False):
+    payload: str
+
+
+class FaultKind(Enum):
+    """What the venue says of itself; ``etl/faults.py`` maps each to one policy."""
+
+    READY = "ready"  # authenticated and subscribed: not an error, it starts the liveness clock
+    TRANSIENT = "transient"  # reconnect with back-off
+    SHUTDOWN = "shutdown"  # the venue announces that it will close: open the next connection first
+    SLOW_CLIENT = "slow_client"  # we were cut off for reading too slowly
+    AUTHENTICATION = "authentication"
+    ENTITLEMENT = "entitlement"
+    CONNECTION_LIMIT = "connection_limit"
+    SUBSCRIPTION_LIMIT = "subscription_limit"
+    RATE_LIMIT = "rate_limit"
+    BANNED = "banned"
+
+
+class Fault(Struct, frozen=True, gc=False):
+    kind: FaultKind
+    code: str
+    reason: str
+    retry_after_s: float = 0.0
+
+
+Outcome = Record | Rejected | Ignored | Reply | Fault
+
+
+class SequenceRule(Enum):
+    """How a channel's sequence proves that nothing is missing (contract, section 4)."""
+
+    CONTIGUOUS = "contiguous"  # sequence == last sequence + 1
+    RANGE = "range"  # first_sequence == last sequence + 1
+    BACK_POINTER = "back_pointer"  # previous_sequence == last sequence
+    RISING = "rising"  # only rises: order, no proof
+    INTERVAL = "interval"  # closed bars step by their interval
+    NONE = "none"  # bounded by the connection's times only
+
+
+class Channel(Struct, frozen=True):
+    """One stream of a venue: its name on the wire, what it gives and how it proves completeness.
+
+    ``repair`` names the history that can fill a hole exactly: a kind, or ``None`` where no history exists.
+    ``stale_after_s`` is how long silence is normal on a liquid symbol, 0 = never stale.
+    """
+
+    name: str
+    kind: Kind
+    rule: SequenceRule
+    repair: Kind | None = None
+    stale_after_s: float = 0.0
+
+
+class Credentials(Struct, frozen=True):
+    """Key and secret; never printed."""
+
+    key: str = ""
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+class Subscription(Struct, frozen=True):
+    """What one connection asks for: venue symbols and channel names."""
+
+    symbols: tuple[str, ...]
+    channels: tuple[str, ...]
+
+
+class Request(Struct, frozen=True):
+    """One request to a venue's history, without host and credentials.
+
+    ``path`` includes the query. ``weight`` is what it costs at the venue's limiter.
+    """
+
+    path: str
+    kind: Kind
+    symbol: str
+    weight: int = 1
+
+
+class Exchange:
+    """Base of all venue files; see the module's head for what each method may do."""
+
+    name: ClassVar[str]
+    parser_version: ClassVar[int] = 1
+    websocket_url: ClassVar[str]
+    """Live address without the stream list; ``etl simulate`` replaces scheme and host."""
+    rest_url: ClassVar[str] = ""
+    channels: ClassVar[tuple[Channel, ...]]
+    ignored_names: ClassVar[Mapping[str, str]]
+    """Name → why it is left aside."""
+    default_symbols: ClassVar[tuple[str, ...]]
+    """Venue symbols that the demo subscribes to."""
+    key_variables: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Environment variables for key and secret; the first that is set of each group counts."""
+    connections_max: ClassVar[int] = 0
+    """Connections one key may hold at once, 0 = no such limit. 1 refuses ``--shard`` and overlap."""
+    streams_max: ClassVar[int] = 0
+    """Streams on one connection, 0 = no such limit."""
+    connection_life_s: ClassVar[float] = 0.0
+    """The venue closes a connection of this age, 0 = never; the worker changes over before."""
+    request_weight_per_minute: ClassVar[int] = 0
+    """Budget of the history interface, in the venue's weights; 0 = unpublished."""
+    calendar: ClassVar[str] = "24/7"
+    """exchange_calendars name of the sessions in which silence means something."""
+
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        self.credentials = credentials or Credentials()
+
+    def connect_url(self, base_url: str, subscription: Subscription) -> str:
+        """The address to open; ``base_url`` has no trailing slash."""
+        raise NotImplementedError
+
+    def open(self, subscription: Subscription) -> Sequence[str]:
+        """Messages to send at once after the socket opened."""
+        return ()
+
+    def parse(self, frame: Frame) -> Sequence[Outcome]:
+        """Every event of ``frame`` as exactly one outcome. Never raises for anything a venue can send."""
+        raise NotImplementedError
+
+    def snapshot_requests(self, subscription: Subscription) -> Sequence[Request]:
+        """Requests that must follow the opening so that books can be joined."""
+        return ()
+
+    def history_requests(
+        self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int, first_id: int | None = None
+    ) -> Iterator[Request]:
+        """First requests that cover [start_ns, end_ns), or ids from ``first_id`` on."""
+        raise NotImplementedError
+
+    def next_request(self, request: Request, frame: Frame) -> Request | None:
+        """The page after ``frame``, the answer to ``request``; ``None`` after the last."""
+        return None
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers that authenticate history requests and handshakes; never logged."""
+        return {}

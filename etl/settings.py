@@ -1,0 +1,172 @@
+"""Every setting, in one frozen object; the only reader of the environment.
+
+Sources, later wins: defaults, the TOML file named by ``ETL_CONFIG``, environment variables ``ETL_<FIELD>``.
+An unknown key is an error. ``ETL_TEST_*`` belongs to the tests and is passed over.
+
+A server URL left empty means the embedded server on loopback; a URL that is set is used as it is and nothing
+is started for it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from etl.errors import UsageError
+
+ENVIRONMENT_PREFIX = "ETL_"
+IGNORED_PREFIXES = ("ETL_TEST_",)
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    # places
+    state_dir: str = "var"
+    bind_host: str = "127.0.0.1"
+
+    # servers: empty = embedded
+    kafka_url: str = ""
+    clickhouse_url: str = ""
+    timescale_url: str = ""
+    smtp_url: str = ""
+    airflow_url: str = ""
+    airflow_database_url: str = ""
+    lake_url: str = ""
+
+    # ports of the embedded servers
+    kafka_port: int = 9092
+    kafka_controller_port: int = 9093
+    clickhouse_port: int = 8123
+    timescale_port: int = 5433
+    smtp_port: int = 1025
+    mailbox_port: int = 8025
+    airflow_port: int = 8080
+    airflow_triggerer_log_port: int = 8794
+    airflow_worker_log_port: int = 8793
+    simulator_port: int = 8700
+    metrics_port: int = 9400
+
+    # topics
+    raw_topic: str = "market-data.raw"
+    normalized_topic: str = "market-data.normalized"
+    quarantine_topic: str = "market-data.quarantine"
+    statistics_topic: str = "market-data.symbol-statistics"
+    topic_partitions: int = 4
+    topic_replication: int = 1
+    topic_retention_h: int = -1
+    """-1 keeps everything; see docs/decisions.md."""
+
+    # limits
+    frame_bytes_max: int = 1 << 20
+    message_bytes_max: int = 4 << 20
+    producer_queue_messages_max: int = 200_000
+    producer_queue_bytes_max: int = 256 << 20
+    producer_linger_ms: int = 2
+    read_pause_messages: int = 50_000
+    read_resume_messages: int = 25_000
+
+    # ClickHouse sink
+    sink_batch_rows_max: int = 50_000
+    sink_batch_bytes_max: int = 32 << 20
+    sink_linger_ms: int = 20
+    sink_revoke_wait_s: float = 10.0
+    sink_intent_age_max_s: float = 3_600.0
+    clickhouse_deduplication_window_blocks: int = 100_000
+
+    # TimescaleDB load, lake
+    load_batch_rows_max: int = 10_000
+    load_books: bool = False
+    lake_file_rows_max: int = 1_000_000
+    lake_row_group_rows: int = 250_000
+
+    # venues
+    venues: str = "binance,polygon,alpaca"
+    live: bool = False
+    recordings_dir: str = ""
+    simulator_rate: float = 2_000.0
+    simulator_seed: int = 1
+
+    log_level: str = "INFO"
+
+    def venue_names(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.venues.split(",") if name.strip())
+
+    @property
+    def state_path(self) -> Path:
+        return Path(self.state_dir).resolve()
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        return self.kafka_url or f"{self.bind_host}:{self.kafka_port}"
+
+    @property
+    def clickhouse_address(self) -> str:
+        return self.clickhouse_url or f"http://{self.bind_host}:{self.clickhouse_port}/market"
+
+    @property
+    def timescale_address(self) -> str:
+        return self.timescale_url or (
+            f"postgresql://postgres@{self.bind_host}:{self.timescale_port}/postgres"
+        )
+
+    @property
+    def smtp_address(self) -> str:
+        return self.smtp_url or (
+            f"smtp://{self.bind_host}:{self.smtp_port}/?disable_ssl=true&disable_tls=true"
+        )
+
+    @property
+    def lake_path(self) -> str:
+        return self.lake_url or str(self.state_path / "lake")
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Complete settings, or a ``UsageError`` that names the bad key and where it stands."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    config_file = environment.get("ETL_CONFIG", "")
+    if config_file:
+        values.update(_read_toml(config_file))
+    known = set(Settings.__struct_fields__)
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == "ETL_CONFIG":
+            continue
+        if variable.startswith(IGNORED_PREFIXES):
+            continue
+        field = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if field not in known:
+            raise UsageError(f"{variable}: no such setting; see etl/settings.py for the names")
+        values[field] = text
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"settings: {error}") from None
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The settings that differ from the defaults, as variables for a child process."""
+    return {
+        ENVIRONMENT_PREFIX + field.upper(): _as_text(getattr(settings, field))
+        for field in Settings.__struct_fields__
+        if getattr(settings, field) != getattr(_DEFAULTS, field)
+    }
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _read_toml(config_file: str) -> dict[str, Any]:
+    try:
+        with open(config_file, "rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"ETL_CONFIG={config_file}: {error}") from None
+
+
+_DEFAULTS = Settings()
