@@ -1,0 +1,59 @@
+"""Part: what the supervisor runs, and the probes that tell when one is ready."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+PROBE_TIMEOUT_S = 2.0
+
+
+def always_ready() -> bool:
+    return True
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """A foreground process that ends on SIGTERM.
+
+    ``environment`` is added to the supervisor's own and to the settings' variables. ``ports`` maps the name of
+    the setting to the port that must be free before the start. ``ready`` is a quick probe without side effects,
+    called from a thread every fraction of a second; it returns False or raises ``OSError`` while the part is not
+    ready. A part that ``runs_once`` (migrations) is ready when it has ended with code 0.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = {}
+    ports: Mapping[str, int] = {}
+    depends_on: tuple[str, ...] = ()
+    ready: Callable[[], bool] = always_ready
+    ready_within_s: float = 60.0
+    stop_within_s: float = 10.0
+    runs_once: bool = False
+
+
+def tcp_ready(host: str, port: int) -> Callable[[], bool]:
+    """A probe that holds once something listens there."""
+
+    def probe() -> bool:
+        with socket.create_connection((host, port), timeout=PROBE_TIMEOUT_S):
+            return True
+
+    return probe
+
+
+def http_ready(url: str) -> Callable[[], bool]:
+    """A probe that holds once ``url`` answers 2xx."""
+
+    def probe() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310
+                return bool(200 <= answer.status < 300)
+        except urllib.error.HTTPError:
+            return False
+
+    return probe
