@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import socket
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from etl.errors import EtlError
+
 PROBE_TIMEOUT_S = 2.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def always_ready() -> bool:
@@ -19,10 +25,10 @@ def always_ready() -> bool:
 class Part(Struct, frozen=True, kw_only=True):
     """A foreground process that ends on SIGTERM.
 
-    ``environment`` is added to the supervisor's own and to the settings' variables. ``ports`` maps the name of
-    the setting to the port that must be free before the start. ``ready`` is a quick probe without side effects,
-    called from a thread every fraction of a second; it returns False or raises ``OSError`` while the part is not
-    ready. A part that ``runs_once`` (migrations) is ready when it has ended with code 0.
+    ``environment`` is added to the supervisor's own and to the settings' variables. ``ports`` maps the name
+    of the setting to the port that must be free before the start. ``ready`` is a quick probe without side
+    effects, called from a thread every fraction of a second; it returns False or raises ``OSError`` while
+    the part is not ready. A part that ``runs_once`` (migrations) is ready when it has ended with code 0.
     """
 
     name: str
@@ -57,3 +63,18 @@ def http_ready(url: str) -> Callable[[], bool]:
             return False
 
     return probe
+
+
+def run_part(main: Callable[[], None]) -> None:
+    """Run a part's main; an error that was raised on purpose ends it with one line."""
+    try:
+        main()
+    except EtlError as error:
+        print(f"etl: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the thread that started this process ends; outlives ``exec``."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
