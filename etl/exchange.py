@@ -17,12 +17,15 @@ accompany an event and are not counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import cache
 from typing import ClassVar
 
 from msgspec import Struct
 
+from etl.instruments import Instrument, Instruments
 from etl.records import Frame, Kind, Record
 
 
@@ -116,13 +119,15 @@ class Subscription(Struct, frozen=True):
 class Request(Struct, frozen=True):
     """One request to a venue's history, without host and credentials.
 
-    ``path`` includes the query. ``weight`` is what it costs at the venue's limiter.
+    ``path`` includes the query; ``symbol`` is the venue's. ``weight`` is what it costs at the venue's
+    limiter. ``end_ns`` (exclusive, 0 = open) tells ``next_request`` where to stop.
     """
 
     path: str
     kind: Kind
     symbol: str
     weight: int = 1
+    end_ns: int = 0
 
 
 class Exchange:
@@ -148,11 +153,27 @@ class Exchange:
     """The venue closes a connection of this age, 0 = never; the worker changes over before."""
     request_weight_per_minute: ClassVar[int] = 0
     """Budget of the history interface, in the venue's weights; 0 = unpublished."""
+    event_time_min_ns: ClassVar[int] = 0
+    """No event of this market is older (bitcoin: 2009); validation refuses a venue that leaves it at 0."""
+    untimed_kinds: ClassVar[frozenset[Kind]] = frozenset()
+    """Kinds of which some or all events carry no time (spot bookTicker): epoch rules do not apply."""
     calendar: ClassVar[str] = "24/7"
     """exchange_calendars name of the sessions in which silence means something."""
+    ready_on_open: ClassVar[bool] = False
+    """True where no message acknowledges a subscription: the socket's opening is then the ``READY``."""
+    instruments_path: ClassVar[str] = ""
+    """History path that answers with the venue's instrument list, "" where symbols need none."""
 
-    def __init__(self, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, credentials: Credentials | None = None, instruments: Instruments | None = None
+    ) -> None:
         self.credentials = credentials or Credentials()
+        self.instruments = shipped_instruments(type(self)) if instruments is None else instruments
+
+    @classmethod
+    def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
+        """The instruments of an answer to ``instruments_path``. Raises ``ValueError`` if it is not one."""
+        return ()
 
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
         """The address to open; ``base_url`` has no trailing slash."""
@@ -183,3 +204,17 @@ class Exchange:
     def headers(self) -> Mapping[str, str]:
         """Headers that authenticate history requests and handshakes; never logged."""
         return {}
+
+
+def shipped_instruments(exchange: type[Exchange]) -> Instruments:
+    """The list that comes with the code: ``etl/exchanges/instruments/<name>.json``, in the venue's own form."""
+    return _read_shipped(exchange.name, exchange.read_instruments)
+
+
+@cache
+def _read_shipped(name: str, read: Callable[[bytes], Iterable[Instrument]]) -> Instruments:
+    try:
+        payload = pkgutil.get_data("etl.exchanges", f"instruments/{name}.json")
+    except FileNotFoundError:
+        return Instruments()
+    return Instruments(read(payload or b""))

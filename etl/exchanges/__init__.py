@@ -1,0 +1,50 @@
+"""The venues. A feed lives in the file that bears its name, or in that of the name's part before an
+underscore (``alpaca_iex`` in ``alpaca.py``): a sister market of a few lines stays beside its elder, one with
+its own facts gets its own file. Adding a feed edits no list."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from types import ModuleType
+
+from etl.errors import UsageError
+from etl.exchange import Exchange
+
+
+@cache
+def load(name: str) -> type[Exchange]:
+    """The class of the feed called ``name``. Raises ``UsageError`` that lists the known feeds."""
+    parts = name.split("_")
+    files = _files()
+    for end in range(len(parts), 0, -1):
+        file = "_".join(parts[:end])
+        if file in files:
+            for feed in _feeds(importlib.import_module(f"{__name__}.{file}")):
+                if feed.name == name:
+                    return feed
+    raise UsageError(f"{name}: no such venue; known are {', '.join(names())}")
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """All feeds, sorted."""
+    modules = (importlib.import_module(f"{__name__}.{file}") for file in _files())
+    return tuple(sorted(feed.name for module in modules for feed in _feeds(module)))
+
+
+@cache
+def _files() -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_")
+
+
+def _feeds(module: ModuleType) -> list[type[Exchange]]:
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Exchange)
+        and value.__module__ == module.__name__
+        and "name" in vars(value)
+    ]

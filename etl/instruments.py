@@ -1,0 +1,83 @@
+"""Venue symbol ↔ unified symbol, one to one within a feed. Pure.
+
+    spot BTC-USDT · perpetual BTC-USDT-PERP · dated BTC-USDT-20260925 · option BTC-USDT-20260925-60000-C
+
+Base and quote come from the venue's own instrument list (``Exchange.read_instruments``), never from guessing
+a suffix: ``USDTTRY`` and ``1000SHIBUSDT`` would be cut wrongly. A symbol that the list lacks keeps the
+venue's spelling and its records carry the flag ``unknown_symbol``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+UNKNOWN_SYMBOL = "unknown_symbol"
+_UNKNOWN_FLAGS = (UNKNOWN_SYMBOL,)
+_NO_FLAGS: tuple[str, ...] = ()
+
+
+class Instrument(Struct, frozen=True, gc=False):
+    """One tradable thing; steps are decimal text, "" where the list does not say."""
+
+    venue_symbol: str
+    symbol: str
+    price_step: str = ""
+    size_step: str = ""
+
+
+class Names(dict[str, tuple[str, tuple[str, ...]]]):
+    """Venue symbol → (symbol, flags); one lookup on the hot path. Unknown names are answered, not stored."""
+
+    def __missing__(self, venue_symbol: str) -> tuple[str, tuple[str, ...]]:
+        return venue_symbol, _UNKNOWN_FLAGS
+
+
+class Instruments:
+    """A feed's instruments. Of two that claim the same unified symbol the first listed keeps it; the other
+    keeps its venue symbol, so that the mapping stays one to one."""
+
+    def __init__(self, instruments: Iterable[Instrument] = ()) -> None:
+        self.names = Names()
+        self._by_venue_symbol: dict[str, Instrument] = {}
+        self._venue_symbols: dict[str, str] = {}
+        for instrument in instruments:
+            self._add(instrument)
+
+    def _add(self, instrument: Instrument) -> None:
+        if instrument.venue_symbol in self._by_venue_symbol:
+            return
+        symbol = instrument.symbol
+        if symbol in self._venue_symbols:
+            symbol = instrument.venue_symbol
+        self.names[instrument.venue_symbol] = (symbol, _NO_FLAGS)
+        self._by_venue_symbol[instrument.venue_symbol] = instrument
+        self._venue_symbols[symbol] = instrument.venue_symbol
+
+    def __len__(self) -> int:
+        return len(self._by_venue_symbol)
+
+    def symbol(self, venue_symbol: str) -> str:
+        """The unified symbol; ``venue_symbol`` itself where it is unknown."""
+        return self.names[venue_symbol][0]
+
+    def venue_symbol(self, symbol: str) -> str:
+        """The venue's spelling; ``symbol`` itself where it is unknown."""
+        return self._venue_symbols.get(symbol, symbol)
+
+    def get(self, venue_symbol: str) -> Instrument | None:
+        return self._by_venue_symbol.get(venue_symbol)
+
+    def by_symbol(self) -> Mapping[str, str]:
+        """Unified symbol → venue symbol, all of them."""
+        return self._venue_symbols
+
+
+def occ_symbol(text: str) -> str | None:
+    """``O:AAPL240126P00050000`` or the OCC form padded with spaces → ``AAPL240126P00050000``; ``None`` if it
+    is neither. Read from the right: the root may hold digits."""
+    plain = text.removeprefix("O:").replace(" ", "")
+    root, date, side, strike = plain[:-15], plain[-15:-9], plain[-9:-8], plain[-8:]
+    fits = 0 < len(root) <= 6 and date.isdecimal() and side in ("C", "P") and strike.isdecimal()
+    return plain if fits and plain.isascii() else None
