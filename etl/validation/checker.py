@@ -1,0 +1,335 @@
+"""The check of one record at the door.
+
+Two steps, because nearly every record is good: a *screen* of a few comparisons proves that no rule can fire; only
+what does not pass it is laid out as a view and judged rule by rule. A property test holds the screen to the rules:
+what it lets through, no rule objects to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from etl.codes import Code
+from etl.exchange import Exchange
+from etl.records import AggTrade, Bar, Book, BookAction, Kind, Liquidation, Quote, Record, Severity, Trade
+from etl.validation.decimals import NumberCache, decimal_fault
+from etl.validation.findings import Finding
+from etl.validation.rules import INT64_MAX
+from etl.validation.specs import ValidationSpec, specs_for
+from etl.validation.statistics import UNKNOWN, LevelWatch, PriceBand, SymbolStatistics, band_of
+from etl.validation.views import INFINITY, NAN, BarView, BookView, QuoteView, Times, TradeView
+
+INTERVAL_NS: dict[str, int] = {
+    "1s": 1_000_000_000,
+    "1m": 60_000_000_000,
+    "5m": 300_000_000_000,
+    "1h": 3_600_000_000_000,
+}
+NOT_ALIGNED = -1
+"""Intervals not judged for alignment: a day begins where the venue says."""
+OFFSET_SAMPLES_MIN = 32
+OFFSET_STEP_NS = 2_000_000
+"""The estimate moves by this much toward each sample, so it settles on the median and no outlier drags it."""
+
+_NONE: tuple[Finding, ...] = ()
+_DECIMAL_RULE = "decimal_fits"
+
+
+class ClockOffset:
+    """Venue clock minus ours for one connection: a running median of (event time − receive time)."""
+
+    __slots__ = ("_samples", "offset_ns")
+
+    def __init__(self) -> None:
+        self.offset_ns: int | None = None
+        self._samples: list[int] = []
+
+    def observe(self, difference_ns: int) -> None:
+        if self.offset_ns is not None:
+            self.offset_ns += OFFSET_STEP_NS if difference_ns > self.offset_ns else -OFFSET_STEP_NS
+            return
+        self._samples.append(difference_ns)
+        if len(self._samples) >= OFFSET_SAMPLES_MIN:
+            self.offset_ns = sorted(self._samples)[OFFSET_SAMPLES_MIN // 2]
+            self._samples.clear()
+
+
+class Checker:
+    """One connection's checks, with what it has to remember: clock offset, recent identities, price levels.
+
+    ``judge_lateness`` is off for served recordings and history, whose times lie in the past by intent.
+    """
+
+    def __init__(
+        self,
+        exchange: type[Exchange],
+        statistics: Iterable[SymbolStatistics] = (),
+        judge_lateness: bool = True,
+    ) -> None:
+        self.specs = specs_for(exchange)
+        self.judge_lateness = judge_lateness
+        self.released: list[Trade] = []
+        """Trades once quarantined whose level the trades after them confirmed: publish them, and clear."""
+        self._numbers = NumberCache()
+        self._clock = ClockOffset()
+        self._bands: dict[str, PriceBand] = {}
+        self._statistics: dict[str, SymbolStatistics] = {}
+        self._watches: dict[str, LevelWatch] = {}
+        self._identity_window = self.specs[Kind.TRADE].identity_window
+        self._recent: dict[tuple[str, str], tuple[int, str | None, str | None]] = {}
+        self._older: dict[tuple[str, str], tuple[int, str | None, str | None]] = {}
+        # Lists indexed by the enum's number: hashing an enum member costs 100 ns a look-up.
+        self._spec_of: list[ValidationSpec] = _indexed(self.specs, default=self.specs[Kind.GAP])
+        self._check_of: list[Callable[[Any], Sequence[Finding]]] = _indexed(
+            {
+                Kind.TRADE: self._check_trade,
+                Kind.QUOTE: self._check_quote,
+                Kind.BOOK: self._check_book,
+                Kind.BAR: self._check_bar,
+                Kind.AGG_TRADE: self._check_trade,
+                Kind.LIQUIDATION: self._check_trade,
+            },
+            default=self._check_other,
+        )
+        self.learn(statistics)
+
+    def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
+        """Take new symbol statistics; they hold from the next record on."""
+        for item in statistics:
+            self._statistics[item.symbol] = item
+            self._bands[item.symbol] = band_of(item, self.specs[Kind.TRADE])
+
+    def check(self, record: Record) -> Sequence[Finding]:
+        """Every rule that ``record`` breaks, in the order of its spec; empty for a good one."""
+        try:
+            return self._check_of[record.kind](record)
+        except ValueError:
+            return self._decimal_findings(record)
+
+    # --- kinds ----------------------------------------------------------------------------------------
+
+    def _check_trade(self, record: Trade | AggTrade | Liquidation) -> Sequence[Finding]:
+        numbers = self._numbers
+        spec = self._spec_of[record.kind]
+        price = NAN if record.last_price is None else numbers[record.last_price]
+        size = NAN if record.volume is None else numbers[record.volume]
+        band = self._bands.get(record.symbol, UNKNOWN)
+        limit = spec.sizes[record.size_unit]
+        findings: Sequence[Finding] = _NONE
+        if not (
+            self._on_time(record, spec)
+            and 0 < price <= spec.price_max
+            and band.soft_low <= price <= band.soft_high
+            and 0 < size <= limit.soft
+            and band.price_step != band.price_step
+        ):
+            view = TradeView(
+                *self._times(record, spec),
+                price,
+                size,
+                spec.price_max,
+                limit.soft,
+                limit.hard,
+                band.price_step,
+                band.soft_low,
+                band.soft_high,
+                band.hard_low,
+                band.hard_high,
+            )
+            findings = self._judge(record, spec, view)
+        if isinstance(record, Trade):
+            findings = self._same_identity(record, findings)
+            if self._watches or findings:
+                findings = self._watch_level(record, price, spec, findings)
+        return findings
+
+    def _check_quote(self, record: Quote) -> Sequence[Finding]:
+        numbers = self._numbers
+        spec = self._spec_of[record.kind]
+        bid = NAN if record.bid is None else numbers[record.bid]
+        ask = NAN if record.ask is None else numbers[record.ask]
+        bid_size = NAN if record.bid_size is None else numbers[record.bid_size]
+        ask_size = NAN if record.ask_size is None else numbers[record.ask_size]
+        limit = spec.sizes[record.size_unit]
+        if (
+            self._on_time(record, spec)
+            and 0 <= bid < ask <= spec.price_max
+            and 0 <= bid_size <= limit.hard
+            and 0 <= ask_size <= limit.hard
+        ):
+            return _NONE
+        view = QuoteView(*self._times(record, spec), bid, bid_size, ask, ask_size, spec.price_max, limit.hard)
+        return self._judge(record, spec, view)
+
+    def _check_book(self, record: Book) -> Sequence[Finding]:
+        spec = self._spec_of[record.kind]
+        number = self._numbers.__getitem__
+        bids = [*map(number, record.bid_prices)]
+        asks = [*map(number, record.ask_prices)]
+        sizes = [*map(number, record.bid_sizes), *map(number, record.ask_sizes)]
+        uneven = len(bids) != len(record.bid_sizes) or len(asks) != len(record.ask_sizes)
+        view = BookView(
+            *self._times(record, spec),
+            price_min=min(min(bids, default=INFINITY), min(asks, default=INFINITY)),
+            price_top=max(max(bids, default=-INFINITY), max(asks, default=-INFINITY)),
+            size_min=min(sizes, default=INFINITY),
+            size_top=max(sizes, default=-INFINITY),
+            best_bid=max(bids, default=NAN),
+            best_ask=min(asks, default=NAN),
+            is_snapshot=record.book_action is BookAction.SNAPSHOT,
+            uneven=uneven,
+            price_max=spec.price_max,
+            size_hard_max=spec.sizes[record.size_unit].hard,
+        )
+        if (
+            self._on_time(record, spec)
+            and not uneven
+            and not view.is_snapshot
+            and view.price_min > 0
+            and view.price_top <= view.price_max
+            and view.size_min >= 0
+            and view.size_top <= view.size_hard_max
+        ):
+            return _NONE
+        return self._judge(record, spec, view)
+
+    def _check_bar(self, record: Bar) -> Sequence[Finding]:
+        spec = self._spec_of[record.kind]
+        if any(
+            decimal_fault(text)
+            for text in (record.vwap, record.quote_volume, record.taker_buy_volume)
+            if text
+        ):
+            return self._decimal_findings(record)
+        view = BarView(
+            *self._times(record, spec),
+            self._number(record.open),
+            self._number(record.high),
+            self._number(record.low),
+            self._number(record.close),
+            self._number(record.volume),
+            INTERVAL_NS.get(record.interval, NOT_ALIGNED) if record.interval else 0,
+            spec.price_max,
+            spec.sizes[record.size_unit].hard,
+        )
+        return self._judge(record, spec, view)
+
+    def _check_other(self, record: Record) -> Sequence[Finding]:
+        spec = self._spec_of[record.kind]
+        for name in spec.decimals:
+            text = getattr(record, name)
+            if text is not None and decimal_fault(text):
+                return self._decimal_findings(record)
+        if not spec.rules or self._on_time(record, spec):
+            return _NONE
+        return self._judge(record, spec, Times(*self._times(record, spec)))
+
+    # --- shared ---------------------------------------------------------------------------------------
+
+    def _number(self, text: str | None) -> float:
+        return NAN if text is None else self._numbers[text]
+
+    def _on_time(self, record: Record, spec: ValidationSpec) -> bool:
+        """True if no time rule can fire; also where the clock offset learns."""
+        event_time_ns = record.event_time_ns
+        if event_time_ns == 0:
+            return not spec.event_time_declared
+        receive_time_ns = record.receive_time_ns
+        difference_ns = event_time_ns - receive_time_ns
+        if not spec.event_time_min_ns <= event_time_ns <= INT64_MAX or difference_ns > spec.future_hard_ns:
+            return False
+        if not self.judge_lateness:
+            return receive_time_ns != 0 or event_time_ns <= spec.event_time_max_ns
+        clock = self._clock
+        if spec.kind is not Kind.BAR:
+            clock.observe(difference_ns)
+        offset_ns = clock.offset_ns
+        if offset_ns is None:
+            return receive_time_ns != 0 or event_time_ns <= spec.event_time_max_ns
+        return -spec.stale_soft_ns <= difference_ns - offset_ns <= spec.skew_soft_ns
+
+    def _times(self, record: Record, spec: ValidationSpec) -> tuple[int, bool, int, float, float, float]:
+        receive_time_ns = record.receive_time_ns
+        event_time_max_ns = (
+            receive_time_ns + spec.future_hard_ns if receive_time_ns else spec.event_time_max_ns
+        )
+        offset_ns = self._clock.offset_ns
+        skew_max_ns, stale_before_ns = INFINITY, -INFINITY
+        if self.judge_lateness and offset_ns is not None and receive_time_ns:
+            skew_max_ns = receive_time_ns + offset_ns + spec.skew_soft_ns
+            stale_before_ns = receive_time_ns + offset_ns - spec.stale_soft_ns
+        return (
+            record.event_time_ns,
+            spec.event_time_declared,
+            spec.event_time_min_ns,
+            event_time_max_ns,
+            skew_max_ns,
+            stale_before_ns,
+        )
+
+    def _judge(self, record: Record, spec: ValidationSpec, view: Times) -> Sequence[Finding]:
+        return [
+            Finding(str(rule.code), rule.severity, rule.name, reason_of(view, record))
+            for rule in spec.rules
+            if rule.bad(view)
+        ]
+
+    def _decimal_findings(self, record: Record) -> Sequence[Finding]:
+        for name in self._spec_of[record.kind].decimals:
+            value = getattr(record, name)
+            for text in value if isinstance(value, tuple) else (value,):
+                if text is not None and (code := decimal_fault(text)):
+                    return [Finding(str(code), Severity.HARD, _DECIMAL_RULE, f"{name}={text[:60]!r}")]
+        return _NONE
+
+    def _same_identity(self, trade: Trade, findings: Sequence[Finding]) -> Sequence[Finding]:
+        """A repeated identity is right if it repeats the content too, else one of the two is corrupt."""
+        key = (trade.symbol, trade.record_key)
+        content = (trade.event_time_ns, trade.last_price, trade.volume)
+        recent = self._recent
+        known = recent.get(key) or self._older.get(key)
+        if known is not None and known != content:
+            reason = f"{trade.record_key}: time, price and size were {known}, now {content}"
+            return [
+                *findings,
+                Finding(str(Code.IDENTITY_CONFLICT), Severity.HARD, "same_identity_same_content", reason),
+            ]
+        recent[key] = content
+        if len(recent) >= self._identity_window:
+            self._older, self._recent = recent, {}
+        return findings
+
+    def _watch_level(
+        self, trade: Trade, price: float, spec: ValidationSpec, findings: Sequence[Finding]
+    ) -> Sequence[Finding]:
+        """Hold what is far out; when enough trades confirm the new level, judge by it from now on."""
+        codes = {finding.code for finding in findings if finding.severity is Severity.HARD}
+        watch = self._watches.get(trade.symbol)
+        if codes != {Code.PRICE_FAR_OUT}:
+            if watch is not None and not codes:
+                del self._watches[trade.symbol]
+            return findings
+        if watch is None:
+            watch = self._watches[trade.symbol] = LevelWatch()
+        confirmed = watch.beyond(trade, price, spec)
+        if not confirmed:
+            return findings
+        del self._watches[trade.symbol]
+        self._bands[trade.symbol] = band_of(self._statistics[trade.symbol], spec, level=price)
+        self.released.extend(confirmed[:-1])
+        return [finding for finding in findings if finding.severity is not Severity.HARD]
+
+
+def _indexed(by_kind: dict[Kind, Any], default: Any) -> list[Any]:
+    return [by_kind.get(kind, default) for kind in (Kind.GAP, *Kind)]
+
+
+def reason_of(view: Times, record: Record) -> str:
+    """The numbers that a reader of the quarantine wants to see, in one line."""
+    numbers = ", ".join(
+        f"{name}={value}"
+        for name in ("price", "size", "bid", "ask", "bid_size", "ask_size", "open", "high", "low", "close")
+        if (value := getattr(view, name, None)) is not None and value == value
+    )
+    return f"event_time_ns={record.event_time_ns} receive_time_ns={record.receive_time_ns} {numbers}".rstrip()

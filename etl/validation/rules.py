@@ -1,0 +1,196 @@
+"""The rules. Each is one short named function that is true where its input is bad.
+
+A rule reads the fields of a *view*: of one record (numbers) or of a batch (NumPy arrays); the arithmetic is the
+same, so the same function serves both. An absent number is NaN and an absent bound is infinite, so that every
+comparison with it is false. Prices and sizes are float64 here and only here: a rule compares, it never stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from etl.codes import Code
+from etl.records import Severity
+
+View = Any
+"""``views.py``: TradeView, QuoteView, BookView, BarView, of scalars or of arrays."""
+
+INT64_MAX = (1 << 63) - 1
+TICK_TOLERANCE = 1e-6
+"""Share of a step by which float division may miss a whole number."""
+
+
+class Rule(Struct, frozen=True):
+    code: Code
+    severity: Severity
+    bad: Callable[[View], Any]
+
+    @property
+    def name(self) -> str:
+        return self.bad.__name__
+
+
+# --- times ------------------------------------------------------------------------------------------------
+
+
+def event_time_missing(v: View) -> Any:
+    return v.event_time_declared & (v.event_time_ns == 0)
+
+
+def event_time_before_market(v: View) -> Any:
+    return (v.event_time_ns != 0) & (v.event_time_ns < v.event_time_min_ns)
+
+
+def event_time_in_future(v: View) -> Any:
+    return v.event_time_ns > v.event_time_max_ns
+
+
+def clock_skew(v: View) -> Any:
+    return (v.event_time_ns > v.skew_max_ns) & (v.event_time_ns <= v.event_time_max_ns)
+
+
+def event_time_stale(v: View) -> Any:
+    return (v.event_time_ns != 0) & (v.event_time_ns < v.stale_before_ns)
+
+
+# --- prices and sizes -------------------------------------------------------------------------------------
+
+
+def price_missing(v: View) -> Any:
+    return v.price != v.price
+
+
+def price_not_positive(v: View) -> Any:
+    return v.price <= 0
+
+
+def price_implausible(v: View) -> Any:
+    return v.price > v.price_max
+
+
+def price_off_tick(v: View) -> Any:
+    steps = v.price / v.price_step
+    return abs(steps - (steps + 0.5) // 1) > TICK_TOLERANCE * (1 + steps * 1e-9)
+
+
+def price_deviates(v: View) -> Any:
+    low = (v.price < v.price_soft_low) & (v.price >= v.price_hard_low)
+    return low | (v.price > v.price_soft_high) & (v.price <= v.price_hard_high)
+
+
+def price_far_out(v: View) -> Any:
+    return (v.price < v.price_hard_low) | (v.price > v.price_hard_high)
+
+
+def size_missing(v: View) -> Any:
+    return v.size != v.size
+
+
+def size_negative(v: View) -> Any:
+    return v.size < 0
+
+
+def size_zero(v: View) -> Any:
+    return v.size == 0
+
+
+def size_odd(v: View) -> Any:
+    return (v.size > v.size_soft_max) & (v.size <= v.size_hard_max)
+
+
+def size_implausible(v: View) -> Any:
+    return v.size > v.size_hard_max
+
+
+# --- quotes -----------------------------------------------------------------------------------------------
+
+
+def quote_price_not_positive(v: View) -> Any:
+    return (v.bid < 0) | (v.ask < 0)
+
+
+def quote_price_implausible(v: View) -> Any:
+    return (v.bid > v.price_max) | (v.ask > v.price_max)
+
+
+def quote_size_negative(v: View) -> Any:
+    return (v.bid_size < 0) | (v.ask_size < 0)
+
+
+def quote_size_implausible(v: View) -> Any:
+    return (v.bid_size > v.size_hard_max) | (v.ask_size > v.size_hard_max)
+
+
+def quote_empty(v: View) -> Any:
+    return (v.bid != v.bid) & (v.ask != v.ask)
+
+
+def quote_crossed(v: View) -> Any:
+    return (v.bid > v.ask) & (v.ask > 0)
+
+
+def quote_locked(v: View) -> Any:
+    return (v.bid == v.ask) & (v.ask > 0)
+
+
+# --- books ------------------------------------------------------------------------------------------------
+
+
+def book_price_not_positive(v: View) -> Any:
+    return v.price_min <= 0
+
+
+def book_price_implausible(v: View) -> Any:
+    return v.price_top > v.price_max
+
+
+def book_size_negative(v: View) -> Any:
+    return v.size_min < 0
+
+
+def book_size_implausible(v: View) -> Any:
+    return v.size_top > v.size_hard_max
+
+
+def book_uneven(v: View) -> Any:
+    return v.uneven
+
+
+def book_crossed(v: View) -> Any:
+    return v.is_snapshot & (v.best_bid >= v.best_ask)
+
+
+# --- bars -------------------------------------------------------------------------------------------------
+
+
+def bar_price_missing(v: View) -> Any:
+    missing_open_or_close = (v.open != v.open) | (v.close != v.close)
+    return missing_open_or_close | (v.high != v.high) | (v.low != v.low)
+
+
+def bar_price_not_positive(v: View) -> Any:
+    return (v.open <= 0) | (v.high <= 0) | (v.low <= 0) | (v.close <= 0)
+
+
+def bar_price_implausible(v: View) -> Any:
+    return v.high > v.price_max
+
+
+def ohlc_inconsistent(v: View) -> Any:
+    above = (v.high < v.open) | (v.high < v.close) | (v.high < v.low)
+    return above | (v.low > v.open) | (v.low > v.close)
+
+
+def volume_negative(v: View) -> Any:
+    return v.size < 0
+
+
+def interval_missing(v: View) -> Any:
+    return v.interval_ns == 0
+
+
+def bar_misaligned(v: View) -> Any:
+    return (v.interval_ns > 0) & (v.event_time_ns % (v.interval_ns + (v.interval_ns == 0)) != 0)

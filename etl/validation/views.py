@@ -1,0 +1,73 @@
+"""What the rules look at: one record's numbers, or the arrays of a batch. Built in one place for each kind.
+
+A view's fields are float64 (prices, sizes; NaN = absent), int (times) or bool; in a batch each is an array or a
+number that holds for all rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+Number = Any
+
+NAN = float("nan")
+INFINITY = float("inf")
+
+
+class Times(Struct, frozen=True, gc=False):
+    """The bounds are absolute: the connection's clock offset is already in ``skew_max`` and ``stale_before``."""
+
+    event_time_ns: Number
+    event_time_declared: Number
+    event_time_min_ns: Number
+    event_time_max_ns: Number
+    skew_max_ns: Number
+    stale_before_ns: Number
+
+
+class TradeView(Times, frozen=True, gc=False):
+    price: Number
+    size: Number
+    price_max: Number
+    size_soft_max: Number
+    size_hard_max: Number
+    price_step: Number = NAN
+    price_soft_low: Number = -INFINITY
+    price_soft_high: Number = INFINITY
+    price_hard_low: Number = -INFINITY
+    price_hard_high: Number = INFINITY
+
+
+class QuoteView(Times, frozen=True, gc=False):
+    bid: Number
+    bid_size: Number
+    ask: Number
+    ask_size: Number
+    price_max: Number
+    size_hard_max: Number
+
+
+class BookView(Times, frozen=True, gc=False):
+    price_min: Number
+    price_top: Number
+    size_min: Number
+    size_top: Number
+    best_bid: Number
+    best_ask: Number
+    is_snapshot: Number
+    uneven: Number
+    price_max: Number
+    size_hard_max: Number
+
+
+class BarView(Times, frozen=True, gc=False):
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    size: Number
+    interval_ns: Number
+    price_max: Number
+    size_hard_max: Number
