@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
+from etl.embedded import sessions
 from etl.errors import PartError
 
 
@@ -16,9 +17,10 @@ def require_free(part: str, host: str, port: int, setting: str) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
+            holder = sessions.port_holder(port) or "what holds it"
             raise PartError(
                 f"{part}: cannot listen on {host}:{port} ({error.strerror}); "
-                f"stop what holds it, or set ETL_{setting.upper()}"
+                f"stop {holder}, or set ETL_{setting.upper()}"
             ) from None
 
 

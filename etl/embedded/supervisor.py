@@ -1,0 +1,389 @@
+"""The supervisor: starts parts in order of dependency, brings them back, and leaves nothing behind.
+
+    waiting ─▶ starting ─▶ running ─▶ stopped          a part that runs once: starting ─▶ done
+                  ▲  └──────┬──┘
+                  └─ restarting (back-off)             not ready after START_ATTEMPTS_MAX: failed, all stops
+
+Each part leads its own session (``sessions.py``) and is ended with everything in it. One task keeps one part;
+cancelling the task ends the part. What runs is on record in ``run/``: the guardian process ends it if the
+supervisor is killed, and the next start sweeps what even the guardian could not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from etl.embedded import sessions
+from etl.embedded.guardian import SWEEP_STOP_WITHIN_S
+from etl.embedded.part import Part
+from etl.embedded.ports import require_free
+from etl.embedded.sessions import Session
+from etl.errors import PartError
+
+PROBE_EVERY_S = 0.1
+EXIT_POLL_S = 0.05
+BACK_OFF_FIRST_S = 0.5
+BACK_OFF_MAX_S = 10.0
+STEADY_AFTER_S = 30.0
+"""A part that ran this long starts again with the first back-off."""
+START_ATTEMPTS_MAX = 3
+"""Failed starts before a part that never was ready stops the whole."""
+LOCK_WITHIN_S = SWEEP_STOP_WITHIN_S + sessions.KILL_WITHIN_S
+HOUSEKEEPING_EVERY_S = 2.0
+LOG_BYTES_MAX = 16 << 20
+"""Per part; the file before is kept once, as ``.log.1``."""
+LAST_WORDS_BYTES_MAX = 4096
+LAST_WORDS_CHARACTERS_MAX = 400
+SOURCE_ROOT = Path(__file__).parents[2]
+
+WAITING, STARTING, RUNNING, RESTARTING = "waiting", "starting", "running", "restarting"
+DONE, STOPPED, FAILED = "done", "stopped", "failed"
+
+
+class PartState(Struct):
+    """What is known of a part; ``since_ns`` is when ``state`` was entered, ``memory_bytes`` its whole session's."""
+
+    name: str
+    log: str
+    metrics_port: int = 0
+    state: str = WAITING
+    pid: int = 0
+    restarts: int = 0
+    since_ns: int = 0
+    memory_bytes: int = 0
+    last_exit: str = ""
+
+
+class Status(Struct):
+    """The content of ``run/status.json``."""
+
+    supervisor_pid: int
+    started_ns: int
+    updated_ns: int
+    parts: list[PartState]
+
+
+def run_directory(state_path: Path) -> Path:
+    return state_path / "run"
+
+
+def read_status(state_path: Path) -> Status:
+    """What the running supervisor last wrote. Raises ``PartError`` where none is running."""
+    try:
+        status = msgspec.json.decode((run_directory(state_path) / "status.json").read_bytes(), type=Status)
+        os.kill(status.supervisor_pid, 0)
+    except (OSError, msgspec.DecodeError):
+        raise PartError(f"nothing runs on {state_path}; start it: etl up") from None
+    return status
+
+
+class Supervisor:
+    """``async with Supervisor(parts, environment, state_path) as supervisor``: takes the state directory, starts
+    the parts, and ends them all on leaving.
+
+    ``environment`` is the whole environment of every part, to which the part's own is added. Raises ``PartError``
+    on entry if a port is taken or the state directory is in use.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        environment: Mapping[str, str],
+        state_path: Path,
+        bind_host: str = "127.0.0.1",
+    ) -> None:
+        self._parts = {part.name: part for part in parts}
+        self._environment = dict(environment)
+        self._bind_host = bind_host
+        self._run_directory = run_directory(state_path)
+        self._log_directory = state_path / "logs"
+        self._ready = {name: asyncio.Event() for name in self._parts}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._housekeeper: asyncio.Task[None] | None = None
+        self._failure: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._lock_file: int | None = None
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self._started_ns = time.time_ns()
+        self.states = {name: self._first_state(part) for name, part in self._parts.items()}
+
+    async def __aenter__(self) -> Supervisor:
+        for directory in (self._run_directory, self._log_directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._lock_file = await _take_lock(self._run_directory / "lock")
+        try:
+            await asyncio.to_thread(sessions.sweep, self._run_directory, SWEEP_STOP_WITHIN_S)
+            for part in self._parts.values():
+                for setting, port in part.ports.items():
+                    require_free(part.name, self._bind_host, port, setting)
+            self._guardian = _start_guardian(self._run_directory, self._lock_file)
+        except BaseException:
+            os.close(self._lock_file)
+            raise
+        self._housekeeper = asyncio.create_task(self._keep_house())
+        for part in self._parts.values():
+            self._tasks[part.name] = asyncio.create_task(self._keep(part), name=part.name)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stopping = asyncio.create_task(self.stop())
+        while not stopping.done():  # a cancelled caller still waits: an orphan is worse than a late answer
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(stopping)
+        stopping.result()
+
+    async def all_ready(self) -> None:
+        """Wait until every part is ready once. Raises ``PartError`` when one cannot start."""
+        for event in self._ready.values():
+            reached = asyncio.create_task(event.wait())
+            await asyncio.wait([reached, self._failure], return_when=asyncio.FIRST_COMPLETED)
+            reached.cancel()
+            if self._failure.done():
+                self._failure.result()
+
+    async def failed(self) -> None:
+        """Wait for ever, or until a part that never was ready cannot start: ``PartError``."""
+        await asyncio.shield(self._failure)
+
+    async def stop(self) -> None:
+        """End every part, dependents before what they depend on, each within its limit."""
+        ended = {name: asyncio.Event() for name in self._parts}
+
+        async def end(part: Part) -> None:
+            dependents = [other.name for other in self._parts.values() if part.name in other.depends_on]
+            await asyncio.gather(*(ended[name].wait() for name in dependents))
+            if part.name in self._tasks:
+                await self.stop_part(part.name)
+            ended[part.name].set()
+
+        await asyncio.gather(*(end(part) for part in self._parts.values()))
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+            await asyncio.wait([self._housekeeper])
+        self._release()
+
+    async def stop_part(self, name: str) -> None:
+        """End one part for good, whatever depends on it."""
+        task = self._tasks[name]
+        if not task.cancelling():  # a second cancellation would interrupt the ending of its session
+            task.cancel()
+        await asyncio.wait([task])
+
+    def _release(self) -> None:
+        (self._run_directory / "status.json").unlink(missing_ok=True)
+        if self._guardian is not None and self._guardian.stdin is not None:
+            self._guardian.stdin.close()
+            self._guardian.wait()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+        if self._failure.done():
+            self._failure.exception()
+
+    async def _keep(self, part: Part) -> None:
+        """Start ``part`` when what it depends on is ready, and again whenever it ends; until cancelled."""
+        state = self.states[part.name]
+        failures = 0
+        try:
+            await asyncio.gather(*(self._ready[name].wait() for name in part.depends_on))
+            while True:
+                self._enter(state, STARTING)
+                began = time.monotonic()
+                state.last_exit = await self._run_until_end(part, state)
+                if part.runs_once and self._ready[part.name].is_set():
+                    self._enter(state, DONE)
+                    return
+                failures = 0 if time.monotonic() - began > STEADY_AFTER_S else failures + 1
+                if failures >= START_ATTEMPTS_MAX and not self._ready[part.name].is_set():
+                    self._give_up(part, state, failures)
+                    return
+                self._enter(state, RESTARTING)
+                state.restarts += 1
+                await asyncio.sleep(back_off_s(failures))
+        finally:
+            if state.state not in (DONE, FAILED):
+                self._enter(state, STOPPED)
+
+    async def _run_until_end(self, part: Part, state: PartState) -> str:
+        """One life of the part; returns how it ended. Whatever happens, its session is empty afterwards."""
+        process = self._spawn(part)
+        session = sessions.session_of(part.name, process.pid)
+        sessions.record(self._run_directory, session)
+        state.pid = process.pid
+        try:
+            if part.runs_once:
+                if await _exit_code(process) == 0:
+                    self._ready[part.name].set()
+            elif await self._becomes_ready(part, process):
+                self._enter(state, RUNNING)
+                self._ready[part.name].set()
+                await _exit_code(process)
+            return _exit_text(process.poll()) or f"not ready after {part.ready_within_s:g} s"
+        finally:
+            await _end(process, session, part.stop_within_s)
+            sessions.forget(self._run_directory, session)
+            state.pid = 0
+
+    def _spawn(self, part: Part) -> subprocess.Popen[bytes]:
+        environment = {**self._environment, **part.environment}
+        if part.metrics_port:
+            environment["ETL_METRICS_PORT"] = str(part.metrics_port)
+        with open(self._log_path(part), "ab") as log:
+            return subprocess.Popen(
+                part.command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    async def _becomes_ready(self, part: Part, process: subprocess.Popen[bytes]) -> bool:
+        deadline = time.monotonic() + part.ready_within_s
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if await asyncio.to_thread(part.ready):
+                    # another server on the same port would answer too: it counts only while ours lives
+                    return process.poll() is None
+            await asyncio.sleep(PROBE_EVERY_S)
+        return False
+
+    def _give_up(self, part: Part, state: PartState, attempts: int) -> None:
+        self._enter(state, FAILED)
+        log = self._log_path(part)
+        if not self._failure.done():
+            self._failure.set_exception(
+                PartError(
+                    f"{part.name} does not start ({state.last_exit}, {attempts} attempts): "
+                    f"{last_words(log)} (see {log})"
+                )
+            )
+
+    async def _keep_house(self) -> None:
+        """Bound the logs, measure memory, and write the status."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+            for part in self._parts.values():
+                bound_log(self._log_path(part), LOG_BYTES_MAX)
+            running = {state.name: state.pid for state in self.states.values() if state.pid}
+            measured = await asyncio.to_thread(_memory_by_part, running)
+            for state in self.states.values():
+                state.memory_bytes = measured.get(state.name, 0)
+            self._write_status()
+
+    def _enter(self, state: PartState, name: str) -> None:
+        state.state, state.since_ns = name, time.time_ns()
+        self._write_status()
+
+    def _write_status(self) -> None:
+        status = Status(os.getpid(), self._started_ns, time.time_ns(), list(self.states.values()))
+        temporary = self._run_directory / "status.json.new"
+        temporary.write_bytes(msgspec.json.encode(status))
+        temporary.rename(self._run_directory / "status.json")
+
+    def _first_state(self, part: Part) -> PartState:
+        return PartState(part.name, str(self._log_path(part)), part.metrics_port, since_ns=self._started_ns)
+
+    def _log_path(self, part: Part) -> Path:
+        return self._log_directory / f"{part.name}.log"
+
+
+def back_off_s(failures: int) -> float:
+    """Full jitter: anything between nothing and the doubled, capped delay."""
+    return random.uniform(0.0, min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** min(failures, 16)))  # noqa: S311
+
+
+def bound_log(log: Path, bytes_max: int) -> None:
+    """Copy a log that has grown too long to ``.1`` and empty it; the part writes on, it appends."""
+    if log.exists() and log.stat().st_size > bytes_max:
+        shutil.copyfile(log, log.with_name(log.name + ".1"))
+        os.truncate(log, 0)
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log, for an error message."""
+    with open(log, "rb") as file:
+        file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES_MAX))
+        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip()[-LAST_WORDS_CHARACTERS_MAX:] if lines else "it said nothing"
+
+
+async def _take_lock(lock: Path) -> int:
+    """The open lock file. Waits while a guardian cleans up; raises ``PartError`` while a supervisor lives."""
+    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(file, 32, 0).decode().strip()
+            if _lives(owner) or time.monotonic() > deadline:
+                os.close(file)
+                raise PartError(
+                    f"{lock.parents[1]} is in use by `etl up` (pid {owner}): stop that one, "
+                    "or give this one another --state"
+                ) from None
+            await asyncio.sleep(PROBE_EVERY_S)
+            continue
+        os.truncate(file, 0)
+        os.pwrite(file, str(os.getpid()).encode(), 0)
+        return file
+
+
+def _lives(pid: str) -> bool:
+    return pid.isdigit() and Path("/proc", pid).exists()
+
+
+def _start_guardian(directory: Path, lock_file: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "etl.embedded.guardian", str(directory)],
+        cwd=SOURCE_ROOT,
+        stdin=subprocess.PIPE,
+        pass_fds=(lock_file,),
+        start_new_session=True,
+    )
+
+
+async def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    while (code := process.poll()) is None:  # noqa: ASYNC110 - a child's end sets no event
+        await asyncio.sleep(EXIT_POLL_S)
+    return code
+
+
+async def _end(process: subprocess.Popen[bytes], session: Session, within_s: float) -> None:
+    """SIGTERM to the leader alone, who ends its children in its own order; then SIGKILL to who is left."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_exit_code(process), within_s)
+    await asyncio.to_thread(sessions.kill, session)
+    process.wait()
+
+
+def _exit_text(code: int | None) -> str:
+    if code is None:
+        return ""
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _memory_by_part(leaders: Mapping[str, int]) -> dict[str, int]:
+    return {
+        name: sessions.resident_bytes(sessions.session_of(name, leader)) for name, leader in leaders.items()
+    }
