@@ -1,0 +1,307 @@
+"""The ClickHouse engine (chDB) of this process, run as the HTTP interface asks: settings, sessions, external data.
+
+A chDB session runs one statement at a time and keeps its settings, so each request gets its own (0.2 ms to open);
+requests that name a ``session_id`` share one, one at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from chdb import session as chdb_session
+from msgspec import Struct
+
+from etl.embedded.clickhouse_statement import Insert, Plain, SeveralStatements, parse
+from etl.errors import EtlError
+
+SESSIONS_MAX = 256
+SESSION_TIMEOUT_S = 60.0
+SESSION_TIMEOUT_S_MAX = 3600.0
+
+# What a real server has and chDB's defaults have not: an insert is answered when it is stored.
+SERVER_SETTINGS = {"async_insert": "0"}
+
+# Formats that are whole at the end of every block: the others need the full result (a footer, a row count).
+STREAMED_FORMATS = frozenset(
+    {"Native", "RowBinary", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "JSONEachRow"}
+    | {"JSONCompactEachRow", "JSONLines", "NDJSON", "LineAsString"}
+)
+
+SYNTAX_ERROR = 62
+UNKNOWN_SETTING = 115
+BAD_ARGUMENTS = 36
+SESSION_NOT_FOUND = 372
+SESSION_IS_LOCKED = 373
+TOO_MANY_SIMULTANEOUS_QUERIES = 202
+UNKNOWN_EXCEPTION = 1002
+
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_ERROR = re.compile(r"Code:\s*(\d+)")
+
+
+# chDB has no type annotations
+Session: Any = chdb_session.Session
+
+
+class EngineError(EtlError):
+    """What ClickHouse would answer: its error code, and its words."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class ExternalTable(Struct, frozen=True):
+    name: str
+    structure: str
+    format: str
+    data: bytes
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    text: str
+    body: bytes = b""
+    database: str = ""
+    default_format: str = ""
+    settings: Mapping[str, str] = {}
+    parameters: Mapping[str, str] = {}
+    external_tables: Sequence[ExternalTable] = ()
+    session_id: str = ""
+    session_timeout_s: float = SESSION_TIMEOUT_S
+    session_must_exist: bool = False
+    read_only: bool = False
+    buffered: bool = False
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """``chunks`` is to be read to its end, or closed."""
+
+    format: str
+    summary: Mapping[str, str]
+    chunks: Iterator[bytes]
+
+
+class _Shared(Struct):
+    session: Any
+    timeout_s: float
+    last_used_s: float
+    in_use: bool = False
+
+
+class Engine:
+    """One data directory. Methods may be called from several threads."""
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._data_dir = str(data_dir)
+        self._lock = threading.Lock()
+        self._shared: dict[str, _Shared] = {}
+        self._root = Session(self._data_dir)
+        self.version = bytes(self._root.query("SELECT version()", "TabSeparated").bytes()).decode().strip()
+
+    def close(self) -> None:
+        with self._lock:
+            for shared in self._shared.values():
+                shared.session.close()
+            self._shared.clear()
+        self._root.close()
+
+    def run(self, request: Request) -> Answer:
+        """Run one statement. Raises ``EngineError``, here or while the chunks are read."""
+        stack = ExitStack()
+        try:
+            return self._run(request, stack)
+        except EngineError:
+            stack.close()
+            raise
+        except (RuntimeError, ValueError) as error:
+            # chDB raises RuntimeError and a subclass of it; ValueError is our own statement parser
+            stack.close()
+            raise _engine_error(error) from None
+
+    def _run(self, request: Request, stack: ExitStack) -> Answer:
+        statement = parse(request.text, request.body, request.default_format)
+        session = stack.enter_context(self._session(request))
+        if request.database:
+            session.query(f"USE {_quoted_name(request.database)}")
+        stack.enter_context(_settings_applied(session, request))
+        for table in request.external_tables:
+            stack.enter_context(_temporary_table(session, table))
+        if isinstance(statement, Insert):
+            return _insert(session, statement, stack)
+        format_name = statement.format or request.default_format or "TabSeparated"
+        if _streamable(statement, format_name, request):
+            return _stream(session, statement, format_name, request, stack)
+        default = request.default_format or "TabSeparated"  # a FORMAT in the text goes before it
+        result = session.query(statement.text, default, params=dict(request.parameters) or None)
+        answer = Answer(
+            format=format_name, summary=_read_summary(result), chunks=iter((bytes(result.bytes()),))
+        )
+        stack.close()
+        return answer
+
+    @contextmanager
+    def _session(self, request: Request) -> Iterator[Any]:
+        if not request.session_id:
+            session = Session(self._data_dir)
+            try:
+                yield session
+            finally:
+                session.close()
+            return
+        shared = self._take_shared(request)
+        try:
+            yield shared.session
+        finally:
+            with self._lock:
+                shared.in_use = False
+                shared.last_used_s = time.monotonic()
+
+    def _take_shared(self, request: Request) -> _Shared:
+        with self._lock:
+            self._drop_expired()
+            shared = self._shared.get(request.session_id)
+            if shared is None:
+                if request.session_must_exist:
+                    raise EngineError(SESSION_NOT_FOUND, f"Session {request.session_id} not found")
+                if len(self._shared) >= SESSIONS_MAX:
+                    raise EngineError(TOO_MANY_SIMULTANEOUS_QUERIES, f"More than {SESSIONS_MAX} sessions")
+                shared = _Shared(Session(self._data_dir), SESSION_TIMEOUT_S, 0.0)
+                self._shared[request.session_id] = shared
+            if shared.in_use:
+                raise EngineError(
+                    SESSION_IS_LOCKED, f"Session {request.session_id} is locked by a concurrent client"
+                )
+            shared.in_use = True
+            shared.timeout_s = min(request.session_timeout_s, SESSION_TIMEOUT_S_MAX)
+            return shared
+
+    def _drop_expired(self) -> None:
+        now_s = time.monotonic()
+        for name, shared in list(self._shared.items()):
+            if not shared.in_use and now_s - shared.last_used_s > shared.timeout_s:
+                shared.session.close()
+                del self._shared[name]
+
+
+def _insert(session: Any, statement: Insert, stack: ExitStack) -> Answer:
+    """One append: the engine cuts blocks at appends, and one batch must stay one block."""
+    with session.send_insert(statement.head, statement.format) as stream:
+        if statement.data:
+            stream.append(statement.data)
+        result = stream.finish()
+    stack.close()
+    rows, size = str(result.rows_written), str(result.bytes_written)
+    summary = {"read_rows": rows, "read_bytes": size, "written_rows": rows, "written_bytes": size}
+    return Answer(format=statement.format, summary=summary, chunks=iter(()))
+
+
+def _streamable(statement: Plain, format_name: str, request: Request) -> bool:
+    return (
+        statement.reads
+        and not statement.totals
+        and not request.buffered
+        and request.settings.get("extremes", "0") == "0"
+        and format_name in STREAMED_FORMATS
+    )
+
+
+def _stream(session: Any, statement: Plain, format_name: str, request: Request, stack: ExitStack) -> Answer:
+    """The first chunk is read here, so that most errors still get their status."""
+    default = request.default_format or "TabSeparated"
+    stream = session.send_query(statement.text, default, params=dict(request.parameters) or None)
+    stack.callback(stream.close)
+    first = stream.fetch()
+    if first is None:
+        stack.close()
+        return Answer(format=format_name, summary={"read_rows": "0", "read_bytes": "0"}, chunks=iter(()))
+
+    def chunks() -> Iterator[bytes]:
+        with stack:
+            yield bytes(first.bytes())
+            try:
+                for chunk in stream:
+                    yield bytes(chunk.bytes())
+            except RuntimeError as error:
+                raise _engine_error(error) from None
+
+    return Answer(format=format_name, summary=_read_summary(first), chunks=chunks())
+
+
+def _read_summary(result: Any) -> dict[str, str]:
+    return {
+        "read_rows": str(result.rows_read()),
+        "read_bytes": str(result.bytes_read()),
+        "elapsed_ns": str(int(result.elapsed() * 1e9)),
+    }
+
+
+@contextmanager
+def _settings_applied(session: Any, request: Request) -> Iterator[None]:
+    """The request's settings; a shared session gets its own back afterwards."""
+    settings = {**SERVER_SETTINGS, **request.settings}
+    if request.read_only and not request.session_id:  # a session could not be made writable again
+        settings["readonly"] = "2"
+    previous = _current(session, settings) if request.session_id else {}
+    _apply(session, settings)
+    try:
+        yield
+    finally:
+        if previous:
+            _apply(session, previous)
+
+
+def _apply(session: Any, settings: Mapping[str, str]) -> None:
+    for name in settings:
+        if not _NAME.fullmatch(name):
+            raise EngineError(UNKNOWN_SETTING, f"Unknown setting '{name}'")
+    # readonly last: after it nothing else may change
+    ordered = sorted(settings.items(), key=lambda item: item[0] == "readonly")
+    session.query("SET " + ", ".join(f"{name}={_literal(value)}" for name, value in ordered))
+
+
+def _current(session: Any, names: Iterable[str]) -> dict[str, str]:
+    known = [name for name in names if _NAME.fullmatch(name)]
+    columns = ", ".join(f"toString(getSetting('{name}'))" for name in known)
+    row = bytes(session.query(f"SELECT {columns}", "JSONCompactEachRow").bytes())
+    return dict(zip(known, msgspec.json.decode(row, type=list[str]), strict=True))
+
+
+@contextmanager
+def _temporary_table(session: Any, table: ExternalTable) -> Iterator[None]:
+    name = _quoted_name(table.name)
+    session.query(f"CREATE TEMPORARY TABLE {name} ({table.structure})")
+    try:
+        with session.send_insert(f"INSERT INTO {name}", table.format) as stream:
+            stream.append(table.data)
+            stream.finish()
+        yield
+    finally:
+        session.query(f"DROP TABLE IF EXISTS {name}")
+
+
+def _engine_error(error: Exception) -> EngineError:
+    if isinstance(error, SeveralStatements):
+        return EngineError(SYNTAX_ERROR, f"Syntax error: {error}")
+    if isinstance(error, ValueError):
+        return EngineError(BAD_ARGUMENTS, str(error))
+    text = str(error)
+    found = _ERROR.search(text)
+    if found is None:
+        return EngineError(UNKNOWN_EXCEPTION, text)
+    return EngineError(int(found.group(1)), text[found.start() :])
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _quoted_name(name: str) -> str:
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
