@@ -25,16 +25,18 @@ def always_ready() -> bool:
 class Part(Struct, frozen=True, kw_only=True):
     """A foreground process that ends on SIGTERM.
 
-    ``environment`` is added to the supervisor's own and to the settings' variables. ``ports`` maps the name
-    of the setting to the port that must be free before the start. ``ready`` is a quick probe without side
-    effects, called from a thread every fraction of a second; it returns False or raises ``OSError`` while
-    the part is not ready. A part that ``runs_once`` (migrations) is ready when it has ended with code 0.
+    ``environment`` is added to the supervisor's own and to the settings' variables. ``ports`` maps the name of
+    the setting to the port that must be free before the start. ``metrics_port`` is where the part serves its
+    Prometheus metrics, 0 = nowhere. ``ready`` is a quick probe without side effects, called from a thread every
+    fraction of a second; it returns False or raises ``OSError`` while the part is not ready. A part that
+    ``runs_once`` (migrations) is ready when it has ended with code 0.
     """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = {}
     ports: Mapping[str, int] = {}
+    metrics_port: int = 0
     depends_on: tuple[str, ...] = ()
     ready: Callable[[], bool] = always_ready
     ready_within_s: float = 60.0
