@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from etl import settings as settings_module
+from etl.embedded.kafka import kafka_part
+from etl.settings import Settings
+from etl.transports.kafka import consumer_config, ensure_topics, producer_config
+from tests.servers import RunningPart
+
+pytestmark = pytest.mark.integration
+
+READ_WITHIN_S = 30.0
+
+
+def produce(settings: Settings, values: list[bytes]) -> list[bytes]:
+    """Values that the broker has acknowledged."""
+    acknowledged: list[bytes] = []
+
+    def note(error: object, message: object) -> None:
+        assert error is None
+        acknowledged.append(message.value())  # type: ignore[attr-defined]
+
+    producer = Producer(producer_config(settings))
+    for value in values:
+        producer.produce(settings.quarantine_topic, value, on_delivery=note)
+    producer.flush(READ_WITHIN_S)
+    return acknowledged
+
+
+def read_all(settings: Settings) -> list[bytes]:
+    consumer = Consumer(consumer_config(settings, "test"))
+    partition = TopicPartition(settings.quarantine_topic, 0, 0)
+    _, end = consumer.get_watermark_offsets(partition, timeout=READ_WITHIN_S)
+    consumer.assign([partition])
+    values: list[bytes] = []
+    while len(values) < end:
+        messages = consumer.consume(end, timeout=READ_WITHIN_S)
+        assert messages, "the broker gave less than its watermark says"
+        values += [message.value() for message in messages]
+    consumer.close()
+    return values
+
+
+def test_what_was_acknowledged_is_there_after_kill_9(crashable: Callable[..., RunningPart]) -> None:
+    broker = crashable(kafka_part)
+    ensure_topics(broker.settings)
+    sent = [b"%d" % number for number in range(5_000)]
+    assert produce(broker.settings, sent) == sent
+    broker.restart()
+    assert read_all(broker.settings) == sent
+    assert produce(broker.settings, [b"more"]) == [b"more"]
+    assert broker.stop() in (0, 143)
+
+
+def test_offsets_and_their_metadata_come_back(settings_with: Callable[..., Settings]) -> None:
+    settings = settings_with(kafka=True)
+    ensure_topics(settings)
+    group = f"group-{settings.raw_topic}"
+    consumer = Consumer(consumer_config(settings, group))
+    wanted = TopicPartition(settings.quarantine_topic, 0, 0, metadata='{"start":0,"end":7}')
+    consumer.commit(offsets=[wanted], asynchronous=False)
+    found = consumer.committed([TopicPartition(settings.quarantine_topic, 0)], timeout=READ_WITHIN_S)[0]
+    consumer.close()
+    assert (found.offset, found.metadata) == (0, '{"start":0,"end":7}')
+
+
+def test_a_taken_port_is_one_clear_line(servers: object) -> None:
+    broker: RunningPart = servers.kafka()  # type: ignore[attr-defined]
+    second = subprocess.run(
+        [sys.executable, "-m", "etl.embedded.kafka"],
+        env=settings_module.as_environment(broker.settings),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert second.stderr.startswith(f"etl: kafka: cannot listen on 127.0.0.1:{broker.settings.kafka_port} ")
+    assert second.stderr.endswith("or set ETL_KAFKA_PORT\n")
+    assert second.stderr.count("\n") == 1
