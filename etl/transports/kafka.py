@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import time
+from collections import deque
+from typing import Any, cast
 
-from confluent_kafka import KafkaError, KafkaException, Message
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from etl.errors import TransportError, WireError
 from etl.records import Frame, Source
 from etl.settings import Settings
+from etl.transports.publisher import Acknowledged, Headers
 
 ADMIN_TIMEOUT_S = 30.0
+OVERFLOW_MESSAGES_MAX = 20_000
+"""What may still arrive from the socket read during which the producer's queue filled up."""
+FLUSH_STEP_S = 0.5
+
+_log = logging.getLogger(__name__)
 
 HEADER_EXCHANGE = "exchange"
 HEADER_ENDPOINT = "endpoint"
@@ -79,6 +89,114 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
     }
 
 
+class KafkaPublisher:
+    """One idempotent producer. Nothing it was given is dropped: what its queue cannot take for the moment waits in
+    a bounded overflow, in order; a message the broker refuses for good, or a fatal error, is a ``TransportError``.
+
+    Every message carries a delivery report (0.25 µs), since a refusal without one would be a silent loss.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._failure: TransportError | None = None
+        self._overflow: deque[tuple[str, bytes, bytes, Headers | None, Acknowledged | None]] = deque()
+        self._queue_bytes_max = settings.producer_queue_bytes_max
+        self._messages = 1
+        self._bytes = 0
+        try:
+            self._producer = Producer(
+                {
+                    **producer_config(settings),
+                    "error_cb": self._on_error,
+                    "on_delivery": self._on_delivery,
+                },
+                logger=_log,
+            )
+        except KafkaException as error:
+            raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {error}") from None
+        self._produce: Any = self._producer.produce
+
+    @property
+    def pending_messages(self) -> int:
+        return len(self._producer) + len(self._overflow)
+
+    @property
+    def pending_bytes(self) -> int:
+        return self.pending_messages * self._bytes // self._messages
+
+    def publish(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Headers | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> None:
+        self._messages += 1
+        self._bytes += len(value)
+        if self._overflow or not self._queued(topic, key, value, headers, acknowledged):
+            if len(self._overflow) >= OVERFLOW_MESSAGES_MAX:
+                raise TransportError("producer queue and overflow are full: reading was not paused")
+            self._overflow.append((topic, key, value, headers, acknowledged))
+
+    def poll(self) -> None:
+        self._producer.poll(0)
+        if self._failure:
+            raise self._failure
+        while self._overflow and self._queued(*self._overflow[0]):
+            self._overflow.popleft()
+
+    def flush(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        self.poll()
+        while self.pending_messages:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TransportError(
+                    f"{self.pending_messages} messages not acknowledged within {timeout_s:g} s"
+                )
+            self._producer.flush(min(left_s, FLUSH_STEP_S))
+            self.poll()
+
+    def _queued(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Headers | None,
+        acknowledged: Acknowledged | None,
+    ) -> bool:
+        """False if the producer's queue is full just now. Raises ``TransportError``."""
+        try:
+            if acknowledged is not None:
+                self._produce(topic, value, key, headers=headers, on_delivery=self._reporting(acknowledged))
+            elif headers is not None:
+                self._produce(topic, value, key, headers=headers)
+            else:
+                self._produce(topic, value, key)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            raise self._failure or TransportError(f"topic {topic}: {error}") from None
+        return True
+
+    def _reporting(self, acknowledged: Acknowledged) -> Any:
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                acknowledged()
+            else:
+                self._on_delivery(error, message)
+
+        return report
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None and self._failure is None:
+            self._failure = TransportError(f"topic {message.topic()}: {error.str()}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal() and self._failure is None:
+            self._failure = TransportError(f"Kafka: {error.str()}")
+
+
 def frame_headers(frame: Frame) -> list[tuple[str, bytes]]:
     return [
         (HEADER_EXCHANGE, frame.exchange.encode()),
@@ -92,14 +210,14 @@ def frame_headers(frame: Frame) -> list[tuple[str, bytes]]:
 def frame_of(message: Message) -> Frame:
     """The frame that a message of the raw topic carries. Raises ``WireError``."""
     try:
-        headers = dict(message.headers() or ())
+        headers = cast(dict[str, bytes], dict(message.headers() or ()))
         return Frame(
             exchange=headers[HEADER_EXCHANGE].decode(),
-            connection_id=(message.key() or b"").decode(),
+            connection_id=cast(bytes, message.key() or b"").decode(),
             frame_sequence=int(headers[HEADER_FRAME_SEQUENCE]),
             endpoint=headers[HEADER_ENDPOINT].decode(),
             receive_time_ns=int(headers[HEADER_RECEIVE_TIME_NS]),
-            payload=message.value() or b"",
+            payload=cast(bytes, message.value() or b""),
             source=Source[headers[HEADER_SOURCE].decode().upper()],
         )
     except (KeyError, ValueError, AttributeError) as error:

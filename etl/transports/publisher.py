@@ -1,0 +1,44 @@
+"""What a transport offers to whoever publishes. Kafka and memory pass the same contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+Headers = Sequence[tuple[str, bytes]]
+Acknowledged = Callable[[], None]
+
+
+class Publisher(Protocol):
+    """Bounded and never blocking: ``publish`` queues, ``poll`` serves acknowledgements.
+
+    The caller stops reading its source when ``pending_messages`` passes its own threshold; what still comes
+    from the read under way always fits. Per key, messages arrive in the order of their ``publish``.
+    """
+
+    @property
+    def pending_messages(self) -> int:
+        """Published and not yet acknowledged."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """An estimate: pending messages times the mean size so far."""
+
+    def publish(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Headers | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> None:
+        """Queue one message; ``acknowledged`` is called from a later ``poll`` once the broker has it.
+
+        Raises ``TransportError`` if the transport has failed for good or the caller ignored the threshold.
+        """
+
+    def poll(self) -> None:
+        """Serve what the broker said, without waiting. Raises ``TransportError`` after a fatal failure."""
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything is acknowledged. Raises ``TransportError`` if it is not within ``timeout_s``."""
