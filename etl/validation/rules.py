@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from etl.codes import Code
 from etl.records import Severity
+from etl.validation.views import NAN
 
 View = Any
 """``views.py``: TradeView, QuoteView, BookView, BarView, of scalars or of arrays."""
@@ -21,6 +22,8 @@ View = Any
 INT64_MAX = (1 << 63) - 1
 TICK_TOLERANCE = 1e-6
 """Share of a step by which float division may miss a whole number."""
+ROUNDING = 1.5 * 2.0**52
+"""Added and taken away it rounds a float64 below 2**51 to a whole number, in numbers and arrays alike."""
 
 
 class Rule(Struct, frozen=True):
@@ -72,8 +75,10 @@ def price_implausible(v: View) -> Any:
 
 
 def price_off_tick(v: View) -> Any:
+    if v.price_step is NAN:
+        return False
     steps = v.price / v.price_step
-    return abs(steps - (steps + 0.5) // 1) > TICK_TOLERANCE * (1 + steps * 1e-9)
+    return abs(steps - ((steps + ROUNDING) - ROUNDING)) > TICK_TOLERANCE * (1 + steps * 1e-9)
 
 
 def price_deviates(v: View) -> Any:
