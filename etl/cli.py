@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import os
 import sys
 
-import click
 import typer
 
+import etl
 import etl.commands
 from etl.errors import EtlError
+from etl.lazy import lazy_group
 
-_NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(etl.commands.__path__)))
-
-
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name.replace("_", "-") for name in _NAMES]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        name = cmd_name.replace("-", "_")
-        if name not in _NAMES:
-            return None
-        module = importlib.import_module(f"etl.commands.{name}")
-        return typer.main.get_command(module.app)
+app = typer.Typer(
+    cls=lazy_group(etl.commands),
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="etl", prog_name="etl")
-def cli() -> None:
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"etl {etl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def cli(
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_print_version),
+) -> None:
     """Market data from exchanges into queryable stores, continuously and without silent loss."""
 
 
 def main() -> None:
+    """Run; an ``EtlError`` is one line on standard error and its exit code."""
     try:
-        cli.main(prog_name="etl", standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app()
     except EtlError as error:
         print(f"etl: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader of our output has gone (etl … | head): end quietly, also at the interpreter's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

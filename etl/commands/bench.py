@@ -1,0 +1,15 @@
+"""``etl bench NAME``: each benchmark starts its own servers and prints one JSON object as its last line."""
+
+from __future__ import annotations
+
+import typer
+
+import etl.bench
+from etl.lazy import lazy_group
+
+app = typer.Typer(cls=lazy_group(etl.bench, without=("report",)), no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure; docs/benchmarks.md has what was measured."""
