@@ -117,6 +117,17 @@ class Severity(IntEnum):
     SOFT = 2
 
 
+class QuarantineOutcome(IntEnum):
+    """What became of a quarantined item: a replay publishes it or finds it still bad; trades after a
+    far-out one may confirm its level, which releases it."""
+
+    NONE = 0
+    HELD = 1
+    PUBLISHED = 2
+    STILL_BAD = 3
+    RELEASED = 4
+
+
 class Frame(Struct, frozen=True, gc=False):
     """One message exactly as it came: a websocket message, a response body, a line of a recording.
 
@@ -321,7 +332,8 @@ RECORD_TYPES: tuple[type[Record], ...] = (
 class Quarantined(Struct, frozen=True, gc=False):
     """What was kept out of the stores (hard) or noted beside them (soft), with why and whence.
 
-    ``payload`` is the raw frame; ``record`` the encoded ``MarketData`` where parsing got that far.
+    ``payload`` is the raw frame; ``record`` the encoded ``MarketData`` where parsing got that far. Its identity
+    is (exchange, connection_id, frame_sequence, frame_index, code); the newest ``outcome_time_ns`` holds.
     """
 
     code: str
@@ -339,3 +351,5 @@ class Quarantined(Struct, frozen=True, gc=False):
     record: bytes = b""
     symbol: str = ""
     rule: str = ""
+    outcome: QuarantineOutcome = QuarantineOutcome.HELD
+    outcome_time_ns: int = 0

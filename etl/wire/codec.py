@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 from msgspec.inspect import EnumType, Field, IntType, StrType, StructType, UnionType, VarTupleType
 
 from etl.errors import WireError
-from etl.records import RECORD_TYPES, Book, Kind, Quarantined, Record, Severity, Source
+from etl.records import RECORD_TYPES, Book, Kind, Quarantined, QuarantineOutcome, Record, Severity, Source
 from etl.wire import market_data_pb2 as pb
 
 MarketData: Any = pb.MarketData
@@ -80,6 +80,7 @@ def decode_quarantined(data: bytes) -> Quarantined:
         raise WireError(f"not a Quarantined message: {error}") from None
     fields = {name: getattr(message, name) for name in Quarantined.__struct_fields__}
     fields["severity"] = Severity(fields["severity"])
+    fields["outcome"] = QuarantineOutcome(fields["outcome"])
     fields["source"] = Source(fields["source"])
     return Quarantined(**fields)
 

@@ -96,6 +96,14 @@ class TradingStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUCTION: _ClassVar[TradingStatus]
     MARKET_CLOSED: _ClassVar[TradingStatus]
 
+class QuarantineOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OUTCOME_UNSPECIFIED: _ClassVar[QuarantineOutcome]
+    HELD: _ClassVar[QuarantineOutcome]
+    PUBLISHED: _ClassVar[QuarantineOutcome]
+    STILL_BAD: _ClassVar[QuarantineOutcome]
+    RELEASED: _ClassVar[QuarantineOutcome]
+
 class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SEVERITY_UNSPECIFIED: _ClassVar[Severity]
@@ -160,6 +168,11 @@ HALTED: TradingStatus
 PAUSED: TradingStatus
 AUCTION: TradingStatus
 MARKET_CLOSED: TradingStatus
+OUTCOME_UNSPECIFIED: QuarantineOutcome
+HELD: QuarantineOutcome
+PUBLISHED: QuarantineOutcome
+STILL_BAD: QuarantineOutcome
+RELEASED: QuarantineOutcome
 SEVERITY_UNSPECIFIED: Severity
 HARD: Severity
 SOFT: Severity
@@ -317,7 +330,7 @@ class MarketData(_message.Message):
     def __init__(self, kind: _Optional[_Union[Kind, str]] = ..., exchange: _Optional[str] = ..., symbol: _Optional[str] = ..., venue_symbol: _Optional[str] = ..., channel: _Optional[str] = ..., event_time_ns: _Optional[int] = ..., receive_time_ns: _Optional[int] = ..., source: _Optional[_Union[Source, str]] = ..., connection_id: _Optional[str] = ..., frame_sequence: _Optional[int] = ..., frame_index: _Optional[int] = ..., record_key: _Optional[str] = ..., key_time_ns: _Optional[int] = ..., sequence: _Optional[int] = ..., parser_version: _Optional[int] = ..., first_sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., publish_time_ns: _Optional[int] = ..., participant_time_ns: _Optional[int] = ..., last_price: _Optional[str] = ..., volume: _Optional[str] = ..., side: _Optional[_Union[Side, str]] = ..., trade_id: _Optional[str] = ..., first_trade_id: _Optional[str] = ..., last_trade_id: _Optional[str] = ..., trade_count: _Optional[int] = ..., market_center: _Optional[str] = ..., trf_id: _Optional[str] = ..., conditions: _Optional[_Iterable[str]] = ..., indicators: _Optional[_Iterable[str]] = ..., tape: _Optional[str] = ..., size_unit: _Optional[_Union[SizeUnit, str]] = ..., bid: _Optional[str] = ..., bid_size: _Optional[str] = ..., ask: _Optional[str] = ..., ask_size: _Optional[str] = ..., bid_exchange: _Optional[str] = ..., ask_exchange: _Optional[str] = ..., book_action: _Optional[_Union[BookAction, str]] = ..., bid_prices: _Optional[_Iterable[str]] = ..., bid_sizes: _Optional[_Iterable[str]] = ..., ask_prices: _Optional[_Iterable[str]] = ..., ask_sizes: _Optional[_Iterable[str]] = ..., bid_orders: _Optional[_Iterable[int]] = ..., ask_orders: _Optional[_Iterable[int]] = ..., depth: _Optional[int] = ..., interval: _Optional[str] = ..., open: _Optional[str] = ..., high: _Optional[str] = ..., low: _Optional[str] = ..., close: _Optional[str] = ..., vwap: _Optional[str] = ..., quote_volume: _Optional[str] = ..., taker_buy_volume: _Optional[str] = ..., bar_state: _Optional[_Union[BarState, str]] = ..., original_trade_id: _Optional[str] = ..., correction: _Optional[_Union[CorrectionKind, str]] = ..., gap_kind: _Optional[_Union[GapKind, str]] = ..., gap_state: _Optional[_Union[GapState, str]] = ..., from_sequence: _Optional[int] = ..., to_sequence: _Optional[int] = ..., from_time_ns: _Optional[int] = ..., to_time_ns: _Optional[int] = ..., reason: _Optional[str] = ..., status: _Optional[_Union[TradingStatus, str]] = ..., status_code: _Optional[str] = ..., limit_down: _Optional[str] = ..., limit_up: _Optional[str] = ..., mark_price: _Optional[str] = ..., index_price: _Optional[str] = ..., open_interest: _Optional[str] = ..., funding_rate: _Optional[str] = ..., next_funding_time_ns: _Optional[int] = ..., flags: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Quarantined(_message.Message):
-    __slots__ = ("code", "severity", "rule", "reason", "exchange", "symbol", "endpoint", "receive_time_ns", "source", "connection_id", "frame_sequence", "frame_index", "parser_version", "payload", "record")
+    __slots__ = ("code", "severity", "rule", "reason", "exchange", "symbol", "endpoint", "receive_time_ns", "source", "connection_id", "frame_sequence", "frame_index", "parser_version", "payload", "record", "outcome", "outcome_time_ns")
     CODE_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
@@ -333,6 +346,8 @@ class Quarantined(_message.Message):
     PARSER_VERSION_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     code: str
     severity: Severity
     rule: str
@@ -348,4 +363,6 @@ class Quarantined(_message.Message):
     parser_version: int
     payload: bytes
     record: bytes
-    def __init__(self, code: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., rule: _Optional[str] = ..., reason: _Optional[str] = ..., exchange: _Optional[str] = ..., symbol: _Optional[str] = ..., endpoint: _Optional[str] = ..., receive_time_ns: _Optional[int] = ..., source: _Optional[_Union[Source, str]] = ..., connection_id: _Optional[str] = ..., frame_sequence: _Optional[int] = ..., frame_index: _Optional[int] = ..., parser_version: _Optional[int] = ..., payload: _Optional[bytes] = ..., record: _Optional[bytes] = ...) -> None: ...
+    outcome: QuarantineOutcome
+    outcome_time_ns: int
+    def __init__(self, code: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., rule: _Optional[str] = ..., reason: _Optional[str] = ..., exchange: _Optional[str] = ..., symbol: _Optional[str] = ..., endpoint: _Optional[str] = ..., receive_time_ns: _Optional[int] = ..., source: _Optional[_Union[Source, str]] = ..., connection_id: _Optional[str] = ..., frame_sequence: _Optional[int] = ..., frame_index: _Optional[int] = ..., parser_version: _Optional[int] = ..., payload: _Optional[bytes] = ..., record: _Optional[bytes] = ..., outcome: _Optional[_Union[QuarantineOutcome, str]] = ..., outcome_time_ns: _Optional[int] = ...) -> None: ...
