@@ -46,10 +46,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     smtp_port: int = 1025
     mailbox_port: int = 8025
     airflow_port: int = 8080
-    airflow_triggerer_log_port: int = 8794
-    airflow_worker_log_port: int = 8793
     simulator_port: int = 8700
+    """First of a range: the n-th venue of ``venues`` is simulated on the n-th port from here."""
     metrics_port: int = 9400
+    """Where a process serves its Prometheus metrics, 0 = nowhere. ``etl up`` gives each part its own, from the
+    one after this on."""
 
     # topics
     raw_topic: str = "market-data.raw"
@@ -92,9 +93,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     simulator_seed: int = 1
 
     log_level: str = "INFO"
+    crash_point: str = ""
+    """Where the process kills itself (etl/crash.py); for tests and ``etl bench kill`` only."""
 
     def venue_names(self) -> tuple[str, ...]:
         return tuple(name.strip() for name in self.venues.split(",") if name.strip())
+
+    def simulator_port_of(self, venue: str) -> int:
+        """The port of the simulator that plays ``venue``, which must be one of ``venues``."""
+        return self.simulator_port + self.venue_names().index(venue)
 
     @property
     def state_path(self) -> Path:
