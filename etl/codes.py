@@ -22,6 +22,7 @@ class Code(StrEnum):
     FIELD_MISSING = "field_missing", "a field without which the event has no meaning is absent"
     FIELD_MALFORMED = "field_malformed", "a field has another type than the venue documents"
     SYMBOL_MISSING = "symbol_missing", "neither the frame nor its endpoint names the instrument"
+    SYMBOL_MISMATCH = "symbol_mismatch", "the stream and its event name different instruments"
     DECIMAL_MALFORMED = "decimal_malformed", "a price or size is not a plain decimal number"
     INTEGER_OVERFLOW = "integer_overflow", "an id or count is negative or does not fit into 64 bits"
     TIME_OUT_OF_RANGE = "time_out_of_range", "a time is not positive, or outside int64 nanoseconds"

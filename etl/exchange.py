@@ -143,6 +143,8 @@ class Exchange:
     """Name → why it is left aside."""
     default_symbols: ClassVar[tuple[str, ...]]
     """Venue symbols that the demo subscribes to."""
+    default_channels: ClassVar[tuple[str, ...]] = ()
+    """Channel names that the demo subscribes to; empty = all of ``channels``."""
     key_variables: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Environment variables for key and secret; the first that is set of each group counts."""
     connections_max: ClassVar[int] = 0
@@ -175,6 +177,13 @@ class Exchange:
         """The instruments of an answer to ``instruments_path``. Raises ``ValueError`` if it is not one."""
         return ()
 
+    @classmethod
+    def channel(cls, name: str) -> Channel | None:
+        """The declared channel that ``name`` is, or is a variant of (``depth@1000ms`` of ``depth@100ms``)."""
+        family = channel_family(name)
+        same = [channel for channel in cls.channels if channel_family(channel.name) == family]
+        return next((channel for channel in same if channel.name == name), same[0] if same else None)
+
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
         """The address to open; ``base_url`` has no trailing slash."""
         raise NotImplementedError
@@ -204,6 +213,11 @@ class Exchange:
     def headers(self) -> Mapping[str, str]:
         """Headers that authenticate history requests and handshakes; never logged."""
         return {}
+
+
+def channel_family(name: str) -> str:
+    """``depth@100ms`` → ``depth``, ``kline_1m`` → ``kline``: variants differ in speed or interval, not in rule."""
+    return name.partition("@")[0].partition("_")[0]
 
 
 def shipped_instruments(exchange: type[Exchange]) -> Instruments:
