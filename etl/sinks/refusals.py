@@ -1,0 +1,56 @@
+"""What a store refused for its data goes to the quarantine, one record at a time, as ``store_rejected``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from etl.columns import Refused
+from etl.records import Quarantined, Severity, Source
+from etl.settings import Settings
+from etl.transports.kafka import KafkaPublisher
+from etl.wire import market_data_pb2 as pb
+from etl.wire.codec import encode_quarantined
+
+CODE = "store_rejected"
+FLUSH_TIMEOUT_S = 60.0
+
+
+def quarantine(settings: Settings, refused: Iterable[tuple[Refused, bytes]], store: str) -> None:
+    """Publish each refused message; returns once the broker has them all. Raises ``TransportError``.
+
+    A crash before the store's commit publishes them again: equal items, collapsed by whoever reads them.
+    """
+    publisher = KafkaPublisher(settings)
+    for item, value in refused:
+        quarantined = _quarantined(item, value, store)
+        publisher.publish(
+            settings.quarantine_topic, quarantined.exchange.encode(), encode_quarantined(quarantined)
+        )
+    publisher.flush(FLUSH_TIMEOUT_S)
+
+
+def _quarantined(item: Refused, value: bytes, store: str) -> Quarantined:
+    message: Any = pb.MarketData()
+    try:
+        message.ParseFromString(value)
+    except DecodeError:
+        message = pb.MarketData()
+    return Quarantined(
+        code=CODE,
+        severity=Severity.HARD,
+        reason=f"{store}: {item.reason}",
+        exchange=message.exchange,
+        endpoint="",
+        receive_time_ns=message.receive_time_ns,
+        source=Source(message.source or Source.STREAM),
+        connection_id=message.connection_id,
+        frame_sequence=message.frame_sequence,
+        frame_index=message.frame_index,
+        parser_version=message.parser_version,
+        record=value,
+        symbol=message.symbol,
+        rule=store,
+    )

@@ -1,0 +1,123 @@
+"""Exact ranges of a topic, read without a group: what the TimescaleDB load and the lake are built on.
+
+A range is [start, end) of one partition. The same range gives the same messages for as long as the topic keeps
+them; when it no longer does, ``RangeLost``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+from msgspec import Struct
+
+from etl.errors import RangeLost, TransportError
+from etl.settings import Settings
+from etl.transports.kafka import consumer_config
+
+REQUEST_TIMEOUT_S = 15.0
+POLL_S = 1.0
+SILENCE_MAX_S = 60.0
+"""A broker that answers nothing for this long within a range is taken to be down."""
+
+
+class Bounds(Struct, frozen=True):
+    """Offsets of a partition: the first it still has, and the one after its last."""
+
+    low: int
+    high: int
+
+
+class RangeReader:
+    """Reads ranges of ``topic``; ``group`` only shows the lag to whoever looks, nothing is ever read from it."""
+
+    def __init__(self, settings: Settings, topic: str, group: str) -> None:
+        self.topic = topic
+        self._settings = settings
+        self._consumer = Consumer({**consumer_config(settings, group), "enable.partition.eof": True})
+
+    def __enter__(self) -> RangeReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def topic_id(self) -> str:
+        """The id the cluster gave the topic; a topic made anew under the same name has another."""
+        admin = AdminClient({"bootstrap.servers": self._settings.kafka_bootstrap})
+        try:
+            described = admin.describe_topics(
+                TopicCollection([self.topic]), request_timeout=REQUEST_TIMEOUT_S
+            )
+            return str(described[self.topic].result(timeout=REQUEST_TIMEOUT_S).topic_id)
+        except (KafkaException, TimeoutError) as error:
+            raise self._down(error) from None
+
+    def bounds(self) -> dict[int, Bounds]:
+        """Low and high watermark of every partition, now."""
+        try:
+            metadata = self._consumer.list_topics(self.topic, timeout=REQUEST_TIMEOUT_S).topics[self.topic]
+            if metadata.error:
+                raise TransportError(f"topic {self.topic}: {metadata.error.str()}")
+            return {
+                partition: Bounds(
+                    *self._consumer.get_watermark_offsets(
+                        TopicPartition(self.topic, partition), timeout=REQUEST_TIMEOUT_S, cached=False
+                    )
+                )
+                for partition in sorted(metadata.partitions)
+            }
+        except KafkaException as error:
+            raise self._down(error) from None
+
+    def read(self, partition: int, start: int, end: int, messages_max: int) -> Iterator[list[Message]]:
+        """The messages of [start, end) in order, in lists of 1 to ``messages_max``.
+
+        Raises ``RangeLost`` if the topic no longer reaches back to ``start``.
+        """
+        if start >= end:
+            return
+        low = self.bounds()[partition].low
+        if start < low:
+            raise RangeLost(f"{self.topic}[{partition}]: offset {start} is gone, the topic begins at {low}")
+        self._consumer.assign([TopicPartition(self.topic, partition, start)])
+        last_answer = time.monotonic()
+        position = start
+        while position < end:
+            wanted = min(messages_max, end - position)
+            messages = self._consumer.consume(wanted, timeout=POLL_S)
+            if messages:
+                last_answer = time.monotonic()
+            elif time.monotonic() - last_answer > SILENCE_MAX_S:
+                raise self._down(f"no answer for {SILENCE_MAX_S:.0f} s at offset {position}")
+            records = []
+            for message in messages:
+                error, offset = message.error(), cast(int, message.offset())
+                if error is None and offset < end:
+                    records.append(message)
+                    position = offset + 1
+                elif error is None or error.code() == KafkaError._PARTITION_EOF:
+                    position = max(position, offset)
+                elif not error.retriable():
+                    raise self._down(error)
+            if records:
+                yield records
+        self._consumer.unassign()
+
+    def show_progress(self, partition: int, offset: int) -> None:
+        """Commit ``offset`` to the group, for lag displays alone: a failure costs nothing and is passed over."""
+        try:
+            self._consumer.commit(
+                offsets=[TopicPartition(self.topic, partition, offset)], asynchronous=True
+            )
+        except KafkaException:
+            return
+
+    def _down(self, error: object) -> TransportError:
+        return TransportError(f"Kafka at {self._settings.kafka_bootstrap}, topic {self.topic}: {error}")
