@@ -138,6 +138,9 @@ class Exchange:
     websocket_url: ClassVar[str]
     """Live address without the stream list; ``etl simulate`` replaces scheme and host."""
     rest_url: ClassVar[str] = ""
+    websocket_url_others: ClassVar[tuple[str, ...]] = ()
+    rest_url_others: ClassVar[tuple[str, ...]] = ()
+    """The same service under its other host names, for when the first does not answer."""
     channels: ClassVar[tuple[Channel, ...]]
     ignored_names: ClassVar[Mapping[str, str]]
     """Name → why it is left aside."""

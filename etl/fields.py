@@ -1,0 +1,156 @@
+"""What the fields of a venue's message become: decimal text, times, the market's day, a content key. Pure.
+
+Each refuses what it cannot read with ``FieldFault``, so that one bad field costs one event.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from etl.codes import Code
+from etl.decimals import plain
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+NS_PER_HOUR = 3600 * NS_PER_S
+NS_PER_DAY = 24 * NS_PER_HOUR
+INT64_MAX = (1 << 63) - 1
+KNOWN_TEXTS_MAX = 65_536
+CONTENTS_MAX = 65_536
+
+_SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEW_YORK = ZoneInfo("America/New_York")
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})",
+    re.I,
+)
+
+
+class FieldFault(ValueError):
+    """A field that makes its event unreadable; ``code`` says how."""
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class DecimalTexts(dict[str, str | None]):
+    """JSON text of a number → its plain decimal text, ``None`` for null or absent. Remembers what it has seen
+    (prices and sizes repeat: 0.16 µs against 0.5 µs for checking anew), within ``KNOWN_TEXTS_MAX``."""
+
+    def __missing__(self, text: str) -> str | None:
+        number = text[1:-1] if text[:1] == '"' else text
+        if number in ("", "null"):
+            decimal = None
+        else:
+            decimal = plain(number)
+            if decimal is None:
+                raise FieldFault(Code.DECIMAL_MALFORMED, f"not a decimal number: {text[:40]}")
+        if len(self) >= KNOWN_TEXTS_MAX:
+            self.clear()
+        self[text] = decimal
+        return decimal
+
+
+def canonical(decimal: str | None) -> str:
+    """The one spelling of a value, for content keys: sources differ in trailing zeros. "" for ``None``."""
+    if decimal is None:
+        return ""
+    return decimal.rstrip("0").rstrip(".") if "." in decimal else decimal
+
+
+def time_ns(count: int, unit_ns: int) -> int:
+    """``count`` units since 1970 in ns."""
+    ns = count * unit_ns
+    if not 0 < ns <= INT64_MAX:
+        raise FieldFault(Code.TIME_OUT_OF_RANGE, f"time {count}")
+    return ns
+
+
+def time_of_any_unit_ns(count: int) -> int:
+    """For fields whose unit the venue changed or never settled: s, ms, µs or ns by magnitude (each unit's
+    plausible times lie a thousandfold apart)."""
+    for unit_ns, below in ((NS_PER_S, 10**11), (NS_PER_MS, 10**14), (1000, 10**17)):
+        if count < below:
+            return time_ns(count, unit_ns)
+    return time_ns(count, 1)
+
+
+def rfc3339_ns(text: str) -> int:
+    """``2021-02-22T15:51:45.335689322Z``, 0 to 9 fraction digits, in ns."""
+    fraction = text[20:-1]
+    if text[19:20] == "." and text[-1] == "Z" and fraction.isdecimal() and len(fraction) <= 9:
+        return _second_ns(text[:19]) + int(fraction.ljust(9, "0"))
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise FieldFault(Code.FIELD_MALFORMED, f"not an RFC 3339 time: {text[:40]}")
+    return _second_ns(match[1].upper()) + int((match[2] or "").ljust(9, "0")) - _offset_ns(match[3])
+
+
+def _offset_ns(zone: str) -> int:
+    if zone in ("Z", "z"):
+        return 0
+    seconds = (int(zone[1:3]) * 60 + int(zone[4:6])) * 60
+    return (-seconds if zone[0] == "-" else seconds) * NS_PER_S
+
+
+@lru_cache(maxsize=4096)
+def _second_ns(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text) if _SECOND.fullmatch(text) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise FieldFault(Code.FIELD_MALFORMED, f"not an RFC 3339 time: {text}")
+    return time_ns((moment.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1), NS_PER_S)
+
+
+def new_york_day(ns: int) -> str:
+    """The date in New York at ``ns``, ``2026-11-02``: US trade ids and sequences start anew with it."""
+    return _new_york_day(ns // NS_PER_HOUR)
+
+
+@lru_cache(maxsize=4096)
+def _new_york_day(hour: int) -> str:
+    # Both the day and daylight saving time change on a whole UTC hour.
+    return (_EPOCH + timedelta(hours=hour)).astimezone(_NEW_YORK).date().isoformat()
+
+
+class ContentCounts:
+    """Turns contents into keys where the venue gives no id: ``content#n``, n = identical ones before.
+
+    Remembers at least the last ``CONTENTS_MAX // 2`` contents; a content names its time, so older ones
+    do not come back.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def key(self, scope: str, content: str) -> str:
+        """``scope`` (kind and symbol) is what the count is within; it is not part of the key."""
+        counts, name = self._counts, f"{scope} {content}"
+        count = counts.get(name, 0)
+        counts[name] = count + 1
+        if len(counts) > CONTENTS_MAX:
+            for oldest in list(islice(counts, CONTENTS_MAX // 2)):
+                del counts[oldest]
+        return f"{content}#{count}"
+
+
+def fault_of(error: Exception) -> FieldFault:
+    """What msgspec found wrong with one event, as a code."""
+    text = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return FieldFault(Code.UNDECODABLE, text)
+    if "missing required field" in text:
+        return FieldFault(Code.FIELD_MISSING, text)
+    if "`int` >=" in text or "`int` <=" in text:
+        return FieldFault(Code.INTEGER_OVERFLOW, text)
+    return FieldFault(Code.FIELD_MALFORMED, text)
