@@ -90,7 +90,7 @@ class Binance(Exchange):
         Channel("kline_1m", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR, 180.0),
         Channel("aggTrade", Kind.AGG_TRADE, SequenceRule.CONTIGUOUS, Kind.AGG_TRADE, 60.0),
     )
-    default_channels = ("trade", "bookTicker", "depth@100ms", "kline_1m")
+    default_channels: ClassVar[tuple[str, ...]] = ("trade", "bookTicker", "depth@100ms", "kline_1m")
     default_symbols = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     ignored_names: ClassVar[Mapping[str, str]] = {
         "empty": "an empty array: a page or a frame without events",
@@ -102,6 +102,8 @@ class Binance(Exchange):
         "exchange_info": "the instrument list",
         "csv_header": "the first line of an archive file",
     }
+    event_time_min_ns = 1_230_768_000_000_000_000  # 2009, bitcoin's first block
+    untimed_kinds: ClassVar[frozenset[Kind]] = frozenset({Kind.QUOTE, Kind.BOOK})  # bookTicker, REST depth
     streams_max = 1_024
     connection_life_s = 86_400.0
     request_weight_per_minute = 6_000

@@ -53,6 +53,7 @@ class BinanceUsdm(Binance):
         "contract_info": "listing, settlement and bracket changes",
         "index": "composite and multi-assets index prices",
     }
+    untimed_kinds = frozenset()
     request_weight_per_minute = 2_400
     instruments_path = "/fapi/v1/exchangeInfo"
 
