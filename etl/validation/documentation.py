@@ -44,7 +44,7 @@ def _table_of(kind: Kind, spec: ValidationSpec) -> list[str]:
     if spec.rules and kind in (Kind.TRADE, Kind.AGG_TRADE, Kind.LIQUIDATION):
         lines[-1] += (
             f" Deviation: soft from {spec.deviation_soft:g}, hard beyond {spec.deviation_hard:g}, floor "
-            f"{spec.deviation_floor:g}; {spec.confirmations} trades within {spec.confirmation_share:.0%} confirm a level."
+            f"{spec.deviation_floor:g}; {spec.confirmations} trades within {spec.confirmation_share:.0%} confirm."
         )
     if spec.sizes:
         limits = "; ".join(

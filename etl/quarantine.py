@@ -1,0 +1,151 @@
+"""What was held back: reading it, and publishing what today's parser and rules find good.
+
+The quarantine topic is the truth; ``quarantine`` in ClickHouse is the same for SQL. An item's identity is
+(exchange, connection_id, frame_sequence, frame_index, code); a replay writes the item again with its outcome, and
+the newest outcome holds. Records keep their identity, so publishing one twice changes nothing in a store.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import msgspec
+from msgspec import Struct
+
+from etl import exchanges
+from etl.errors import WireError
+from etl.exchange import Exchange, Rejected
+from etl.records import Frame, Quarantined, QuarantineOutcome, Record, Severity, Source
+from etl.settings import Settings
+from etl.transports.publisher import Publisher
+from etl.transports.ranges import RangeReader
+from etl.validation import Checker
+from etl.wire import codec
+
+READ_MESSAGES_MAX = 5_000
+FLUSH_WAIT_S = 30.0
+PARSERS_MAX = 64
+"""Connections whose parser is kept while their items are replayed."""
+
+Identity = tuple[str, str, int, int, str]
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """Which items: empty means any; times are of receipt, [from_time_ns, to_time_ns)."""
+
+    exchange: str = ""
+    code: str = ""
+    severity: Severity = Severity.NONE
+    from_time_ns: int = 0
+    to_time_ns: int = 0
+
+    def __contains__(self, item: object) -> bool:
+        return (
+            isinstance(item, Quarantined)
+            and self.exchange in ("", item.exchange)
+            and self.code in ("", item.code)
+            and self.severity in (Severity.NONE, item.severity)
+            and item.receive_time_ns >= self.from_time_ns
+            and (not self.to_time_ns or item.receive_time_ns < self.to_time_ns)
+        )
+
+
+def identity_of(item: Quarantined) -> Identity:
+    return (item.exchange, item.connection_id, item.frame_sequence, item.frame_index, item.code)
+
+
+def read_items(settings: Settings, selection: Selection) -> list[Quarantined]:
+    """The selected items up to now, oldest first, each with its newest outcome. Raises ``TransportError``."""
+    newest: dict[Identity, Quarantined] = {}
+    for item in _stream(settings):
+        if item in selection:
+            known = newest.get(identity_of(item))
+            if known is None or item.outcome_time_ns >= known.outcome_time_ns:
+                newest[identity_of(item)] = item
+    return list(newest.values())
+
+
+def _stream(settings: Settings) -> Iterator[Quarantined]:
+    with RangeReader(settings, settings.quarantine_topic, "etl-quarantine") as reader:
+        for partition, bounds in reader.bounds().items():
+            for messages in reader.read(partition, bounds.low, bounds.high, READ_MESSAGES_MAX):
+                for message in messages:
+                    yield codec.decode_quarantined(message.value() or b"")
+
+
+def replay(
+    items: Iterable[Quarantined], publisher: Publisher, settings: Settings, now_ns: int
+) -> Counter[QuarantineOutcome]:
+    """Parse and check again what was held hard; publish what is good now and note every outcome.
+
+    Soft items are in the stores already and items that were published stay published: both are passed over.
+    """
+    outcomes: Counter[QuarantineOutcome] = Counter()
+    for item in items:
+        if item.severity is Severity.SOFT or item.outcome in _SETTLED:
+            continue
+        record = good_record(item)
+        outcome = QuarantineOutcome.STILL_BAD if record is None else QuarantineOutcome.PUBLISHED
+        if record is not None:
+            publisher.publish(settings.normalized_topic, _key(record), codec.encode(record))
+        noted = msgspec.structs.replace(item, outcome=outcome, outcome_time_ns=now_ns)
+        publisher.publish(
+            settings.quarantine_topic, item.connection_id.encode(), codec.encode_quarantined(noted)
+        )
+        outcomes[outcome] += 1
+        if publisher.pending_messages > settings.read_pause_messages:
+            publisher.flush(FLUSH_WAIT_S)
+    publisher.flush(FLUSH_WAIT_S)
+    return outcomes
+
+
+def good_record(item: Quarantined) -> Record | None:
+    """The record that ``item`` is by today's parser and rules, with source REPLAY; ``None`` if still bad."""
+    exchange = exchanges.load(item.exchange)
+    record = _parse_again(item) if item.payload else _decode(item.record)
+    if record is None:
+        return None
+    record = msgspec.structs.replace(record, source=Source.REPLAY)
+    findings = Checker(exchange, judge_lateness=False).check(record)
+    if any(finding.severity is Severity.HARD for finding in findings):
+        return None
+    return msgspec.structs.replace(record, flags=tuple(finding.code for finding in findings))
+
+
+_SETTLED = (QuarantineOutcome.PUBLISHED, QuarantineOutcome.RELEASED)
+
+
+def _parse_again(item: Quarantined) -> Record | None:
+    frame = Frame(
+        exchange=item.exchange,
+        connection_id=item.connection_id,
+        frame_sequence=item.frame_sequence,
+        endpoint=item.endpoint,
+        receive_time_ns=item.receive_time_ns,
+        payload=item.payload,
+        source=item.source,
+    )
+    for outcome in _parser(item.exchange, item.connection_id).parse(frame):
+        if isinstance(outcome, Record) and outcome.frame_index == item.frame_index:
+            return outcome
+        if isinstance(outcome, Rejected) and outcome.index == item.frame_index:
+            return None
+    return None
+
+
+@lru_cache(PARSERS_MAX)
+def _parser(exchange: str, connection_id: str) -> Exchange:
+    return exchanges.load(exchange)()
+
+
+def _decode(data: bytes) -> Record | None:
+    try:
+        return codec.decode(data) if data else None
+    except WireError:
+        return None
+
+
+def _key(record: Record) -> bytes:
+    return f"{record.exchange}:{record.symbol}".encode()
