@@ -68,6 +68,18 @@ def clickhouse_url(servers: Servers) -> str:
     return f"http://{settings.bind_host}:{settings.clickhouse_port}"
 
 
+@pytest.fixture(scope="module")
+def timescale_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A fresh, empty database with the extension, for one test module."""
+    from etl.embedded.timescale import timescale_part
+
+    settings = settings_on_free_ports(tmp_path_factory.mktemp("timescale"))
+    running = RunningPart(timescale_part(settings), settings)
+    running.start()
+    yield settings.timescale_address
+    running.stop()
+
+
 @pytest.fixture
 def settings_with(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Settings]:
     """``settings_with(kafka=True, clickhouse=True, timescale=True, **values)``: topics and database of its own.

@@ -1,0 +1,206 @@
+// One connection. Messages are gathered into batches (up to Sync, Flush or a simple Query); a batch runs when the
+// turn is the client's, one message per engine call: the engine silently cuts pipelined input over about 8 kB.
+
+import * as wire from './wire.mjs'
+
+const COPY_FROM_STDIN = /^\s*COPY\b[\s\S]*\bFROM\s+STDIN\b/i
+const DISCARD_ALL = /^\s*(DISCARD|DEALLOCATE(\s+PREPARE)?)\s+ALL\s*;?\s*$/i
+const DEALLOCATE = /^\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:"([^"]+)"|(\w+))\s*;?\s*$/i
+
+export const MESSAGE_BYTES_MAX = 256 << 20
+export const COPY_BYTES_MAX = 128 << 20
+export const PENDING_BATCHES_MAX = 64
+
+export class Client {
+  #framer = new wire.Framer()
+  #started = false
+  #closed = false
+  #batch = []
+  #batchBytes = 0
+  #pending = []
+  #running = false
+  #copy = null // { statement, parts, bytes } while the client sends COPY data
+  #statements = new Set()
+  #idleTimer = null
+
+  constructor(socket, server, id) {
+    this.socket = socket
+    this.server = server
+    this.prefix = `c${id}_`
+    this.id = id
+    socket.setNoDelay(true)
+    socket.on('data', (chunk) => this.#receive(chunk))
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => this.#leave())
+  }
+
+  /** Say why, and close. */
+  refuse(code, words) {
+    this.socket.end(wire.errorResponse(code, words, 'FATAL'))
+  }
+
+  #receive(chunk) {
+    this.#framer.push(chunk)
+    try {
+      for (;;) {
+        const message = this.#framer.next(this.#started ? 1 : 0)
+        if (this.#framer.needed > MESSAGE_BYTES_MAX) return this.#tooLarge()
+        if (message === null) return
+        if (this.#started) this.#take(message)
+        else this.#greet(message)
+      }
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      this.refuse('08P01', `protocol violation: ${error.message}`)
+    }
+  }
+
+  #tooLarge() {
+    this.refuse('54000', `a message or a batch is larger than ${MESSAGE_BYTES_MAX} bytes`)
+  }
+
+  #greet(packet) {
+    const code = packet.readInt32BE(4)
+    if (code === wire.SSL_REQUEST || code === wire.GSS_REQUEST) return this.socket.write('N')
+    if (code === wire.CANCEL_REQUEST) return this.socket.destroy()
+    if (code >> 16 !== 3) return this.refuse('0A000', 'only protocol 3 is spoken here')
+    const words = packet.toString('utf8', 8).split('\0')
+    const options = new Map()
+    for (let at = 0; at + 1 < words.length && words[at]; at += 2) options.set(words[at], words[at + 1])
+    const database = options.get('database') ?? options.get('user')
+    if (database !== 'postgres') return this.refuse('3D000', `database "${database}" does not exist`)
+    this.#started = true
+    this.socket.write(this.server.greeting(this.id))
+  }
+
+  #take(message) {
+    const type = wire.typeOf(message)
+    if (type === 'X') return this.socket.end()
+    if (this.#copy !== null) return this.#takeCopy(type, message)
+    if (type === 'd' || type === 'c' || type === 'f') return // COPY data after its COPY has failed: to be ignored
+    this.#batchBytes += message.length
+    if (this.#batchBytes > MESSAGE_BYTES_MAX) return this.#tooLarge()
+    const sql = wire.sqlOf(message)
+    if (sql !== null && COPY_FROM_STDIN.test(sql)) {
+      if (type === 'Q') {
+        this.#copy = { statement: message, parts: [], bytes: 0 }
+        this.#queue([{ copyStarts: /\bBINARY\b/i.test(sql) ? 'binary' : 'text' }])
+        return
+      }
+      message = wire.withSql(message, wire.failing('0A000', 'COPY FROM STDIN needs the simple query protocol'))
+    }
+    // the engine may still need these bytes when the socket's buffer is long used again
+    this.#batch.push(message)
+    if (type === 'S' || type === 'H' || type === 'Q' || type === 'F') {
+      const batch = this.#batch
+      this.#batch = []
+      this.#batchBytes = 0
+      this.#queue(batch)
+    }
+  }
+
+  #takeCopy(type, message) {
+    const copy = this.#copy
+    this.#holdIdleTimer()
+    if (type === 'd') {
+      copy.bytes += message.length
+      if (copy.bytes <= COPY_BYTES_MAX) copy.parts.push(message)
+      else copy.parts = []
+    } else if (type === 'c' || type === 'f') {
+      this.#copy = null
+      if (copy.bytes > COPY_BYTES_MAX) {
+        this.#queue([wire.query(wire.failing('54000', `COPY is larger than ${COPY_BYTES_MAX} bytes: send it in parts`))])
+      } else {
+        this.#queue([{ copyRuns: Buffer.concat([copy.statement, ...copy.parts, message]) }])
+      }
+    } // Flush and Sync are ignored while data is sent, as the protocol says
+  }
+
+  #queue(batch) {
+    this.#pending.push(batch)
+    if (this.#pending.length >= PENDING_BATCHES_MAX) this.socket.pause()
+    this.#run()
+  }
+
+  async #run() {
+    if (this.#running) return
+    this.#running = true
+    clearTimeout(this.#idleTimer)
+    while (this.#pending.length > 0 && !this.#closed) {
+      await this.server.turn.take(this)
+      if (this.#closed) break
+      const batch = this.#pending.shift()
+      const answer = Buffer.concat(batch.map((message) => this.#execute(message)))
+      this.socket.write(answer)
+      const ending = batch.at(-1)
+      const complete = ending.copyStarts === undefined && (ending.copyRuns || wire.typeOf(ending) !== 'H')
+      if (complete && wire.stateAfter(answer) === 'I') this.server.turn.release(this)
+      if (this.#pending.length < PENDING_BATCHES_MAX && this.socket.isPaused()) this.socket.resume()
+    }
+    this.#running = false
+    if (this.#closed) this.#giveBack()
+    else if (this.server.turn.isOf(this)) this.#holdIdleTimer()
+  }
+
+  #execute(message) {
+    if (message.copyStarts) return wire.copyInResponse(message.copyStarts === 'binary')
+    if (message.copyRuns) return wire.without(this.server.execute(message.copyRuns), 'G')
+    const sql = wire.sqlOf(message)
+    if (sql !== null) message = this.#withOwnNames(message, sql)
+    const name = wire.statementName(message)
+    if (name === null) return this.server.execute(message)
+    // every client has its own names; the unnamed statement too, for it must outlive another client's turn
+    const own = this.prefix + name
+    const type = wire.typeOf(message)
+    if (type === 'P') {
+      if (name === '' && this.#statements.has(own)) this.server.execute(closeStatement(own))
+      this.#statements.add(own)
+    }
+    if (type === 'C') this.#statements.delete(own)
+    return this.server.execute(wire.withStatementName(message, own))
+  }
+
+  /** DEALLOCATE names a statement by SQL; DISCARD ALL would take everybody's. */
+  #withOwnNames(message, sql) {
+    if (DISCARD_ALL.test(sql)) {
+      this.#closeStatements()
+      return wire.withSql(message, 'DISCARD PLANS')
+    }
+    const named = DEALLOCATE.exec(sql)
+    if (named === null) return message
+    const own = this.prefix + (named[1] ?? named[2].toLowerCase())
+    // prepared by SQL, its name is the client's word
+    if (!this.#statements.delete(own)) return message
+    return wire.withSql(message, `DEALLOCATE "${own}"`)
+  }
+
+  #closeStatements() {
+    for (const own of this.#statements) this.server.execute(closeStatement(own))
+    this.#statements.clear()
+  }
+
+  #holdIdleTimer() {
+    clearTimeout(this.#idleTimer)
+    this.#idleTimer = setTimeout(() => {
+      this.refuse('25P03', 'terminating connection due to idle-in-transaction timeout')
+      this.socket.destroySoon()
+    }, this.server.idleTransactionMs)
+  }
+
+  #leave() {
+    this.#closed = true
+    clearTimeout(this.#idleTimer)
+    this.server.left(this)
+    if (!this.#running) this.#giveBack()
+  }
+
+  async #giveBack() {
+    await this.server.turn.take(this)
+    this.server.execute(wire.sync())
+    this.server.execute(wire.query('ROLLBACK'))
+    this.#closeStatements()
+    this.server.turn.release(this)
+  }
+}
+
+const closeStatement = (name) => wire.message('C', Buffer.from('S'), wire.text(name))
