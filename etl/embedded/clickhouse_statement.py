@@ -26,11 +26,12 @@ _DATA_START = re.compile(rb"[ \t\r]*\n?")
 
 
 class Insert(Struct, frozen=True):
-    """``head`` is the statement up to FORMAT; ``data`` is in that format."""
+    """``head`` is the statement up to SETTINGS or FORMAT, ``clause`` its SETTINGS; ``data`` is in ``format``."""
 
     head: str
     format: str
     data: bytes
+    clause: str = ""
 
 
 class Plain(Struct, frozen=True):
@@ -63,14 +64,19 @@ def _as_insert(head: str, whole: bytes, default_format: str) -> Insert | None:
     words = _outer_words(head)
     if next(words, ("", 0, 0))[0] != "INSERT":
         return None
+    clause_start = 0
     for word, start, _ in words:
         if word in ("VALUES", "SELECT", "WITH", "WATCH"):
             return None
+        if word == "SETTINGS":
+            clause_start = start
         if word == "FORMAT":
             name, _, end = next(words, ("", 0, 0))
             offset = len(head[:end].encode())
             blank = _DATA_START.match(whole, offset)
-            return Insert(head[:start], _exact(head, name, end), whole[blank.end() if blank else offset :])
+            data = whole[blank.end() if blank else offset :]
+            cut = clause_start or start
+            return Insert(head[:cut], _exact(head, name, end), data, clause=head[cut:start])
     if default_format and "\n" in head:
         line, _, _ = head.partition("\n")
         return Insert(line, default_format, whole[len(line.encode()) + 1 :])
