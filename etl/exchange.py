@@ -62,6 +62,7 @@ class FaultKind(Enum):
     SUBSCRIPTION_LIMIT = "subscription_limit"
     RATE_LIMIT = "rate_limit"
     BANNED = "banned"
+    REQUEST = "request"  # the venue calls what we sent wrong: a defect of ours, or of its documentation
 
 
 class Fault(Struct, frozen=True, gc=False):
@@ -214,7 +215,11 @@ class Exchange:
         return None
 
     def headers(self) -> Mapping[str, str]:
-        """Headers that authenticate history requests and handshakes; never logged."""
+        """Headers that authenticate history requests; never logged."""
+        return {}
+
+    def handshake_headers(self) -> Mapping[str, str]:
+        """Headers of the websocket's opening request; never logged."""
         return {}
 
 
