@@ -213,11 +213,11 @@ def frame_of(message: Message) -> Frame:
         headers = cast(dict[str, bytes], dict(message.headers() or ()))
         return Frame(
             exchange=headers[HEADER_EXCHANGE].decode(),
-            connection_id=cast(bytes, message.key() or b"").decode(),
+            connection_id=(message.key() or b"").decode(),
             frame_sequence=int(headers[HEADER_FRAME_SEQUENCE]),
             endpoint=headers[HEADER_ENDPOINT].decode(),
             receive_time_ns=int(headers[HEADER_RECEIVE_TIME_NS]),
-            payload=cast(bytes, message.value() or b""),
+            payload=message.value() or b"",
             source=Source[headers[HEADER_SOURCE].decode().upper()],
         )
     except (KeyError, ValueError, AttributeError) as error:

@@ -1,0 +1,157 @@
+"""Prometheus metrics of a stream worker: plain counters that the hot path adds to, read when somebody asks.
+
+``docs/architecture.md`` lists the names. A counter here is a dict entry that a scrape turns into a sample, so that
+counting an event costs 0.05 µs instead of 0.5.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from etl.records import GapKind, Severity
+
+ACK_LATENCY_BUCKETS_S = tuple(round(0.0002 * 1.25**step, 7) for step in range(52))
+"""0.2 ms to 17 s in steps of a quarter: percentiles read off them are within 12%."""
+
+
+class WorkerCounts:
+    """What one venue's worker has done since its start. Events close: read = published + quarantined + ignored."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.frame_bytes = 0
+        self.events_read = 0
+        self.published: Counter[str] = Counter()
+        """By kind; continuity's own gap records are not among them."""
+        self.quarantined: Counter[tuple[str, Severity]] = Counter()
+        """Severity HARD takes an event out; SOFT notes one that is published too."""
+        self.ignored: Counter[str] = Counter()
+        self.gaps: Counter[GapKind] = Counter()
+        self.reconnects: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.reads_paused = 0
+        self.recovered = 0
+        self.last_receive_ns: dict[str, int] = {}
+        self.connections_up: dict[str, bool] = {}
+
+    @property
+    def closed(self) -> bool:
+        """The accounting closes exactly."""
+        hard = sum(n for (_, severity), n in self.quarantined.items() if severity is Severity.HARD)
+        return self.events_read == self.published.total() + hard + self.ignored.total()
+
+
+class WorkerMetrics(Collector):
+    """Serves ``counts`` of ``exchange``; ``pending_messages`` is asked at each scrape."""
+
+    def __init__(self, exchange: str, counts: WorkerCounts, pending_messages: Callable[[], int]) -> None:
+        self._exchange = exchange
+        self._counts = counts
+        self._pending_messages = pending_messages
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        self.ack_latency_s = Histogram(
+            "etl_ack_latency_seconds",
+            "Receipt of a frame to Kafka's acknowledgement of its raw message, sampled",
+            ["exchange"],
+            registry=self.registry,
+            buckets=ACK_LATENCY_BUCKETS_S,
+        ).labels(exchange)
+
+    def serve(self, host: str, port: int) -> None:
+        """On a thread of its own, until the process ends."""
+        start_http_server(port, host, self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        counts, exchange = self._counts, self._exchange
+        yield _counter("etl_frames", "Frames received", ["exchange"], {(exchange,): counts.frames})
+        yield _counter("etl_frame_bytes", "Bytes of them", ["exchange"], {(exchange,): counts.frame_bytes})
+        yield _counter("etl_events_read", "Events in them", ["exchange"], {(exchange,): counts.events_read})
+        yield _counter(
+            "etl_events",
+            "Events published",
+            ["exchange", "kind"],
+            {(exchange, kind): n for kind, n in counts.published.copy().items()},
+        )
+        yield _counter(
+            "etl_quarantined",
+            "Events quarantined: hard instead of, soft beside publishing",
+            ["exchange", "code", "severity"],
+            {
+                (exchange, code, severity.name.lower()): n
+                for (code, severity), n in counts.quarantined.copy().items()
+            },
+        )
+        yield _counter(
+            "etl_ignored",
+            "Events left aside on purpose",
+            ["exchange", "name"],
+            {(exchange, name): n for name, n in counts.ignored.copy().items()},
+        )
+        yield _counter(
+            "etl_gaps",
+            "Gaps declared",
+            ["exchange", "gap_kind"],
+            {(exchange, kind.name.lower()): n for kind, n in counts.gaps.copy().items()},
+        )
+        yield _counter(
+            "etl_reconnects",
+            "Connections ended, by reason",
+            ["exchange", "reason"],
+            {(exchange, reason): n for reason, n in counts.reconnects.copy().items()},
+        )
+        yield _counter(
+            "etl_faults",
+            "What the venue said of itself, by kind",
+            ["exchange", "kind"],
+            {(exchange, kind): n for kind, n in counts.faults.copy().items()},
+        )
+        yield _counter(
+            "etl_reads_paused",
+            "Times that reading stopped for Kafka",
+            ["exchange"],
+            {(exchange,): counts.reads_paused},
+        )
+        yield _counter(
+            "etl_recovered",
+            "Messages published at start for frames on the tape",
+            ["exchange"],
+            {(exchange,): counts.recovered},
+        )
+        yield _gauge(
+            "etl_last_receive_timestamp_seconds",
+            "Receipt of the newest event",
+            ["exchange", "channel"],
+            {(exchange, channel): ns / 1e9 for channel, ns in counts.last_receive_ns.copy().items()},
+        )
+        yield _gauge(
+            "etl_connection_up",
+            "1 while connected",
+            ["exchange", "connection"],
+            {(exchange, name): float(up) for name, up in counts.connections_up.copy().items()},
+        )
+        yield _gauge(
+            "etl_publisher_pending_messages",
+            "Published, not yet acknowledged",
+            ["exchange"],
+            {(exchange,): float(self._pending_messages())},
+        )
+
+
+def _counter(name: str, text: str, labels: list[str], samples: dict[tuple[str, ...], int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, number in samples.items():
+        family.add_metric(values, number)
+    return family
+
+
+def _gauge(name: str, text: str, labels: list[str], samples: dict[tuple[str, ...], float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, number in samples.items():
+        family.add_metric(values, number)
+    return family

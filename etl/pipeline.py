@@ -1,0 +1,223 @@
+"""The way of a frame: raw tape first, then parse, check, publish. The same for live, replay, repair and backfill.
+
+``Ingest`` belongs to one venue's worker, ``Intake`` to one connection of it. Both do their work in the call that
+brings the frame, without waiting: the publisher queues, and whoever reads the socket stops at its threshold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from etl.errors import WireError
+from etl.exchange import Exchange, Fault, Ignored, Rejected, Reply
+from etl.monitoring.metrics import WorkerCounts
+from etl.records import Frame, Gap, Quarantined, Record, Severity, Source
+from etl.settings import Settings
+from etl.transports.kafka import frame_headers
+from etl.transports.publisher import Acknowledged, Publisher
+from etl.validation import Checker, Finding
+from etl.wire.codec import ENCODERS, KIND_NAMES, encode_quarantined
+
+KEYS_MAX = 100_000
+"""Symbols whose message key is remembered."""
+ACK_SAMPLE_FRAMES = 64
+"""One raw message in so many reports how long its acknowledgement took."""
+QUARANTINE_PAYLOAD_BYTES_MAX = 64 << 10
+"""A larger frame is not copied into the quarantine: connection_id and frame_sequence find it on the raw topic."""
+REASON_CHARACTERS_MAX = 500
+
+
+class Ingest:
+    """Everything that one venue's connections share: topics, keys, counts."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        exchange: type[Exchange],
+        publisher: Publisher,
+    ) -> None:
+        self.exchange = exchange
+        self.publisher = publisher
+        self.counts = WorkerCounts()
+        self.judge_lateness = settings.live or not settings.recordings_dir
+        """Served recordings carry the times of another day."""
+        self.raw_topic = settings.raw_topic
+        self._normalized_topic = settings.normalized_topic
+        self._quarantine_topic = settings.quarantine_topic
+        self.observe_ack_s: Callable[[float], None] | None = None
+        self._keys: dict[str, bytes] = {}
+
+    def intake(
+        self, parser: Exchange, connection_id: str, endpoint: str, source: Source = Source.STREAM
+    ) -> Intake:
+        """The way in for one connection's frames."""
+        return Intake(self, parser, connection_id, endpoint, source)
+
+    def publish(self, record: Record, message: bytes) -> None:
+        """``message`` is ``record`` encoded."""
+        symbol = record.symbol
+        key = self._keys.get(symbol)
+        if key is None:
+            if len(self._keys) >= KEYS_MAX:
+                self._keys.clear()
+            key = self._keys[symbol] = f"{self.exchange.name}:{symbol}".encode()
+        self.publisher.publish(self._normalized_topic, key, message)
+
+    def publish_gap(self, gap: Gap) -> None:
+        self.counts.gaps[gap.gap_kind] += 1
+        self.publish(gap, ENCODERS[Gap](gap))
+
+    def quarantine(self, item: Quarantined) -> None:
+        self.counts.quarantined[item.code, item.severity] += 1
+        key = f"{item.exchange}:{item.symbol}".encode(errors="replace")
+        self.publisher.publish(self._quarantine_topic, key, encode_quarantined(item))
+
+    def acknowledged(self, receive_time_ns: int) -> Acknowledged | None:
+        """What to call when the frame received then is acknowledged."""
+        observe = self.observe_ack_s
+        if observe is None:
+            return None
+        return lambda: observe((time.time_ns() - receive_time_ns) * 1e-9)
+
+
+class Intake:
+    """One connection's frames, in the order of their arrival. Dies with the connection, as the parser does."""
+
+    def __init__(
+        self, ingest: Ingest, parser: Exchange, connection_id: str, endpoint: str, source: Source
+    ) -> None:
+        self.connection_id = connection_id
+        self.frame_sequence = 0
+        self.last_event_ns: dict[str, int] = {}
+        """Receipt of the newest event by channel."""
+        self._ingest = ingest
+        self._counts = ingest.counts
+        self._exchange = ingest.exchange.name
+        self._parser = parser
+        self._check = Checker(ingest.exchange, judge_lateness=ingest.judge_lateness).check
+        self._endpoint = endpoint
+        self._source = source
+        self._key = connection_id.encode()
+        head = Frame(self._exchange, connection_id, 0, endpoint, 0, b"", source)
+        self._headers = frame_headers(head)
+
+    def take(
+        self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
+    ) -> Sequence[Reply | Fault]:
+        """One frame all the way; what the venue wants to hear or has to say comes back.
+
+        ``endpoint`` is given where it differs from the connection's own: the answer to a request.
+        Raises ``TransportError``; nothing that a venue can send raises.
+        """
+        self.frame_sequence += 1
+        frame = Frame(
+            self._exchange,
+            self.connection_id,
+            self.frame_sequence,
+            self._endpoint if endpoint is None else endpoint,
+            receive_time_ns,
+            payload,
+            self._source,
+        )
+        self._publish_raw(frame)
+        try:
+            outcomes = self._parser.parse(frame)
+        except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
+            outcomes = (Rejected("parser_failed", f"{type(error).__name__}: {error}"),)
+        return self._sorted(frame, outcomes)
+
+    def _sorted(self, frame: Frame, outcomes: Sequence[object]) -> Sequence[Reply | Fault]:
+        counts, ingest = self._counts, self._ingest
+        answers: list[Reply | Fault] = []
+        for outcome in outcomes:
+            if type(outcome) in ENCODERS:
+                counts.events_read += 1
+                self._accept(frame, outcome)  # type: ignore[arg-type]
+            elif isinstance(outcome, Rejected):
+                counts.events_read += 1
+                ingest.quarantine(self._rejected(frame, outcome))
+            elif isinstance(outcome, Ignored):
+                counts.events_read += 1
+                counts.ignored[outcome.name] += 1
+            elif isinstance(outcome, Reply | Fault):
+                answers.append(outcome)
+        return answers
+
+    def _accept(self, frame: Frame, record: Record) -> None:
+        ingest = self._ingest
+        findings = self._check(record)
+        if findings:
+            flags = self._note(frame, record, findings)
+            if flags is None:
+                return
+            record = msgspec.structs.replace(record, flags=flags)
+        try:
+            message = ENCODERS[type(record)](record)
+        except WireError as error:
+            finding = Finding("unencodable", Severity.HARD, "encode", str(error))
+            ingest.quarantine(self._found(frame, record, finding, b""))
+            return
+        ingest.publish(record, message)
+        self._counts.published[KIND_NAMES[record.kind]] += 1
+        self.last_event_ns[record.channel] = frame.receive_time_ns
+
+    def _note(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> tuple[str, ...] | None:
+        """Quarantine the first hard finding, or note every soft one; ``None`` if the record stays out."""
+        try:
+            encoded = ENCODERS[type(record)](record)
+        except WireError:
+            encoded = b""
+        hard = next((finding for finding in findings if finding.severity is Severity.HARD), None)
+        if hard:
+            self._ingest.quarantine(self._found(frame, record, hard, encoded))
+            return None
+        for finding in findings:
+            self._ingest.quarantine(self._found(frame, record, finding, encoded))
+        return (*record.flags, *(finding.code for finding in findings if finding.code not in record.flags))
+
+    def _publish_raw(self, frame: Frame) -> None:
+        ingest = self._ingest
+        self._counts.frames += 1
+        self._counts.frame_bytes += len(frame.payload)
+        sampled = frame.frame_sequence % ACK_SAMPLE_FRAMES == 0
+        ingest.publisher.publish(
+            ingest.raw_topic,
+            self._key,
+            frame.payload,
+            frame_headers(frame),
+            ingest.acknowledged(frame.receive_time_ns) if sampled else None,
+        )
+
+    def _rejected(self, frame: Frame, rejected: Rejected) -> Quarantined:
+        names = self._parser.instruments.names
+        symbol = names[rejected.venue_symbol][0] if rejected.venue_symbol else ""
+        return self._quarantined(frame, rejected.code, rejected.reason, rejected.index, symbol)
+
+    def _found(self, frame: Frame, record: Record, finding: Finding, encoded: bytes) -> Quarantined:
+        item = self._quarantined(frame, finding.code, finding.reason, record.frame_index, record.symbol)
+        return msgspec.structs.replace(item, severity=finding.severity, rule=finding.rule, record=encoded)
+
+    def _quarantined(self, frame: Frame, code: str, reason: str, index: int, symbol: str) -> Quarantined:
+        return Quarantined(
+            code=str(code),
+            severity=Severity.HARD,
+            reason=_clean(reason)[:REASON_CHARACTERS_MAX],
+            exchange=frame.exchange,
+            endpoint=frame.endpoint,
+            receive_time_ns=frame.receive_time_ns,
+            source=frame.source,
+            connection_id=frame.connection_id,
+            frame_sequence=frame.frame_sequence,
+            frame_index=index,
+            parser_version=self._parser.parser_version,
+            payload=frame.payload if len(frame.payload) <= QUARANTINE_PAYLOAD_BYTES_MAX else b"",
+            symbol=_clean(symbol),
+        )
+
+
+def _clean(text: str) -> str:
+    """Without lone surrogates, which garbled JSON can hold and no message can."""
+    return text.encode(errors="replace").decode()

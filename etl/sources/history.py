@@ -1,0 +1,82 @@
+"""Frames by request: snapshots, and a venue's history. One answer is one Frame's payload."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import aiohttp
+from msgspec import Struct
+
+from etl.errors import VenueError
+from etl.exchange import Exchange, Request
+
+REQUEST_TIMEOUT_S = 20.0
+ATTEMPTS_MAX = 5
+BACK_OFF_FIRST_S = 0.5
+BACK_OFF_MAX_S = 15.0
+RETRY_AFTER_MAX_S = 120.0
+ANSWER_BYTES_MAX = 32 << 20
+
+
+class Answer(Struct, frozen=True):
+    """``endpoint`` is the URL asked for; credentials travel in headers and are not in it."""
+
+    endpoint: str
+    payload: bytes
+    receive_time_ns: int
+
+
+class History:
+    """One venue's request interface. Use as ``async with``."""
+
+    def __init__(self, base_url: str, parser: Exchange) -> None:
+        self._base_url = base_url
+        self._parser = parser
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> History:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
+        self._session = aiohttp.ClientSession(timeout=timeout, headers=dict(self._parser.headers()))
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def fetch(self, request: Request) -> Answer:
+        """The venue's answer. Tries again what may pass (time-outs, 5xx, limits with their ``Retry-After``) up to
+        ``ATTEMPTS_MAX`` times. Raises ``VenueError``."""
+        refusal = ""
+        for attempt in range(ATTEMPTS_MAX):
+            if attempt:
+                await asyncio.sleep(random.uniform(0, min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2**attempt)))  # noqa: S311
+            try:
+                answer, refusal, retry_after_s = await self._ask(request)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                refusal = f"{type(error).__name__}: {error}"
+                continue
+            if answer is not None:
+                return answer
+            if retry_after_s:
+                await asyncio.sleep(retry_after_s)
+        raise VenueError(f"{request.path}: {refusal}")
+
+    async def _ask(self, request: Request) -> tuple[Answer | None, str, float]:
+        assert self._session is not None, "use History as a context manager"
+        url = self._base_url + request.path
+        async with self._session.get(url) as response:
+            payload = await response.content.read(ANSWER_BYTES_MAX)
+            if not response.content.at_eof():
+                raise VenueError(f"{request.path}: the answer is larger than {ANSWER_BYTES_MAX} bytes")
+            if response.status == 200:
+                return Answer(url, payload, time.time_ns()), "", 0.0
+            refusal = f"status {response.status}: {payload[:200].decode(errors='replace')}"
+            if response.status not in (408, 418, 425, 429) and response.status < 500:
+                raise VenueError(f"{request.path}: {refusal}")
+            return None, refusal, min(RETRY_AFTER_MAX_S, _seconds(response.headers.get("Retry-After", "")))
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.isascii() and text.isdigit() else 0.0

@@ -1,0 +1,374 @@
+"""Live frames from a venue's websocket.
+
+``Connection`` is one attempt: open, say what has to be said, hand over every frame in the call that brings it, end
+with a reason. ``Stream`` keeps one subscription connected: back-off, staleness, and the change-over before the
+venue's own limit. The clock is read here, once per socket read: the frames of one read were received together.
+
+Reading stops, on the socket itself, while the publisher is too far behind (``ReadGate``); what the venue then
+drops is declared as a gap when the connection ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import picows
+from msgspec import Struct
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from etl.errors import EtlError, VenueError
+from etl.exchange import Channel, Exchange, Fault, FaultKind, Reply, Subscription
+from etl.monitoring.metrics import WorkerCounts
+from etl.settings import Settings
+from etl.sources.history import History
+from etl.transports.publisher import Publisher
+
+CONNECT_TIMEOUT_S = 10.0
+PING_IDLE_S = 15.0
+PING_REPLY_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
+POLL_S = 0.005
+SNAPSHOT_RETRY_S = 10.0
+WATCH_S = 0.25
+BACK_OFF_FIRST_S = 0.5
+BACK_OFF_MAX_S = 30.0
+LIFE_MARGIN = 0.02
+"""Share of a connection's allowed life at which its successor is opened before the venue closes it."""
+OVERLAP_TIMEOUT_S = 30.0
+"""How long a successor may take to be ready before the elder is closed anyway."""
+ENVELOPE_BYTES = 64 << 10
+"""Room that headers and key need beside a frame in one message."""
+
+_log = logging.getLogger(__name__)
+
+
+class Intake(Protocol):
+    """Where a connection's frames go; see ``etl/pipeline.py``."""
+
+    connection_id: str
+    last_event_ns: dict[str, int]
+    """Receipt of the newest event by channel."""
+
+    def take(
+        self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
+    ) -> Sequence[Reply | Fault]: ...
+
+
+class End(Struct, frozen=True):
+    """Why a connection ended: ``reason`` is one word for metrics, ``detail`` a line for the operator."""
+
+    reason: str
+    detail: str = ""
+    fault: Fault | None = None
+    was_ready: bool = False
+
+
+def connection_id(now_ns: int) -> str:
+    """A new UUIDv7: sorts by the time of the attempt."""
+    random_bits = int.from_bytes(os.urandom(10)) & ((1 << 74) - 1)
+    number = (now_ns // 1_000_000 & (1 << 48) - 1) << 80
+    number |= 0x7 << 76 | random_bits >> 62 << 64 | 0b10 << 62 | random_bits & (1 << 62) - 1
+    digits = f"{number:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+class ReadGate:
+    """Stops and resumes the reading of this process's sockets by how far the publisher is behind."""
+
+    def __init__(self, settings: Settings, publisher: Publisher, counts: WorkerCounts) -> None:
+        self._publisher = publisher
+        self._counts = counts
+        self._pause_messages = settings.read_pause_messages
+        self._resume_messages = settings.read_resume_messages
+        self._pause_bytes = settings.producer_queue_bytes_max // 2
+        self._paused: list[asyncio.ReadTransport] = []
+
+    def after_read(self, transport: asyncio.ReadTransport) -> None:
+        """Called with each socket read done."""
+        publisher = self._publisher
+        if publisher.pending_messages < self._pause_messages and publisher.pending_bytes < self._pause_bytes:
+            return
+        if transport not in self._paused:
+            transport.pause_reading()
+            self._paused.append(transport)
+            self._counts.reads_paused += 1
+
+    def discard(self, transport: asyncio.ReadTransport) -> None:
+        """The connection has ended."""
+        if transport in self._paused:
+            self._paused.remove(transport)
+
+    @property
+    def paused(self) -> bool:
+        return bool(self._paused)
+
+    async def poll(self) -> None:
+        """Serve acknowledgements and resume reading, for ever. Raises ``TransportError``."""
+        publisher = self._publisher
+        while True:
+            publisher.poll()
+            if self._paused and publisher.pending_messages <= self._resume_messages:
+                paused, self._paused = self._paused, []
+                for transport in paused:
+                    if not transport.is_closing():
+                        transport.resume_reading()
+            await asyncio.sleep(POLL_S)
+
+
+class _Listener(WSListener):
+    """The frame callback. Fragments of one message are joined, up to ``message_bytes_max``."""
+
+    def __init__(self, connection: Connection, opening: Sequence[str], message_bytes_max: int) -> None:
+        self._connection = connection
+        self._opening = opening
+        self._message_bytes_max = message_bytes_max
+        self._take = connection.intake.take
+        self._gate = connection.gate
+        self._receive_time_ns = 0
+        self._fragments: list[bytes] = []
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        for text in self._opening:
+            transport.send(WSMsgType.TEXT, text.encode())
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if not self._receive_time_ns:
+            self._receive_time_ns = self._connection.last_receive_ns = time.time_ns()
+        if kind == WSMsgType.TEXT or kind == WSMsgType.BINARY or kind == WSMsgType.CONTINUATION:
+            payload = frame.get_payload_as_bytes()
+            whole = self._joined(payload, frame.fin) if self._fragments or not frame.fin else payload
+            if whole is not None:
+                answers = self._take(whole, self._receive_time_ns)
+                if answers:
+                    self._connection.answer(transport, answers)
+        elif kind == WSMsgType.CLOSE:
+            self._connection.closed_by_venue(
+                f"{frame.get_close_code()} {frame.get_close_reason() or ''}".strip()
+            )
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+        if frame.last_in_buffer:
+            self._receive_time_ns = 0
+            self._gate.after_read(transport.underlying_transport)
+
+    def _joined(self, payload: bytes, final: bool) -> bytes | None:
+        self._fragments.append(payload)
+        if sum(map(len, self._fragments)) > self._message_bytes_max:
+            raise EtlError(f"a fragmented message is larger than {self._message_bytes_max} bytes")
+        if not final:
+            return None
+        whole = b"".join(self._fragments)
+        self._fragments = []
+        return whole
+
+
+class Connection:
+    """One connection attempt and its life. ``run`` returns why it ended and raises only what stops the worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        parser: Exchange,
+        subscription: Subscription,
+        url: str,
+        intake: Intake,
+        gate: ReadGate,
+        history: History | None = None,
+    ) -> None:
+        self.parser = parser
+        self.subscription = subscription
+        self.intake = intake
+        self.gate = gate
+        self.last_receive_ns = 0
+        self.ready = asyncio.Event()
+        self.retiring = asyncio.Event()
+        """Set when a successor should be opened: old age, or the venue announced its end."""
+        self._message_bytes_max = settings.message_bytes_max - ENVELOPE_BYTES
+        self._url = url
+        self._history = history
+        self._transport: WSTransport | None = None
+        self._end: End | None = None
+        self._watched_from_ns = time.time_ns()
+
+    async def run(self) -> End:
+        listener = _Listener(self, self.parser.open(self.subscription), self._message_bytes_max)
+        try:
+            transport, _ = await picows.ws_connect(
+                lambda: listener,
+                self._url,
+                websocket_handshake_timeout=CONNECT_TIMEOUT_S,
+                max_frame_size=self._message_bytes_max,
+                extra_headers=dict(self.parser.handshake_headers()),
+                read_buffer_init_size=256 << 10,
+            )
+        except (OSError, TimeoutError, picows.WSError) as error:
+            return self._ended("connect", f"{type(error).__name__}: {error}")
+        self._transport = transport
+        if self.parser.ready_on_open:
+            self.ready.set()
+        snapshots = asyncio.create_task(self._take_snapshots(transport))
+        try:
+            await transport.wait_disconnected()
+        except (OSError, picows.WSError) as error:
+            return self._ended("disconnect", f"{type(error).__name__}: {error}")
+        finally:
+            snapshots.cancel()
+            self.gate.discard(transport.underlying_transport)
+        return self._ended("disconnect", "the venue closed the socket")
+
+    async def _take_snapshots(self, transport: WSTransport) -> None:
+        """Ask for what books need to be joined; tries as long as the connection lives."""
+        if self._history is None:
+            return
+        await self.ready.wait()
+        for request in self.parser.snapshot_requests(self.subscription):
+            while True:
+                try:
+                    answer = await self._history.fetch(request)
+                except VenueError as error:
+                    _log.warning("%s: %s", self._url, error)
+                    await asyncio.sleep(SNAPSHOT_RETRY_S)
+                    continue
+                answers = self.intake.take(answer.payload, answer.receive_time_ns, answer.endpoint)
+                self.answer(transport, answers)
+                break
+
+    def watch(self, now_ns: int) -> None:
+        """Now and then: ping a silent socket, close one that does not answer or has gone mute.
+
+        Not while reading is paused: then the silence is ours, and what the socket still holds is worth waiting for.
+        """
+        if self._transport is None or self.gate.paused:
+            self._watched_from_ns = now_ns
+            return
+        since_ns = max(self._watched_from_ns, self.last_receive_ns)
+        if now_ns - since_ns > (PING_IDLE_S + PING_REPLY_S) * 1e9:
+            self.close("ping_timeout", f"no answer to a ping within {PING_REPLY_S:g} s")
+        elif now_ns - since_ns > PING_IDLE_S * 1e9:
+            self._transport.send_ping()
+        for channel in self._stale(now_ns):
+            self.close("stale", f"{channel.name}: silent for {channel.stale_after_s:g} s")
+
+    def _stale(self, now_ns: int) -> list[Channel]:
+        times = self.intake.last_event_ns
+        return [
+            channel
+            for channel in self.parser.channels
+            if channel.stale_after_s
+            and channel.name in self.subscription.channels
+            and now_ns - max(times.get(channel.name, 0), self._watched_from_ns) > channel.stale_after_s * 1e9
+        ]
+
+    def close(self, reason: str, detail: str = "") -> None:
+        """End it from our side."""
+        self._end = self._end or End(reason, detail)
+        if self._transport is not None:
+            self._transport.send_close(WSCloseCode.OK)
+            self._transport.disconnect()
+
+    def closed_by_venue(self, detail: str) -> None:
+        self._end = self._end or End("disconnect", f"close frame {detail}")
+
+    def answer(self, transport: WSTransport, answers: Sequence[Reply | Fault]) -> None:
+        """Send what the venue wants to hear; act on what it says of itself."""
+        for answer in answers:
+            if isinstance(answer, Reply):
+                transport.send(WSMsgType.TEXT, answer.payload.encode())
+            elif answer.kind is FaultKind.READY:
+                self.ready.set()
+            elif answer.kind is FaultKind.SHUTDOWN:
+                self.retiring.set()
+            else:
+                self._end = End(answer.kind.value, f"{answer.code}: {answer.reason}", answer)
+                transport.send_close(WSCloseCode.OK)
+                transport.disconnect()
+
+    def _ended(self, reason: str, detail: str) -> End:
+        end = self._end or End(reason, detail)
+        return End(end.reason, end.detail, end.fault, self.ready.is_set())
+
+
+class Stream:
+    """Keeps one subscription of a venue connected until ``stop`` is set.
+
+    ``ended`` hears of every connection that is over, the planned ones too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Connection],
+        counts: WorkerCounts,
+        stop: asyncio.Event,
+        ended: Callable[[Connection, End], None],
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._counts = counts
+        self._stop = stop
+        self._report_end = ended
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Raises ``EtlError`` where going on would be of no use."""
+        while not self._stop.is_set():
+            end = await self._live()
+            await self._back_off(end)
+
+    async def _live(self) -> End:
+        """From one connection to its successor, as long as each hands over; why the last one ended."""
+        connection, life = self._begin()
+        while True:
+            await self._until_retiring(connection, life)
+            if life.done() or connection.parser.connections_max == 1 or self._stop.is_set():
+                connection.close("planned")
+                return await self._over(connection, life)
+            successor, next_life = self._begin()
+            ready = asyncio.create_task(successor.ready.wait())
+            await asyncio.wait(
+                {ready, next_life}, timeout=OVERLAP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            ready.cancel()
+            connection.close("planned")
+            await self._over(connection, life)
+            connection, life = successor, next_life
+
+    def _begin(self) -> tuple[Connection, asyncio.Task[End]]:
+        connection = self._connect()
+        self._counts.connections_up[self._name] = True
+        return connection, asyncio.create_task(connection.run())
+
+    async def _until_retiring(self, connection: Connection, life: asyncio.Task[End]) -> None:
+        allowed_s = connection.parser.connection_life_s * (1 - LIFE_MARGIN)
+        begun = time.monotonic()
+        while not life.done() and not self._stop.is_set() and not connection.retiring.is_set():
+            await asyncio.wait({life}, timeout=WATCH_S)
+            connection.watch(time.time_ns())
+            self._counts.last_receive_ns.update(connection.intake.last_event_ns)
+            if allowed_s and time.monotonic() - begun > allowed_s:
+                connection.retiring.set()
+
+    async def _over(self, connection: Connection, life: asyncio.Task[End]) -> End:
+        end = await life
+        self._counts.connections_up[self._name] = False
+        self._counts.reconnects[end.reason] += 1
+        self._report_end(connection, end)
+        return end
+
+    async def _back_off(self, end: End) -> None:
+        """Full jitter, so that workers cut off together do not come back together."""
+        if end.reason == "planned":
+            return
+        self._failures = 0 if end.was_ready else self._failures + 1
+        delay_s = random.uniform(0, min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2**self._failures))  # noqa: S311
+        _log.warning("%s: %s (%s); again in %.2f s", self._name, end.reason, end.detail, delay_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), delay_s)

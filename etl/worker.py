@@ -1,0 +1,147 @@
+"""The stream worker of one venue: its connections, the way in, the publisher, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+
+import uvloop
+
+from etl.errors import UsageError
+from etl.exchange import Credentials, Exchange, Subscription
+from etl.exchanges import load as load_exchange
+from etl.monitoring.metrics import WorkerMetrics
+from etl.pipeline import Ingest
+from etl.settings import Settings
+from etl.sources.history import History
+from etl.sources.websocket import Connection, ReadGate, Stream, connection_id
+from etl.transports.kafka import KafkaPublisher, ensure_topics
+
+FLUSH_TIMEOUT_S = 15.0
+"""How long a clean shutdown waits for Kafka to take what was read."""
+SIMULATION_CREDENTIALS = Credentials("demo-key", "demo-secret")
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    settings: Settings,
+    venue: str,
+    symbols: Sequence[str] = (),
+    channels: Sequence[str] = (),
+    shard: str = "0/1",
+) -> None:
+    """Until SIGTERM or SIGINT, then flush. Raises ``EtlError``: one line, exit code not zero."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("picows").setLevel(logging.ERROR)
+    exchange = load_exchange(venue)
+    worker = Worker(settings, exchange, subscriptions(exchange, symbols, channels, shard))
+    uvloop.run(worker.run())
+
+
+def subscriptions(
+    exchange: type[Exchange], symbols: Sequence[str], channels: Sequence[str], shard: str
+) -> list[Subscription]:
+    """What each connection asks for: this shard's symbols, cut by the venue's limit of streams.
+
+    Raises ``UsageError``."""
+    index, count = _shard(shard)
+    if count > 1 and exchange.connections_max == 1:
+        raise UsageError(f"{exchange.name}: one connection per key, so --shard {shard} cannot work")
+    wanted = tuple(symbols or exchange.default_symbols)[index::count]
+    if not wanted:
+        raise UsageError(f"--shard {shard}: no symbol is left for it")
+    names = tuple(channels or exchange.default_channels or (channel.name for channel in exchange.channels))
+    for name in names:
+        if exchange.channel(name) is None:
+            known = ", ".join(channel.name for channel in exchange.channels)
+            raise UsageError(f"{exchange.name}: no channel {name}; known are {known}")
+    per_connection = max(1, exchange.streams_max // len(names)) if exchange.streams_max else len(wanted)
+    return [
+        Subscription(wanted[start : start + per_connection], names)
+        for start in range(0, len(wanted), per_connection)
+    ]
+
+
+def credentials(exchange: type[Exchange], live: bool) -> Credentials:
+    """Keys from the environment, a fixed one for the simulator. Raises ``UsageError`` for a missing key."""
+    if not live:
+        return SIMULATION_CREDENTIALS
+    found = []
+    for group in exchange.key_variables:
+        value = next((os.environ[name] for name in group if os.environ.get(name)), None)
+        if value is None:
+            raise UsageError(f"{exchange.name}: set {' or '.join(group)} in the environment")
+        found.append(value)
+    return Credentials(*found)
+
+
+def addresses(settings: Settings, exchange: type[Exchange]) -> tuple[str, str]:
+    """Base addresses of the stream and of the requests: the venue's own, or its simulator's."""
+    if settings.live:
+        return exchange.websocket_url, exchange.rest_url
+    place = f"{settings.bind_host}:{settings.simulator_port_of(exchange.name)}/{exchange.name}"
+    return f"ws://{place}", f"http://{place}"
+
+
+class Worker:
+    """One venue in one process. ``subscriptions``: one connection each."""
+
+    def __init__(
+        self, settings: Settings, exchange: type[Exchange], subscriptions: Sequence[Subscription]
+    ) -> None:
+        self._settings = settings
+        self._exchange = exchange
+        self._subscriptions = subscriptions
+        self._credentials = credentials(exchange, settings.live)
+        self._websocket_url, self._rest_url = addresses(settings, exchange)
+
+    async def run(self) -> None:
+        await asyncio.to_thread(ensure_topics, self._settings)
+        publisher = KafkaPublisher(self._settings)
+        ingest = Ingest(self._settings, self._exchange, publisher)
+        metrics = WorkerMetrics(self._exchange.name, ingest.counts, lambda: publisher.pending_messages)
+        ingest.observe_ack_s = metrics.ack_latency_s.observe
+        if self._settings.metrics_port:
+            metrics.serve(self._settings.bind_host, self._settings.metrics_port)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await self._stream(ingest, ReadGate(self._settings, publisher, ingest.counts), stop)
+        await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
+        _log.info("%s: stopped; %d frames", self._exchange.name, ingest.counts.frames)
+
+    async def _stream(self, ingest: Ingest, gate: ReadGate, stop: asyncio.Event) -> None:
+        async with History(self._rest_url, self._exchange(self._credentials)) as history:
+            streams = list(self._streams(ingest, gate, history, stop))
+            async with asyncio.TaskGroup() as streaming:
+                polling = streaming.create_task(gate.poll())
+                reading = [streaming.create_task(stream.run()) for stream in streams]
+                await asyncio.wait(reading)
+                polling.cancel()
+
+    def _streams(
+        self, ingest: Ingest, gate: ReadGate, history: History, stop: asyncio.Event
+    ) -> Iterator[Stream]:
+        for number, subscription in enumerate(self._subscriptions):
+            name = f"{self._exchange.name}/{number}"
+
+            def connect(subscription: Subscription = subscription) -> Connection:
+                parser = self._exchange(self._credentials)
+                url = parser.connect_url(self._websocket_url, subscription)
+                intake = ingest.intake(parser, connection_id(time.time_ns()), url)
+                return Connection(self._settings, parser, subscription, url, intake, gate, history)
+
+            yield Stream(name, connect, ingest.counts, stop, lambda connection, end: None)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UsageError(f"--shard {text}: i/n with 0 <= i < n")
+    return int(index), int(count)
