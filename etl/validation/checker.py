@@ -13,7 +13,7 @@ from typing import Any
 from etl.codes import Code
 from etl.exchange import Exchange
 from etl.records import AggTrade, Bar, Book, BookAction, Kind, Liquidation, Quote, Record, Severity, Trade
-from etl.validation.decimals import NumberCache, decimal_fault
+from etl.validation.decimals import decimal_fault, number, numbers
 from etl.validation.findings import Finding
 from etl.validation.rules import INT64_MAX
 from etl.validation.specs import ValidationSpec, specs_for
@@ -71,7 +71,6 @@ class Checker:
         self.judge_lateness = judge_lateness
         self.released: list[Trade] = []
         """Trades once quarantined whose level the trades after them confirmed: publish them, and clear."""
-        self._numbers = NumberCache()
         self._clock = ClockOffset()
         self._bands: dict[str, PriceBand] = {}
         self._statistics: dict[str, SymbolStatistics] = {}
@@ -110,10 +109,9 @@ class Checker:
     # --- kinds ----------------------------------------------------------------------------------------
 
     def _check_trade(self, record: Trade | AggTrade | Liquidation) -> Sequence[Finding]:
-        numbers = self._numbers
         spec = self._spec_of[record.kind]
-        price = NAN if record.last_price is None else numbers[record.last_price]
-        size = NAN if record.volume is None else numbers[record.volume]
+        price = number(record.last_price)
+        size = number(record.volume)
         band = self._bands.get(record.symbol, UNKNOWN)
         limit = spec.sizes[record.size_unit]
         findings: Sequence[Finding] = _NONE
@@ -145,12 +143,9 @@ class Checker:
         return findings
 
     def _check_quote(self, record: Quote) -> Sequence[Finding]:
-        numbers = self._numbers
         spec = self._spec_of[record.kind]
-        bid = NAN if record.bid is None else numbers[record.bid]
-        ask = NAN if record.ask is None else numbers[record.ask]
-        bid_size = NAN if record.bid_size is None else numbers[record.bid_size]
-        ask_size = NAN if record.ask_size is None else numbers[record.ask_size]
+        bid, bid_size = number(record.bid), number(record.bid_size)
+        ask, ask_size = number(record.ask), number(record.ask_size)
         limit = spec.sizes[record.size_unit]
         if (
             self._on_time(record, spec)
@@ -164,10 +159,8 @@ class Checker:
 
     def _check_book(self, record: Book) -> Sequence[Finding]:
         spec = self._spec_of[record.kind]
-        number = self._numbers.__getitem__
-        bids = [*map(number, record.bid_prices)]
-        asks = [*map(number, record.ask_prices)]
-        sizes = [*map(number, record.bid_sizes), *map(number, record.ask_sizes)]
+        bids, asks = numbers(record.bid_prices), numbers(record.ask_prices)
+        sizes = numbers(record.bid_sizes) + numbers(record.ask_sizes)
         uneven = len(bids) != len(record.bid_sizes) or len(asks) != len(record.ask_sizes)
         view = BookView(
             *self._times(record, spec),
@@ -204,11 +197,11 @@ class Checker:
             return self._decimal_findings(record)
         view = BarView(
             *self._times(record, spec),
-            self._number(record.open),
-            self._number(record.high),
-            self._number(record.low),
-            self._number(record.close),
-            self._number(record.volume),
+            number(record.open),
+            number(record.high),
+            number(record.low),
+            number(record.close),
+            number(record.volume),
             INTERVAL_NS.get(record.interval, NOT_ALIGNED) if record.interval else 0,
             spec.price_max,
             spec.sizes[record.size_unit].hard,
@@ -226,9 +219,6 @@ class Checker:
         return self._judge(record, spec, Times(*self._times(record, spec)))
 
     # --- shared ---------------------------------------------------------------------------------------
-
-    def _number(self, text: str | None) -> float:
-        return NAN if text is None else self._numbers[text]
 
     def _on_time(self, record: Record, spec: ValidationSpec) -> bool:
         """True if no time rule can fire; also where the clock offset learns."""
@@ -269,7 +259,7 @@ class Checker:
         )
 
     def _judge(self, record: Record, spec: ValidationSpec, view: Times) -> Sequence[Finding]:
-        return [
+        return self._decimal_findings(record) or [
             Finding(str(rule.code), rule.severity, rule.name, reason_of(view, record))
             for rule in spec.rules
             if rule.bad(view)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 
 from etl.codes import Code
+from etl.validation.views import NAN
 
 INTEGER_DIGITS_MAX = 19
 FRACTION_DIGITS_MAX = 19
-KNOWN_TEXTS_MAX = 65_536
-"""Prices and sizes repeat: a text once found good is looked up, not matched again (35 ns against 320 ns)."""
+SHORT_TEXT_MAX = 20
+"""A plain decimal of this length has at most 19 digits on either side: it fits, and need not be looked at."""
 
 _FITS = re.compile(rf"-?0*[0-9]{{1,{INTEGER_DIGITS_MAX}}}(\.[0-9]{{1,{FRACTION_DIGITS_MAX}}}0*)?", re.ASCII)
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
@@ -25,16 +26,20 @@ def decimal_fault(text: str) -> Code | None:
     return Code.DECIMAL_OVERFLOW if _DECIMAL.fullmatch(text) else Code.DECIMAL_MALFORMED
 
 
-class NumberCache(dict[str, float]):
-    """Text → float64 for the rules, filled by looking up; a text that no store holds raises ``ValueError``."""
+def number(text: str | None) -> float:
+    """``text`` as float64 for the rules, NaN where absent. Raises ``ValueError`` if no store holds it exactly.
 
-    __slots__ = ()
+    A parser gives plain decimals (``etl/decimals.py``), so only a long text needs the pattern.
+    """
+    if text is None:
+        return NAN
+    if len(text) > SHORT_TEXT_MAX and (fault := decimal_fault(text)):
+        raise ValueError(fault)
+    return float(text)
 
-    def __missing__(self, text: str) -> float:
-        if fault := decimal_fault(text):
-            raise ValueError(fault)
-        if len(self) >= KNOWN_TEXTS_MAX:
-            self.clear()
-        number = float(text)
-        self[text] = number
-        return number
+
+def numbers(texts: tuple[str, ...]) -> list[float]:
+    """The same for the levels of a book."""
+    if texts and max(map(len, texts)) > SHORT_TEXT_MAX:
+        return [number(text) for text in texts]
+    return [*map(float, texts)]
