@@ -90,7 +90,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     live: bool = False
     recordings_dir: str = ""
     simulator_rate: float = 2_000.0
+    """Events per second of all simulated venues together; 0 = a recording's own pace."""
     simulator_seed: int = 1
+    simulator_loop: bool = False
+    """Begin a recording again at its end, with ids and times moved on; else it is served once."""
 
     log_level: str = "INFO"
     crash_point: str = ""

@@ -1,0 +1,20 @@
+"""`etl topics`: create the topics that are missing."""
+
+from __future__ import annotations
+
+import typer
+
+from etl import settings as settings_module
+from etl.transports.kafka import ensure_topics
+
+app = typer.Typer()
+
+
+@app.command()
+def topics() -> None:
+    """Create the topics that are missing, with the settings' partitions, replication and retention."""
+    settings = settings_module.load()
+    ensure_topics(settings)
+    for name in (settings.raw_topic, settings.normalized_topic, settings.quarantine_topic):
+        print(name)
+    print(settings.statistics_topic)

@@ -1,0 +1,110 @@
+"""Which parts `etl up` runs for given settings, in which order, and in which environment."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from etl import settings as settings_module
+from etl.embedded.airflow import airflow_parts
+from etl.embedded.clickhouse import clickhouse_part
+from etl.embedded.kafka import kafka_part
+from etl.embedded.mailbox import mailbox_part
+from etl.embedded.part import Part, tcp_ready
+from etl.embedded.timescale import timescale_part
+from etl.settings import ENVIRONMENT_PREFIX, IGNORED_PREFIXES, Settings
+
+SOURCE_ROOT = Path(__file__).parents[2]
+WORKER_READY_WITHIN_S = 60.0
+WORKER_STOP_WITHIN_S = 20.0
+"""Long enough for a worker to flush what its producer holds."""
+
+
+def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
+    """Servers, what prepares them, venues, workers, sink and Airflow; nothing for a server that has a URL."""
+    servers = tuple(_servers(settings))
+    served = {part.name for part in servers}
+    metrics_ports = itertools.count(settings.metrics_port + 1)
+
+    def command(name: str, *words: str, depends_on: tuple[str, ...] = (), runs_once: bool = False) -> Part:
+        return Part(
+            name=name,
+            command=(sys.executable, "-m", "etl", *words),
+            depends_on=tuple(other for other in depends_on if other in served),
+            runs_once=runs_once,
+        )
+
+    def worker(name: str, *words: str, depends_on: tuple[str, ...]) -> Part:
+        port = next(metrics_ports)
+        return msgspec.structs.replace(
+            command(name, *words, depends_on=depends_on),
+            ports={"metrics_port": port},
+            metrics_port=port,
+            ready=tcp_ready(settings.bind_host, port),
+            ready_within_s=WORKER_READY_WITHIN_S,
+            stop_within_s=WORKER_STOP_WITHIN_S,
+        )
+
+    preparations = (
+        command("topics", "topics", depends_on=("kafka",), runs_once=True),
+        command("migrate", "migrate", depends_on=("clickhouse", "timescale"), runs_once=True),
+    )
+    served |= {"topics", "migrate"}
+    venues: list[Part] = []
+    for venue in settings.venue_names():
+        if not settings.live:
+            served.add(f"simulate-{venue}")
+            simulator = worker(f"simulate-{venue}", "simulate", venue, depends_on=())
+            port = settings.simulator_port_of(venue)
+            venues.append(
+                msgspec.structs.replace(simulator, ports={**simulator.ports, "simulator_port": port})
+            )
+        venues.append(
+            worker(f"stream-{venue}", "stream", venue, depends_on=("topics", f"simulate-{venue}", "kafka"))
+        )
+    sink = worker(
+        "sink-clickhouse", "sink", "clickhouse", depends_on=("topics", "migrate", "kafka", "clickhouse")
+    )
+    planned = (*servers, *preparations, *venues, sink)
+    if with_airflow and not settings.airflow_url:
+        stores = tuple(
+            name for name in ("topics", "migrate", "kafka", "timescale", "mailbox") if name in served
+        )
+        planned += airflow_parts(settings, depends_on=stores)
+    return planned
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment of every part: ours without its settings, then these settings, complete."""
+    inherited = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith(IGNORED_PREFIXES)
+    }
+    absolute = msgspec.structs.replace(settings, state_dir=str(settings.state_path))
+    return {
+        **inherited,
+        **settings_module.as_environment(absolute),
+        "PYTHONPATH": _with_source_root(inherited),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _servers(settings: Settings) -> Iterator[Part]:
+    if not settings.kafka_url:
+        yield kafka_part(settings)
+    if not settings.clickhouse_url:
+        yield clickhouse_part(settings)
+    if not settings.timescale_url:
+        yield timescale_part(settings)
+    if not settings.smtp_url:
+        yield mailbox_part(settings)
+
+
+def _with_source_root(environment: Mapping[str, str]) -> str:
+    return os.pathsep.join(filter(None, (str(SOURCE_ROOT), environment.get("PYTHONPATH", ""))))

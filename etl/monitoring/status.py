@@ -1,0 +1,177 @@
+"""What runs and how it does, read from the parts' Prometheus metrics: the live view, ``etl status``, the monitor.
+
+``take`` reads once; ``between`` gives the rates from two readings. Counters are of the process that serves them
+and begin again at 0 when it is started again: a rate is then unknown, not negative.
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+from msgspec import Struct
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from etl.embedded.supervisor import RUNNING, PartState
+
+SCRAPE_TIMEOUT_S = 2.0
+SCRAPES_AT_ONCE_MAX = 8
+
+STREAMING, CONNECTING = "streaming", "connecting"
+
+Samples = Mapping[str, Sequence[Sample]]
+"""Samples by their full name, ``etl_frames_total``."""
+
+
+class VenueStatus(Struct, kw_only=True):
+    """Counters since the worker's start. ``age_s`` is the age of the last event, ``None`` before the first."""
+
+    state: str
+    frames: int = 0
+    events: int = 0
+    quarantined: int = 0
+    ignored: int = 0
+    gaps: int = 0
+    reconnects: int = 0
+    pending: int = 0
+    age_s: float | None = None
+    events_per_s: float | None = None
+
+
+class SinkStatus(Struct, kw_only=True):
+    """``backlog`` counts messages on the topic that the sink has not written yet."""
+
+    state: str
+    rows: int = 0
+    backlog: int = 0
+    rows_per_s: float | None = None
+
+
+class Snapshot(Struct, kw_only=True):
+    taken_ns: int
+    venues: dict[str, VenueStatus]
+    sinks: dict[str, SinkStatus]
+
+
+def take(parts: Iterable[PartState], host: str) -> Snapshot:
+    """Read every running part's metrics; a part that does not answer counts as ``connecting``."""
+    states = {part.name: part.state for part in parts}
+    samples = scrape_all(
+        [part.metrics_port for part in parts if part.metrics_port and part.state == RUNNING], host
+    )
+    venues = {
+        name.removeprefix("stream-"): _venue(name.removeprefix("stream-"), state, samples)
+        for name, state in states.items()
+        if name.startswith("stream-")
+    }
+    sinks = {
+        name.removeprefix("sink-"): _sink(name.removeprefix("sink-"), state, samples)
+        for name, state in states.items()
+        if name.startswith("sink-")
+    }
+    return Snapshot(taken_ns=time.time_ns(), venues=venues, sinks=sinks)
+
+
+def between(before: Snapshot, now: Snapshot) -> Snapshot:
+    """``now`` with its rates filled in."""
+    seconds = (now.taken_ns - before.taken_ns) / 1e9
+
+    def rate(earlier: int | None, later: int) -> float | None:
+        return None if earlier is None or later < earlier or seconds <= 0 else (later - earlier) / seconds
+
+    return Snapshot(
+        taken_ns=now.taken_ns,
+        venues={
+            name: msgspec.structs.replace(
+                venue, events_per_s=rate(getattr(before.venues.get(name), "events", None), venue.events)
+            )
+            for name, venue in now.venues.items()
+        },
+        sinks={
+            name: msgspec.structs.replace(
+                sink, rows_per_s=rate(getattr(before.sinks.get(name), "rows", None), sink.rows)
+            )
+            for name, sink in now.sinks.items()
+        },
+    )
+
+
+def scrape_all(ports: Sequence[int], host: str) -> Samples:
+    """Every part's samples together; their labels say whose they are."""
+    found: dict[str, list[Sample]] = defaultdict(list)
+    with ThreadPoolExecutor(SCRAPES_AT_ONCE_MAX) as pool:
+        for samples in pool.map(lambda port: scrape(host, port), ports):
+            for name, those in samples.items():
+                found[name].extend(those)
+    return found
+
+
+def scrape(host: str, port: int) -> Samples:
+    """One process's samples; none if it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=SCRAPE_TIMEOUT_S) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return {}
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name].append(sample)
+    return found
+
+
+def quantile(samples: Samples, histogram: str, q: float, **labels: str) -> float | None:
+    """The ``q`` quantile of a histogram over all series with ``labels``: the upper bound of its bucket.
+
+    ``None`` before the first observation.
+    """
+    counts: dict[float, float] = defaultdict(float)
+    for sample in _having(samples, f"{histogram}_bucket", labels):
+        counts[float(sample.labels["le"])] += sample.value
+    bounds = sorted(counts)
+    total = counts[bounds[-1]] if bounds else 0.0
+    return next((bound for bound in bounds if total and counts[bound] >= q * total), None)
+
+
+def total(samples: Samples, name: str, **labels: str) -> int:
+    return int(sum(sample.value for sample in _having(samples, name, labels)))
+
+
+def _having(samples: Samples, name: str, labels: Mapping[str, str]) -> Iterable[Sample]:
+    return (
+        sample
+        for sample in samples.get(name, ())
+        if all(sample.labels.get(label) == value for label, value in labels.items())
+    )
+
+
+def _venue(exchange: str, part_state: str, samples: Samples) -> VenueStatus:
+    up = total(samples, "etl_connection_up", exchange=exchange) > 0
+    newest = max(
+        (s.value for s in _having(samples, "etl_last_receive_timestamp_seconds", {"exchange": exchange})),
+        default=0.0,
+    )
+    return VenueStatus(
+        state=part_state if part_state != RUNNING else STREAMING if up and newest else CONNECTING,
+        frames=total(samples, "etl_frames_total", exchange=exchange),
+        events=total(samples, "etl_events_total", exchange=exchange),
+        quarantined=total(samples, "etl_quarantined_total", exchange=exchange),
+        ignored=total(samples, "etl_ignored_total", exchange=exchange),
+        gaps=total(samples, "etl_gaps_total", exchange=exchange),
+        reconnects=total(samples, "etl_reconnects_total", exchange=exchange),
+        pending=total(samples, "etl_publisher_pending_messages", exchange=exchange),
+        age_s=time.time() - newest if newest else None,
+    )
+
+
+def _sink(name: str, part_state: str, samples: Samples) -> SinkStatus:
+    return SinkStatus(
+        state=part_state,
+        rows=total(samples, "etl_sink_rows_total", sink=name),
+        backlog=total(samples, "etl_sink_backlog_messages", sink=name),
+    )
