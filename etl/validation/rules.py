@@ -87,7 +87,7 @@ def price_deviates(v: View) -> Any:
 
 
 def price_far_out(v: View) -> Any:
-    return (v.price < v.price_hard_low) | (v.price > v.price_hard_high)
+    return (v.price > 0) & ((v.price < v.price_hard_low) | (v.price > v.price_hard_high))
 
 
 def size_missing(v: View) -> Any:
