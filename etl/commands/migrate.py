@@ -1,0 +1,31 @@
+"""``etl migrate``: bring the tables of both stores to this version."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from etl import settings as settings_module
+
+app = typer.Typer(help="Create or update the tables; safe to repeat.")
+
+
+class Store(Enum):
+    CLICKHOUSE = "clickhouse"
+    TIMESCALE = "timescale"
+
+
+@app.command()
+def migrate(
+    store: Annotated[Store | None, typer.Argument(help="Only this store; both if left out.")] = None,
+) -> None:
+    """Apply the numbered files in sql/ that were not applied yet."""
+    from etl.migrate import migrate_clickhouse, migrate_timescale
+
+    settings = settings_module.load()
+    for name, apply in ((Store.CLICKHOUSE, migrate_clickhouse), (Store.TIMESCALE, migrate_timescale)):
+        if store in (None, name):
+            applied = apply(settings)
+            print(f"{name.value}: {', '.join(applied) or 'up to date'}")
