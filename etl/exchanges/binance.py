@@ -311,7 +311,7 @@ class Binance(Exchange):
         stream = self._stream(symbol, _CHANNELS[endpoint] + (kind if columns is None else ""), reader)
         outcomes: list[Outcome] = []
         for index, line in enumerate(frame.payload.splitlines()):
-            if line[:1].isalpha():
+            if line.startswith(_CSV_HEADERS):
                 outcomes.append(Ignored("csv_header", index))
                 continue
             cells = line.decode("ascii", "replace").split(",")
@@ -662,13 +662,12 @@ def _read(
 
 def _code(error: str) -> Code:
     """The code of what msgspec found; its text ends with the field's path, ``at `$.data.T```."""
-    field = error.rstrip("`").rpartition(".")[2]
     if "missing required field" in error:
         return Code.FIELD_MISSING
     if ">=" in error or "<=" in error or "out of range" in error:
-        return Code.TIME_OUT_OF_RANGE if field in _TIME_FIELDS else Code.INTEGER_OVERFLOW
+        return Code.TIME_OUT_OF_RANGE if error.endswith(_TIME_PATHS) else Code.INTEGER_OVERFLOW
     if "of length" in error:
-        return Code.LEVELS_UNEVEN if field.startswith(_LEVEL_FIELDS) else Code.FIELD_MISSING
+        return Code.LEVELS_UNEVEN if any(path in error for path in _LEVEL_PATHS) else Code.FIELD_MISSING
     return Code.FIELD_MALFORMED
 
 
@@ -802,8 +801,9 @@ _ARCHIVE_COLUMNS: dict[str, tuple[str, ...]] = {
     "trades": ("id", "price", "qty", "quoteQty", "time", "isBuyerMaker"),
     "aggTrades": ("a", "p", "q", "f", "l", "T", "m"),
 }
-_TIME_FIELDS = ("E", "T", "t", "time")
-_LEVEL_FIELDS = ("b[", "a[", "bids[", "asks[")
+_CSV_HEADERS = (b"id,", b"agg_trade_id,", b"open_time,")
+_TIME_PATHS = (".E`", ".T`", ".time`", ".k.t`", "$[0]`", "$[6]`")
+_LEVEL_PATHS = (".b[", ".a[", ".bids[", ".asks[")
 _FAULTS = {
     -1000: FaultKind.TRANSIENT,
     -1001: FaultKind.TRANSIENT,

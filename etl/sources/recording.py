@@ -1,0 +1,64 @@
+"""Frames from files: recordings (one JSON object a line, ``{"kind": "ws", "frame": "…", …}``) or bare frames,
+one a line; gzipped or not. What a line is, it tells by itself; the file's name says nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from io import BufferedReader
+
+import msgspec
+from msgspec import Struct
+
+from etl.errors import EtlError
+from etl.records import Frame, Source
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class RecordedLine(Struct, gc=False):
+    """One line of a recording. ``kind`` is ``ws`` or ``rest``; ``frame`` is the exact text that came."""
+
+    kind: str
+    frame: str
+    receive_time_ns: int = 0
+    connection: str | int = ""
+    url: str = ""
+    channel: str = ""
+
+
+def read_lines(file: BufferedReader) -> Iterator[bytes]:
+    """The lines of ``file`` without their ends, unpacked if it is gzip. Raises ``EtlError`` if that is
+    damaged."""
+    packed = file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+    lines: Iterable[bytes] = gzip.GzipFile(fileobj=file) if packed else file
+    try:
+        for line in lines:
+            yield line.rstrip(b"\r\n")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise EtlError(f"the gzip data is damaged or cut: {error}") from None
+
+
+def frames(lines: Iterable[bytes], exchange: str, source: Source = Source.REPLAY) -> Iterator[Frame]:
+    """One frame a line, blank ones too; ``frame_sequence`` is the line's number, from 1.
+
+    Answers to requests (``kind`` ``rest``) are history: they carry ``BACKFILL``, as they would live.
+    """
+    decode = msgspec.json.Decoder(RecordedLine).decode
+    for number, line in enumerate(lines, 1):
+        try:
+            recorded = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            yield Frame(exchange, "", number, "", 0, line, source)
+            continue
+        yield Frame(
+            exchange,
+            str(recorded.connection),
+            number,
+            recorded.url or recorded.channel,
+            recorded.receive_time_ns,
+            recorded.frame.encode("utf-8", "surrogatepass"),
+            Source.BACKFILL if recorded.kind == "rest" else source,
+        )
