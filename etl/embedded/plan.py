@@ -59,11 +59,9 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
     for venue in settings.venue_names():
         if not settings.live:
             served.add(f"simulate-{venue}")
-            simulator = worker(f"simulate-{venue}", "simulate", venue, depends_on=())
-            port = settings.simulator_port_of(venue)
-            venues.append(
-                msgspec.structs.replace(simulator, ports={**simulator.ports, "simulator_port": port})
-            )
+            simulator = worker(f"simulate-{venue}", *_simulate(settings, venue), depends_on=())
+            ports = {**simulator.ports, "simulator_port": settings.simulator_port_of(venue)}
+            venues.append(msgspec.structs.replace(simulator, ports=ports))
         venues.append(
             worker(f"stream-{venue}", "stream", venue, depends_on=("topics", f"simulate-{venue}", "kafka"))
         )
@@ -104,6 +102,16 @@ def _servers(settings: Settings) -> Iterator[Part]:
         yield timescale_part(settings)
     if not settings.smtp_url:
         yield mailbox_part(settings)
+
+
+def _simulate(settings: Settings, venue: str) -> list[str]:
+    """The words after ``etl``; the rate is the venue's even share."""
+    words = ["simulate", venue, "--port", str(settings.simulator_port_of(venue))]
+    if settings.simulator_rate:
+        words += ["--rate", f"{settings.simulator_rate / len(settings.venue_names()):.3f}"]
+    if settings.recordings_dir:
+        words += ["--recordings", settings.recordings_dir]
+    return [*words, *(["--loop"] if settings.simulator_loop else [])]
 
 
 def _with_source_root(environment: Mapping[str, str]) -> str:

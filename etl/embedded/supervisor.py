@@ -151,8 +151,12 @@ class Supervisor:
 
     async def all_ready(self) -> None:
         """Wait until every part is ready once. Raises ``PartError`` when one cannot start."""
-        for event in self._ready.values():
-            reached = asyncio.create_task(event.wait())
+        await self.ready(*self._parts)
+
+    async def ready(self, *names: str) -> None:
+        """Wait until these parts are ready once. Raises ``PartError`` when any part cannot start."""
+        for name in names:
+            reached = asyncio.create_task(self._ready[name].wait())
             await asyncio.wait([reached, self._failure], return_when=asyncio.FIRST_COMPLETED)
             reached.cancel()
             if self._failure.done():
@@ -207,8 +211,7 @@ class Supervisor:
                 self._enter(state, STARTING)
                 began = time.monotonic()
                 state.last_exit = await self._run_until_end(part, state)
-                if part.runs_once and self._ready[part.name].is_set():
-                    self._enter(state, DONE)
+                if state.state == DONE:
                     return
                 failures = 0 if time.monotonic() - began > STEADY_AFTER_S else failures + 1
                 if failures >= START_ATTEMPTS_MAX and not self._ready[part.name].is_set():
@@ -230,6 +233,7 @@ class Supervisor:
         try:
             if part.runs_once:
                 if await _exit_code(process) == 0:
+                    self._enter(state, DONE)
                     self._ready[part.name].set()
             elif await self._becomes_ready(part, process):
                 self._enter(state, RUNNING)
@@ -321,7 +325,9 @@ def last_words(log: Path) -> str:
     """The last line of a log, for an error message."""
     with open(log, "rb") as file:
         file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES_MAX))
-        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line for line in file.read().decode(errors="replace").splitlines() if any(map(str.isalnum, line))
+        ]
     return lines[-1].strip()[-LAST_WORDS_CHARACTERS_MAX:] if lines else "it said nothing"
 
 

@@ -17,12 +17,13 @@ from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from etl.embedded.supervisor import RUNNING, PartState
+from etl.embedded.supervisor import FAILED, RESTARTING, RUNNING, STARTING, STOPPED, WAITING, PartState
 
 SCRAPE_TIMEOUT_S = 2.0
 SCRAPES_AT_ONCE_MAX = 8
 
 STREAMING, CONNECTING = "streaming", "connecting"
+NOT_RUNNING = frozenset({WAITING, STARTING, RESTARTING, STOPPED, FAILED})
 
 Samples = Mapping[str, Sequence[Sample]]
 """Samples by their full name, ``etl_frames_total``."""

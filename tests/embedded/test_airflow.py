@@ -49,16 +49,16 @@ def test_airflow_comes_up_lists_its_dags_and_knows_its_three_users(tmp_path: Pat
     async def scenario() -> None:
         async with Supervisor(airflow_parts(settings), child_environment(settings), tmp_path) as running:
             await running.all_ready()
-            await asyncio.to_thread(ask)
+            await ask()
 
-    def ask() -> None:
+    async def ask() -> None:
         passwords = credentials(settings).passwords
         for user in passwords:
             AirflowClient(url(settings), user, passwords[user])
         with pytest.raises(EtlError, match="401"):
             AirflowClient(url(settings), "admin", passwords["viewer"])
         operator = AirflowClient(url(settings), "operator", passwords["operator"])
-        operator.wait_for_dags(dags)
+        await operator.wait_for_dags(dags)
         assert operator.import_errors() == []
 
     asyncio.run(scenario())

@@ -1,0 +1,93 @@
+"""``etl up``: the whole platform on one machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from etl.settings import Settings
+
+app = typer.Typer()
+
+RUNS_KEPT = 3
+"""State directories of reconciling runs that stay for a look; older ones are removed at the next run."""
+
+
+@app.command()
+def up(
+    venues: Annotated[str, typer.Option(help="Comma-separated; default: binance,polygon,alpaca")] = "",
+    live: Annotated[bool, typer.Option("--live", help="The venues themselves, not their simulators")] = False,
+    recordings: Annotated[
+        Path | None, typer.Option(help="Serve the recordings in this directory", exists=True, file_okay=False)
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Events per second of all simulated venues", min=0)
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Serve recordings again and again")] = False,
+    duration: Annotated[float, typer.Option(help="Seconds of streaming, then stop; 0 = for ever", min=0)] = 0,
+    report: Annotated[Path | None, typer.Option(help="Reconcile, and write the report here (JSON)")] = None,
+    airflow: Annotated[bool, typer.Option(help="Run Airflow too")] = True,
+    state: Annotated[Path | None, typer.Option(help="State directory; default: var")] = None,
+) -> None:
+    """Start every part, print the addresses, show what flows; stop on Ctrl-C or after the duration.
+
+    With a duration every store catches up at the end and is reconciled with what the venues sent; the exit code
+    is 1 unless nothing was lost or doubled. Such a run has a state directory of its own unless --state is given.
+    """
+    import asyncio
+
+    import msgspec
+    from rich.console import Console
+
+    from etl import settings as settings_module
+    from etl.embedded.running import RunOptions, run
+    from etl.errors import UsageError
+
+    settings = settings_module.load()
+    changes: dict[str, object] = {
+        "venues": venues or settings.venues,
+        "live": live or settings.live,
+        "recordings_dir": str(recordings.resolve()) if recordings else settings.recordings_dir,
+        "simulator_rate": settings.simulator_rate if rate is None else rate,
+        "simulator_loop": loop or settings.simulator_loop,
+        "state_dir": str(state or settings.state_dir),
+    }
+    settings = msgspec.structs.replace(settings, **changes)
+    if report and not duration:
+        raise UsageError("--report needs --duration: a run without an end is never reconciled")
+    if report and settings.live:
+        raise UsageError("--report needs the simulators: nobody can say what a live venue has sent")
+    _check_venues(settings)
+    if duration and state is None and not settings.live:
+        settings = msgspec.structs.replace(
+            settings, state_dir=str(_fresh_state(settings.state_path / "runs"))
+        )
+    options = RunOptions(with_airflow=airflow, duration_s=duration, report=report)
+    raise typer.Exit(asyncio.run(run(settings, options, Console())))
+
+
+def _check_venues(settings: Settings) -> None:
+    """Raises ``UsageError`` for an unknown venue, and for a missing key of a live one."""
+    from etl import exchanges
+    from etl.errors import UsageError
+    from etl.worker import credentials
+
+    if not settings.venue_names():
+        raise UsageError("--venues: name at least one")
+    for venue in settings.venue_names():
+        credentials(exchanges.load(venue), settings.live)
+
+
+def _fresh_state(runs: Path) -> Path:
+    """A new directory under ``runs``, named by the time; all but the newest others are removed."""
+    import shutil
+    from datetime import UTC, datetime
+
+    for old in sorted(runs.glob("20*"))[: -RUNS_KEPT + 1]:
+        shutil.rmtree(old)
+    fresh = runs / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    fresh.mkdir(parents=True)
+    return fresh

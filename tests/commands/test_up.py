@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from etl import settings as settings_module
+from etl.embedded import sessions
+from etl.embedded.supervisor import Status, read_status
+from etl.errors import PartError
+from etl.settings import Settings
+from tests.servers import settings_on_free_ports
+
+UP_WITHIN_S = 90.0
+DOWN_WITHIN_S = 40.0
+
+
+def environment(state_dir: Path, **changed: str) -> dict[str, str]:
+    """Our environment with every port free and all state under ``state_dir``."""
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("ETL_")}
+    chosen = settings_module.as_environment(settings_on_free_ports(state_dir))
+    return {**inherited, **chosen, **changed}
+
+
+def etl(variables: dict[str, str], *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "etl", *words],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--report", "r.json"], "--report needs --duration"),
+        (["--venues", "nasdaq"], "nasdaq: no such venue; known are"),
+        (["--venues", "polygon", "--live"], "set POLYGON_API_KEY or MASSIVE_API_KEY"),
+        (
+            ["--live", "--venues", "binance", "--duration", "1", "--report", "r.json"],
+            "--report needs the sim",
+        ),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(tmp_path: Path, words: list[str], message: str) -> None:
+    variables = environment(tmp_path, POLYGON_API_KEY="", MASSIVE_API_KEY="")
+    running = etl(variables, "up", *words)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert message in output
+    assert output.count("\n") == 1
+
+
+def test_status_without_a_running_platform_says_how_to_start_one(tmp_path: Path) -> None:
+    running = etl(environment(tmp_path), "status")
+    output, _ = running.communicate(timeout=60)
+    assert (running.returncode, output) == (1, f"etl: nothing runs on {tmp_path}; start it: etl up\n")
+
+
+def up_and_streaming(state_dir: Path, running: subprocess.Popen[str]) -> Status:
+    deadline = time.monotonic() + UP_WITHIN_S
+    while time.monotonic() < deadline and running.poll() is None:
+        try:
+            status = read_status(state_dir)
+        except PartError:
+            time.sleep(0.2)
+            continue
+        if all(part.state in ("running", "done") for part in status.parts):
+            return status
+        time.sleep(0.2)
+    logs = {log.name: log.read_text()[-500:] for log in (state_dir / "logs").glob("*.log")}
+    pytest.fail(f"not up: {running.poll()} {logs}")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_etl_up_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    running = etl(environment(tmp_path), "up", "--no-airflow", "--venues", "binance")
+    status = up_and_streaming(tmp_path, running)
+    records = [sessions.session_of(part.name, part.pid) for part in status.parts if part.pid]
+    assert len(records) >= 6
+    running.send_signal(number)
+    output, _ = running.communicate(timeout=DOWN_WITHIN_S)
+    assert running.returncode == (-number if number == signal.SIGKILL else 0), output
+    deadline = time.monotonic() + DOWN_WITHIN_S
+    while any(sessions.members(record) for record in records):
+        assert time.monotonic() < deadline, [record.part for record in records if sessions.members(record)]
+        time.sleep(0.1)
+
+
+def test_settings_of_the_command_line_reach_the_children() -> None:
+    settings = Settings(venues="binance", simulator_loop=True, simulator_rate=10.5)
+    assert settings_module.load(settings_module.as_environment(settings)) == settings
