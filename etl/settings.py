@@ -83,6 +83,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     load_batch_rows_max: int = 10_000
     load_books: bool = False
     lake_file_rows_max: int = 1_000_000
+    lake_range_messages_max: int = 250_000
+    """Of one partition, held in memory at once."""
     lake_row_group_rows: int = 250_000
 
     # venues

@@ -11,7 +11,6 @@ A column travels as the text of one PostgreSQL array, joined in C: 0.03 µs a va
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -22,7 +21,7 @@ from msgspec import Struct
 from psycopg.sql import SQL, Composed, Identifier
 
 from etl import crash
-from etl.columns import COLUMNS, REQUIRED, Column, Form, Refused, Rows, newest
+from etl.columns import COLUMNS, REQUIRED, Column, Form, Refused, Rows, newest, refused_rows, require_decimals
 from etl.errors import StoreError, StoreRejected, StoreUnavailable
 from etl.records import Kind
 from etl.settings import Settings
@@ -57,9 +56,6 @@ _NEWER = {
 }
 _NEWER_PARSER = "excluded.parser_version > stored.parser_version"
 """When a row replaces the stored one of the same identity: the order of ``columns.versions``."""
-
-_NOT_DECIMALS = re.compile(r"[^0-9.,\-]")
-"""Finds NaN, Infinity and exponents in joined values: numeric would take them, the contract does not."""
 
 # what the data itself can be refused for: wrong values, broken constraints, values beyond the engine's limits
 _REJECTED_CLASSES = ("22", "23", "54")
@@ -133,20 +129,14 @@ class TimescaleStore:
             crash.reach(self._settings, crash.BEFORE_TIMESCALE_COMMIT)
 
     def refused(self, rows: Rows) -> list[Refused]:
-        """The rows that the server does not take, found by halving; nothing is stored."""
-        try:
-            arrays = _parameters(rows)
+        """The rows that the server does not take; nothing is stored."""
+
+        def attempt(part: Rows) -> None:
+            arrays = _parameters(part)
             with _store_errors(self._settings), self._connection.transaction(force_rollback=True):
-                self._connection.execute(self._statements[rows.kind], arrays)
-        except StoreRejected as error:
-            if len(rows) == 1:
-                return [Refused(rows.offsets[0], str(error))]
-            middle = len(rows) // 2
-            return [
-                *self.refused(rows.take(range(middle))),
-                *self.refused(rows.take(range(middle, len(rows)))),
-            ]
-        return []
+                self._connection.execute(self._statements[part.kind], arrays)
+
+        return refused_rows(rows, attempt)
 
     def refresh_candles(self) -> int:
         """Bring the continuous aggregates up to date on the days with new trades; returns their number.
@@ -249,7 +239,7 @@ def _array(column: Column, values: list[Any]) -> str:
     if form is Form.TIME:
         return "{" + ",".join([str(value) if value else "NULL" for value in values]) + "}"
     if form is Form.DECIMAL:
-        _require_decimals(column.name, values)
+        require_decimals(column.name, values)
         return "{" + ",".join([value or "NULL" for value in values]) + "}"
     if form in _LIST_TYPES:
         values = [_list(column, value) for value in values]
@@ -276,11 +266,5 @@ def _list(column: Column, values: list[Any]) -> str:
     if column.form is Form.TEXTS:
         return _texts(values, nulls=False)
     if column.form is Form.DECIMALS:
-        _require_decimals(column.name, values)
+        require_decimals(column.name, values)
     return "{" + ",".join(map(str, values)) + "}"
-
-
-def _require_decimals(name: str, values: list[str]) -> None:
-    joined = ",".join(values)
-    if _NOT_DECIMALS.search(joined) or joined.count(",") != len(values) - 1:
-        raise StoreRejected(f"{name}: a value is no decimal")

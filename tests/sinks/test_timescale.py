@@ -1,0 +1,372 @@
+"""The load against a real broker and the real engine: exact values, exactly once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from etl import settings as settings_module
+from etl.columns import COLUMNS, Form, decode
+from etl.errors import StoreError, StoreUnavailable
+from etl.load import Loaded, load_timescale
+from etl.migrate import migrate_timescale
+from etl.records import BarState, GapState, Kind, SizeUnit
+from etl.settings import Settings
+from etl.sinks.timescale import Span, TimescaleStore
+from etl.tables import TABLE_BY_KIND
+from etl.wire.codec import decode_quarantined, encode
+from tests import stream
+from tests.stream import DAY, MS, START_NS
+
+pytestmark = pytest.mark.integration
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def settings(settings_with: MakeSettings) -> Settings:
+    """One database for the module: tests keep apart by the name of their exchange."""
+    made = settings_with(kafka=True, timescale=True, load_batch_rows_max=100)
+    migrate_timescale(made)
+    return made
+
+
+def rows(settings: Settings, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    with psycopg.connect(settings.timescale_address, autocommit=True) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        return connection.execute(query, parameters).fetchall()
+
+
+def count(settings: Settings, table: str, exchange: str) -> int:
+    return rows(settings, f"SELECT count(*) FROM {table} WHERE exchange = %s", exchange)[0][0]
+
+
+def test_columns_of_every_table_are_the_fields_of_its_record(settings: Settings) -> None:
+    made = {"time_ns": "time", "key_time_ns": "key_time"}
+    belongs_to_repair = {"attempts", "repaired_rows", "last_attempt_time"}
+    for kind, table in TABLE_BY_KIND.items():
+        found = rows(
+            settings, "SELECT column_name FROM information_schema.columns WHERE table_name = %s", table
+        )
+        expected = {made.get(column.name, column.name) for column in COLUMNS[kind]}
+        assert {name for (name,) in found} - belongs_to_repair == expected, table
+
+
+def test_values_arrive_exactly(settings: Settings) -> None:
+    event_time_ns = START_NS + 123
+    stream.publish(
+        settings,
+        stream.trade(
+            0,
+            "exact",
+            time_ns=event_time_ns,
+            last_price="61837.6300000000000000001",
+            volume="12345678901234567890.10",
+            conditions=("@", 'a"b', "c,d", "\\", "{}"),
+            market_center="NULL",
+            trf_id='"',
+            tape="\\N",
+            previous_sequence=-1,
+        ),
+    )
+    loaded = load_timescale(settings)
+    assert loaded == Loaded(messages=1, rows={"trades": 1}, refused=0, days_refreshed=1)
+    found = rows(
+        settings,
+        "SELECT time::text, key_time::text, event_time_ns, receive_time_ns, publish_time_ns, last_price::text,"
+        " volume::text, conditions, market_center, trf_id, tape, sequence, previous_sequence, first_sequence,"
+        " side::text, size_unit::text, source::text, record_key, flags FROM trades WHERE exchange = 'exact'",
+    )
+    assert found == [
+        (
+            "2024-08-08 23:54:15.342+00",
+            "2024-08-08 23:54:15.342+00",
+            event_time_ns,
+            event_time_ns + 1_234_567,
+            None,
+            "61837.6300000000000000001",
+            "12345678901234567890.10",
+            ["@", 'a"b', "c,d", "\\", "{}"],
+            "NULL",
+            '"',
+            "\\N",
+            3_735_683_259,
+            -1,
+            None,
+            "sell",
+            "base",
+            "stream",
+            "3735683259",
+            None,
+        )
+    ]
+
+
+def test_a_record_without_event_time_is_placed_by_its_receive_time(settings: Settings) -> None:
+    stream.publish(settings, stream.quote(3, "untimed"))
+    load_timescale(settings)
+    found = rows(
+        settings,
+        "SELECT time::text, key_time::text, event_time_ns, receive_time_ns, bid, ask_size FROM quotes"
+        " WHERE exchange = 'untimed'",
+    )
+    received = START_NS + 3 * MS + 1
+    assert found == [
+        (
+            "2024-08-08 23:54:15.345+00",
+            "2024-08-08 00:00:00+00",
+            None,
+            received,
+            Decimal("61837.63000000"),
+            None,
+        )
+    ]
+
+
+def test_every_kind_has_a_table_and_books_stay_out_by_default(
+    settings: Settings, settings_with: MakeSettings
+) -> None:
+    records = [
+        stream.trade(0, "kinds"),
+        stream.quote(0, "kinds"),
+        stream.book(0, "kinds"),
+        stream.bar(0, "kinds"),
+    ]
+    stream.publish(settings, *records, stream.gap(0, "kinds"))
+    assert load_timescale(settings).rows == {"trades": 1, "quotes": 1, "bars": 1, "gaps": 1}
+
+    with_books = settings_with(kafka=True, timescale=True, load_books=True)
+    stream.publish(with_books, stream.book(0, "booked"))
+    assert load_timescale(with_books).rows == {"book_updates": 1}
+    found = rows(settings, "SELECT bid_prices, bid_sizes, ask_prices, bid_orders FROM book_updates")
+    assert found == [
+        (
+            [Decimal("61837.63000000"), Decimal("61837.62000000")],
+            [Decimal("1.00000000"), Decimal("0")],
+            [Decimal("61837.64000000")],
+            None,
+        )
+    ]
+
+
+def test_a_load_run_again_reads_only_what_is_new(settings: Settings) -> None:
+    stream.publish(settings, *(stream.trade(n, "again") for n in range(250)))
+    assert load_timescale(settings).rows == {"trades": 250}
+    assert load_timescale(settings) == Loaded(messages=0, rows={}, refused=0, days_refreshed=0)
+    stream.publish(settings, *(stream.trade(n, "again") for n in range(240, 260)))
+    assert load_timescale(settings).messages == 20
+    assert count(settings, "trades", "again") == 260
+
+
+def test_the_same_record_many_times_in_one_batch_is_one_row(settings: Settings) -> None:
+    stream.publish(settings, *(stream.trade(n % 7, "doubled") for n in range(70)))
+    load_timescale(settings)
+    assert count(settings, "trades", "doubled") == 7
+
+
+def test_a_newer_parser_replaces_a_trade_and_an_older_does_not(settings: Settings) -> None:
+    for parser_version, price in ((2, "2"), (1, "1"), (2, "2.5"), (3, "3")):
+        stream.publish(settings, stream.trade(0, "parsers", parser_version=parser_version, last_price=price))
+        load_timescale(settings)
+        expected = {1: "2", 2: "2", 3: "3"}[parser_version]
+        found = rows(settings, "SELECT last_price::text FROM trades WHERE exchange = 'parsers'")
+        assert found == [(expected,)]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_last_state_of_a_bar_wins_in_any_order(settings: Settings, at_once: bool) -> None:
+    exchange = f"bars_{at_once}"
+    later = START_NS + DAY
+    states = [
+        stream.bar(0, exchange, bar_state=BarState.CLOSED, close="2"),
+        stream.bar(0, exchange, bar_state=BarState.REVISED, close="4", receive_time_ns=later),
+        stream.bar(0, exchange, bar_state=BarState.REVISED, close="3"),
+        stream.bar(0, exchange, bar_state=BarState.OPEN, close="1", receive_time_ns=later + 9),
+    ]
+    if at_once:
+        stream.publish(settings, *states)
+        load_timescale(settings)
+    else:
+        for state in states:
+            stream.publish(settings, state)
+            load_timescale(settings)
+    found = rows(settings, "SELECT close::text, bar_state::text FROM bars WHERE exchange = %s", exchange)
+    assert found == [("4", "revised")]
+
+
+def test_a_gap_changes_state_and_keeps_what_the_repair_noted(settings: Settings) -> None:
+    stream.publish(settings, stream.gap(0, "gaps"))
+    load_timescale(settings)
+    with psycopg.connect(settings.timescale_address, autocommit=True) as connection:
+        connection.execute("UPDATE gaps SET attempts = 2 WHERE exchange = 'gaps'")
+    later = START_NS + 5 * MS
+    stream.publish(settings, stream.gap(0, "gaps", gap_state=GapState.REPAIRED, receive_time_ns=later))
+    load_timescale(settings)
+    found = rows(settings, "SELECT gap_kind::text, gap_state::text, from_sequence, attempts FROM gaps")
+    assert ("sequence", "repaired", 10, 2) in found
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e5", "0x1F", "1,2", "", " 1", "-", "1.2.3"])
+def test_a_value_that_is_no_decimal_is_quarantined_and_its_neighbours_stored(
+    settings: Settings, value: str
+) -> None:
+    exchange = f"refused {value}"
+    trades = [stream.trade(n, exchange, last_price=value if n == 5 and value else "1.5") for n in range(9)]
+    stream.publish(settings, *trades)
+    loaded = load_timescale(settings)
+    assert loaded.refused == (1 if value else 0)
+    stored = rows(settings, "SELECT record_key FROM trades WHERE exchange = %s ORDER BY 1", exchange)
+    assert [key for (key,) in stored] == [t.record_key for n, t in enumerate(trades) if n != 5 or not value]
+    if value:
+        (item,) = quarantined(settings)
+        assert (item.code, item.exchange, item.rule) == ("store_rejected", exchange, "timescale")
+        assert item.record == encode(trades[5])
+
+
+def test_text_that_postgres_cannot_hold_and_bytes_that_are_no_message_are_quarantined(
+    settings: Settings,
+) -> None:
+    good = stream.trade(1, "odd")
+    stream.publish(settings, stream.trade(0, "odd", trade_id="a\x00b"), good)
+    stream.publish_values(settings, ("odd", "BTC-USDT", b"\xff\xff\xff"), ("odd", "BTC-USDT", b"\x08\x63"))
+    assert load_timescale(settings).refused == 3
+    assert count(settings, "trades", "odd") == 1
+    assert len(quarantined(settings)) == 3
+
+
+def quarantined(settings: Settings) -> list[Any]:
+    from etl.transports.ranges import RangeReader
+
+    with RangeReader(settings, settings.quarantine_topic, "test") as reader:
+        return [
+            decode_quarantined(message.value())
+            for partition, bounds in reader.bounds().items()
+            for messages in reader.read(partition, bounds.low, bounds.high, 1_000)
+            for message in messages
+        ]
+
+
+def test_a_load_killed_before_its_commit_stores_nothing_and_the_retry_everything_once(
+    settings: Settings,
+) -> None:
+    stream.publish(settings, *(stream.trade(n, "killed") for n in range(350)))
+    died = run_load(settings, crash_point="before_timescale_commit")
+    assert died.returncode == -9
+    assert count(settings, "trades", "killed") == 0
+    assert load_timescale(settings).messages == 350
+    assert count(settings, "trades", "killed") == 350
+
+
+def run_load(settings: Settings, **values: str) -> subprocess.CompletedProcess[str]:
+    environment = settings_module.as_environment(settings)
+    environment |= {f"ETL_{name.upper()}": value for name, value in values.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "etl", "load", "timescale", "--json"],
+        env={"PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_of_a_zombie_and_its_retry_one_wins(settings: Settings) -> None:
+    batch, _ = decode([(n, encode(stream.trade(n, "zombie"))) for n in range(10)])
+    span = Span("zombie-topic", 0, 0, 10)
+    with TimescaleStore(settings) as zombie, TimescaleStore(settings) as retry:
+        for store in (zombie, retry):
+            assert store.next_offset(span.topic_id, "zombie", 0, 0) == 0
+        retry.write(batch, span)
+        with pytest.raises(StoreError, match="the offset is no longer 0"):
+            zombie.write(batch, span)
+    assert count(settings, "trades", "zombie") == 10
+
+
+def test_late_rows_reach_a_compressed_chunk_and_equal_ones_are_not_doubled(settings: Settings) -> None:
+    trades = [stream.trade(2 * n, "late") for n in range(120)]
+    stream.publish(settings, *trades)
+    load_timescale(settings)
+    rows(settings, "SELECT compress_chunk(c, true)::text FROM show_chunks('trades') c")
+    late = [stream.trade(2 * n + 1, "late") for n in range(120)]
+    stream.publish(settings, *late, *trades[::3], stream.trade(0, "late", parser_version=2, last_price="7"))
+    load_timescale(settings)
+    found = rows(settings, "SELECT record_key, last_price FROM trades WHERE exchange = 'late' ORDER BY 1")
+    expected = {t.record_key: Decimal(t.last_price or "") for t in (*trades, *late)}
+    expected[trades[0].record_key] = Decimal(7)
+    assert found == sorted(expected.items())
+
+
+def test_candles_are_exact_and_follow_late_trades(settings: Settings) -> None:
+    base = START_NS // DAY * DAY + 3_600_000 * MS
+    prices = ["10.5", "12.25", "9.75", "11"]
+    for number, price in enumerate(prices):
+        stream.publish(
+            settings, stream.trade(number, "candles", time_ns=base, last_price=price, volume="0.1")
+        )
+    load_timescale(settings)
+    query = "SELECT open, high, low, close, volume, turnover, trades FROM {} WHERE exchange = 'candles'"
+    expected = tuple(map(Decimal, ("10.5", "12.25", "9.75", "11", "0.4", "4.35", "4")))
+    for view in ("ohlcv_1m", "ohlcv_1h", "ohlcv_1d"):
+        assert rows(settings, query.format(view)) == [expected], view
+    stream.publish(
+        settings,
+        stream.trade(9, "candles", time_ns=base + MS, last_price="20", volume="1"),
+        stream.trade(8, "candles", time_ns=base + 1, last_price="1", volume="1"),
+    )
+    load_timescale(settings)
+    expected = tuple(map(Decimal, ("10.5", "20", "1", "20", "2.4", "25.35", "6")))
+    for view in ("ohlcv_1m", "ohlcv_1h", "ohlcv_1d"):
+        assert rows(settings, query.format(view)) == [expected], view
+
+
+def test_the_seed_schema_is_a_view(settings: Settings) -> None:
+    stream.publish(settings, stream.trade(0, "seed"), stream.quote(0, "seed", size_unit=SizeUnit.BASE))
+    load_timescale(settings)
+    found = rows(
+        settings, "SELECT symbol, bid, ask, last, volume, provider FROM ticks WHERE provider = 'seed'"
+    )
+    assert sorted(found, key=str) == [
+        ("BTC-USDT", Decimal("61837.63"), Decimal("61837.64"), None, None, "seed"),
+        ("BTC-USDT", None, None, Decimal("61837.00"), Decimal("0.02"), "seed"),
+    ]
+
+
+def test_retention_policies_exist_and_are_off(settings: Settings) -> None:
+    found = rows(
+        settings,
+        "SELECT hypertable_name, scheduled FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'",
+    )
+    assert {table for table, _ in found} == {"trades", "agg_trades", "quotes", "book_updates", "stats"}
+    assert not any(scheduled for _, scheduled in found)
+
+
+def test_a_store_that_is_down_says_so(settings_with: MakeSettings) -> None:
+    settings = settings_with(kafka=True, timescale_url="postgresql://postgres:secret@127.0.0.1:1/postgres")
+    stream.publish(settings, stream.trade(0))
+    with pytest.raises(StoreUnavailable, match=r"127.0.0.1:1/postgres") as raised:
+        load_timescale(settings)
+    assert "secret" not in str(raised.value)
+
+
+def test_the_command_prints_what_it_did(settings: Settings) -> None:
+    stream.publish(settings, stream.trade(0, "command"))
+    done = run_load(settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == '{"messages":1,"rows":{"trades":1},"refused":0,"days_refreshed":1}\n'
+
+
+def test_every_decimal_and_time_column_has_its_form() -> None:
+    forms = {column.name: column.form for columns in COLUMNS.values() for column in columns}
+    assert forms["last_price"] is Form.DECIMAL
+    assert forms["bid_prices"] is Form.DECIMALS
+    assert forms["conditions"] is Form.TEXTS
+    assert forms["bid_orders"] is Form.INTEGERS
+    assert forms["next_funding_time_ns"] is Form.TIME
+    assert forms["trade_count"] is Form.INTEGER
+    assert {Kind.TRADE, Kind.BOOK} <= COLUMNS.keys()
