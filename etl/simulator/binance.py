@@ -1,0 +1,343 @@
+"""A simulated Binance: spot and USD-M futures.
+
+ws /binance/stream?streams=btcusdt@trade/…   combined;  ws /binance/ws/btcusdt@trade   raw
+SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS as messages, at most 5 a second
+GET /binance/api/v3/{depth,historicalTrades,trades,aggTrades,klines,exchangeInfo}  (USD-M: /fapi/v1/…)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from etl.simulator.market import Bar, Instrument, Listing, Print, Snapshot, decimal_text
+from etl.simulator.session import Entry, History, Item, Session
+from etl.simulator.venue import Answer, Connection, Venue
+
+MS = 1_000_000
+MINUTE = 60_000_000_000
+INTERVALS = {"1s": MINUTE // 60, "1m": MINUTE, "5m": 5 * MINUTE, "1h": 60 * MINUTE, "1d": 1_440 * MINUTE}
+STREAMS_MAX = 1_024
+SPOT_DIGITS = 8
+"""Spot writes every decimal with eight digits, futures with those of the instrument."""
+END_OF_TIME_MS = 1 << 62
+
+_KNOWN = {
+    "BTCUSDT": (2, 5, 6_183_764),
+    "ETHUSDT": (2, 4, 268_512),
+    "SOLUSDT": (2, 3, 15_841),
+    "BNBUSDT": (2, 3, 51_230),
+    "XRPUSDT": (4, 1, 61_240),
+}
+_TRADE, _AGGREGATE = "trade", "aggTrade"
+
+
+class BinanceVenue(Venue):
+    default_symbols = tuple(_KNOWN)
+    weights: Mapping[str, float] = {_TRADE: 0.35, _AGGREGATE: 0.10, "bookTicker": 0.45, "depth": 0.10}
+    bar_channels = {f"kline_{name}": length for name, length in INTERVALS.items()}
+    sends_forming_bars = True
+
+    def __init__(self, exchange: str) -> None:
+        super().__init__(exchange)
+        self.futures = exchange == "binance_usdm"
+        self._depth_names: dict[str, str] = {}
+
+    # protocol
+
+    def refuse_upgrade(self) -> int:
+        if self.refuse_logins:
+            self.refuse_logins -= 1
+            return 403
+        if self.refuse_connections:
+            self.refuse_connections -= 1
+            return 429
+        return 0
+
+    def opened(self, connection: Connection) -> None:
+        names = connection.query.get("streams", "").split("/")
+        connection.is_raw = connection.path.partition("/")[0] == "ws"
+        if connection.is_raw:
+            names = connection.path.removeprefix("ws").strip("/").split("/")
+        self._subscribe(connection, [name for name in names if name])
+
+    def received(self, connection: Connection, text: str, others: Sequence[Connection]) -> None:
+        try:
+            request = msgspec.json.decode(text.encode())
+            method, number = request["method"], request["id"]
+            names = list(map(str, request.get("params", [])))
+        except (msgspec.DecodeError, KeyError, TypeError):
+            connection.outbox.append(b'{"error":{"code":3,"msg":"Invalid JSON"}}')
+            return
+        result: Any = None
+        if method == "SUBSCRIBE":
+            self._subscribe(connection, names)
+        elif method == "UNSUBSCRIBE":
+            connection.streams -= {self._stream(name) for name in names}
+        elif method == "LIST_SUBSCRIPTIONS":
+            result = sorted(connection.streams)
+        connection.outbox.append(msgspec.json.encode({"result": result, "id": number}))
+
+    def _subscribe(self, connection: Connection, names: list[str]) -> None:
+        connection.streams |= {self._stream(name) for name in names}
+        if len(connection.streams) > STREAMS_MAX:
+            connection.closing = True
+
+    def _stream(self, name: str) -> str:
+        """Depth comes at several speeds; the session has one, under the name the client knows."""
+        symbol, _, channel = name.partition("@")
+        if channel.split("@")[0] != "depth":
+            return name
+        self._depth_names[symbol] = channel
+        return f"{symbol}@depth"
+
+    def farewell(self, kind: str, now_ns: int) -> bytes | None:
+        return b'{"e":"serverShutdown","E":%d}' % (now_ns // MS) if kind == "shutdown" else None
+
+    def join(self, items: Sequence[Item], connection: Connection | None = None) -> bytes:
+        (item,) = items
+        if connection is not None and connection.is_raw:
+            return item.payload[item.payload.index(b'"data":') + 7 : -1]
+        return item.payload
+
+    def unknown_event(self, now_ns: int) -> bytes:
+        return b'{"stream":"btcusdt@mystery","data":{"e":"mystery","E":%d,"s":"BTCUSDT"}}' % (now_ns // MS)
+
+    # writing
+
+    def instrument(self, symbol: str) -> Instrument:
+        price_digits, size_digits, start = _KNOWN.get(symbol, (4, 2, 12_345))
+        return Instrument(symbol, price_digits, size_digits, start)
+
+    def split(self, stream: str) -> tuple[str, str]:
+        symbol, _, channel = stream.partition("@")
+        return symbol.upper(), channel
+
+    def draw(
+        self, listing: Listing, channel: str, time_ns: int, streams: frozenset[str], history: History
+    ) -> list[Item]:
+        symbol, ms = listing.instrument.symbol, time_ns // MS
+        if channel == "bookTicker":
+            return [self._quote(listing, symbol, time_ns)]
+        if channel == "depth":
+            return [self._depth(listing, symbol, time_ns)]
+        event = listing.print(time_ns)
+        entry = Entry(event.number, time_ns, event)
+        history.add(symbol, _TRADE, entry)
+        items = []
+        for name, write in ((_TRADE, self._trade), (_AGGREGATE, self._aggregate)):
+            stream = f"{symbol.lower()}@{name}"
+            if stream in streams:
+                items.append(Item(stream, _wrap(stream, write(listing, symbol, event, ms))))
+        return items
+
+    def _price(self, listing: Listing, ticks: int) -> str:
+        digits = listing.instrument.price_digits
+        text = decimal_text(ticks, digits)
+        return text if self.futures else text + "0" * (SPOT_DIGITS - digits)
+
+    def _size(self, listing: Listing, lots: int) -> str:
+        digits = listing.instrument.size_digits
+        text = decimal_text(lots, digits)
+        return text if self.futures else text + "0" * (SPOT_DIGITS - digits)
+
+    def _trade(self, listing: Listing, symbol: str, event: Print, ms: int) -> str:
+        maker = "false" if event.buyer_takes else "true"
+        end = f'"X":"MARKET","m":{maker}' if self.futures else f'"m":{maker},"M":true'
+        price, size = self._price(listing, event.price), self._size(listing, event.size)
+        return f'{{"e":"trade","E":{ms},"T":{ms},"s":"{symbol}","t":{event.number},"p":"{price}","q":"{size}",{end}}}'
+
+    def _aggregate(self, listing: Listing, symbol: str, event: Print, ms: int) -> str:
+        maker = "false" if event.buyer_takes else "true"
+        end = "" if self.futures else ',"M":true'
+        number = event.number
+        return (
+            f'{{"e":"aggTrade","E":{ms},"s":"{symbol}","a":{number},"p":"{self._price(listing, event.price)}",'
+            f'"q":"{self._size(listing, event.size)}","f":{number},"l":{number},"T":{ms},"m":{maker}{end}}}'
+        )
+
+    def _quote(self, listing: Listing, symbol: str, time_ns: int) -> Item:
+        event, ms = listing.top(time_ns), time_ns // MS
+        sides = (
+            f'"b":"{self._price(listing, event.bid)}","B":"{self._size(listing, event.bid_size)}",'
+            f'"a":"{self._price(listing, event.ask)}","A":"{self._size(listing, event.ask_size)}"'
+        )
+        stream = f"{symbol.lower()}@bookTicker"
+        if self.futures:
+            data = f'{{"e":"bookTicker","u":{event.number},"s":"{symbol}",{sides},"T":{ms},"E":{ms}}}'
+        else:
+            data = f'{{"u":{event.number},"s":"{symbol}",{sides}}}'
+        return Item(stream, _wrap(stream, data))
+
+    def _depth(self, listing: Listing, symbol: str, time_ns: int) -> Item:
+        event, ms = listing.change(time_ns), time_ns // MS
+        futures_time = f'"T":{ms},' if self.futures else ""
+        back = f'"pu":{event.previous},' if self.futures else ""
+        data = (
+            f'{{"e":"depthUpdate","E":{ms},{futures_time}"s":"{symbol}","U":{event.first},"u":{event.last},{back}'
+            f'"b":{self._levels(listing, event.bids)},"a":{self._levels(listing, event.asks)}}}'
+        )
+        name = symbol.lower()
+        return Item(f"{name}@depth", _wrap(f"{name}@{self._depth_names.get(name, 'depth')}", data))
+
+    def _levels(self, listing: Listing, levels: Sequence[tuple[int, int]]) -> str:
+        texts = (f'["{self._price(listing, price)}","{self._size(listing, lots)}"]' for price, lots in levels)
+        return f"[{','.join(texts)}]"
+
+    def bar(
+        self, listing: Listing, channel: str, bar: Bar, now_ns: int, closed: bool, history: History
+    ) -> list[Item]:
+        symbol, interval = listing.instrument.symbol, channel.removeprefix("kline_")
+        values = self._bar_values(listing, bar)
+        if closed:
+            history.add(symbol, channel, Entry(bar.start_ns, bar.start_ns, (bar, values)))
+        names = ("o", "h", "l", "c", "v", "q", "V", "Q")
+        fields = ",".join(f'"{name}":"{values[name]}"' for name in names)
+        stream = f"{symbol.lower()}@{channel}"
+        data = (
+            f'{{"e":"kline","E":{now_ns // MS},"s":"{symbol}","k":{{"t":{bar.start_ns // MS},'
+            f'"T":{bar.end_ns // MS - 1},"s":"{symbol}","i":"{interval}","f":{bar.first_number},'
+            f'"L":{bar.last_number},{fields},"n":{bar.count},"x":{"true" if closed else "false"},"B":"0"}}}}'
+        )
+        return [Item(stream, _wrap(stream, data))]
+
+    def _bar_values(self, listing: Listing, bar: Bar) -> dict[str, str]:
+        digits = listing.instrument.price_digits + listing.instrument.size_digits
+        return {
+            "o": self._price(listing, bar.open),
+            "h": self._price(listing, bar.high),
+            "l": self._price(listing, bar.low),
+            "c": self._price(listing, bar.close),
+            "v": self._size(listing, bar.volume),
+            "q": decimal_text(bar.turnover, digits),
+            "V": self._size(listing, bar.bought),
+            "Q": decimal_text(bar.turnover_bought, digits),
+        }
+
+    # history
+
+    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
+        endpoint = path.rpartition("/")[2]
+        symbol = query.get("symbol", "").upper()
+        if endpoint == "exchangeInfo":
+            return Answer(200, self._exchange_info())
+        if not symbol:
+            return _refusal(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+        if endpoint == "depth":
+            return self._depth_answer(symbol, query, session, now_ns)
+        if endpoint in ("historicalTrades", "trades", "aggTrades"):
+            return self._trades_answer(endpoint, symbol, query, session)
+        if endpoint == "klines":
+            return self._klines_answer(symbol, query, session)
+        return Answer(404, b"{}")
+
+    def _depth_answer(
+        self, symbol: str, query: Mapping[str, str], session: Session, now_ns: int
+    ) -> Answer | None:
+        book = session.snapshot(symbol, now_ns)
+        if book is None or isinstance(book, bytes):
+            return None if book is None else Answer(200, book)
+        assert isinstance(book, Snapshot)
+        listing, limit = self._listing(session, symbol), int(query.get("limit", "100"))
+        times = f'"E":{now_ns // MS},"T":{now_ns // MS},' if self.futures else ""
+        text = (
+            f'{{"lastUpdateId":{book.last},{times}"bids":{self._levels(listing, book.bids[:limit])},'
+            f'"asks":{self._levels(listing, book.asks[:limit])}}}'
+        )
+        return Answer(200, text.encode())
+
+    def _listing(self, session: Session, symbol: str) -> Listing:
+        listing = session.listing(symbol)
+        assert isinstance(listing, Listing)
+        return listing
+
+    def _trades_answer(
+        self, endpoint: str, symbol: str, query: Mapping[str, str], session: Session
+    ) -> Answer:
+        limit = self.page_limit(query, 500, 1_000)
+        if "fromId" in query:
+            entries = session.history.from_number(symbol, _TRADE, int(query["fromId"]), limit)
+        elif "startTime" in query or "endTime" in query:
+            start, end = _bounds(query)
+            entries = session.history.between(symbol, _TRADE, start, end, 0, limit)
+        else:
+            entries = session.history.last(symbol, _TRADE, limit)
+        write = self._aggregate_row if endpoint == "aggTrades" else self._trade_row
+        rows = ",".join(write(symbol, entry, session) for entry in entries)
+        return Answer(200, f"[{rows}]".encode())
+
+    def _print_of(self, symbol: str, entry: Entry, session: Session) -> dict[str, Any]:
+        """Price, size, maker flag and time of a trade: of the market, or of a recorded frame."""
+        if isinstance(entry.fact, dict):
+            return entry.fact
+        event, listing = entry.fact, self._listing(session, symbol)
+        return {
+            "p": self._price(listing, event.price),
+            "q": self._size(listing, event.size),
+            "m": not event.buyer_takes,
+            "T": entry.time_ns // MS,
+        }
+
+    def _trade_row(self, symbol: str, entry: Entry, session: Session) -> str:
+        fact = self._print_of(symbol, entry, session)
+        worth = f"{Decimal(fact['p']) * Decimal(fact['q']):.8f}"
+        end = "" if self.futures else ',"isBestMatch":true'
+        return (
+            f'{{"id":{entry.number},"price":"{fact["p"]}","qty":"{fact["q"]}","quoteQty":"{worth}",'
+            f'"time":{fact["T"]},"isBuyerMaker":{"true" if fact["m"] else "false"}{end}}}'
+        )
+
+    def _aggregate_row(self, symbol: str, entry: Entry, session: Session) -> str:
+        fact, number = self._print_of(symbol, entry, session), entry.number
+        end = "" if self.futures else ',"M":true'
+        return (
+            f'{{"a":{number},"p":"{fact["p"]}","q":"{fact["q"]}","f":{number},"l":{number},'
+            f'"T":{fact["T"]},"m":{"true" if fact["m"] else "false"}{end}}}'
+        )
+
+    def _klines_answer(self, symbol: str, query: Mapping[str, str], session: Session) -> Answer:
+        start, end = _bounds(query)
+        channel = f"kline_{query.get('interval', '1m')}"
+        limit = self.page_limit(query, 500, 1_000)
+        rows = []
+        for entry in session.history.between(symbol, channel, start, end, 0, limit):
+            bar, v = entry.fact
+            rows.append(
+                f'[{bar.start_ns // MS},"{v["o"]}","{v["h"]}","{v["l"]}","{v["c"]}","{v["v"]}",'
+                f'{bar.end_ns // MS - 1},"{v["q"]}",{bar.count},"{v["V"]}","{v["Q"]}","0"]'
+            )
+        return Answer(200, f"[{','.join(rows)}]".encode())
+
+    def _exchange_info(self) -> bytes:
+        symbols = [
+            {
+                "symbol": symbol,
+                "status": "TRADING",
+                "baseAsset": symbol.removesuffix("USDT"),
+                "quoteAsset": "USDT",
+                "contractType": "PERPETUAL",
+                "filters": [
+                    {"filterType": "PRICE_FILTER", "tickSize": decimal_text(1, price_digits)},
+                    {"filterType": "LOT_SIZE", "stepSize": decimal_text(1, size_digits)},
+                ],
+            }
+            for symbol, (price_digits, size_digits, _) in _KNOWN.items()
+        ]
+        return msgspec.json.encode({"timezone": "UTC", "symbols": symbols})
+
+
+def _wrap(stream: str, data: str) -> bytes:
+    return f'{{"stream":"{stream}","data":{data}}}'.encode()
+
+
+def _bounds(query: Mapping[str, str]) -> tuple[int, int]:
+    """``startTime`` and ``endTime`` in ms, both included → [start, end) in ns."""
+    start, end = int(query.get("startTime", "0")), int(query.get("endTime", END_OF_TIME_MS))
+    return start * MS, (end + 1) * MS
+
+
+def _refusal(code: int, text: str) -> Answer:
+    return Answer(400, msgspec.json.encode({"code": code, "msg": text}))

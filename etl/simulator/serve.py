@@ -1,0 +1,145 @@
+"""From options to a running simulator: which session each venue serves, resumed where a killed one stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+from msgspec import Struct
+
+from etl.errors import UsageError
+from etl.simulator import recording, truth
+from etl.simulator.alpaca import AlpacaVenue
+from etl.simulator.binance import BinanceVenue
+from etl.simulator.feed import Feed
+from etl.simulator.polygon import PolygonVenue
+from etl.simulator.recording import RecordingSession
+from etl.simulator.scenario import Scenario
+from etl.simulator.server import Server
+from etl.simulator.session import Session, SyntheticSession
+from etl.simulator.truth import TruthFile
+from etl.simulator.venue import Venue
+
+VENUES: dict[str, type[Venue]] = {"binance": BinanceVenue, "polygon": PolygonVenue, "alpaca": AlpacaVenue}
+FIRST_NUMBER = 1_000_000
+POLL_S = 0.05
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """``rate`` is in events/s for each venue, 0 = as fast as the clients read, ``None`` = as recorded, or
+    ``SYNTHETIC_RATE``. ``recordings`` is a directory; ``session`` one file, or ``shipped``."""
+
+    exchanges: tuple[str, ...]
+    state_path: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    rate: float | None = None
+    seed: int = 1
+    recordings: Path | None = None
+    session: str = ""
+    loop: bool = False
+    duration_s: float = 0.0
+    truth_path: Path | None = None
+    scenario: Path | None = None
+    metrics_port: int = 0
+
+
+SYNTHETIC_RATE = 667.0
+SHIPPED, SYNTHETIC = "shipped", "synthetic"
+
+
+def make_venue(exchange: str) -> Venue:
+    kind = VENUES.get(exchange.split("_")[0])
+    if kind is None:
+        raise UsageError(f"{exchange}: the simulator has no such venue; it has {', '.join(VENUES)}")
+    return kind(exchange)
+
+
+def recording_of(options: Options, exchange: str) -> Path | None:
+    """The file that ``exchange`` is served from, ``None`` = synthetic."""
+    if options.session == SYNTHETIC:
+        return None
+    if options.session == SHIPPED:
+        return recording.shipped(exchange)
+    if options.session:
+        path = Path(options.session)
+        if not path.is_file():
+            raise UsageError(f"--session {path}: no such file")
+        return path
+    if options.recordings is None:
+        return None
+    if not options.recordings.is_dir():
+        raise UsageError(f"--recordings {options.recordings}: no such directory")
+    return recording.find(options.recordings, exchange)
+
+
+def make_feed(options: Options, exchange: str) -> Feed:
+    venue = make_venue(exchange)
+    path = options.truth_path or truth.path_of(options.state_path, exchange)
+    before = _Before(path, exchange)
+    file = recording_of(options, exchange)
+    session: Session
+    if file is not None:
+        loop = options.loop or options.session == SHIPPED
+        session = RecordingSession(file, options.rate, loop=loop, position=before.position)
+    else:
+        rate = SYNTHETIC_RATE if options.rate is None else options.rate
+        session = SyntheticSession(venue, rate, options.seed + before.lives, before.next_number)
+    return Feed(venue, session, TruthFile(path), options.seed)
+
+
+class _Before:
+    """What the truth tells of earlier lives of this simulator, so that no identity is given twice."""
+
+    def __init__(self, path: Path, exchange: str) -> None:
+        self.position = 0
+        self.lives = 0
+        self.next_number = FIRST_NUMBER
+        if not path.exists() or not path.stat().st_size:
+            return
+        self.lives = 1
+        highest = FIRST_NUMBER
+        for line in truth.read(path):
+            self.position = max(self.position, line.position)
+            for event in line.events:
+                last = event.record_key.rpartition("/")[2]
+                if event.kind in ("trade", "agg_trade", "quote", "book") and last.isdecimal():
+                    highest = max(highest, int(last))
+        self.lives = highest
+        self.next_number = highest + FIRST_NUMBER
+
+
+async def serve(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT, or until ``duration_s`` of sending has passed."""
+    feeds = {exchange: make_feed(options, exchange) for exchange in options.exchanges}
+    scenario = Scenario.read(options.scenario) if options.scenario else Scenario([])
+    server = Server(feeds, paced=options.rate != 0)
+    await server.start(options.host, options.port, options.metrics_port)
+    names = ", ".join(f"{name} ({feed.session.label})" for name, feed in feeds.items())
+    print(f"simulator: {names} on ws://{options.host}:{server.port}/<venue>", flush=True)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    watcher = asyncio.create_task(_watch(server, scenario, options.duration_s, ended))
+    waits = [asyncio.create_task(ended.wait()), asyncio.create_task(server.wait()), watcher]
+    done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await server.stop()
+    for task in done:
+        task.result()
+
+
+async def _watch(server: Server, scenario: Scenario, duration_s: float, ended: asyncio.Event) -> None:
+    """Orders the scenario's faults when their time has come, and ends the whole when the duration is over."""
+    while not ended.is_set():
+        now_ns = server.now_ns()
+        for feed in server.feeds.values():
+            for fault in scenario.due(feed.venue.exchange, feed.started_ns, now_ns):
+                feed.order(fault, now_ns)
+        starts = [feed.started_ns for feed in server.feeds.values()]
+        if duration_s and all(starts) and now_ns - max(starts) >= duration_s * 1e9:
+            ended.set()
+        await asyncio.sleep(POLL_S)
