@@ -46,7 +46,9 @@ class Ignored(Struct, frozen=True, gc=False):
 
 
 class Reply(Struct, frozen=True, gc=False):
-    payload: str
+    """``bytes`` go out as a binary message."""
+
+    payload: str | bytes
 
 
 class FaultKind(Enum):

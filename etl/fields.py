@@ -6,15 +6,19 @@ Each refuses what it cannot read with ``FieldFault``, so that one bad field cost
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import islice
+from hashlib import blake2b
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from etl.codes import Code
 from etl.decimals import plain
+from etl.exchange import Rejected
+from etl.records import BarState
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -23,6 +27,8 @@ NS_PER_DAY = 24 * NS_PER_HOUR
 INT64_MAX = (1 << 63) - 1
 KNOWN_TEXTS_MAX = 65_536
 CONTENTS_MAX = 65_536
+QUOTES_IN_SHARES_FROM_NS = 1_762_146_000_000_000_000
+"""2025-11-03 in New York: US quote sizes were round lots before, and are shares since."""
 
 _SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,6 +70,16 @@ def canonical(decimal: str | None) -> str:
     if decimal is None:
         return ""
     return decimal.rstrip("0").rstrip(".") if "." in decimal else decimal
+
+
+def is_no_order(price: str, size: str | None) -> bool:
+    """A quote's side of price 0 and size 0, or without size, stands for no order at all."""
+    return not price.strip("0.") and not (size or "").strip("0.")
+
+
+def content_hash(content: str) -> str:
+    """16 hexadecimal digits, for the keys of statuses and statistics."""
+    return blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def time_ns(count: int, unit_ns: int) -> int:
@@ -123,6 +139,27 @@ def _new_york_day(hour: int) -> str:
     return (_EPOCH + timedelta(hours=hour)).astimezone(_NEW_YORK).date().isoformat()
 
 
+@lru_cache(maxsize=4096)
+def date_ns(day: str) -> int:
+    """Midnight UTC of ``2026-11-02``: a key time for what is known by its day only."""
+    return (datetime.fromisoformat(day).replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+class CodeTexts(dict[str, tuple[str, ...]]):
+    """JSON text of a code, a list of codes, null or nothing → the codes; remembers within ``KNOWN_TEXTS_MAX``."""
+
+    def __missing__(self, text: str) -> tuple[str, ...]:
+        try:
+            codes = msgspec.json.decode(text or "null", type=list[int | str] | int | str | None)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise FieldFault(Code.FIELD_MALFORMED, f"codes: {error}") from None
+        found = () if codes is None else tuple(map(str, codes)) if isinstance(codes, list) else (str(codes),)
+        if len(self) >= KNOWN_TEXTS_MAX:
+            self.clear()
+        self[text] = found
+        return found
+
+
 class ContentCounts:
     """Turns contents into keys where the venue gives no id: ``content#n``, n = identical ones before.
 
@@ -154,3 +191,33 @@ def fault_of(error: Exception) -> FieldFault:
     if "`int` >=" in text or "`int` <=" in text:
         return FieldFault(Code.INTEGER_OVERFLOW, text)
     return FieldFault(Code.FIELD_MALFORMED, text)
+
+
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
+UNREADABLE = (*UNDECODABLE, FieldFault)
+
+
+def rejected(error: Exception, index: int, venue_symbol: str) -> Rejected:
+    """The event at ``index``, which raised ``error`` (one of ``UNREADABLE``), as an outcome."""
+    fault = error if isinstance(error, FieldFault) else fault_of(error)
+    return Rejected(fault.code, str(fault), index, venue_symbol)
+
+
+def inferred_interval(starts_ns: Iterable[Iterable[int]]) -> str:
+    """For bars whose request was not kept, by the starts of each symbol's: the shortest step between them. Single
+    bars that start on a whole hour are taken for a day's, others for a minute's."""
+    by_symbol = [sorted(set(starts)) for starts in starts_ns]
+    steps = [after - before for starts in by_symbol for before, after in pairwise(starts)]
+    if not steps:
+        return "1d" if all(start % NS_PER_HOUR == 0 for starts in by_symbol for start in starts) else "1m"
+    return next((name for step_ns, name in _STEPS if min(steps) >= step_ns), "1s")
+
+
+_STEPS = ((23 * NS_PER_HOUR, "1d"), (NS_PER_HOUR, "1h"), (300 * NS_PER_S, "5m"), (60 * NS_PER_S, "1m"))
+"""A day lasts 23 hours when daylight saving time begins."""
+
+
+def bar_state_of_history(start_ns: int, receive_time_ns: int) -> BarState:
+    """History asked for after the bar's day has ended beats what the stream said."""
+    return BarState.REVISED if receive_time_ns > start_ns + NS_PER_DAY else BarState.CLOSED

@@ -16,8 +16,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from hashlib import blake2b
-from itertools import pairwise
 from typing import Annotated, ClassVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -43,14 +41,21 @@ from etl.exchange import (
 from etl.fields import (
     INT64_MAX,
     KNOWN_TEXTS_MAX,
-    NS_PER_DAY,
     NS_PER_MS,
+    QUOTES_IN_SHARES_FROM_NS,
+    UNDECODABLE,
+    UNREADABLE,
+    CodeTexts,
     ContentCounts,
     DecimalTexts,
     FieldFault,
+    bar_state_of_history,
     canonical,
-    fault_of,
+    content_hash,
+    inferred_interval,
+    is_no_order,
     new_york_day,
+    rejected,
     time_of_any_unit_ns,
 )
 from etl.instruments import UNKNOWN_SYMBOL, Instrument, Instruments, occ_symbol
@@ -67,9 +72,8 @@ from etl.records import (
     Trade,
 )
 
-QUOTES_IN_SHARES_FROM_NS = 1_762_146_000_000_000_000
-"""2025-11-03 in New York: US quote sizes were round lots before, and are shares since."""
-PAGE_ROWS_MAX = 50_000
+PAGE_ROWS_MAX = 3_000
+"""The venue allows 50,000; so few, an answer stays below 1 MiB and is one frame."""
 
 Unsigned = Annotated[int, Meta(ge=0, le=INT64_MAX)]
 
@@ -174,7 +178,7 @@ class Polygon(Exchange):
         self._ready = False
         self._listings = _Listings(self.instruments)
         self._decimals = DecimalTexts()
-        self._conditions = _ConditionTexts()
+        self._conditions = CodeTexts()
         self._contents = ContentCounts()
         self._readers: dict[type[Struct], Callable[..., Record]] = {
             **dict.fromkeys(_TRADE_TYPES, self._trade),
@@ -225,7 +229,7 @@ class Polygon(Exchange):
             return self._parse_answer(frame)
         try:
             events = _decode_events(frame.payload)
-        except _UNDECODABLE:
+        except UNDECODABLE:
             return self._parse_each(frame)
         return self._read_all(frame, events, _STREAM) if events else [Ignored("empty_frame")]
 
@@ -236,14 +240,14 @@ class Polygon(Exchange):
             try:
                 outcomes.append(readers[type(event)](frame, index, event, page))
             except (FieldFault, UnicodeDecodeError) as error:
-                outcomes.append(_rejected(error, index, event.sym or page.venue_symbol))
+                outcomes.append(rejected(error, index, event.sym or page.venue_symbol))
         return outcomes
 
     def _parse_each(self, frame: Frame) -> list[Outcome]:
         """The frame holds something else than the data we ask for: one event at a time."""
         try:
             elements = _decode_elements(frame.payload)
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             return [Rejected(Code.UNDECODABLE, str(error))]
         outcomes: list[Outcome] = []
         for index, element in enumerate(elements):
@@ -263,8 +267,8 @@ class Polygon(Exchange):
                 return [Rejected(Code.UNKNOWN_MESSAGE, f"ev {head.ev[:40]!r}", index, symbol)]
             event = _decode_event(element)
             return [self._readers[type(event)](frame, index, event, _STREAM)]
-        except _UNREADABLE as error:
-            return [_rejected(error, index, symbol)]
+        except UNREADABLE as error:
+            return [rejected(error, index, symbol)]
 
     # history
 
@@ -274,18 +278,18 @@ class Polygon(Exchange):
             answer = _decode_answer(frame.payload)
             array = _as_array(answer.results, answer.ticks, answer.last)
             rows = _decode_elements(array)
-        except _UNDECODABLE as error:
-            return [_rejected(error, 0, "")]
+        except UNDECODABLE as error:
+            return [rejected(error, 0, "")]
         if answer.ev:
             return list(self._parse_element(frame, 0, frame.payload))
         if not rows:
             return list(_answer_without_rows(answer))
-        page = _page(frame.endpoint, answer, rows)
         row_type = _row_type(rows[0])
+        page = _page(frame.endpoint, answer, rows if row_type is _HistoryBar else ())
         if row_type in self._readers:
             try:
                 return self._read_all(frame, _ROW_DECODERS[row_type].decode(array), page)
-            except _UNDECODABLE:
+            except UNDECODABLE:
                 pass  # one row of the page is bad: find it
         return [self._parse_row(frame, index, row, page) for index, row in enumerate(rows)]
 
@@ -297,8 +301,8 @@ class Polygon(Exchange):
             return Rejected(Code.UNKNOWN_MESSAGE, "a row of unknown shape", index, page.venue_symbol)
         try:
             return self._readers[row_type](frame, index, msgspec.json.decode(row, type=row_type), page)
-        except _UNREADABLE as error:
-            return _rejected(error, index, page.venue_symbol)
+        except UNREADABLE as error:
+            return rejected(error, index, page.venue_symbol)
 
     # kinds
 
@@ -352,9 +356,9 @@ class Polygon(Exchange):
         bid, bid_size = decimals[str(event.bp, "ascii")], decimals[str(event.bs, "ascii")]
         ask, ask_size = decimals[str(event.ap, "ascii")], decimals[str(event.ask_size, "ascii")]
         bid_venue, ask_venue = _CODES[event.bx], _CODES[event.ax]
-        if bid is None or (bid[0] == "0" and _no_order(bid, bid_size)):
+        if bid is None or (bid[0] == "0" and is_no_order(bid, bid_size)):
             bid, bid_size, bid_venue = None, None, ""
-        if ask is None or (ask[0] == "0" and _no_order(ask, ask_size)):
+        if ask is None or (ask[0] == "0" and is_no_order(ask, ask_size)):
             ask, ask_size, ask_venue = None, None, ""
         key_time = time - time % NS_PER_MS
         if event.q:
@@ -391,8 +395,7 @@ class Polygon(Exchange):
             channel, state = event.channel, BarState.CLOSED
         else:
             channel = _BAR_CHANNELS.get((listing.asset, interval), "aggs")
-            day_ended = frame.receive_time_ns > start + NS_PER_DAY
-            state = BarState.REVISED if day_ended else BarState.CLOSED
+            state = bar_state_of_history(start, frame.receive_time_ns)
         return Bar(
             self.name, listing.symbol, venue_symbol, channel, start, frame.receive_time_ns, frame.source,
             frame.connection_id, frame.frame_sequence, index, f"{interval}/{start}", start,
@@ -415,7 +418,7 @@ class Polygon(Exchange):
             exchange=self.name, symbol=listing.symbol, venue_symbol=event.sym, channel="LULD",
             event_time_ns=time, receive_time_ns=frame.receive_time_ns, source=frame.source,
             connection_id=frame.connection_id, frame_sequence=frame.frame_sequence, frame_index=index,
-            record_key=f"LULD/{time}/{blake2b(content.encode(), digest_size=8).hexdigest()}",
+            record_key=f"LULD/{time}/{content_hash(content)}",
             key_time_ns=time - time % NS_PER_MS, parser_version=self.parser_version,
             sequence=event.q or None, flags=listing.flags, status_code="LULD",
             limit_down=lower, limit_up=upper, indicators=indicators, tape=_TAPES[event.z],
@@ -451,7 +454,7 @@ class Polygon(Exchange):
         """By ``next_url``; the key it may carry does not get into the path."""
         try:
             url = urlsplit(_decode_answer(frame.payload).next_url or "")
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         query = [(name, value) for name, value in parse_qsl(url.query) if name.lower() != "apikey"]
         path = f"{url.path}?{urlencode(query)}"
@@ -518,7 +521,7 @@ class _Page(Struct, frozen=True, gc=False):
     flags: tuple[str, ...] = ()
 
 
-def _page(endpoint: str, answer: _Answer, rows: Sequence[Raw]) -> _Page:
+def _page(endpoint: str, answer: _Answer, bars: Sequence[Raw]) -> _Page:
     addresses = [endpoint, answer.next_url or ""]
     symbol = _text(answer.ticker) or _text(answer.symbol) or _text(answer.pair)
     for address in addresses:
@@ -530,26 +533,18 @@ def _page(endpoint: str, answer: _Answer, rows: Sequence[Raw]) -> _Page:
             return _Page(symbol, span[1] + _SPANS.get(span[2], span[2]))
         if "/grouped/" in address or "/prev" in address:
             return _Page(symbol, "1d")
-    return _Page(symbol, _interval_between(rows), ("interval_inferred",))
-
-
-def _interval_between(rows: Sequence[Raw]) -> str:
-    """For an answer whose address was not kept: the shortest step between its bars; a single bar that starts
-    on a whole hour is taken for a day's."""
     try:
-        starts = sorted({row.s for row in map(_decode_start, rows)})
-    except _UNDECODABLE:
-        return ""
-    steps = [after - before for before, after in pairwise(starts)]
-    shortest = min(steps) if steps else (86_400_000 if starts and starts[0] % 3_600_000 == 0 else 60_000)
-    return next((name for step_ms, name in _STEPS if shortest >= step_ms), "")
+        starts = [_decode_start(row).s * NS_PER_MS for row in bars]
+    except UNDECODABLE:
+        return _Page(symbol)
+    return _Page(symbol, inferred_interval([starts]), ("interval_inferred",))
 
 
 def _row_type(row: Raw) -> type[_Event] | str | None:
     """The wire type of a history row by the keys it has, the name under which it is left aside, or ``None``."""
     try:
         keys = _decode_keys(row).keys()
-    except _UNDECODABLE:
+    except UNDECODABLE:
         return None
     for needed, row_type in _ROW_SHAPES:
         if needed <= keys:
@@ -597,16 +592,6 @@ _FAULTS = (
 _STATUSES = frozenset({"connected", "auth_success", "success"})
 
 
-def _rejected(error: Exception, index: int, venue_symbol: str) -> Rejected:
-    fault = error if isinstance(error, FieldFault) else fault_of(error)
-    return Rejected(fault.code, str(fault), index, venue_symbol)
-
-
-def _no_order(price: str, size: str | None) -> bool:
-    """A side of price 0 and size 0, or without size, stands for no order at all."""
-    return not price.strip("0.") and not (size or "").strip("0.")
-
-
 def _json(message: Mapping[str, str]) -> str:
     return msgspec.json.encode(message).decode()
 
@@ -633,29 +618,11 @@ class _Codes(dict[int, str]):
         return str(number)
 
 
-class _ConditionTexts(dict[str, tuple[str, ...]]):
-    """JSON text of a code, a list of codes, or nothing → the codes; remembers within ``KNOWN_TEXTS_MAX``."""
-
-    def __missing__(self, text: str) -> tuple[str, ...]:
-        try:
-            codes = msgspec.json.decode(text or "null", type=list[int | str] | int | str | None)
-        except msgspec.MsgspecError as error:
-            raise FieldFault(Code.FIELD_MALFORMED, f"conditions: {error}") from None
-        found = () if codes is None else tuple(map(str, codes)) if isinstance(codes, list) else (str(codes),)
-        if len(self) >= KNOWN_TEXTS_MAX:
-            self.clear()
-        self[text] = found
-        return found
-
-
-_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_UNREADABLE = (*_UNDECODABLE, FieldFault)
 _ABSENT = Raw()
 _STREAM = _Page()
 _CODES = _Codes({0: "", **{number: str(number) for number in range(1, 1024)}})
 _TAPES = _Codes({0: "", 1: "A", 2: "B", 3: "C"})
 _SPANS = {"second": "s", "minute": "m", "hour": "h", "day": "d", "week": "w", "month": "mo", "year": "y"}
-_STEPS = ((82_800_000, "1d"), (3_600_000, "1h"), (300_000, "5m"), (60_000, "1m"), (1_000, "1s"))
 _BAR_CHANNELS = {
     (Asset.STOCK, "1s"): "A",
     (Asset.STOCK, "1m"): "AM",

@@ -281,7 +281,10 @@ class Connection:
         """Send what the venue wants to hear; act on what it says of itself."""
         for answer in answers:
             if isinstance(answer, Reply):
-                transport.send(WSMsgType.TEXT, answer.payload.encode())
+                if isinstance(answer.payload, bytes):
+                    transport.send(WSMsgType.BINARY, answer.payload)
+                else:
+                    transport.send(WSMsgType.TEXT, answer.payload.encode())
             elif answer.kind is FaultKind.READY:
                 self.ready.set()
             elif answer.kind is FaultKind.SHUTDOWN:
