@@ -1,12 +1,14 @@
-"""Fixtures: real servers, started once per test session when a test first asks, and settings that point at them.
+"""Fixtures: real servers, started when a test first asks, and settings that point at them.
 
-``ETL_TEST_KAFKA``, ``ETL_TEST_CLICKHOUSE_URL``, ``ETL_TEST_TIMESCALE_URL`` name real servers; contract tests run
-on these too (``kafka_url`` and so on are parameterised), and say why not where they are unset.
+A test marked ``@BOTH_SERVERS`` (``tests/servers.py``) runs on the embedded servers, and again on those that
+``ETL_TEST_KAFKA``, ``ETL_TEST_CLICKHOUSE_URL`` and ``ETL_TEST_TIMESCALE_URL`` name; the second run is skipped,
+with the reason, where none of the servers it asks for is named.
 """
 
 from __future__ import annotations
 
-import base64
+import contextlib
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,15 @@ import msgspec
 import pytest
 
 from etl.settings import Settings
-from tests.servers import RunningPart, settings_on_free_ports
+from tests.servers import (
+    EMBEDDED,
+    REAL,
+    REAL_URL_VARIABLES,
+    RunningPart,
+    clickhouse_database,
+    settings_on_free_ports,
+    timescale_database,
+)
 
 
 class Servers:
@@ -81,52 +91,60 @@ def timescale_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def settings_with(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Settings]:
+def server_kind() -> str:
+    """``embedded`` unless ``@BOTH_SERVERS`` says otherwise."""
+    return EMBEDDED
+
+
+@pytest.fixture
+def settings_with(
+    request: pytest.FixtureRequest, tmp_path: Path, server_kind: str
+) -> Iterator[Callable[..., Settings]]:
     """``settings_with(kafka=True, clickhouse=True, timescale=True, **values)``: topics and database of its own.
 
-    The servers named start when first asked for. The ClickHouse database exists already.
+    The servers named start when first asked for. The ClickHouse database exists already; the TimescaleDB one
+    is the module's, or on a real server a new one.
     """
+    mark = uuid.uuid4().hex[:12]
+    with contextlib.ExitStack() as dropped_at_end:
 
-    def make(
-        *, kafka: bool = False, clickhouse: bool = False, timescale: bool = False, **values: Any
-    ) -> Settings:
-        mark = uuid.uuid4().hex[:12]
-        defaults = Settings()
-        wired: dict[str, Any] = {
-            field: f"{getattr(defaults, field)}-{mark}"
-            for field in Settings.__struct_fields__
-            if field.endswith("_topic")
-        }
-        if kafka:
-            wired["kafka_url"] = request.getfixturevalue("kafka_url")
-        if clickhouse:
-            base = request.getfixturevalue("clickhouse_url")
-            wired["clickhouse_url"] = f"{base}/test_{mark}"
-            create_database(base, f"test_{mark}")
-        if timescale:
-            wired["timescale_url"] = request.getfixturevalue("timescale_url")
-        return msgspec.convert({"state_dir": str(tmp_path / "state"), **wired, **values}, Settings)
+        def make(**values: Any) -> Settings:
+            asked = [name for name in REAL_URL_VARIABLES if values.pop(name, False)]
+            real = _real_urls(asked) if server_kind == REAL else {}
+            wired: dict[str, Any] = {"state_dir": str(tmp_path / "state")}
+            for field in Settings.__struct_fields__:
+                if field.endswith("_topic"):
+                    wired[field] = f"{getattr(Settings(), field)}-{mark}"
+            if "kafka" in asked:
+                wired["kafka_url"] = real.get("kafka") or request.getfixturevalue("kafka_url")
+            if "clickhouse" in asked:
+                base = real.get("clickhouse") or request.getfixturevalue("clickhouse_url")
+                wired["clickhouse_url"] = dropped_at_end.enter_context(
+                    clickhouse_database(base, f"test_{mark}")
+                )
+            if "timescale" in real:
+                wired["timescale_url"] = dropped_at_end.enter_context(
+                    timescale_database(real["timescale"], f"test_{mark}")
+                )
+            elif "timescale" in asked:
+                wired["timescale_url"] = request.getfixturevalue("timescale_url")
+            return msgspec.convert({**wired, **values}, Settings)
 
-    return make
+        yield make
+
+
+def _real_urls(asked: list[str]) -> dict[str, str]:
+    variables = {name: REAL_URL_VARIABLES[name] for name in asked}
+    urls = {name: os.environ[variable] for name, variable in variables.items() if os.environ.get(variable)}
+    if not urls:
+        pytest.skip(f"needs a real server: {' or '.join(variables.values())} is not set")
+    return urls
 
 
 @pytest.fixture
 def settings(settings_with: Callable[..., Settings]) -> Settings:
     """Settings of one test: nothing is started for them, and nothing is shared through them."""
     return settings_with()
-
-
-def create_database(clickhouse_url: str, name: str) -> None:
-    import urllib.request
-    from urllib.parse import urlsplit
-
-    address = urlsplit(clickhouse_url)
-    target = address._replace(netloc=address.netloc.rpartition("@")[2], path="/").geturl()
-    request = urllib.request.Request(target, data=f"CREATE DATABASE IF NOT EXISTS {name}".encode())
-    if address.username:
-        pair = f"{address.username}:{address.password or ''}"
-        request.add_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
-    urllib.request.urlopen(request, timeout=30).read()
 
 
 @pytest.fixture

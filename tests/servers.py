@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import msgspec
+import psycopg
+import pytest
 
 from etl import settings as settings_module
 from etl.embedded.part import Part
+from etl.embedded.ports import free_ports
 from etl.settings import Settings
 
 POLL_S = 0.05
 KILL_WITHIN_S = 10.0
+COMMAND_TIMEOUT_S = 30.0
+
+EMBEDDED, REAL = "embedded", "real"
+REAL_URL_VARIABLES = {
+    "kafka": "ETL_TEST_KAFKA",
+    "clickhouse": "ETL_TEST_CLICKHOUSE_URL",
+    "timescale": "ETL_TEST_TIMESCALE_URL",
+}
+BOTH_SERVERS = pytest.mark.parametrize("server_kind", [EMBEDDED, REAL])
+"""For contract tests that get their servers through ``settings_with``."""
 
 
 class RunningPart:
@@ -87,10 +106,36 @@ class RunningPart:
 
 def settings_on_free_ports(state_dir: Path, **values: object) -> Settings:
     """Settings whose every port is free at this moment."""
-    import msgspec
-
-    from etl.embedded.ports import free_ports
-
     names = [name for name in Settings.__struct_fields__ if name.endswith("_port")]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     return msgspec.convert({**ports, "state_dir": str(state_dir), **values}, Settings)
+
+
+@contextlib.contextmanager
+def clickhouse_database(server_url: str, name: str) -> Iterator[str]:
+    """A new database on this server; gives its URL."""
+    address = urlsplit(server_url)
+    _clickhouse_command(address, f"CREATE DATABASE {name}")
+    yield address._replace(path=f"/{name}").geturl()
+    _clickhouse_command(address, f"DROP DATABASE IF EXISTS {name}")
+
+
+def _clickhouse_command(address: SplitResult, sql: str) -> None:
+    bare = address._replace(netloc=address.netloc.rpartition("@")[2], path="/").geturl()
+    request = urllib.request.Request(bare, data=sql.encode())
+    if address.username:
+        request.add_header("X-ClickHouse-User", unquote(address.username))
+        request.add_header("X-ClickHouse-Key", unquote(address.password or ""))
+    urllib.request.urlopen(request, timeout=COMMAND_TIMEOUT_S).read()
+
+
+@contextlib.contextmanager
+def timescale_database(server_url: str, name: str) -> Iterator[str]:
+    """A new database with the extension on this server; gives its URL."""
+    url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        with psycopg.connect(url, autocommit=True) as inside:
+            inside.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        yield url
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -197,10 +197,10 @@ def _insert(session: Any, statement: Insert, stack: ExitStack) -> Answer:
     constraint or the disk refused the block and nothing was stored. A file is cut into blocks by ``max_block_size``,
     a request's body by ``max_insert_block_size``: one stands in for the other, so that one batch stays one block."""
     block_rows = _current(session, ["max_insert_block_size"])["max_insert_block_size"]
-    _apply(session, {"max_block_size": block_rows})
+    clause = f"{statement.clause.strip()}," if statement.clause else "SETTINGS"
     with _memory_file(statement.data) as path:
         result = session.query(
-            f"{statement.head} FROM INFILE '{path}' COMPRESSION 'none' {statement.clause}"
+            f"{statement.head} FROM INFILE '{path}' COMPRESSION 'none' {clause} max_block_size = {block_rows}"
             f" FORMAT {statement.format}"
         )
     stack.close()

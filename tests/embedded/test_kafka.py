@@ -11,7 +11,8 @@ from etl import settings as settings_module
 from etl.embedded.kafka import kafka_part
 from etl.settings import Settings
 from etl.transports.kafka import consumer_config, ensure_topics, producer_config
-from tests.servers import RunningPart
+from tests.conftest import Servers
+from tests.servers import BOTH_SERVERS, RunningPart
 
 pytestmark = pytest.mark.integration
 
@@ -58,6 +59,7 @@ def test_what_was_acknowledged_is_there_after_kill_9(crashable: Callable[..., Ru
     assert broker.stop() in (0, 143)
 
 
+@BOTH_SERVERS
 def test_offsets_and_their_metadata_come_back(settings_with: Callable[..., Settings]) -> None:
     settings = settings_with(kafka=True)
     ensure_topics(settings)
@@ -70,8 +72,8 @@ def test_offsets_and_their_metadata_come_back(settings_with: Callable[..., Setti
     assert (found.offset, found.metadata) == (0, '{"start":0,"end":7}')
 
 
-def test_a_taken_port_is_one_clear_line(servers: object) -> None:
-    broker: RunningPart = servers.kafka()  # type: ignore[attr-defined]
+def test_a_taken_port_is_one_clear_line(servers: Servers) -> None:
+    broker = servers.kafka()
     second = subprocess.run(
         [sys.executable, "-m", "etl.embedded.kafka"],
         env=settings_module.as_environment(broker.settings),
