@@ -7,6 +7,7 @@ import signal
 
 from etl.settings import Settings
 
+BETWEEN_RAW_AND_NORMALIZED = "between_raw_and_normalized"
 BEFORE_TIMESCALE_COMMIT = "before_timescale_commit"
 BETWEEN_LAKE_FILE_AND_CATALOG = "between_lake_file_and_catalog"
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from etl import crash
 from etl.errors import WireError
 from etl.exchange import Exchange, Fault, Ignored, Rejected, Reply
 from etl.monitoring.metrics import WorkerCounts
@@ -27,6 +28,9 @@ ACK_SAMPLE_FRAMES = 64
 """One raw message in so many reports how long its acknowledgement took."""
 QUARANTINE_PAYLOAD_BYTES_MAX = 64 << 10
 """A larger frame is not copied into the quarantine: connection_id and frame_sequence find it on the raw topic."""
+CRASH_FRAME = 200
+"""Number of the frame on its connection at which the crash point lies."""
+CRASH_FLUSH_TIMEOUT_S = 30.0
 REASON_CHARACTERS_MAX = 500
 
 
@@ -39,6 +43,7 @@ class Ingest:
         exchange: type[Exchange],
         publisher: Publisher,
     ) -> None:
+        self._settings = settings
         self.exchange = exchange
         self.publisher = publisher
         self.counts = WorkerCounts()
@@ -54,7 +59,13 @@ class Ingest:
         self, parser: Exchange, connection_id: str, endpoint: str, source: Source = Source.STREAM
     ) -> Intake:
         """The way in for one connection's frames."""
-        return Intake(self, parser, connection_id, endpoint, source)
+        kind = _DyingIntake if self._settings.crash_point == crash.BETWEEN_RAW_AND_NORMALIZED else Intake
+        return kind(self, parser, connection_id, endpoint, source)
+
+    def die(self) -> None:
+        """As by ``kill -9``, with everything published so far acknowledged. For tests."""
+        self.publisher.flush(CRASH_FLUSH_TIMEOUT_S)
+        crash.reach(self._settings, crash.BETWEEN_RAW_AND_NORMALIZED)
 
     def publish(self, record: Record, message: bytes) -> None:
         """``message`` is ``record`` encoded."""
@@ -123,6 +134,10 @@ class Intake:
             self._source,
         )
         self._publish_raw(frame)
+        return self._parse(frame)
+
+    def _parse(self, frame: Frame) -> Sequence[Reply | Fault]:
+        """From the tape on."""
         try:
             outcomes = self._parser.parse(frame)
         except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
@@ -130,7 +145,7 @@ class Intake:
         return self._sorted(frame, outcomes)
 
     def _sorted(self, frame: Frame, outcomes: Sequence[object]) -> Sequence[Reply | Fault]:
-        counts, ingest = self._counts, self._ingest
+        counts = self._counts
         answers: list[Reply | Fault] = []
         for outcome in outcomes:
             if type(outcome) in ENCODERS:
@@ -138,7 +153,7 @@ class Intake:
                 self._accept(frame, outcome)  # type: ignore[arg-type]
             elif isinstance(outcome, Rejected):
                 counts.events_read += 1
-                ingest.quarantine(self._rejected(frame, outcome))
+                self._quarantine(self._rejected(frame, outcome))
             elif isinstance(outcome, Ignored):
                 counts.events_read += 1
                 counts.ignored[outcome.name] += 1
@@ -158,7 +173,7 @@ class Intake:
             message = ENCODERS[type(record)](record)
         except WireError as error:
             finding = Finding("unencodable", Severity.HARD, "encode", str(error))
-            ingest.quarantine(self._found(frame, record, finding, b""))
+            self._quarantine(self._found(frame, record, finding, b""))
             return
         ingest.publish(record, message)
         self._counts.published[KIND_NAMES[record.kind]] += 1
@@ -172,11 +187,14 @@ class Intake:
             encoded = b""
         hard = next((finding for finding in findings if finding.severity is Severity.HARD), None)
         if hard:
-            self._ingest.quarantine(self._found(frame, record, hard, encoded))
+            self._quarantine(self._found(frame, record, hard, encoded))
             return None
         for finding in findings:
-            self._ingest.quarantine(self._found(frame, record, finding, encoded))
+            self._quarantine(self._found(frame, record, finding, encoded))
         return (*record.flags, *(finding.code for finding in findings if finding.code not in record.flags))
+
+    def _quarantine(self, item: Quarantined) -> None:
+        self._ingest.quarantine(item)
 
     def _publish_raw(self, frame: Frame) -> None:
         ingest = self._ingest
@@ -216,6 +234,15 @@ class Intake:
             payload=frame.payload if len(frame.payload) <= QUARANTINE_PAYLOAD_BYTES_MAX else b"",
             symbol=_clean(symbol),
         )
+
+
+class _DyingIntake(Intake):
+    """Ends the process with one frame on the tape and nothing of it published: the crash point of that name."""
+
+    def _parse(self, frame: Frame) -> Sequence[Reply | Fault]:
+        if frame.frame_sequence == CRASH_FRAME:
+            self._ingest.die()
+        return super()._parse(frame)
 
 
 def _clean(text: str) -> str:

@@ -16,6 +16,7 @@ from etl.exchange import Credentials, Exchange, Subscription
 from etl.exchanges import load as load_exchange
 from etl.monitoring.metrics import WorkerMetrics
 from etl.pipeline import Ingest
+from etl.recovery import recover
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.websocket import Connection, ReadGate, Stream, connection_id
@@ -108,6 +109,9 @@ class Worker:
         ingest.observe_ack_s = metrics.ack_latency_s.observe
         if self._settings.metrics_port:
             metrics.serve(self._settings.bind_host, self._settings.metrics_port)
+        symbols = {symbol for subscription in self._subscriptions for symbol in subscription.symbols}
+        recovered = await asyncio.to_thread(recover, self._settings, self._exchange, publisher, symbols)
+        ingest.counts.recovered = recovered.published + recovered.quarantined
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

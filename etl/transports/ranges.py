@@ -21,6 +21,12 @@ from etl.transports.kafka import consumer_config
 
 REQUEST_TIMEOUT_S = 15.0
 POLL_S = 1.0
+LEADER_POLL_S = 0.1
+LEADERLESS = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 SILENCE_MAX_S = 60.0
 """A broker that answers nothing for this long within a range is taken to be down."""
 
@@ -65,16 +71,35 @@ class RangeReader:
             metadata = self._consumer.list_topics(self.topic, timeout=REQUEST_TIMEOUT_S).topics[self.topic]
             if metadata.error:
                 raise TransportError(f"topic {self.topic}: {metadata.error.str()}")
-            return {
-                partition: Bounds(
-                    *self._consumer.get_watermark_offsets(
-                        TopicPartition(self.topic, partition), timeout=REQUEST_TIMEOUT_S, cached=False
-                    )
-                )
-                for partition in sorted(metadata.partitions)
-            }
+            return {partition: self._bounds_of(partition) for partition in sorted(metadata.partitions)}
         except KafkaException as error:
             raise self._down(error) from None
+
+    def _bounds_of(self, partition: int) -> Bounds:
+        """A partition just created, or just moved, has no leader for a moment: that is waited out."""
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        at = TopicPartition(self.topic, partition)
+        while True:
+            try:
+                return Bounds(
+                    *self._consumer.get_watermark_offsets(at, timeout=REQUEST_TIMEOUT_S, cached=False)
+                )
+            except KafkaException as error:
+                if not error.args[0].retriable() and error.args[0].code() not in LEADERLESS:
+                    raise
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LEADER_POLL_S)
+
+    def offsets_at(self, time_ns: int) -> dict[int, int]:
+        """Per partition, the first offset whose message was produced at ``time_ns`` or later; its end if none."""
+        try:
+            wanted = [TopicPartition(self.topic, p, time_ns // 1_000_000) for p in self.bounds()]
+            found = self._consumer.offsets_for_times(wanted, timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise self._down(error) from None
+        highs = {partition: bounds.high for partition, bounds in self.bounds().items()}
+        return {at.partition: highs[at.partition] if at.offset < 0 else at.offset for at in found}
 
     def read(self, partition: int, start: int, end: int, messages_max: int) -> Iterator[list[Message]]:
         """The messages of [start, end) in order, in lists of 1 to ``messages_max``.
@@ -113,9 +138,7 @@ class RangeReader:
     def show_progress(self, partition: int, offset: int) -> None:
         """Commit ``offset`` to the group, for lag displays alone: a failure costs nothing and is passed over."""
         try:
-            self._consumer.commit(
-                offsets=[TopicPartition(self.topic, partition, offset)], asynchronous=True
-            )
+            self._consumer.commit(offsets=[TopicPartition(self.topic, partition, offset)], asynchronous=True)
         except KafkaException:
             return
 

@@ -1,0 +1,171 @@
+"""What a worker mends at its start, before it connects: frames that reached the tape and whose records did not.
+
+A worker dies between two produces: its last frames are on the raw topic, some of what they gave is not on the
+others. The tails of the topics are compared by position (connection, frame, event), and only what is missing is
+parsed and published, by the same code as live. What can be missing was in the producer's queue, which bounds the tail.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+
+from confluent_kafka import Message
+from msgspec import Struct
+
+from etl.errors import WireError
+from etl.exchange import Exchange
+from etl.pipeline import Ingest, Intake
+from etl.records import Frame, Quarantined, Record, Source
+from etl.settings import Settings
+from etl.transports.kafka import HEADER_EXCHANGE, frame_of
+from etl.transports.publisher import Publisher
+from etl.transports.ranges import RangeReader
+from etl.wire import codec
+
+READ_MESSAGES_MAX = 5_000
+RECORDS_TAIL_MAX = 1_000_000
+"""Published records per partition that are compared with the tail of the tape."""
+CONNECTIONS_MAX = 1_024
+"""Connections whose parser is kept while their frames are read again."""
+FLUSH_TIMEOUT_S = 60.0
+INDEX_BITS = 20
+"""Room for a frame's events beside its number in one integer."""
+
+_log = logging.getLogger(__name__)
+
+
+class Tail(Struct):
+    """What is known of the newest published messages of one venue."""
+
+    records: defaultdict[str, set[int]]
+    """By connection: frame sequence and index of each record."""
+    noted: set[tuple[str, int, str]]
+    """(connection, position, code) of each quarantined item."""
+    newest: dict[tuple[str, str], bytes]
+    """(symbol, channel) → its last record, encoded: what continuity goes on from."""
+
+
+class Recovered(Struct, frozen=True):
+    published: int
+    quarantined: int
+    newest: dict[tuple[str, str], bytes]
+
+
+def recover(
+    settings: Settings,
+    exchange: type[Exchange],
+    publisher: Publisher,
+    venue_symbols: Collection[str],
+) -> Recovered:
+    """Publish what the tail of the tape should have given and did not, and wait until Kafka has it.
+
+    ``venue_symbols``: only this worker's, another shard's records may just be under way. Raises ``TransportError``.
+    """
+    with RangeReader(settings, settings.raw_topic, f"etl-recovery-{exchange.name}") as raw:
+        ranges = {
+            partition: (max(bounds.low, bounds.high - settings.read_pause_messages), bounds.high)
+            for partition, bounds in raw.bounds().items()
+        }
+        tail = _read_tail(settings, exchange.name, _first_time_ns(raw, ranges))
+        ingest = Ingest(settings, exchange, publisher)
+        intakes: dict[str, _MendingIntake] = {}
+        for frame in _frames(raw, ranges, exchange.name):
+            intake = intakes.get(frame.connection_id)
+            if intake is None:
+                if len(intakes) >= CONNECTIONS_MAX:
+                    intakes.clear()
+                intake = intakes[frame.connection_id] = _MendingIntake(ingest, tail, frame, venue_symbols)
+            intake.mend(frame)
+            publisher.poll()
+            if publisher.pending_messages > settings.read_pause_messages:
+                publisher.flush(FLUSH_TIMEOUT_S)
+    publisher.flush(FLUSH_TIMEOUT_S)
+    recovered = Recovered(ingest.counts.published.total(), ingest.counts.quarantined.total(), tail.newest)
+    if recovered.published or recovered.quarantined:
+        _log.warning(
+            "%s: the tape held %d records and %d quarantined items that were not published",
+            exchange.name,
+            recovered.published,
+            recovered.quarantined,
+        )
+    return recovered
+
+
+class _MendingIntake(Intake):
+    """An intake whose frames are on the tape already, and which passes over what is published already."""
+
+    def __init__(self, ingest: Ingest, tail: Tail, frame: Frame, venue_symbols: Collection[str]) -> None:
+        super().__init__(ingest, ingest.exchange(), frame.connection_id, frame.endpoint, frame.source)
+        self._published = tail.records[frame.connection_id]
+        self._noted = tail.noted
+        self._venue_symbols = venue_symbols
+
+    def mend(self, frame: Frame) -> None:
+        self._parse(frame)
+
+    def _accept(self, frame: Frame, record: Record) -> None:
+        known = _position(frame.frame_sequence, record.frame_index) in self._published
+        if not known and record.venue_symbol in self._venue_symbols:
+            super()._accept(frame, record)
+
+    def _quarantine(self, item: Quarantined) -> None:
+        position = _position(item.frame_sequence, item.frame_index)
+        if position not in self._published and (item.connection_id, position, item.code) not in self._noted:
+            super()._quarantine(item)
+
+
+def _position(frame_sequence: int, frame_index: int) -> int:
+    return frame_sequence << INDEX_BITS | frame_index
+
+
+def _first_time_ns(raw: RangeReader, ranges: dict[int, tuple[int, int]]) -> int:
+    """When the first message of the tape's tail was produced."""
+    times = [
+        messages[0].timestamp()[1] * 1_000_000
+        for partition, (start, end) in ranges.items()
+        for messages in raw.read(partition, start, min(start + 1, end), 1)
+    ]
+    return min(times, default=0)
+
+
+def _read_tail(settings: Settings, exchange: str, from_ns: int) -> Tail:
+    tail = Tail(defaultdict(set), set(), {})
+    for message in _since(settings, settings.normalized_topic, from_ns):
+        if not (message.key() or b"").startswith(f"{exchange}:".encode()):
+            continue
+        data = message.value() or b""
+        place = codec.place_of(data)
+        if not place.is_gap:
+            tail.newest[place.symbol, place.channel] = data
+            tail.records[place.connection_id].add(_position(place.frame_sequence, place.frame_index))
+    for message in _since(settings, settings.quarantine_topic, from_ns):
+        item = codec.decode_quarantined(message.value() or b"")
+        if item.exchange == exchange:
+            tail.noted.add((item.connection_id, _position(item.frame_sequence, item.frame_index), item.code))
+    return tail
+
+
+def _since(settings: Settings, topic: str, from_ns: int) -> Iterator[Message]:
+    with RangeReader(settings, topic, "etl-recovery") as reader:
+        starts = reader.offsets_at(from_ns)
+        for partition, bounds in reader.bounds().items():
+            start = max(bounds.low, bounds.high - RECORDS_TAIL_MAX, starts[partition])
+            for messages in reader.read(partition, start, bounds.high, READ_MESSAGES_MAX):
+                yield from messages
+
+
+def _frames(raw: RangeReader, ranges: dict[int, tuple[int, int]], exchange: str) -> Iterator[Frame]:
+    own = (HEADER_EXCHANGE, exchange.encode())
+    for partition, (start, end) in ranges.items():
+        for messages in raw.read(partition, start, end, READ_MESSAGES_MAX):
+            for message in messages:
+                if own in (message.headers() or ()):
+                    try:
+                        frame = frame_of(message)
+                    except WireError as error:
+                        _log.warning("passed over: %s", error)
+                        continue
+                    if frame.source is Source.STREAM:
+                        yield frame

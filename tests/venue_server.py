@@ -1,0 +1,135 @@
+"""A venue for tests of the worker: a real websocket server on a free port that says what the test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from aiohttp import WSMsgType, web
+
+T = TypeVar("T")
+START_S = 10.0
+SNAPSHOT = '{"lastUpdateId":1,"bids":[],"asks":[]}'
+
+
+class VenueServer:
+    """Runs on a thread of its own. What is sent while nobody is connected waits for the next connection."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.opened = 0
+        self.requests: list[str] = []
+        self.received: list[str] = []
+        self.answers: dict[str, tuple[int, str]] = {}
+        """Path → (status, body) of requests; the rest gets an empty snapshot."""
+        self.greeting: Sequence[str] = ()
+        """Sent to each connection as it opens."""
+        self._sockets: set[web.WebSocketResponse] = set()
+        self._loop = asyncio.new_event_loop()
+
+    def send(self, *texts: str | bytes) -> None:
+        """To every open connection, once there is one."""
+        self._run(self._send(texts))
+
+    def send_without_waiting(self, *texts: str | bytes) -> None:
+        """As ``send``, for what the other side may not read for a while."""
+        asyncio.run_coroutine_threadsafe(self._send(texts), self._loop)
+
+    def close(self) -> None:
+        """Every connection, as a venue does it: with a close frame."""
+        self._run(self._each(lambda socket: socket.close(code=1001, message=b"going away")))
+
+    def cut(self) -> None:
+        """Every connection, without a word."""
+
+        async def abort(socket: web.WebSocketResponse) -> None:
+            transport = socket._req.transport if socket._req else None  # type: ignore[union-attr]
+            if transport:
+                transport.abort()
+
+        self._run(self._each(abort))
+
+    @property
+    def connections(self) -> int:
+        return len(self._sockets)
+
+    def unread_bytes(self) -> int:
+        """What the other side has not taken from us."""
+        transports = [socket._req.transport for socket in self._sockets if socket._req]
+        return sum(t.get_write_buffer_size() for t in transports if t)  # type: ignore[attr-defined]
+
+    async def _send(self, texts: Sequence[str | bytes]) -> None:
+        while not self._sockets:  # noqa: ASYNC110  set from another callback, and this is a test
+            await asyncio.sleep(0.005)
+        for socket in list(self._sockets):
+            for text in texts:
+                await (socket.send_str(text) if isinstance(text, str) else socket.send_bytes(text))
+
+    async def _each(self, act: Callable[[web.WebSocketResponse], Awaitable[object]]) -> None:
+        for socket in list(self._sockets):
+            await act(socket)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            self.requests.append(request.path_qs)
+            status, body = self.answers.get(request.path, (200, SNAPSHOT))
+            return web.Response(status=status, text=body)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self.opened += 1
+        for text in self.greeting:
+            await socket.send_str(text)
+        self._sockets.add(socket)
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self.received.append(message.data)
+        finally:
+            self._sockets.discard(socket)
+        return socket
+
+    async def _start(self) -> None:
+        application = web.Application()
+        application.router.add_get("/{path:.*}", self._serve)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.port = runner.addresses[0][1]
+
+    def _run(self, work: Awaitable[T]) -> T:
+        return asyncio.run_coroutine_threadsafe(_awaited(work), self._loop).result(60.0)
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+@contextmanager
+def venue_server() -> Iterator[VenueServer]:
+    server = VenueServer()
+    thread = threading.Thread(target=server._loop.run_forever, daemon=True)
+    thread.start()
+    server._run(server._start())
+    yield server
+    server._loop.call_soon_threadsafe(server._loop.stop)
+    thread.join(START_S)
+
+
+def trade(number: int, symbol: str = "BTCUSDT", price: str = "61837.63000000") -> str:
+    """A Binance trade with id ``number``."""
+    time_ms = 1_790_000_000_000 + number
+    return (
+        f'{{"stream":"{symbol.lower()}@trade","data":{{"e":"trade","E":{time_ms},"s":"{symbol}","t":{number},'
+        f'"p":"{price}","q":"0.02000000","T":{time_ms},"m":true,"M":true}}}}'
+    )
+
+
+def quote(number: int, symbol: str = "BTCUSDT") -> str:
+    """A Binance bookTicker with update id ``number``."""
+    return (
+        f'{{"stream":"{symbol.lower()}@bookTicker","data":{{"u":{number},"s":"{symbol}","b":"61837.63000000",'
+        f'"B":"3.78826000","a":"61837.64000000","A":"1.54698000"}}}}'
+    )
