@@ -86,8 +86,11 @@ def _fresh_state(runs: Path) -> Path:
     import shutil
     from datetime import UTC, datetime
 
+    from etl.embedded.supervisor import is_in_use
+
     for old in sorted(runs.glob("20*"))[: -RUNS_KEPT + 1]:
-        shutil.rmtree(old)
+        if not is_in_use(old):
+            shutil.rmtree(old)
     fresh = runs / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     fresh.mkdir(parents=True)
     return fresh

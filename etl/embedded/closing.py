@@ -66,11 +66,12 @@ async def load_by_airflow(settings: Settings) -> None:
 async def load_by_command(environment: Mapping[str, str]) -> None:
     """The same without Airflow."""
     for words in CLOSING_COMMANDS:
-        await run_command(words, environment, LOAD_WITHIN_S)
+        if code := await run_command(words, environment, LOAD_WITHIN_S):
+            raise EtlError(f"etl {' '.join(words)}: exit code {code}; its own words are above")
 
 
 async def run_command(words: Iterable[str], environment: Mapping[str, str], within_s: float) -> int:
-    """Run ``etl`` with ``words`` on our standard output; its exit code, 0 or 1. Raises ``EtlError`` else."""
+    """Run ``etl`` with ``words`` on our standard output; its exit code. Raises ``EtlError`` if it takes longer."""
     name = " ".join(["etl", *words])
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *name.split(), env=environment, start_new_session=True

@@ -53,15 +53,17 @@ async def run(settings: Settings, options: RunOptions, console: Console) -> int:
     ) as supervisor:
         session = _Session(settings, options, console, supervisor)
         try:
-            code = await _first_of(session.run(), stop.wait(), supervisor.failed())
+            return await _first_of(session.run(), _stopped(stop, options), supervisor.failed())
         finally:
             console.print("stopping")
-    if isinstance(code, int) and not isinstance(code, bool):
-        return code
+
+
+async def _stopped(stop: asyncio.Event, options: RunOptions) -> int:
+    await stop.wait()
     return 130 if options.duration_s else 0
 
 
-async def _first_of(*works: Coroutine[Any, Any, Any]) -> Any:
+async def _first_of(*works: Coroutine[Any, Any, int]) -> int:
     """The result of the first to end; the others are cancelled and awaited."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

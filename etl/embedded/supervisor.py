@@ -24,7 +24,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import Struct
@@ -162,9 +162,10 @@ class Supervisor:
             if self._failure.done():
                 self._failure.result()
 
-    async def failed(self) -> None:
+    async def failed(self) -> NoReturn:
         """Wait for ever, or until a part that never was ready cannot start: ``PartError``."""
         await asyncio.shield(self._failure)
+        raise AssertionError("the failure is only ever an exception")
 
     async def stop(self) -> None:
         """End every part, dependents before what they depend on, each within its limit."""
@@ -329,6 +330,18 @@ def last_words(log: Path) -> str:
             line for line in file.read().decode(errors="replace").splitlines() if any(map(str.isalnum, line))
         ]
     return lines[-1].strip()[-LAST_WORDS_CHARACTERS_MAX:] if lines else "it said nothing"
+
+
+def is_in_use(state_path: Path) -> bool:
+    """A supervisor, or the guardian of one, holds this state directory."""
+    try:
+        with open(run_directory(state_path) / "lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 async def _take_lock(lock: Path) -> int:
