@@ -8,6 +8,10 @@ import signal
 from etl.settings import Settings
 
 BETWEEN_RAW_AND_NORMALIZED = "between_raw_and_normalized"
+AFTER_INTENT = "after_intent"
+IN_INSERT = "in_insert"
+AFTER_INSERT = "after_insert"
+BEFORE_COMMIT = "before_commit"
 BEFORE_TIMESCALE_COMMIT = "before_timescale_commit"
 BETWEEN_LAKE_FILE_AND_CATALOG = "between_lake_file_and_catalog"
 

@@ -77,6 +77,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sink_linger_ms: int = 20
     sink_revoke_wait_s: float = 10.0
     sink_intent_age_max_s: float = 3_600.0
+    sink_inserts_parallel_max: int = 4
+    sink_retry_wait_max_s: float = 5.0
+    sink_rejected_max: int = 100
+    """Messages of one batch that the store may refuse before the sink stops instead."""
+    sink_session_timeout_ms: int = 6_000
+    """Kafka gives the partitions of a sink that died to another after so long."""
     clickhouse_deduplication_window_blocks: int = 100_000
 
     # TimescaleDB load, lake

@@ -10,7 +10,7 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from msgspec import Struct
@@ -88,9 +88,13 @@ class ClickHouse:
     """One connection; one thread at a time. What fails is ``StoreUnavailable`` (down, or the answer was lost: send
     the same again), ``StoreRejected`` (the data itself) or ``StoreError`` (the statement, a table, a right)."""
 
-    def __init__(self, address: Address, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, address: Address, timeout_s: float = TIMEOUT_S, sent: Callable[[], None] | None = None
+    ) -> None:
+        """``sent`` is called between an insert's last byte and its answer; for tests."""
         self.address = address
         self._timeout_s = timeout_s
+        self._sent = sent
         self._headers = {"X-ClickHouse-Database": address.database, "Connection": "keep-alive"}
         if address.user:
             self._headers |= {"X-ClickHouse-User": address.user, "X-ClickHouse-Key": address.password}
@@ -148,6 +152,8 @@ class ClickHouse:
         if self._connection is None:
             self._connection = self._connect()
         self._connection.request("POST", path, body, self._headers)
+        if self._sent is not None:
+            self._sent()
         response = self._connection.getresponse()
         answer = response.read()
         if response.status != 200:

@@ -18,21 +18,24 @@ CODE = "store_rejected"
 FLUSH_TIMEOUT_S = 60.0
 
 
-def quarantine(settings: Settings, refused: Iterable[tuple[Refused, bytes]], store: str) -> None:
+def quarantine(
+    settings: Settings, refused: Iterable[tuple[Refused, bytes]], store: str, place: str = ""
+) -> None:
     """Publish each refused message; returns once the broker has them all. Raises ``TransportError``.
 
-    A crash before the store's commit publishes them again: equal items, collapsed by whoever reads them.
+    ``place`` and the offset identify a message that cannot even be read. A crash before the store's commit publishes
+    them again: equal items, collapsed by whoever reads them.
     """
     publisher = KafkaPublisher(settings)
     for item, value in refused:
-        quarantined = _quarantined(item, value, store)
+        quarantined = _quarantined(item, value, store, place)
         publisher.publish(
             settings.quarantine_topic, quarantined.exchange.encode(), encode_quarantined(quarantined)
         )
     publisher.flush(FLUSH_TIMEOUT_S)
 
 
-def _quarantined(item: Refused, value: bytes, store: str) -> Quarantined:
+def _quarantined(item: Refused, value: bytes, store: str, place: str) -> Quarantined:
     message: Any = pb.MarketData()
     try:
         message.ParseFromString(value)
@@ -46,8 +49,8 @@ def _quarantined(item: Refused, value: bytes, store: str) -> Quarantined:
         endpoint="",
         receive_time_ns=message.receive_time_ns,
         source=Source(message.source or Source.STREAM),
-        connection_id=message.connection_id,
-        frame_sequence=message.frame_sequence,
+        connection_id=message.connection_id or place,
+        frame_sequence=message.frame_sequence if message.connection_id else item.offset,
         frame_index=message.frame_index,
         parser_version=message.parser_version,
         record=value,

@@ -1,0 +1,34 @@
+"""``etl sink STORE``: the long-running sinks."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(help="Drain the topics into a store, for ever.", no_args_is_help=True)
+
+
+@app.callback()
+def sink() -> None:
+    """Drain the topics into a store, for ever."""
+
+
+@app.command()
+def clickhouse() -> None:
+    """Normalized and quarantined messages into ClickHouse, exactly once, until SIGTERM or Ctrl-C; metrics on
+    ETL_METRICS_PORT."""
+    import logging
+    import signal
+    import threading
+
+    from etl.monitoring.sink import SinkMetrics
+    from etl.settings import load
+    from etl.sinks.clickhouse import ClickHouseSink
+
+    settings = load()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    metrics = SinkMetrics("clickhouse")
+    metrics.serve(settings.bind_host, settings.metrics_port)
+    ClickHouseSink(settings, metrics).run(stop)

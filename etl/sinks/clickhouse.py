@@ -1,0 +1,616 @@
+"""The ClickHouse sink: topics to tables, exactly once, message bytes forwarded as they are.
+
+Per partition (contract, section 5):
+
+    committed offset = start, metadata = the intent [start, end)     one commit: "before start done, this is next"
+    INSERT of exactly [start, end), with a token made of its bounds  repeated with the same bytes until known done
+    committed offset = end, metadata = the next intent
+
+After a crash the next owner finds the intent, reads the same offsets and sends the same batch with the same token:
+the server drops what it has. Nothing is inserted before its intent is committed, and a batch never changes after.
+
+The main thread consumes and forms batches; a batch is intended and inserted on a thread of its own, one at a time
+per partition, while the main thread reads ahead.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+from msgspec import Struct
+
+from etl import crash
+from etl.columns import Refused
+from etl.errors import RangeLost, StoreError, StoreRejected, StoreUnavailable, TransportError
+from etl.monitoring.sink import SinkMetrics
+from etl.records import Gap, GapKind, GapState, Source
+from etl.settings import Settings
+from etl.sinks import refusals
+from etl.sinks.clickhouse_batch import (
+    MARKET_DATA_SCHEMA,
+    QUARANTINED_SCHEMA,
+    SCHEMA_VERSION,
+    Intent,
+    decode_intent,
+    delimited,
+    encode_intent,
+    token,
+)
+from etl.sinks.clickhouse_check import all_stored
+from etl.sinks.clickhouse_http import Address, ClickHouse, insert_path, parse_address
+from etl.transports.kafka import KafkaPublisher, consumer_config
+from etl.wire.codec import encode
+
+CONSUME_MESSAGES_MAX = 5_000
+CONSUME_WAIT_S = 0.005
+KAFKA_TIMEOUT_S = 30.0
+SETTLE_AFTER_S = 0.2
+"""An idle partition commits its end after so long; a busy one does so with its next intent."""
+RETRY_FIRST_S = 0.05
+BACKLOG_EVERY_S = 1.0
+NS_PER_DAY = 86_400_000_000_000
+BUFFERED_BATCHES_MAX = 2
+"""Read ahead of the one under way, per partition, in batches of the greatest size."""
+
+INSERT_SETTINGS = {
+    "async_insert": "0",
+    "deduplicate_blocks_in_dependent_materialized_views": "1",
+    "format_schema_source": "string",
+    "input_format_max_block_size_bytes": "0",
+    "input_format_parallel_parsing": "0",
+    "max_insert_block_size_bytes": "0",
+    "max_partitions_per_insert_block": "0",
+    "min_insert_block_size_bytes": "0",
+    "min_insert_block_size_rows": "0",
+}
+"""One insert is one block, answered when it is stored. Together with the token it is stored once or not at all."""
+
+_log = logging.getLogger(__name__)
+
+
+class Landing(Struct, frozen=True):
+    """Where the messages of a topic go, and what they are."""
+
+    table: str
+    message: str
+    schema: str
+
+
+class Batch(Struct):
+    """[intent.start, intent.end) of one partition; ``offsets`` and ``values`` are parallel."""
+
+    intent: Intent
+    offsets: list[int]
+    values: list[bytes]
+    intended: bool = False
+    """Its intent stands on the broker: found there, or committed."""
+
+
+class Abandoned(Exception):
+    """The partition is no longer ours, or the sink stops: another owner will send this batch."""
+
+
+class Partition:
+    """What the sink knows of one assigned partition. Touched by the main thread alone, save ``commit_lock``,
+    ``abandoned`` and the batch under way."""
+
+    def __init__(self, topic: str, number: int, topic_id: str, start: int, intent: Intent | None) -> None:
+        self.topic = topic
+        self.number = number
+        self.topic_id = topic_id
+        self.start = start
+        """Everything before is in the store."""
+        self.next_offset = start
+        """Everything before is in the store, under way, or in the buffer."""
+        self.found_intent = intent
+        self.offsets: list[int] = []
+        self.values: list[bytes] = []
+        self.bytes = 0
+        self.oldest_s = 0.0
+        self.running: Future[None] | None = None
+        self.batch: Batch | None = None
+        self.committed = start
+        self.idle_since_s = 0.0
+        self.paused = False
+        self.abandoned = threading.Event()
+        self.commit_lock = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        return f"{self.topic}-{self.number}"
+
+    def at(self, offset: int, intent: Intent | None = None) -> TopicPartition:
+        if intent is None:
+            return TopicPartition(self.topic, self.number, offset)
+        return TopicPartition(self.topic, self.number, offset, metadata=encode_intent(intent))
+
+    def buffer(self, offset: int, value: bytes, now_s: float) -> None:
+        if not self.offsets:
+            self.oldest_s = now_s
+        self.offsets.append(offset)
+        self.values.append(value)
+        self.bytes += len(value)
+        self.next_offset = offset + 1
+
+    def take(self, rows: int, now_s: float) -> tuple[list[int], list[bytes]]:
+        """The first ``rows`` messages of the buffer."""
+        offsets, values = self.offsets[:rows], self.values[:rows]
+        del self.offsets[:rows], self.values[:rows]
+        self.bytes -= sum(map(len, values))
+        self.oldest_s = now_s
+        return offsets, values
+
+
+class ClickHouseSink:
+    """Consumes until ``run`` is told to stop. One object, one consumer of the group."""
+
+    def __init__(self, settings: Settings, metrics: SinkMetrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._address: Address = parse_address(settings.clickhouse_address)
+        self._landings: Mapping[str, Landing] = {
+            settings.normalized_topic: Landing("market_data", "MarketData", MARKET_DATA_SCHEMA),
+            settings.quarantine_topic: Landing("quarantined", "Quarantined", QUARANTINED_SCHEMA),
+        }
+        self._partitions: dict[tuple[str, int], Partition] = {}
+        self._executor = ThreadPoolExecutor(settings.sink_inserts_parallel_max, "insert")
+        self._clients = threading.local()
+        self._stopping = threading.Event()
+        self._cluster_id = ""
+        self._backlog_at_s = 0.0
+        self._admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+        self._consumer = Consumer(
+            {
+                **consumer_config(settings, group_of(self._address)),
+                # an offset that is gone is an error, never a silent jump
+                "auto.offset.reset": "error",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": settings.sink_session_timeout_ms,
+                "heartbeat.interval.ms": settings.sink_session_timeout_ms // 3,
+                "fetch.wait.max.ms": 50,
+                "queued.max.messages.kbytes": settings.sink_batch_bytes_max >> 10,
+            },
+            logger=_log,
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Until ``stop``: then what is under way is finished and committed. Raises ``EtlError`` for what an operator
+        must see to: a lost range, a table that is missing, a store that refuses everything."""
+        self._await_store(stop)
+        self._consumer.subscribe(
+            list(self._landings), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        try:
+            while not stop.is_set():
+                now_s = time.monotonic()
+                for partition in list(self._partitions.values()):
+                    self._advance(partition, now_s)
+                self._consume()
+                self._report_backlog(now_s)
+            self._finish(list(self._partitions.values()), self._settings.sink_revoke_wait_s)
+        finally:
+            self._stopping.set()
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._consumer.close()
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _advance(self, partition: Partition, now_s: float) -> None:
+        """Reap the batch that is done and start the next one that is due."""
+        if partition.running is not None:
+            if not partition.running.done():
+                return
+            self._reap(partition, now_s)
+        rows = self._rows_due(partition, now_s)
+        if rows:
+            offsets, values = partition.take(rows, now_s)
+            partition.batch = self._batch(partition, offsets, values)
+            partition.running = self._executor.submit(self._write, partition, partition.batch)
+        elif (
+            partition.committed < partition.start
+            and not partition.offsets
+            and now_s - partition.idle_since_s > SETTLE_AFTER_S
+        ):
+            partition.running = self._executor.submit(self._settle, partition)
+
+    def _reap(self, partition: Partition, now_s: float) -> None:
+        """Take over the outcome. Raises what the thread raised, save ``Abandoned``."""
+        running, batch = partition.running, partition.batch
+        partition.running = partition.batch = None
+        assert running is not None
+        try:
+            running.result()
+        except Abandoned:
+            return
+        if batch is None:
+            partition.committed = partition.start
+            return
+        partition.committed = batch.intent.start
+        partition.start = batch.intent.end
+        partition.idle_since_s = now_s
+        self._metrics.rows.inc(len(batch.values))
+
+    def _rows_due(self, partition: Partition, now_s: float) -> int:
+        """How many messages the next batch takes, 0 = not yet."""
+        if not partition.offsets:
+            return 0
+        settings, found = self._settings, partition.found_intent
+        if found is not None:
+            if partition.offsets[-1] < found.end - 1:
+                return 0
+            return sum(offset < found.end for offset in partition.offsets)
+        full = (
+            len(partition.offsets) >= settings.sink_batch_rows_max
+            or partition.bytes >= settings.sink_batch_bytes_max
+        )
+        if not full and now_s - partition.oldest_s < settings.sink_linger_ms / 1000:
+            return 0
+        return _rows_within(partition.values, settings.sink_batch_rows_max, settings.sink_batch_bytes_max)
+
+    def _batch(self, partition: Partition, offsets: list[int], values: list[bytes]) -> Batch:
+        found, partition.found_intent = partition.found_intent, None
+        if found is None:
+            intent = Intent(
+                topic_id=partition.topic_id,
+                start=partition.start,
+                end=offsets[-1] + 1,
+                rows=len(values),
+                time_s=time.time(),
+            )
+            return Batch(intent, offsets, values)
+        if found.rows != len(values):
+            raise self._lost(partition, found.start, found.end, f"{found.rows} messages became {len(values)}")
+        return Batch(found, offsets, values, intended=True)
+
+    def _consume(self) -> None:
+        for message in self._consumer.consume(CONSUME_MESSAGES_MAX, CONSUME_WAIT_S):
+            self._take(message)
+        rows_max = BUFFERED_BATCHES_MAX * self._settings.sink_batch_rows_max
+        bytes_max = BUFFERED_BATCHES_MAX * self._settings.sink_batch_bytes_max
+        for partition in self._partitions.values():
+            full = len(partition.offsets) >= rows_max or partition.bytes >= bytes_max
+            if full and not partition.paused:
+                self._consumer.pause([partition.at(partition.next_offset)])
+                partition.paused = True
+            elif (
+                partition.paused and partition.bytes * 2 < bytes_max and len(partition.offsets) * 2 < rows_max
+            ):
+                # what the client had fetched beyond our buffer is given up: read on from where the buffer ends
+                self._consumer.seek(partition.at(partition.next_offset))
+                self._consumer.resume([partition.at(partition.next_offset)])
+                partition.paused = False
+
+    def _take(self, message: Any) -> None:
+        error = message.error()
+        if error is not None:
+            self._on_message_error(message, error)
+            return
+        partition = self._partitions.get((message.topic(), message.partition()))
+        offset = message.offset()
+        if partition is None or offset < partition.next_offset:
+            return  # revoked between fetch and here, or fetched twice around a pause
+        if offset > partition.next_offset:
+            self._check_hole(partition, offset)
+        partition.buffer(offset, message.value() or b"", time.monotonic())
+
+    def _on_message_error(self, message: Any, error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            partition = self._partitions.get((message.topic(), message.partition()))
+            if partition is not None:
+                low, _ = self._watermarks(partition)
+                raise self._lost(partition, partition.next_offset, low, "the topic begins after it")
+        if error.fatal():
+            raise TransportError(f"Kafka: {error.str()}")
+        _log.warning("Kafka: %s", error.str())
+
+    def _check_hole(self, partition: Partition, offset: int) -> None:
+        """Offsets may be skipped (transaction markers), but not because retention has overtaken us."""
+        low, _ = self._watermarks(partition)
+        if low > partition.next_offset:
+            raise self._lost(partition, partition.next_offset, low, "the topic begins after it")
+
+    def _report_backlog(self, now_s: float) -> None:
+        if now_s - self._backlog_at_s < BACKLOG_EVERY_S:
+            return
+        self._backlog_at_s = now_s
+        for partition in self._partitions.values():
+            _, high = self._consumer.get_watermark_offsets(partition.at(partition.start), cached=True)
+            self._metrics.set_backlog(partition.label, max(high - partition.start, 0))
+
+    # ── one batch, on a thread of its own ────────────────────────────────────────────────────────────────────
+
+    def _write(self, partition: Partition, batch: Batch) -> None:
+        """Intent, then insert. Raises ``Abandoned``, ``StoreError``, ``TransportError``."""
+        if not batch.intended:
+            self._commit(partition, batch.intent)
+            batch.intended = True
+        crash.reach(self._settings, crash.AFTER_INTENT)
+        if self._stored_before(partition, batch):
+            return
+        self._insert(partition, batch, 0, len(batch.values), refused=[])
+        crash.reach(self._settings, crash.AFTER_INSERT)
+
+    def _settle(self, partition: Partition) -> None:
+        """Commit the end of what is stored, with nothing intended."""
+        end = partition.start
+        self._commit(partition, Intent(topic_id=partition.topic_id, start=end, end=end))
+
+    def _commit(self, partition: Partition, intent: Intent) -> None:
+        """Until the broker has it, or the partition is not ours any more: then nothing may be inserted."""
+        crash.reach(self._settings, crash.BEFORE_COMMIT)
+        wait_s = RETRY_FIRST_S
+        while True:
+            with partition.commit_lock:
+                if partition.abandoned.is_set() or self._stopping.is_set():
+                    raise Abandoned
+                try:
+                    results = self._consumer.commit(
+                        offsets=[partition.at(intent.start, intent)], asynchronous=False
+                    )
+                    if results and results[0].error is not None:
+                        raise KafkaException(results[0].error)
+                    return
+                except KafkaException as error:
+                    if error.args[0].fatal():
+                        raise TransportError(f"Kafka: {error.args[0].str()}") from None
+                    _log.warning("%s: commit: %s", partition.label, error.args[0].str())
+            wait_s = self._wait(partition, wait_s)
+
+    def _insert(self, partition: Partition, batch: Batch, low: int, high: int, refused: list[str]) -> None:
+        """Messages [low, high) of the batch; a part that is refused for its data is halved down to the one message.
+        Halves are always the same, so that their tokens are."""
+        try:
+            self._insert_until_known(partition, batch, low, high)
+        except StoreRejected as error:
+            if high - low > 1:
+                middle = (low + high) // 2
+                self._insert(partition, batch, low, middle, refused)
+                self._insert(partition, batch, middle, high, refused)
+                return
+            refused.append(str(error))
+            if len(refused) > self._settings.sink_rejected_max:
+                raise StoreError(
+                    f"{partition.label}: more than {self._settings.sink_rejected_max} messages of one batch refused,"
+                    f" the last with: {error}"
+                ) from None
+            self._quarantine(partition, batch.offsets[low], batch.values[low], str(error))
+
+    def _insert_until_known(self, partition: Partition, batch: Batch, low: int, high: int) -> None:
+        """The same bytes and the same token until the server says yes or no."""
+        intent = batch.intent
+        whole = (low, high) == (0, len(batch.values))
+        start, end = (
+            (intent.start, intent.end) if whole else (batch.offsets[low], batch.offsets[high - 1] + 1)
+        )
+        landing = self._landings[partition.topic]
+        path = insert_path(
+            f"INSERT INTO {landing.table} FORMAT Protobuf",
+            {
+                **INSERT_SETTINGS,
+                "format_schema": landing.schema,
+                "format_schema_message_name": landing.message,
+                "max_insert_block_size": str(2 * self._settings.sink_batch_rows_max),
+                "insert_deduplication_token": token(
+                    self._cluster_id, partition.topic_id, partition.number, start, end, intent.v
+                ),
+            },
+        )
+        body = delimited(batch.values[low:high] if not whole else batch.values)
+        wait_s = RETRY_FIRST_S
+        while True:
+            if partition.abandoned.is_set() or self._stopping.is_set():
+                raise Abandoned
+            try:
+                with self._metrics.write_s.time():
+                    self._client().insert(path, body)
+                self._metrics.store_up.set(1)
+                return
+            except StoreUnavailable as error:
+                self._metrics.store_up.set(0)
+                self._metrics.retries.inc()
+                _log.warning("%s: %s; again in %.2g s", partition.label, error, wait_s)
+            wait_s = self._wait(partition, wait_s)
+
+    def _wait(self, partition: Partition, wait_s: float) -> float:
+        """Wait, unless the partition goes; the next wait."""
+        partition.abandoned.wait(wait_s)
+        return min(2 * wait_s, self._settings.sink_retry_wait_max_s)
+
+    def _stored_before(self, partition: Partition, batch: Batch) -> bool:
+        """For an intent so old that its token may be forgotten: is every record of it in the tables?"""
+        age_s = time.time() - batch.intent.time_s
+        if age_s <= self._settings.sink_intent_age_max_s:
+            return False
+        if partition.topic != self._settings.normalized_topic:
+            return False
+        stored = all_stored(self._client(), batch.values)
+        _log.warning(
+            "%s: intent of %.0f s ago, %s", partition.label, age_s, "stored" if stored else "not stored"
+        )
+        return stored
+
+    def _quarantine(self, partition: Partition, offset: int, value: bytes, reason: str) -> None:
+        """The message goes to the quarantine topic; returns when the broker has it."""
+        _log.error("%s@%d: %s", partition.label, offset, reason)
+        place = f"{partition.topic_id}/{partition.number}"
+        refusals.quarantine(self._settings, [(Refused(offset, reason), value)], "clickhouse", place)
+        self._metrics.rejected.inc()
+
+    def _client(self) -> ClickHouse:
+        """A connection per thread."""
+        client: ClickHouse | None = getattr(self._clients, "client", None)
+        if client is None:
+            client = self._clients.client = ClickHouse(
+                self._address, sent=lambda: crash.reach(self._settings, crash.IN_INSERT)
+            )
+        return client
+
+    # ── assignment ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        if not assigned:
+            return
+        topic_ids = self._describe(sorted({each.topic for each in assigned}))
+        starts = []
+        for committed in consumer.committed(assigned, timeout=KAFKA_TIMEOUT_S):
+            if committed.error is not None:
+                raise TransportError(f"Kafka: offset of {committed.topic}: {committed.error.str()}")
+            partition = self._resume(committed, topic_ids[committed.topic])
+            self._partitions[partition.topic, partition.number] = partition
+            starts.append(partition.at(partition.start))
+            _log.info(
+                "%s: from %d%s",
+                partition.label,
+                partition.start,
+                ", with an intent" * bool(partition.found_intent),
+            )
+        consumer.incremental_assign(starts)
+
+    def _resume(self, committed: TopicPartition, topic_id: str) -> Partition:
+        """Where to read on. Raises ``RangeLost`` if the topic does not reach back so far."""
+        partition = Partition(committed.topic, committed.partition, topic_id, 0, None)
+        low, high = self._watermarks(partition)
+        intent = decode_intent(committed.metadata, committed.offset) if committed.offset >= 0 else None
+        if committed.offset < 0 or (intent is not None and intent.topic_id != topic_id):
+            start, intent = low, None  # nothing read yet, or a topic of the same name that is no more
+        else:
+            start = committed.offset
+            end = start if intent is None else intent.end
+            if start < low:
+                raise self._lost(partition, start, low, "the topic begins after it")
+            if end > high:
+                raise self._lost(partition, high, end, "the topic ends before it")
+        partition.start = partition.next_offset = partition.committed = start
+        partition.found_intent = intent if intent is not None and not intent.empty else None
+        return partition
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        self._finish(self._drop(revoked), self._settings.sink_revoke_wait_s)
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        """Others own them already: nothing may be committed."""
+        for partition in self._drop(lost):
+            partition.abandoned.set()
+
+    def _drop(self, dropped: Sequence[TopicPartition]) -> list[Partition]:
+        found = [self._partitions.pop((each.topic, each.partition), None) for each in dropped]
+        partitions = [partition for partition in found if partition is not None]
+        for partition in partitions:
+            self._metrics.set_backlog(partition.label, 0)
+        return partitions
+
+    def _finish(self, partitions: Sequence[Partition], within_s: float) -> None:
+        """Let what is under way end and commit it; what takes longer is left to the next owner."""
+        deadline_s = time.monotonic() + within_s
+        for partition in partitions:
+            if partition.running is not None:
+                _await(partition.running, deadline_s - time.monotonic())
+                if partition.running.done():
+                    self._reap(partition, time.monotonic())
+            if partition.running is None and partition.committed < partition.start:
+                partition.running = self._executor.submit(self._settle, partition)
+                _await(partition.running, max(deadline_s - time.monotonic(), 1.0))
+            partition.abandoned.set()
+            with partition.commit_lock:
+                pass  # a commit under way ends before the partition goes
+
+    # ── Kafka and the store ──────────────────────────────────────────────────────────────────────────────────
+
+    def _describe(self, topics: list[str]) -> dict[str, str]:
+        """The id of each topic; the cluster's own is kept. Raises ``TransportError``."""
+        try:
+            cluster = self._admin.describe_cluster(request_timeout=KAFKA_TIMEOUT_S).result(KAFKA_TIMEOUT_S)
+            described = self._admin.describe_topics(TopicCollection(topics), request_timeout=KAFKA_TIMEOUT_S)
+            self._cluster_id = str(cluster.cluster_id)
+            return {topic: str(described[topic].result(KAFKA_TIMEOUT_S).topic_id) for topic in topics}
+        except (KafkaException, TimeoutError) as error:
+            raise TransportError(f"Kafka at {self._settings.kafka_bootstrap}: {error}") from None
+
+    def _watermarks(self, partition: Partition) -> tuple[int, int]:
+        try:
+            low, high = self._consumer.get_watermark_offsets(
+                partition.at(0), timeout=KAFKA_TIMEOUT_S, cached=False
+            )
+            return low, high
+        except KafkaException as error:
+            raise TransportError(f"Kafka: watermarks of {partition.label}: {error}") from None
+
+    def _lost(self, partition: Partition, start: int, end: int, why: str) -> RangeLost:
+        """Declare the gap on the topic, for all stores to see; the error to raise."""
+        publisher = KafkaPublisher(self._settings)
+        gap = _gap(partition, start, end, why)
+        publisher.publish(self._settings.normalized_topic, b"*", encode(gap))
+        publisher.flush(KAFKA_TIMEOUT_S)
+        return RangeLost(
+            f"{partition.label}: offsets [{start}, {end}) cannot be read: {why}. A gap is declared; to go on after it,"
+            f" set the offset of group {group_of(self._address)}"
+        )
+
+    def _await_store(self, stop: threading.Event) -> None:
+        """Nothing is consumed before the store answers. Raises ``StoreError`` if it is too old."""
+        wait_s = RETRY_FIRST_S
+        client = ClickHouse(self._address)
+        while not stop.is_set():
+            try:
+                client.check_version()
+                break
+            except StoreUnavailable as error:
+                self._metrics.store_up.set(0)
+                _log.warning("%s; again in %.2g s", error, wait_s)
+            stop.wait(wait_s)
+            wait_s = min(2 * wait_s, self._settings.sink_retry_wait_max_s)
+        self._metrics.store_up.set(1)
+        client.close()
+
+
+def group_of(address: Address) -> str:
+    """A database has a consumer group of its own: another one starts from the beginning."""
+    return f"etl-clickhouse-{address.database}"
+
+
+def _rows_within(values: Sequence[bytes], rows_max: int, bytes_max: int) -> int:
+    """How many of the first values fit, at least one."""
+    rows, size = 0, 0
+    for value in values[:rows_max]:
+        size += len(value)
+        if rows and size > bytes_max:
+            break
+        rows += 1
+    return rows
+
+
+def _gap(partition: Partition, start: int, end: int, why: str) -> Gap:
+    """Offsets of the topic that no store can have any more; whose records they were is not known."""
+    now_ns = time.time_ns()
+    return Gap(
+        exchange="*",
+        symbol="*",
+        venue_symbol="",
+        channel=partition.label,
+        event_time_ns=0,
+        receive_time_ns=now_ns,
+        source=Source.STREAM,
+        connection_id=partition.topic_id,
+        frame_sequence=start,
+        frame_index=0,
+        record_key=f"{partition.label}/{partition.topic_id}/{start}",
+        key_time_ns=now_ns // NS_PER_DAY * NS_PER_DAY,
+        parser_version=SCHEMA_VERSION,
+        gap_kind=GapKind.OVERFLOW,
+        gap_state=GapState.UNREPAIRABLE,
+        from_sequence=start,
+        to_sequence=end - 1,
+        reason=f"offsets of {partition.label}: {why}",
+    )
+
+
+def _await(future: Future[None], timeout_s: float) -> None:
+    """Wait for its end, whatever it is."""
+    wait([future], timeout=max(timeout_s, 0.0))

@@ -1,0 +1,116 @@
+"""What makes a batch the same batch again: its intent, its token and its bytes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from google.protobuf.descriptor import FieldDescriptor
+from msgspec import Struct
+
+from etl.errors import WireError
+from etl.wire import codec
+
+SCHEMA_VERSION = 1
+"""Rises when the same message bytes must give other rows: part of the token, so that they are not taken for stored."""
+
+
+class Intent(Struct, frozen=True, kw_only=True):
+    """The batch [start, end) that comes next, kept as the metadata of the offset commit at ``start``.
+
+    An empty one (start = end) says only whose offset it is: a topic made anew has another ``topic_id``.
+    ``rows`` is the number of messages, ``time_s`` when it was intended (Unix time).
+    """
+
+    topic_id: str
+    start: int
+    end: int
+    rows: int = 0
+    time_s: float = 0.0
+    v: int = SCHEMA_VERSION
+
+    @property
+    def empty(self) -> bool:
+        return self.start == self.end
+
+
+def encode_intent(intent: Intent) -> str:
+    return msgspec.json.encode(intent).decode()
+
+
+def decode_intent(metadata: str | None, committed_offset: int) -> Intent | None:
+    """``None`` if the commit is not ours (another tool's has no metadata, or was made for another offset).
+
+    Raises ``WireError`` for an intent of newer code, which must not be guessed at.
+    """
+    if not metadata:
+        return None
+    try:
+        intent = msgspec.json.decode(metadata, type=Intent)
+    except msgspec.DecodeError:
+        return None
+    if intent.v > SCHEMA_VERSION:
+        raise WireError(
+            f"an intent of schema version {intent.v} is waiting; this is version {SCHEMA_VERSION}"
+        )
+    return intent if intent.start == committed_offset and intent.end >= intent.start else None
+
+
+def token(cluster_id: str, topic_id: str, partition: int, start: int, end: int, version: int) -> str:
+    """Names the content of [start, end) for all time."""
+    return f"{cluster_id}/{topic_id}/{partition}/{start}/{end}/v{version}"
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+PREFIX_BYTES_MAX = 1 << 14
+_PREFIXES = tuple(_varint(length) for length in range(PREFIX_BYTES_MAX))
+
+
+def delimited(values: Sequence[bytes]) -> bytes:
+    """Length-delimited messages: what ``FORMAT Protobuf`` reads. 0.12 µs a message."""
+    prefixes = [
+        _PREFIXES[length] if length < PREFIX_BYTES_MAX else _varint(length) for length in map(len, values)
+    ]
+    parts = [b""] * (2 * len(values))
+    parts[0::2] = prefixes
+    parts[1::2] = values
+    return b"".join(parts)
+
+
+_SCHEMA_TYPES = {
+    FieldDescriptor.TYPE_ENUM: "int32",  # a number, so that one not known here is refused by name, not by the parser
+    FieldDescriptor.TYPE_INT32: "int32",
+    FieldDescriptor.TYPE_INT64: "int64",
+    FieldDescriptor.TYPE_SFIXED64: "sfixed64",
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_BYTES: "bytes",
+}
+
+
+def schema_text(message: Any) -> str:
+    """The message type as the shortest .proto that reads the same bytes: it travels with every insert."""
+    descriptor = message.DESCRIPTOR
+    fields = "".join(
+        f"{_label(field)}{_SCHEMA_TYPES[field.type]} {field.name}={field.number};"
+        for field in descriptor.fields
+    )
+    return f'syntax="proto3";message {descriptor.name}{{{fields}}}'
+
+
+def _label(field: FieldDescriptor) -> str:
+    if field.is_repeated:
+        return "repeated "
+    return "optional " if field.has_presence else ""
+
+
+MARKET_DATA_SCHEMA = schema_text(codec.MarketData)
+QUARANTINED_SCHEMA = schema_text(codec.QuarantinedMessage)
