@@ -1,0 +1,122 @@
+"""The shape of the lake: where a file lies, its columns, and how Parquet is written. Pure.
+
+    data/{table}/exchange=…/symbol=…/date=…/{partition}-{start}-{end}.parquet
+
+``exchange``, ``symbol`` and ``date`` (of ``time``, UTC) stand in the path, as readers of this layout expect; what a
+path cannot hold is written as %XX. Everything else is a column, named as in market_data.proto, and ``time``: the
+event time, or the receive time where the venue sent none, to the microsecond (Spark reads no finer one). The exact
+times are the integer ``*_ns`` columns, 0 where the venue sent none. Rows are sorted by time, then record_key.
+
+Every setting of the writer is fixed: the same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etl.columns import COLUMNS, REQUIRED, TIME, Column, Form
+from etl.records import Kind
+from etl.tables import TABLE_BY_KIND
+
+DATA = "data"
+NS_PER_DAY = 86_400_000_000_000
+
+DECIMAL = pa.decimal128(38, 19)
+"""Holds what the door lets through, 19 digits before and 19 after the point, exactly."""
+INSTANT = pa.timestamp("us", tz="UTC")
+
+PARTITION_COLUMNS = ("exchange", "symbol")
+"""Kept out of the files: they stand in the path."""
+
+_TYPES = {
+    Form.TEXT: pa.string(),
+    Form.NAME: pa.string(),
+    Form.DECIMAL: DECIMAL,
+    Form.INTEGER: pa.int64(),
+    Form.TIME: pa.int64(),
+    Form.TEXTS: pa.list_(pa.string()),
+    Form.DECIMALS: pa.list_(DECIMAL),
+    Form.INTEGERS: pa.list_(pa.int64()),
+}
+_DELTA_FORMS = (Form.TIME, Form.INTEGER)
+
+
+def _field(column: Column) -> pa.Field:
+    if column is TIME:
+        return pa.field("time", INSTANT, nullable=False)
+    return pa.field(
+        column.name, _TYPES[column.form], nullable=column.name not in REQUIRED and not is_whole(column)
+    )
+
+
+def is_whole(column: Column) -> bool:
+    """True for integers that are never null: pandas would turn a column with nulls into floats and lose ns."""
+    return column.form is Form.TIME or (column.form is Form.INTEGER and not column.optional)
+
+
+ROW_SCHEMAS: dict[Kind, pa.Schema] = {
+    kind: pa.schema([_field(column) for column in columns]) for kind, columns in COLUMNS.items()
+}
+"""Rows with their exchange and symbol, in the order of ``COLUMNS``."""
+
+FILE_SCHEMAS: dict[str, pa.Schema] = {
+    TABLE_BY_KIND[kind]: pa.schema([field for field in schema if field.name not in PARTITION_COLUMNS])
+    for kind, schema in ROW_SCHEMAS.items()
+}
+"""What a file holds, by table."""
+
+
+def folder(table: str, exchange: str, symbol: str, day: str) -> str:
+    return f"{DATA}/{table}/exchange={_escaped(exchange)}/symbol={_escaped(symbol)}/date={day}"
+
+
+def day_of(time_ns: int) -> str:
+    """The UTC date of ``time_ns`` as ``YYYY-MM-DD``."""
+    return (date(1970, 1, 1) + timedelta(days=time_ns // NS_PER_DAY)).isoformat()
+
+
+def _escaped(text: str) -> str:
+    return quote(text, safe="") or "__HIVE_DEFAULT_PARTITION__"
+
+
+def parquet(table: str, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
+    """``rows``, in the columns of ``FILE_SCHEMAS`` and sorted, as the bytes of one file."""
+    schema = FILE_SCHEMAS[table]
+    columns = {column.name: column for column in COLUMNS[_KINDS[table]]}
+    delta = ["time", *(f.name for f in schema if f.name in columns and columns[f.name].form in _DELTA_FORMS)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        rows.select(schema.names).cast(schema),
+        sink,
+        row_group_size=row_group_rows,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=_dictionary_leaves(schema, delta),
+        column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+        write_statistics=True,
+        write_page_index=True,
+        store_schema=False,
+        sorting_columns=[
+            pq.SortingColumn(schema.get_field_index("time")),
+            pq.SortingColumn(schema.get_field_index("record_key")),
+        ],
+    )
+    return sink.getvalue()
+
+
+_KINDS = {table: kind for kind, table in TABLE_BY_KIND.items()}
+
+
+def _dictionary_leaves(schema: pa.Schema, delta: list[str]) -> list[str]:
+    """Parquet's names of the columns that a dictionary makes small: text, names, decimals."""
+    return [
+        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+        for field in schema
+        if field.name not in delta
+    ]

@@ -1,0 +1,266 @@
+"""The export against a real broker: exact values for every reader, the same range the same bytes, nothing half done."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl import settings as settings_module
+from etl.export import Exported, export
+from etl.lake.catalog import Catalog, Range
+from etl.lake.query import connect
+from etl.lake.storage import open_storage
+from etl.records import BarState
+from etl.settings import Settings
+from etl.wire.codec import decode_quarantined, encode
+from tests import stream
+from tests.stream import DAY, MS, START_NS
+
+pytestmark = pytest.mark.integration
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def settings(settings_with: MakeSettings) -> Settings:
+    return settings_with(kafka=True, topic_partitions=1)
+
+
+def query(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+    with connect(settings) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def files(settings: Settings) -> dict[str, str]:
+    """Every file of the lake's data folder and the hash of its bytes."""
+    root = Path(settings.lake_path)
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((root / "data").rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_files_lie_in_the_hive_layout_by_table_exchange_symbol_and_date(settings: Settings) -> None:
+    odd = stream.trade(1, "kraken", symbol="XBT/USD")
+    next_day = stream.trade(2, time_ns=START_NS + DAY)
+    stream.publish(settings, stream.trade(0), odd, next_day, stream.quote(0), stream.book(0))
+    exported = export(settings)
+    assert (exported.messages, exported.files) == (5, 5)
+    assert exported.rows == {"trades": 3, "quotes": 1, "book_updates": 1}
+    assert list(files(settings)) == [
+        "data/book_updates/exchange=binance/symbol=BTC-USDT/date=2024-08-08/0-0-5.parquet",
+        "data/quotes/exchange=binance/symbol=BTC-USDT/date=2024-08-08/0-0-5.parquet",
+        "data/trades/exchange=binance/symbol=BTC-USDT/date=2024-08-08/0-0-5.parquet",
+        "data/trades/exchange=binance/symbol=BTC-USDT/date=2024-08-09/0-0-5.parquet",
+        "data/trades/exchange=kraken/symbol=XBT%2FUSD/date=2024-08-08/0-0-5.parquet",
+    ]
+    assert query(settings, "SELECT symbol FROM trades WHERE exchange = 'kraken'") == [("XBT/USD",)]
+
+
+def exact_trade(number: int) -> Any:
+    return stream.trade(
+        number,
+        time_ns=START_NS + number,
+        last_price="1234567890123456789.1234567890123456789" if number else "-0.0000000000000000001",
+        volume="0.1",
+        trade_id="" if number else "7",
+        conditions=("@", "T") if number else (),
+    )
+
+
+def test_every_reader_finds_the_exact_values(settings: Settings) -> None:
+    import pandas
+    import polars
+    import pyarrow.parquet
+
+    stream.publish(settings, exact_trade(1), exact_trade(0))
+    export(settings)
+    place = f"{settings.lake_path}/data/trades"
+    expected = [
+        (START_NS, Decimal("-0.0000000000000000001"), Decimal("0.1"), "7", None),
+        (START_NS + 1, Decimal("1234567890123456789.1234567890123456789"), Decimal("0.1"), None, ["@", "T"]),
+    ]
+    names = ["event_time_ns", "last_price", "volume", "trade_id", "conditions"]
+    assert query(settings, f"SELECT {', '.join(names)} FROM trades ORDER BY event_time_ns") == expected
+    arrow = pyarrow.parquet.read_table(place).select(names).to_pylist()
+    assert [tuple(row.values()) for row in arrow] == expected
+    by_polars = polars.read_parquet(f"{place}/", hive_partitioning=True).select(names).rows()
+    assert by_polars == expected
+    frame = pandas.read_parquet(place)
+    assert list(frame["event_time_ns"]) == [START_NS, START_NS + 1]
+    assert list(frame["last_price"]) == [row[1] for row in expected]
+    assert list(frame["exchange"]) == ["binance", "binance"]
+    assert str(frame["time"][0]) == "2024-08-08 23:54:15.342000+00:00"
+
+
+def test_rows_of_a_file_are_sorted_by_time_then_key_whatever_their_order(settings: Settings) -> None:
+    stream.publish(settings, *(stream.trade((n * 37) % 50) for n in range(50)))
+    export(settings)
+    (path,) = files(settings)
+    import pyarrow.parquet
+
+    keys = pyarrow.parquet.read_table(f"{settings.lake_path}/{path}", partitioning=None)[
+        "record_key"
+    ].to_pylist()
+    assert keys == [stream.trade(n).record_key for n in range(50)]
+
+
+def test_the_same_range_gives_the_same_bytes(settings: Settings, settings_with: MakeSettings) -> None:
+    records = [stream.trade(n) for n in range(300)] + [stream.quote(n) for n in range(300)]
+    stream.publish(settings, *records, stream.bar(0), stream.gap(0), stream.book(0))
+    export(settings)
+    again = settings_with(
+        kafka=True, normalized_topic=settings.normalized_topic, lake_url=settings.lake_path + "-again"
+    )
+    export(again)
+    assert files(settings) == files(again)
+
+
+def test_an_export_run_again_writes_only_what_is_new(settings: Settings) -> None:
+    stream.publish(settings, *(stream.trade(n) for n in range(10)))
+    export(settings)
+    before = files(settings)
+    assert export(settings) == Exported(messages=0, rows={}, files=0, bytes=0, refused=0)
+    stream.publish(settings, *(stream.trade(n) for n in range(10, 15)))
+    assert export(settings).rows == {"trades": 5}
+    after = files(settings)
+    assert before.items() <= after.items()
+    assert len(after) == 2
+
+
+def test_a_large_backlog_is_cut_into_ranges(settings_with: MakeSettings) -> None:
+    settings = settings_with(kafka=True, topic_partitions=1, lake_range_messages_max=40)
+    stream.publish(settings, *(stream.trade(n) for n in range(100)))
+    assert export(settings).files == 3
+    assert [path.rpartition("/")[2] for path in files(settings)] == [
+        "0-0-40.parquet",
+        "0-40-80.parquet",
+        "0-80-100.parquet",
+    ]
+
+
+def test_an_export_killed_between_file_and_catalog_shows_nothing_and_its_retry_writes_the_same_bytes(
+    settings: Settings,
+) -> None:
+    stream.publish(settings, *(stream.trade(n) for n in range(30)))
+    assert run_export(settings, crash_point="between_lake_file_and_catalog").returncode == -9
+    left_behind = files(settings)
+    assert len(left_behind) == 1
+    assert query(settings, "SELECT count(*) FROM trades") == [(0,)]
+    # the topic has grown meanwhile: the planned boundary holds all the same
+    stream.publish(settings, *(stream.trade(n) for n in range(30, 45)))
+    assert export(settings).messages == 45
+    assert left_behind.items() <= files(settings).items()
+    assert query(settings, "SELECT count(*), count(DISTINCT record_key) FROM trades") == [(45, 45)]
+
+
+def run_export(settings: Settings, **values: str) -> subprocess.CompletedProcess[str]:
+    environment = settings_module.as_environment(settings)
+    environment |= {f"ETL_{name.upper()}": value for name, value in values.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "etl", "export", "--json"],
+        env={"PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_file_that_the_catalog_does_not_name_does_not_exist(settings: Settings) -> None:
+    stream.publish(settings, stream.trade(0))
+    export(settings)
+    (path,) = files(settings)
+    stray = Path(settings.lake_path, path).with_name("0-7-8.parquet")
+    stray.write_bytes(Path(settings.lake_path, path).read_bytes())
+    assert query(settings, "SELECT count(*) FROM trades") == [(1,)]
+
+
+def test_equal_identities_in_one_file_and_in_several_show_as_one_row(settings: Settings) -> None:
+    stream.publish(settings, stream.trade(0), stream.trade(0), stream.trade(1))
+    export(settings)
+    stream.publish(settings, stream.trade(0, receive_time_ns=START_NS + 9), stream.trade(1, parser_version=2))
+    export(settings)
+    found = query(settings, "SELECT record_key, receive_time_ns, parser_version FROM trades ORDER BY 1")
+    first, second = stream.trade(0), stream.trade(1)
+    assert found == [
+        (first.record_key, first.receive_time_ns, 1),
+        (second.record_key, second.receive_time_ns, 2),
+    ]
+
+
+def test_the_last_state_of_a_bar_is_shown(settings: Settings) -> None:
+    for state, close in ((BarState.OPEN, "1"), (BarState.REVISED, "3"), (BarState.CLOSED, "2")):
+        stream.publish(settings, stream.bar(0, bar_state=state, close=close))
+        export(settings)
+    assert query(settings, "SELECT close, bar_state FROM bars") == [(Decimal(3), "revised")]
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e5", "1.00000000000000000001", "12345678901234567890"])
+def test_a_value_that_the_type_cannot_hold_is_quarantined_not_rounded(settings: Settings, value: str) -> None:
+    trades = [stream.trade(n, last_price=value if n == 5 else "1.5") for n in range(9)]
+    stream.publish(settings, *trades, stream.book(0, bid_prices=(value, "1")))
+    exported = export(settings)
+    assert (exported.refused, exported.rows) == (2, {"trades": 8})
+    items = quarantined(settings)
+    assert [(item.code, item.rule) for item in items] == [("store_rejected", "lake")] * 2
+    assert items[0].record == encode(trades[5])
+
+
+def quarantined(settings: Settings) -> list[Any]:
+    from etl.transports.ranges import RangeReader
+
+    with RangeReader(settings, settings.quarantine_topic, "test") as reader:
+        return [
+            decode_quarantined(message.value())
+            for partition, bounds in reader.bounds().items()
+            for messages in reader.read(partition, bounds.low, bounds.high, 1_000)
+            for message in messages
+        ]
+
+
+def test_a_topic_made_anew_does_not_overwrite_the_files_of_the_old(settings: Settings) -> None:
+    from confluent_kafka.admin import AdminClient
+
+    stream.publish(settings, stream.trade(0))
+    export(settings)
+    before = files(settings)
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin.delete_topics([settings.normalized_topic])[settings.normalized_topic].result(timeout=30)
+    stream.publish(settings, stream.trade(1, time_ns=START_NS + MS))
+    export(settings)
+    assert before.items() <= files(settings).items()
+    assert query(settings, "SELECT count(*) FROM trades") == [(2,)]
+
+
+def test_the_catalog_knows_rows_times_bytes_and_offsets(settings: Settings) -> None:
+    stream.publish(settings, *(stream.trade(n) for n in range(3)))
+    export(settings)
+    state = Catalog(open_storage(settings)).read()
+    (file,) = state.files.values()
+    path = Path(settings.lake_path, file.path)
+    assert (file.table, file.exchange, file.symbol, file.date) == (
+        "trades",
+        "binance",
+        "BTC-USDT",
+        "2024-08-08",
+    )
+    assert (file.rows, file.bytes) == (3, path.stat().st_size)
+    assert (file.time_ns_min, file.time_ns_max) == (START_NS, START_NS + 2 * MS)
+    assert (file.partition, file.start, file.end) == (0, 0, 3)
+    assert list(state.offsets.values()) == [{0: 3}]
+    assert state.planned == ()
+    assert Range(0, 0, 3) == Range(file.partition, file.start, file.end)
+
+
+def test_an_empty_lake_has_every_table_without_rows(settings: Settings) -> None:
+    assert query(settings, "SELECT count(*) FROM trades") == [(0,)]
+    assert query(settings, "SELECT count(*) FROM liquidations") == [(0,)]
