@@ -31,6 +31,8 @@ QUOTES_IN_SHARES_FROM_NS = 1_762_146_000_000_000_000
 """2025-11-03 in New York: US quote sizes were round lots before, and are shares since."""
 
 _SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
+_OF_A_TIME = re.compile(r"at `\$\.(t|s|e|r|y|pt|timestamp|[a-z]+_timestamp)`")
+"""The names that venues give to times of type int."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEW_YORK = ZoneInfo("America/New_York")
 _RFC3339 = re.compile(
@@ -161,7 +163,7 @@ class CodeTexts(dict[str, tuple[str, ...]]):
 
 
 class ContentCounts:
-    """Turns contents into keys where the venue gives no id: ``content#n``, n = identical ones before.
+    """Turns contents into keys where the venue gives no id: ``content/n``, n = identical ones before.
 
     Remembers at least the last ``CONTENTS_MAX // 2`` contents; a content names its time, so older ones
     do not come back.
@@ -178,7 +180,7 @@ class ContentCounts:
         if len(counts) > CONTENTS_MAX:
             for oldest in list(islice(counts, CONTENTS_MAX // 2)):
                 del counts[oldest]
-        return f"{content}#{count}"
+        return f"{content}/{count}"
 
 
 def fault_of(error: Exception) -> FieldFault:
@@ -189,7 +191,7 @@ def fault_of(error: Exception) -> FieldFault:
     if "missing required field" in text:
         return FieldFault(Code.FIELD_MISSING, text)
     if "`int` >=" in text or "`int` <=" in text:
-        return FieldFault(Code.INTEGER_OVERFLOW, text)
+        return FieldFault(Code.TIME_OUT_OF_RANGE if _OF_A_TIME.search(text) else Code.INTEGER_OVERFLOW, text)
     return FieldFault(Code.FIELD_MALFORMED, text)
 
 

@@ -6,7 +6,8 @@ addresses and symbols; each parses every frame of the venue, of any asset class,
 
 Decided from the frames:
 - Times are RFC 3339 with 0 to 9 fraction digits, in stream and history alike: key times are whole ns.
-- A trade's id is unique per exchange and New York day; option trades and all quotes have none.
+- A trade's id is unique per exchange and New York day; option trades and all quotes have none: their content is
+  the key, in the digits sent, which stream and history write alike.
 - History marks voided prints with ``u``: such a print gives the trade and the CORRECTION that voids it.
 - The options stream is msgpack; it is read as the JSON it stands for.
 """
@@ -49,7 +50,6 @@ from etl.fields import (
     DecimalTexts,
     FieldFault,
     bar_state_of_history,
-    canonical,
     content_hash,
     date_ns,
     inferred_interval,
@@ -208,8 +208,8 @@ class Alpaca(Exchange):
         for index, event in enumerate(events, first_index):
             try:
                 outcomes.append(readers[type(event)](frame, index, event, page))
-                if page.is_history and isinstance(event, _HistoryTrade) and event.u:
-                    outcomes.extend(self._voided(frame, index, event, page))
+                if page.rows and isinstance(event, _HistoryTrade) and event.u in _VOIDS:
+                    outcomes.append(self._voided(frame, page.rows + index, event, page))
             except (FieldFault, UnicodeDecodeError) as error:
                 outcomes.append(rejected(error, index, event.S or page.venue_symbol))
         return outcomes
@@ -258,9 +258,9 @@ class Alpaca(Exchange):
             return [rejected(error, 0, "")]
         interval, flags = _interval(frame.endpoint, groups) if row_type is _HistoryBar else ("", ())
         outcomes: list[Outcome] = []
-        index = 0
+        index, count = 0, sum(len(rows) for _, rows in groups)
         for symbol, rows in groups:
-            page = _Page(symbol, True, interval, flags)
+            page = _Page(symbol, count, interval, flags)
             outcomes.extend(self._read_rows(frame, index, rows, row_type, page))
             index += len(rows)
         return outcomes or [Ignored("empty_page")]
@@ -289,16 +289,14 @@ class Alpaca(Exchange):
         size = self._decimals[str(event.s, "ascii")]
         if price is None or size is None:
             raise FieldFault(Code.FIELD_MISSING, "no price or no size")
-        conditions = self._conditions[str(event.c, "ascii")]
+        conditions = () if event.c is _ABSENT else self._conditions[str(event.c, "ascii")]
         trade_id, side = str(event.i), _SIDES.get(event.tks, Side.NONE)
         if trade_id and listing.is_stock:
             key = f"{new_york_day(time)}/{event.x}/{trade_id}"
         elif trade_id:
             key = trade_id
         else:
-            content = (
-                f"{time}/{canonical(price)}/{canonical(size)}/{event.tks}/{event.x}/{','.join(conditions)}"
-            )
+            content = f"{time}/{price}/{size}/{event.tks}/{event.x}/{','.join(conditions)}"
             key = self._contents.key(f"t {venue_symbol}", content)
         return Trade(
             self.name, listing.symbol, venue_symbol, "trades", time, frame.receive_time_ns, frame.source,
@@ -321,9 +319,11 @@ class Alpaca(Exchange):
             bid, bid_size, bid_venue = None, None, ""
         if ask is None or (ask[0] == "0" and is_no_order(ask, ask_size)):
             ask, ask_size, ask_venue = None, None, ""
-        conditions = self._conditions[str(event.c, "ascii")]
-        sides = f"{canonical(bid)}/{canonical(bid_size)}/{canonical(ask)}/{canonical(ask_size)}"
-        content = f"{time}/{sides}/{bid_venue}/{ask_venue}/{','.join(conditions)}"
+        conditions = () if event.c is _ABSENT else self._conditions[str(event.c, "ascii")]
+        content = (
+            f"{time}/{bid or ''}/{bid_size or ''}/{bid_venue}/{ask or ''}/{ask_size or ''}/{ask_venue}"
+            f"/{','.join(conditions)}"
+        )
         size_unit = listing.size_unit
         if size_unit is SizeUnit.SHARE and time < QUOTES_IN_SHARES_FROM_NS:
             size_unit = SizeUnit.ROUND_LOT
@@ -376,15 +376,13 @@ class Alpaca(Exchange):
             tape=event.z, channel="cancelErrors",
         )  # fmt: skip
 
-    def _voided(self, frame: Frame, index: int, event: _HistoryTrade, page: _Page) -> Iterator[Correction]:
+    def _voided(self, frame: Frame, index: int, event: _HistoryTrade, page: _Page) -> Correction:
         """``u`` of history: ``canceled``, ``incorrect`` (another trade replaces it), ``corrected`` (it is that
-        other trade, and good)."""
-        correction = _VOIDS.get(event.u)
-        if correction is not None and event.i != "":
-            yield self._void(
-                frame, index, event.S or page.venue_symbol, rfc3339_ns(event.t), event.x, str(event.i),
-                correction, tape=event.z, channel="cancelErrors",
-            )  # fmt: skip
+        other trade, and good). The corrections of a page take their places behind its rows."""
+        return self._void(
+            frame, index, event.S or page.venue_symbol, rfc3339_ns(event.t), event.x, str(event.i),
+            _VOIDS[event.u], tape=event.z, channel="cancelErrors",
+        )  # fmt: skip
 
     def _void(
         self, frame: Frame, index: int, venue_symbol: str, time: int, market_center: str,
@@ -451,7 +449,7 @@ class Alpaca(Exchange):
             connection_id=frame.connection_id, frame_sequence=frame.frame_sequence, frame_index=index,
             record_key=f"{frame.connection_id}/{frame.frame_sequence}/{index}", key_time_ns=time,
             parser_version=self.parser_version, flags=listing.flags,
-            book_action=BookAction.SNAPSHOT if event.r or page.is_history else BookAction.ABSOLUTE,
+            book_action=BookAction.SNAPSHOT if event.r or page.rows else BookAction.ABSOLUTE,
             bid_prices=bid_prices, bid_sizes=bid_sizes, ask_prices=ask_prices, ask_sizes=ask_sizes,
             size_unit=listing.size_unit,
         )  # fmt: skip
@@ -628,10 +626,10 @@ class _Listings(dict[str, _Listing]):
 
 
 class _Page(Struct, frozen=True, gc=False):
-    """What an answer says about all rows of one symbol; empty for the stream."""
+    """What an answer says about all rows of one symbol; empty for the stream. ``rows`` counts the whole answer's."""
 
     venue_symbol: str = ""
-    is_history: bool = False
+    rows: int = 0
     interval: str = ""
     flags: tuple[str, ...] = ()
 
@@ -656,7 +654,7 @@ def _by_symbol(value: Raw, symbol: str) -> list[tuple[str, list[Raw]]]:
     if kind == b"[":
         return [(symbol, _decode_elements(value))]
     if kind != b"{":
-        return []
+        return _decode_nothing(value) or []
     parts = _decode_parts(value)
     if bytes(parts.get("t", _ABSENT))[:1] == b'"':
         return [(symbol, [value])]
@@ -949,6 +947,7 @@ _unpack_event = msgspec.msgpack.Decoder(_PackedEvent).decode
 _decode_events = msgspec.json.Decoder(list[_StreamEvent]).decode
 _decode_event = msgspec.json.Decoder(_StreamEvent).decode
 _decode_elements = msgspec.json.Decoder(list[Raw]).decode
+_decode_nothing = msgspec.json.Decoder(None).decode
 _decode_rows = msgspec.json.Decoder(list[Raw] | None).decode
 _decode_parts = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_head = msgspec.json.Decoder(_Head).decode

@@ -76,6 +76,8 @@ PAGE_ROWS_MAX = 3_000
 """The venue allows 50,000; so few, an answer stays below 1 MiB and is one frame."""
 
 Unsigned = Annotated[int, Meta(ge=0, le=INT64_MAX)]
+Nanoseconds = Unsigned
+Milliseconds = Annotated[int, Meta(ge=0, le=INT64_MAX // NS_PER_MS)]
 
 
 class Asset(Enum):
@@ -97,6 +99,7 @@ class _Listing(Struct, frozen=True, gc=False):
     flags: tuple[str, ...]
     asset: Asset
     size_unit: SizeUnit
+    is_stock: bool
 
 
 class _Listings(dict[str, _Listing]):
@@ -128,7 +131,7 @@ def _list(venue_symbol: str, instruments: Instruments) -> _Listing:
         symbol = venue_symbol
     else:
         symbol = name
-    return _Listing(symbol, () if known else (UNKNOWN_SYMBOL,), asset, asset.size_unit)
+    return _Listing(symbol, () if known else (UNKNOWN_SYMBOL,), asset, asset.size_unit, asset is Asset.STOCK)
 
 
 class Polygon(Exchange):
@@ -313,17 +316,17 @@ class Polygon(Exchange):
         unit_ns = event.unit_ns
         time = (event.t or event.pt) * unit_ns
         if not time:
-            raise FieldFault(Code.FIELD_MISSING, "no time")
+            raise FieldFault(Code.TIME_OUT_OF_RANGE, "no time")
         venue_symbol = event.sym or page.venue_symbol
         listing = self._listings[event.prefix + venue_symbol]
         price = self._decimals[str(event.p, "ascii")]
         size = self._decimals[str(event.s if event.ds is _ABSENT else event.ds, "ascii")]
         if price is None or size is None:
             raise FieldFault(Code.FIELD_MISSING, "no price or no size")
-        conditions = self._conditions[str(event.c, "ascii")]
+        conditions = () if event.c is _ABSENT else self._conditions[str(event.c, "ascii")]
         venue, trf, trade_id = _CODES[event.x], _CODES[event.trfi], str(event.i)
         key_time = time - time % NS_PER_MS
-        if listing.asset is Asset.STOCK and (trade_id or event.q):
+        if listing.is_stock and (trade_id or event.q):
             day = new_york_day(time)
             key = f"{day}/{venue}/{trf}/{trade_id}" if trade_id else f"{day}/{event.q}"
         elif listing.asset is Asset.CRYPTO and trade_id:
@@ -340,7 +343,7 @@ class Polygon(Exchange):
             self.name, listing.symbol, venue_symbol, channel, time, frame.receive_time_ns, frame.source,
             frame.connection_id, frame.frame_sequence, index, key, key_time, self.parser_version,
             event.q or None, None, None, event.r * unit_ns, event.pt * unit_ns, listing.flags,
-            price, size, Side.NONE, trade_id, listing.asset.size_unit, venue, trf, conditions, _TAPES[event.z],
+            price, size, Side.NONE, trade_id, listing.size_unit, venue, trf, conditions, _TAPES[event.z],
         )  # fmt: skip
 
     def _quote(self, frame: Frame, index: int, event: _QuoteFields, page: _Page) -> Quote:
@@ -349,7 +352,7 @@ class Polygon(Exchange):
         unit_ns = event.unit_ns
         time = (event.t or event.pt) * unit_ns
         if not time:
-            raise FieldFault(Code.FIELD_MISSING, "no time")
+            raise FieldFault(Code.TIME_OUT_OF_RANGE, "no time")
         venue_symbol = event.sym or page.venue_symbol
         listing = self._listings[event.prefix + venue_symbol]
         decimals = self._decimals
@@ -367,16 +370,18 @@ class Polygon(Exchange):
             sides = f"{canonical(bid)}/{canonical(bid_size)}/{canonical(ask)}/{canonical(ask_size)}"
             content = f"{key_time // NS_PER_MS}/{sides}/{bid_venue}/{ask_venue}/{_CODES[event.x]}"
             key = self._contents.key(f"Q {venue_symbol}", content)
-        size_unit = listing.asset.size_unit
+        size_unit = listing.size_unit
         if size_unit is SizeUnit.SHARE and time < QUOTES_IN_SHARES_FROM_NS:
             size_unit = SizeUnit.ROUND_LOT
+        conditions = () if event.c is _ABSENT else self._conditions[str(event.c, "ascii")]
+        indicators = () if event.i is _ABSENT else self._conditions[str(event.i, "ascii")]
         channel = event.channel or ("XQ" if listing.asset is Asset.CRYPTO else "Q")
         return Quote(
             self.name, listing.symbol, venue_symbol, channel, time, frame.receive_time_ns, frame.source,
             frame.connection_id, frame.frame_sequence, index, key, key_time, self.parser_version,
             event.q or None, None, None, event.r * unit_ns, event.pt * unit_ns, listing.flags,
             bid, bid_size, ask, ask_size, size_unit, bid_venue, ask_venue,
-            self._conditions[str(event.c, "ascii")], self._conditions[str(event.i, "ascii")],
+            conditions, indicators,
             _TAPES[event.z], _CODES[event.x],
         )  # fmt: skip
 
@@ -402,7 +407,7 @@ class Polygon(Exchange):
             self.parser_version, None, None, None, 0, 0, listing.flags + page.flags, interval,
             decimals[str(event.o, "ascii")], decimals[str(event.h, "ascii")],
             decimals[str(event.l, "ascii")], decimals[str(event.c, "ascii")],
-            decimals[str(event.v, "ascii")], state, listing.asset.size_unit,
+            decimals[str(event.v, "ascii")], state, listing.size_unit,
             decimals[str(event.vw, "ascii")], None, None, event.n,
         )  # fmt: skip
 
@@ -651,9 +656,9 @@ class _TradeFields(_Event, gc=False, kw_only=True):
     p: Raw
     s: Raw = _ABSENT
     ds: Raw = _ABSENT
-    t: Unsigned = 0
-    pt: Unsigned = 0
-    r: Unsigned = 0
+    t: Milliseconds = 0
+    pt: Milliseconds = 0
+    r: Milliseconds = 0
     q: Unsigned = 0
     i: str | int = ""
     x: Unsigned = 0
@@ -666,12 +671,14 @@ class _TradeFields(_Event, gc=False, kw_only=True):
 class _Trade(_TradeFields, gc=False, kw_only=True, tag_field="ev", tag="T"):
     channel: ClassVar[str] = "T"
     sym: str
+    t: Milliseconds
 
 
 class _CryptoTrade(_TradeFields, gc=False, kw_only=True, tag_field="ev", tag="XT"):
     channel: ClassVar[str] = "XT"
     prefix: ClassVar[str] = "X:"
     sym: str = field(name="pair")
+    t: Milliseconds
 
 
 class _HistoryTrade(_TradeFields, gc=False, kw_only=True):
@@ -681,8 +688,8 @@ class _HistoryTrade(_TradeFields, gc=False, kw_only=True):
     p: Raw = field(name="price")
     s: Raw = field(name="size", default=_ABSENT)
     ds: Raw = field(name="decimal_size", default=_ABSENT)
-    t: Unsigned = field(name="sip_timestamp", default=0)
-    pt: Unsigned = field(name="participant_timestamp", default=0)
+    t: Nanoseconds = field(name="sip_timestamp", default=0)
+    pt: Nanoseconds = field(name="participant_timestamp", default=0)
     q: Unsigned = field(name="sequence_number", default=0)
     i: str | int = field(name="id", default="")
     x: Unsigned = field(name="exchange", default=0)
@@ -696,9 +703,10 @@ class _TickTrade(_TradeFields, gc=False, kw_only=True):
 
     unit_ns: ClassVar[int] = 1
     sym: str = field(name="T", default="")
-    pt: Unsigned = field(name="y", default=0)
+    t: Nanoseconds = 0
+    pt: Nanoseconds = field(name="y", default=0)
     trfi: Unsigned = field(name="r", default=0)
-    r: Unsigned = field(name="received", default=0)
+    r: Nanoseconds = field(name="received", default=0)
     correction: Unsigned = field(name="e", default=0)
 
 
@@ -714,7 +722,7 @@ class _LastCryptoTrade(_TradeFields, gc=False, kw_only=True):
     prefix: ClassVar[str] = "X:"
     p: Raw = field(name="price")
     s: Raw = field(name="size", default=_ABSENT)
-    t: Unsigned = field(name="timestamp", default=0)
+    t: Milliseconds = field(name="timestamp", default=0)
     x: Unsigned = field(name="exchange", default=0)
     c: Raw = field(name="conditions", default=_ABSENT)
 
@@ -727,9 +735,9 @@ class _QuoteFields(_Event, gc=False, kw_only=True):
     ask_size: Raw = field(name="as", default=_ABSENT)
     ax: Unsigned = 0
     x: Unsigned = 0
-    t: Unsigned = 0
-    pt: Unsigned = 0
-    r: Unsigned = 0
+    t: Milliseconds = 0
+    pt: Milliseconds = 0
+    r: Milliseconds = 0
     q: Unsigned = 0
     z: Unsigned = 0
     c: Raw = _ABSENT
@@ -739,12 +747,14 @@ class _QuoteFields(_Event, gc=False, kw_only=True):
 class _Quote(_QuoteFields, gc=False, kw_only=True, tag_field="ev", tag="Q"):
     channel: ClassVar[str] = "Q"
     sym: str
+    t: Milliseconds
 
 
 class _CryptoQuote(_QuoteFields, gc=False, kw_only=True, tag_field="ev", tag="XQ"):
     channel: ClassVar[str] = "XQ"
     prefix: ClassVar[str] = "X:"
     sym: str = field(name="pair")
+    t: Milliseconds
 
 
 class _HistoryQuote(_QuoteFields, gc=False, kw_only=True):
@@ -757,8 +767,8 @@ class _HistoryQuote(_QuoteFields, gc=False, kw_only=True):
     ap: Raw = field(name="ask_price", default=_ABSENT)
     ask_size: Raw = field(name="ask_size", default=_ABSENT)
     ax: Unsigned = field(name="ask_exchange", default=0)
-    t: Unsigned = field(name="sip_timestamp", default=0)
-    pt: Unsigned = field(name="participant_timestamp", default=0)
+    t: Nanoseconds = field(name="sip_timestamp", default=0)
+    pt: Nanoseconds = field(name="participant_timestamp", default=0)
     q: Unsigned = field(name="sequence_number", default=0)
     z: Unsigned = field(name="tape", default=0)
     c: Raw = field(name="conditions", default=_ABSENT)
@@ -777,12 +787,13 @@ class _TickQuote(_QuoteFields, gc=False, kw_only=True):
     ask_size: Raw = field(name="S", default=_ABSENT)
     ax: Unsigned = field(name="X", default=0)
     x: Unsigned = field(name="market_center", default=0)
-    pt: Unsigned = field(name="y", default=0)
+    t: Nanoseconds = 0
+    pt: Nanoseconds = field(name="y", default=0)
 
 
 class _BarFields(_Event, gc=False, kw_only=True):
     interval: ClassVar[str] = ""
-    s: Unsigned
+    s: Milliseconds
     o: Raw
     h: Raw
     l: Raw  # noqa: E741
@@ -815,7 +826,7 @@ class _HistoryBar(_BarFields, gc=False, kw_only=True):
     """/v2/aggs"""
 
     sym: str = field(name="T", default="")
-    s: Unsigned = field(name="t")
+    s: Milliseconds = field(name="t")
 
 
 class _Bands(_Event, gc=False, kw_only=True, tag_field="ev", tag="LULD"):
@@ -858,7 +869,7 @@ class _Answer(Struct, gc=False):
 
 
 class _Start(Struct, gc=False):
-    s: Unsigned = field(name="t", default=0)
+    s: Milliseconds = field(name="t", default=0)
 
 
 class _Ticker(Struct, gc=False):
