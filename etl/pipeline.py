@@ -7,15 +7,16 @@ brings the frame, without waiting: the publisher queues, and whoever reads the s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
 from etl import crash
+from etl.continuity import Continuity
 from etl.errors import WireError
 from etl.exchange import Exchange, Fault, Ignored, Rejected, Reply
 from etl.monitoring.metrics import WorkerCounts
-from etl.records import Frame, Gap, Quarantined, Record, Severity, Source
+from etl.records import Bar, Frame, Gap, GapKind, Quarantined, Record, Severity, Source
 from etl.settings import Settings
 from etl.transports.kafka import frame_headers
 from etl.transports.publisher import Acknowledged, Publisher
@@ -31,17 +32,22 @@ QUARANTINE_PAYLOAD_BYTES_MAX = 64 << 10
 CRASH_FRAME = 200
 """Number of the frame on its connection at which the crash point lies."""
 CRASH_FLUSH_TIMEOUT_S = 30.0
+OVERLAP_IDENTITIES_MAX = 500_000
+"""Identities remembered while two connections carry the same streams; the oldest half goes when it is full."""
+OVERLAP_DOUBLE = "overlap_double"
+"""Name under which the second copy of an event on overlapping connections is counted."""
 REASON_CHARACTERS_MAX = 500
 
 
 class Ingest:
-    """Everything that one venue's connections share: topics, keys, counts."""
+    """Everything that one venue's connections share: topics, keys, counts, and continuity, which outlives them."""
 
     def __init__(
         self,
         settings: Settings,
         exchange: type[Exchange],
         publisher: Publisher,
+        continuity: Continuity | None = None,
     ) -> None:
         self._settings = settings
         self.exchange = exchange
@@ -54,6 +60,10 @@ class Ingest:
         self._quarantine_topic = settings.quarantine_topic
         self.observe_ack_s: Callable[[float], None] | None = None
         self._keys: dict[str, bytes] = {}
+        self.continuity = Continuity(exchange) if continuity is None else continuity
+        self.overlaps = False
+        self._overlapping: set[str] = set()
+        self._seen: dict[tuple[str, str, str], None] = {}
 
     def intake(
         self, parser: Exchange, connection_id: str, endpoint: str, source: Source = Source.STREAM
@@ -77,9 +87,43 @@ class Ingest:
             key = self._keys[symbol] = f"{self.exchange.name}:{symbol}".encode()
         self.publisher.publish(self._normalized_topic, key, message)
 
-    def publish_gap(self, gap: Gap) -> None:
-        self.counts.gaps[gap.gap_kind] += 1
-        self.publish(gap, ENCODERS[Gap](gap))
+    def publish_gaps(self, gaps: Sequence[Gap]) -> None:
+        for gap in gaps:
+            self.counts.gaps[gap.gap_kind] += 1
+            self.publish(gap, ENCODERS[Gap](gap))
+
+    def lost(self, kind: GapKind, reason: str, venue_symbols: Collection[str] | None = None) -> None:
+        """A connection ended, and no other covers these symbols (``None`` = all)."""
+        self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols))
+
+    def tick(self) -> None:
+        """About once a second: what has waited long enough to be called missing."""
+        self.publish_gaps(self.continuity.overdue(time.time_ns()))
+
+    def overlap(self, name: str, begins: bool) -> None:
+        """From before a successor of the stream ``name`` is opened until after its elder is closed, the second
+        copy of an event is left out."""
+        if begins:
+            self._overlapping.add(name)
+        else:
+            self._overlapping.discard(name)
+        self.overlaps = bool(self._overlapping)
+        if not self.overlaps:
+            self._seen.clear()
+
+    def is_double(self, record: Record) -> bool:
+        """Whether an overlapping connection has given ``record`` before. Bars are never doubles: a newer state of
+        one has the same identity."""
+        if isinstance(record, Bar):
+            return False
+        identity = (record.symbol, record.channel, record.record_key)
+        if identity in self._seen:
+            return True
+        if len(self._seen) >= OVERLAP_IDENTITIES_MAX:
+            for known in list(self._seen)[: OVERLAP_IDENTITIES_MAX // 2]:
+                del self._seen[known]
+        self._seen[identity] = None
+        return False
 
     def quarantine(self, item: Quarantined) -> None:
         self.counts.quarantined[item.code, item.severity] += 1
@@ -163,10 +207,14 @@ class Intake:
 
     def _accept(self, frame: Frame, record: Record) -> None:
         ingest = self._ingest
+        if ingest.overlaps and ingest.is_double(record):
+            self._counts.ignored[OVERLAP_DOUBLE] += 1
+            return
         findings = self._check(record)
         if findings:
             flags = self._note(frame, record, findings)
             if flags is None:
+                ingest.publish_gaps(ingest.continuity.quarantined(record))
                 return
             record = msgspec.structs.replace(record, flags=flags)
         try:
@@ -174,7 +222,11 @@ class Intake:
         except WireError as error:
             finding = Finding("unencodable", Severity.HARD, "encode", str(error))
             self._quarantine(self._found(frame, record, finding, b""))
+            ingest.publish_gaps(ingest.continuity.quarantined(record))
             return
+        gaps = ingest.continuity.observe(record)
+        if gaps:
+            ingest.publish_gaps(gaps)
         ingest.publish(record, message)
         self._counts.published[KIND_NAMES[record.kind]] += 1
         self.last_event_ns[record.channel] = frame.receive_time_ns

@@ -8,12 +8,13 @@ parsed and published, by the same code as live. What can be missing was in the p
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterator
 
 from confluent_kafka import Message
 from msgspec import Struct
 
+from etl.continuity import Continuity
 from etl.errors import WireError
 from etl.exchange import Exchange
 from etl.pipeline import Ingest, Intake
@@ -30,6 +31,8 @@ RECORDS_TAIL_MAX = 1_000_000
 CONNECTIONS_MAX = 1_024
 """Connections whose parser is kept while their frames are read again."""
 FLUSH_TIMEOUT_S = 60.0
+REMEMBERED_MAX = 64
+"""Records per (symbol, channel) from which continuity goes on: more than it waits for latecomers."""
 INDEX_BITS = 20
 """Room for a frame's events beside its number in one integer."""
 
@@ -43,23 +46,19 @@ class Tail(Struct):
     """By connection: frame sequence and index of each record."""
     noted: set[tuple[str, int, str]]
     """(connection, position, code) of each quarantined item."""
-    newest: dict[tuple[str, str], bytes]
-    """(symbol, channel) → its last record, encoded: what continuity goes on from."""
-
-
-class Recovered(Struct, frozen=True):
-    published: int
-    quarantined: int
-    newest: dict[tuple[str, str], bytes]
+    newest: defaultdict[tuple[str, str], deque[bytes]]
+    """(symbol, channel) → its last records and gaps, encoded: what continuity goes on from."""
 
 
 def recover(
     settings: Settings,
     exchange: type[Exchange],
     publisher: Publisher,
+    continuity: Continuity,
     venue_symbols: Collection[str],
-) -> Recovered:
-    """Publish what the tail of the tape should have given and did not, and wait until Kafka has it.
+) -> int:
+    """Publish what the tail of the tape should have given and did not, wait until Kafka has it, and tell how many
+    messages that were. ``continuity`` learns where each channel stands.
 
     ``venue_symbols``: only this worker's, another shard's records may just be under way. Raises ``TransportError``.
     """
@@ -69,7 +68,10 @@ def recover(
             for partition, bounds in raw.bounds().items()
         }
         tail = _read_tail(settings, exchange.name, _first_time_ns(raw, ranges))
-        ingest = Ingest(settings, exchange, publisher)
+        for latest in tail.newest.values():
+            for data in latest:
+                continuity.remember(codec.decode(data))
+        ingest = Ingest(settings, exchange, publisher, continuity)
         intakes: dict[str, _MendingIntake] = {}
         for frame in _frames(raw, ranges, exchange.name):
             intake = intakes.get(frame.connection_id)
@@ -82,15 +84,16 @@ def recover(
             if publisher.pending_messages > settings.read_pause_messages:
                 publisher.flush(FLUSH_TIMEOUT_S)
     publisher.flush(FLUSH_TIMEOUT_S)
-    recovered = Recovered(ingest.counts.published.total(), ingest.counts.quarantined.total(), tail.newest)
-    if recovered.published or recovered.quarantined:
+    counts = ingest.counts
+    published, quarantined = counts.published.total(), counts.quarantined.total()
+    if published or quarantined:
         _log.warning(
             "%s: the tape held %d records and %d quarantined items that were not published",
             exchange.name,
-            recovered.published,
-            recovered.quarantined,
+            published,
+            quarantined,
         )
-    return recovered
+    return published + quarantined
 
 
 class _MendingIntake(Intake):
@@ -131,14 +134,14 @@ def _first_time_ns(raw: RangeReader, ranges: dict[int, tuple[int, int]]) -> int:
 
 
 def _read_tail(settings: Settings, exchange: str, from_ns: int) -> Tail:
-    tail = Tail(defaultdict(set), set(), {})
+    tail = Tail(defaultdict(set), set(), defaultdict(lambda: deque(maxlen=REMEMBERED_MAX)))
     for message in _since(settings, settings.normalized_topic, from_ns):
         if not (message.key() or b"").startswith(f"{exchange}:".encode()):
             continue
         data = message.value() or b""
         place = codec.place_of(data)
+        tail.newest[place.symbol, place.channel].append(data)
         if not place.is_gap:
-            tail.newest[place.symbol, place.channel] = data
             tail.records[place.connection_id].add(_position(place.frame_sequence, place.frame_index))
     for message in _since(settings, settings.quarantine_topic, from_ns):
         item = codec.decode_quarantined(message.value() or b"")

@@ -12,18 +12,20 @@ from collections.abc import Iterator, Sequence
 import uvloop
 
 from etl.errors import UsageError
-from etl.exchange import Credentials, Exchange, Subscription
+from etl.exchange import Credentials, Exchange, FaultKind, Subscription
 from etl.exchanges import load as load_exchange
 from etl.monitoring.metrics import WorkerMetrics
-from etl.pipeline import Ingest
+from etl.pipeline import REASON_CHARACTERS_MAX, Ingest
+from etl.records import GapKind
 from etl.recovery import recover
 from etl.settings import Settings
 from etl.sources.history import History
-from etl.sources.websocket import Connection, ReadGate, Stream, connection_id
+from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 
 FLUSH_TIMEOUT_S = 15.0
 """How long a clean shutdown waits for Kafka to take what was read."""
+TICK_S = 1.0
 SIMULATION_CREDENTIALS = Credentials("demo-key", "demo-secret")
 
 _log = logging.getLogger(__name__)
@@ -110,13 +112,17 @@ class Worker:
         if self._settings.metrics_port:
             metrics.serve(self._settings.bind_host, self._settings.metrics_port)
         symbols = {symbol for subscription in self._subscriptions for symbol in subscription.symbols}
-        recovered = await asyncio.to_thread(recover, self._settings, self._exchange, publisher, symbols)
-        ingest.counts.recovered = recovered.published + recovered.quarantined
+        recovered = await asyncio.to_thread(
+            recover, self._settings, self._exchange, publisher, ingest.continuity, symbols
+        )
+        ingest.counts.recovered = recovered
+        ingest.lost(GapKind.DISCONNECT, "the worker was not running", symbols)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         await self._stream(ingest, ReadGate(self._settings, publisher, ingest.counts), stop)
+        ingest.publish_gaps(ingest.continuity.decide())
         await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
         _log.info("%s: stopped; %d frames", self._exchange.name, ingest.counts.frames)
 
@@ -125,9 +131,11 @@ class Worker:
             streams = list(self._streams(ingest, gate, history, stop))
             async with asyncio.TaskGroup() as streaming:
                 polling = streaming.create_task(gate.poll())
+                ticking = streaming.create_task(_tick(ingest))
                 reading = [streaming.create_task(stream.run()) for stream in streams]
                 await asyncio.wait(reading)
                 polling.cancel()
+                ticking.cancel()
 
     def _streams(
         self, ingest: Ingest, gate: ReadGate, history: History, stop: asyncio.Event
@@ -139,9 +147,37 @@ class Worker:
                 parser = self._exchange(self._credentials)
                 url = parser.connect_url(self._websocket_url, subscription)
                 intake = ingest.intake(parser, connection_id(time.time_ns()), url)
-                return Connection(self._settings, parser, subscription, url, intake, gate, history)
+                return Connection(
+                    self._settings, parser, subscription, url, intake, gate, ingest.counts, history
+                )
 
-            yield Stream(name, connect, ingest.counts, stop, lambda connection, end: None)
+            yield Stream(name, connect, ingest.counts, stop, _Supervision(ingest, gate))
+
+
+class _Supervision:
+    """Turns what a stream goes through into gaps, and keeps doubles out while two of its connections overlap."""
+
+    def __init__(self, ingest: Ingest, gate: ReadGate) -> None:
+        self._ingest = ingest
+        self._gate = gate
+
+    def overlap(self, name: str, begins: bool) -> None:
+        self._ingest.overlap(name, begins)
+
+    def lost(self, connection: Connection, end: End) -> None:
+        kind = GapKind.DISCONNECT
+        if end.reason == "stale":
+            kind = GapKind.STALE
+        elif end.reason == FaultKind.SLOW_CLIENT.value or connection.was_paused:
+            kind = GapKind.OVERFLOW
+        reason = f"{end.reason}: {end.detail}"[:REASON_CHARACTERS_MAX]
+        self._ingest.lost(kind, reason, connection.subscription.symbols)
+
+
+async def _tick(ingest: Ingest) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        ingest.tick()
 
 
 def _shard(text: str) -> tuple[int, int]:

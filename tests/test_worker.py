@@ -15,7 +15,7 @@ import pytest
 
 from etl import settings as settings_module
 from etl.embedded.kafka import kafka_part
-from etl.records import Gap, Trade
+from etl.records import Gap, GapKind, Trade
 from etl.settings import Settings
 from tests.servers import RunningPart, settings_on_free_ports
 from tests.topics import eventually, messages, quarantined, records
@@ -132,6 +132,28 @@ def test_a_cut_connection_is_opened_again_and_the_rest_arrives(
         eventually(lambda: running.metric("etl_events_total") >= 4)
         assert running.stop() == 0
     assert sorted(trade_ids(settings)) == expected(1, 2, 3)
+    gaps = [record for record in records(settings) if isinstance(record, Gap)]
+    assert {(gap.channel, gap.gap_kind) for gap in gaps} == {
+        ("trade", GapKind.START),
+        ("bookTicker", GapKind.START),
+        ("bookTicker", GapKind.DISCONNECT),
+    }
+
+
+def test_a_hole_across_a_kill_is_declared_by_the_next_start(settings: Settings, server: VenueServer) -> None:
+    with worker(settings) as running:
+        server.send(trade(1), quote(10), trade(2))
+        eventually(lambda: running.metric("etl_events_total") >= 3)
+        eventually(lambda: running.metric("etl_publisher_pending_messages") == 0)
+        running.kill()
+    eventually(lambda: server.connections == 0)
+    with worker(settings) as running:
+        server.send(trade(7), trade(8), quote(20), trade(9))
+        eventually(lambda: running.metric("etl_gaps_total") >= 3)
+        assert running.stop() == 0
+    holes = [r for r in records(settings) if isinstance(r, Gap) and r.gap_kind is GapKind.DISCONNECT]
+    spans = {(gap.channel, gap.from_sequence, gap.to_sequence) for gap in holes if gap.to_time_ns}
+    assert spans == {("trade", 3, 6), ("bookTicker", 11, 19)}
 
 
 def test_a_frame_on_the_tape_whose_records_were_never_published_is_published_by_the_next_start(
@@ -173,4 +195,5 @@ def test_while_kafka_is_down_reading_stops_and_nothing_is_lost(
         eventually(lambda: running.metric("etl_frames_total") >= count)
         assert running.stop() == 0
     assert sorted(trade_ids(settings)) == expected(*range(1, count + 1))
-    assert not [record for record in records(settings) if isinstance(record, Gap)]
+    gaps = [record for record in records(settings) if isinstance(record, Gap)]
+    assert {gap.gap_kind for gap in gaps} == {GapKind.START}

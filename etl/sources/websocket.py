@@ -25,6 +25,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from etl.errors import EtlError, VenueError
 from etl.exchange import Channel, Exchange, Fault, FaultKind, Reply, Subscription
+from etl.faults import policy_of, wait_s
 from etl.monitoring.metrics import WorkerCounts
 from etl.settings import Settings
 from etl.sources.history import History
@@ -37,12 +38,12 @@ CLOSE_TIMEOUT_S = 2.0
 POLL_S = 0.005
 SNAPSHOT_RETRY_S = 10.0
 WATCH_S = 0.25
-BACK_OFF_FIRST_S = 0.5
-BACK_OFF_MAX_S = 30.0
 LIFE_MARGIN = 0.02
 """Share of a connection's allowed life at which its successor is opened before the venue closes it."""
 OVERLAP_TIMEOUT_S = 30.0
 """How long a successor may take to be ready before the elder is closed anyway."""
+OVERLAP_S = 1.0
+"""How long both run together once the successor is ready: what is still under way to the elder arrives."""
 ENVELOPE_BYTES = 64 << 10
 """Room that headers and key need beside a frame in one message."""
 
@@ -104,6 +105,10 @@ class ReadGate:
         """The connection has ended."""
         if transport in self._paused:
             self._paused.remove(transport)
+
+    def __contains__(self, transport: object) -> bool:
+        """Whether its reading is stopped."""
+        return transport in self._paused
 
     @property
     def paused(self) -> bool:
@@ -181,13 +186,17 @@ class Connection:
         url: str,
         intake: Intake,
         gate: ReadGate,
+        counts: WorkerCounts,
         history: History | None = None,
     ) -> None:
         self.parser = parser
         self.subscription = subscription
         self.intake = intake
         self.gate = gate
+        self.counts = counts
         self.last_receive_ns = 0
+        self.was_paused = False
+        """Whether reading was stopped when it ended."""
         self.ready = asyncio.Event()
         self.retiring = asyncio.Event()
         """Set when a successor should be opened: old age, or the venue announced its end."""
@@ -221,6 +230,7 @@ class Connection:
             return self._ended("disconnect", f"{type(error).__name__}: {error}")
         finally:
             snapshots.cancel()
+            self.was_paused = transport.underlying_transport in self.gate
             self.gate.discard(transport.underlying_transport)
         return self._ended("disconnect", "the venue closed the socket")
 
@@ -289,21 +299,37 @@ class Connection:
                 self.ready.set()
             elif answer.kind is FaultKind.SHUTDOWN:
                 self.retiring.set()
+            elif answer.kind is FaultKind.REQUEST and self.ready.is_set():
+                self._report(answer)  # what we get already is worth more than what was refused
             else:
+                self._report(answer)
                 self._end = End(answer.kind.value, f"{answer.code}: {answer.reason}", answer)
                 transport.send_close(WSCloseCode.OK)
                 transport.disconnect()
+
+    def _report(self, fault: Fault) -> None:
+        policy = policy_of(fault)
+        self.counts.faults[fault.kind.value] += 1
+        level = logging.ERROR if policy.pages else logging.WARNING
+        _log.log(level, "%s: %s %s: %s", self._url, fault.kind.value, fault.code, fault.reason)
 
     def _ended(self, reason: str, detail: str) -> End:
         end = self._end or End(reason, detail)
         return End(end.reason, end.detail, end.fault, self.ready.is_set())
 
 
-class Stream:
-    """Keeps one subscription of a venue connected until ``stop`` is set.
+class Supervision(Protocol):
+    """What hears how a stream fares; see ``etl/worker.py``."""
 
-    ``ended`` hears of every connection that is over, the planned ones too.
-    """
+    def overlap(self, name: str, begins: bool) -> None:
+        """Two connections carry the same from now on, or no longer do."""
+
+    def lost(self, connection: Connection, end: End) -> None:
+        """``connection`` ended and no other covers what it carried."""
+
+
+class Stream:
+    """Keeps one subscription of a venue connected until ``stop`` is set."""
 
     def __init__(
         self,
@@ -311,38 +337,31 @@ class Stream:
         connect: Callable[[], Connection],
         counts: WorkerCounts,
         stop: asyncio.Event,
-        ended: Callable[[Connection, End], None],
+        supervision: Supervision,
     ) -> None:
         self._name = name
         self._connect = connect
         self._counts = counts
         self._stop = stop
-        self._report_end = ended
+        self._supervision = supervision
         self._failures = 0
 
     async def run(self) -> None:
         """Raises ``EtlError`` where going on would be of no use."""
+        connection: Connection | None = None
+        life: asyncio.Task[End] | None = None
         while not self._stop.is_set():
-            end = await self._live()
-            await self._back_off(end)
-
-    async def _live(self) -> End:
-        """From one connection to its successor, as long as each hands over; why the last one ended."""
-        connection, life = self._begin()
-        while True:
+            if connection is None or life is None:
+                connection, life = self._begin()
             await self._until_retiring(connection, life)
-            if life.done() or connection.parser.connections_max == 1 or self._stop.is_set():
+            if life.done() or self._stop.is_set() or connection.parser.connections_max == 1:
                 connection.close("planned")
-                return await self._over(connection, life)
-            successor, next_life = self._begin()
-            ready = asyncio.create_task(successor.ready.wait())
-            await asyncio.wait(
-                {ready, next_life}, timeout=OVERLAP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            ready.cancel()
-            connection.close("planned")
-            await self._over(connection, life)
-            connection, life = successor, next_life
+                end = await self._over(life)
+                self._supervision.lost(connection, end)
+                connection = life = None
+                await self._back_off(end)
+            else:
+                connection, life = await self._change_over(connection, life)
 
     def _begin(self) -> tuple[Connection, asyncio.Task[End]]:
         connection = self._connect()
@@ -359,19 +378,37 @@ class Stream:
             if allowed_s and time.monotonic() - begun > allowed_s:
                 connection.retiring.set()
 
-    async def _over(self, connection: Connection, life: asyncio.Task[End]) -> End:
+    async def _change_over(
+        self, elder: Connection, elder_life: asyncio.Task[End]
+    ) -> tuple[Connection, asyncio.Task[End]]:
+        """Open the successor, then close the elder: between them nothing is missed."""
+        self._supervision.overlap(self._name, begins=True)
+        successor, life = self._begin()
+        ready = asyncio.create_task(successor.ready.wait())
+        await asyncio.wait({ready, life}, timeout=OVERLAP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            await asyncio.wait({elder_life}, timeout=OVERLAP_S)
+        ready.cancel()
+        covered = successor.ready.is_set() and not elder_life.done()
+        elder.close("planned")
+        end = await self._over(elder_life)
+        if not covered:
+            self._supervision.lost(elder, end)
+        self._supervision.overlap(self._name, begins=False)
+        self._counts.connections_up[self._name] = not life.done()
+        return successor, life
+
+    async def _over(self, life: asyncio.Task[End]) -> End:
         end = await life
         self._counts.connections_up[self._name] = False
         self._counts.reconnects[end.reason] += 1
-        self._report_end(connection, end)
         return end
 
     async def _back_off(self, end: End) -> None:
-        """Full jitter, so that workers cut off together do not come back together."""
         if end.reason == "planned":
             return
+        delay_s = wait_s(end.fault, self._failures, random.random())  # noqa: S311
         self._failures = 0 if end.was_ready else self._failures + 1
-        delay_s = random.uniform(0, min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2**self._failures))  # noqa: S311
         _log.warning("%s: %s (%s); again in %.2f s", self._name, end.reason, end.detail, delay_s)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), delay_s)
