@@ -12,6 +12,7 @@ from typing import Annotated, Any, BinaryIO, cast
 import msgspec
 import typer
 
+from etl.continuity import Continuity
 from etl.errors import UsageError
 from etl.exchange import Exchange, Ignored, Rejected
 from etl.exchanges import load
@@ -69,36 +70,49 @@ def write(output: Iterator[dict[str, Any]], file: BinaryIO) -> None:
 
 def lines(exchange: type[Exchange], source: BufferedReader, records_only: bool) -> Iterator[dict[str, Any]]:
     """One item for each event, at least one for each line of ``source``."""
-    parser = exchange()
-    checker = Checker(exchange, judge_lateness=False)
+    reading = _Reading(exchange)
+    number = 0
     for frame in frames(read_lines(source), exchange.name):
-        for item in _items(parser, checker, frame):
+        number = frame.frame_sequence
+        for item in reading.items(frame):
             if not records_only or "kind" in item:
-                yield {"line": frame.frame_sequence} | item
+                yield {"line": number} | item
+    for gap in reading.continuity.decide():
+        yield {"line": number} | record_item(gap)
 
 
-def _items(parser: Exchange, checker: Checker, frame: Frame) -> Sequence[dict[str, Any]]:
-    if not frame.payload.strip():
-        return ({"ignored": BLANK_LINE},)
-    items: list[dict[str, Any]] = []
-    for outcome in parser.parse(frame):
-        if isinstance(outcome, Record):
-            items.append(_checked(checker, outcome, frame))
-        elif isinstance(outcome, Rejected):
-            items.append(_quarantined(frame, outcome.code, outcome.reason))
-        elif isinstance(outcome, Ignored):
-            items.append({"ignored": outcome.name})
-    return items or ({"ignored": NOTHING},)
+class _Reading:
+    """What a connection's worker does with a frame, without the topics."""
 
+    def __init__(self, exchange: type[Exchange]) -> None:
+        self.continuity = Continuity(exchange, declares_start=False)
+        self._parser = exchange()
+        self._checker = Checker(exchange, judge_lateness=False)
 
-def _checked(checker: Checker, record: Record, frame: Frame) -> dict[str, Any]:
-    findings = checker.check(record)
-    hard = next((finding for finding in findings if finding.severity is Severity.HARD), None)
-    if hard:
-        return _quarantined(frame, hard.code, hard.reason)
-    if findings:
-        record = msgspec.structs.replace(record, flags=(*record.flags, *(item.code for item in findings)))
-    return record_item(record)
+    def items(self, frame: Frame) -> Sequence[dict[str, Any]]:
+        if not frame.payload.strip():
+            return ({"ignored": BLANK_LINE},)
+        items: list[dict[str, Any]] = []
+        for outcome in self._parser.parse(frame):
+            if isinstance(outcome, Record):
+                items += self._checked(outcome, frame)
+            elif isinstance(outcome, Rejected):
+                items.append(_quarantined(frame, outcome.code, outcome.reason))
+            elif isinstance(outcome, Ignored):
+                items.append({"ignored": outcome.name})
+        return items or ({"ignored": NOTHING},)
+
+    def _checked(self, record: Record, frame: Frame) -> Iterator[dict[str, Any]]:
+        findings = self._checker.check(record)
+        hard = next((finding for finding in findings if finding.severity is Severity.HARD), None)
+        gaps = self.continuity.quarantined(record) if hard else self.continuity.observe(record)
+        yield from map(record_item, gaps)
+        if hard:
+            yield _quarantined(frame, hard.code, hard.reason)
+            return
+        if findings:
+            record = msgspec.structs.replace(record, flags=(*record.flags, *(item.code for item in findings)))
+        yield record_item(record)
 
 
 def _quarantined(frame: Frame, code: str, reason: str) -> dict[str, Any]:

@@ -1,0 +1,575 @@
+"""What is missing: follows each (symbol, channel) of one feed and declares its holes as ``Gap`` records. Pure.
+
+It outlives connections. How a channel proves that nothing is missing, its venue file says (``SequenceRule``):
+
+    CONTIGUOUS, RANGE, BACK_POINTER   by ids: a break gives a gap with the exact ids
+    INTERVAL                          closed bars step by their interval: a break gives the bars' times
+    RISING, NONE                      nothing can be proved: each loss of the connection gives a gap in time
+
+Records pass through untouched, doubles and late ones too: stores are idempotent and consumers order by id. Only the
+*verdict* waits: a break is declared when ``reorder_messages_max`` further messages of the channel, or
+``reorder_wait_ns``, have not filled it.
+
+A gap's identity is made of what it spans, so declaring it again after a restart changes nothing, and a later
+state of it (``settled``) replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from etl.exchange import Channel, Exchange, SequenceRule
+from etl.records import Bar, BarState, Book, BookAction, Gap, GapKind, GapState, Record, Source
+
+TRACKS_MAX = 100_000
+"""(symbol, channel) pairs that are followed; beyond, the one first seen is forgotten."""
+REORDER_MESSAGES_MAX = 8
+REORDER_WAIT_NS = 500_000_000
+JUMP_IDS_MAX = 1_000
+"""A single message that jumps further may be a corrupt id: it needs a second one that goes on from it, or time."""
+JUMP_WAIT_NS = 10_000_000_000
+RESET_MESSAGES = 3
+"""Newer messages with older, rising ids that prove that the venue's sequence has started again."""
+
+TAIL_RECORDS = 64
+"""Of each (symbol, channel), enough to find again every break that was still waiting for its verdict."""
+
+INTERVAL_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9, "w": 604_800 * 10**9}
+
+_FOLLOWED = (Source.STREAM, Source.REPLAY)
+_NONE: tuple[Gap, ...] = ()
+_UNKNOWN = -1
+_Key = tuple[str, str]
+
+
+class Continuity:
+    """One feed's continuity. ``declares_start``: the first record of a channel tells that before it nothing is
+    covered."""
+
+    def __init__(
+        self,
+        exchange: type[Exchange],
+        declares_start: bool = True,
+        reorder_messages_max: int = REORDER_MESSAGES_MAX,
+        reorder_wait_ns: int = REORDER_WAIT_NS,
+    ) -> None:
+        self._exchange = exchange
+        self._declares_start = declares_start
+        self._reorder_messages_max = reorder_messages_max
+        self._reorder_wait_ns = reorder_wait_ns
+        self._tracks: dict[_Key, _Track] = {}
+        self._doubtful: dict[_Key, _Track] = {}
+        """Tracks with a break that is not declared yet."""
+
+    def observe(self, record: Record) -> Sequence[Gap]:
+        """The gaps that ``record`` reveals or closes; to be published before it."""
+        if record.source not in _FOLLOWED:
+            return _NONE
+        key = (record.symbol, record.channel)
+        track = self._tracks.get(key)
+        return self._begin(key, record) if track is None else track.observe(record)
+
+    def quarantined(self, record: Record) -> Sequence[Gap]:
+        """``record`` is kept out of the stores: its id came, its content is missing."""
+        track = self._tracks.get((record.symbol, record.channel))
+        if track is None or record.source not in _FOLLOWED or not track.lacks(record):
+            return _NONE
+        # What made it bad may be its time: the good neighbour's stands in.
+        link = msgspec.structs.replace(record, event_time_ns=track.newest_time_ns)
+        return [*track.observe(link), *track.quarantine_gap(link)]
+
+    def lost(
+        self, kind: GapKind, reason: str, now_ns: int, venue_symbols: Collection[str] | None = None
+    ) -> Sequence[Gap]:
+        """A connection ended without another that covers it, or (``OVERFLOW``, ``STALE``) stopped giving.
+
+        Undecided breaks are declared. Channels that prove nothing get their gap at once, open to the right; the
+        next record closes it. ``venue_symbols`` names whose connection it was, ``None`` = all.
+        """
+        gaps: list[Gap] = []
+        for track in self._tracks.values():
+            if venue_symbols is None or track.venue_symbol in venue_symbols:
+                gaps += track.decide()
+                gaps += track.lose(kind, reason, now_ns)
+        return gaps
+
+    def overdue(self, now_ns: int) -> Sequence[Gap]:
+        """Breaks that have waited long enough; to be called about once a second."""
+        gaps: list[Gap] = []
+        for key, track in list(self._doubtful.items()):
+            gaps += track.overdue(now_ns)
+            if not track.waits():
+                del self._doubtful[key]
+        return gaps
+
+    def decide(self) -> Sequence[Gap]:
+        """Declare every undecided break: no more records will come."""
+        gaps = [gap for track in self._doubtful.values() for gap in track.decide()]
+        self._doubtful.clear()
+        return gaps
+
+    def remember(self, record: Record) -> Sequence[Gap]:
+        """Take a published record or gap from the topic's tail, in its order: the last ``TAIL_RECORDS`` of each
+        (symbol, channel) are enough. Gives breaks that the tail shows and does not declare.
+
+        After the tail call ``lost(GapKind.DISCONNECT, …)``: what no process saw is declared like any loss.
+        """
+        if record.source not in _FOLLOWED:
+            return _NONE
+        key = (record.symbol, record.channel)
+        track = self._tracks.get(key)
+        if track is None:
+            self._begin(key, record)
+            return _NONE
+        if isinstance(record, Gap):
+            track.remember_gap(record)
+            return _NONE
+        return track.observe(record)
+
+    def _begin(self, key: _Key, record: Record) -> Sequence[Gap]:
+        channel = self._exchange.channel(record.channel)
+        if channel is None or _is_aside(record):
+            return _NONE
+        track: _Track
+        if channel.rule not in _SPANS:
+            track = _Timed(record, channel)
+        elif isinstance(record, Gap) or _SPANS[channel.rule](record) is not None:
+            track = _Counted(record, channel, self._reorder_messages_max, self._reorder_wait_ns)
+            track.joins(key, self._doubtful)
+        else:
+            return _NONE
+        if isinstance(record, Gap):
+            track.remember_gap(record)
+        if len(self._tracks) >= TRACKS_MAX:
+            oldest = next(iter(self._tracks))
+            del self._tracks[oldest]
+            self._doubtful.pop(oldest, None)
+        self._tracks[key] = track
+        return [track.start_gap()] if self._declares_start and not isinstance(record, Gap) else _NONE
+
+
+def settled(gap: Gap, state: GapState, now_ns: int, reason: str = "") -> Gap:
+    """The same gap in another state; as the last state it wins."""
+    return msgspec.structs.replace(
+        gap,
+        gap_state=state,
+        receive_time_ns=max(now_ns, gap.receive_time_ns + 1),
+        reason=reason or gap.reason,
+    )
+
+
+def time_of(record: Record) -> int:
+    """The time by which a record is stored: the venue's, else ours; of a gap, where it ends."""
+    if isinstance(record, Gap):
+        return record.to_time_ns or record.from_time_ns
+    return record.event_time_ns or record.receive_time_ns
+
+
+def interval_ns(interval: str) -> int:
+    """Length of ``1s``, ``5m``, ``1h``, ``1d``, ``1w``; 0 where it is not fixed (``1M``) or not known."""
+    count, unit = interval[:-1], interval[-1:]
+    return int(count) * INTERVAL_NS.get(unit, 0) if count.isdecimal() and count.isascii() else 0
+
+
+# the span of ids that a record covers, by rule; None = it says nothing
+
+_Span = tuple[int, int]
+
+
+def _contiguous_span(record: Record) -> _Span | None:
+    return None if record.sequence is None else (record.sequence, record.sequence)
+
+
+def _range_span(record: Record) -> _Span | None:
+    if record.sequence is None or record.first_sequence is None:
+        return None
+    return record.first_sequence, record.sequence
+
+
+def _back_pointer_span(record: Record) -> _Span | None:
+    if record.sequence is None or record.previous_sequence is None:
+        return None
+    return record.previous_sequence + 1, record.sequence
+
+
+def _interval_span(record: Record) -> _Span | None:
+    """A closed bar's number since 1970."""
+    if not isinstance(record, Bar) or record.bar_state is BarState.OPEN:
+        return None
+    length_ns = interval_ns(record.interval)
+    number = record.event_time_ns // length_ns if length_ns else None
+    return None if number is None else (number, number)
+
+
+_SPANS: dict[SequenceRule, Callable[[Record], _Span | None]] = {
+    SequenceRule.CONTIGUOUS: _contiguous_span,
+    SequenceRule.RANGE: _range_span,
+    SequenceRule.BACK_POINTER: _back_pointer_span,
+    SequenceRule.INTERVAL: _interval_span,
+}
+
+
+def _is_aside(record: Record) -> bool:
+    """A snapshot is no link of the chain of changes."""
+    return isinstance(record, Book) and record.book_action is BookAction.SNAPSHOT
+
+
+class _Loss(Struct, frozen=True):
+    kind: GapKind
+    reason: str
+
+
+class _Track:
+    """One (symbol, channel)."""
+
+    __slots__ = ("_channel", "_newest")
+
+    def __init__(self, record: Record, channel: Channel) -> None:
+        self._channel = channel
+        self._newest = record
+        """The last record up to which everything is there or declared."""
+
+    @property
+    def venue_symbol(self) -> str:
+        return self._newest.venue_symbol
+
+    @property
+    def newest_time_ns(self) -> int:
+        return time_of(self._newest)
+
+    def observe(self, record: Record) -> Sequence[Gap]:
+        raise NotImplementedError
+
+    def waits(self) -> bool:
+        """Whether a break is not declared yet."""
+        return False
+
+    def lacks(self, record: Record) -> bool:
+        """Whether ``record`` is provably new."""
+        return False
+
+    def quarantine_gap(self, record: Record) -> Sequence[Gap]:
+        return _NONE
+
+    def lose(self, kind: GapKind, reason: str, now_ns: int) -> Sequence[Gap]:
+        raise NotImplementedError
+
+    def decide(self) -> Sequence[Gap]:
+        return _NONE
+
+    def overdue(self, now_ns: int) -> Sequence[Gap]:
+        return _NONE
+
+    def remember_gap(self, gap: Gap) -> None:
+        raise NotImplementedError
+
+    def start_gap(self) -> Gap:
+        first = self._newest
+        to_sequence = None if first.sequence is None else (first.first_sequence or first.sequence) - 1
+        return self._gap(
+            GapKind.START, "start", 0, first, None, to_sequence, GapState.UNREPAIRABLE, "no coverage before"
+        )
+
+    def _gap(
+        self,
+        kind: GapKind,
+        gap_id: str,
+        from_time_ns: int,
+        to: Record | None,
+        from_sequence: int | None,
+        to_sequence: int | None,
+        state: GapState | None = None,
+        reason: str = "",
+        now_ns: int = 0,
+    ) -> Gap:
+        """``to``: the first good record after the hole, ``None`` while there is none."""
+        near = to or self._newest
+        to_time_ns = time_of(to) if to else 0
+        time_ns = from_time_ns or to_time_ns
+        if state is None:
+            state = GapState.UNREPAIRABLE if self._channel.repair is None else GapState.OPEN
+        return Gap(
+            exchange=near.exchange,
+            symbol=near.symbol,
+            venue_symbol=near.venue_symbol,
+            channel=near.channel,
+            event_time_ns=time_ns,
+            receive_time_ns=now_ns or near.receive_time_ns,
+            source=near.source,
+            connection_id=near.connection_id,
+            frame_sequence=near.frame_sequence,
+            frame_index=near.frame_index,
+            record_key=f"{near.channel}/{gap_id}",
+            key_time_ns=time_ns - time_ns % 1_000_000,
+            parser_version=near.parser_version,
+            gap_kind=kind,
+            gap_state=state,
+            from_sequence=from_sequence,
+            to_sequence=to_sequence,
+            from_time_ns=from_time_ns,
+            to_time_ns=to_time_ns,
+            reason=reason,
+        )
+
+
+class _Segment(Struct):
+    """Consecutive records beyond a hole."""
+
+    first: int
+    last: int
+    first_record: Record
+    last_record: Record
+    messages: int = 1
+
+
+class _Counted(_Track):
+    """A channel whose ids prove completeness."""
+
+    __slots__ = (
+        "_advanced",
+        "_ahead",
+        "_doubtful",
+        "_key",
+        "_last",
+        "_loss",
+        "_messages_max",
+        "_opened_ns",
+        "_rivals",
+        "_span",
+        "_wait_ns",
+        "_waited",
+    )
+
+    def __init__(self, record: Record, channel: Channel, messages_max: int, wait_ns: int) -> None:
+        super().__init__(record, channel)
+        self._span = _SPANS[channel.rule]
+        span = self._span(record)
+        self._last = span[1] if span else _UNKNOWN
+        self._messages_max = messages_max
+        self._wait_ns = wait_ns
+        self._ahead: list[_Segment] = []
+        self._waited = 0
+        self._opened_ns = 0
+        self._advanced = False
+        """Whether the chain went on below the hole: then what lies alone beyond it has a wrong id."""
+        self._rivals: list[Record] = []
+        """Newer records with older ids: the sequence may have started again."""
+        self._loss: _Loss | None = None
+
+    def joins(self, key: _Key, doubtful: dict[_Key, _Track]) -> None:
+        """``doubtful`` is where this track reports itself while a break waits for its verdict."""
+        self._key = key
+        self._doubtful = doubtful
+
+    def waits(self) -> bool:
+        return bool(self._ahead)
+
+    def observe(self, record: Record) -> Sequence[Gap]:
+        span = self._span(record)
+        if span is None or _is_aside(record):
+            return _NONE
+        first, last = span
+        if first <= self._last + 1 <= last or self._last == _UNKNOWN:
+            self._last = last
+            self._newest = record
+            if self._ahead or self._loss or self._rivals:
+                return self._advance()
+            return _NONE
+        if last <= self._last:
+            return self._older(record)
+        self._insert(first, last, record)
+        return self._wait()
+
+    def lacks(self, record: Record) -> bool:
+        span = self._span(record)
+        return span is not None and span[1] > self._last and not _is_aside(record)
+
+    def quarantine_gap(self, record: Record) -> Sequence[Gap]:
+        span = self._span(record)
+        if span is None:
+            return _NONE
+        return [self._hole(GapKind.QUARANTINE, span[0], span[1], self._newest, record)]
+
+    def lose(self, kind: GapKind, reason: str, now_ns: int) -> Sequence[Gap]:
+        self._loss = _Loss(kind, reason)
+        return _NONE
+
+    def remember_gap(self, gap: Gap) -> None:
+        if gap.to_sequence is not None and gap.to_sequence > self._last:
+            self._last = gap.to_sequence
+            self._newest = gap
+            self._advance()
+
+    def _advance(self) -> Sequence[Gap]:
+        """The chain went on: take in what waited beyond it."""
+        self._loss = None
+        self._rivals.clear()
+        self._advanced = True
+        self._absorb()
+        return self._wait() if self._ahead else _NONE
+
+    def _absorb(self) -> None:
+        ahead = self._ahead
+        while ahead and ahead[0].first <= self._last + 1:
+            segment = ahead.pop(0)
+            if segment.last > self._last:
+                self._last = segment.last
+                self._newest = segment.last_record
+
+    def _insert(self, first: int, last: int, record: Record) -> None:
+        if not self._ahead:
+            self._reopen(record.receive_time_ns)
+            self._doubtful[self._key] = self
+        for segment in self._ahead:
+            if segment.last + 1 == first:
+                segment.last, segment.last_record = last, record
+                segment.messages += 1
+                break
+            if last + 1 == segment.first:
+                segment.first, segment.first_record = first, record
+                segment.messages += 1
+                break
+            if segment.first <= first and last <= segment.last:
+                return
+        else:
+            self._ahead.append(_Segment(first, last, record, record))
+            self._ahead.sort(key=lambda segment: segment.first)
+        self._join_segments()
+
+    def _join_segments(self) -> None:
+        joined = self._ahead[:1]
+        for segment in self._ahead[1:]:
+            before = joined[-1]
+            if segment.first > before.last + 1:
+                joined.append(segment)
+                continue
+            before.messages += segment.messages
+            if segment.last > before.last:
+                before.last, before.last_record = segment.last, segment.last_record
+        self._ahead = joined
+
+    def _reopen(self, time_ns: int) -> None:
+        self._waited, self._opened_ns, self._advanced = 0, time_ns, False
+
+    def _wait(self) -> Sequence[Gap]:
+        self._waited += 1
+        gaps: list[Gap] = []
+        while self._ahead and self._waited > self._messages_max:
+            gaps += self._verdict(self._newest.receive_time_ns)
+        return gaps
+
+    def overdue(self, now_ns: int) -> Sequence[Gap]:
+        gaps: list[Gap] = []
+        while self._ahead and now_ns - self._opened_ns > self._wait_ns:
+            segment = self._ahead[0]
+            is_leap = segment.messages == 1 and segment.first - self._last > JUMP_IDS_MAX
+            if is_leap and now_ns - self._opened_ns <= JUMP_WAIT_NS:
+                break
+            gaps += self._verdict(now_ns)
+        return gaps
+
+    def decide(self) -> Sequence[Gap]:
+        gaps: list[Gap] = []
+        while self._ahead:
+            gaps += self._verdict(self._newest.receive_time_ns)
+        return gaps
+
+    def _verdict(self, now_ns: int) -> Sequence[Gap]:
+        """Declare the first hole; or drop what lies alone beyond it while the chain went on below."""
+        segment = self._ahead[0]
+        if self._advanced and segment.messages == 1:
+            self._ahead.pop(0)
+            self._reopen(now_ns)
+            return _NONE
+        kind, reason = (self._loss.kind, self._loss.reason) if self._loss else (GapKind.SEQUENCE, "")
+        gap = self._hole(kind, self._last + 1, segment.first - 1, self._newest, segment.first_record, reason)
+        self._loss = None
+        self._rivals.clear()
+        self._absorb_from(segment)
+        self._reopen(now_ns)
+        return [gap]
+
+    def _absorb_from(self, segment: _Segment) -> None:
+        self._last = segment.first - 1
+        self._absorb()
+
+    def _hole(
+        self, kind: GapKind, first: int, last: int, before: Record, after: Record, reason: str = ""
+    ) -> Gap:
+        if self._channel.rule is SequenceRule.INTERVAL:
+            gap_id = f"{time_of(before)}-{time_of(after)}"
+            return self._gap(kind, gap_id, time_of(before), after, None, None, None, reason)
+        return self._gap(kind, f"{first}-{last}", time_of(before), after, first, last, None, reason)
+
+    def _older(self, record: Record) -> Sequence[Gap]:
+        """A double or a latecomer; unless newer records keep coming with older ids."""
+        if time_of(record) <= time_of(self._newest):
+            return _NONE
+        rivals = self._rivals
+        span, known = self._span(record), self._span(rivals[-1]) if rivals else None
+        if known and span and span[1] <= known[1]:
+            rivals.clear()
+        rivals.append(record)
+        if len(rivals) < RESET_MESSAGES:
+            return _NONE
+        return self._restart(rivals)
+
+    def _restart(self, rivals: list[Record]) -> Sequence[Gap]:
+        gaps = [*self.decide()]
+        first, *others = rivals
+        gap_id = f"reset/{self._last + 1}-{time_of(first)}"
+        gaps.append(
+            self._gap(GapKind.RESET, gap_id, time_of(self._newest), first, self._last + 1, None, None, "")
+        )
+        span = self._span(first)
+        self._last, self._newest = span[1] if span else _UNKNOWN, first
+        self._rivals = []
+        self._loss = None
+        for record in others:
+            gaps += self.observe(record)
+        return gaps
+
+
+class _Timed(_Track):
+    """A channel that proves nothing: what it missed is known by times only."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self, record: Record, channel: Channel) -> None:
+        super().__init__(record, channel)
+        self._open: Gap | None = None
+
+    def observe(self, record: Record) -> Sequence[Gap]:
+        newest = self._newest.sequence
+        is_older = record.sequence is not None and newest is not None and record.sequence <= newest
+        if is_older and time_of(record) <= time_of(self._newest):
+            return _NONE
+        before, self._newest = self._newest, record
+        return _NONE if self._open is None else self._close(self._open, before, record)
+
+    def _close(self, gap: Gap, before: Record, record: Record) -> Sequence[Gap]:
+        self._open = None
+        last, first = before.sequence, record.sequence
+        is_known = last is not None and first is not None and first > last
+        closed = msgspec.structs.replace(
+            settled(gap, gap.gap_state, record.receive_time_ns),
+            to_time_ns=time_of(record),
+            from_sequence=last + 1 if is_known and last is not None else None,
+            to_sequence=first - 1 if is_known and first is not None else None,
+        )
+        if is_known and first == (last or 0) + 1:
+            closed = settled(closed, GapState.REPAIRED, record.receive_time_ns, "nothing was missing")
+        return [closed]
+
+    def lose(self, kind: GapKind, reason: str, now_ns: int) -> Sequence[Gap]:
+        if self._open is not None:
+            return _NONE
+        from_ns = time_of(self._newest)
+        self._open = self._gap(kind, str(from_ns), from_ns, None, None, None, None, reason, now_ns)
+        return [self._open]
+
+    def remember_gap(self, gap: Gap) -> None:
+        self._open = None if gap.to_time_ns else gap
