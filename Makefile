@@ -5,7 +5,7 @@
 # PYTHON, DURATION, VENUES, RATE, RECORDINGS, REPORT and LIVE=1 may be given, as in: make demo DURATION=60 RATE=500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test lint unit bench clean
+.PHONY: help setup python lock demo test lint unit bench clean
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 .SHELLFLAGS := -o errexit -o nounset -o pipefail -c
@@ -35,6 +35,10 @@ help:
 	@sed -n '1,/^$$/s/^# \?//p' Makefile
 
 setup: $(READY)
+	@:
+
+# what the image needs, where the servers are elsewhere
+python: $(STAMPS)/python
 	@:
 
 # Python: the virtual environment, from the lock

@@ -1,0 +1,130 @@
+"""docker/: what can be known of it without Docker."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from yamllint import linter
+from yamllint.config import YamlLintConfig
+
+from etl import settings as settings_module
+from etl.embedded.airflow import ROLE_BY_USER, airflow_environment, credentials
+from etl.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCKER = ROOT / "docker"
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"] == "etl"}
+VARIABLE = re.compile(r"\$\{(\w+)(:\?|:-)?[^}]*\}")
+LINT = YamlLintConfig("extends: default\nrules: {document-start: disable, line-length: {max: 110}}")
+
+
+def environment_of(service: dict[str, Any]) -> dict[str, str]:
+    return {name: VARIABLE.sub("x", str(text)) for name, text in service.get("environment", {}).items()}
+
+
+@pytest.mark.parametrize("file", sorted(path.relative_to(DOCKER) for path in DOCKER.rglob("*.y*ml")), ids=str)
+def test_the_yaml_is_sound(file: Path) -> None:
+    assert list(linter.run((DOCKER / file).read_text(), LINT)) == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_settings_take_the_environment_of_every_service(name: str) -> None:
+    settings = settings_module.load(environment_of(OURS[name]))
+    assert (settings.state_dir, settings.bind_host, settings.kafka_url) == ("/state", "0.0.0.0", "kafka:9092")
+    for address in (settings.clickhouse_url, settings.timescale_url, settings.smtp_url):
+        host = re.split(r"[@/]", address.partition("//")[2].rpartition("@")[2])[0].partition(":")[0]
+        assert host in SERVICES
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_command_exists(name: str) -> None:
+    program, *words = OURS[name]["command"]
+    if program == "etl":
+        assert (ROOT / "etl" / "commands" / f"{words[0].replace('-', '_')}.py").exists()
+    elif program.startswith("etl."):
+        assert (ROOT / (program.replace(".", "/") + ".py")).exists()
+    elif program != "airflow":
+        assert (ROOT / program).exists()
+
+
+def test_services_wait_for_services_that_exist_and_mount_what_exists() -> None:
+    for service in SERVICES.values():
+        assert set(service.get("depends_on", {})) <= set(SERVICES)
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (DOCKER / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+
+
+def test_images_are_pinned_and_ports_are_bound_to_loopback() -> None:
+    for name, service in SERVICES.items():
+        assert name in OURS or re.search(r":v?\d+\.\d+", service["image"]), service["image"]
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+
+
+def test_every_secret_is_a_required_variable_that_the_example_lists() -> None:
+    text = (DOCKER / "compose.yaml").read_text()
+    listed = set(re.findall(r"^(\w+)=$", (DOCKER / ".env.example").read_text(), re.MULTILINE))
+    assert {name for name, _ in VARIABLE.findall(text)} == listed
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD|SECRET|FERNET|API_KEY", name):
+                assert VARIABLE.fullmatch(str(value)), name
+
+
+def test_airflow_gets_every_variable_that_it_gets_from_etl_up(tmp_path: Path) -> None:
+    settings = Settings(state_dir=str(tmp_path))
+    expected = set(airflow_environment(settings, credentials(settings)))
+    for name, service in OURS.items():
+        if name.startswith("airflow-"):
+            assert expected <= set(service["environment"]), name
+    bootstrap = OURS["airflow-bootstrap"]["environment"]
+    for user, role in ROLE_BY_USER.items():
+        assert bootstrap[f"BOOTSTRAP_USER_{user.upper()}"].startswith(f"{role}:")
+
+
+def test_prometheus_scrapes_every_worker_and_sink_on_its_metrics_port() -> None:
+    config = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
+    found = set()
+    for job in config["scrape_configs"]:
+        for static in job.get("static_configs", []):
+            found |= {tuple(target.split(":")) for target in static["targets"]}
+        for discovered in job.get("dns_sd_configs", []):
+            found |= {(name, str(discovered["port"])) for name in discovered["names"]}
+    assert found == {
+        (name, service["environment"]["ETL_METRICS_PORT"])
+        for name, service in OURS.items()
+        if name.startswith(("stream-", "sink-"))
+    }
+
+
+def test_alerts_and_dashboards_ask_for_metrics_that_are_documented() -> None:
+    documented = set(re.findall(r"\betl_\w+", (ROOT / "docs" / "architecture.md").read_text()))
+    dashboard = json.loads((DOCKER / "grafana" / "dashboards" / "market-data.json").read_text())
+    asked = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    asked += (DOCKER / "prometheus" / "alerts.yml").read_text()
+    used = {re.sub(r"_bucket$", "", name) for name in re.findall(r"\betl_\w+", asked)}
+    assert used - documented == set()
+
+
+def test_the_image_is_built_with_the_makefiles_own_command_from_files_that_exist() -> None:
+    lines = (DOCKER / "Dockerfile").read_text().splitlines()
+    assert any(line.startswith("RUN make python") for line in lines)
+    assert re.search(r"^python: ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    let_in = {
+        line[1:]
+        for line in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    for line in lines:
+        if line.startswith("COPY"):
+            for source in line.split()[1:-1]:
+                assert (ROOT / source).exists(), source
+                assert any(source == entry or source.startswith(f"{entry}/") for entry in let_in), source
