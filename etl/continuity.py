@@ -42,6 +42,7 @@ INTERVAL_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10
 _FOLLOWED = (Source.STREAM, Source.REPLAY)
 _NONE: tuple[Gap, ...] = ()
 _UNKNOWN = -1
+_NEVER = 2**63
 _Key = tuple[str, str]
 
 
@@ -111,23 +112,23 @@ class Continuity:
         self._doubtful.clear()
         return gaps
 
-    def remember(self, record: Record) -> Sequence[Gap]:
+    def remember(self, record: Record) -> None:
         """Take a published record or gap from the topic's tail, in its order: the last ``TAIL_RECORDS`` of each
-        (symbol, channel) are enough. Gives breaks that the tail shows and does not declare.
+        (symbol, channel) are enough.
 
-        After the tail call ``lost(GapKind.DISCONNECT, …)``: what no process saw is declared like any loss.
+        After the tail ``lost(GapKind.DISCONNECT, …)`` declares what the tail shows and does not declare, and what
+        no process saw.
         """
         if record.source not in _FOLLOWED:
-            return _NONE
+            return
         key = (record.symbol, record.channel)
         track = self._tracks.get(key)
         if track is None:
             self._begin(key, record)
-            return _NONE
-        if isinstance(record, Gap):
+        elif isinstance(record, Gap):
             track.remember_gap(record)
-            return _NONE
-        return track.observe(record)
+        else:
+            track.remember(record)
 
     def _begin(self, key: _Key, record: Record) -> Sequence[Gap]:
         channel = self._exchange.channel(record.channel)
@@ -247,6 +248,10 @@ class _Track:
         """Whether a break is not declared yet."""
         return False
 
+    def remember(self, record: Record) -> None:
+        """As ``observe``, of what was published already."""
+        self.observe(record)
+
     def lacks(self, record: Record) -> bool:
         """Whether ``record`` is provably new."""
         return False
@@ -353,8 +358,8 @@ class _Counted(_Track):
         self._ahead: list[_Segment] = []
         self._waited = 0
         self._opened_ns = 0
-        self._advanced = False
-        """Whether the chain went on below the hole: then what lies alone beyond it has a wrong id."""
+        self._advanced = 0
+        """Messages with which the chain went on below the hole since it opened."""
         self._rivals: list[Record] = []
         """Newer records with older ids: the sequence may have started again."""
         self._loss: _Loss | None = None
@@ -387,6 +392,12 @@ class _Counted(_Track):
         span = self._span(record)
         return span is not None and span[1] > self._last and not _is_aside(record)
 
+    def remember(self, record: Record) -> None:
+        """Without verdicts: those that were given stand in the tail, the others are ``decide``'s."""
+        messages_max, self._messages_max = self._messages_max, _NEVER
+        self.observe(record)
+        self._messages_max = messages_max
+
     def quarantine_gap(self, record: Record) -> Sequence[Gap]:
         span = self._span(record)
         if span is None:
@@ -398,16 +409,19 @@ class _Counted(_Track):
         return _NONE
 
     def remember_gap(self, gap: Gap) -> None:
-        if gap.to_sequence is not None and gap.to_sequence > self._last:
-            self._last = gap.to_sequence
-            self._newest = gap
-            self._advance()
+        """As after the verdict that gave it."""
+        if gap.to_sequence is None or gap.to_sequence <= self._last:
+            return
+        self._last, self._newest = gap.to_sequence, gap
+        self._loss = None
+        self._absorb()
+        self._reopen(gap.receive_time_ns)
 
     def _advance(self) -> Sequence[Gap]:
         """The chain went on: take in what waited beyond it."""
         self._loss = None
         self._rivals.clear()
-        self._advanced = True
+        self._advanced += 1
         self._absorb()
         return self._wait() if self._ahead else _NONE
 
@@ -452,7 +466,7 @@ class _Counted(_Track):
         self._ahead = joined
 
     def _reopen(self, time_ns: int) -> None:
-        self._waited, self._opened_ns, self._advanced = 0, time_ns, False
+        self._waited, self._opened_ns, self._advanced = 0, time_ns, 0
 
     def _wait(self) -> Sequence[Gap]:
         self._waited += 1
@@ -464,9 +478,7 @@ class _Counted(_Track):
     def overdue(self, now_ns: int) -> Sequence[Gap]:
         gaps: list[Gap] = []
         while self._ahead and now_ns - self._opened_ns > self._wait_ns:
-            segment = self._ahead[0]
-            is_leap = segment.messages == 1 and segment.first - self._last > JUMP_IDS_MAX
-            if is_leap and now_ns - self._opened_ns <= JUMP_WAIT_NS:
+            if self._is_leap(self._ahead[0]) and now_ns - self._opened_ns <= JUMP_WAIT_NS:
                 break
             gaps += self._verdict(now_ns)
         return gaps
@@ -478,9 +490,10 @@ class _Counted(_Track):
         return gaps
 
     def _verdict(self, now_ns: int) -> Sequence[Gap]:
-        """Declare the first hole; or drop what lies alone beyond it while the chain went on below."""
+        """Declare the first hole; or drop what lies alone beyond it while the chain went on below: a wrong id."""
         segment = self._ahead[0]
-        if self._advanced and segment.messages == 1:
+        went_on = self._advanced >= (1 if self._is_leap(segment) else self._messages_max)
+        if went_on and segment.messages == 1:
             self._ahead.pop(0)
             self._reopen(now_ns)
             return _NONE
@@ -488,13 +501,13 @@ class _Counted(_Track):
         gap = self._hole(kind, self._last + 1, segment.first - 1, self._newest, segment.first_record, reason)
         self._loss = None
         self._rivals.clear()
-        self._absorb_from(segment)
+        self._last = segment.first - 1
+        self._absorb()
         self._reopen(now_ns)
         return [gap]
 
-    def _absorb_from(self, segment: _Segment) -> None:
-        self._last = segment.first - 1
-        self._absorb()
+    def _is_leap(self, segment: _Segment) -> bool:
+        return segment.messages == 1 and segment.first - self._last > JUMP_IDS_MAX
 
     def _hole(
         self, kind: GapKind, first: int, last: int, before: Record, after: Record, reason: str = ""
