@@ -27,7 +27,7 @@ from msgspec import Struct
 from msgspec.inspect import EnumType, Field, IntType, StrType, StructType, UnionType, VarTupleType
 
 from etl.errors import WireError
-from etl.records import RECORD_TYPES, Book, Kind, Quarantined, QuarantineOutcome, Record, Severity, Source
+from etl.records import RECORD_TYPES, Book, Kind, Quarantined, Record
 from etl.wire import market_data_pb2 as pb
 
 MarketData: Any = pb.MarketData
@@ -60,7 +60,10 @@ def decode(data: bytes) -> Record:
     record_type = _TYPE_BY_KIND.get(message.kind)
     if record_type is None:
         raise WireError(f"MarketData of unknown kind {message.kind}")
-    return record_type(**{name: read(message) for name, read in _READERS[record_type]})
+    try:
+        return record_type(**{name: read(message) for name, read in _READERS[record_type]})
+    except ValueError as error:  # a value that no enum here has
+        raise WireError(f"MarketData: {error}") from None
 
 
 class Place(Struct, frozen=True, gc=False):
@@ -109,11 +112,10 @@ def decode_quarantined(data: bytes) -> Quarantined:
         message.ParseFromString(data)
     except DecodeError as error:
         raise WireError(f"not a Quarantined message: {error}") from None
-    fields = {name: getattr(message, name) for name in Quarantined.__struct_fields__}
-    fields["severity"] = Severity(fields["severity"])
-    fields["outcome"] = QuarantineOutcome(fields["outcome"])
-    fields["source"] = Source(fields["source"])
-    return Quarantined(**fields)
+    try:
+        return Quarantined(**{name: read(message) for name, read in _QUARANTINED_READERS})
+    except ValueError as error:
+        raise WireError(f"Quarantined: {error}") from None
 
 
 def encode_by_library(record: Record) -> bytes:
@@ -183,6 +185,12 @@ def _varint(number: int) -> str:
     return _varint_text(number)
 
 
+def _varint32(number: int) -> str:
+    if not -(1 << 31) <= number < 1 << 31:
+        raise OverflowError
+    return _varint(number)
+
+
 @lru_cache(maxsize=64)  # the times of one socket read repeat
 def _fixed64(number: int) -> str:
     return struct.pack("<q", number).decode("latin-1")
@@ -219,6 +227,7 @@ _NAMES: dict[str, Any] = {
     "SHORT": _SHORT,
     "ENUM": _ENUM,
     "varint": _varint,
+    "varint32": _varint32,
     "fixed64": _fixed64,
     "text": _text,
     "texts": _texts,
@@ -252,7 +261,8 @@ def _piece(record_type: type[Record], field: Field) -> str:
     elif isinstance(kind, EnumType):
         written = f"{tag}{{ENUM[{name}]}}"
     else:
-        written = f"{tag}{{{'fixed64' if fixed else 'varint'}({name})}}"
+        function = "fixed64" if fixed else "varint32" if wire.type == wire.TYPE_INT32 else "varint"
+        written = f"{tag}{{{function}({name})}}"
     condition = f"{name} is not None" if optional else name
     return f"{{f\"{written}\" if {condition} else ''}}"
 

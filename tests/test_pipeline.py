@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+
+from etl.exchange import Exchange, Fault, FaultKind, Ignored, Outcome, Rejected, Reply
+from etl.exchanges.binance import Binance
+from etl.pipeline import OVERLAP_DOUBLE, QUARANTINE_PAYLOAD_BYTES_MAX, Ingest, Intake
+from etl.records import Bar, Frame, Gap, GapKind, GapState, Quarantined, Record, Severity, Source, Trade
+from etl.settings import Settings
+from etl.transports.memory import MemoryPublisher
+from etl.wire import codec
+from tests.venue_server import quote, trade
+
+SETTINGS = Settings(recordings_dir="served")
+RECEIVED_NS = 1_790_000_000_500_000_000
+
+
+class Bench:
+    """An ingest into memory, and one connection into it."""
+
+    def __init__(self, exchange: type[Exchange] = Binance) -> None:
+        self.publisher = MemoryPublisher()
+        self.ingest = Ingest(SETTINGS, exchange, self.publisher)
+        self.intake = self.connection("c1")
+
+    def connection(self, name: str) -> Intake:
+        return self.ingest.intake(self.ingest.exchange(), name, "ws://venue/stream")
+
+    def give(self, *texts: str | bytes, to: Intake | None = None) -> list[Reply | Fault]:
+        answers: list[Reply | Fault] = []
+        for text in texts:
+            payload = text if isinstance(text, bytes) else text.encode()
+            answers += (to or self.intake).take(payload, RECEIVED_NS)
+        self.publisher.poll()
+        return answers
+
+    def records(self) -> list[Record]:
+        return [codec.decode(m.value) for m in self.publisher.delivered[SETTINGS.normalized_topic]]
+
+    def trade_ids(self) -> list[str]:
+        return [record.trade_id for record in self.records() if isinstance(record, Trade)]
+
+    def gaps(self) -> list[Gap]:
+        return [record for record in self.records() if isinstance(record, Gap)]
+
+    def quarantined(self) -> list[Quarantined]:
+        return [
+            codec.decode_quarantined(m.value) for m in self.publisher.delivered[SETTINGS.quarantine_topic]
+        ]
+
+
+def test_a_frame_goes_to_the_tape_byte_for_byte_before_anything_made_of_it() -> None:
+    bench = Bench()
+    bench.give(b'{"broken\xff', trade(1))
+    tape = bench.publisher.delivered[SETTINGS.raw_topic]
+    assert [message.value for message in tape] == [b'{"broken\xff', trade(1).encode()]
+    assert {message.key for message in tape} == {b"c1"}
+    assert dict(tape[1].headers) == {
+        "exchange": b"binance",
+        "endpoint": b"ws://venue/stream",
+        "receive_time_ns": b"%d" % RECEIVED_NS,
+        "frame_sequence": b"2",
+        "source": b"stream",
+    }
+    order = list(bench.publisher.delivered)
+    assert order[0] == SETTINGS.raw_topic
+
+
+def test_a_record_is_published_under_its_exchange_and_symbol() -> None:
+    bench = Bench()
+    bench.give(trade(1))
+    keys = [message.key for message in bench.publisher.delivered[SETTINGS.normalized_topic]]
+    assert keys == [b"binance:BTC-USDT"] * 2
+    start, record = bench.records()
+    assert isinstance(start, Gap)
+    assert start.gap_kind is GapKind.START
+    assert isinstance(record, Trade)
+    assert (record.trade_id, record.last_price, record.connection_id) == ("1", "61837.63000000", "c1")
+    assert (record.frame_sequence, record.frame_index, record.source) == (1, 0, Source.STREAM)
+    assert record.receive_time_ns == RECEIVED_NS
+
+
+def test_a_broken_frame_costs_that_frame_and_nothing_else() -> None:
+    bench = Bench()
+    bench.give(trade(1), trade(2)[:40], "not json", b"\xff\xfe", "[]", trade(2))
+    assert bench.trade_ids() == ["1", "2"]
+    assert [item.code for item in bench.quarantined()] == ["undecodable"] * 3
+    assert [item.payload for item in bench.quarantined()] == [
+        trade(2)[:40].encode(),
+        b"not json",
+        b"\xff\xfe",
+    ]
+    assert bench.ingest.counts.ignored == {"empty": 1}
+    assert bench.ingest.counts.closed
+
+
+def test_a_price_that_no_column_holds_is_quarantined_with_its_record_and_its_id_declared() -> None:
+    bench = Bench()
+    bench.give(trade(1), trade(2, price="1" * 30 + ".5"), trade(3))
+    (item,) = bench.quarantined()
+    assert (item.code, item.severity, item.symbol) == ("decimal_overflow", Severity.HARD, "BTC-USDT")
+    kept = codec.decode(item.record)
+    assert isinstance(kept, Trade)
+    assert kept.last_price == "1" * 30 + ".5"
+    assert bench.trade_ids() == ["1", "3"]
+    holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.QUARANTINE]
+    assert [(gap.from_sequence, gap.to_sequence) for gap in holes] == [(2, 2)]
+
+
+def test_a_missing_id_is_declared_before_the_records_that_reveal_it_are_far() -> None:
+    bench = Bench()
+    bench.give(*[trade(n) for n in (1, 2, 5, *range(6, 20))])
+    holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.SEQUENCE]
+    assert [(gap.from_sequence, gap.to_sequence, gap.gap_state) for gap in holes] == [(3, 4, GapState.OPEN)]
+
+
+def test_a_lost_connection_is_a_gap_once_per_symbol_and_channel() -> None:
+    bench = Bench()
+    bench.give(quote(5), quote(6, "ETHUSDT"))
+    bench.ingest.lost(GapKind.DISCONNECT, "cut", ["BTCUSDT", "ETHUSDT"])
+    bench.ingest.lost(GapKind.DISCONNECT, "could not connect", ["BTCUSDT", "ETHUSDT"])
+    bench.give(quote(9), to=bench.connection("c2"))
+    holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.DISCONNECT]
+    assert [(gap.symbol, gap.from_sequence, gap.to_sequence) for gap in holes] == [
+        ("BTC-USDT", None, None),
+        ("ETH-USDT", None, None),
+        ("BTC-USDT", 6, 8),
+    ]
+    assert holes[0].record_key == holes[2].record_key
+    assert {gap.reason for gap in holes} == {"cut"}
+
+
+def test_overlapping_connections_give_each_event_once() -> None:
+    bench = Bench()
+    bench.give(trade(1))
+    bench.ingest.overlap("s", begins=True)
+    successor = bench.connection("c2")
+    bench.give(trade(2), quote(7))
+    bench.give(trade(2), trade(3), quote(7), to=successor)
+    bench.give(trade(3), trade(4))
+    bench.ingest.overlap("s", begins=False)
+    bench.give(trade(4), trade(5), to=successor)
+    assert bench.trade_ids() == ["1", "2", "3", "4", "4", "5"]
+    assert bench.ingest.counts.ignored == {OVERLAP_DOUBLE: 3}
+    assert bench.ingest.counts.closed
+
+
+def test_bars_are_never_doubles_for_a_newer_state_has_the_same_identity() -> None:
+    bench = Bench()
+    bar = Bar("binance", "S", "S", "kline_1m", 60, 1, Source.STREAM, "c", 1, 0, "1m/60", 60, 1)
+    bench.ingest.overlap("s", begins=True)
+    assert not bench.ingest.is_double(bar)
+    assert not bench.ingest.is_double(bar)
+
+
+class Odd(Exchange):
+    """Answers with whatever the payload names."""
+
+    name: ClassVar[str] = "binance"
+    channels = Binance.channels
+    event_time_min_ns = Binance.event_time_min_ns
+
+    def parse(self, frame: Frame) -> Sequence[Outcome]:
+        if frame.payload == b"raise":
+            raise RuntimeError("a defect")
+        if frame.payload == b"many":
+            return [Rejected("unknown_message", "x" * 10_000, index) for index in range(3)]
+        if frame.payload.startswith(b"large"):
+            return [Rejected("undecodable", "large \ud800")]
+        return [Reply("pong"), Ignored("heartbeat"), Fault(FaultKind.READY, "ok", "")]
+
+
+def test_a_parser_s_own_defect_costs_the_message_not_the_connection() -> None:
+    bench = Bench(Odd)
+    bench.give("raise")
+    (item,) = bench.quarantined()
+    assert (item.code, item.reason, item.payload) == ("parser_failed", "RuntimeError: a defect", b"raise")
+    assert bench.ingest.counts.closed
+
+
+def test_replies_and_faults_come_back_and_are_no_events() -> None:
+    bench = Bench(Odd)
+    assert bench.give("ping") == [Reply("pong"), Fault(FaultKind.READY, "ok", "")]
+    assert bench.ingest.counts.events_read == 1
+    assert bench.ingest.counts.ignored == {"heartbeat": 1}
+
+
+def test_each_rejected_event_of_a_frame_is_an_item_of_its_own_with_a_bounded_reason() -> None:
+    bench = Bench(Odd)
+    bench.give("many")
+    assert [item.frame_index for item in bench.quarantined()] == [0, 1, 2]
+    assert {len(item.reason) for item in bench.quarantined()} == {500}
+    assert bench.ingest.counts.closed
+
+
+def test_a_large_frame_is_not_copied_into_the_quarantine_but_can_be_found_by_its_number() -> None:
+    bench = Bench(Odd)
+    bench.give(b"large" + b"x" * QUARANTINE_PAYLOAD_BYTES_MAX)
+    (item,) = bench.quarantined()
+    assert (item.payload, item.connection_id, item.frame_sequence) == (b"", "c1", 1)
+    assert item.reason == "large ?"
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_lateness_is_judged_unless_a_recording_is_served(served: bool) -> None:
+    settings = Settings(recordings_dir="x" if served else "")
+    assert Ingest(settings, Binance, MemoryPublisher()).judge_lateness is not served

@@ -1,0 +1,159 @@
+"""The contract of every publisher; Kafka is held to it with a real broker."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+import pytest
+
+from etl.embedded.kafka import kafka_part
+from etl.errors import TransportError
+from etl.records import Frame, Source
+from etl.settings import Settings
+from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers, frame_of
+from etl.transports.memory import MemoryPublisher
+from etl.transports.publisher import Publisher
+from tests.servers import RunningPart
+from tests.topics import eventually, messages
+
+FLUSH_S = 30.0
+
+
+class Transport(Protocol):
+    publisher: Publisher
+    topic: str
+
+    def delivered(self) -> list[tuple[bytes, bytes]]:
+        """(key, value) of what a consumer sees, in order."""
+
+
+class _Memory:
+    topic = "t"
+
+    def __init__(self) -> None:
+        self.publisher = MemoryPublisher()
+
+    def delivered(self) -> list[tuple[bytes, bytes]]:
+        return [(message.key, message.value) for message in self.publisher.delivered[self.topic]]
+
+
+class _Kafka:
+    def __init__(self, settings: Settings) -> None:
+        ensure_topics(settings)
+        self.settings = settings
+        self.topic = settings.raw_topic
+        self.publisher = KafkaPublisher(settings)
+
+    def delivered(self) -> list[tuple[bytes, bytes]]:
+        found = messages(self.settings, self.topic)
+        return [(message.key() or b"", message.value() or b"") for message in found]
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.integration)])
+def transport(request: pytest.FixtureRequest, settings_with: Callable[..., Settings]) -> Transport:
+    return _Memory() if request.param == "memory" else _Kafka(settings_with(kafka=True))
+
+
+def test_everything_published_is_there_after_flush_in_order_per_key(transport: Transport) -> None:
+    for number in range(1_000):
+        transport.publisher.publish(transport.topic, b"a" if number % 2 else b"b", b"%d" % number)
+    transport.publisher.flush(FLUSH_S)
+    assert transport.publisher.pending_messages == 0
+    found = transport.delivered()
+    assert [int(v) for k, v in found if k == b"a"] == list(range(1, 1_000, 2))
+    assert [int(v) for k, v in found if k == b"b"] == list(range(0, 1_000, 2))
+
+
+def test_an_acknowledgement_is_reported_once_from_a_later_poll(transport: Transport) -> None:
+    heard: list[int] = []
+    transport.publisher.publish(transport.topic, b"k", b"v", None, lambda: heard.append(1))
+    assert heard == []
+
+    def acknowledged() -> bool:
+        transport.publisher.poll()
+        return bool(heard)
+
+    eventually(acknowledged)
+    transport.publisher.poll()
+    assert heard == [1]
+
+
+def test_pending_counts_what_is_published_and_not_acknowledged(transport: Transport) -> None:
+    transport.publisher.publish(transport.topic, b"k", b"four")
+    assert transport.publisher.pending_messages == 1
+    assert transport.publisher.pending_bytes > 0
+    transport.publisher.flush(FLUSH_S)
+    assert transport.publisher.pending_messages == 0
+
+
+def test_memory_refuses_more_than_its_queue_holds() -> None:
+    publisher = MemoryPublisher(queue_messages_max=2)
+    publisher.stalled = True
+    publisher.publish("t", b"k", b"1")
+    publisher.publish("t", b"k", b"2")
+    with pytest.raises(TransportError, match="reading was not paused"):
+        publisher.publish("t", b"k", b"3")
+
+
+def test_a_flush_that_takes_too_long_says_how_much_is_left() -> None:
+    publisher = MemoryPublisher()
+    publisher.stalled = True
+    publisher.publish("t", b"k", b"1")
+    with pytest.raises(TransportError, match="1 messages not acknowledged within"):
+        publisher.flush(0.01)
+
+
+@pytest.mark.integration
+def test_a_full_queue_overflows_in_order_and_publish_never_waits(
+    crashable: Callable[..., RunningPart],
+) -> None:
+    broker = crashable(kafka_part)
+    settings = Settings(kafka_url=broker.settings.kafka_bootstrap, producer_queue_messages_max=1_000)
+    ensure_topics(settings)
+    publisher = KafkaPublisher(settings)
+    publisher.publish(settings.raw_topic, b"k", b"0")
+    publisher.flush(FLUSH_S)
+    broker.kill()
+    begun = time.monotonic()
+    for number in range(1, 5_001):
+        publisher.publish(settings.raw_topic, b"k", b"%d" % number)
+    assert time.monotonic() - begun < 1.0
+    assert publisher.pending_messages >= 5_000
+    broker.start()
+    publisher.flush(FLUSH_S)
+    assert [int(m.value() or b"") for m in messages(settings, settings.raw_topic)] == list(range(5_001))
+
+
+@pytest.mark.integration
+def test_a_message_that_the_broker_refuses_for_good_fails_the_publisher(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = settings_with(kafka=True, message_bytes_max=10_000)
+    ensure_topics(settings)
+    publisher = KafkaPublisher(msgspec.structs.replace(settings, message_bytes_max=1 << 20))
+    publisher.publish(settings.raw_topic, b"k", os.urandom(50_000))
+
+    def failed() -> bool:
+        try:
+            publisher.poll()
+        except TransportError as error:
+            return settings.raw_topic in str(error)
+        return False
+
+    eventually(failed)
+
+
+@pytest.mark.integration
+def test_a_frame_comes_back_from_the_raw_topic_byte_for_byte(settings_with: Callable[..., Settings]) -> None:
+    settings = settings_with(kafka=True)
+    ensure_topics(settings)
+    frame = Frame("binance", "id", 7, "ws://h/s?streams=é", 123, bytes(range(256)), Source.REPAIR)
+    publisher = KafkaPublisher(settings)
+    publisher.publish(settings.raw_topic, b"id", frame.payload, frame_headers(frame))
+    publisher.flush(FLUSH_S)
+    found: list[Any] = messages(settings, settings.raw_topic)
+    assert [frame_of(message) for message in found] == [frame]
