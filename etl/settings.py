@@ -52,6 +52,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a process serves its Prometheus metrics, 0 = nowhere. ``etl up`` gives each part its own, from the
     one after this on."""
 
+    # the embedded TimescaleDB: one session that all its clients share
+    timescale_idle_transaction_s: float = 60.0
+    """A client that sits in an open transaction so long is disconnected: it keeps all others waiting."""
+    timescale_housekeeping_s: float = 30.0
+    """Between checkpoints and between looks at TimescaleDB's jobs."""
+
     # topics
     raw_topic: str = "market-data.raw"
     normalized_topic: str = "market-data.normalized"
@@ -94,6 +100,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lake_range_messages_max: int = 250_000
     """Of one partition, held in memory at once."""
     lake_row_group_rows: int = 250_000
+    lake_grace_s: float = 3_600.0
+    """How long a file that a compaction replaced is kept for readers that began before."""
+    lake_compaction_memory_mib: int = 1_024
 
     # venues
     venues: str = "binance,polygon,alpaca"

@@ -61,7 +61,7 @@ def main() -> None:
     data_dir = state / "data"
     if not data_dir.exists() and template().exists():
         _copy(template(), data_dir)
-    node = _node(data_dir, settings.bind_host, settings.timescale_port)
+    node = node_command(data_dir, settings)
     os.execv(node[0], node)  # noqa: S606
 
 
@@ -79,7 +79,7 @@ def record_template(host: str) -> None:
     (port,) = free_ports(1, host)
     with tempfile.TemporaryDirectory(dir=CACHE_DIR) as directory:
         data_dir = Path(directory) / "data"
-        engine = subprocess.Popen(_node(data_dir, host, port))
+        engine = subprocess.Popen(node_command(data_dir, Settings(bind_host=host, timescale_port=port)))
         try:
             _wait_until_listening(host, port, engine)
         finally:
@@ -101,12 +101,14 @@ def _wait_until_listening(host: str, port: int, engine: subprocess.Popen[bytes])
             time.sleep(POLL_S)
 
 
-def _node(data_dir: Path, host: str, port: int) -> list[str]:
+def node_command(data_dir: Path, settings: Settings) -> list[str]:
     if not (FRONT_DIR / "node_modules").exists():
         raise PartError(f"timescale: no node_modules in {FRONT_DIR}; run: make setup")
     if not NODE.exists():
         raise PartError(f"timescale: no {NODE}; run: make setup")
-    return [str(NODE), str(FRONT_DIR / "front.mjs"), str(data_dir), host, str(port)]
+    limits = [str(settings.timescale_idle_transaction_s), str(settings.timescale_housekeeping_s)]
+    address = [settings.bind_host, str(settings.timescale_port)]
+    return [str(NODE), str(FRONT_DIR / "front.mjs"), str(data_dir), *address, *limits]
 
 
 def _lock(state: Path) -> None:

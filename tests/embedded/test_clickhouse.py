@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import subprocess
-import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,10 +17,8 @@ from backports import zstd
 from clickhouse_connect.driver.exceptions import DatabaseError
 from msgspec import Struct
 
-from etl import settings as settings_module
 from etl.embedded.clickhouse import REQUEST_BYTES_MAX, clickhouse_part
 from etl.settings import Settings
-from tests.conftest import Servers
 from tests.servers import BOTH_SERVERS, RunningPart
 
 pytestmark = pytest.mark.integration
@@ -337,18 +333,3 @@ def test_what_was_answered_is_there_after_kill_9(crashable: Callable[..., Runnin
     assert answered > 0
     assert raw.text(f"SELECT count() FROM t WHERE a < {answered}") == str(answered)
     assert server.stop() == 0
-
-
-def test_a_taken_port_is_one_clear_line(servers: Servers) -> None:
-    running = servers.clickhouse()
-    second = subprocess.run(
-        [sys.executable, "-m", "etl.embedded.clickhouse"],
-        env=settings_module.as_environment(running.settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert second.returncode == 1
-    assert second.stderr.startswith("etl: clickhouse: cannot listen on 127.0.0.1:")
-    assert second.stderr.count("\n") == 1

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from etl import settings as settings_module
 from etl.embedded.kafka import kafka_part
 from etl.settings import Settings
 from etl.transports.kafka import consumer_config, ensure_topics, producer_config
-from tests.conftest import Servers
 from tests.servers import BOTH_SERVERS, RunningPart
 
 pytestmark = pytest.mark.integration
@@ -70,19 +66,3 @@ def test_offsets_and_their_metadata_come_back(settings_with: Callable[..., Setti
     found = consumer.committed([TopicPartition(settings.quarantine_topic, 0)], timeout=READ_WITHIN_S)[0]
     consumer.close()
     assert (found.offset, found.metadata) == (0, '{"start":0,"end":7}')
-
-
-def test_a_taken_port_is_one_clear_line(servers: Servers) -> None:
-    broker = servers.kafka()
-    second = subprocess.run(
-        [sys.executable, "-m", "etl.embedded.kafka"],
-        env=settings_module.as_environment(broker.settings),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert second.returncode == 1
-    assert second.stderr.startswith(f"etl: kafka: cannot listen on 127.0.0.1:{broker.settings.kafka_port} ")
-    assert second.stderr.endswith("or set ETL_KAFKA_PORT\n")
-    assert second.stderr.count("\n") == 1

@@ -3,6 +3,7 @@
 
 import * as wire from './wire.mjs'
 
+const CHANGES_SETTINGS = /^\s*(SET|RESET)\b|\bset_config\b/i
 const COPY_FROM_STDIN = /^\s*COPY\b[\s\S]*\bFROM\s+STDIN\b/i
 const DISCARD_ALL = /^\s*(DISCARD|DEALLOCATE(\s+PREPARE)?)\s+ALL\s*;?\s*$/i
 const DEALLOCATE = /^\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:"([^"]+)"|(\w+))\s*;?\s*$/i
@@ -15,12 +16,15 @@ export class Client {
   #framer = new wire.Framer()
   #started = false
   #closed = false
+  #refused = false
   #batch = []
   #batchBytes = 0
-  #pending = []
+  #pending = [] // batches that wait for their turn; an empty one is the client's goodbye
   #running = false
   #copy = null // { statement, parts, bytes } while the client sends COPY data
   #statements = new Set()
+  #settings = [] // what this client has SET, put back whenever the turn is its again
+  #settingsChanged = false
   #idleTimer = null
 
   constructor(socket, server, id) {
@@ -36,10 +40,13 @@ export class Client {
 
   /** Say why, and close. */
   refuse(code, words) {
+    this.#refused = true
     this.socket.end(wire.errorResponse(code, words, 'FATAL'))
+    this.socket.destroySoon()
   }
 
   #receive(chunk) {
+    if (this.#refused) return
     this.#framer.push(chunk)
     try {
       for (;;) {
@@ -75,7 +82,7 @@ export class Client {
 
   #take(message) {
     const type = wire.typeOf(message)
-    if (type === 'X') return this.socket.end()
+    if (type === 'X') return this.#queue([])
     if (this.#copy !== null) return this.#takeCopy(type, message)
     if (type === 'd' || type === 'c' || type === 'f') return // COPY data after its COPY has failed: to be ignored
     this.#batchBytes += message.length
@@ -127,14 +134,19 @@ export class Client {
     this.#running = true
     clearTimeout(this.#idleTimer)
     while (this.#pending.length > 0 && !this.#closed) {
-      await this.server.turn.take(this)
+      if (this.#pending[0].length === 0) { // goodbye
+        this.socket.end()
+        break
+      }
+      await this.#takeTurn()
       if (this.#closed) break
       const batch = this.#pending.shift()
+      this.server.clientCalls += 1
       const answer = Buffer.concat(batch.map((message) => this.#execute(message)))
       this.socket.write(answer)
       const ending = batch.at(-1)
       const complete = ending.copyStarts === undefined && (ending.copyRuns || wire.typeOf(ending) !== 'H')
-      if (complete && wire.stateAfter(answer) === 'I') this.server.turn.release(this)
+      if (complete && wire.stateAfter(answer) === 'I') this.#releaseTurn()
       if (this.#pending.length < PENDING_BATCHES_MAX && this.socket.isPaused()) this.socket.resume()
     }
     this.#running = false
@@ -142,11 +154,29 @@ export class Client {
     else if (this.server.turn.isOf(this)) this.#holdIdleTimer()
   }
 
+  async #takeTurn() {
+    if (this.server.turn.isOf(this)) return
+    await this.server.turn.take(this)
+    if (this.#settings.length > 0 && !this.#closed) this.server.restoreSettings(this.#settings)
+  }
+
+  #releaseTurn() {
+    if (this.#settingsChanged || this.#settings.length > 0) {
+      if (this.#settingsChanged) this.#settings = this.server.sessionSettings()
+      this.#settingsChanged = false
+      this.server.resetSettings()
+    }
+    this.server.turn.release(this)
+  }
+
   #execute(message) {
     if (message.copyStarts) return wire.copyInResponse(message.copyStarts === 'binary')
     if (message.copyRuns) return wire.without(this.server.execute(message.copyRuns), 'G')
     const sql = wire.sqlOf(message)
-    if (sql !== null) message = this.#withOwnNames(message, sql)
+    if (sql !== null) {
+      this.#settingsChanged ||= CHANGES_SETTINGS.test(sql)
+      message = this.#withOwnNames(message, sql)
+    }
     const name = wire.statementName(message)
     if (name === null) return this.server.execute(message)
     // every client has its own names; the unnamed statement too, for it must outlive another client's turn
@@ -183,7 +213,6 @@ export class Client {
     clearTimeout(this.#idleTimer)
     this.#idleTimer = setTimeout(() => {
       this.refuse('25P03', 'terminating connection due to idle-in-transaction timeout')
-      this.socket.destroySoon()
     }, this.server.idleTransactionMs)
   }
 
@@ -199,7 +228,9 @@ export class Client {
     this.server.execute(wire.sync())
     this.server.execute(wire.query('ROLLBACK'))
     this.#closeStatements()
-    this.server.turn.release(this)
+    if (this.server.isEmpty) this.server.statement('DISCARD TEMP')
+    this.#settingsChanged = true
+    this.#releaseTurn()
   }
 }
 

@@ -1,6 +1,7 @@
 // TimescaleDB (PGlite's build, WebAssembly) behind PostgreSQL's wire protocol.
-//   node front.mjs DATA_DIR HOST PORT     started by etl/embedded/timescale.py, which holds the data directory's lock
-// One session for all clients: settings made with SET and temporary tables are shared while several are connected.
+//   node front.mjs DATA_DIR HOST PORT IDLE_TRANSACTION_S HOUSEKEEPING_S
+// Started by etl/embedded/timescale.py, which holds the data directory's lock. All clients share one session: what
+// they SET is kept apart (made-up settings with a dot are lost), temporary tables and advisory locks are not.
 
 import net from 'node:net'
 import path from 'node:path'
@@ -12,22 +13,25 @@ import { Turn } from './turn.mjs'
 import * as wire from './wire.mjs'
 
 const CLIENTS_MAX = 64
-const IDLE_TRANSACTION_MS = 60_000
 const EXIT_ENGINE_TRAPPED = 70
 
 class Server {
   turn = new Turn()
-  idleTransactionMs = IDLE_TRANSACTION_MS
-  calls = 0
+  clientCalls = 0 // how often clients, not we ourselves, have asked something of the engine
   #engine
   #clients = new Set()
   #nextId = 1
   #parameters
+  #ownSettings
 
-  constructor(engine, parameters) {
+  constructor(engine, parameters, idleTransactionMs) {
     this.#engine = engine
     this.#parameters = parameters
+    this.idleTransactionMs = idleTransactionMs
+    this.#ownSettings = this.sessionSettings() // the engine's own start SETs some, the search path among them
   }
+
+  get isEmpty() { return this.#clients.size === 0 }
 
   accept(socket) {
     const client = new Client(socket, this, this.#nextId++)
@@ -48,7 +52,6 @@ class Server {
 
   /** One protocol message, or one whole COPY. What the engine throws is a trap: its memory is not to be trusted. */
   execute(message) {
-    this.calls += 1
     try {
       return Buffer.from(this.#engine.execProtocolRawSync(new Uint8Array(message)))
     } catch (error) {
@@ -66,10 +69,29 @@ class Server {
     return textRows(this.execute(wire.query(sql)))
   }
 
+  /** What was SET in this session, as [name, value]. */
+  sessionSettings() {
+    const rows = this.rows("SELECT name, setting FROM pg_settings WHERE source = 'session'")
+    return rows.map(({ name, setting }) => [name, setting])
+  }
+
+  resetSettings() {
+    this.statement('RESET ALL')
+    this.restoreSettings(this.#ownSettings)
+  }
+
+  restoreSettings(settings) {
+    const calls = settings.map(([name, value]) => `set_config(${literal(name)}, ${literal(value)}, false)`)
+    const failure = this.statement(`SELECT ${calls.join(', ')}`)
+    if (failure) console.error(`timescale: settings of a client: ${failure}`)
+  }
+
   close() {
     for (const client of this.#clients) client.refuse('57P01', 'terminating connection due to administrator command')
   }
 }
+
+const literal = (value) => `'${value.replaceAll("'", "''")}'`
 
 function* messagesOf(answer) {
   for (let at = 0; at + 5 <= answer.length; ) {
@@ -118,7 +140,7 @@ function rowOf(m, columns) {
   }))
 }
 
-const [dataDir, host, port] = process.argv.slice(2)
+const [dataDir, host, port, idleTransactionS, housekeepingS] = process.argv.slice(2)
 const engine = await PGlite.create({ dataDir, extensions: { timescaledb } })
 await engine.exec("CREATE EXTENSION IF NOT EXISTS timescaledb; LOAD 'timescaledb'; SET timezone = 'UTC'")
 const version = (await engine.query('SHOW server_version')).rows[0].server_version
@@ -135,8 +157,9 @@ const server = new Server(engine, {
   session_authorization: 'postgres',
   default_transaction_read_only: 'off',
   in_hot_standby: 'off',
-})
-const housekeeping = new Housekeeping(server, path.join(path.dirname(dataDir), 'jobs.json'))
+}, Number(idleTransactionS) * 1000)
+const jobsFile = path.join(path.dirname(dataDir), 'jobs.json')
+const housekeeping = new Housekeeping(server, jobsFile, Number(housekeepingS) * 1000)
 const listener = net.createServer((socket) => server.accept(socket))
 
 async function stop() {

@@ -3,9 +3,7 @@
 
 import fs from 'node:fs'
 
-const CHECKPOINT_EVERY_MS = 30_000
-const ANALYZE_EVERY_MS = 600_000
-const JOBS_EVERY_MS = 60_000
+const ANALYZE_EVERY_ROUNDS = 20
 
 const JOBS = `SELECT job_id, extract(epoch FROM schedule_interval) * 1000 AS every_ms
   FROM timescaledb_information.jobs WHERE scheduled AND job_id >= 1000 ORDER BY job_id`
@@ -15,40 +13,41 @@ const TABLES = `SELECT format('%I.%I', hypertable_schema, hypertable_name) AS na
 export class Housekeeping {
   #server
   #jobsFile
-  #timers = []
+  #everyMs
+  #timer = null
+  #round = 0
+  #calls = { checkpoint: 0, analyze: 0 }
   #ownTurn = {}
 
-  constructor(server, jobsFile) {
+  constructor(server, jobsFile, everyMs) {
     this.#server = server
     this.#jobsFile = jobsFile
+    this.#everyMs = everyMs
   }
 
   start() {
-    this.#every(CHECKPOINT_EVERY_MS, () => this.#ifWritten('checkpoint', () => this.#run('CHECKPOINT')))
-    this.#every(ANALYZE_EVERY_MS, () => this.#ifWritten('analyze', () => this.#analyze()))
-    this.#every(JOBS_EVERY_MS, () => this.#jobs())
+    this.#timer = setTimeout(async () => {
+      await this.#tidy()
+      this.start()
+    }, this.#everyMs)
   }
 
   stop() {
-    this.#timers.forEach(clearInterval)
+    clearTimeout(this.#timer)
   }
 
-  #every(ms, work) {
-    let busy = false
-    this.#timers.push(setInterval(async () => {
-      if (busy) return
-      busy = true
-      await work()
-      busy = false
-    }, ms))
+  async #tidy() {
+    this.#round += 1
+    await this.#jobs()
+    if (this.#round % ANALYZE_EVERY_ROUNDS === 0) await this.#ifUsed('analyze', () => this.#analyze())
+    await this.#ifUsed('checkpoint', () => this.#run('CHECKPOINT'))
   }
 
-  #writtenAt = {}
-  async #ifWritten(name, work) {
-    const calls = this.#server.calls
-    if (this.#writtenAt[name] === calls) return
+  /** Not when nobody has asked anything of the engine since; our own calls are not counted. */
+  async #ifUsed(name, work) {
+    if (this.#calls[name] === this.#server.clientCalls) return
+    this.#calls[name] = this.#server.clientCalls
     await work()
-    this.#writtenAt[name] = this.#server.calls
   }
 
   async #analyze() {
@@ -57,13 +56,15 @@ export class Housekeeping {
 
   async #jobs() {
     const last = this.#lastRuns()
+    let changed = false
     for (const { job_id, every_ms } of await this.#rows(JOBS)) {
-      last[job_id] ??= Date.now()
-      if (Date.now() - last[job_id] < Number(every_ms)) continue
-      await this.#run(`CALL run_job(${job_id})`)
+      const due = job_id in last && Date.now() - last[job_id] >= Number(every_ms)
+      if (job_id in last && !due) continue
+      if (due) await this.#run(`CALL run_job(${job_id})`)
       last[job_id] = Date.now()
+      changed = true
     }
-    fs.writeFileSync(this.#jobsFile, JSON.stringify(last))
+    if (changed) fs.writeFileSync(this.#jobsFile, JSON.stringify(last))
   }
 
   /** When each job last ran: kept over restarts, or a daily job would never come to run. */
