@@ -42,8 +42,9 @@ class Exported(Struct, frozen=True):
     refused: int
 
 
-def export(settings: Settings) -> Exported:
-    """Everything up to now, in rounds of at most ``lake_range_messages_max`` messages per partition.
+def export(settings: Settings, until_ns: int | None = None) -> Exported:
+    """Everything published before ``until_ns`` (now, if None), in rounds of at most ``lake_range_messages_max``
+    messages per partition.
 
     Raises ``StoreUnavailable``, ``TransportError``, ``RangeLost``; whole rounds done by then stay.
     """
@@ -53,6 +54,9 @@ def export(settings: Settings) -> Exported:
     files: list[File] = []
     with RangeReader(settings, settings.normalized_topic, GROUP) as reader:
         topic_id, bounds = reader.topic_id(), reader.bounds()
+        if until_ns is not None:
+            ends = reader.offsets_at(until_ns)
+            bounds = {partition: Bounds(bound.low, ends[partition]) for partition, bound in bounds.items()}
         while planned := _planned(settings, catalog, topic_id, bounds):
             state, ranges = planned
             added: list[File] = []

@@ -16,3 +16,5 @@ TABLE_BY_KIND: dict[Kind, str] = {
     Kind.STATS: "stats",
     Kind.LIQUIDATION: "liquidations",
 }
+
+KIND_BY_TABLE: dict[str, Kind] = {table: kind for kind, table in TABLE_BY_KIND.items()}

@@ -1,4 +1,4 @@
-"""Bring Airflow's metadata up to date and make sure of the users; idempotent.
+"""Bring Airflow's metadata up to date and make sure of the pools and users; idempotent.
 
     bootstrap.py [MARKER FINGERPRINT]
 
@@ -14,6 +14,7 @@ import os
 import sys
 from pathlib import Path
 
+POOLS_FILE = Path(__file__).with_name("pools.json")
 USER_PREFIX = "BOOTSTRAP_USER_"
 
 
@@ -22,6 +23,7 @@ def main() -> None:
     if marker and marker.exists() and marker.read_text() == fingerprint:
         return
     airflow("db", "migrate")
+    airflow("pools", "import", str(POOLS_FILE))
     for variable in [name for name in os.environ if name.startswith(USER_PREFIX)]:
         role, password = os.environ.pop(variable).split(":", 1)
         name = variable.removeprefix(USER_PREFIX).lower()

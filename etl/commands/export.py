@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -14,12 +15,17 @@ app = typer.Typer()
 
 @app.command()
 def export(
+    until: Annotated[
+        datetime | None,
+        typer.Option(help="Only what was published before this time (UTC); now, if left out."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Write the normalized topic into the Parquet lake, up to now; a killed export goes on where it was."""
     from etl.export import export as run
 
-    exported = run(settings_module.load())
+    until_ns = None if until is None else int(until.replace(tzinfo=UTC).timestamp()) * 1_000_000_000
+    exported = run(settings_module.load(), until_ns)
     if json:
         print(msgspec.json.encode(exported).decode())
         return

@@ -213,9 +213,10 @@ def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[
 
 
 def _fingerprint(settings: Settings, kept: Credentials) -> str:
-    """Equal as long as neither Airflow, nor the database's address, nor the set of users changed."""
+    """Equal as long as neither Airflow, nor the database's address, nor the pools, nor the set of users changed."""
     versions = [version(name) for name in ("apache-airflow", "apache-airflow-providers-fab")]
-    text = "\n".join([*versions, _database_url(settings), *sorted(kept.passwords.values())])
+    pools = (SOURCE_ROOT / "docker" / "airflow" / "pools.json").read_text()
+    text = "\n".join([*versions, _database_url(settings), pools, *sorted(kept.passwords.values())])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

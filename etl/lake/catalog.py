@@ -32,7 +32,10 @@ class Range(Struct, frozen=True):
 
 
 class File(Struct, frozen=True, omit_defaults=True):
-    """One Parquet file. Times are the least and greatest of its rows, ns; offsets are what it was made from."""
+    """One Parquet file. Times are the least and greatest of its rows, ns; offsets are what it was made from.
+
+    ``compaction`` is 0 for an exported file; files of one compaction share its number, and no identity.
+    """
 
     path: str
     table: str
@@ -48,7 +51,7 @@ class File(Struct, frozen=True, omit_defaults=True):
     partition: int
     start: int
     end: int
-    compacted: bool = False
+    compaction: int = 0
 
 
 class Removed(Struct, frozen=True):

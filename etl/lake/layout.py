@@ -74,6 +74,19 @@ def folder(table: str, exchange: str, symbol: str, day: str) -> str:
     return f"{DATA}/{table}/exchange={_escaped(exchange)}/symbol={_escaped(symbol)}/date={day}"
 
 
+NAME_PATTERN = r"(\d+)-(\d+)-(\d+)(?:-c\d+-\d+)?\.parquet$"
+"""Partition, start and end of a file's name."""
+
+
+def file_name(partition: int, start: int, end: int, mark: str = "") -> str:
+    """Of an exported file; ``mark`` keeps apart the files of a topic made anew, whose offsets begin at 0 again."""
+    return f"{mark}{partition}-{start}-{end}.parquet"
+
+
+def compacted_name(partition: int, start: int, end: int, compaction: int, part: int) -> str:
+    return f"{partition}-{start}-{end}-c{compaction}-{part}.parquet"
+
+
 def day_of(time_ns: int) -> str:
     """The UTC date of ``time_ns`` as ``YYYY-MM-DD``."""
     return (date(1970, 1, 1) + timedelta(days=time_ns // NS_PER_DAY)).isoformat()
@@ -83,10 +96,10 @@ def _escaped(text: str) -> str:
     return quote(text, safe="") or "__HIVE_DEFAULT_PARTITION__"
 
 
-def parquet(table: str, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
+def parquet(kind: Kind, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
     """``rows``, in the columns of ``FILE_SCHEMAS`` and sorted, as the bytes of one file."""
-    schema = FILE_SCHEMAS[table]
-    columns = {column.name: column for column in COLUMNS[_KINDS[table]]}
+    schema = FILE_SCHEMAS[TABLE_BY_KIND[kind]]
+    columns = {column.name: column for column in COLUMNS[kind]}
     delta = ["time", *(f.name for f in schema if f.name in columns and columns[f.name].form in _DELTA_FORMS)]
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -108,9 +121,6 @@ def parquet(table: str, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
         ],
     )
     return sink.getvalue()
-
-
-_KINDS = {table: kind for kind, table in TABLE_BY_KIND.items()}
 
 
 def _dictionary_leaves(schema: pa.Schema, delta: list[str]) -> list[str]:

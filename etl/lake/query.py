@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from etl.errors import UsageError
 from etl.lake.catalog import Catalog, File, State
-from etl.lake.layout import FILE_SCHEMAS
+from etl.lake.layout import FILE_SCHEMAS, NAME_PATTERN
 from etl.lake.storage import ObjectStorage, Storage, open_storage
 from etl.settings import Settings
 
@@ -29,6 +29,7 @@ _VERSION = {
 }
 _PARSER_VERSION = "parser_version DESC"
 """The order of ``columns.versions``: the first of an identity is shown."""
+_START_OFFSET = f"regexp_extract(filename, '{NAME_PATTERN}', 2)::BIGINT"
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
@@ -57,18 +58,24 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
 
 
 def _view(storage: Storage, table: str, files: Sequence[File]) -> str:
-    single, overlapping = _by_overlap(files)
+    runs = list(runs_of(files))
+    single = [file for run in runs if len(run) == 1 for file in run[0]]
+    overlapping = [file for run in runs if len(run) > 1 for unit in run for file in unit]
     parts = []
     if single:
         parts.append(f"SELECT {_columns(table)} FROM {_scan(storage, single)}")  # noqa: S608
     if overlapping:
-        parts.append(
-            f"SELECT {_columns(table)} FROM {_scan(storage, overlapping)} QUALIFY row_number() OVER ("  # noqa: S608
-            f"PARTITION BY exchange, symbol, record_key ORDER BY {_VERSION.get(table, _PARSER_VERSION)},"
-            # equal versions: the first stands, as in the other stores
-            " regexp_extract(filename, '(\\d+)-\\d+\\.parquet$', 1)::BIGINT) = 1"
-        )
+        parts.append(distinct_rows(storage, table, overlapping))
     return f"CREATE VIEW {table} AS {' UNION ALL '.join(parts)}"
+
+
+def distinct_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
+    """The SELECT of ``files`` with one row per identity; of equal versions the first, as in the other stores."""
+    return (
+        f"SELECT {_columns(table)} FROM {_scan(storage, files)} QUALIFY row_number() OVER ("  # noqa: S608
+        f"PARTITION BY exchange, symbol, record_key ORDER BY {_VERSION.get(table, _PARSER_VERSION)},"
+        f" {_START_OFFSET}) = 1"
+    )
 
 
 def _columns(table: str) -> str:
@@ -80,28 +87,29 @@ def _scan(storage: Storage, files: Sequence[File]) -> str:
     return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {_HIVE_TYPES}, filename = true)"
 
 
-def _by_overlap(files: Sequence[File]) -> tuple[list[File], list[File]]:
-    """Files that cannot share an identity with another, and the rest."""
-    single: list[File] = []
-    overlapping: list[File] = []
+Unit = list[File]
+"""Files that share no identity among themselves: one exported file, or all files of one compaction."""
+
+
+def runs_of(files: Sequence[File]) -> Iterator[list[Unit]]:
+    """``files`` of one table in runs of units whose key times overlap: only within a run can identities be shared."""
     for _, of_symbol in groupby(files, key=lambda file: (file.exchange, file.symbol)):
-        for group in _runs(sorted(of_symbol, key=lambda file: file.key_time_ns_min)):
-            (single if len(group) == 1 else overlapping).extend(group)
-    return single, overlapping
-
-
-def _runs(files: Sequence[File]) -> Iterator[list[File]]:
-    """``files``, sorted by their least key time, in runs that overlap one another."""
-    run: list[File] = []
-    reach = 0
-    for file in files:
-        if run and file.key_time_ns_min > reach:
-            yield run
-            run, reach = [], 0
-        run.append(file)
-        reach = max(reach, file.key_time_ns_max)
-    if run:
+        units: dict[object, Unit] = {}
+        for file in of_symbol:
+            units.setdefault((file.date, file.compaction) if file.compaction else file.path, []).append(file)
+        run: list[Unit] = []
+        reach = 0
+        for unit in sorted(units.values(), key=_least):
+            if run and _least(unit) > reach:
+                yield run
+                run = []
+            run.append(unit)
+            reach = max(reach, *(file.key_time_ns_max for file in unit))
         yield run
+
+
+def _least(unit: Unit) -> int:
+    return min(file.key_time_ns_min for file in unit)
 
 
 def fetch(settings: Settings, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -8,16 +8,15 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from etl.columns import Refused, Rows, refused_rows
 from etl.lake import layout
 from etl.lake.catalog import File, Range
+from etl.lake.files import Place, write_file
 from etl.lake.rows import in_order, newest, time_ns, to_arrow
 from etl.lake.storage import Storage
 from etl.records import Kind
 from etl.settings import Settings
-from etl.tables import TABLE_BY_KIND
 
 
 class RangeWriter:
@@ -49,56 +48,13 @@ class RangeWriter:
 
     def write(self) -> list[File]:
         """Write the files and return what the catalog shall say of them."""
+        span = self._span
+        name = layout.file_name(span.partition, span.start, span.end, self._mark)
         return [
-            write_file(self._settings, self._storage, kind, place, rows, self._span, self._name())
+            write_file(self._settings, self._storage, kind, place, newest(rows, kind), span, name)
             for kind, tables in sorted(self._tables.items())
             for place, rows in _cut(pa.concat_tables(tables))
         ]
-
-    def _name(self) -> str:
-        return f"{self._mark}{self._span.partition}-{self._span.start}-{self._span.end}.parquet"
-
-
-Place = tuple[str, str, str]
-"""Exchange, symbol, date."""
-
-
-def write_file(
-    settings: Settings,
-    storage: Storage,
-    kind: Kind,
-    place: Place,
-    rows: pa.Table,
-    span: Range,
-    name: str,
-    compacted: bool = False,
-) -> File:
-    """Write ``rows``, all of one place and in order, one row per identity."""
-    table = TABLE_BY_KIND[kind]
-    rows = newest(rows, kind)
-    data = layout.parquet(table, rows, settings.lake_row_group_rows)
-    path = f"{layout.folder(table, *place)}/{name}"
-    storage.put(path, data)
-    times = pc.min_max(time_ns(rows)).as_py()
-    key_times = pc.min_max(rows["key_time_ns"]).as_py()
-    exchange, symbol, day = place
-    return File(
-        path=path,
-        table=table,
-        exchange=exchange,
-        symbol=symbol,
-        date=day,
-        rows=len(rows),
-        bytes=data.size,
-        time_ns_min=times["min"],
-        time_ns_max=times["max"],
-        key_time_ns_min=key_times["min"],
-        key_time_ns_max=key_times["max"],
-        partition=span.partition,
-        start=span.start,
-        end=span.end,
-        compacted=compacted,
-    )
 
 
 def _cut(rows: pa.Table) -> Iterator[tuple[Place, pa.Table]]:

@@ -1,0 +1,56 @@
+"""Few large Parquet files instead of many small ones, every night."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import dag, task
+
+
+@dag(
+    schedule="20 3 * * *",
+    catchup=False,
+    max_active_runs=1,
+    tags=["compaction", "lake"],
+    default_args={
+        "owner": "market-data",
+        "pool": "lake",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(hours=3),
+    },
+    doc_md="""
+### Compact the lake
+
+Merges the files of each table, exchange, symbol and date that overlap or are small, with one row per identity: the
+last state of a bar, the newest parser's trade. The catalog switches to the new files day by day; replaced files are
+deleted after `lake_grace_s`. Running it twice changes nothing.
+
+**When it fails**
+
+- *lake at …*: the folder or bucket cannot be reached or is full. What was switched by then stays; run it again.
+- *commit … exists already; another writer runs*: an export ran at the same time. The retry mends it.
+- Out of memory or disk: a day is sorted on disk beyond `lake_compaction_memory_mib`; give it room in the temp folder.
+""",
+)
+def compact_lake() -> None:
+    @task
+    def compact() -> dict[str, Any]:
+        """Days compacted, files before and after, old files deleted."""
+        import time
+
+        import msgspec
+
+        from etl import settings
+        from etl.lake.compaction import compact
+
+        summary: dict[str, Any] = msgspec.to_builtins(compact(settings.load(), time.time_ns()))
+        return summary
+
+    compact()
+
+
+compact_lake()

@@ -1,0 +1,61 @@
+"""The normalized topic into the Parquet lake, every hour."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, CronDataIntervalTimetable, dag, task
+
+LAKE = Asset("market-data-lake")
+
+
+@dag(
+    schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    tags=["export", "lake"],
+    default_args={
+        "owner": "market-data",
+        "pool": "lake",
+        "retries": 5,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=5),
+        "execution_timeout": timedelta(hours=1),
+    },
+    doc_md="""
+### Export to Parquet
+
+Writes what was published before the end of the run's interval, and was not exported yet, as
+`data/{table}/exchange=…/symbol=…/date=…/{partition}-{start}-{end}.parquet`. **Triggered by hand or by the API it
+exports up to now.** The boundaries are kept before the files are made, so a run that is killed and run again writes the
+same bytes under the same names; the catalog shows files and boundaries together, or not at all.
+
+**When it fails**
+
+- *lake at …*: the folder or bucket cannot be reached or is full. Mend it; the next run finishes the plan.
+- *Kafka at …*: the broker is down. The next run goes on where this one stopped.
+- *commit … exists already; another writer runs*: an export or a compaction ran at the same time. The retry mends it.
+- *offset … is gone*: the topic's retention overtook the export; replay the hole from the raw tape (`etl replay`).
+- Refused records do not fail the run: they are in the quarantine as `store_rejected` (`etl quarantine list`).
+""",
+)
+def export_parquet() -> None:
+    @task(outlets=[LAKE])
+    def export(dag_run: Any = None, data_interval_end: datetime | None = None) -> dict[str, Any]:
+        """Messages read, rows per table, files and bytes written, records refused."""
+        import msgspec
+
+        from etl import settings
+        from etl.export import export
+
+        until = None if dag_run.run_type == "manual" else data_interval_end
+        until_ns = None if until is None else int(until.timestamp()) * 1_000_000_000
+        summary: dict[str, Any] = msgspec.to_builtins(export(settings.load(), until_ns))
+        return summary
+
+    export()
+
+
+export_parquet()

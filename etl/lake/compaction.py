@@ -1,0 +1,102 @@
+"""``compact``: many files of one day become few, with one row per identity.
+
+The new files are written beside the old ones, the catalog switches from these to those, and the old ones are deleted
+when their grace is over, so that readers of the state before can finish. DuckDB sorts, and spills to disk where a day
+is larger than memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+from msgspec import Struct
+
+from etl.lake import layout
+from etl.lake.catalog import Catalog, File, Range, State
+from etl.lake.files import write_file
+from etl.lake.query import connect_to, distinct_rows, runs_of
+from etl.lake.storage import Storage, open_storage
+from etl.settings import Settings
+from etl.tables import KIND_BY_TABLE
+
+_NS_PER_S = 1_000_000_000
+_IN_ORDER = "CASE event_time_ns WHEN 0 THEN receive_time_ns ELSE event_time_ns END, record_key"
+
+
+class Compacted(Struct, frozen=True):
+    """What one compaction did: days of a symbol compacted, files before and after, old files deleted."""
+
+    days: int
+    files_before: int
+    files_after: int
+    deleted: int
+
+
+def compact(settings: Settings, now_ns: int) -> Compacted:
+    """Compact every day that gains by it; one commit a day, so what is done stays done.
+
+    Raises ``StoreUnavailable``, and ``StoreError`` if another writer commits at the same time: run it again.
+    """
+    storage = open_storage(settings)
+    catalog = Catalog(storage)
+    state = catalog.read()
+    days = before = after = 0
+    for group in list(_groups(settings, state)):
+        added = list(_rewritten(settings, storage, state, group))
+        catalog.commit(state, added=added, removed=[file.path for file in group])
+        days, before, after = days + 1, before + len(group), after + len(added)
+    deleted = _delete_old(settings, storage, catalog, state, now_ns)
+    return Compacted(days, before, after, deleted)
+
+
+def _groups(settings: Settings, state: State) -> Iterator[list[File]]:
+    """The files of each day that overlap, or of which several are not full."""
+    for table in state.tables():
+        for _, files in groupby(state.of(table), key=lambda f: (f.exchange, f.symbol, f.date)):
+            group = list(files)
+            overlap = any(len(run) > 1 for run in runs_of(group))
+            units = {file.compaction or file.path for file in group}
+            small = sum(file.rows < settings.lake_file_rows_max for file in group)
+            if overlap or (len(units) > 1 and small > 1):
+                yield group
+
+
+def _rewritten(settings: Settings, storage: Storage, state: State, group: list[File]) -> Iterator[File]:
+    first = group[0]
+    kind = KIND_BY_TABLE[first.table]
+    compaction = state.version + 1
+    span = Range(first.partition, min(f.start for f in group), max(f.end for f in group))
+    with connect_to(storage, State()) as connection:
+        connection.execute(f"SET memory_limit = '{settings.lake_compaction_memory_mib} MiB'")
+        query = f"{distinct_rows(storage, first.table, group)} ORDER BY {_IN_ORDER}"
+        batches = connection.sql(query).to_arrow_reader(settings.lake_row_group_rows)
+        for part, rows in enumerate(_tables(batches, settings.lake_file_rows_max)):
+            name = layout.compacted_name(span.partition, span.start, span.end, compaction, part)
+            place = (first.exchange, first.symbol, first.date)
+            yield write_file(settings, storage, kind, place, rows, span, name, compaction)
+
+
+def _tables(batches: Any, rows_max: int) -> Iterator[pa.Table]:
+    """The batches in tables of ``rows_max`` rows; the last may have fewer."""
+    held: list[pa.Table] = []
+    for batch in batches:
+        held.append(pa.Table.from_batches([batch]))
+        while sum(map(len, held)) >= rows_max:
+            rows = pa.concat_tables(held)
+            yield rows.slice(0, rows_max)
+            held = [rows.slice(rows_max)]
+    if any(map(len, held)):
+        yield pa.concat_tables(held)
+
+
+def _delete_old(settings: Settings, storage: Storage, catalog: Catalog, state: State, now_ns: int) -> int:
+    over = now_ns - int(settings.lake_grace_s * _NS_PER_S)
+    paths = [item.path for item in state.removed.values() if item.removed_time_ns < over]
+    for path in paths:
+        storage.delete(path)
+    if paths:
+        catalog.commit(state, deleted=paths)
+    return len(paths)

@@ -1,0 +1,131 @@
+"""What every DAG file owes its operator, read from the files themselves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+DAG_FILES = sorted(path for path in (REPOSITORY / "dags").glob("*.py"))
+IMPORT_SECONDS_MAX = 1.0
+HEAVY = (
+    "pyarrow",
+    "pandas",
+    "duckdb",
+    "polars",
+    "psycopg",
+    "confluent_kafka",
+    "great_expectations",
+    "etl.settings",
+)
+
+
+def airflow_environment(home: Path) -> dict[str, str]:
+    """Airflow on a directory of its own, with the repository's configuration and DAGs."""
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONFIG": str(REPOSITORY / "airflow.cfg"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__CORE__FERNET_KEY": "",
+    }
+
+
+@pytest.fixture(scope="module")
+def dags() -> Iterator[dict[str, Any]]:
+    """Every DAG by the name of its file, as Airflow's own parser reads them."""
+    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        for name, value in airflow_environment(Path(home)).items():
+            patch.setenv(name, value)
+        from airflow.dag_processing.dagbag import DagBag
+
+        found = {}
+        for path in DAG_FILES:
+            bag = DagBag(dag_folder=str(path))
+            assert bag.import_errors == {}
+            (dag,) = bag.dags.values()
+            found[path.stem] = dag
+        yield found
+
+
+def test_dags_exist() -> None:
+    assert {"load_timescale", "export_parquet", "compact_lake"} <= {path.stem for path in DAG_FILES}
+
+
+def test_a_file_holds_the_dag_of_its_name(dags: dict[str, Any]) -> None:
+    assert {stem: dag.dag_id for stem, dag in dags.items()} == {stem: stem for stem in dags}
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
+def test_importing_a_dag_file_takes_less_than_a_second_and_loads_nothing_heavy(
+    path: Path, tmp_path: Path
+) -> None:
+    """Measured as the DAG processor sees it: Airflow itself is loaded already."""
+    script = (
+        "import sys, time, runpy, airflow.sdk, airflow.sdk.definitions.decorators\n"
+        "from airflow.sdk import dag, task, Asset, CronDataIntervalTimetable, Param, DeadlineAlert, DeadlineReference\n"
+        "from airflow.sdk import AsyncCallback, get_current_context, task_group\n"
+        "before = set(sys.modules); started = time.process_time()\n"
+        f"runpy.run_path({str(path)!r})\n"
+        "print(time.process_time() - started)\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules and name not in before])\n"
+    )
+    environment = {**os.environ, **airflow_environment(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, heavy = done.stdout.strip().splitlines()[-2:]
+    assert float(seconds) < IMPORT_SECONDS_MAX
+    assert heavy == "[]"
+
+
+def test_every_dag_says_what_it_is_and_what_to_do_when_it_fails(dags: dict[str, Any]) -> None:
+    for stem, dag in dags.items():
+        assert dag.tags, stem
+        assert "when it fails" in (dag.doc_md or "").lower(), stem
+        assert dag.catchup is False, stem
+        assert dag.max_active_runs >= 1, stem
+
+
+def test_every_task_has_owner_pool_time_out_and_retries_with_exponential_back_off(
+    dags: dict[str, Any],
+) -> None:
+    for dag in dags.values():
+        for task in dag.tasks:
+            label = f"{dag.dag_id}.{task.task_id}"
+            assert task.owner == "market-data", label
+            assert task.pool != "default_pool", label
+            assert task.execution_timeout, label
+            assert task.retries >= 1, label
+            assert task.retry_exponential_backoff, label
+            assert task.max_retry_delay is not None, label
+            assert task.max_retry_delay <= timedelta(hours=1), label
+
+
+def test_every_pool_of_a_task_is_made_at_set_up(dags: dict[str, Any]) -> None:
+    import json
+
+    made = json.loads((REPOSITORY / "docker" / "airflow" / "pools.json").read_text())
+    assert {task.pool for dag in dags.values() for task in dag.tasks} <= made.keys()
+
+
+def test_dag_files_do_not_import_each_other() -> None:
+    for path in DAG_FILES:
+        text = path.read_text()
+        assert not [
+            other.stem for other in DAG_FILES if f"from {other.stem} import" in text or "import dags" in text
+        ]

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from msgspec import structs
+
+from etl.errors import StoreError
+from etl.lake.catalog import Catalog
+from etl.lake.compaction import Compacted, compact
+from etl.lake.storage import open_storage
+from etl.records import BarState
+from etl.settings import Settings
+from tests import stream
+from tests.lake.support import export_records, query, state_of
+from tests.stream import START_NS
+
+SOON_NS = START_NS
+"""Before any removal: nothing's grace is over."""
+FAR_NS = 9_000_000_000_000_000_000
+"""After every grace."""
+
+
+def on_disk(settings: Settings) -> set[str]:
+    root = Path(settings.lake_path)
+    return {str(path.relative_to(root)) for path in (root / "data").rglob("*.parquet")}
+
+
+def test_small_files_of_a_day_become_one_with_the_same_rows(settings: Settings) -> None:
+    for part in range(5):
+        export_records(settings, (stream.trade(n) for n in range(part * 10, part * 10 + 10)), part * 10)
+    everything = "SELECT * FROM trades ORDER BY event_time_ns, record_key"
+    before = query(settings, everything)
+    assert compact(settings, SOON_NS) == Compacted(days=1, files_before=5, files_after=1, deleted=0)
+    assert query(settings, everything) == before
+    assert len(before) == 50
+    assert compact(settings, SOON_NS) == Compacted(days=0, files_before=0, files_after=0, deleted=0)
+
+
+def test_compaction_keeps_one_row_per_identity_the_newest(settings: Settings) -> None:
+    export_records(settings, [stream.bar(0, bar_state=BarState.OPEN, close="1"), stream.bar(1, close="9")])
+    export_records(settings, [stream.bar(0, bar_state=BarState.REVISED, close="3")], 2)
+    export_records(settings, [stream.bar(0, bar_state=BarState.CLOSED, close="2")], 3)
+    compact(settings, SOON_NS)
+    (file,) = state_of(settings).files.values()
+    rows = pq.read_table(f"{settings.lake_path}/{file.path}", partitioning=None).to_pylist()
+    assert [(str(row["close"].normalize()), row["bar_state"]) for row in rows] == [
+        ("3", "revised"),
+        ("9", "closed"),
+    ]
+
+
+def test_of_equal_versions_the_first_stands(settings: Settings) -> None:
+    for start in (0, 1, 10):
+        export_records(settings, [stream.trade(0, receive_time_ns=START_NS + 100 - start)], start)
+    found = "SELECT receive_time_ns FROM trades"
+    assert query(settings, found) == [(START_NS + 100,)]
+    compact(settings, SOON_NS)
+    assert query(settings, found) == [(START_NS + 100,)]
+
+
+def test_a_compacted_file_is_sorted_by_time_then_key(settings: Settings) -> None:
+    numbers = list(range(60))
+    random.Random(7).shuffle(numbers)
+    for part in range(6):
+        export_records(settings, (stream.trade(n) for n in numbers[part * 10 : part * 10 + 10]), part * 10)
+    compact(settings, SOON_NS)
+    (file,) = state_of(settings).files.values()
+    rows = pq.read_table(f"{settings.lake_path}/{file.path}", partitioning=None)
+    assert rows["record_key"].to_pylist() == [stream.trade(n).record_key for n in range(60)]
+
+
+def test_a_day_larger_than_a_file_becomes_several_that_share_no_identity_and_stay(settings: Settings) -> None:
+    settings = structs.replace(settings, lake_file_rows_max=25, lake_row_group_rows=10)
+    for part in range(6):  # quotes without event time: all key times are the day's
+        export_records(settings, (stream.quote(n) for n in range(part * 10, part * 10 + 10)), part * 10)
+    assert compact(settings, SOON_NS) == Compacted(days=1, files_before=6, files_after=3, deleted=0)
+    assert [file.rows for file in state_of(settings).of("quotes")] == [25, 25, 10]
+    assert compact(settings, SOON_NS).days == 0
+    assert query(settings, "SELECT count(*), count(DISTINCT record_key) FROM quotes") == [(60, 60)]
+
+
+def test_replaced_files_are_deleted_only_after_their_grace(settings: Settings) -> None:
+    export_records(settings, [stream.trade(0)])
+    export_records(settings, [stream.trade(1)], 1)
+    old = on_disk(settings)
+    compact(settings, SOON_NS)
+    (kept,) = state_of(settings).files
+    assert on_disk(settings) == {*old, kept}
+    assert compact(settings, FAR_NS).deleted == 2
+    assert on_disk(settings) == {kept}
+    assert state_of(settings).removed == {}
+    assert query(settings, "SELECT count(*) FROM trades") == [(2,)]
+
+
+def test_days_and_symbols_are_compacted_apart(settings: Settings) -> None:
+    other = [stream.trade(n, symbol="ETH-USDT") for n in range(2)]
+    later = [stream.trade(n, time_ns=START_NS + stream.DAY + n) for n in range(2)]
+    for number in range(2):
+        export_records(settings, [stream.trade(number), other[number], later[number]], number * 3)
+    assert compact(settings, SOON_NS) == Compacted(days=3, files_before=6, files_after=3, deleted=0)
+    found = query(settings, "SELECT symbol, date::text, count(*) FROM trades GROUP BY ALL ORDER BY ALL")
+    assert found == [
+        ("BTC-USDT", "2024-08-08", 2),
+        ("BTC-USDT", "2024-08-09", 2),
+        ("ETH-USDT", "2024-08-08", 2),
+    ]
+
+
+def test_every_column_of_every_kind_survives_compaction(settings: Settings) -> None:
+    first = [
+        stream.trade(
+            0, conditions=("@", "T"), flags=("stale",), last_price="0.0000000000000000001", trade_id=""
+        ),
+        stream.quote(0, ask=None),
+        stream.book(0, bid_orders=(1, 2), ask_prices=(), ask_sizes=()),
+        stream.bar(0, trade_count=7),
+        stream.gap(0, to_sequence=None),
+    ]
+    again = [structs.replace(record, record_key=record.record_key + "x") for record in first]
+    export_records(settings, first)
+    export_records(settings, again, 5)
+    tables = ("trades", "quotes", "book_updates", "bars", "gaps")
+    before = {table: query(settings, f"SELECT * FROM {table} ORDER BY record_key") for table in tables}
+    assert compact(settings, SOON_NS).days == 5
+    assert {
+        table: query(settings, f"SELECT * FROM {table} ORDER BY record_key") for table in tables
+    } == before
+    assert all(len(rows) == 2 for rows in before.values())
+
+
+def test_compaction_does_not_touch_a_plan_and_fails_when_an_export_came_between(settings: Settings) -> None:
+    export_records(settings, [stream.trade(0)])
+    storage = open_storage(settings)
+    stale = Catalog(storage).read()
+    export_records(settings, [stream.trade(1)], 1)
+    with pytest.raises(StoreError, match="another writer runs"):
+        Catalog(storage).commit(stale, removed=list(stale.files))
+    assert query(settings, "SELECT count(*) FROM trades") == [(2,)]

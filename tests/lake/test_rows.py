@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+
+from etl.columns import decode
+from etl.errors import StoreRejected
+from etl.lake.layout import ROW_SCHEMAS, day_of, folder, parquet
+from etl.lake.rows import in_order, newest, to_arrow
+from etl.records import Kind, Record
+from etl.wire.codec import encode
+from tests import stream
+from tests.stream import START_NS
+
+
+def arrow(*records: Record) -> pa.Table:
+    (rows,), refused = decode(enumerate(map(encode, records)))
+    assert refused == []
+    return to_arrow(rows)
+
+
+def test_what_the_venue_did_not_send_is_null_and_a_time_0() -> None:
+    (row,) = arrow(stream.quote(0, ask=None)).to_pylist()
+    assert (row["bid"], row["ask"], row["ask_size"]) == (Decimal("61837.63"), None, None)
+    assert (row["event_time_ns"], row["publish_time_ns"], row["conditions"]) == (0, 0, None)
+    assert row["time"].isoformat() == "2024-08-08T23:54:15.342000+00:00"
+
+
+def test_a_time_before_1970_is_floored_not_cut() -> None:
+    (row,) = arrow(stream.trade(0, time_ns=-1)).to_pylist()
+    assert row["time"].isoformat() == "1969-12-31T23:59:59.999999+00:00"
+    assert day_of(-1) == "1969-12-31"
+
+
+@pytest.mark.parametrize("value", ["1e5", "NaN", "+1", "1_0", "0.00000000000000000001", "1" + "0" * 19])
+def test_a_decimal_that_does_not_fit_exactly_is_refused(value: str) -> None:
+    with pytest.raises(StoreRejected):
+        arrow(stream.trade(0, last_price=value))
+    with pytest.raises(StoreRejected):
+        arrow(stream.book(0, ask_sizes=(value,)))
+
+
+def test_every_kind_has_a_schema_whose_columns_are_the_fields_of_the_record() -> None:
+    for record in (stream.trade(0), stream.quote(0), stream.book(0), stream.bar(0), stream.gap(0)):
+        names = {"time" if name == "time_ns" else name for name in ("time_ns", *record.__struct_fields__)}
+        assert set(ROW_SCHEMAS[record.kind].names) == names
+
+
+def test_rows_are_ordered_by_exact_time_then_key_and_equal_ones_stay() -> None:
+    rows = arrow(
+        stream.trade(0, time_ns=START_NS + 2, record_key="a"),
+        stream.trade(1, time_ns=START_NS + 1, record_key="b"),
+        stream.trade(2, time_ns=START_NS + 1, record_key="a", tape="first"),
+        stream.trade(3, time_ns=START_NS + 1, record_key="a", tape="second"),
+    )
+    ordered = in_order(rows)
+    assert ordered["frame_sequence"].to_pylist() == [3, 4, 2, 1]
+    assert newest(ordered, Kind.TRADE)["frame_sequence"].to_pylist() == [3, 2]
+
+
+def test_the_bytes_of_a_file_depend_on_its_rows_alone() -> None:
+    rows = arrow(*(stream.trade(n) for n in range(1000)))
+    in_parts = pa.concat_tables([rows.slice(0, 300), rows.slice(300)])
+    assert parquet(Kind.TRADE, rows, 250).equals(parquet(Kind.TRADE, in_parts, 250))
+
+
+def test_a_path_holds_any_symbol() -> None:
+    assert folder("trades", "kraken", "XBT/USD", "2024-01-01") == (
+        "data/trades/exchange=kraken/symbol=XBT%2FUSD/date=2024-01-01"
+    )
+    assert folder("gaps", "kraken", "", "2024-01-01").endswith(
+        "symbol=__HIVE_DEFAULT_PARTITION__/date=2024-01-01"
+    )
