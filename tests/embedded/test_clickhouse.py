@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.client
 import json
@@ -17,7 +18,15 @@ from backports import zstd
 from clickhouse_connect.driver.exceptions import DatabaseError
 from msgspec import Struct
 
-from etl.embedded.clickhouse import REQUEST_BYTES_MAX, clickhouse_part
+from etl.embedded.clickhouse import (
+    REQUEST_BYTES_MAX,
+    REQUESTS_AT_ONCE_MAX,
+    REQUESTS_WAITING_MAX,
+    STATUS_OF_CODE,
+    Gate,
+    clickhouse_part,
+)
+from etl.embedded.clickhouse_engine import EngineError
 from etl.settings import Settings
 from tests.servers import BOTH_SERVERS, RunningPart
 
@@ -314,6 +323,22 @@ def test_requests_run_side_by_side_while_inserts_do(raw: Raw) -> None:
         thread.join()
     assert failures == []
     assert raw.text("SELECT count(), uniqExact(a) FROM t") == "60\t60"
+
+
+def test_more_requests_than_may_wait_are_told_to_come_back() -> None:
+    async def fill() -> int:
+        gate = Gate()
+        inside = [await gate.__aenter__() for _ in range(REQUESTS_AT_ONCE_MAX)]
+        waiting = [asyncio.create_task(gate.__aenter__()) for _ in range(REQUESTS_WAITING_MAX)]
+        await asyncio.sleep(0)
+        with pytest.raises(EngineError) as refused:
+            await gate.__aenter__()
+        for _ in inside:
+            await gate.__aexit__()
+        await asyncio.wait(waiting[: len(inside)])
+        return STATUS_OF_CODE[refused.value.code]
+
+    assert asyncio.run(fill()) == 503
 
 
 def test_what_was_answered_is_there_after_kill_9(crashable: Callable[..., RunningPart]) -> None:
