@@ -29,6 +29,7 @@ class VenueServer:
         """Sent to each connection as it opens."""
         self._sockets: set[web.WebSocketResponse] = set()
         self._loop = asyncio.new_event_loop()
+        self._runner: web.AppRunner
 
     def send(self, *texts: str | bytes) -> None:
         """To every open connection, once there is one."""
@@ -98,6 +99,7 @@ class VenueServer:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.port = runner.addresses[0][1]
+        self._runner = runner
 
     def _run(self, work: Awaitable[T]) -> T:
         return asyncio.run_coroutine_threadsafe(_awaited(work), self._loop).result(60.0)
@@ -114,6 +116,7 @@ def venue_server() -> Iterator[VenueServer]:
     thread.start()
     server._run(server._start())
     yield server
+    server._run(server._runner.cleanup())
     server._loop.call_soon_threadsafe(server._loop.stop)
     thread.join(START_S)
 

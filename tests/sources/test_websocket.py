@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+import pytest
+
+from etl.exchange import Exchange, Fault, FaultKind, Ignored, Outcome, Reply, Request, Subscription
+from etl.exchanges.binance import Binance
+from etl.pipeline import Ingest
+from etl.records import Frame, Kind
+from etl.settings import Settings
+from etl.sources import websocket
+from etl.sources.history import History
+from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
+from etl.transports.memory import MemoryPublisher
+from tests.venue_server import VenueServer, trade, venue_server
+
+WITHIN_S = 15.0
+
+
+class Spoken(Exchange):
+    """A venue whose frames say what is to become of them."""
+
+    name: ClassVar[str] = "binance"
+    channels = Binance.channels
+    event_time_min_ns = Binance.event_time_min_ns
+    connections: ClassVar[int] = 0
+
+    def connect_url(self, base_url: str, subscription: Subscription) -> str:
+        return f"{base_url}/stream"
+
+    def open(self, subscription: Subscription) -> Sequence[str]:
+        return ("hello", *subscription.symbols)
+
+    def snapshot_requests(self, subscription: Subscription) -> Sequence[Request]:
+        return [Request(f"/depth?symbol={symbol}", Kind.BOOK, symbol) for symbol in subscription.symbols]
+
+    def parse(self, frame: Frame) -> Sequence[Outcome]:
+        text = frame.payload.decode(errors="replace")
+        answers: dict[str, Outcome] = {
+            "ping": Reply("pong"),
+            "ready": Fault(FaultKind.READY, "ok", ""),
+            "shutdown": Fault(FaultKind.SHUTDOWN, "bye", ""),
+            "denied": Fault(FaultKind.AUTHENTICATION, "401", "no"),
+            "again": Fault(FaultKind.TRANSIENT, "500", "oops"),
+        }
+        return [Ignored(text), *([answers[text]] if text in answers else [])]
+
+
+class OneConnection(Spoken):
+    connections_max = 1
+
+
+class ShortLived(Spoken):
+    connection_life_s = 1.0
+    ready_on_open = True
+
+
+class Run:
+    """A stream against a server in this process, with its own worker's surroundings."""
+
+    def __init__(self, server: VenueServer, exchange: type[Exchange], **values: int) -> None:
+        self.settings = Settings(recordings_dir="served", **values)
+        self.server = server
+        self.publisher = MemoryPublisher()
+        self.ingest = Ingest(self.settings, exchange, self.publisher)
+        self.gate = ReadGate(self.settings, self.publisher, self.ingest.counts)
+        self.history = History(f"http://127.0.0.1:{server.port}", exchange())
+        self.ends: list[End] = []
+        self.overlaps: list[bool] = []
+        self.stop = asyncio.Event()
+        self.connections: list[Connection] = []
+        self.stream = Stream("s", self._connect, self.ingest.counts, self.stop, self)
+
+    def _connect(self) -> Connection:
+        parser = self.ingest.exchange()
+        subscription = Subscription(("BTCUSDT", "ETHUSDT"), ("trade",))
+        url = parser.connect_url(f"ws://127.0.0.1:{self.server.port}", subscription)
+        intake = self.ingest.intake(parser, connection_id(time.time_ns()), url)
+        connection = Connection(
+            self.settings, parser, subscription, url, intake, self.gate, self.ingest.counts, self.history
+        )
+        self.connections.append(connection)
+        return connection
+
+    def overlap(self, name: str, begins: bool) -> None:
+        self.overlaps.append(begins)
+
+    def lost(self, connection: Connection, end: End) -> None:
+        self.ends.append(end)
+
+    def tape(self) -> list[bytes]:
+        return [message.value for message in self.publisher.delivered[self.settings.raw_topic]]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WITHIN_S
+        while not holds():
+            assert time.monotonic() < deadline, "it did not come true in time"
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(
+    server: VenueServer, exchange: type[Exchange] = Spoken, **values: int
+) -> AsyncIterator[Run]:
+    run = Run(server, exchange, **values)
+    async with run.history:
+        tasks = [asyncio.create_task(run.gate.poll()), asyncio.create_task(run.stream.run())]
+        try:
+            yield run
+        finally:
+            run.stop.set()
+            await asyncio.wait_for(tasks[1], WITHIN_S)
+            tasks[0].cancel()
+
+
+def against_a_server(test: Callable[[VenueServer], Awaitable[None]]) -> Callable[[], None]:
+    """Runs ``test`` on an event loop, with a server."""
+
+    def run() -> None:
+        with venue_server() as server:
+            asyncio.run(asyncio.wait_for(test(server), 60.0))  # type: ignore[arg-type]
+
+    run.__name__ = test.__name__
+    return run
+
+
+@against_a_server
+async def test_what_must_be_said_at_the_opening_is_said_and_replies_are_sent(server: VenueServer) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "ping")
+        await run.until(lambda: server.received == ["hello", "BTCUSDT", "ETHUSDT", "pong"])
+
+
+@against_a_server
+async def test_snapshots_are_asked_for_once_ready_and_enter_as_frames(server: VenueServer) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "before")
+        await run.until(lambda: b"before" in run.tape())
+        assert server.requests == []
+        await asyncio.to_thread(server.send, "ready")
+        await run.until(lambda: len(run.tape()) == 4)
+        assert server.requests == ["/depth?symbol=BTCUSDT", "/depth?symbol=ETHUSDT"]
+        headers = [dict(m.headers) for m in run.publisher.delivered[run.settings.raw_topic]]
+        assert [h["endpoint"].decode().partition(f":{server.port}")[2] for h in headers] == [
+            "/stream", "/stream", "/depth?symbol=BTCUSDT", "/depth?symbol=ETHUSDT",
+        ]  # fmt: skip
+        assert [h["frame_sequence"] for h in headers] == [b"1", b"2", b"3", b"4"]
+
+
+@against_a_server
+async def test_reading_stops_while_the_transport_is_stalled_and_nothing_is_lost(server: VenueServer) -> None:
+    sent = [f"{n:06d}" + "x" * 500 for n in range(40_000)]
+    async with running(server, read_pause_messages=100, read_resume_messages=50) as run:
+        await asyncio.to_thread(server.send, "first")
+        await run.until(lambda: run.tape() == [b"first"])
+        run.publisher.stalled = True
+        server.send_without_waiting(*sent)
+        await run.until(lambda: run.gate.paused)
+        await asyncio.sleep(0.3)
+        held = run.publisher.pending_messages
+        await asyncio.sleep(0.3)
+        assert run.publisher.pending_messages == held < len(sent)
+        run.publisher.stalled = False
+        await run.until(lambda: len(run.tape()) == 1 + len(sent))
+        assert run.tape()[1:] == [text.encode() for text in sent]
+        assert run.ends == []
+
+
+@against_a_server
+async def test_a_connection_cut_without_a_word_is_lost_and_opened_again(server: VenueServer) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "ready")
+        await run.until(lambda: run.connections[0].ready.is_set())
+        await asyncio.to_thread(server.cut)
+        await run.until(lambda: server.opened == 2)
+        assert [(end.reason, end.was_ready) for end in run.ends] == [("disconnect", True)]
+        assert run.connections[0].intake.connection_id < run.connections[1].intake.connection_id
+
+
+@against_a_server
+async def test_a_close_frame_s_code_is_the_reason_in_the_ledger(server: VenueServer) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "ready")
+        await run.until(lambda: run.connections[0].ready.is_set())
+        await asyncio.to_thread(server.close)
+        await run.until(lambda: len(run.ends) == 1)
+        assert run.ends[0].reason == "disconnect"
+        assert "1001" in run.ends[0].detail
+        assert "going away" in run.ends[0].detail
+
+
+@against_a_server
+async def test_a_venue_that_refuses_the_key_is_not_hammered(server: VenueServer) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "denied")
+        await run.until(lambda: len(run.ends) == 1)
+        assert (run.ends[0].reason, run.ends[0].detail) == ("authentication", "401: no")
+        await asyncio.sleep(0.5)
+        assert server.opened == 1
+        assert run.ingest.counts.faults == {"authentication": 1}
+
+
+@against_a_server
+async def test_an_announced_shutdown_opens_the_successor_before_the_elder_is_closed(
+    server: VenueServer,
+) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "ready", "shutdown")
+        await run.until(lambda: server.connections == 2)
+        assert run.overlaps == [True]
+        await asyncio.to_thread(server.send, "ready")
+        await run.until(lambda: server.connections == 1)
+        await run.until(lambda: run.overlaps == [True, False])
+        assert run.ends == []
+        assert server.opened == 2
+
+
+@against_a_server
+async def test_one_connection_per_key_is_closed_before_the_next_is_opened(server: VenueServer) -> None:
+    async with running(server, OneConnection) as run:
+        await asyncio.to_thread(server.send, "ready", "shutdown")
+        await run.until(lambda: server.opened == 2)
+        assert [end.reason for end in run.ends] == ["planned"]
+        assert run.overlaps == []
+
+
+@against_a_server
+async def test_a_connection_is_replaced_before_the_venue_s_own_limit_with_no_loss(
+    server: VenueServer,
+) -> None:
+    async with running(server, ShortLived) as run:
+        await run.until(lambda: server.opened >= 2)
+        await run.until(lambda: run.overlaps[:2] == [True, False])
+        assert run.ends == []
+
+
+@against_a_server
+async def test_a_channel_that_goes_mute_costs_the_connection_not_the_worker(server: VenueServer) -> None:
+    class Mute(Binance):
+        channels = tuple(
+            type(c)(c.name, c.kind, c.rule, c.repair, 0.5) for c in Binance.channels if c.name == "trade"
+        )
+
+    async with running(server, Mute) as run:
+        await asyncio.to_thread(server.send, trade(1))
+        await run.until(lambda: server.opened >= 2)
+        assert (run.ends[0].reason, run.ends[0].detail) == ("stale", "trade: silent for 0.5 s")
+
+
+@against_a_server
+async def test_a_server_that_is_not_there_is_tried_again_and_again(server: VenueServer) -> None:
+    run = Run(server, Spoken)
+    run.server = VenueServer()
+    run.server.port = 1
+    task = asyncio.create_task(run.stream.run())
+    await run.until(lambda: len(run.ends) >= 2)
+    run.stop.set()
+    await asyncio.wait_for(task, WITHIN_S)
+    assert {(end.reason, end.was_ready) for end in run.ends} == {("connect", False)}
+
+
+@against_a_server
+async def test_a_transport_that_failed_for_good_ends_the_stream_with_its_error(server: VenueServer) -> None:
+    run = Run(server, Spoken)
+    async with run.history:
+        task = asyncio.create_task(run.gate.poll())
+        run.publisher.fail("gone")
+        with pytest.raises(Exception, match="gone"):
+            await asyncio.wait_for(task, WITHIN_S)
+
+
+def test_connection_ids_are_version_7_and_sort_by_time() -> None:
+    early, late = connection_id(1_000_000_000_000_000_000), connection_id(1_000_000_000_001_000_000)
+    assert early < late
+    assert (early[14], early[19] in "89ab", len(early)) == ("7", True, 36)
+    assert int(early.replace("-", "")[:12], 16) == 1_000_000_000_000
+    assert connection_id(1) != connection_id(1)
+
+
+def test_limits_of_the_source_are_named() -> None:
+    assert websocket.POLL_S < websocket.WATCH_S < websocket.PING_IDLE_S

@@ -1,0 +1,85 @@
+"""``docs/topics.md`` is a contract: what it shows is run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from etl.records import Gap, GapKind, Source, Trade
+from etl.settings import Settings
+from etl.transports.kafka import (
+    HEADER_ENDPOINT,
+    HEADER_EXCHANGE,
+    HEADER_FRAME_SEQUENCE,
+    HEADER_RECEIVE_TIME_NS,
+    HEADER_SOURCE,
+    KafkaPublisher,
+    ensure_topics,
+)
+from etl.wire import codec
+
+TEXT = (Path(__file__).parent.parent / "docs" / "topics.md").read_text()
+LINES_MAX = 20
+WITHIN_S = 60.0
+
+
+def example() -> str:
+    found = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_every_topic_and_header_is_named() -> None:
+    settings = Settings()
+    topics = {name for name in Settings.__struct_fields__ if name.endswith("_topic")}
+    assert [name for name in topics if f"`{getattr(settings, name)}`" not in TEXT] == []
+    headers = (
+        HEADER_EXCHANGE, HEADER_ENDPOINT, HEADER_RECEIVE_TIME_NS, HEADER_FRAME_SEQUENCE, HEADER_SOURCE,
+    )  # fmt: skip
+    assert [header for header in headers if f"| `{header}` |" not in TEXT] == []
+
+
+def test_the_example_is_short() -> None:
+    assert len([line for line in example().splitlines() if line.strip()]) <= LINES_MAX
+
+
+@pytest.mark.integration
+def test_the_example_runs_as_it_stands(settings_with: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = settings_with(kafka=True)
+    ensure_topics(settings)
+    publisher = KafkaPublisher(settings)
+    trade = Trade(
+        "binance", "BTC-USDT", "BTCUSDT", "trade", 5, 6, Source.STREAM, "c", 1, 0, "7", 5, 1, 7,
+        last_price="61837.63000000", volume="0.02",
+    )  # fmt: skip
+    gap = Gap(
+        "binance", "BTC-USDT", "BTCUSDT", "trade", 5, 6, Source.STREAM, "c", 1, 0, "8-9", 5, 1,
+        gap_kind=GapKind.SEQUENCE, from_sequence=8, to_sequence=9,
+    )  # fmt: skip
+    for record in (trade, gap):
+        publisher.publish(settings.normalized_topic, b"binance:BTC-USDT", codec.encode(record))
+    publisher.flush(WITHIN_S)
+    program = example().replace("127.0.0.1:9092", settings.kafka_bootstrap)
+    program = program.replace("market-data.normalized", settings.normalized_topic)
+    out = tmp_path / "out"
+    with out.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-u", "-c", program], stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + WITHIN_S
+        while (
+            len(out.read_text().splitlines()) < 2 and process.poll() is None and time.monotonic() < deadline
+        ):
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    assert out.read_text().splitlines() == [
+        "BTC-USDT 5 61837.63000000 0.02",
+        "BTC-USDT trade is missing 8 to 9",
+    ]
