@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from etl.errors import UsageError
 from etl.lake.catalog import Catalog, File, State
 from etl.lake.layout import FILE_SCHEMAS, NAME_PATTERN
 from etl.lake.storage import ObjectStorage, Storage, open_storage
@@ -110,13 +108,3 @@ def runs_of(files: Sequence[File]) -> Iterator[list[Unit]]:
 
 def _least(unit: Unit) -> int:
     return min(file.key_time_ns_min for file in unit)
-
-
-def fetch(settings: Settings, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and rows. Raises ``UsageError`` with DuckDB's own words."""
-    with connect(settings) as connection:
-        try:
-            result = connection.execute(sql)
-        except duckdb.Error as error:
-            raise UsageError(f"lake: {error}") from None
-        return [name for name, *_ in result.description or ()], result.fetchall()

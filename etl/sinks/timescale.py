@@ -77,10 +77,8 @@ class TimescaleStore:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._statements = {kind: _insert_statement(kind) for kind in TABLE_BY_KIND}
+        self._connection = connect(settings)
         with _store_errors(settings):
-            self._connection = psycopg.connect(
-                settings.timescale_address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
-            )
             # late rows open compressed segments again; load_batch_rows_max already bounds a transaction
             self._connection.execute("SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
 
@@ -166,6 +164,12 @@ class TimescaleStore:
             " ON CONFLICT (day) DO UPDATE SET noted = pending_refreshes.noted + 1",
             (days,),
         )
+
+
+def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection in which every statement is its own transaction. Raises ``StoreUnavailable``."""
+    with _store_errors(settings):
+        return psycopg.connect(settings.timescale_address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
 
 
 @contextmanager

@@ -1,0 +1,58 @@
+"""``etl query SQL``: one SELECT on a store, from a terminal or a program."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from enum import Enum
+from typing import Annotated
+
+import msgspec
+import typer
+
+from etl import settings as settings_module
+from etl.errors import UsageError
+
+app = typer.Typer()
+
+
+class Store(Enum):
+    CLICKHOUSE = "clickhouse"
+    TIMESCALE = "timescale"
+    LAKE = "lake"
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT; - reads it from standard input.")],
+    store: Annotated[Store, typer.Option(help="Where to ask.")] = Store.CLICKHOUSE,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON array with an object per row.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a line of names.")] = False,
+) -> None:
+    """Ask a store. Decimals are exact, times are UTC; nothing can be written."""
+    from etl.query import plain
+    from etl.query import query as ask
+
+    if json and as_csv:
+        raise UsageError("etl query: --json or --csv, not both")
+    answer = ask(settings_module.load(), store.value, sys.stdin.read() if sql == "-" else sql)
+    rows = [[plain(value) for value in row] for row in answer.rows]
+    if json:
+        objects = [dict(zip(answer.names, row, strict=True)) for row in rows]
+        print(msgspec.json.encode(objects).decode())
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerows([answer.names, *rows])
+    else:
+        _print_table(answer.names, rows)
+
+
+def _print_table(names: list[str], rows: list[list[object]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*map(escape, names))
+    for row in rows:
+        table.add_row(*("" if value is None else escape(str(value)) for value in row))
+    Console().print(table)
