@@ -35,7 +35,7 @@ from etl.monitoring import status
 from etl.records import Frame, Gap, Kind, Record, Severity
 from etl.settings import Settings
 from etl.simulator import truth
-from etl.simulator.identities import IGNORED, INVALID, events
+from etl.simulator.identities import IGNORED, INVALID, Contents, events
 from etl.simulator.truth import SENT, STREAM, TruthLine
 from etl.transports.kafka import frame_of
 from etl.transports.ranges import RangeReader
@@ -49,6 +49,8 @@ TIME_TOLERANCE_NS = 2_000_000
 """A venue's stream cuts times to ms where its history has ns; a bound may be one ms off."""
 METRICS_PORTS = 24
 """How many ports after ``metrics_port`` are asked for metrics: more than there are parts."""
+CONNECTIONS_MAX = 256
+"""Connections at once on a partition whose contents are remembered."""
 GROUP = "reconcile"
 
 
@@ -264,11 +266,16 @@ class Ledger:
 
     def _raw_rows(self, frames: Iterable[Frame]) -> Iterator[tuple[Any, ...]]:
         counts = self._uncounted["raw"]
+        contents: dict[str, Contents] = {}
         for frame in frames:
             if frame.exchange not in self._venues:
                 continue
             self._frames_raw[frame.exchange] += 1
-            for index, event in enumerate(events(frame.exchange, frame.payload, frame.endpoint)):
+            is_streamed = frame.endpoint.startswith("ws")
+            seen = contents.setdefault(frame.connection_id, {}) if is_streamed else None
+            if len(contents) > CONNECTIONS_MAX:
+                del contents[next(iter(contents))]
+            for index, event in enumerate(events(frame.exchange, frame.payload, frame.endpoint, seen)):
                 if event.kind == IGNORED:
                     counts[frame.exchange, IGNORED] += 1
                     continue

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from etl.simulator import faults
 from etl.simulator.faults import Fault, FrameFaults, Outgoing, Refusal
-from etl.simulator.identities import events
+from etl.simulator.identities import Contents, events
 from etl.simulator.market import Listing
 from etl.simulator.session import Item, Session, SyntheticSession
 from etl.simulator.truth import CONTROL, SENT, STREAM, WITHHELD, TruthFile, TruthLine
@@ -57,6 +57,7 @@ class Feed:
         self._rng = random.Random(seed)
         self._wanted: set[str] = set()
         self._inserted: list[Outgoing] = []
+        self._contents: Contents = {}
         self._later: list[tuple[int, Callable[[Feed], None]]] = []
         self._resets = 0
         self._frames_sent = self._frames_withheld = self._events_sent = self._answers_sent = 0
@@ -65,6 +66,7 @@ class Feed:
 
     def opened(self, socket: Connection, now_ns: int) -> None:
         self.sockets.append(socket)
+        self._contents.clear()
         self.venue.opened(socket)
         self.note_streams(socket, now_ns)
 
@@ -210,7 +212,7 @@ class Feed:
                     sending[number].append(payload)
                     heard = True
             position = frame.items[0].position if frame.items else 0
-            found = events(self.venue.exchange, frame.payload)
+            found = events(self.venue.exchange, frame.payload, "", self._contents if heard else None)
             if heard or frame.items:
                 lines.append(TruthLine(now_ns, STREAM, SENT if heard else WITHHELD, found, position))
         self._write_truth(lines)

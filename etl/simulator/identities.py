@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -33,12 +34,44 @@ class TruthEvent(Struct, frozen=True, array_like=True, gc=False):
     time_ns: int = 0
 
 
-def events(exchange: str, payload: bytes, endpoint: str = "") -> list[TruthEvent]:
-    """Every event of the frame that came from ``endpoint`` (path and query, for requests). Never raises."""
+Contents = dict[str, int]
+"""How often a content has been seen on a connection: events without an id are told apart by it."""
+CONTENTS_MAX = 65_536
+
+
+def events(
+    exchange: str, payload: bytes, endpoint: str = "", contents: Contents | None = None
+) -> list[TruthEvent]:
+    """Every event of the frame that came from ``endpoint`` (path and query, for requests). Never raises.
+
+    ``contents`` remembers what the same connection brought before; without it, only the frame itself counts.
+    """
     try:
-        return _READERS[exchange.split("_")[0]](exchange, endpoint, payload)
+        found = _READERS[exchange.split("_")[0]](exchange, endpoint, payload)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         return [_invalid(payload)]
+    if any(event.record_key.endswith(CONTENT_END) for event in found):
+        return _numbered(found, {} if contents is None else contents)
+    return found
+
+
+CONTENT_END = "/#"
+"""Ends a key made of content; the number of equal ones before it takes the place of ``#``."""
+
+
+def _numbered(found: list[TruthEvent], contents: Contents) -> list[TruthEvent]:
+    numbered = []
+    for event in found:
+        if event.record_key.endswith(CONTENT_END):
+            name = f"{event.kind} {event.symbol} {event.record_key}"
+            count = contents.get(name, 0)
+            contents[name] = count + 1
+            event = TruthEvent(event.kind, event.symbol, f"{event.record_key[:-1]}{count}", event.time_ns)
+        numbered.append(event)
+    if len(contents) > CONTENTS_MAX:
+        for oldest in list(islice(contents, CONTENTS_MAX // 2)):
+            del contents[oldest]
+    return numbered
 
 
 def _invalid(payload: bytes, index: int = 0) -> TruthEvent:
@@ -224,11 +257,11 @@ def _alpaca_trade(symbol: str, event: Any) -> TruthEvent:
 
 
 def _alpaca_quote(symbol: str, event: Any) -> TruthEvent:
-    """No id: the content is the identity; the simulator never sends two alike within a nanosecond."""
+    """No id: the content is the identity."""
     time_ns = time_of(event["t"])
     content = [event.get(name, "") for name in ("bp", "bs", "bx", "ap", "as", "ax")]
     conditions = ",".join(event.get("c") or ())
-    return TruthEvent("quote", symbol, "/".join(map(str, (time_ns, *content, conditions, "0"))), time_ns)
+    return TruthEvent("quote", symbol, "/".join(map(str, (time_ns, *content, conditions, "#"))), time_ns)
 
 
 def _alpaca_answer(endpoint: str, message: Any) -> list[TruthEvent]:

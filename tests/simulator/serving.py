@@ -1,0 +1,111 @@
+"""A simulator on a free port for a test, and a client that says no more than the protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+
+from etl.simulator import truth
+from etl.simulator.serve import Options, make_feed
+from etl.simulator.server import Server
+from etl.simulator.truth import TruthLine
+
+WITHIN_S = 10.0
+PATHS = {
+    "binance": "/binance/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms/btcusdt@kline_1s",
+    "polygon": "/polygon/stocks",
+    "alpaca": "/alpaca/v2/sip",
+}
+LOGINS: dict[str, dict[str, str]] = {
+    "polygon": {"action": "auth", "params": "KEY"},
+    "alpaca": {"action": "auth", "key": "KEY", "secret": "SECRET"},
+}
+SUBSCRIPTIONS: dict[str, dict[str, Any]] = {
+    "polygon": {"action": "subscribe", "params": "T.AAPL,Q.AAPL,A.AAPL"},
+    "alpaca": {"action": "subscribe", "trades": ["AAPL"], "quotes": ["AAPL"], "bars": ["AAPL"]},
+}
+
+
+class Client:
+    def __init__(self, http: ClientSession, address: str, server: Server, state_path: Path) -> None:
+        self.http = http
+        self.address = address
+        self.server = server
+        self._state_path = state_path
+
+    async def connect(self, exchange: str) -> ClientWebSocketResponse:
+        return await self.http.ws_connect(f"ws://{self.address}{PATHS[exchange]}")
+
+    async def log_in(self, exchange: str) -> ClientWebSocketResponse:
+        """Connected, authenticated and subscribed."""
+        socket = await self.connect(exchange)
+        if exchange in LOGINS:
+            await receive(socket)
+            await socket.send_json(LOGINS[exchange])
+            await receive(socket)
+            await socket.send_json(SUBSCRIPTIONS[exchange])
+        return socket
+
+    async def get(self, path: str) -> Any:
+        async with self.http.get(f"http://{self.address}{path}") as answer:
+            return json.loads(await answer.read())
+
+    async def status(self, path: str) -> int:
+        async with self.http.get(f"http://{self.address}{path}") as answer:
+            return answer.status
+
+    async def fault(self, exchange: str, kind: str, **order: Any) -> None:
+        body = {"exchange": exchange, "kind": kind, **order}
+        async with self.http.post(f"http://{self.address}/control/fault", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+
+    async def stop(self) -> None:
+        async with self.http.post(f"http://{self.address}/control/stop") as answer:
+            assert answer.status == 200
+
+    def truth(self, exchange: str) -> list[TruthLine]:
+        return list(truth.read(truth.path_of(self._state_path, exchange)))
+
+
+async def receive(socket: ClientWebSocketResponse) -> Any:
+    """The next message, decoded."""
+    return json.loads(await socket.receive_str(timeout=WITHIN_S))
+
+
+async def receive_bytes(socket: ClientWebSocketResponse, count: int) -> list[bytes]:
+    return [(await socket.receive_str(timeout=WITHIN_S)).encode() for _ in range(count)]
+
+
+async def drain(socket: ClientWebSocketResponse) -> list[bytes]:
+    """Everything until the venue closes or says nothing for a moment."""
+    frames = []
+    while True:
+        try:
+            message = await socket.receive(timeout=0.3)
+        except TimeoutError:
+            return frames
+        if message.type is not WSMsgType.TEXT:
+            return frames
+        frames.append(message.data.encode())
+
+
+@asynccontextmanager
+async def simulator(state_path: Path, *exchanges: str, **options: Any) -> AsyncIterator[Client]:
+    values: dict[str, Any] = {"rate": 500.0, "session": "synthetic", **options}
+    chosen = Options(exchanges=exchanges, state_path=state_path, **values)
+    server = Server({name: make_feed(chosen, name) for name in exchanges}, paced=chosen.rate != 0)
+    await server.start("127.0.0.1", 0)
+    try:
+        async with ClientSession() as http:
+            yield Client(http, f"127.0.0.1:{server.port}", server, state_path)
+    finally:
+        await server.stop()
+
+
+def names(messages: Iterable[Any]) -> list[str]:
+    return [str(event.get("ev") or event.get("T") or event.get("stream")) for m in messages for event in m]
