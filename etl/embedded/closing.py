@@ -39,18 +39,16 @@ async def stop_venues(settings: Settings) -> None:
 
 async def caught_up(settings: Settings, parts: Callable[[], Iterable[PartState]]) -> None:
     """Wait until workers hold nothing and the sink has no backlog. Raises ``EtlError`` when it stalls."""
-    equal, last, moved_at = 0, None, time.monotonic()
+    equal, last, last_pending, moved_at = 0, None, "", time.monotonic()
     while equal < SETTLED_READINGS:
         snapshot = await asyncio.to_thread(status.take, list(parts()), settings.bind_host)
-        progress = _progress(snapshot)
-        if progress != last:
-            equal, last, moved_at = 0, progress, time.monotonic()
-        elif _is_idle(snapshot):
-            equal += 1
-        if time.monotonic() - moved_at > STALLED_AFTER_S:
-            raise EtlError(
-                f"not caught up, and nothing moved for {STALLED_AFTER_S:g} s: {_pending(snapshot)}"
-            )
+        progress, pending = _progress(snapshot), _pending(snapshot)
+        equal = equal + 1 if progress == last and not pending else 0
+        if pending != last_pending:
+            moved_at = time.monotonic()
+        elif pending and time.monotonic() - moved_at > STALLED_AFTER_S:
+            raise EtlError(f"not caught up, and nothing moved for {STALLED_AFTER_S:g} s: {pending}")
+        last, last_pending = progress, pending
         await asyncio.sleep(SETTLE_POLL_S)
 
 
@@ -99,10 +97,6 @@ def _progress(snapshot: Snapshot) -> object:
         [(venue.state, venue.frames, venue.events) for venue in snapshot.venues.values()],
         [(sink.state, sink.rows, sink.backlog) for sink in snapshot.sinks.values()],
     )
-
-
-def _is_idle(snapshot: Snapshot) -> bool:
-    return _pending(snapshot) == ""
 
 
 def _pending(snapshot: Snapshot) -> str:
