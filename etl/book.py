@@ -1,0 +1,223 @@
+"""Order books: a snapshot and the changes after it, joined by the venue's rule. Pure, bounded.
+
+    waiting ──snapshot that the held changes continue──▶ joined ──break, crossed book, gap──▶ waiting
+
+While waiting, changes are held (``HELD_MAX``), since the snapshot may be older than the newest of them. A break costs
+the symbol concerned and no other. How changes follow each other is read off the record itself:
+
+    previous_sequence   it equals the last sequence        first after a snapshot S: previous <= S <= sequence
+    first_sequence      it equals the last sequence + 1    first after a snapshot S: first <= S + 1 <= sequence
+    neither             the sequence rises, if there is one; only a snapshot or a gap says more
+
+``Join`` follows the sequences alone and is what a worker can afford; ``JoinedBook`` holds the levels too; ``rebuild``
+turns a topic's records into the book at each step.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+
+from msgspec import Struct
+
+from etl.exchange import channel_family
+from etl.records import Book, BookAction, Gap, GapKind, GapState, Record
+
+HELD_MAX = 2_000
+"""Changes held while waiting for a snapshot; beyond, the oldest go and only a newer snapshot can be joined."""
+
+Level = tuple[str, str]
+"""Price and size as the venue wrote them."""
+_NONE: tuple[Book, ...] = ()
+
+
+class Join:
+    """Whether one symbol's changes continue its snapshot. ``break_reason`` says why it waits, "" at the start."""
+
+    def __init__(self) -> None:
+        self.is_joined = False
+        self.break_reason = ""
+        self.breaks = 0
+        self.sequence: int | None = None
+        """Of the last record that is part of the book."""
+        self._held: deque[Book] = deque(maxlen=HELD_MAX)
+        self._bridges = False
+        """The next change is the first after the snapshot."""
+
+    def take(self, record: Book) -> Sequence[Book]:
+        """The records to apply now, in order: none while waiting, or for a change that the book holds already."""
+        if record.book_action is BookAction.SNAPSHOT:
+            return self._take_snapshot(record)
+        if not self.is_joined:
+            self._held.append(record)
+            return _NONE
+        if self._is_old(record):
+            return _NONE
+        if not self._continues(record):
+            self.reset(f"{_span(record)} does not continue {self.sequence}")
+            self._held.append(record)
+            return _NONE
+        self._advance(record)
+        return (record,)
+
+    def reset(self, reason: str) -> None:
+        """Wait for a snapshot."""
+        self.breaks += self.is_joined
+        self.is_joined = False
+        self.break_reason = reason
+        self._held.clear()
+
+    def _take_snapshot(self, snapshot: Book) -> Sequence[Book]:
+        if self.is_joined and self._is_old(snapshot):
+            return _NONE
+        held = list(self._held)
+        self.is_joined, self.sequence, self._bridges = True, snapshot.sequence, True
+        self._held.clear()
+        applied = [snapshot]
+        for number, record in enumerate(held):
+            if self._is_old(record):
+                continue
+            if not self._continues(record):
+                self.reset(f"the snapshot at {snapshot.sequence} and {_span(record)} do not meet")
+                self._held.extend(held[number:])
+                return _NONE
+            self._advance(record)
+            applied.append(record)
+        return applied
+
+    def _advance(self, record: Book) -> None:
+        self.sequence = self.sequence if record.sequence is None else record.sequence
+        self._bridges = False
+
+    def _is_old(self, record: Book) -> bool:
+        if record.sequence is None or self.sequence is None:
+            return False
+        if self._bridges and record.previous_sequence is not None:
+            return record.sequence < self.sequence
+        return record.sequence <= self.sequence
+
+    def _continues(self, record: Book) -> bool:
+        last = self.sequence
+        if last is None or record.sequence is None:
+            return True
+        if record.previous_sequence is not None:
+            return record.previous_sequence == last or (
+                self._bridges and record.previous_sequence <= last <= record.sequence
+            )
+        if record.first_sequence is not None:
+            return record.first_sequence == last + 1 or (
+                self._bridges and record.first_sequence <= last + 1 <= record.sequence
+            )
+        return True
+
+
+class OrderBook:
+    """The levels of one symbol. Prices are compared as numbers and given back as they were written."""
+
+    def __init__(self) -> None:
+        self._bids: dict[Decimal, Level] = {}
+        self._asks: dict[Decimal, Level] = {}
+
+    def apply(self, record: Book) -> None:
+        if record.book_action is BookAction.SNAPSHOT:
+            self._bids.clear()
+            self._asks.clear()
+        for side, prices, sizes in (
+            (self._bids, record.bid_prices, record.bid_sizes),
+            (self._asks, record.ask_prices, record.ask_sizes),
+        ):
+            for price, size in zip(prices, sizes, strict=True):
+                _set(side, price, size, is_relative=record.book_action is BookAction.RELATIVE)
+        if record.depth:
+            self._truncate(record.depth)
+
+    def bids(self, levels_max: int = 0) -> list[Level]:
+        """Best first; 0 = all."""
+        return [self._bids[price] for price in sorted(self._bids, reverse=True)[: levels_max or None]]
+
+    def asks(self, levels_max: int = 0) -> list[Level]:
+        """Best first; 0 = all."""
+        return [self._asks[price] for price in sorted(self._asks)[: levels_max or None]]
+
+    @property
+    def is_crossed(self) -> bool:
+        """Best bid at or above best ask: within one venue's own book, proof that it is wrong."""
+        return bool(self._bids and self._asks) and max(self._bids) >= min(self._asks)
+
+    def _truncate(self, depth: int) -> None:
+        for side, worst_first in (
+            (self._bids, sorted(self._bids)),
+            (self._asks, sorted(self._asks, reverse=True)),
+        ):
+            for price in worst_first[: max(0, len(worst_first) - depth)]:
+                del side[price]
+
+
+class JoinedBook:
+    """One symbol's book, whole or waiting."""
+
+    def __init__(self) -> None:
+        self.join = Join()
+        self.levels = OrderBook()
+
+    def take(self, record: Book) -> Iterator[Book]:
+        """Apply ``record`` and what it releases; each applied record as soon as it is in ``levels``."""
+        for applied in self.join.take(record):
+            self.levels.apply(applied)
+            if self.levels.is_crossed:
+                self.join.reset(f"crossed at {applied.sequence}")
+                return
+            yield applied
+
+
+class Step(Struct, frozen=True):
+    """The book of ``symbol`` after ``record``. ``levels`` is live: read it before taking the next step."""
+
+    exchange: str
+    symbol: str
+    record: Book
+    levels: OrderBook
+
+
+def rebuild(records: Iterable[Record]) -> Iterator[Step]:
+    """The books at each step, from the records of the normalized topic in their order, of any number of symbols.
+
+    A gap of the book's channel that its ids do not show resets that symbol: the next snapshot begins anew.
+    """
+    books: dict[tuple[str, str, str], JoinedBook] = {}
+    for record in records:
+        if not isinstance(record, Book | Gap):
+            continue
+        key = (record.exchange, record.symbol, channel_family(record.channel))
+        if isinstance(record, Gap):
+            if key in books and _breaks(record):
+                books[key].join.reset(record.reason or record.gap_kind.name.lower())
+            continue
+        book = books.setdefault(key, JoinedBook())
+        for applied in book.take(record):
+            yield Step(record.exchange, record.symbol, applied, book.levels)
+
+
+def _breaks(gap: Gap) -> bool:
+    """Whether the book cannot go on: not where ids prove the hole themselves, or nothing was there before."""
+    told_by_ids = gap.from_sequence is not None or gap.to_sequence is not None
+    harmless = gap.gap_kind in (GapKind.START, GapKind.SOURCE_HOLE) or gap.gap_state is GapState.REPAIRED
+    return not told_by_ids and not harmless
+
+
+def _set(side: dict[Decimal, Level], price: str, size: str, is_relative: bool) -> None:
+    key = Decimal(price)
+    amount = Decimal(size)
+    if is_relative and key in side:
+        amount += Decimal(side[key][1])
+        size = f"{amount:f}"
+    if amount == 0:
+        side.pop(key, None)
+    else:
+        side[key] = (price, size)
+
+
+def _span(record: Book) -> str:
+    first = record.previous_sequence if record.previous_sequence is not None else record.first_sequence
+    return f"{record.sequence}" if first is None else f"{first}..{record.sequence}"
