@@ -9,8 +9,12 @@ Per partition (contract, section 5):
 After a crash the next owner finds the intent, reads the same offsets and sends the same batch with the same token:
 the server drops what it has. Nothing is inserted before its intent is committed, and a batch never changes after.
 
-The main thread consumes and forms batches; a batch is intended and inserted on a thread of its own, one at a time
-per partition, while the main thread reads ahead.
+Of a partition one batch at a time is under way:
+
+    buffered ─ due ─▶ committing its intent ─ acknowledged ─▶ inserting, on a thread of its own ─▶ stored
+
+The main thread alone touches the consumer (its calls exclude one another, and consuming would starve a commit from
+another thread); it reads ahead while inserts run.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -50,6 +54,8 @@ from etl.wire.codec import encode
 
 CONSUME_MESSAGES_MAX = 5_000
 CONSUME_WAIT_S = 0.005
+COMMIT_WAIT_S = 0.001
+COMMIT_ANSWER_WITHIN_S = 60.0
 KAFKA_TIMEOUT_S = 30.0
 SETTLE_AFTER_S = 0.2
 """An idle partition commits its end after so long; a busy one does so with its next intent."""
@@ -83,6 +89,10 @@ class Landing(Struct, frozen=True):
     schema: str
 
 
+MARKET_DATA = Landing("market_data", "MarketData", MARKET_DATA_SCHEMA)
+QUARANTINED = Landing("quarantined", "Quarantined", QUARANTINED_SCHEMA)
+
+
 class Batch(Struct):
     """[intent.start, intent.end) of one partition; ``offsets`` and ``values`` are parallel."""
 
@@ -98,29 +108,35 @@ class Abandoned(Exception):
 
 
 class Partition:
-    """What the sink knows of one assigned partition. Touched by the main thread alone, save ``commit_lock``,
-    ``abandoned`` and the batch under way."""
+    """What the sink knows of one assigned partition. Threads that insert see ``abandoned`` and their batch alone."""
 
-    def __init__(self, topic: str, number: int, topic_id: str, start: int, intent: Intent | None) -> None:
+    def __init__(self, topic: str, number: int, topic_id: str) -> None:
         self.topic = topic
         self.number = number
         self.topic_id = topic_id
-        self.start = start
+        self.committed = 0
+        """Everything before is in the store, and the broker knows."""
+        self.start = 0
         """Everything before is in the store."""
-        self.next_offset = start
+        self.next_offset = 0
         """Everything before is in the store, under way, or in the buffer."""
-        self.found_intent = intent
+        self.found: Intent | None = None
+        """The intent of whoever had the partition before, not yet carried out."""
         self.offsets: list[int] = []
         self.values: list[bytes] = []
         self.bytes = 0
         self.oldest_s = 0.0
-        self.running: Future[None] | None = None
-        self.batch: Batch | None = None
-        self.committed = start
-        self.idle_since_s = 0.0
         self.paused = False
+        self.batch: Batch | None = None
+        self.committing: Intent | None = None
+        self.commit_again_at_s = 0.0
+        self.inserting: Future[None] | None = None
+        self.idle_since_s = 0.0
         self.abandoned = threading.Event()
-        self.commit_lock = threading.Lock()
+
+    def begin_at(self, offset: int, found: Intent | None) -> None:
+        self.committed = self.start = self.next_offset = offset
+        self.found = found
 
     @property
     def label(self) -> str:
@@ -155,16 +171,14 @@ class ClickHouseSink:
         self._settings = settings
         self._metrics = metrics
         self._address: Address = parse_address(settings.clickhouse_address)
-        self._landings: Mapping[str, Landing] = {
-            settings.normalized_topic: Landing("market_data", "MarketData", MARKET_DATA_SCHEMA),
-            settings.quarantine_topic: Landing("quarantined", "Quarantined", QUARANTINED_SCHEMA),
-        }
+        self._landings = {settings.normalized_topic: MARKET_DATA, settings.quarantine_topic: QUARANTINED}
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._executor = ThreadPoolExecutor(settings.sink_inserts_parallel_max, "insert")
         self._clients = threading.local()
         self._stopping = threading.Event()
         self._cluster_id = ""
         self._backlog_at_s = 0.0
+        self._commit_wait_s = RETRY_FIRST_S
         self._admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
         self._consumer = Consumer(
             {
@@ -175,6 +189,8 @@ class ClickHouseSink:
                 "session.timeout.ms": settings.sink_session_timeout_ms,
                 "heartbeat.interval.ms": settings.sink_session_timeout_ms // 3,
                 "fetch.wait.max.ms": 50,
+                "on_commit": self._on_commit,
+                **({"group.instance.id": settings.sink_instance} if settings.sink_instance else {}),
                 "queued.max.messages.kbytes": settings.sink_batch_bytes_max >> 10,
             },
             logger=_log,
@@ -203,36 +219,40 @@ class ClickHouseSink:
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self, partition: Partition, now_s: float) -> None:
-        """Reap the batch that is done and start the next one that is due."""
-        if partition.running is not None:
-            if not partition.running.done():
+        """Take over what is done, and start what is due."""
+        if partition.inserting is not None:
+            if not partition.inserting.done():
                 return
-            self._reap(partition, now_s)
+            self._take_over(partition, now_s)
+        if partition.committing is not None:
+            if now_s >= partition.commit_again_at_s:
+                self._commit(partition, partition.committing)
+            return
         rows = self._rows_due(partition, now_s)
         if rows:
             offsets, values = partition.take(rows, now_s)
             partition.batch = self._batch(partition, offsets, values)
-            partition.running = self._executor.submit(self._write, partition, partition.batch)
+            if partition.batch.intended:
+                self._begin_insert(partition, partition.batch)
+            else:
+                self._commit(partition, partition.batch.intent)
         elif (
             partition.committed < partition.start
             and not partition.offsets
             and now_s - partition.idle_since_s > SETTLE_AFTER_S
         ):
-            partition.running = self._executor.submit(self._settle, partition)
+            self._commit(partition, settled(partition))
 
-    def _reap(self, partition: Partition, now_s: float) -> None:
-        """Take over the outcome. Raises what the thread raised, save ``Abandoned``."""
-        running, batch = partition.running, partition.batch
-        partition.running = partition.batch = None
-        assert running is not None
+    def _take_over(self, partition: Partition, now_s: float) -> None:
+        """The outcome of an insert that has ended. Raises what it raised, save ``Abandoned``."""
+        inserting, batch = partition.inserting, partition.batch
+        partition.inserting = partition.batch = None
+        assert inserting is not None
+        assert batch is not None
         try:
-            running.result()
+            inserting.result()
         except Abandoned:
             return
-        if batch is None:
-            partition.committed = partition.start
-            return
-        partition.committed = batch.intent.start
         partition.start = batch.intent.end
         partition.idle_since_s = now_s
         self._metrics.rows.inc(len(batch.values))
@@ -241,7 +261,7 @@ class ClickHouseSink:
         """How many messages the next batch takes, 0 = not yet."""
         if not partition.offsets:
             return 0
-        settings, found = self._settings, partition.found_intent
+        settings, found = self._settings, partition.found
         if found is not None:
             if partition.offsets[-1] < found.end - 1:
                 return 0
@@ -255,7 +275,7 @@ class ClickHouseSink:
         return _rows_within(partition.values, settings.sink_batch_rows_max, settings.sink_batch_bytes_max)
 
     def _batch(self, partition: Partition, offsets: list[int], values: list[bytes]) -> Batch:
-        found, partition.found_intent = partition.found_intent, None
+        found, partition.found = partition.found, None
         if found is None:
             intent = Intent(
                 topic_id=partition.topic_id,
@@ -270,7 +290,11 @@ class ClickHouseSink:
         return Batch(found, offsets, values, intended=True)
 
     def _consume(self) -> None:
-        for message in self._consumer.consume(CONSUME_MESSAGES_MAX, CONSUME_WAIT_S):
+        # short, for an acknowledged intent is served from within, and its insert waits for it
+        committing = any(partition.committing is not None for partition in self._partitions.values())
+        for message in self._consumer.consume(
+            CONSUME_MESSAGES_MAX, COMMIT_WAIT_S if committing else CONSUME_WAIT_S
+        ):
             self._take(message)
         rows_max = BUFFERED_BATCHES_MAX * self._settings.sink_batch_rows_max
         bytes_max = BUFFERED_BATCHES_MAX * self._settings.sink_batch_bytes_max
@@ -324,44 +348,45 @@ class ClickHouseSink:
             _, high = self._consumer.get_watermark_offsets(partition.at(partition.start), cached=True)
             self._metrics.set_backlog(partition.label, max(high - partition.start, 0))
 
+    # ── intents ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _commit(self, partition: Partition, intent: Intent) -> None:
+        """Ask the broker; its answer comes to ``_on_commit``."""
+        if partition.committed < partition.start:
+            crash.reach(self._settings, crash.BEFORE_COMMIT)
+        partition.committing, partition.commit_again_at_s = intent, time.monotonic() + COMMIT_ANSWER_WITHIN_S
+        self._consumer.commit(offsets=[partition.at(intent.start, intent)], asynchronous=True)
+
+    def _on_commit(self, error: KafkaError | None, committed: list[TopicPartition]) -> None:
+        for each in committed:
+            partition = self._partitions.get((each.topic, each.partition))
+            intent = partition.committing if partition is not None else None
+            if partition is None or intent is None or each.metadata != encode_intent(intent):
+                continue  # of a time before the partition went and came back
+            failure = each.error or error
+            if failure is not None:
+                # whatever became of it: the same again, until it stands or the partition goes
+                _log.warning("%s: commit: %s", partition.label, failure)
+                partition.commit_again_at_s = time.monotonic() + self._commit_wait_s
+                self._commit_wait_s = min(2 * self._commit_wait_s, self._settings.sink_retry_wait_max_s)
+                continue
+            self._commit_wait_s = RETRY_FIRST_S
+            partition.committing, partition.committed = None, intent.start
+            if partition.batch is not None:
+                self._begin_insert(partition, partition.batch)
+
     # ── one batch, on a thread of its own ────────────────────────────────────────────────────────────────────
 
+    def _begin_insert(self, partition: Partition, batch: Batch) -> None:
+        partition.inserting = self._executor.submit(self._write, partition, batch)
+
     def _write(self, partition: Partition, batch: Batch) -> None:
-        """Intent, then insert. Raises ``Abandoned``, ``StoreError``, ``TransportError``."""
-        if not batch.intended:
-            self._commit(partition, batch.intent)
-            batch.intended = True
+        """The intent stands. Raises ``Abandoned``, ``StoreError``, ``TransportError``."""
         crash.reach(self._settings, crash.AFTER_INTENT)
         if self._stored_before(partition, batch):
             return
         self._insert(partition, batch, 0, len(batch.values), refused=[])
         crash.reach(self._settings, crash.AFTER_INSERT)
-
-    def _settle(self, partition: Partition) -> None:
-        """Commit the end of what is stored, with nothing intended."""
-        end = partition.start
-        self._commit(partition, Intent(topic_id=partition.topic_id, start=end, end=end))
-
-    def _commit(self, partition: Partition, intent: Intent) -> None:
-        """Until the broker has it, or the partition is not ours any more: then nothing may be inserted."""
-        crash.reach(self._settings, crash.BEFORE_COMMIT)
-        wait_s = RETRY_FIRST_S
-        while True:
-            with partition.commit_lock:
-                if partition.abandoned.is_set() or self._stopping.is_set():
-                    raise Abandoned
-                try:
-                    results = self._consumer.commit(
-                        offsets=[partition.at(intent.start, intent)], asynchronous=False
-                    )
-                    if results and results[0].error is not None:
-                        raise KafkaException(results[0].error)
-                    return
-                except KafkaException as error:
-                    if error.args[0].fatal():
-                        raise TransportError(f"Kafka: {error.args[0].str()}") from None
-                    _log.warning("%s: commit: %s", partition.label, error.args[0].str())
-            wait_s = self._wait(partition, wait_s)
 
     def _insert(self, partition: Partition, batch: Batch, low: int, high: int, refused: list[str]) -> None:
         """Messages [low, high) of the batch; a part that is refused for its data is halved down to the one message.
@@ -389,19 +414,8 @@ class ClickHouseSink:
         start, end = (
             (intent.start, intent.end) if whole else (batch.offsets[low], batch.offsets[high - 1] + 1)
         )
-        landing = self._landings[partition.topic]
-        path = insert_path(
-            f"INSERT INTO {landing.table} FORMAT Protobuf",
-            {
-                **INSERT_SETTINGS,
-                "format_schema": landing.schema,
-                "format_schema_message_name": landing.message,
-                "max_insert_block_size": str(2 * self._settings.sink_batch_rows_max),
-                "insert_deduplication_token": token(
-                    self._cluster_id, partition.topic_id, partition.number, start, end, intent.v
-                ),
-            },
-        )
+        name = token(self._cluster_id, partition.topic_id, partition.number, start, end, intent.v)
+        path = batch_path(self._landings[partition.topic], name, self._settings.sink_batch_rows_max)
         body = delimited(batch.values[low:high] if not whole else batch.values)
         wait_s = RETRY_FIRST_S
         while True:
@@ -469,13 +483,13 @@ class ClickHouseSink:
                 "%s: from %d%s",
                 partition.label,
                 partition.start,
-                ", with an intent" * bool(partition.found_intent),
+                ", with an intent" * bool(partition.found),
             )
         consumer.incremental_assign(starts)
 
     def _resume(self, committed: TopicPartition, topic_id: str) -> Partition:
         """Where to read on. Raises ``RangeLost`` if the topic does not reach back so far."""
-        partition = Partition(committed.topic, committed.partition, topic_id, 0, None)
+        partition = Partition(committed.topic, committed.partition, topic_id)
         low, high = self._watermarks(partition)
         intent = decode_intent(committed.metadata, committed.offset) if committed.offset >= 0 else None
         if committed.offset < 0 or (intent is not None and intent.topic_id != topic_id):
@@ -487,8 +501,7 @@ class ClickHouseSink:
                 raise self._lost(partition, start, low, "the topic begins after it")
             if end > high:
                 raise self._lost(partition, high, end, "the topic ends before it")
-        partition.start = partition.next_offset = partition.committed = start
-        partition.found_intent = intent if intent is not None and not intent.empty else None
+        partition.begin_at(start, intent if intent is not None and not intent.empty else None)
         return partition
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
@@ -507,19 +520,22 @@ class ClickHouseSink:
         return partitions
 
     def _finish(self, partitions: Sequence[Partition], within_s: float) -> None:
-        """Let what is under way end and commit it; what takes longer is left to the next owner."""
-        deadline_s = time.monotonic() + within_s
+        """Let the inserts under way end and commit them; what takes longer is left to the next owner."""
+        wait([partition.inserting for partition in partitions if partition.inserting], timeout=within_s)
+        ends = []
         for partition in partitions:
-            if partition.running is not None:
-                _await(partition.running, deadline_s - time.monotonic())
-                if partition.running.done():
-                    self._reap(partition, time.monotonic())
-            if partition.running is None and partition.committed < partition.start:
-                partition.running = self._executor.submit(self._settle, partition)
-                _await(partition.running, max(deadline_s - time.monotonic(), 1.0))
             partition.abandoned.set()
-            with partition.commit_lock:
-                pass  # a commit under way ends before the partition goes
+            if partition.inserting is not None and partition.inserting.done():
+                self._take_over(partition, time.monotonic())
+            if partition.inserting is None and partition.committed < partition.start:
+                ends.append(partition.at(partition.start, settled(partition)))
+        if not ends:
+            return
+        try:
+            self._consumer.commit(offsets=ends, asynchronous=False)
+        except KafkaException as error:
+            # the intents stand: the next owner sends these batches again, and the server drops them
+            _log.warning("commit at the end: %s", error.args[0].str())
 
     # ── Kafka and the store ──────────────────────────────────────────────────────────────────────────────────
 
@@ -570,6 +586,25 @@ class ClickHouseSink:
         client.close()
 
 
+def batch_path(landing: Landing, deduplication_token: str, rows_max: int) -> str:
+    """Where to POST a batch of at most ``rows_max`` messages so that it is stored as one block, once."""
+    return insert_path(
+        f"INSERT INTO {landing.table} FORMAT Protobuf",
+        {
+            **INSERT_SETTINGS,
+            "format_schema": landing.schema,
+            "format_schema_message_name": landing.message,
+            "max_insert_block_size": str(2 * rows_max),
+            "insert_deduplication_token": deduplication_token,
+        },
+    )
+
+
+def settled(partition: Partition) -> Intent:
+    """Nothing is intended: everything before ``start`` is stored."""
+    return Intent(topic_id=partition.topic_id, start=partition.start, end=partition.start)
+
+
 def group_of(address: Address) -> str:
     """A database has a consumer group of its own: another one starts from the beginning."""
     return f"etl-clickhouse-{address.database}"
@@ -609,8 +644,3 @@ def _gap(partition: Partition, start: int, end: int, why: str) -> Gap:
         to_sequence=end - 1,
         reason=f"offsets of {partition.label}: {why}",
     )
-
-
-def _await(future: Future[None], timeout_s: float) -> None:
-    """Wait for its end, whatever it is."""
-    wait([future], timeout=max(timeout_s, 0.0))

@@ -25,6 +25,7 @@ TIMEOUT_S = 300.0
 CONNECT_TIMEOUT_S = 5.0
 ERROR_CHARACTERS_MAX = 500
 
+_WHILE_PARSING = "While executing ProtobufRowInputFormat"
 _CODE = re.compile(r"Code: (\d+)")
 _DATABASE = re.compile(r"\w+")
 
@@ -35,7 +36,7 @@ _UNAVAILABLE = frozenset(
 )
 # and for data that it will never take: parsing, bounds, types, decimals, array sizes, constraints, enum values
 _REJECTED = frozenset(
-    (6, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 130, 131, 190, 321, 349, 395, 407, 443, 444, 469, 691)
+    (6, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 130, 131, 190, 321, 349, 395, 407, 436, 443, 444, 469, 691)
 )
 
 
@@ -181,7 +182,7 @@ class ClickHouse:
         found = _CODE.search(text)
         code = int(code_header or (found.group(1) if found else 0))
         line = f"ClickHouse at {self.address.text}: {' '.join(text.split())[:ERROR_CHARACTERS_MAX]}"
-        if code in _REJECTED:
+        if code in _REJECTED or _WHILE_PARSING in text:
             return StoreRejected(line)
         if code in _UNAVAILABLE or (not code and status in (429, 502, 503, 504)):
             return StoreUnavailable(line)

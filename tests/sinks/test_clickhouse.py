@@ -1,0 +1,655 @@
+"""The ClickHouse sink against a real broker and the real engine: exact values, exactly once."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from msgspec import structs
+
+from etl import crash
+from etl import settings as settings_module
+from etl.columns import COLUMNS, TIME, Form
+from etl.embedded.clickhouse import clickhouse_part
+from etl.embedded.kafka import kafka_part
+from etl.errors import RangeLost, StoreError, StoreRejected
+from etl.migrate import migrate_clickhouse
+from etl.monitoring.sink import SinkMetrics
+from etl.records import (
+    RECORD_TYPES,
+    BarState,
+    Correction,
+    CorrectionKind,
+    GapKind,
+    GapState,
+    Kind,
+    Quarantined,
+    Record,
+    Severity,
+    Source,
+)
+from etl.settings import Settings
+from etl.sinks.clickhouse import MARKET_DATA, QUARANTINED, ClickHouseSink, batch_path, group_of
+from etl.sinks.clickhouse_batch import Intent, delimited, encode_intent, token
+from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.tables import TABLE_BY_KIND
+from etl.transports.kafka import ensure_topics
+from etl.transports.ranges import RangeReader
+from etl.wire.codec import encode, encode_quarantined
+from tests import stream, topics
+from tests.servers import BOTH_SERVERS, RunningPart
+from tests.stream import DAY, MS, START_NS
+from tests.topics import eventually
+
+pytestmark = pytest.mark.integration
+
+MakeSettings = Callable[..., Settings]
+CRASH_POINTS = (crash.AFTER_INTENT, crash.IN_INSERT, crash.AFTER_INSERT, crash.BEFORE_COMMIT)
+TABLES = tuple(TABLE_BY_KIND.values())
+RUN_WITHIN_S = 60.0
+
+
+@pytest.fixture
+def settings(settings_with: MakeSettings) -> Settings:
+    """Topics, tables and a consumer group of its own; two partitions; batches small enough to be several."""
+    return prepared(settings_with(kafka=True, clickhouse=True))
+
+
+def prepared(settings: Settings, **values: Any) -> Settings:
+    made = structs.replace(settings, **{"topic_partitions": 2, "sink_batch_rows_max": 500, **values})
+    migrate_clickhouse(made)
+    ensure_topics(made)
+    return made
+
+
+@contextmanager
+def running_sink(settings: Settings) -> Iterator[SinkMetrics]:
+    """A sink on a thread; what it raised is raised at the end."""
+    stop, metrics = threading.Event(), SinkMetrics("clickhouse")
+    with ThreadPoolExecutor(1) as executor:
+        running = executor.submit(ClickHouseSink(settings, metrics).run, stop)
+        try:
+            yield metrics
+        finally:
+            stop.set()
+        running.result(RUN_WITHIN_S)
+
+
+def drained(settings: Settings) -> bool:
+    """Has the group committed the end of every partition?"""
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group(settings)})
+    try:
+        for topic in (settings.normalized_topic, settings.quarantine_topic):
+            with RangeReader(settings, topic, "tests") as reader:
+                ends = {partition: bounds.high for partition, bounds in reader.bounds().items()}
+            asked = [TopicPartition(topic, partition) for partition in ends]
+            for committed in consumer.committed(asked, timeout=10):
+                if max(committed.offset, 0) < ends[committed.partition]:
+                    return False
+        return True
+    finally:
+        consumer.close()
+
+
+def drain(settings: Settings) -> None:
+    """Until everything is committed. Raises what ended the sink before."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        running = executor.submit(ClickHouseSink(settings, SinkMetrics("clickhouse")).run, stop)
+        try:
+            eventually(lambda: running.done() or drained(settings), RUN_WITHIN_S)
+        finally:
+            stop.set()
+        running.result(RUN_WITHIN_S)
+
+
+def group(settings: Settings) -> str:
+    return group_of(parse_address(settings.clickhouse_address))
+
+
+def query(settings: Settings, sql: str) -> list[dict[str, Any]]:
+    client = ClickHouse(parse_address(settings.clickhouse_address))
+    answer = client.execute(
+        f"{sql} FORMAT JSONEachRow",
+        {"output_format_json_quote_64bit_integers": "0", "output_format_json_quote_decimals": "1"},
+    )
+    client.close()
+    return [msgspec.json.decode(line) for line in answer.splitlines()]
+
+
+def value(settings: Settings, sql: str) -> Any:
+    (row,) = query(settings, sql)
+    (found,) = row.values()
+    return found
+
+
+def count(settings: Settings, table: str) -> int:
+    return int(value(settings, f"SELECT count() AS n FROM {table}"))
+
+
+def insert(settings: Settings, records: Sequence[Record], name: str) -> None:
+    client = ClickHouse(parse_address(settings.clickhouse_address))
+    client.insert(batch_path(MARKET_DATA, name, 10_000), delimited([encode(record) for record in records]))
+    client.close()
+
+
+# ── what comes out is what went in ───────────────────────────────────────────────────────────────────────────
+
+DECIMALS = ("0", "1.5", "-0.00000001", "61837.63000000", "9999999999.99999999", "10000000000", "0.123456789")
+DECIMALS += ("-1234567890123456789.1234567890123456789", "0.0000000000000000001")
+KEYS = (
+    "{}",
+    "d/{}",
+    "2024-08-08/4/1/{}",
+    "x/{}/007",
+    "{}/0",
+    "{}/99999999999999999999999",
+    "{}-uuid",
+    "{}/",
+    "{}#1",
+)
+
+
+def any_record(record_type: type[Record], number: int, dice: random.Random) -> Record:
+    """A record of this type with every field filled at random, empty ones among them."""
+    hints = get_type_hints(record_type)
+    values: dict[str, Any] = {}
+    levels = dice.choice([0, 1, 3]), dice.choice([0, 1, 3])
+    for column in COLUMNS[record_type.kind]:
+        name = column.name
+        if column is TIME:
+            continue
+        if column.form is Form.DECIMAL:
+            values[name] = dice.choice([None, *DECIMALS])
+        elif column.form is Form.DECIMALS:
+            size = levels[name.startswith("ask")]
+            values[name] = tuple(dice.choice(DECIMALS) for _ in range(size))
+        elif column.form is Form.INTEGERS:
+            size = levels[name.startswith("ask")]
+            values[name] = tuple(dice.randrange(9) for _ in range(size)) if number % 2 else ()
+        elif column.form is Form.TEXTS:
+            values[name] = tuple(dice.choice(["@", "T", "ünï", "a b"]) for _ in range(dice.randrange(3)))
+        elif column.form is Form.NAME:
+            values[name] = dice.choice(list(hints[name]))
+        elif column.form is Form.TIME:
+            values[name] = dice.choice([0, START_NS + dice.randrange(DAY)])
+        elif column.form is Form.INTEGER:
+            values[name] = dice.choice([None, 0, 7, 2**62]) if column.optional else dice.randrange(1 << 20)
+        else:
+            values[name] = dice.choice(["", "A", "ß'\\\t\n", f"{number}"])
+    key_time_ns = START_NS + number * MS
+    values |= {"exchange": "any", "symbol": f"S{number % 3}", "key_time_ns": key_time_ns, "parser_version": 1}
+    values |= {"event_time_ns": dice.choice([0, key_time_ns, key_time_ns + 123]), "source": Source.STREAM}
+    values |= {
+        "record_key": dice.choice(KEYS).format(number),
+        "receive_time_ns": key_time_ns + dice.randrange(10**9),
+    }
+    if "trade_id" in values:
+        values["trade_id"] = dice.choice([values["record_key"].rsplit("/", 1)[-1], "", "other"])
+    values["sequence"] = dice.choice([None, 0, number, -5])
+    for name in ("from_time_ns", "to_time_ns"):
+        if name in values:
+            values[name] = START_NS + number
+    return record_type(**values)
+
+
+def expected(record: Record) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for column in COLUMNS[record.kind]:
+        if column is TIME:
+            row["time_ns"] = record.event_time_ns or record.receive_time_ns
+            continue
+        found = getattr(record, column.name)
+        if column.form is Form.DECIMAL:
+            row[column.name] = None if found is None else Decimal(found)
+        elif column.form is Form.DECIMALS:
+            row[column.name] = [Decimal(text) for text in found]
+        elif column.form is Form.NAME:
+            row[column.name] = column.names[found]
+        else:
+            row[column.name] = list(found) if isinstance(found, tuple) else found
+    return row
+
+
+def stored(settings: Settings, kind: Kind) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of the view by (symbol, key), in the form of ``expected``."""
+    exact = "*, toUnixTimestamp64Nano(key_time) AS key_time_ns, toUnixTimestamp64Nano(time) AS time_ns"
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    order = "side, level" if kind is Kind.BOOK else "tuple()"
+    for row in query(settings, f"SELECT {exact} FROM {TABLE_BY_KIND[kind]} ORDER BY {order}"):
+        identity = row["symbol"], row["record_key"]
+        if kind is Kind.BOOK:
+            found.setdefault(identity, as_message(row))
+            add_level(found[identity], row)
+        else:
+            assert identity not in found
+            found[identity] = row
+    for row in found.values():
+        for column in COLUMNS[kind]:
+            if column.form is Form.DECIMAL and row[column.name] is not None:
+                row[column.name] = Decimal(row[column.name])
+    return {key: {column.name: row[column.name] for column in COLUMNS[kind]} for key, row in found.items()}
+
+
+def as_message(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes", "bid_orders", "ask_orders")
+    return {**row, **{name: [] for name in names}}
+
+
+def add_level(message: dict[str, Any], row: dict[str, Any]) -> None:
+    side = row["side"]
+    if side == "":
+        assert row["price"] is None
+        return
+    assert row["level"] == len(message[f"{side}_prices"])
+    message[f"{side}_prices"].append(Decimal(row["price"]))
+    message[f"{side}_sizes"].append(Decimal(row["size"]))
+    if row["orders"] is not None:
+        message[f"{side}_orders"].append(row["orders"])
+
+
+@BOTH_SERVERS
+def test_records_of_every_kind_come_out_exactly_as_they_went_in(settings: Settings) -> None:
+    dice = random.Random(7)
+    records = [any_record(kind, number, dice) for number in range(150) for kind in RECORD_TYPES]
+    stream.publish(settings, *records)
+    drain(settings)
+    for kind in Kind:
+        sent = {(r.symbol, r.record_key): expected(r) for r in records if r.kind is kind}
+        assert stored(settings, kind) == sent, kind
+
+
+def test_views_have_the_fields_of_their_records_and_no_others(settings: Settings) -> None:
+    times = {"time", "key_time", "event_time", "receive_time", "stored_time"}
+    arrays = {"bid_prices", "bid_sizes", "ask_prices", "ask_sizes", "bid_orders", "ask_orders"}
+    level = {"side", "level", "price", "size", "orders"}
+    for kind, table in TABLE_BY_KIND.items():
+        names = {row["name"] for row in query(settings, f"DESCRIBE TABLE {table}")}
+        fields = {column.name for column in COLUMNS[kind]} - {"time_ns", "key_time_ns"}
+        assert names == (fields - arrays | times | (level if kind is Kind.BOOK else set())), table
+
+
+def test_quarantined_items_come_out_exactly_and_the_newest_outcome_holds(settings: Settings) -> None:
+    held = Quarantined(
+        code="undecodable",
+        severity=Severity.HARD,
+        reason="not JSON: 'x'",
+        exchange="binance",
+        endpoint="wss://x/stream?streams=a",
+        receive_time_ns=START_NS + 5,
+        source=Source.STREAM,
+        connection_id=stream.CONNECTION,
+        frame_sequence=7,
+        frame_index=1,
+        parser_version=2,
+        payload=b"\x00\xff{",
+        record=b"\x08\x01",
+        symbol="BTC-USDT",
+        rule="r",
+    )
+    published = structs.replace(held, outcome=type(held.outcome)(2), outcome_time_ns=START_NS + 9)
+    client = ClickHouse(parse_address(settings.clickhouse_address))
+    for name, item in (("b", published), ("a", held)):
+        client.insert(batch_path(QUARANTINED, name, 10), delimited([encode_quarantined(item)]))
+    (row,) = query(
+        settings, "SELECT * EXCEPT (payload, record), hex(payload) AS p, hex(record) AS r FROM quarantine"
+    )
+    assert (row["code"], row["severity"], row["reason"], row["rule"]) == (
+        "undecodable",
+        "hard",
+        held.reason,
+        "r",
+    )
+    assert (row["p"], row["r"], row["outcome"], row["outcome_time_ns"]) == (
+        "00FF7B",
+        "0801",
+        "published",
+        START_NS + 9,
+    )
+    assert (row["exchange"], row["symbol"], row["endpoint"]) == (held.exchange, held.symbol, held.endpoint)
+    assert (row["frame_sequence"], row["frame_index"], row["parser_version"]) == (7, 1, 2)
+
+
+# ── what collapses ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_batch_twice_is_stored_once_and_the_same_records_in_another_are_seen_once(
+    settings: Settings,
+) -> None:
+    records = [make(n) for n in range(20) for make in (stream.trade, stream.quote, stream.book, stream.gap)]
+    for _ in range(2):
+        insert(settings, records, "one token")
+    assert [count(settings, f"{t}_stored") for t in ("trades", "quotes", "book_updates", "gaps")] == [
+        20,
+        20,
+        60,
+        20,
+    ]
+    repaired = [structs.replace(record, source=Source.REPAIR) for record in records[::-1]]
+    insert(settings, repaired, "another token")
+    assert [count(settings, t) for t in ("trades", "quotes", "book_updates", "gaps")] == [20, 20, 60, 20]
+
+
+def test_of_one_bar_the_further_state_then_the_later_one_wins(settings: Settings) -> None:
+    closed = stream.bar(1)
+    forming = structs.replace(
+        closed, bar_state=BarState.OPEN, receive_time_ns=closed.receive_time_ns + 10**12
+    )
+    later = structs.replace(closed, close="1.75", receive_time_ns=closed.receive_time_ns + 1)
+    for number, bar in enumerate((later, closed, forming)):
+        insert(settings, [bar], str(number))
+    (row,) = query(settings, "SELECT bar_state, close FROM bars")
+    assert row == {"bar_state": "closed", "close": "1.75"}
+
+
+def test_of_one_gap_the_last_state_wins(settings: Settings) -> None:
+    opened = stream.gap(1)
+    repaired = structs.replace(
+        opened, gap_state=GapState.REPAIRED, receive_time_ns=opened.receive_time_ns + 1
+    )
+    for number, gap in enumerate((repaired, opened)):
+        insert(settings, [gap], str(number))
+    assert query(settings, "SELECT gap_state FROM gaps") == [{"gap_state": "repaired"}]
+
+
+def test_of_equal_identities_the_newer_parsers_record_wins(settings: Settings) -> None:
+    for number, version in enumerate((2, 1)):
+        insert(settings, [stream.trade(1, parser_version=version, volume=str(version))], str(number))
+    assert query(settings, "SELECT parser_version, volume FROM trades") == [
+        {"parser_version": 2, "volume": "2"}
+    ]
+
+
+def test_voided_trades_leave_the_corrected_view_and_corrected_prints_stand_in(settings: Settings) -> None:
+    trades = [stream.trade(n, record_key=f"2024-08-08/V/{n}", volume="1") for n in range(3)]
+    base = {name: getattr(trades[0], name) for name in Record.__struct_fields__}
+    corrections = [
+        Correction(
+            **{**base, "record_key": f"2024-08-08/V/{number}/{kind.name.lower()}"},
+            original_trade_id=str(number),
+            correction=kind,
+            volume=size,
+        )
+        for number, kind, size in ((1, CorrectionKind.CANCEL, None), (2, CorrectionKind.CORRECT, "5"))
+    ]
+    insert(settings, [*trades, *corrections], "a")
+    rows = query(settings, "SELECT record_key, volume, corrected FROM trades_corrected ORDER BY record_key")
+    assert rows == [
+        {"record_key": "2024-08-08/V/0", "volume": "1", "corrected": False},
+        {"record_key": "2024-08-08/V/2/correct", "volume": "5", "corrected": True},
+    ]
+    assert count(settings, "trades") == 3
+
+
+def test_ticks_gives_the_seed_schema(settings: Settings) -> None:
+    insert(settings, [stream.trade(1), stream.quote(2)], "a")
+    rows = query(settings, "SELECT * EXCEPT (id, ts) FROM ticks ORDER BY last IS NULL")
+    bare = {"symbol": "BTC-USDT", "provider": "binance"}
+    assert rows == [
+        {**bare, "bid": None, "ask": None, "last": "61838.01", "volume": "0.02"},
+        {**bare, "bid": "61837.63", "ask": "61837.64", "last": None, "volume": None},
+    ]
+
+
+# ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_records_that_the_store_refuses_are_quarantined_one_by_one_and_the_rest_is_stored(
+    settings: Settings,
+) -> None:
+    bad = {
+        b"\x0a\xff\xff": "cannot be read",
+        b"": "no kind",
+        encode(stream.trade(1000, last_price="1" * 30)): "30 digits",
+        encode(stream.trade(1001, record_key="")): "no identity",
+        encode(stream.book(1002, bid_sizes=("1",))): "uneven levels",
+    }
+    values = [("binance", "BTC-USDT", encode(stream.trade(number))) for number in range(300)]
+    for place, refused in zip((0, 17, 150, 299, 301), bad, strict=True):
+        values.insert(place, ("binance", "BTC-USDT", refused))
+    stream.publish_values(settings, *values)
+    drain(settings)
+    assert count(settings, "trades_stored") == 300
+    assert count(settings, "book_updates_stored") == 0
+    rows = query(settings, "SELECT code, severity, hex(record) AS record FROM quarantine")
+    assert {row["record"] for row in rows} == {refused.hex().upper() for refused in bad}
+    assert {(row["code"], row["severity"]) for row in rows} == {("store_rejected", "hard")}
+
+
+def test_a_store_that_refuses_everything_stops_the_sink_instead_of_emptying_the_topic(
+    settings: Settings,
+) -> None:
+    stream.publish_values(settings, *[("b", "s", b"\x0a\xff\xff" + bytes([n])) for n in range(40)])
+    with pytest.raises(StoreError, match="more than 10 messages"):
+        drain(structs.replace(settings, sink_rejected_max=10))
+
+
+def test_a_missing_table_stops_the_sink_and_nothing_is_committed(settings: Settings) -> None:
+    stream.publish(settings, stream.trade(1))
+    ClickHouse(parse_address(settings.clickhouse_address)).execute("DROP TABLE market_data")
+    with pytest.raises(StoreError, match="market_data"):
+        drain(settings)
+    migrated = ClickHouse(parse_address(settings.clickhouse_address))
+    migrated.execute("TRUNCATE TABLE schema_migrations")
+    migrate_clickhouse(settings)
+    drain(settings)
+    assert count(settings, "trades_stored") == 1
+
+
+def test_a_refused_insert_leaves_no_part_of_its_batch(settings: Settings) -> None:
+    with pytest.raises(StoreRejected):
+        insert(settings, [stream.trade(1), stream.quote(1), stream.book(1, bid_sizes=())], "a")
+    assert sum(count(settings, f"{table}_stored") for table in TABLES) == 0
+
+
+# ── exactly once ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def run_process(settings: Settings) -> subprocess.Popen[bytes]:
+    environment = {**settings_module.as_environment(settings), "PATH": "/usr/bin:/bin"}
+    return subprocess.Popen([sys.executable, "-m", "etl", "sink", "clickhouse"], env=environment)
+
+
+def assert_exactly_once(settings: Settings, trades: int) -> None:
+    """Physically: not merely through the views."""
+    numbers = value(
+        settings,
+        "SELECT (count(), uniqExact(record_key), count() - uniqExact(_part, _part_offset)) AS n"
+        " FROM trades_stored",
+    )
+    assert list(numbers)[:2] == [trades, trades]
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_a_sink_killed_at_any_point_stores_everything_once_after_its_restart(
+    settings: Settings, point: str
+) -> None:
+    settings = structs.replace(
+        settings,
+        sink_instance="one",
+        metrics_port=settings_module.Settings().metrics_port + CRASH_POINTS.index(point),
+    )
+    stream.publish(settings, *[stream.trade(n, symbol=f"S{n % 5}") for n in range(3_000)])
+    dying = run_process(structs.replace(settings, crash_point=point))
+    assert dying.wait(RUN_WITHIN_S) == -9
+    drain(settings)
+    assert_exactly_once(settings, 3_000)
+
+
+def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) -> None:
+    """What a sink that died after its insert leaves behind; batches cut anew would have other tokens."""
+    records = [stream.trade(n) for n in range(100)]
+    stream.publish(settings, *records)
+    partition, low = next((p, low) for p, low, high in ranges(settings) if high > low)
+    intent = Intent(topic_id=topic_id(settings), start=low, end=low + 37, rows=37, time_s=1e12)
+    commit(settings, partition, intent)
+    cluster = (
+        AdminClient({"bootstrap.servers": settings.kafka_bootstrap}).describe_cluster().result().cluster_id
+    )
+    insert(settings, records[:37], token(str(cluster), intent.topic_id, partition, low, low + 37, intent.v))
+    drain(settings)
+    assert_exactly_once(settings, 100)
+
+
+def test_an_intent_older_than_the_window_is_looked_up_before_it_is_sent_again(settings: Settings) -> None:
+    records = [make(n) for n in range(50) for make in (stream.trade, stream.quote, stream.book)]
+    stream.publish(settings, *records)
+    partition, low = next((p, low) for p, low, high in ranges(settings) if high > low)
+    commit(
+        settings, partition, Intent(topic_id=topic_id(settings), start=low, end=low + 60, rows=60, time_s=1.0)
+    )
+    insert(settings, records[:60], "a token that the server has forgotten")
+    drain(settings)
+    assert_exactly_once(settings, 50)
+    assert count(settings, "book_updates_stored") == 150
+
+
+def test_an_intent_whose_messages_are_gone_is_declared_lost_and_the_sink_stops(settings: Settings) -> None:
+    stream.publish(settings, *[stream.trade(n) for n in range(100)])
+    partition, low = next((p, low) for p, low, high in ranges(settings) if high > low)
+    commit(
+        settings,
+        partition,
+        Intent(topic_id=topic_id(settings), start=low, end=low + 50, rows=50, time_s=1e12),
+    )
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    for future in admin.delete_records(
+        [TopicPartition(settings.normalized_topic, partition, low + 20)]
+    ).values():
+        future.result()
+    with pytest.raises(RangeLost, match=r"offsets \[0, 20\)"):
+        drain(settings)
+    (gap,) = [record for record in topics.records(settings) if record.kind is Kind.GAP]
+    assert (gap.gap_kind, gap.gap_state) == (GapKind.OVERFLOW, GapState.UNREPAIRABLE)  # type: ignore[attr-defined]
+    assert (gap.from_sequence, gap.to_sequence) == (0, 19)  # type: ignore[attr-defined]
+
+
+def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> None:
+    stream.publish(settings, *[stream.trade(n) for n in range(30)])
+    drain(settings)
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    for future in admin.delete_topics([settings.normalized_topic]).values():
+        future.result()
+    eventually(lambda: settings.normalized_topic not in admin.list_topics(timeout=10).topics)
+    stream.publish(settings, *[stream.trade(n) for n in range(100, 150)])
+    drain(settings)
+    assert_exactly_once(settings, 80)
+
+
+def test_two_sinks_share_the_topic_and_one_takes_over_from_the_other(settings: Settings) -> None:
+    sent = 0
+
+    def publish(number: int) -> int:
+        stream.publish(settings, *[stream.trade(n, symbol=f"S{n % 9}") for n in range(sent, sent + number)])
+        return sent + number
+
+    sent = publish(2_000)
+    with running_sink(settings):
+        with running_sink(settings):
+            sent = publish(2_000)
+            eventually(lambda: drained(settings), RUN_WITHIN_S)
+            sent = publish(2_000)
+        sent = publish(2_000)
+        eventually(lambda: drained(settings), RUN_WITHIN_S)
+    assert_exactly_once(settings, sent)
+
+
+def test_a_store_that_is_killed_stops_consumption_and_loses_nothing(
+    settings_with: MakeSettings, crashable: Callable[..., RunningPart]
+) -> None:
+    store = crashable(clickhouse_part)
+    settings = prepared(
+        settings_with(kafka=True, clickhouse_url=store.settings.clickhouse_address), sink_retry_wait_max_s=0.5
+    )
+    stream.publish(settings, *[stream.trade(n) for n in range(1_000)])
+    with running_sink(settings) as metrics:
+        eventually(lambda: count(settings, "trades_stored") > 0)
+        store.kill()
+        stream.publish(settings, *[stream.trade(n) for n in range(1_000, 5_000)])
+        eventually(lambda: gauge(metrics, "etl_sink_store_up") == 0)
+        eventually(lambda: gauge(metrics, "etl_sink_backlog_messages") >= 4_000)
+        store.start()
+        eventually(lambda: drained(settings), RUN_WITHIN_S)
+        assert gauge(metrics, "etl_sink_store_up") == 1
+    assert_exactly_once(settings, 5_000)
+
+
+def test_a_broker_that_is_killed_stops_the_sink_until_it_is_back(
+    settings_with: MakeSettings, crashable: Callable[..., RunningPart]
+) -> None:
+    broker = crashable(kafka_part)
+    settings = prepared(settings_with(clickhouse=True, kafka_url=broker.settings.kafka_bootstrap))
+    stream.publish(settings, *[stream.trade(n) for n in range(1_000)])
+    with running_sink(settings):
+        eventually(lambda: count(settings, "trades_stored") == 1_000)
+        broker.restart()
+        stream.publish(settings, *[stream.trade(n) for n in range(1_000, 2_000)])
+        eventually(lambda: drained(settings), RUN_WITHIN_S)
+    assert_exactly_once(settings, 2_000)
+
+
+def test_one_batch_is_one_part_of_each_table_it_touches(settings: Settings) -> None:
+    records = [make(n) for n in range(4_000) for make in (stream.trade, stream.quote)]
+    insert(settings, records, "a")
+    parts = query(
+        settings,
+        "SELECT table, count() AS n FROM system.parts WHERE database = currentDatabase()"
+        " AND active AND table IN ('trades_stored', 'quotes_stored') GROUP BY table",
+    )
+    assert {row["table"]: int(row["n"]) for row in parts} == {"trades_stored": 1, "quotes_stored": 1}
+
+
+def test_sigterm_finishes_commits_and_exits_with_zero(settings: Settings) -> None:
+    settings = structs.replace(settings, sink_linger_ms=0)
+    stream.publish(settings, *[stream.trade(n) for n in range(700)])
+    process = run_process(settings)
+    eventually(lambda: count(settings, "trades_stored") > 0)
+    process.terminate()
+    assert process.wait(RUN_WITHIN_S) == 0
+    committed = sum(max(offset, 0) for offset in committed_offsets(settings).values())
+    assert committed == count(settings, "trades_stored")
+
+
+def ranges(settings: Settings) -> list[tuple[int, int, int]]:
+    with RangeReader(settings, settings.normalized_topic, "tests") as reader:
+        return [(partition, bounds.low, bounds.high) for partition, bounds in reader.bounds().items()]
+
+
+def topic_id(settings: Settings) -> str:
+    with RangeReader(settings, settings.normalized_topic, "tests") as reader:
+        return reader.topic_id()
+
+
+def commit(settings: Settings, partition: int, intent: Intent) -> None:
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group(settings)})
+    place = TopicPartition(settings.normalized_topic, partition, intent.start, metadata=encode_intent(intent))
+    consumer.commit(offsets=[place], asynchronous=False)
+    consumer.close()
+
+
+def committed_offsets(settings: Settings) -> dict[int, int]:
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group(settings)})
+    asked = [TopicPartition(settings.normalized_topic, partition) for partition, _, _ in ranges(settings)]
+    found = {place.partition: place.offset for place in consumer.committed(asked, timeout=10)}
+    consumer.close()
+    return found
+
+
+def gauge(metrics: SinkMetrics, name: str) -> float:
+    totals: dict[str, float] = defaultdict(float)
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            totals[sample.name] += sample.value
+    return totals[name]
