@@ -11,6 +11,7 @@ and snapshots carry no time at all and take the UTC day of receipt.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -239,8 +240,9 @@ class Binance(Exchange):
             return self._archive_lines(frame) or _EMPTY
         try:
             message = msgspec.json.decode(payload)
-        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return (Rejected(Code.UNDECODABLE, str(error)),)
+        except _UNDECODABLE as error:
+            rows = _salvaged(payload)
+            return self._array(frame, rows) if rows else (Rejected(Code.UNDECODABLE, str(error)),)
         if isinstance(message, list):
             return self._array(frame, message) or _EMPTY
         if isinstance(message, dict):
@@ -262,13 +264,15 @@ class Binance(Exchange):
 
     def _array(self, frame: Frame, rows: list[Any]) -> Sequence[Outcome]:
         """Rows of an answer, or the events of an ``!…@arr`` stream without its envelope."""
-        if rows and isinstance(rows[0], dict) and "e" in rows[0]:
+        if any(isinstance(row, dict) and "e" in row for row in rows):
             name = _stream_of(frame.endpoint)
             return [self._event(frame, name, item, index) for index, item in enumerate(rows)]
         return self._answer(frame, _endpoint_of(frame.endpoint, rows), rows)
 
     def _event(self, frame: Frame, name: str, data: object, index: int) -> Outcome:
         """One event of the stream called ``name``, "" where neither the frame nor its address says."""
+        if isinstance(data, _Garbled):
+            return Rejected(Code.UNDECODABLE, data.reason, index)
         if not isinstance(data, dict):
             return Rejected(Code.FIELD_MALFORMED, f"an event is a {type(data).__name__}", index)
         tag = data.get("e", "")
@@ -652,6 +656,8 @@ def mismatch(stream: Stream, named: str) -> NoReturn:
 def _read(
     frame: Frame, stream: Stream, reader: Reader, data: object, index: int, strict: bool = True
 ) -> Outcome:
+    if isinstance(data, _Garbled):
+        return Rejected(Code.UNDECODABLE, data.reason, index, stream.venue_symbol)
     try:
         return reader.build(frame, stream, msgspec.convert(data, reader.event, strict=strict), index)
     except ValidationError as error:
@@ -752,16 +758,16 @@ def _split(address: str) -> tuple[str, dict[str, str]]:
 
 
 def _endpoint_of(address: str, rows: list[Any]) -> str:
-    """The last part of the path; without an address, what the first row looks like."""
+    """The last part of the path; without an address, what the rows look like."""
     endpoint = _split(address)[0].rpartition("/")[2]
-    if endpoint in _CHANNELS or not rows:
+    if endpoint in _CHANNELS:
         return endpoint
-    first = rows[0]
-    if isinstance(first, list):
-        return "klines"
-    if isinstance(first, dict):
-        return "aggTrades" if "a" in first else "trades" if "isBuyerMaker" in first else ""
-    return ""
+    for row in rows:
+        if isinstance(row, list):
+            return "klines"
+        if isinstance(row, dict) and ("a" in row or "isBuyerMaker" in row):
+            return "aggTrades" if "a" in row else "trades"
+    return endpoint
 
 
 def _archive_parts(address: str) -> tuple[str, str]:
@@ -772,11 +778,29 @@ def _archive_parts(address: str) -> tuple[str, str]:
 
 
 def _rows(payload: bytes) -> list[Any]:
+    """The rows of an answer, none if it is something else."""
     try:
         message = msgspec.json.decode(payload)
-    except (DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNDECODABLE:
         return []
     return message if isinstance(message, list) else []
+
+
+def _salvaged(payload: bytes) -> list[Any]:
+    """The elements of an array in which some text is garbled, which costs only these; none if it is no array."""
+    try:
+        elements = json.loads(payload.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return []
+    return [_clean_or_garbled(element) for element in elements] if isinstance(elements, list) else []
+
+
+def _clean_or_garbled(element: Any) -> Any:
+    try:
+        is_clean = b"\xef\xbf\xbd" not in msgspec.json.encode(element)
+    except (UnicodeEncodeError, OverflowError, RecursionError):
+        is_clean = False
+    return element if is_clean else _Garbled("its text is not UTF-8")
 
 
 def _instrument_list(payload: bytes) -> Sequence[InstrumentItem]:
@@ -786,6 +810,13 @@ def _instrument_list(payload: bytes) -> Sequence[InstrumentItem]:
         raise ValueError(f"not an instrument list: {error}") from None
 
 
+class _Garbled(Struct, frozen=True):
+    """Stands for an element that is no JSON."""
+
+    reason: str
+
+
+_UNDECODABLE = (DecodeError, UnicodeDecodeError, RecursionError)
 _ARCHIVE = "archive:"
 _EMPTY = (Ignored("empty"),)
 _CHANNEL_BY_TAG = {"depthUpdate": "depth", "markPriceUpdate": "markPrice"}
