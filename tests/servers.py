@@ -53,7 +53,10 @@ class RunningPart:
         return self._process.pid
 
     def start(self) -> None:
-        """Start, and wait until it is ready; the log's end is in the error if it never is."""
+        """Start, and wait until it is ready; the log's end is in the error if it never is.
+
+        From a thread that lives as long as the test: the kernel ends the server with the thread that began it.
+        """
         assert self._process is None, f"{self.part.name} runs already"
         self.settings.state_path.mkdir(parents=True, exist_ok=True)
         environment = {
