@@ -14,6 +14,7 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec import Raw
 
 from etl.codes import Code
 from etl.decimals import plain
@@ -127,7 +128,10 @@ def _second_ns(text: str) -> int:
         moment = None
     if moment is None:
         raise FieldFault(Code.FIELD_MALFORMED, f"not an RFC 3339 time: {text}")
-    return time_ns((moment.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1), NS_PER_S)
+    seconds = (moment.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
+    if not 0 < seconds < INT64_MAX // NS_PER_S:
+        raise FieldFault(Code.TIME_OUT_OF_RANGE, f"time {text}")
+    return seconds * NS_PER_S
 
 
 def new_york_day(ns: int) -> str:
@@ -186,6 +190,8 @@ class ContentCounts:
 def fault_of(error: Exception) -> FieldFault:
     """What msgspec found wrong with one event, as a code."""
     text = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return FieldFault(Code.FIELD_MALFORMED, text)
     if not isinstance(error, msgspec.ValidationError):
         return FieldFault(Code.UNDECODABLE, text)
     if "missing required field" in text:
@@ -198,6 +204,15 @@ def fault_of(error: Exception) -> FieldFault:
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be."""
 UNREADABLE = (*UNDECODABLE, FieldFault)
+
+
+def text_of(raw: Raw) -> str:
+    """The string in ``raw``; "" if it is anything else."""
+    value = bytes(raw)
+    try:
+        return msgspec.json.decode(value, type=str) if value[:1] == b'"' else ""
+    except UNDECODABLE:
+        return ""
 
 
 def rejected(error: Exception, index: int, venue_symbol: str) -> Rejected:

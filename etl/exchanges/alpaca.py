@@ -57,8 +57,9 @@ from etl.fields import (
     new_york_day,
     rejected,
     rfc3339_ns,
+    text_of,
 )
-from etl.instruments import UNKNOWN_SYMBOL, Instruments, occ_symbol
+from etl.instruments import Instruments, occ_symbol
 from etl.records import (
     Bar,
     BarState,
@@ -229,7 +230,7 @@ class Alpaca(Exchange):
         symbol = ""
         try:
             head = _decode_head(element)
-            symbol = _text(head.S)
+            symbol = text_of(head.S)
             if head.T in _CONTROLS:
                 return list(self._control(_decode_control(element), index))
             if head.T in self.ignored_names:
@@ -253,7 +254,7 @@ class Alpaca(Exchange):
             row_type, value = _content(answer)
             if row_type is None:
                 return list(_answer_without_rows(answer))
-            groups = _by_symbol(value, _text(answer.symbol) or _symbol_in(frame.endpoint))
+            groups = _by_symbol(value, text_of(answer.symbol) or _symbol_in(frame.endpoint))
         except UNDECODABLE as error:
             return [rejected(error, 0, "")]
         interval, flags = _interval(frame.endpoint, groups) if row_type is _HistoryBar else ("", ())
@@ -301,7 +302,7 @@ class Alpaca(Exchange):
         return Trade(
             self.name, listing.symbol, venue_symbol, "trades", time, frame.receive_time_ns, frame.source,
             frame.connection_id, frame.frame_sequence, index, key, time, self.parser_version,
-            None, None, None, 0, 0, listing.flags,
+            None, None, None, 0, 0, (),
             price, size, side, trade_id, listing.size_unit, event.x, "", conditions, event.z,
         )  # fmt: skip
 
@@ -331,7 +332,7 @@ class Alpaca(Exchange):
             self.name, listing.symbol, venue_symbol, "quotes", time, frame.receive_time_ns, frame.source,
             frame.connection_id, frame.frame_sequence, index,
             self._contents.key(f"q {venue_symbol}", content), time, self.parser_version,
-            None, None, None, 0, 0, listing.flags,
+            None, None, None, 0, 0, (),
             bid, bid_size, ask, ask_size, size_unit, bid_venue, ask_venue, conditions, (), event.z,
         )  # fmt: skip
 
@@ -350,7 +351,7 @@ class Alpaca(Exchange):
         return Bar(
             self.name, listing.symbol, venue_symbol, channel, start, frame.receive_time_ns, frame.source,
             frame.connection_id, frame.frame_sequence, index, f"{interval}/{start}", start,
-            self.parser_version, None, None, None, 0, 0, listing.flags + page.flags, interval,
+            self.parser_version, None, None, None, 0, 0, page.flags, interval,
             decimals[str(event.o, "ascii")], decimals[str(event.h, "ascii")],
             decimals[str(event.l, "ascii")], decimals[str(event.c, "ascii")],
             decimals[str(event.v, "ascii")], state, listing.size_unit,
@@ -395,7 +396,7 @@ class Alpaca(Exchange):
             receive_time_ns=frame.receive_time_ns, source=frame.source, connection_id=frame.connection_id,
             frame_sequence=frame.frame_sequence, frame_index=index, parser_version=self.parser_version,
             record_key=f"{day}/{market_center}/{trade_id_voided}/{correction.name.lower()}",
-            key_time_ns=date_ns(day), flags=listing.flags, original_trade_id=trade_id_voided,
+            key_time_ns=date_ns(day), original_trade_id=trade_id_voided,
             correction=correction, size_unit=listing.size_unit, market_center=market_center, **fields,
         )  # fmt: skip
 
@@ -432,7 +433,7 @@ class Alpaca(Exchange):
             event_time_ns=time, receive_time_ns=frame.receive_time_ns, source=frame.source,
             connection_id=frame.connection_id, frame_sequence=frame.frame_sequence, frame_index=index,
             record_key=f"{channel}/{time}/{content_hash(content)}", key_time_ns=time,
-            parser_version=self.parser_version, flags=listing.flags, **fields,
+            parser_version=self.parser_version, **fields,
         )  # fmt: skip
 
     def _book(self, frame: Frame, index: int, event: _BookFields, page: _Page) -> Book:
@@ -448,7 +449,7 @@ class Alpaca(Exchange):
             event_time_ns=time, receive_time_ns=frame.receive_time_ns, source=frame.source,
             connection_id=frame.connection_id, frame_sequence=frame.frame_sequence, frame_index=index,
             record_key=f"{frame.connection_id}/{frame.frame_sequence}/{index}", key_time_ns=time,
-            parser_version=self.parser_version, flags=listing.flags,
+            parser_version=self.parser_version,
             book_action=BookAction.SNAPSHOT if event.r or page.rows else BookAction.ABSOLUTE,
             bid_prices=bid_prices, bid_sizes=bid_sizes, ask_prices=ask_prices, ask_sizes=ask_sizes,
             size_unit=listing.size_unit,
@@ -603,7 +604,6 @@ _SYMBOL = re.compile(r"/v2/stocks/([^/?{}]+)/(?:trades|quotes|bars)")
 
 class _Listing(Struct, frozen=True, gc=False):
     symbol: str
-    flags: tuple[str, ...]
     is_stock: bool
     size_unit: SizeUnit
 
@@ -612,13 +612,14 @@ class _Listings(dict[str, _Listing]):
     """Venue symbol → what it is; remembers within ``KNOWN_TEXTS_MAX``. The venue cuts its pairs itself."""
 
     def __missing__(self, venue_symbol: str) -> _Listing:
-        flags = () if venue_symbol else (UNKNOWN_SYMBOL,)
+        if not venue_symbol:
+            raise FieldFault(Code.SYMBOL_MISSING, "neither the event nor its page names a symbol")
         if "/" in venue_symbol:
-            listing = _Listing(venue_symbol.replace("/", "-"), flags, False, SizeUnit.BASE)
+            listing = _Listing(venue_symbol.replace("/", "-"), False, SizeUnit.BASE)
         elif occ_symbol(venue_symbol):
-            listing = _Listing(venue_symbol, flags, False, SizeUnit.CONTRACT)
+            listing = _Listing(venue_symbol, False, SizeUnit.CONTRACT)
         else:
-            listing = _Listing(venue_symbol, flags, True, SizeUnit.SHARE)
+            listing = _Listing(venue_symbol, True, SizeUnit.SHARE)
         if len(self) >= KNOWN_TEXTS_MAX:
             self.clear()
         self[venue_symbol] = listing
@@ -700,12 +701,6 @@ def _answer_without_rows(answer: _Answer) -> Iterator[Outcome]:
 def _rfc3339(ns: int) -> str:
     seconds, fraction = divmod(ns, NS_PER_S)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
-
-
-def _text(raw: Raw) -> str:
-    """The string in ``raw``; "" if it is anything else."""
-    value = bytes(raw)
-    return msgspec.json.decode(value, type=str) if value[:1] == b'"' else ""
 
 
 def _json_of_msgpack(payload: bytes) -> bytes:

@@ -56,6 +56,7 @@ from etl.fields import (
     is_no_order,
     new_york_day,
     rejected,
+    text_of,
     time_of_any_unit_ns,
 )
 from etl.instruments import UNKNOWN_SYMBOL, Instrument, Instruments, occ_symbol
@@ -118,10 +119,13 @@ class _Listings(dict[str, _Listing]):
 
 
 def _list(venue_symbol: str, instruments: Instruments) -> _Listing:
-    """``O:`` and ``X:`` go; ``X:BTCUSD`` is cut by the instrument list only, ``BTC-USD`` by its own dash."""
+    """``O:`` and ``X:`` go; ``X:BTCUSD`` is cut by the instrument list only, ``BTC-USD`` by its own dash. Without
+    a symbol there is no record: ids are unique within a symbol only."""
     prefix = venue_symbol[:2]
     asset = next((a for a in Asset if a.prefix and a.prefix == prefix), Asset.STOCK)
-    name, known = venue_symbol.removeprefix(asset.prefix), bool(venue_symbol)
+    name, known = venue_symbol.removeprefix(asset.prefix), True
+    if not name:
+        raise FieldFault(Code.SYMBOL_MISSING, "neither the event nor its page names a symbol")
     if asset is Asset.OPTION:
         symbol, known = name, occ_symbol(name) is not None
     elif asset in (Asset.CRYPTO, Asset.FOREX) and "-" not in name:
@@ -261,7 +265,7 @@ class Polygon(Exchange):
         symbol = ""
         try:
             head = _decode_head(element)
-            symbol = _text(head.sym) or _text(head.pair) or _text(head.T)
+            symbol = text_of(head.sym) or text_of(head.pair) or text_of(head.T)
             if head.ev == "status":
                 return list(self._status(_decode_control(element), index))
             if head.ev in self.ignored_names:
@@ -459,7 +463,7 @@ class Polygon(Exchange):
         """By ``next_url``; the key it may carry does not get into the path."""
         try:
             url = urlsplit(_decode_answer(frame.payload).next_url or "")
-        except UNREADABLE:
+        except (ValueError, RecursionError):
             return None
         query = [(name, value) for name, value in parse_qsl(url.query) if name.lower() != "apikey"]
         path = f"{url.path}?{urlencode(query)}"
@@ -528,7 +532,7 @@ class _Page(Struct, frozen=True, gc=False):
 
 def _page(endpoint: str, answer: _Answer, bars: Sequence[Raw]) -> _Page:
     addresses = [endpoint, answer.next_url or ""]
-    symbol = _text(answer.ticker) or _text(answer.symbol) or _text(answer.pair)
+    symbol = text_of(answer.ticker) or text_of(answer.symbol) or text_of(answer.pair)
     for address in addresses:
         named = _TICKER.search(address)
         if not symbol and named:
@@ -603,12 +607,6 @@ def _json(message: Mapping[str, str]) -> str:
 
 def _bytes(raw: Raw) -> bytes:
     return b"" if raw is _ABSENT or bytes(raw) == b"null" else bytes(raw)
-
-
-def _text(raw: Raw) -> str:
-    """The string in ``raw``; "" if it is anything else."""
-    value = _bytes(raw)
-    return msgspec.json.decode(value, type=str) if value[:1] == b'"' else ""
 
 
 def _as_array(*candidates: Raw) -> bytes:
