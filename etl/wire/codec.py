@@ -19,9 +19,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 from msgspec.inspect import EnumType, Field, IntType, StrType, StructType, UnionType, VarTupleType
@@ -164,36 +165,51 @@ def _varint_text(number: int) -> str:
     return out.decode("latin-1")
 
 
+_Key = TypeVar("_Key")
+
+
+class _Memo(dict[_Key, str]):
+    """Texts that are remembered, up to ``size_max``: a look-up costs half of a call."""
+
+    def __init__(self, text_of: Callable[[_Key], str], size_max: int) -> None:
+        self._text_of = text_of
+        self._size_max = size_max
+
+    def __missing__(self, key: _Key) -> str:
+        if len(self) >= self._size_max:
+            self.clear()
+        text = self[key] = self._text_of(key)
+        return text
+
+
 _LOW = (1 << 14) - 1
 _SHORT = {n: _varint_text(n) for n in range(_LOW + 1)}
-_ENUM = [chr(n) for n in range(128)]
-"""A list: to look an enum member up in a dict costs 0.1 µs for its hash."""
 _MORE = [chr(n & 0x7F | 0x80) + chr(n >> 7 | 0x80) for n in range(_LOW + 1)]
 """The low 14 bits of a longer number, both bytes marked as continued."""
+_ENUM = [chr(n) for n in range(128)]
+"""A list: to look an enum member up in a dict costs 0.1 µs for its hash."""
+
+
+def _high_text(number: int) -> str:
+    """The bits above the low 14 of an int64."""
+    if not -(1 << 49) <= number < 1 << 49:
+        raise OverflowError
+    return _varint_text(number & (1 << 50) - 1)
+
+
+_HIGH: _Memo[int] = _Memo(_high_text, KNOWN_TEXTS_MAX)
+_TIME: _Memo[int] = _Memo(lambda number: struct.pack("<q", number).decode("latin-1"), 4_096)
+"""The times of one socket read repeat, and those of a burst."""
 
 
 def _varint(number: int) -> str:
-    if number >= 0:
-        if number <= _LOW:
-            return _SHORT[number]
-        if number < 1 << 28:
-            return _MORE[number & _LOW] + _SHORT[number >> 14]
-        if number < 1 << 42:
-            return _MORE[number & _LOW] + _MORE[number >> 14 & _LOW] + _SHORT[number >> 28]
-    if not -(1 << 63) <= number < 1 << 63:
-        raise OverflowError
-    return _varint_text(number)
+    return _SHORT[number] if 0 <= number <= _LOW else _MORE[number & _LOW] + _HIGH[number >> 14]
 
 
 def _varint32(number: int) -> str:
     if not -(1 << 31) <= number < 1 << 31:
         raise OverflowError
     return _varint(number)
-
-
-@lru_cache(maxsize=64)  # the times of one socket read repeat
-def _fixed64(number: int) -> str:
-    return struct.pack("<q", number).decode("latin-1")
 
 
 @lru_cache(maxsize=KNOWN_TEXTS_MAX)
@@ -216,28 +232,48 @@ def _packed(tag: str, numbers: Sequence[int]) -> str:
     return f"{tag}{_varint(len(packed))}{packed}"
 
 
-@lru_cache(maxsize=KNOWN_TEXTS_MAX)
-def _instrument(exchange: str, symbol: str, venue_symbol: str, channel: str) -> str:
-    return (
-        _text("\x12", exchange) + _text("\x1a", symbol) + _text("\x22", venue_symbol) + _text("\x2a", channel)
-    )
+def _instrument(names: tuple[str, str, str, str]) -> str:
+    """Exchange, symbol, venue symbol, channel."""
+    return "".join([_text(chr(number << 3 | 2), name) for number, name in enumerate(names, 2)])
+
+
+_INSTRUMENT = _Memo(_instrument, KNOWN_TEXTS_MAX)
+_CONNECTION: _Memo[str] = _Memo(lambda connection_id: _text(chr(9 << 3 | 2), connection_id), 1_024)
 
 
 _NAMES: dict[str, Any] = {
     "SHORT": _SHORT,
     "ENUM": _ENUM,
-    "varint": _varint,
+    "MORE": _MORE,
+    "HIGH": _HIGH,
+    "TIME": _TIME,
     "varint32": _varint32,
-    "fixed64": _fixed64,
     "text": _text,
     "texts": _texts,
     "known_texts": _known_texts,
     "packed": _packed,
-    "instrument": _instrument,
+    "INSTRUMENT": _INSTRUMENT,
+    "CONNECTION": _CONNECTION,
     "astuple": msgspec.structs.astuple,
     "by_library": encode_by_library,
 }
 _TOGETHER = {"exchange", "symbol", "venue_symbol", "channel"}
+_RARE = dict.fromkeys(("first_sequence", "previous_sequence"), "{} is not None") | dict.fromkeys(
+    (
+        "frame_index",
+        "participant_time_ns",
+        "flags",
+        "bid_exchange",
+        "ask_exchange",
+        "conditions",
+        "indicators",
+        "tape",
+        "market_center",
+        "trf_id",
+    ),
+    "{}",
+)
+"""Fields that whole venues never set: one test for all of them together, when none is, saves a fifth."""
 _INLINE = {"record_key", "trade_id"}  # texts that differ from record to record: no use remembering them
 
 
@@ -248,9 +284,10 @@ def _piece(record_type: type[Record], field: Field) -> str:
     optional = isinstance(kind, UnionType)
     if optional:
         kind = next(t for t in cast(UnionType, kind).types if isinstance(t, (StrType, IntType)))
-    fixed = wire.type == wire.TYPE_SFIXED64
-    wire_type = 1 if fixed else 0 if isinstance(kind, (IntType, EnumType)) else 2
+    wire_type = 1 if wire.type == wire.TYPE_SFIXED64 else 0 if isinstance(kind, (IntType, EnumType)) else 2
     tag = _varint_text(wire.number << 3 | wire_type)  # as it is: an f-string's braces may hold no escapes
+    if name == "connection_id":
+        return "{CONNECTION[connection_id]}"
     if isinstance(kind, VarTupleType):
         function = "packed" if isinstance(kind.item_type, IntType) else "texts"
         function = "known_texts" if function == "texts" and record_type is not Book else function
@@ -261,26 +298,38 @@ def _piece(record_type: type[Record], field: Field) -> str:
     elif isinstance(kind, EnumType):
         written = f"{tag}{{ENUM[{name}]}}"
     else:
-        function = "fixed64" if fixed else "varint32" if wire.type == wire.TYPE_INT32 else "varint"
-        written = f"{tag}{{{function}({name})}}"
+        written = tag + _number(name, wire.type)
     condition = f"{name} is not None" if optional else name
     return f"{{f\"{written}\" if {condition} else ''}}"
+
+
+def _number(name: str, wire_type: int) -> str:
+    """The expression that writes a number."""
+    if wire_type == FieldDescriptor.TYPE_SFIXED64:
+        return f"{{TIME[{name}]}}"
+    if wire_type == FieldDescriptor.TYPE_INT32:
+        return f"{{SHORT[{name}] if {name} < 16384 else varint32({name})}}"
+    return f"{{SHORT[{name}] if {name} < 16384 else MORE[{name} & 16383] + HIGH[{name} >> 14]}}"
 
 
 def _source_of(record_type: type[Record]) -> str:
     """Python source of the encoder of ``record_type``; its fields in the order of their numbers."""
     fields = _FIELDS[record_type]
     by_number = sorted(fields, key=lambda f: MarketData.DESCRIPTOR.fields_by_name[f.name].number)
-    pieces = [_piece(record_type, f) for f in by_number if f.name not in _TOGETHER]
+    pieces = {f.name: _piece(record_type, f) for f in by_number if f.name not in _TOGETHER}
+    rare = [name for name in pieces if name in _RARE]
+    usual = "".join(piece for name, piece in pieces.items() if name not in _RARE)
     inline = [f.name for f in fields if isinstance(f.type, UnionType) and _is_text(f.type)]
     inline += [f.name for f in fields if f.name in _INLINE]
+    head = f"\\x08\\x{int(record_type.kind):02x}{{INSTRUMENT[exchange, symbol, venue_symbol, channel]}}"
     return (
         f"def encode(record):\n"
         f"    {', '.join(f.name for f in fields)} = astuple(record)\n"
         f"    try:\n"
         f"        if f'{''.join(f'{{{name}}}' for name in inline)}'.isascii():\n"
-        f"            return f'''\\x08\\x{int(record_type.kind):02x}"
-        f"{{instrument(exchange, symbol, venue_symbol, channel)}}{''.join(pieces)}'''.encode('latin-1')\n"
+        f"            if {' or '.join(_RARE[name].format(name) for name in rare)}:\n"
+        f"                return f'''{head}{''.join(pieces.values())}'''.encode('latin-1')\n"
+        f"            return f'''{head}{usual}'''.encode('latin-1')\n"
         f"    except (LookupError, OverflowError, UnicodeError, StructError):\n"
         f"        pass\n"
         f"    return by_library(record)\n"
