@@ -87,6 +87,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sink_retry_wait_max_s: float = 5.0
     sink_rejected_max: int = 100
     """Messages of one batch that the store may refuse before the sink stops instead."""
+    sink_group: str = ""
+    """Kafka's consumer group; empty = one for each ClickHouse database. A new one reads from the beginning."""
     sink_instance: str = ""
     """A name of its own for each sink process lets one that died be replaced at once instead of timing out."""
     sink_session_timeout_ms: int = 6_000

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from etl.errors import UsageError
+
 WRITE_BUCKETS_S = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -54,5 +56,8 @@ class SinkMetrics:
         self._backlog.remove(self._sink, partition)
 
     def serve(self, host: str, port: int) -> None:
-        """On a thread of its own, until the process ends."""
-        start_http_server(port, host, self.registry)
+        """On a thread of its own, until the process ends. Raises ``UsageError`` if the port is taken."""
+        try:
+            start_http_server(port, host, self.registry)
+        except OSError as error:
+            raise UsageError(f"metrics_port {port} on {host}: {error.strerror}") from None

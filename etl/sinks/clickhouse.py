@@ -182,7 +182,7 @@ class ClickHouseSink:
         self._admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
         self._consumer = Consumer(
             {
-                **consumer_config(settings, group_of(self._address)),
+                **consumer_config(settings, group_of(settings)),
                 # an offset that is gone is an error, never a silent jump
                 "auto.offset.reset": "error",
                 "partition.assignment.strategy": "cooperative-sticky",
@@ -566,7 +566,7 @@ class ClickHouseSink:
         publisher.flush(KAFKA_TIMEOUT_S)
         return RangeLost(
             f"{partition.label}: offsets [{start}, {end}) cannot be read: {why}. A gap is declared; to go on after it,"
-            f" set the offset of group {group_of(self._address)}"
+            f" set the offset of group {group_of(self._settings)}"
         )
 
     def _await_store(self, stop: threading.Event) -> None:
@@ -605,9 +605,9 @@ def settled(partition: Partition) -> Intent:
     return Intent(topic_id=partition.topic_id, start=partition.start, end=partition.start)
 
 
-def group_of(address: Address) -> str:
+def group_of(settings: Settings) -> str:
     """A database has a consumer group of its own: another one starts from the beginning."""
-    return f"etl-clickhouse-{address.database}"
+    return settings.sink_group or f"etl-clickhouse-{parse_address(settings.clickhouse_address).database}"
 
 
 def _rows_within(values: Sequence[bytes], rows_max: int, bytes_max: int) -> int:

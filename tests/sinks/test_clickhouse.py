@@ -24,6 +24,7 @@ from etl import settings as settings_module
 from etl.columns import COLUMNS, TIME, Form
 from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.kafka import kafka_part
+from etl.embedded.ports import free_ports
 from etl.errors import RangeLost, StoreError, StoreRejected
 from etl.migrate import migrate_clickhouse
 from etl.monitoring.sink import SinkMetrics
@@ -49,7 +50,7 @@ from etl.transports.kafka import ensure_topics
 from etl.transports.ranges import RangeReader
 from etl.wire.codec import encode, encode_quarantined
 from tests import stream, topics
-from tests.servers import BOTH_SERVERS, RunningPart
+from tests.servers import BOTH_SERVERS, RunningPart, clickhouse_database
 from tests.stream import DAY, MS, START_NS
 from tests.topics import eventually
 
@@ -61,17 +62,33 @@ TABLES = tuple(TABLE_BY_KIND.values())
 RUN_WITHIN_S = 60.0
 
 
+@pytest.fixture(scope="module")
+def database(clickhouse_url: str) -> Iterator[str]:
+    """One migrated database for the module."""
+    with clickhouse_database(clickhouse_url, "sink_tests") as url:
+        migrate_clickhouse(Settings(clickhouse_url=url))
+        yield url
+
+
 @pytest.fixture
-def settings(settings_with: MakeSettings) -> Settings:
-    """Topics, tables and a consumer group of its own; two partitions; batches small enough to be several."""
-    return prepared(settings_with(kafka=True, clickhouse=True))
+def settings(settings_with: MakeSettings, database: str) -> Settings:
+    """Topics of its own and empty tables; two partitions; batches small enough to be several."""
+    client = ClickHouse(parse_address(database))
+    for table in (*TABLES, "quarantine"):
+        client.execute(f"TRUNCATE TABLE {table}_stored")
+    made = settings_with(kafka=True, clickhouse_url=database)
+    return with_topics(made, sink_group=made.normalized_topic)
+
+
+def with_topics(settings: Settings, **values: Any) -> Settings:
+    made = structs.replace(settings, **{"topic_partitions": 2, "sink_batch_rows_max": 500, **values})
+    ensure_topics(made)
+    return made
 
 
 def prepared(settings: Settings, **values: Any) -> Settings:
-    made = structs.replace(settings, **{"topic_partitions": 2, "sink_batch_rows_max": 500, **values})
-    migrate_clickhouse(made)
-    ensure_topics(made)
-    return made
+    migrate_clickhouse(settings)
+    return with_topics(settings, **values)
 
 
 @contextmanager
@@ -87,36 +104,57 @@ def running_sink(settings: Settings) -> Iterator[SinkMetrics]:
         running.result(RUN_WITHIN_S)
 
 
-def drained(settings: Settings) -> bool:
-    """Has the group committed the end of every partition?"""
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group(settings)})
-    try:
-        for topic in (settings.normalized_topic, settings.quarantine_topic):
-            with RangeReader(settings, topic, "tests") as reader:
-                ends = {partition: bounds.high for partition, bounds in reader.bounds().items()}
-            asked = [TopicPartition(topic, partition) for partition in ends]
-            for committed in consumer.committed(asked, timeout=10):
-                if max(committed.offset, 0) < ends[committed.partition]:
-                    return False
-        return True
-    finally:
-        consumer.close()
+class Group:
+    """The sink's consumer group as others see it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.topics = (settings.normalized_topic, settings.quarantine_topic)
+        self._consumer = Consumer(
+            {"bootstrap.servers": settings.kafka_bootstrap, "group.id": group_of(settings)}
+        )
+
+    def committed(self, topic: str) -> dict[int, int]:
+        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        asked = [TopicPartition(topic, partition) for partition in partitions]
+        return {each.partition: max(each.offset, 0) for each in self._consumer.committed(asked, timeout=10)}
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        return low, high
+
+    def drained(self) -> bool:
+        """Has it committed the end of every partition?"""
+        return all(
+            offset == self.bounds(topic, partition)[1]
+            for topic in self.topics
+            for partition, offset in self.committed(topic).items()
+        )
+
+    def filled(self) -> tuple[int, int]:
+        """The one partition of the normalized topic that holds messages, and its first offset."""
+        (found,) = [
+            (partition, low)
+            for partition in self.committed(self.topics[0])
+            for low, high in [self.bounds(self.topics[0], partition)]
+            if high > low
+        ]
+        return found
+
+    def intend(self, partition: int, intent: Intent) -> None:
+        place = TopicPartition(self.topics[0], partition, intent.start, metadata=encode_intent(intent))
+        self._consumer.commit(offsets=[place], asynchronous=False)
 
 
 def drain(settings: Settings) -> None:
     """Until everything is committed. Raises what ended the sink before."""
-    stop = threading.Event()
+    stop, group = threading.Event(), Group(settings)
     with ThreadPoolExecutor(1) as executor:
         running = executor.submit(ClickHouseSink(settings, SinkMetrics("clickhouse")).run, stop)
         try:
-            eventually(lambda: running.done() or drained(settings), RUN_WITHIN_S)
+            eventually(lambda: running.done() or group.drained(), RUN_WITHIN_S)
         finally:
             stop.set()
         running.result(RUN_WITHIN_S)
-
-
-def group(settings: Settings) -> str:
-    return group_of(parse_address(settings.clickhouse_address))
 
 
 def query(settings: Settings, sql: str) -> list[dict[str, Any]]:
@@ -140,8 +178,13 @@ def count(settings: Settings, table: str) -> int:
 
 
 def insert(settings: Settings, records: Sequence[Record], name: str) -> None:
+    """Under a token that is this test's own."""
+    insert_as(settings, records, f"{settings.normalized_topic}/{name}")
+
+
+def insert_as(settings: Settings, records: Sequence[Record], token: str) -> None:
     client = ClickHouse(parse_address(settings.clickhouse_address))
-    client.insert(batch_path(MARKET_DATA, name, 10_000), delimited([encode(record) for record in records]))
+    client.insert(batch_path(MARKET_DATA, token, 10_000), delimited([encode(record) for record in records]))
     client.close()
 
 
@@ -261,7 +304,8 @@ def add_level(message: dict[str, Any], row: dict[str, Any]) -> None:
 
 
 @BOTH_SERVERS
-def test_records_of_every_kind_come_out_exactly_as_they_went_in(settings: Settings) -> None:
+def test_records_of_every_kind_come_out_exactly_as_they_went_in(settings_with: MakeSettings) -> None:
+    settings = prepared(settings_with(kafka=True, clickhouse=True))
     dice = random.Random(7)
     records = [any_record(kind, number, dice) for number in range(150) for kind in RECORD_TYPES]
     stream.publish(settings, *records)
@@ -302,7 +346,10 @@ def test_quarantined_items_come_out_exactly_and_the_newest_outcome_holds(setting
     published = structs.replace(held, outcome=type(held.outcome)(2), outcome_time_ns=START_NS + 9)
     client = ClickHouse(parse_address(settings.clickhouse_address))
     for name, item in (("b", published), ("a", held)):
-        client.insert(batch_path(QUARANTINED, name, 10), delimited([encode_quarantined(item)]))
+        client.insert(
+            batch_path(QUARANTINED, f"{settings.normalized_topic}/{name}", 10),
+            delimited([encode_quarantined(item)]),
+        )
     (row,) = query(
         settings, "SELECT * EXCEPT (payload, record), hex(payload) AS p, hex(record) AS r FROM quarantine"
     )
@@ -458,7 +505,9 @@ def test_a_refused_insert_leaves_no_part_of_its_batch(settings: Settings) -> Non
 
 
 def run_process(settings: Settings) -> subprocess.Popen[bytes]:
-    environment = {**settings_module.as_environment(settings), "PATH": "/usr/bin:/bin"}
+    (port,) = free_ports(1)
+    made = structs.replace(settings, metrics_port=port)
+    environment = {**settings_module.as_environment(made), "PATH": "/usr/bin:/bin"}
     return subprocess.Popen([sys.executable, "-m", "etl", "sink", "clickhouse"], env=environment)
 
 
@@ -476,11 +525,7 @@ def assert_exactly_once(settings: Settings, trades: int) -> None:
 def test_a_sink_killed_at_any_point_stores_everything_once_after_its_restart(
     settings: Settings, point: str
 ) -> None:
-    settings = structs.replace(
-        settings,
-        sink_instance="one",
-        metrics_port=settings_module.Settings().metrics_port + CRASH_POINTS.index(point),
-    )
+    settings = structs.replace(settings, sink_instance="one")
     stream.publish(settings, *[stream.trade(n, symbol=f"S{n % 5}") for n in range(3_000)])
     dying = run_process(structs.replace(settings, crash_point=point))
     assert dying.wait(RUN_WITHIN_S) == -9
@@ -492,13 +537,15 @@ def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) 
     """What a sink that died after its insert leaves behind; batches cut anew would have other tokens."""
     records = [stream.trade(n) for n in range(100)]
     stream.publish(settings, *records)
-    partition, low = next((p, low) for p, low, high in ranges(settings) if high > low)
+    group = Group(settings)
+    partition, low = group.filled()
     intent = Intent(topic_id=topic_id(settings), start=low, end=low + 37, rows=37, time_s=1e12)
-    commit(settings, partition, intent)
-    cluster = (
-        AdminClient({"bootstrap.servers": settings.kafka_bootstrap}).describe_cluster().result().cluster_id
+    group.intend(partition, intent)
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    cluster = admin.describe_cluster().result().cluster_id
+    insert_as(
+        settings, records[:37], token(str(cluster), intent.topic_id, partition, low, low + 37, intent.v)
     )
-    insert(settings, records[:37], token(str(cluster), intent.topic_id, partition, low, low + 37, intent.v))
     drain(settings)
     assert_exactly_once(settings, 100)
 
@@ -506,10 +553,9 @@ def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) 
 def test_an_intent_older_than_the_window_is_looked_up_before_it_is_sent_again(settings: Settings) -> None:
     records = [make(n) for n in range(50) for make in (stream.trade, stream.quote, stream.book)]
     stream.publish(settings, *records)
-    partition, low = next((p, low) for p, low, high in ranges(settings) if high > low)
-    commit(
-        settings, partition, Intent(topic_id=topic_id(settings), start=low, end=low + 60, rows=60, time_s=1.0)
-    )
+    group = Group(settings)
+    partition, low = group.filled()
+    group.intend(partition, Intent(topic_id=topic_id(settings), start=low, end=low + 60, rows=60, time_s=1.0))
     insert(settings, records[:60], "a token that the server has forgotten")
     drain(settings)
     assert_exactly_once(settings, 50)
@@ -518,9 +564,9 @@ def test_an_intent_older_than_the_window_is_looked_up_before_it_is_sent_again(se
 
 def test_an_intent_whose_messages_are_gone_is_declared_lost_and_the_sink_stops(settings: Settings) -> None:
     stream.publish(settings, *[stream.trade(n) for n in range(100)])
-    partition, low = next((p, low) for p, low, high in ranges(settings) if high > low)
-    commit(
-        settings,
+    group = Group(settings)
+    partition, low = group.filled()
+    group.intend(
         partition,
         Intent(topic_id=topic_id(settings), start=low, end=low + 50, rows=50, time_s=1e12),
     )
@@ -559,10 +605,10 @@ def test_two_sinks_share_the_topic_and_one_takes_over_from_the_other(settings: S
     with running_sink(settings):
         with running_sink(settings):
             sent = publish(2_000)
-            eventually(lambda: drained(settings), RUN_WITHIN_S)
+            eventually(Group(settings).drained, RUN_WITHIN_S)
             sent = publish(2_000)
         sent = publish(2_000)
-        eventually(lambda: drained(settings), RUN_WITHIN_S)
+        eventually(Group(settings).drained, RUN_WITHIN_S)
     assert_exactly_once(settings, sent)
 
 
@@ -581,7 +627,7 @@ def test_a_store_that_is_killed_stops_consumption_and_loses_nothing(
         eventually(lambda: gauge(metrics, "etl_sink_store_up") == 0)
         eventually(lambda: gauge(metrics, "etl_sink_backlog_messages") >= 4_000)
         store.start()
-        eventually(lambda: drained(settings), RUN_WITHIN_S)
+        eventually(Group(settings).drained, RUN_WITHIN_S)
         assert gauge(metrics, "etl_sink_store_up") == 1
     assert_exactly_once(settings, 5_000)
 
@@ -596,7 +642,7 @@ def test_a_broker_that_is_killed_stops_the_sink_until_it_is_back(
         eventually(lambda: count(settings, "trades_stored") == 1_000)
         broker.restart()
         stream.publish(settings, *[stream.trade(n) for n in range(1_000, 2_000)])
-        eventually(lambda: drained(settings), RUN_WITHIN_S)
+        eventually(Group(settings).drained, RUN_WITHIN_S)
     assert_exactly_once(settings, 2_000)
 
 
@@ -618,33 +664,14 @@ def test_sigterm_finishes_commits_and_exits_with_zero(settings: Settings) -> Non
     eventually(lambda: count(settings, "trades_stored") > 0)
     process.terminate()
     assert process.wait(RUN_WITHIN_S) == 0
-    committed = sum(max(offset, 0) for offset in committed_offsets(settings).values())
-    assert committed == count(settings, "trades_stored")
-
-
-def ranges(settings: Settings) -> list[tuple[int, int, int]]:
-    with RangeReader(settings, settings.normalized_topic, "tests") as reader:
-        return [(partition, bounds.low, bounds.high) for partition, bounds in reader.bounds().items()]
+    assert sum(Group(settings).committed(settings.normalized_topic).values()) == count(
+        settings, "trades_stored"
+    )
 
 
 def topic_id(settings: Settings) -> str:
     with RangeReader(settings, settings.normalized_topic, "tests") as reader:
         return reader.topic_id()
-
-
-def commit(settings: Settings, partition: int, intent: Intent) -> None:
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group(settings)})
-    place = TopicPartition(settings.normalized_topic, partition, intent.start, metadata=encode_intent(intent))
-    consumer.commit(offsets=[place], asynchronous=False)
-    consumer.close()
-
-
-def committed_offsets(settings: Settings) -> dict[int, int]:
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group(settings)})
-    asked = [TopicPartition(settings.normalized_topic, partition) for partition, _, _ in ranges(settings)]
-    found = {place.partition: place.offset for place in consumer.committed(asked, timeout=10)}
-    consumer.close()
-    return found
 
 
 def gauge(metrics: SinkMetrics, name: str) -> float:
