@@ -14,7 +14,7 @@ from etl.validation.views import INFINITY, NAN
 class SymbolStatistics(Struct, frozen=True):
     """Of 30 days of daily bars: ``close`` of the last, mean and standard deviation of the daily return.
 
-    ``split_factor`` multiplies ``close`` where the symbol split after it; ``price_step`` is NaN if not known.
+    ``split_factor`` multiplies ``close`` where the symbol split after it; ``price_step`` is the instrument's, if known.
     """
 
     exchange: str
@@ -25,7 +25,7 @@ class SymbolStatistics(Struct, frozen=True):
     days: int
     as_of_ns: int
     split_factor: float = 1.0
-    price_step: float = NAN
+    price_step: float | None = None
 
 
 class PriceBand(Struct, frozen=True, gc=False):
@@ -45,8 +45,9 @@ DAYS_MIN = 5
 
 def band_of(statistics: SymbolStatistics, spec: ValidationSpec, level: float | None = None) -> PriceBand:
     """The band around the adjusted close, or around ``level``, a new level that trades confirmed."""
+    price_step = NAN if statistics.price_step is None else statistics.price_step
     if statistics.days < DAYS_MIN or not statistics.close > 0:
-        return PriceBand(price_step=statistics.price_step)
+        return PriceBand(price_step=price_step)
     center = level if level is not None else statistics.close * statistics.split_factor
     middle = center * (1 + (statistics.return_mean if level is None else 0.0))
     reach = center * max(statistics.return_deviation, spec.deviation_floor)
@@ -55,7 +56,7 @@ def band_of(statistics: SymbolStatistics, spec: ValidationSpec, level: float | N
         soft_high=middle + spec.deviation_soft * reach,
         hard_low=middle - spec.deviation_hard * reach,
         hard_high=middle + spec.deviation_hard * reach,
-        price_step=statistics.price_step,
+        price_step=price_step,
     )
 
 
