@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import statistics as reference
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -80,7 +81,7 @@ def store(client: ClickHouse, records: list[Record]) -> None:
 
 
 def moments(closes: list[float]) -> tuple[float, float]:
-    returns = [later / earlier - 1 for earlier, later in zip(closes, closes[1:], strict=False)]
+    returns = [later / earlier - 1 for earlier, later in itertools.pairwise(closes)]
     return reference.mean(returns), reference.stdev(returns)
 
 
