@@ -167,13 +167,25 @@ class Track:
             self.book.apply(data)
 
 
+class Served(Struct, frozen=True):
+    """The last line of a recording that was served, and the greatest ids that went out."""
+
+    position: int = 0
+    last_trade: int = 0
+    last_update: int = 0
+    last_depth: int = 0
+
+
+NOTHING = Served()
+
+
 class RecordingSession:
-    """``rate`` in events/s, 0 = no pace, ``None`` = as recorded. ``position`` resumes after that line."""
+    """``rate`` in events/s, 0 = no pace, ``None`` = as recorded. ``before`` is what an earlier life has sent."""
 
     label = "recording"
 
     def __init__(
-        self, path: Path, rate: float | None = None, *, loop: bool = False, position: int = 0
+        self, path: Path, rate: float | None = None, *, loop: bool = False, before: Served = NOTHING
     ) -> None:
         self.history = History()
         self.skew_ns = 0
@@ -186,8 +198,23 @@ class RecordingSession:
         self._played_from_ns = self._recorded_from_ns = self._last_ns = 0
         self._owed = 0.0
         self._tracks: dict[str, Track] = {}
-        while position and (line := self._peek(0)) and line[0] <= position:
+        self._resume(before)
+
+    def _resume(self, before: Served) -> None:
+        """Go on after the last line that was sent; a loop goes on with a new pass after the last ids."""
+        if not before.position:
+            return
+        for position, line in self._lines:
+            self._next = (position, line)
+            if not self._loop and position > before.position:
+                return
             self._play(0)
+        if self._loop:
+            for track in self._tracks.values():
+                track.last_trade = max(track.last_trade, before.last_trade)
+                track.last_update = max(track.last_update, before.last_update)
+                track.last_depth = max(track.last_depth, before.last_depth)
+            self._next = (0, Line(""))
 
     def subscribe(self, stream: str) -> None:
         """A recording has what it has; the connection's own streams choose among it."""

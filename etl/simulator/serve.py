@@ -14,11 +14,11 @@ from etl.simulator.alpaca import AlpacaVenue
 from etl.simulator.binance import BinanceVenue
 from etl.simulator.feed import Feed
 from etl.simulator.polygon import PolygonVenue
-from etl.simulator.recording import RecordingSession
+from etl.simulator.recording import RecordingSession, Served
 from etl.simulator.scenario import Scenario
 from etl.simulator.server import Server
 from etl.simulator.session import Session, SyntheticSession
-from etl.simulator.truth import TruthFile
+from etl.simulator.truth import TruthFile, TruthLine
 from etl.simulator.venue import Venue
 
 VENUES: dict[str, type[Venue]] = {"binance": BinanceVenue, "polygon": PolygonVenue, "alpaca": AlpacaVenue}
@@ -77,12 +77,12 @@ def recording_of(options: Options, exchange: str) -> Path | None:
 def make_feed(options: Options, exchange: str) -> Feed:
     venue = make_venue(exchange)
     path = options.truth_path or truth.path_of(options.state_path, exchange)
-    before = _Before(path, exchange)
+    before = _Before(path)
     file = recording_of(options, exchange)
     session: Session
     if file is not None:
         loop = options.loop or options.session == SHIPPED
-        session = RecordingSession(file, options.rate, loop=loop, position=before.position)
+        session = RecordingSession(file, options.rate, loop=loop, before=before.served)
     else:
         rate = SYNTHETIC_RATE if options.rate is None else options.rate
         session = SyntheticSession(venue, rate, options.seed + before.lives, before.next_number)
@@ -92,22 +92,31 @@ def make_feed(options: Options, exchange: str) -> Feed:
 class _Before:
     """What the truth tells of earlier lives of this simulator, so that no identity is given twice."""
 
-    def __init__(self, path: Path, exchange: str) -> None:
-        self.position = 0
+    def __init__(self, path: Path) -> None:
+        self._highest = {"trade": 0, "agg_trade": 0, "quote": 0, "book": 0}
+        self._position = 0
         self.lives = 0
-        self.next_number = FIRST_NUMBER
-        if not path.exists() or not path.stat().st_size:
-            return
-        self.lives = 1
-        highest = FIRST_NUMBER
-        for line in truth.read(path):
-            self.position = max(self.position, line.position)
-            for event in line.events:
-                last = event.record_key.rpartition("/")[2]
-                if event.kind in ("trade", "agg_trade", "quote", "book") and last.isdecimal():
-                    highest = max(highest, int(last))
-        self.lives = highest
-        self.next_number = highest + FIRST_NUMBER
+        if path.exists():
+            for line in truth.read(path):
+                self._note(line)
+        if any(self._highest.values()):
+            self.lives = max(self._highest.values())
+
+    def _note(self, line: TruthLine) -> None:
+        self._position = max(self._position, line.position)
+        for event in line.events:
+            number = event.record_key.rpartition("/")[2]
+            if event.kind in self._highest and number.isdecimal():
+                self._highest[event.kind] = max(self._highest[event.kind], int(number))
+
+    @property
+    def next_number(self) -> int:
+        return max(self._highest.values()) + FIRST_NUMBER
+
+    @property
+    def served(self) -> Served:
+        quotes, books = self._highest["quote"], self._highest["book"]
+        return Served(self._position, self._highest["trade"], max(quotes, books), books)
 
 
 async def serve(options: Options) -> None:

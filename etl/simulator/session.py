@@ -45,7 +45,8 @@ class Entry(Struct, frozen=True, gc=False):
 class History:
     """Bounded memory of what was sent, per symbol and kind, in the order of sending."""
 
-    def __init__(self) -> None:
+    def __init__(self, entries_max: int = HISTORY_ENTRIES_MAX) -> None:
+        self._entries_max = entries_max
         self._entries: dict[tuple[str, str], list[Entry]] = {}
         self._turned_back: set[tuple[str, str]] = set()
 
@@ -54,8 +55,8 @@ class History:
         if entries and (entry.time_ns < entries[-1].time_ns or entry.number < entries[-1].number):
             self._turned_back.add((symbol, kind))
         entries.append(entry)
-        if len(entries) > HISTORY_ENTRIES_MAX:
-            del entries[: HISTORY_ENTRIES_MAX // 2]
+        if len(entries) > self._entries_max:
+            del entries[: self._entries_max // 2]
 
     def last(self, symbol: str, kind: str, limit: int) -> Sequence[Entry]:
         return self._entries.get((symbol, kind), [])[-limit:]
