@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import msgspec
 
 from etl import crash
 from etl.continuity import Continuity
 from etl.errors import WireError
-from etl.exchange import Exchange, Fault, Ignored, Rejected, Reply
+from etl.exchange import Exchange, Fault, Ignored, Outcome, Rejected, Reply
 from etl.monitoring.metrics import WorkerCounts
 from etl.records import Bar, Frame, Gap, GapKind, Quarantined, Record, Severity, Source
 from etl.settings import Settings
-from etl.transports.kafka import frame_headers
+from etl.transports.kafka import TapeHeaders, frame_headers
 from etl.transports.publisher import Acknowledged, Publisher
 from etl.validation import Checker, Finding
-from etl.wire.codec import ENCODERS, KIND_NAMES, encode_quarantined
+from etl.wire.codec import ENCODERS, encode_quarantined
 
 KEYS_MAX = 100_000
 """Symbols whose message key is remembered."""
@@ -37,6 +38,8 @@ OVERLAP_IDENTITIES_MAX = 500_000
 OVERLAP_DOUBLE = "overlap_double"
 """Name under which the second copy of an event on overlapping connections is counted."""
 REASON_CHARACTERS_MAX = 500
+
+_NO_ANSWERS: tuple[Reply | Fault, ...] = ()
 
 
 class Ingest:
@@ -56,12 +59,13 @@ class Ingest:
         self.judge_lateness = settings.live or not settings.recordings_dir
         """Served recordings carry the times of another day."""
         self.raw_topic = settings.raw_topic
-        self._normalized_topic = settings.normalized_topic
+        self.normalized_topic = settings.normalized_topic
         self._quarantine_topic = settings.quarantine_topic
         self.observe_ack_s: Callable[[float], None] | None = None
-        self._keys: dict[str, bytes] = {}
+        self.keys: dict[str, bytes] = {}
         self.continuity = Continuity(exchange) if continuity is None else continuity
-        self.overlaps = False
+        self.leaves_out: Callable[[Record], bool] | None = None
+        """Asked before a record is published, while there is reason to: ``True`` leaves it out, counted."""
         self._overlapping: set[str] = set()
         self._seen: dict[tuple[str, str, str], None] = {}
 
@@ -77,20 +81,19 @@ class Ingest:
         self.publisher.flush(CRASH_FLUSH_TIMEOUT_S)
         crash.reach(self._settings, crash.BETWEEN_RAW_AND_NORMALIZED)
 
-    def publish(self, record: Record, message: bytes) -> None:
-        """``message`` is ``record`` encoded."""
-        symbol = record.symbol
-        key = self._keys.get(symbol)
+    def key_of(self, symbol: str) -> bytes:
+        """The message key of ``symbol``'s records."""
+        key = self.keys.get(symbol)
         if key is None:
-            if len(self._keys) >= KEYS_MAX:
-                self._keys.clear()
-            key = self._keys[symbol] = f"{self.exchange.name}:{symbol}".encode()
-        self.publisher.publish(self._normalized_topic, key, message)
+            if len(self.keys) >= KEYS_MAX:
+                self.keys.clear()
+            key = self.keys[symbol] = f"{self.exchange.name}:{symbol}".encode()
+        return key
 
     def publish_gaps(self, gaps: Sequence[Gap]) -> None:
         for gap in gaps:
             self.counts.gaps[gap.gap_kind] += 1
-            self.publish(gap, ENCODERS[Gap](gap))
+            self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), ENCODERS[Gap](gap))
 
     def lost(self, kind: GapKind, reason: str, venue_symbols: Collection[str] | None = None) -> None:
         """A connection ended, and no other covers these symbols (``None`` = all)."""
@@ -107,17 +110,18 @@ class Ingest:
             self._overlapping.add(name)
         else:
             self._overlapping.discard(name)
-        self.overlaps = bool(self._overlapping)
-        if not self.overlaps:
+        self.leaves_out = self._is_double if self._overlapping else None
+        if not self._overlapping:
             self._seen.clear()
 
-    def is_double(self, record: Record) -> bool:
+    def _is_double(self, record: Record) -> bool:
         """Whether an overlapping connection has given ``record`` before. Bars are never doubles: a newer state of
         one has the same identity."""
         if isinstance(record, Bar):
             return False
         identity = (record.symbol, record.channel, record.record_key)
         if identity in self._seen:
+            self.counts.ignored[OVERLAP_DOUBLE] += 1
             return True
         if len(self._seen) >= OVERLAP_IDENTITIES_MAX:
             for known in list(self._seen)[: OVERLAP_IDENTITIES_MAX // 2]:
@@ -153,11 +157,12 @@ class Intake:
         self._exchange = ingest.exchange.name
         self._parser = parser
         self._check = Checker(ingest.exchange, judge_lateness=ingest.judge_lateness).check
+        self._observe = ingest.continuity.observe
+        self._publish = ingest.publisher.publish
         self._endpoint = endpoint
         self._source = source
         self._key = connection_id.encode()
-        head = Frame(self._exchange, connection_id, 0, endpoint, 0, b"", source)
-        self._headers = frame_headers(head)
+        self._tape_headers = TapeHeaders(self._exchange, endpoint, source)
 
     def take(
         self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
@@ -167,69 +172,84 @@ class Intake:
         ``endpoint`` is given where it differs from the connection's own: the answer to a request.
         Raises ``TransportError``; nothing that a venue can send raises.
         """
-        self.frame_sequence += 1
+        number = self.frame_sequence = self.frame_sequence + 1
         frame = Frame(
             self._exchange,
             self.connection_id,
-            self.frame_sequence,
+            number,
             self._endpoint if endpoint is None else endpoint,
             receive_time_ns,
             payload,
             self._source,
         )
-        self._publish_raw(frame)
-        return self._parse(frame)
+        ingest = self._ingest
+        self._counts.frames += 1
+        self._publish(
+            ingest.raw_topic,
+            self._key,
+            payload,
+            self._tape_headers.of(number, receive_time_ns) if endpoint is None else frame_headers(frame),
+            None if number % ACK_SAMPLE_FRAMES else ingest.acknowledged(receive_time_ns),
+        )
+        return self.parse(frame)
 
-    def _parse(self, frame: Frame) -> Sequence[Reply | Fault]:
-        """From the tape on."""
+    def parse(self, frame: Frame) -> Sequence[Reply | Fault]:
+        """From the tape on. This loop is the hot path: it is flat, and calls only what every record needs."""
         try:
-            outcomes = self._parser.parse(frame)
+            outcomes: Sequence[Outcome] = self._parser.parse(frame)
         except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
             outcomes = (Rejected("parser_failed", f"{type(error).__name__}: {error}"),)
-        return self._sorted(frame, outcomes)
+        ingest, counts = self._ingest, self._counts
+        counts.events_read += len(outcomes)
+        answers: list[Reply | Fault] | None = None
+        record: Any  # records are told from the rest by a look-up, which no type checker follows
+        for record in outcomes:
+            encode = ENCODERS.get(type(record))
+            if encode is None:
+                answers = self._aside(frame, record, answers)
+                continue
+            if ingest.leaves_out is not None and ingest.leaves_out(record):
+                continue
+            findings = self._check(record)
+            if findings:
+                record = self._judged(frame, record, findings)
+                if record is None:
+                    continue
+            try:
+                message = encode(record)
+            except WireError as error:
+                self._judged(frame, record, [Finding("unencodable", Severity.HARD, "encode", str(error))])
+                continue
+            gaps = self._observe(record)
+            if gaps:
+                ingest.publish_gaps(gaps)
+            symbol = record.symbol
+            key = ingest.keys.get(symbol) or ingest.key_of(symbol)
+            self._publish(ingest.normalized_topic, key, message)
+            counts.published[record.kind] += 1
+            self.last_event_ns[record.channel] = frame.receive_time_ns
+        return answers or _NO_ANSWERS
 
-    def _sorted(self, frame: Frame, outcomes: Sequence[object]) -> Sequence[Reply | Fault]:
-        counts = self._counts
-        answers: list[Reply | Fault] = []
-        for outcome in outcomes:
-            if type(outcome) in ENCODERS:
-                counts.events_read += 1
-                self._accept(frame, outcome)  # type: ignore[arg-type]
-            elif isinstance(outcome, Rejected):
-                counts.events_read += 1
-                self._quarantine(self._rejected(frame, outcome))
-            elif isinstance(outcome, Ignored):
-                counts.events_read += 1
-                counts.ignored[outcome.name] += 1
-            elif isinstance(outcome, Reply | Fault):
-                answers.append(outcome)
+    def _aside(
+        self, frame: Frame, outcome: Outcome, answers: list[Reply | Fault] | None
+    ) -> list[Reply | Fault] | None:
+        """What is no record: quarantined, counted, or an answer, which is no event."""
+        if isinstance(outcome, Rejected):
+            self._ingest.quarantine(self._rejected(frame, outcome))
+        elif isinstance(outcome, Ignored):
+            self._counts.ignored[outcome.name] += 1
+        elif isinstance(outcome, Reply | Fault):
+            self._counts.events_read -= 1
+            return [*(answers or ()), outcome]
         return answers
 
-    def _accept(self, frame: Frame, record: Record) -> None:
-        ingest = self._ingest
-        if ingest.overlaps and ingest.is_double(record):
-            self._counts.ignored[OVERLAP_DOUBLE] += 1
-            return
-        findings = self._check(record)
-        if findings:
-            flags = self._note(frame, record, findings)
-            if flags is None:
-                ingest.publish_gaps(ingest.continuity.quarantined(record))
-                return
-            record = msgspec.structs.replace(record, flags=flags)
-        try:
-            message = ENCODERS[type(record)](record)
-        except WireError as error:
-            finding = Finding("unencodable", Severity.HARD, "encode", str(error))
-            self._quarantine(self._found(frame, record, finding, b""))
-            ingest.publish_gaps(ingest.continuity.quarantined(record))
-            return
-        gaps = ingest.continuity.observe(record)
-        if gaps:
-            ingest.publish_gaps(gaps)
-        ingest.publish(record, message)
-        self._counts.published[KIND_NAMES[record.kind]] += 1
-        self.last_event_ns[record.channel] = frame.receive_time_ns
+    def _judged(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> Record | None:
+        """The record with its flags; ``None`` where it stays out."""
+        flags = self._note(frame, record, findings)
+        if flags is not None:
+            return msgspec.structs.replace(record, flags=flags)
+        self._ingest.publish_gaps(self._ingest.continuity.quarantined(record))
+        return None
 
     def _note(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> tuple[str, ...] | None:
         """Quarantine the first hard finding, or note every soft one; ``None`` if the record stays out."""
@@ -239,27 +259,11 @@ class Intake:
             encoded = b""
         hard = next((finding for finding in findings if finding.severity is Severity.HARD), None)
         if hard:
-            self._quarantine(self._found(frame, record, hard, encoded))
+            self._ingest.quarantine(self._found(frame, record, hard, encoded))
             return None
         for finding in findings:
-            self._quarantine(self._found(frame, record, finding, encoded))
+            self._ingest.quarantine(self._found(frame, record, finding, encoded))
         return (*record.flags, *(finding.code for finding in findings if finding.code not in record.flags))
-
-    def _quarantine(self, item: Quarantined) -> None:
-        self._ingest.quarantine(item)
-
-    def _publish_raw(self, frame: Frame) -> None:
-        ingest = self._ingest
-        self._counts.frames += 1
-        self._counts.frame_bytes += len(frame.payload)
-        sampled = frame.frame_sequence % ACK_SAMPLE_FRAMES == 0
-        ingest.publisher.publish(
-            ingest.raw_topic,
-            self._key,
-            frame.payload,
-            frame_headers(frame),
-            ingest.acknowledged(frame.receive_time_ns) if sampled else None,
-        )
 
     def _rejected(self, frame: Frame, rejected: Rejected) -> Quarantined:
         names = self._parser.instruments.names
@@ -291,10 +295,10 @@ class Intake:
 class _DyingIntake(Intake):
     """Ends the process with one frame on the tape and nothing of it published: the crash point of that name."""
 
-    def _parse(self, frame: Frame) -> Sequence[Reply | Fault]:
+    def parse(self, frame: Frame) -> Sequence[Reply | Fault]:
         if frame.frame_sequence == CRASH_FRAME:
             self._ingest.die()
-        return super()._parse(frame)
+        return super().parse(frame)
 
 
 def _clean(text: str) -> str:

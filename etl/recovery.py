@@ -71,21 +71,23 @@ def recover(
         for latest in tail.newest.values():
             for data in latest:
                 continuity.remember(codec.decode(data))
-        ingest = Ingest(settings, exchange, publisher, continuity)
-        intakes: dict[str, _MendingIntake] = {}
+        ingest = _MendingIngest(settings, exchange, publisher, continuity, tail, venue_symbols)
+        intakes: dict[str, Intake] = {}
         for frame in _frames(raw, ranges, exchange.name):
             intake = intakes.get(frame.connection_id)
             if intake is None:
                 if len(intakes) >= CONNECTIONS_MAX:
                     intakes.clear()
-                intake = intakes[frame.connection_id] = _MendingIntake(ingest, tail, frame, venue_symbols)
-            intake.mend(frame)
+                intake = intakes[frame.connection_id] = ingest.intake(
+                    exchange(), frame.connection_id, frame.endpoint, frame.source
+                )
+            intake.parse(frame)
             publisher.poll()
             if publisher.pending_messages > settings.read_pause_messages:
                 publisher.flush(FLUSH_TIMEOUT_S)
     publisher.flush(FLUSH_TIMEOUT_S)
     counts = ingest.counts
-    published, quarantined = counts.published.total(), counts.quarantined.total()
+    published, quarantined = sum(counts.published), counts.quarantined.total()
     if published or quarantined:
         _log.warning(
             "%s: the tape held %d records and %d quarantined items that were not published",
@@ -96,27 +98,33 @@ def recover(
     return published + quarantined
 
 
-class _MendingIntake(Intake):
-    """An intake whose frames are on the tape already, and which passes over what is published already."""
+class _MendingIngest(Ingest):
+    """Passes over what is published already, and over what is another shard's."""
 
-    def __init__(self, ingest: Ingest, tail: Tail, frame: Frame, venue_symbols: Collection[str]) -> None:
-        super().__init__(ingest, ingest.exchange(), frame.connection_id, frame.endpoint, frame.source)
-        self._published = tail.records[frame.connection_id]
-        self._noted = tail.noted
+    def __init__(
+        self,
+        settings: Settings,
+        exchange: type[Exchange],
+        publisher: Publisher,
+        continuity: Continuity,
+        tail: Tail,
+        venue_symbols: Collection[str],
+    ) -> None:
+        super().__init__(settings, exchange, publisher, continuity)
+        self._tail = tail
         self._venue_symbols = venue_symbols
+        self.leaves_out = self._is_known
 
-    def mend(self, frame: Frame) -> None:
-        self._parse(frame)
+    def _is_known(self, record: Record) -> bool:
+        known = self._tail.records[record.connection_id]
+        is_ours = record.venue_symbol in self._venue_symbols
+        return not is_ours or _position(record.frame_sequence, record.frame_index) in known
 
-    def _accept(self, frame: Frame, record: Record) -> None:
-        known = _position(frame.frame_sequence, record.frame_index) in self._published
-        if not known and record.venue_symbol in self._venue_symbols:
-            super()._accept(frame, record)
-
-    def _quarantine(self, item: Quarantined) -> None:
+    def quarantine(self, item: Quarantined) -> None:
         position = _position(item.frame_sequence, item.frame_index)
-        if position not in self._published and (item.connection_id, position, item.code) not in self._noted:
-            super()._quarantine(item)
+        is_known = position in self._tail.records[item.connection_id]
+        if not is_known and (item.connection_id, position, item.code) not in self._tail.noted:
+            super().quarantine(item)
 
 
 def _position(frame_sequence: int, frame_index: int) -> int:

@@ -88,13 +88,12 @@ class ReadGate:
         self._counts = counts
         self._pause_messages = settings.read_pause_messages
         self._resume_messages = settings.read_resume_messages
-        self._pause_bytes = settings.producer_queue_bytes_max // 2
         self._paused: list[asyncio.ReadTransport] = []
 
     def after_read(self, transport: asyncio.ReadTransport) -> None:
         """Called with each socket read done."""
         publisher = self._publisher
-        if publisher.pending_messages < self._pause_messages and publisher.pending_bytes < self._pause_bytes:
+        if publisher.pending_messages < self._pause_messages and not publisher.is_full:
             return
         if transport not in self._paused:
             transport.pause_reading()
@@ -119,7 +118,8 @@ class ReadGate:
         publisher = self._publisher
         while True:
             publisher.poll()
-            if self._paused and publisher.pending_messages <= self._resume_messages:
+            behind = publisher.is_full or publisher.pending_messages > self._resume_messages
+            if self._paused and not behind:
                 paused, self._paused = self._paused, []
                 for transport in paused:
                     if not transport.is_closing():

@@ -99,9 +99,6 @@ class KafkaPublisher:
     def __init__(self, settings: Settings) -> None:
         self._failure: TransportError | None = None
         self._overflow: deque[tuple[str, bytes, bytes, Headers | None, Acknowledged | None]] = deque()
-        self._queue_bytes_max = settings.producer_queue_bytes_max
-        self._messages = 1
-        self._bytes = 0
         try:
             self._producer = Producer(
                 {
@@ -120,8 +117,8 @@ class KafkaPublisher:
         return len(self._producer) + len(self._overflow)
 
     @property
-    def pending_bytes(self) -> int:
-        return self.pending_messages * self._bytes // self._messages
+    def is_full(self) -> bool:
+        return bool(self._overflow)
 
     def publish(
         self,
@@ -131,8 +128,6 @@ class KafkaPublisher:
         headers: Headers | None = None,
         acknowledged: Acknowledged | None = None,
     ) -> None:
-        self._messages += 1
-        self._bytes += len(value)
         if self._overflow or not self._queued(topic, key, value, headers, acknowledged):
             if len(self._overflow) >= OVERFLOW_MESSAGES_MAX:
                 raise TransportError("producer queue and overflow are full: reading was not paused")
@@ -167,12 +162,12 @@ class KafkaPublisher:
     ) -> bool:
         """False if the producer's queue is full just now. Raises ``TransportError``."""
         try:
-            if acknowledged is not None:
-                self._produce(topic, value, key, headers=headers, on_delivery=self._reporting(acknowledged))
-            elif headers is not None:
+            if headers is None and acknowledged is None:
+                self._produce(topic, value, key)
+            elif acknowledged is None:
                 self._produce(topic, value, key, headers=headers)
             else:
-                self._produce(topic, value, key)
+                self._produce(topic, value, key, headers=headers, on_delivery=self._reporting(acknowledged))
         except BufferError:
             return False
         except KafkaException as error:
@@ -205,6 +200,23 @@ def frame_headers(frame: Frame) -> list[tuple[str, bytes]]:
         (HEADER_FRAME_SEQUENCE, b"%d" % frame.frame_sequence),
         (HEADER_SOURCE, frame.source.name.lower().encode()),
     ]
+
+
+class TapeHeaders:
+    """``frame_headers`` of one connection's frames: what never changes is made once, what changes with a socket
+    read once a read."""
+
+    def __init__(self, exchange: str, endpoint: str, source: Source) -> None:
+        head = frame_headers(Frame(exchange, "", 0, endpoint, 0, b"", source))
+        self._exchange, self._endpoint, self._time, _, self._source = head
+        self._time_ns = 0
+
+    def of(self, frame_sequence: int, receive_time_ns: int) -> list[tuple[str, bytes]]:
+        if receive_time_ns != self._time_ns:
+            self._time_ns = receive_time_ns
+            self._time = (HEADER_RECEIVE_TIME_NS, b"%d" % receive_time_ns)
+        number = (HEADER_FRAME_SEQUENCE, b"%d" % frame_sequence)
+        return [self._exchange, self._endpoint, self._time, number, self._source]
 
 
 def frame_of(message: Message) -> Frame:

@@ -27,7 +27,6 @@ class MemoryPublisher:
         self.stalled = False
         self._queue: deque[tuple[str, Delivered, Acknowledged | None]] = deque()
         self._queue_messages_max = queue_messages_max
-        self._bytes = 0
         self._failure: TransportError | None = None
 
     @property
@@ -35,8 +34,8 @@ class MemoryPublisher:
         return len(self._queue)
 
     @property
-    def pending_bytes(self) -> int:
-        return self._bytes
+    def is_full(self) -> bool:
+        return len(self._queue) >= self._queue_messages_max
 
     def publish(
         self,
@@ -50,13 +49,11 @@ class MemoryPublisher:
         if len(self._queue) >= self._queue_messages_max:
             raise TransportError(f"queue full at {self._queue_messages_max} messages: reading was not paused")
         self._queue.append((topic, Delivered(key, value, tuple(headers or ())), acknowledged))
-        self._bytes += len(value)
 
     def poll(self) -> None:
         self._raise_failure()
         while self._queue and not self.stalled:
             topic, message, acknowledged = self._queue.popleft()
-            self._bytes -= len(message.value)
             self.delivered[topic].append(message)
             if acknowledged:
                 acknowledged()

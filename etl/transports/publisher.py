@@ -12,8 +12,8 @@ Acknowledged = Callable[[], None]
 class Publisher(Protocol):
     """Bounded and never blocking: ``publish`` queues, ``poll`` serves acknowledgements.
 
-    The caller stops reading its source when ``pending_messages`` passes its own threshold; what still comes
-    from the read under way always fits. Per key, messages arrive in the order of their ``publish``.
+    The caller stops reading its source when ``pending_messages`` passes its own threshold or ``is_full``; what still
+    comes from the read under way always fits. Per key, messages arrive in the order of their ``publish``.
     """
 
     @property
@@ -21,8 +21,8 @@ class Publisher(Protocol):
         """Published and not yet acknowledged."""
 
     @property
-    def pending_bytes(self) -> int:
-        """An estimate: pending messages times the mean size so far."""
+    def is_full(self) -> bool:
+        """The queue is at its limit of messages or bytes."""
 
     def publish(
         self,
