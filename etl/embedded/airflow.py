@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct
@@ -33,7 +34,7 @@ from etl.settings import Settings
 SOURCE_ROOT = Path(__file__).parents[2]
 ROLE_BY_USER = {"admin": "Admin", "operator": "Op", "viewer": "Viewer"}
 COMPONENTS = ("scheduler", "dag_processor", "triggerer")
-READY_WITHIN_S = 180.0
+READY_WITHIN_S = 300.0
 STOP_WITHIN_S = 15.0
 REQUEST_TIMEOUT_S = 30.0
 RUN_POLL_S = 0.5
@@ -73,15 +74,27 @@ def credentials(settings: Settings) -> Credentials:
 
 
 def url(settings: Settings) -> str:
-    """Where a browser finds Airflow, without a trailing slash."""
+    """Where a browser finds Airflow, without credentials and trailing slash."""
+    if settings.airflow_url:
+        parts = urlsplit(settings.airflow_url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
     host = "127.0.0.1" if settings.bind_host in ("0.0.0.0", "::") else settings.bind_host  # noqa: S104
-    return settings.airflow_url.rstrip("/") or f"http://{host}:{settings.airflow_port}"
+    return f"http://{host}:{settings.airflow_port}"
+
+
+def login(settings: Settings) -> tuple[str, str]:
+    """User and password for the REST API: of ``airflow_url``, or the embedded administrator's."""
+    if settings.airflow_url:
+        parts = urlsplit(settings.airflow_url)
+        return unquote(parts.username or ""), unquote(parts.password or "")
+    return "admin", credentials(settings).passwords["admin"]
 
 
 def airflow_parts(settings: Settings, depends_on: tuple[str, ...] = ()) -> tuple[Part, ...]:
     """Bootstrap, API server, scheduler, DAG processor and triggerer.
 
-    Scheduler and triggerer start after ``depends_on``, for they run tasks; the others need only the metadata.
+    Scheduler and triggerer start after ``depends_on``, for they run tasks; and the scheduler after the API server,
+    without which a task fails at once. The others need only the metadata.
     """
     kept = credentials(settings)
     environment = airflow_environment(settings, kept)
@@ -105,7 +118,7 @@ def airflow_parts(settings: Settings, depends_on: tuple[str, ...] = ()) -> tuple
         bootstrap,
         api_server,
         component("dag-processor", ()),
-        component("scheduler", depends_on, "--skip-serve-logs"),
+        component("scheduler", ("airflow-api-server", *depends_on), "--skip-serve-logs"),
         component("triggerer", depends_on, "--skip-serve-logs"),
     )
 
@@ -197,8 +210,11 @@ def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[
     """Migrates the metadata and makes the users; nothing but a marker's check when that was done before."""
     command: tuple[str, ...] = (sys.executable, str(SOURCE_ROOT / "docker" / "airflow" / "bootstrap.py"))
     home = _home(settings)
-    if not settings.airflow_database_url and (home / "airflow.db").exists():
-        command += (str(home / "bootstrapped"), _fingerprint(settings, kept))
+    marker = home / "bootstrapped"
+    if not (home / "airflow.db").exists():
+        marker.unlink(missing_ok=True)
+    if not settings.airflow_database_url:  # what became of a database elsewhere, no marker here can tell
+        command += (str(marker), _fingerprint(settings, kept))
     users = {
         f"BOOTSTRAP_USER_{user.upper()}": f"{ROLE_BY_USER[user]}:{password}"
         for user, password in kept.passwords.items()

@@ -54,8 +54,7 @@ async def caught_up(settings: Settings, parts: Callable[[], Iterable[PartState]]
 
 async def load_by_airflow(settings: Settings) -> None:
     """Trigger the load and the export through Airflow's API, and wait for both."""
-    password = airflow.credentials(settings).passwords["admin"]
-    client = await asyncio.to_thread(AirflowClient, airflow.url(settings), "admin", password)
+    client = await asyncio.to_thread(AirflowClient, airflow.url(settings), *airflow.login(settings))
     await client.wait_for_dags(CLOSING_DAGS)
     runs = [(dag_id, await asyncio.to_thread(client.trigger, dag_id)) for dag_id in CLOSING_DAGS]
     await asyncio.gather(*(client.wait_for_run(dag_id, run_id, LOAD_WITHIN_S) for dag_id, run_id in runs))

@@ -211,7 +211,10 @@ class Supervisor:
             while True:
                 self._enter(state, STARTING)
                 began = time.monotonic()
-                state.last_exit = await self._run_until_end(part, state)
+                try:
+                    state.last_exit = await self._run_until_end(part, state)
+                except OSError as error:  # no memory to fork, no room for the log: as much an end as any
+                    state.last_exit = str(error)
                 if state.state == DONE:
                     return
                 failures = 0 if time.monotonic() - began > STEADY_AFTER_S else failures + 1
@@ -229,9 +232,9 @@ class Supervisor:
         """One life of the part; returns how it ended. Whatever happens, its session is empty afterwards."""
         process = self._spawn(part)
         session = sessions.session_of(part.name, process.pid)
-        sessions.record(self._run_directory, session)
         state.pid = process.pid
         try:
+            sessions.record(self._run_directory, session)
             if part.runs_once:
                 if await _exit_code(process) == 0:
                     self._enter(state, DONE)
@@ -286,7 +289,8 @@ class Supervisor:
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
             for part in self._parts.values():
-                bound_log(self._log_path(part), LOG_BYTES_MAX)
+                with contextlib.suppress(OSError):  # no room for the copy: tried again
+                    bound_log(self._log_path(part), LOG_BYTES_MAX)
             running = {state.name: state.pid for state in self.states.values() if state.pid}
             measured = await asyncio.to_thread(_memory_by_part, running)
             for state in self.states.values():
@@ -300,8 +304,9 @@ class Supervisor:
     def _write_status(self) -> None:
         status = Status(os.getpid(), self._started_ns, time.time_ns(), list(self.states.values()))
         temporary = self._run_directory / "status.json.new"
-        temporary.write_bytes(msgspec.json.encode(status))
-        temporary.rename(self._run_directory / "status.json")
+        with contextlib.suppress(OSError):  # on a full disk the parts go on, and the status grows old
+            temporary.write_bytes(msgspec.json.encode(status))
+            temporary.rename(self._run_directory / "status.json")
 
     def _first_state(self, part: Part) -> PartState:
         return PartState(part.name, str(self._log_path(part)), part.metrics_port, since_ns=self._started_ns)
@@ -324,6 +329,8 @@ def bound_log(log: Path, bytes_max: int) -> None:
 
 def last_words(log: Path) -> str:
     """The last line of a log, for an error message."""
+    if not log.exists():
+        return "it said nothing"
     with open(log, "rb") as file:
         file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES_MAX))
         lines = [

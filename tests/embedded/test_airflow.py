@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, url
+from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, login, url
 from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
@@ -32,6 +32,15 @@ def test_no_secret_is_on_a_command_line(tmp_path: Path) -> None:
     words = [word for part in airflow_parts(settings) for word in part.command]
     for secret in (made.fernet_key, made.jwt_secret, made.api_secret_key, *made.passwords.values()):
         assert not any(secret in word for word in words)
+
+
+def test_airflow_elsewhere_is_reached_with_the_login_of_its_url(tmp_path: Path) -> None:
+    elsewhere = Settings(state_dir=str(tmp_path), airflow_url="https://ops:s%40fe@airflow.example:8443/af/")
+    assert url(elsewhere) == "https://airflow.example:8443/af"
+    assert login(elsewhere) == ("ops", "s@fe")
+    embedded = Settings(state_dir=str(tmp_path), airflow_port=18080)
+    assert url(embedded) == "http://127.0.0.1:18080"
+    assert login(embedded) == ("admin", credentials(embedded).passwords["admin"])
 
 
 def test_the_configuration_file_holds_no_secret() -> None:

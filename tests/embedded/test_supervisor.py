@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -147,6 +148,36 @@ def test_a_part_that_never_is_ready_stops_the_whole_with_its_last_words(
     with pytest.raises(PartError, match=r"bad does not start \(exit code 3, 3 attempts\): no such jar"):
         asyncio.run(scenario())
     assert sessions.recorded(tmp_path / "run") == []
+
+
+def test_a_part_whose_program_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "BACK_OFF_FIRST_S", 0.01)
+
+    async def scenario() -> None:
+        async with Supervisor([Part(name="kafka", command=("/no/java",))], os.environ, tmp_path) as running:
+            await running.all_ready()
+
+    with pytest.raises(PartError, match=r"kafka does not start .*No such file or directory: '/no/java'"):
+        asyncio.run(scenario())
+
+
+def test_a_lost_state_directory_does_not_end_the_supervision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACK_OFF_FIRST_S", 0.05)
+    state_path, starts = tmp_path / "state", tmp_path / "starts"
+
+    async def scenario() -> None:
+        parts = [Part(name="worker", command=python(touching(starts)), ready=written(starts))]
+        async with Supervisor(parts, os.environ, state_path) as running:
+            await running.all_ready()
+            shutil.rmtree(state_path)
+            os.kill(running.states["worker"].pid, signal.SIGKILL)
+            await until(lambda: running.states["worker"].restarts >= 2)
+            (state_path / "logs").mkdir(parents=True)
+            await until(lambda: len(starts.read_text().split()) == 2)
+
+    asyncio.run(scenario())
 
 
 def test_a_part_is_ended_with_its_grandchildren_even_those_of_another_group(tmp_path: Path) -> None:
