@@ -67,22 +67,24 @@ class Commit(Struct, frozen=True, omit_defaults=True):
     added: tuple[File, ...] = ()
     removed: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
+    topic: str = ""
     topic_id: str = ""
     offsets: dict[int, int] = {}
-    planned: tuple[Range, ...] | None = None
-    """``None`` leaves what is planned as it is."""
+    planned: tuple[Range, ...] = ()
+    """Offsets and planned ranges are those of ``topic_id``; without one, those of every topic stay as they are."""
 
 
 class State(Struct, omit_defaults=True):
-    """The lake after commit ``version``; 0 is the empty lake. ``offsets`` are the next to export, by topic id and
-    partition; the order of topic ids is that of their first export."""
+    """The lake after commit ``version``; 0 is the empty lake. ``topics`` are names by topic id, in the order of their
+    first export; ``offsets`` the next to export, by topic id and partition."""
 
     version: int = 0
     time_ns: int = 0
     files: dict[str, File] = {}
     removed: dict[str, Removed] = {}
+    topics: dict[str, str] = {}
     offsets: dict[str, dict[int, int]] = {}
-    planned: tuple[Range, ...] = ()
+    planned: dict[str, tuple[Range, ...]] = {}
 
     def apply(self, commit: Commit) -> None:
         assert commit.version == self.version + 1, (commit.version, self.version)
@@ -96,9 +98,14 @@ class State(Struct, omit_defaults=True):
         for path in commit.deleted:
             del self.removed[path]
         if commit.topic_id:
+            self.topics.setdefault(commit.topic_id, commit.topic)
             self.offsets.setdefault(commit.topic_id, {}).update(commit.offsets)
-        if commit.planned is not None:
-            self.planned = commit.planned
+            self.planned[commit.topic_id] = commit.planned
+
+    def generation(self, topic_id: str) -> int:
+        """0 for the first topic of its name, 1 for the one made anew after it, and so on."""
+        name = self.topics[topic_id]
+        return [other for other, of in self.topics.items() if of == name].index(topic_id)
 
     def of(self, table: str) -> list[File]:
         """The files of ``table``, in the order in which their rows came."""
@@ -131,9 +138,10 @@ class Catalog:
         added: Iterable[File] = (),
         removed: Iterable[str] = (),
         deleted: Iterable[str] = (),
+        topic: str = "",
         topic_id: str = "",
         offsets: dict[int, int] | None = None,
-        planned: Sequence[Range] | None = None,
+        planned: Sequence[Range] = (),
     ) -> None:
         """The switch: bring ``state``, and the lake, to the next version.
 
@@ -145,9 +153,10 @@ class Catalog:
             added=tuple(added),
             removed=tuple(removed),
             deleted=tuple(deleted),
+            topic=topic,
             topic_id=topic_id,
             offsets=offsets or {},
-            planned=None if planned is None else tuple(planned),
+            planned=tuple(planned),
         )
         name = f"{FOLDER}/{commit.version:020d}.json"
         if not self._storage.put_new(name, msgspec.json.encode(commit)):

@@ -54,7 +54,7 @@ def compact(settings: Settings, now_ns: int) -> Compacted:
 
 def _groups(settings: Settings, state: State) -> Iterator[list[File]]:
     """The files of each day that overlap, or of which several are not full."""
-    for table in state.tables():
+    for table in KIND_BY_TABLE:
         for _, files in groupby(state.of(table), key=lambda f: (f.exchange, f.symbol, f.date)):
             group = list(files)
             overlap = any(len(run) > 1 for run in runs_of(group))

@@ -28,12 +28,26 @@ def write_file(
     compaction: int = 0,
 ) -> File:
     """Write ``rows``, all of ``place``, in order, one per identity."""
-    table = TABLE_BY_KIND[kind]
     data = layout.parquet(kind, rows, settings.lake_row_group_rows)
+    times, key_times = time_ns(rows), rows["key_time_ns"]
+    return put_file(storage, TABLE_BY_KIND[kind], place, data, times, key_times, span, name, compaction)
+
+
+def put_file(
+    storage: Storage,
+    table: str,
+    place: Place,
+    data: pa.Buffer,
+    times_ns: pa.ChunkedArray,
+    key_times_ns: pa.ChunkedArray,
+    span: Range,
+    name: str,
+    compaction: int = 0,
+) -> File:
+    """Put ``data``, the bytes of a file whose rows have these times."""
     path = f"{layout.folder(table, *place)}/{name}"
     storage.put(path, data)
-    times = pc.min_max(time_ns(rows)).as_py()
-    key_times = pc.min_max(rows["key_time_ns"]).as_py()
+    times, key_times = (pc.min_max(column).as_py() for column in (times_ns, key_times_ns))
     exchange, symbol, day = place
     return File(
         path=path,
@@ -41,7 +55,7 @@ def write_file(
         exchange=exchange,
         symbol=symbol,
         date=day,
-        rows=len(rows),
+        rows=len(times_ns),
         bytes=data.size,
         time_ns_min=times["min"],
         time_ns_max=times["max"],

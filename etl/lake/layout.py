@@ -1,6 +1,7 @@
 """The shape of the lake: where a file lies, its columns, and how Parquet is written. Pure.
 
     data/{table}/exchange=…/symbol=…/date=…/{partition}-{start}-{end}.parquet
+    data/raw/exchange=…/date=…/{partition}-{start}-{end}.parquet                        the tape, in its own order
 
 ``exchange``, ``symbol`` and ``date`` (of ``time``, UTC) stand in the path, as readers of this layout expect; what a
 path cannot hold is written as %XX. Everything else is a column, named as in market_data.proto, and ``time``: the
@@ -69,7 +70,25 @@ FILE_SCHEMAS: dict[str, pa.Schema] = {
 """What a file holds, by table."""
 
 
+TAPE = "raw"
+TAPE_ROW_GROUP_FRAMES = 50_000
+TAPE_SCHEMA = pa.schema(
+    [
+        pa.field("topic_offset", pa.int64(), nullable=False),
+        pa.field("connection_id", pa.string(), nullable=False),
+        pa.field("frame_sequence", pa.int64(), nullable=False),
+        pa.field("endpoint", pa.string(), nullable=False),
+        pa.field("receive_time_ns", pa.int64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("payload", pa.binary(), nullable=False),
+    ]
+)
+"""Frames as they came (``records.Frame``), with their offset on the raw topic."""
+
+
 def folder(table: str, exchange: str, symbol: str, day: str) -> str:
+    if table == TAPE:
+        return f"{DATA}/{table}/exchange={_escaped(exchange)}/date={day}"
     return f"{DATA}/{table}/exchange={_escaped(exchange)}/symbol={_escaped(symbol)}/date={day}"
 
 
@@ -77,9 +96,9 @@ NAME_PATTERN = r"(\d+)-(\d+)-(\d+)(?:-c\d+-\d+)?\.parquet$"
 """Partition, start and end of a file's name."""
 
 
-def file_name(partition: int, start: int, end: int, mark: str = "") -> str:
-    """Of an exported file; ``mark`` keeps apart the files of a topic made anew, whose offsets begin at 0 again."""
-    return f"{mark}{partition}-{start}-{end}.parquet"
+def file_name(partition: int, start: int, end: int, generation: int = 0) -> str:
+    """Of an exported file. A topic made anew counts its offsets from 0 again: its ``generation`` keeps names apart."""
+    return f"{f'g{generation}-' if generation else ''}{partition}-{start}-{end}.parquet"
 
 
 def compacted_name(partition: int, start: int, end: int, compaction: int, part: int) -> str:
@@ -120,6 +139,30 @@ def parquet(kind: Kind, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
             pq.SortingColumn(schema.get_field_index("time")),
             pq.SortingColumn(schema.get_field_index("record_key")),
         ],
+    )
+    return sink.getvalue()
+
+
+def tape_parquet(frames: pa.Table) -> pa.Buffer:
+    """``frames``, in the order of the tape, as the bytes of one file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        frames.cast(TAPE_SCHEMA),
+        sink,
+        row_group_size=TAPE_ROW_GROUP_FRAMES,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=["connection_id", "endpoint", "source"],
+        column_encoding={
+            "topic_offset": "DELTA_BINARY_PACKED",
+            "frame_sequence": "DELTA_BINARY_PACKED",
+            "receive_time_ns": "DELTA_BINARY_PACKED",
+            "payload": "PLAIN",
+        },
+        write_statistics=["topic_offset", "receive_time_ns", "frame_sequence", "connection_id"],
+        store_schema=False,
     )
     return sink.getvalue()
 

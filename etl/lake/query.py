@@ -14,11 +14,14 @@ import duckdb
 import pyarrow as pa
 
 from etl.lake.catalog import Catalog, File, State
-from etl.lake.layout import FILE_SCHEMAS, NAME_PATTERN
+from etl.lake.layout import FILE_SCHEMAS, NAME_PATTERN, TAPE, TAPE_SCHEMA
 from etl.lake.storage import ObjectStorage, Storage, open_storage
 from etl.settings import Settings
 
-_HIVE_TYPES = "{'exchange': VARCHAR, 'symbol': VARCHAR, 'date': DATE}"
+_SCHEMAS = {**FILE_SCHEMAS, TAPE: TAPE_SCHEMA}
+_PLACE_TYPES = {"exchange": pa.string(), "symbol": pa.string(), "date": pa.date32()}
+_HIVE_TYPES = {"exchange": "VARCHAR", "symbol": "VARCHAR", "date": "DATE"}
+"""Given, not guessed: a symbol may read as a number, or as TRUE."""
 _VERSION = {
     "bars": "list_position(['open', 'closed', 'revised'], bar_state) DESC NULLS LAST,"
     " CASE publish_time_ns WHEN 0 THEN receive_time_ns ELSE publish_time_ns END DESC, parser_version DESC",
@@ -41,18 +44,21 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'")
     if isinstance(storage, ObjectStorage):
         connection.register_filesystem(storage.as_fsspec())
-    for table, schema in FILE_SCHEMAS.items():
+    for table, schema in _SCHEMAS.items():
         files = state.of(table)
-        if files:
-            connection.execute(_view(storage, table, files))
-        else:
-            fields = [
-                pa.field("exchange", pa.string()),
-                pa.field("symbol", pa.string()),
-                pa.field("date", pa.date32()),
-            ]
+        if not files:
+            fields = [pa.field(name, kind) for name, kind in _PLACE_TYPES.items() if name in _place(table)]
             connection.register(table, pa.schema([*fields, *schema]).empty_table())
+        elif table == TAPE:
+            connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
+        else:
+            connection.execute(_view(storage, table, files))
     return connection
+
+
+def _place(table: str) -> tuple[str, ...]:
+    """The columns that stand in the path."""
+    return ("exchange", "date") if table == TAPE else ("exchange", "symbol", "date")
 
 
 def _view(storage: Storage, table: str, files: Sequence[File]) -> str:
@@ -61,10 +67,14 @@ def _view(storage: Storage, table: str, files: Sequence[File]) -> str:
     overlapping = [file for run in runs if len(run) > 1 for unit in run for file in unit]
     parts = []
     if single:
-        parts.append(f"SELECT {_columns(table)} FROM {_scan(storage, single)}")  # noqa: S608
+        parts.append(_all_rows(storage, table, single))
     if overlapping:
         parts.append(distinct_rows(storage, table, overlapping))
     return f"CREATE VIEW {table} AS {' UNION ALL '.join(parts)}"
+
+
+def _all_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
+    return f"SELECT {_columns(table)} FROM {_scan(storage, files)}"  # noqa: S608
 
 
 def distinct_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
@@ -77,12 +87,13 @@ def distinct_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
 
 
 def _columns(table: str) -> str:
-    return ", ".join(f'"{name}"' for name in ("exchange", "symbol", "date", *FILE_SCHEMAS[table].names))
+    return ", ".join(f'"{name}"' for name in (*_place(table), *_SCHEMAS[table].names))
 
 
 def _scan(storage: Storage, files: Sequence[File]) -> str:
     paths = ", ".join("'" + f"{storage.url}/{file.path}".replace("'", "''") + "'" for file in files)
-    return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {_HIVE_TYPES}, filename = true)"
+    types = ", ".join(f"'{name}': {_HIVE_TYPES[name]}" for name in _place(files[0].table))
+    return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {{{types}}}, filename = true)"
 
 
 Unit = list[File]

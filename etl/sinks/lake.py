@@ -1,60 +1,120 @@
-"""Files of the lake: the rows of one offset range, cut by table, exchange, symbol and date."""
+"""Files of the lake: what one offset range holds, cut by table, exchange, symbol and date.
+
+A writer takes the messages of its range as they come, then writes its files; the same range gives the same bytes. It
+holds the range in memory: ``lake_range_messages_max`` messages, about 0.5 kB each as Arrow.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Protocol, cast
 
 import numpy as np
 import pyarrow as pa
+from confluent_kafka import Message
 
-from etl.columns import Refused, Rows, refused_rows
+from etl.columns import Refused, Rows, decode, refused_rows, without
+from etl.errors import StoreRejected, WireError
 from etl.lake import layout
 from etl.lake.catalog import File, Range
-from etl.lake.files import Place, write_file
+from etl.lake.files import Place, put_file, write_file
 from etl.lake.rows import in_order, newest, time_ns, to_arrow
 from etl.lake.storage import Storage
-from etl.records import Kind
+from etl.records import Frame, Kind
 from etl.settings import Settings
+from etl.transports.kafka import frame_of
+
+UNREADABLE = "unreadable"
+"""The exchange under which the tape keeps a message whose headers say nothing; its bytes are kept all the same."""
 
 
-class RangeWriter:
-    """Takes the rows of one range as they come, then writes its files; the same range gives the same bytes.
+class RangeWriter(Protocol):
+    def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes]]:
+        """Take ``messages``; returns those that the lake cannot hold, with their bytes."""
 
-    Holds the whole range in memory as Arrow: about 0.5 kB a row, bounded by ``lake_range_messages_max``.
-    """
+    def write(self) -> list[File]:
+        """Write the files and return what the catalog shall say of them."""
 
-    def __init__(self, settings: Settings, storage: Storage, span: Range, mark: str = "") -> None:
+
+class RecordWriter:
+    """Messages of the normalized topic, a table per kind."""
+
+    def __init__(self, settings: Settings, storage: Storage, span: Range, name: str) -> None:
         self._settings = settings
         self._storage = storage
         self._span = span
-        self._mark = mark
+        self._name = name
         self._tables: dict[Kind, list[pa.Table]] = defaultdict(list)
 
-    def add(self, batch: Sequence[Rows]) -> None:
-        """Raises ``StoreRejected`` if a value does not fit; then nothing of ``batch`` is taken."""
+    def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes]]:
+        pairs = [(cast(int, m.offset()), cast(bytes, m.value())) for m in messages]
+        values = dict(pairs)
+        return [(item, values[item.offset]) for item in self.add_values(pairs)]
+
+    def add_values(self, pairs: Iterable[tuple[int, bytes]]) -> list[Refused]:
+        """The same for (offset, value) pairs."""
+        batch, refused = decode(pairs)
+        try:
+            self._take(batch)
+        except StoreRejected:
+            found = [item for rows in batch for item in refused_rows(rows, _attempt)]
+            refused = [*refused, *found]
+            self._take(without(batch, {item.offset for item in found}))
+        return refused
+
+    def _take(self, batch: Iterable[Rows]) -> None:
         tables = [(rows.kind, to_arrow(rows)) for rows in batch]
         for kind, table in tables:
             self._tables[kind].append(table)
 
-    def refused(self, rows: Rows) -> list[Refused]:
-        """The rows that ``add`` does not take."""
-
-        def attempt(part: Rows) -> None:
-            to_arrow(part)
-
-        return refused_rows(rows, attempt)
-
     def write(self) -> list[File]:
-        """Write the files and return what the catalog shall say of them."""
-        span = self._span
-        name = layout.file_name(span.partition, span.start, span.end, self._mark)
         return [
-            write_file(self._settings, self._storage, kind, place, newest(rows, kind), span, name)
+            write_file(self._settings, self._storage, kind, place, newest(rows, kind), self._span, self._name)
             for kind, tables in sorted(self._tables.items())
             for place, rows in _cut(pa.concat_tables(tables))
         ]
+
+
+def _attempt(rows: Rows) -> None:
+    to_arrow(rows)
+
+
+class TapeWriter:
+    """Messages of the raw topic: frames with their exact bytes, in the order of their offsets. Refuses nothing."""
+
+    def __init__(self, settings: Settings, storage: Storage, span: Range, name: str) -> None:
+        self._storage = storage
+        self._span = span
+        self._name = name
+        self._frames: dict[tuple[str, str], list[tuple[int, Frame]]] = defaultdict(list)
+
+    def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes]]:
+        for message in messages:
+            try:
+                frame = frame_of(message)
+            except WireError as error:
+                time_ns = message.timestamp()[1] * 1_000_000
+                frame = Frame(UNREADABLE, "", 0, str(error), time_ns, message.value() or b"")
+            place = (frame.exchange, layout.day_of(frame.receive_time_ns))
+            self._frames[place].append((cast(int, message.offset()), frame))
+        return []
+
+    def write(self) -> list[File]:
+        return [self._write(place, frames) for place, frames in sorted(self._frames.items())]
+
+    def _write(self, place: tuple[str, str], frames: list[tuple[int, Frame]]) -> File:
+        names = layout.TAPE_SCHEMA.names[1:]
+        columns = [[getattr(frame, name) for _, frame in frames] for name in names]
+        columns[names.index("source")] = [frame.source.name.lower() for _, frame in frames]
+        table = pa.table([[offset for offset, _ in frames], *columns], schema=layout.TAPE_SCHEMA)
+        exchange, day = place
+        times = table["receive_time_ns"]
+        data = layout.tape_parquet(table)
+        return put_file(
+            self._storage, layout.TAPE, (exchange, "", day), data, times, times, self._span, self._name
+        )
 
 
 def _cut(rows: pa.Table) -> Iterator[tuple[Place, pa.Table]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from etl.columns import decode
 from etl.lake.catalog import Catalog, File, Range, State
+from etl.lake.layout import file_name
 from etl.lake.query import connect
 from etl.lake.storage import open_storage
 from etl.records import Record
 from etl.settings import Settings
-from etl.sinks.lake import RangeWriter
+from etl.sinks.lake import RecordWriter
 from etl.wire.codec import encode
 
 
@@ -20,13 +20,11 @@ def export_records(settings: Settings, records: Iterable[Record], start: int = 0
     messages = [(start + n, encode(record)) for n, record in enumerate(records)]
     storage = open_storage(settings)
     span = Range(0, start, start + len(messages))
-    writer = RangeWriter(settings, storage, span)
-    rows, refused = decode(messages)
-    assert refused == []
-    writer.add(rows)
+    writer = RecordWriter(settings, storage, span, file_name(0, span.start, span.end))
+    assert writer.add_values(messages) == []
     files = writer.write()
     catalog = Catalog(storage)
-    catalog.commit(catalog.read(), added=files, topic_id="topic", offsets={0: span.end})
+    catalog.commit(catalog.read(), added=files, topic="topic", topic_id="topic-id", offsets={0: span.end})
     return files
 
 

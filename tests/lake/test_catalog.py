@@ -32,10 +32,10 @@ def test_files_and_offsets_switch_together(storage: LocalStorage) -> None:
     state = catalog.read()
     catalog.commit(state, topic_id="t", planned=[Range(0, 0, 5)])
     assert catalog.read().files == {}
-    assert catalog.read().planned == (Range(0, 0, 5),)
-    catalog.commit(state, added=[file(0)], topic_id="t", offsets={0: 5}, planned=())
+    assert catalog.read().planned == {"t": (Range(0, 0, 5),)}
+    catalog.commit(state, added=[file(0)], topic_id="t", offsets={0: 5})
     after = catalog.read()
-    assert (list(after.files.values()), after.offsets, after.planned) == ([file(0)], {"t": {0: 5}}, ())
+    assert (list(after.files.values()), after.offsets, after.planned) == ([file(0)], {"t": {0: 5}}, {"t": ()})
     assert after == state
 
 
@@ -53,7 +53,7 @@ def test_a_commit_that_says_nothing_of_plans_keeps_them(storage: LocalStorage) -
     state = catalog.read()
     catalog.commit(state, topic_id="t", planned=[Range(0, 0, 5)])
     catalog.commit(state, added=[file(1)])
-    assert catalog.read().planned == (Range(0, 0, 5),)
+    assert catalog.read().planned == {"t": (Range(0, 0, 5),)}
 
 
 def test_the_state_is_the_same_through_checkpoints_as_from_every_commit(storage: LocalStorage) -> None:

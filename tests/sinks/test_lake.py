@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from etl import settings as settings_module
-from etl.export import Exported, export
+from etl.export import Exported, archive, export
+from etl.lake import tape
 from etl.lake.catalog import Catalog, Range
 from etl.lake.query import connect
 from etl.lake.storage import open_storage
-from etl.records import BarState
+from etl.records import BarState, Frame, Source
 from etl.settings import Settings
+from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
 from etl.wire.codec import decode_quarantined, encode
 from tests import stream
 from tests.stream import DAY, MS, START_NS
@@ -257,10 +259,44 @@ def test_the_catalog_knows_rows_times_bytes_and_offsets(settings: Settings) -> N
     assert (file.time_ns_min, file.time_ns_max) == (START_NS, START_NS + 2 * MS)
     assert (file.partition, file.start, file.end) == (0, 0, 3)
     assert list(state.offsets.values()) == [{0: 3}]
-    assert state.planned == ()
+    assert list(state.planned.values()) == [()]
     assert Range(0, 0, 3) == Range(file.partition, file.start, file.end)
 
 
 def test_an_empty_lake_has_every_table_without_rows(settings: Settings) -> None:
     assert query(settings, "SELECT count(*) FROM trades") == [(0,)]
     assert query(settings, "SELECT count(*) FROM liquidations") == [(0,)]
+
+
+def test_the_tape_is_archived_byte_for_byte_and_read_back(settings: Settings) -> None:
+    frames = [
+        Frame("binance", "c1", 1, "wss://x", START_NS, b'{"a":1}', Source.STREAM),
+        Frame("binance", "c1", 2, "wss://x", START_NS + DAY, bytes(range(256)), Source.STREAM),
+        Frame("kraken", "c2", 1, "/0/public/Trades?since=1", START_NS, b"", Source.BACKFILL),
+    ]
+    ensure_topics(settings)
+    publisher = KafkaPublisher(settings)
+    for frame in frames:
+        publisher.publish(
+            settings.raw_topic, frame.connection_id.encode(), frame.payload, frame_headers(frame)
+        )
+    publisher.publish(settings.raw_topic, b"?", b"no headers at all")
+    publisher.flush(30.0)
+    stream.publish(settings, stream.trade(0))
+    assert export(settings).files == 1
+    archived = archive(settings)
+    assert (archived.messages, archived.rows, archived.files) == (4, {"raw": 4}, 4)
+    assert archive(settings).messages == 0
+    assert [path.rpartition("/")[0] for path in files(settings)][:3] == [
+        "data/raw/exchange=binance/date=2024-08-08",
+        "data/raw/exchange=binance/date=2024-08-09",
+        "data/raw/exchange=kraken/date=2024-08-08",
+    ]
+    everything = 1 << 62
+    assert list(tape.frames(settings, "binance", 0, everything)) == frames[:2]
+    assert list(tape.frames(settings, "kraken", 0, everything)) == frames[2:]
+    assert list(tape.frames(settings, "binance", 0, START_NS + 1)) == frames[:1]
+    assert query(settings, "SELECT payload FROM raw WHERE exchange = 'unreadable'") == [
+        (b"no headers at all",)
+    ]
+    assert query(settings, "SELECT count(*) FROM trades") == [(1,)]
