@@ -136,12 +136,12 @@ def _second_ns(text: str) -> int:
 
 def new_york_day(ns: int) -> str:
     """The date in New York at ``ns``, ``2026-11-02``: US trade ids and sequences start anew with it."""
-    return _new_york_day(ns // NS_PER_HOUR)
+    return new_york_day_of_hour(ns // NS_PER_HOUR)
 
 
 @lru_cache(maxsize=4096)
-def _new_york_day(hour: int) -> str:
-    # Both the day and daylight saving time change on a whole UTC hour.
+def new_york_day_of_hour(hour: int) -> str:
+    """The same by hours since 1970, for hot paths: both the day and daylight saving time change on a whole one."""
     return (_EPOCH + timedelta(hours=hour)).astimezone(_NEW_YORK).date().isoformat()
 
 

@@ -41,6 +41,7 @@ from etl.exchange import (
 from etl.fields import (
     INT64_MAX,
     KNOWN_TEXTS_MAX,
+    NS_PER_HOUR,
     NS_PER_S,
     QUOTES_IN_SHARES_FROM_NS,
     UNDECODABLE,
@@ -55,6 +56,7 @@ from etl.fields import (
     inferred_interval,
     is_no_order,
     new_york_day,
+    new_york_day_of_hour,
     rejected,
     rfc3339_ns,
     text_of,
@@ -187,19 +189,24 @@ class Alpaca(Exchange):
     # frames
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:
+        """About 3 µs for a trade, 4 µs for a quote, in frames of several."""
+        try:
+            events = _decode_events(frame.payload)
+        except UNDECODABLE:
+            return self._parse_other(frame)
+        return self._read_all(frame, events, _STREAM) if events else [Ignored("empty_frame")]
+
+    def _parse_other(self, frame: Frame) -> Sequence[Outcome]:
+        """Not an array of market data in JSON: msgpack, an answer, or an array with something else in it."""
         payload = frame.payload
         if payload[:1] >= b"\x80":
             try:
                 payload = _json_of_msgpack(payload)
             except UNDECODABLE as error:
                 return [Rejected(Code.UNDECODABLE, str(error))]
-        if payload[:1] == b"{":
+        if payload.lstrip()[:1] == b"{":
             return self._parse_answer(frame, payload)
-        try:
-            events = _decode_events(payload)
-        except UNDECODABLE:
-            return self._parse_each(frame, payload)
-        return self._read_all(frame, events, _STREAM) if events else [Ignored("empty_frame")]
+        return self._parse_each(frame, payload)
 
     def _read_all(
         self, frame: Frame, events: Iterable[_Event], page: _Page, first_index: int = 0
@@ -224,7 +231,7 @@ class Alpaca(Exchange):
         outcomes: list[Outcome] = []
         for index, element in enumerate(elements):
             outcomes.extend(self._parse_element(frame, index, element))
-        return outcomes
+        return outcomes or [Ignored("empty_frame")]
 
     def _parse_element(self, frame: Frame, index: int, element: Raw | bytes) -> Iterable[Outcome]:
         symbol = ""
@@ -291,9 +298,9 @@ class Alpaca(Exchange):
         if price is None or size is None:
             raise FieldFault(Code.FIELD_MISSING, "no price or no size")
         conditions = () if event.c is _ABSENT else self._conditions[str(event.c, "ascii")]
-        trade_id, side = str(event.i), _SIDES.get(event.tks, Side.NONE)
+        trade_id, side = str(event.i), _SIDES.get(event.tks, _UNKNOWN)
         if trade_id and listing.is_stock:
-            key = f"{new_york_day(time)}/{event.x}/{trade_id}"
+            key = f"{new_york_day_of_hour(time // NS_PER_HOUR)}/{event.x}/{trade_id}"
         elif trade_id:
             key = trade_id
         else:
@@ -326,8 +333,8 @@ class Alpaca(Exchange):
             f"/{','.join(conditions)}"
         )
         size_unit = listing.size_unit
-        if size_unit is SizeUnit.SHARE and time < QUOTES_IN_SHARES_FROM_NS:
-            size_unit = SizeUnit.ROUND_LOT
+        if size_unit is _SHARE and time < QUOTES_IN_SHARES_FROM_NS:
+            size_unit = _ROUND_LOT
         return Quote(
             self.name, listing.symbol, venue_symbol, "quotes", time, frame.receive_time_ns, frame.source,
             frame.connection_id, frame.frame_sequence, index,
@@ -738,6 +745,7 @@ def _time_of_msgpack(extension: msgspec.msgpack.Ext) -> str:
     return _rfc3339(seconds * NS_PER_S + fraction)
 
 
+_UNKNOWN, _SHARE, _ROUND_LOT = Side.NONE, SizeUnit.SHARE, SizeUnit.ROUND_LOT
 _ABSENT = Raw()
 _STREAM = _Page()
 

@@ -41,6 +41,7 @@ from etl.exchange import (
 from etl.fields import (
     INT64_MAX,
     KNOWN_TEXTS_MAX,
+    NS_PER_HOUR,
     NS_PER_MS,
     QUOTES_IN_SHARES_FROM_NS,
     UNDECODABLE,
@@ -54,7 +55,7 @@ from etl.fields import (
     content_hash,
     inferred_interval,
     is_no_order,
-    new_york_day,
+    new_york_day_of_hour,
     rejected,
     text_of,
     time_of_any_unit_ns,
@@ -232,12 +233,12 @@ class Polygon(Exchange):
     # frames
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:
-        if frame.payload[:1] == b"{":
-            return self._parse_answer(frame)
+        """About 2.5 µs for a trade, 3 µs for a quote, in frames of several."""
         try:
             events = _decode_events(frame.payload)
         except UNDECODABLE:
-            return self._parse_each(frame)
+            is_answer = frame.payload.lstrip()[:1] == b"{"
+            return self._parse_answer(frame) if is_answer else self._parse_each(frame)
         return self._read_all(frame, events, _STREAM) if events else [Ignored("empty_frame")]
 
     def _read_all(self, frame: Frame, events: Iterable[_Event], page: _Page) -> list[Outcome]:
@@ -331,7 +332,7 @@ class Polygon(Exchange):
         venue, trf, trade_id = _CODES[event.x], _CODES[event.trfi], str(event.i)
         key_time = time - time % NS_PER_MS
         if listing.is_stock and (trade_id or event.q):
-            day = new_york_day(time)
+            day = new_york_day_of_hour(time // NS_PER_HOUR)
             key = f"{day}/{venue}/{trf}/{trade_id}" if trade_id else f"{day}/{event.q}"
         elif listing.asset is Asset.CRYPTO and trade_id:
             key = f"{venue}/{trade_id}"
@@ -347,7 +348,7 @@ class Polygon(Exchange):
             self.name, listing.symbol, venue_symbol, channel, time, frame.receive_time_ns, frame.source,
             frame.connection_id, frame.frame_sequence, index, key, key_time, self.parser_version,
             event.q or None, None, None, event.r * unit_ns, event.pt * unit_ns, listing.flags,
-            price, size, Side.NONE, trade_id, listing.size_unit, venue, trf, conditions, _TAPES[event.z],
+            price, size, _UNKNOWN, trade_id, listing.size_unit, venue, trf, conditions, _TAPES[event.z],
         )  # fmt: skip
 
     def _quote(self, frame: Frame, index: int, event: _QuoteFields, page: _Page) -> Quote:
@@ -369,14 +370,14 @@ class Polygon(Exchange):
             ask, ask_size, ask_venue = None, None, ""
         key_time = time - time % NS_PER_MS
         if event.q:
-            key = f"{new_york_day(time)}/{event.q}"
+            key = f"{new_york_day_of_hour(time // NS_PER_HOUR)}/{event.q}"
         else:
             sides = f"{canonical(bid)}/{canonical(bid_size)}/{canonical(ask)}/{canonical(ask_size)}"
             content = f"{key_time // NS_PER_MS}/{sides}/{bid_venue}/{ask_venue}/{_CODES[event.x]}"
             key = self._contents.key(f"Q {venue_symbol}", content)
         size_unit = listing.size_unit
-        if size_unit is SizeUnit.SHARE and time < QUOTES_IN_SHARES_FROM_NS:
-            size_unit = SizeUnit.ROUND_LOT
+        if size_unit is _SHARE and time < QUOTES_IN_SHARES_FROM_NS:
+            size_unit = _ROUND_LOT
         conditions = () if event.c is _ABSENT else self._conditions[str(event.c, "ascii")]
         indicators = () if event.i is _ABSENT else self._conditions[str(event.i, "ascii")]
         channel = event.channel or ("XQ" if listing.asset is Asset.CRYPTO else "Q")
@@ -621,6 +622,7 @@ class _Codes(dict[int, str]):
         return str(number)
 
 
+_UNKNOWN, _SHARE, _ROUND_LOT = Side.NONE, SizeUnit.SHARE, SizeUnit.ROUND_LOT
 _ABSENT = Raw()
 _STREAM = _Page()
 _CODES = _Codes({0: "", **{number: str(number) for number in range(1, 1024)}})
