@@ -275,9 +275,8 @@ class _Track:
     def start_gap(self) -> Gap:
         first = self._newest
         to_sequence = None if first.sequence is None else (first.first_sequence or first.sequence) - 1
-        return self._gap(
-            GapKind.START, "start", 0, first, None, to_sequence, GapState.UNREPAIRABLE, "no coverage before"
-        )
+        gap_id, reason = f"start/{time_of(first)}", "no coverage before"
+        return self._gap(GapKind.START, gap_id, 0, first, None, to_sequence, GapState.UNREPAIRABLE, reason)
 
     def _gap(
         self,

@@ -212,6 +212,10 @@ class Exchange:
         """First requests that cover [start_ns, end_ns), or ids from ``first_id`` on."""
         raise NotImplementedError
 
+    def id_requests(self, kind: Kind, venue_symbol: str, first_id: int, last_id: int) -> Iterator[Request]:
+        """Requests for exactly these ids, each a page by itself; none where the history is not asked by id."""
+        return iter(())
+
     def next_request(self, request: Request, frame: Frame) -> Request | None:
         """The page after ``frame``, the answer to ``request``; ``None`` after the last."""
         return None

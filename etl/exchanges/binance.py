@@ -37,6 +37,7 @@ from etl.exchange import (
     Subscription,
     channel_family,
 )
+from etl.fields import FieldFault
 from etl.instruments import Instrument, Instruments
 from etl.records import (
     AggTrade,
@@ -70,13 +71,6 @@ _ARE_FOUR = re.compile(f"{_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER}").fullmatch
 _ARE_ALL = re.compile(f"(?:{_NUMBER} )*+").fullmatch
 
 _BUY, _SELL, _BASE = Side.BUY, Side.SELL, SizeUnit.BASE
-
-
-class Unfit(Exception):
-    """An event that cannot be a record; never leaves ``parse``."""
-
-    def __init__(self, code: Code, reason: str) -> None:
-        self.code, self.reason = code, reason
 
 
 class Binance(Exchange):
@@ -174,6 +168,15 @@ class Binance(Exchange):
         elif kind is Kind.BOOK:
             yield self._request("depth", kind, venue_symbol, limit=DEPTH_LIMIT)
 
+    def id_requests(self, kind: Kind, venue_symbol: str, first_id: int, last_id: int) -> Iterator[Request]:
+        endpoint = {Kind.TRADE: "historicalTrades", Kind.AGG_TRADE: "aggTrades"}.get(kind)
+        if endpoint is None:
+            return
+        rows_max = self.page_rows.get(endpoint, PAGE_ROWS)
+        for start in range(first_id, last_id + 1, rows_max):
+            rows = min(rows_max, last_id + 1 - start)
+            yield self._request(endpoint, kind, venue_symbol, fromId=start, limit=rows)
+
     def next_request(self, request: Request, frame: Frame) -> Request | None:
         """Pages go on by id (bars by start time) until one is short, or reaches ``request.end_ns``."""
         path, query = _split(request.path)
@@ -195,7 +198,7 @@ class Binance(Exchange):
                 time_ns, following = nanoseconds(last["T"]), {"fromId": int(last["a"]) + 1}
             else:
                 time_ns, following = nanoseconds(last["time"]), {"fromId": int(last["id"]) + 1}
-        except (KeyError, IndexError, TypeError, ValueError, Unfit):
+        except (KeyError, IndexError, TypeError, ValueError, FieldFault):
             return None
         if len(rows) < limit or (request.end_ns and time_ns >= request.end_ns):
             return None
@@ -232,7 +235,7 @@ class Binance(Exchange):
         if stream is not None:
             try:
                 return (stream.build(frame, stream, stream.decode(payload).data, 0),)
-            except (DecodeError, UnicodeDecodeError, Unfit):
+            except (DecodeError, UnicodeDecodeError, FieldFault):
                 pass  # read again below, where it gets its code
         if frame.endpoint.startswith(_ARCHIVE):
             return self._archive_lines(frame) or _EMPTY
@@ -398,7 +401,7 @@ class Binance(Exchange):
         if event.s != stream.venue_symbol and event.s:
             mismatch(stream, event.s)
         if event.f > event.l:
-            raise Unfit(Code.RANGE_REVERSED, f"f {event.f} > l {event.l}")
+            raise FieldFault(Code.RANGE_REVERSED, f"f {event.f} > l {event.l}")
         price, size = decimals(event.p, event.q)
         time_ns = nanoseconds(event.T)
         aggregate_id = str(event.a)
@@ -509,7 +512,7 @@ class Binance(Exchange):
         """``times``: event and publication, ns, 0 = none."""
         time_ns, publish_ns = times
         if first is not None and first > sequence:
-            raise Unfit(Code.RANGE_REVERSED, f"U {first} > u {sequence}")
+            raise FieldFault(Code.RANGE_REVERSED, f"U {first} > u {sequence}")
         bid_prices, bid_sizes = _level_columns(levels[0])
         ask_prices, ask_sizes = _level_columns(levels[1])
         mark = "s" if action is BookAction.SNAPSHOT else "d"
@@ -549,7 +552,7 @@ class Binance(Exchange):
         if event.s != stream.venue_symbol or bar.s != event.s:
             mismatch(stream, f"{event.s}, {bar.s}")
         if bar.i != _interval_of(stream.channel):
-            raise Unfit(Code.FIELD_MALFORMED, f"interval {bar.i!r:.20} in stream {stream.channel}")
+            raise FieldFault(Code.FIELD_MALFORMED, f"interval {bar.i!r:.20} in stream {stream.channel}")
         state = BarState.CLOSED if bar.x else BarState.OPEN
         return self._bar(frame, stream, bar, index, state, nanoseconds(event.E))
 
@@ -617,7 +620,7 @@ def nanoseconds(time: int) -> int:
         return time * 1_000_000
     if _US_MIN <= time <= _US_MAX:
         return time * 1_000
-    raise Unfit(Code.TIME_OUT_OF_RANGE, f"time {time}")
+    raise FieldFault(Code.TIME_OUT_OF_RANGE, f"time {time}")
 
 
 def key_time(time_ns: int) -> int:
@@ -633,7 +636,7 @@ def utc_day(time_ns: int) -> int:
 def decimals(*texts: str) -> list[str]:
     plains = [plain(text) for text in texts]
     if None in plains:
-        raise Unfit(Code.DECIMAL_MALFORMED, f"{texts[plains.index(None)]!r:.80}")
+        raise FieldFault(Code.DECIMAL_MALFORMED, f"{texts[plains.index(None)]!r:.80}")
     return cast("list[str]", plains)
 
 
@@ -649,7 +652,7 @@ def _level_columns(levels: WireLevels) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 def mismatch(stream: Stream, named: str) -> NoReturn:
-    raise Unfit(Code.SYMBOL_MISMATCH, f"{named!r:.60} in a stream of {stream.venue_symbol!r:.40}")
+    raise FieldFault(Code.SYMBOL_MISMATCH, f"{named!r:.60} in a stream of {stream.venue_symbol!r:.40}")
 
 
 def _read(
@@ -661,8 +664,8 @@ def _read(
         return reader.build(frame, stream, msgspec.convert(data, reader.event, strict=strict), index)
     except ValidationError as error:
         return Rejected(_code(str(error)), str(error), index, stream.venue_symbol)
-    except Unfit as unfit:
-        return Rejected(unfit.code, unfit.reason, index, stream.venue_symbol)
+    except FieldFault as fault:
+        return Rejected(fault.code, str(fault), index, stream.venue_symbol)
 
 
 def _code(error: str) -> Code:
