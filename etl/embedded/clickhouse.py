@@ -82,7 +82,10 @@ def main() -> None:
     settings = settings_module.load()
     require_free("clickhouse", settings.bind_host, settings.clickhouse_port, "clickhouse_port")
     os.environ["TZ"] = "UTC"  # DateTime without a zone means UTC, as X-ClickHouse-Timezone says
-    engine = Engine(settings.state_path / "clickhouse")
+    data_dir = settings.state_path / "clickhouse"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    os.chdir(data_dir)  # the engine caches a query's format_schema in the directory in which it was started
+    engine = Engine(data_dir)
     web.run_app(
         application(engine),
         host=settings.bind_host,

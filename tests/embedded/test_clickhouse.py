@@ -9,6 +9,7 @@ import json
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import unquote, urlencode, urlsplit
 
 import clickhouse_connect
@@ -130,6 +131,17 @@ def test_protobuf_goes_through_a_null_table_into_exact_decimals_once(raw: Raw) -
         "a\t2\t2023-11-14 22:13:20.123456789\t61837.63\t['1','2.5']\n"
         "b\t2\t1969-12-31 23:59:59.999999999\t\\N\t[]"
     )
+
+
+def test_the_engine_writes_nothing_outside_its_data_directory(settings_with: Callable[..., Settings]) -> None:
+    raw = Raw(settings_with(clickhouse=True).clickhouse_address)
+    raw.text("CREATE TABLE t (time_ns Int64) ENGINE = Null")
+    schema = {"format_schema_source": "string", "format_schema_message_name": "Tick"}
+    text = SCHEMA + f"// {raw.database}\n"  # not one that was cached before
+    reply = raw("INSERT INTO t FORMAT Protobuf", message(1, "a", None), format_schema=text, **schema)
+    assert reply.status == 200, reply.body
+    cached = [file for file in Path.cwd().glob("__cache__/*") if raw.database in file.read_text()]
+    assert cached == []
 
 
 @BOTH_SERVERS
