@@ -142,8 +142,7 @@ class Exchange:
     """Live address without the stream list; ``etl simulate`` replaces scheme and host."""
     rest_url: ClassVar[str] = ""
     websocket_url_others: ClassVar[tuple[str, ...]] = ()
-    rest_url_others: ClassVar[tuple[str, ...]] = ()
-    """The same service under its other host names, for when the first does not answer."""
+    """The same stream under other host names; attempts to connect take turns."""
     channels: ClassVar[tuple[Channel, ...]]
     ignored_names: ClassVar[Mapping[str, str]]
     """Name → why it is left aside."""

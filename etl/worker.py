@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import signal
@@ -83,12 +84,13 @@ def credentials(exchange: type[Exchange], live: bool) -> Credentials:
     return Credentials(*found)
 
 
-def addresses(settings: Settings, exchange: type[Exchange]) -> tuple[str, str]:
-    """Base addresses of the stream and of the requests: the venue's own, or its simulator's."""
+def addresses(settings: Settings, exchange: type[Exchange]) -> tuple[tuple[str, ...], str]:
+    """Base addresses of the stream, one for each attempt in turn, and of the requests: the venue's own, or its
+    simulator's."""
     if settings.live:
-        return exchange.websocket_url, exchange.rest_url
+        return (exchange.websocket_url, *exchange.websocket_url_others), exchange.rest_url
     place = f"{settings.bind_host}:{settings.simulator_port_of(exchange.name)}/{exchange.name}"
-    return f"ws://{place}", f"http://{place}"
+    return (f"ws://{place}",), f"http://{place}"
 
 
 class Worker:
@@ -101,7 +103,7 @@ class Worker:
         self._exchange = exchange
         self._subscriptions = subscriptions
         self._credentials = credentials(exchange, settings.live)
-        self._websocket_url, self._rest_url = addresses(settings, exchange)
+        self._websocket_urls, self._rest_url = addresses(settings, exchange)
 
     async def run(self) -> None:
         await asyncio.to_thread(ensure_topics, self._settings)
@@ -142,10 +144,13 @@ class Worker:
     ) -> Iterator[Stream]:
         for number, subscription in enumerate(self._subscriptions):
             name = f"{self._exchange.name}/{number}"
+            bases = itertools.cycle(self._websocket_urls)
 
-            def connect(subscription: Subscription = subscription) -> Connection:
+            def connect(
+                subscription: Subscription = subscription, bases: Iterator[str] = bases
+            ) -> Connection:
                 parser = self._exchange(self._credentials)
-                url = parser.connect_url(self._websocket_url, subscription)
+                url = parser.connect_url(next(bases), subscription)
                 intake = ingest.intake(parser, connection_id(time.time_ns()), url)
                 return Connection(
                     self._settings, parser, subscription, url, intake, gate, ingest.counts, history

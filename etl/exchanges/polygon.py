@@ -144,7 +144,6 @@ class Polygon(Exchange):
     websocket_url = "wss://socket.massive.com/stocks"
     websocket_url_others = ("wss://socket.polygon.io/stocks",)
     rest_url = "https://api.massive.com"
-    rest_url_others = ("https://api.polygon.io",)
     channels: ClassVar[tuple[Channel, ...]] = (
         Channel("T", Kind.TRADE, SequenceRule.RISING, repair=Kind.TRADE, stale_after_s=30),
         Channel("Q", Kind.QUOTE, SequenceRule.RISING, repair=Kind.QUOTE, stale_after_s=30),
