@@ -32,7 +32,7 @@ from etl import exchanges, holdings
 from etl.errors import UsageError, WireError
 from etl.holdings import HELD
 from etl.monitoring import status
-from etl.records import Frame, Gap, Kind, Record, Severity
+from etl.records import Frame, Gap, GapState, Kind, Record, Severity
 from etl.settings import Settings
 from etl.simulator import truth
 from etl.simulator.identities import IGNORED, INVALID, Contents, events
@@ -76,7 +76,10 @@ class VenueReport(Struct, kw_only=True):
     unexpected: int = 0
     unaccounted: int = 0
     """events_sent - missed - quarantined - ignored - normalized; anything but 0 is a fault."""
-    gaps: int = 0
+    declared_excess_ids: int = 0
+    """Ids of trades that a gap declares missing and that no venue gave out, source holes aside."""
+    gaps: dict[str, int] = {}
+    """Declared gaps by their last state."""
     store_lost: dict[str, int] = {}
     store_duplicated: dict[str, int] = {}
     kinds: dict[str, int] = {}
@@ -298,9 +301,15 @@ class Ledger:
                 yield (record.exchange, kinds[record.kind], record.symbol, record.record_key)
 
     def add_gap(self, record: Record) -> None:
-        """The last state of a gap wins; in any state it was declared."""
+        """The last state of a gap wins."""
         assert isinstance(record, Gap)
-        self._gaps[record.exchange, record.symbol, record.record_key] = record
+        identity = (record.exchange, record.symbol, record.record_key)
+        known = self._gaps.get(identity)
+        if known is None or (known.receive_time_ns, known.gap_state) <= (
+            record.receive_time_ns,
+            record.gap_state,
+        ):
+            self._gaps[identity] = record
 
     def add_quarantine(self, messages: Iterable[bytes]) -> None:
         """Encoded ``Quarantined``; what is merely noted (soft) is in the stores as well."""
@@ -392,7 +401,9 @@ class Ledger:
             venue.events_sent, venue.missed = sent.get(name, 0), missed.get(name, 0)
             venue.normalized, venue.quarantined = normalized.get(name, 0), quarantined.get(name, 0)
             venue.unexpected = unexpected.get(name, 0)
-            venue.gaps = sum(exchange == name for exchange, _, _ in self._gaps)
+            venue.gaps = dict(
+                Counter(gap.gap_state.name.lower() for gap in self._gaps.values() if gap.exchange == name)
+            )
             venue.kinds = {kind: count for exchange, kind, count in sorted(kinds) if exchange == name}
 
     def _fill_store(self, venues: Mapping[str, VenueReport], store: str, kinds: Sequence[str]) -> None:
@@ -437,6 +448,12 @@ class Ledger:
                 if shown[exchange] < EXAMPLES_MAX:
                     shown[exchange] += 1
                     self._examples.append(Example(exchange, "missed_undeclared", kind, symbol, key))
+        for exchange, ids in declared.trade_ids():
+            venues[exchange].declared_excess_ids += ids
+        for exchange, ids in self._count(
+            "missed WHERE kind IN ('trade', 'agg_trade') AND regexp_full_match(key, '\\d+')"
+        ).items():
+            venues[exchange].declared_excess_ids = max(0, venues[exchange].declared_excess_ids - ids)
 
     def _fill_uncounted(self, venues: Mapping[str, VenueReport]) -> None:
         """Control messages and broken frames have no identity: they are counted."""
@@ -461,13 +478,23 @@ def event_identity(event: truth.TruthEvent) -> tuple[str, str, str]:
 
 
 class Declared:
-    """The gaps that were declared, and what lies inside them."""
+    """The gaps that were declared, and what lies inside them. One that is said to be repaired declares nothing
+    any more: what is missing there is missing in silence."""
 
     def __init__(self, gaps: Iterable[Gap]) -> None:
         self._gaps: dict[tuple[str, str], list[tuple[str, Gap]]] = {}
         for gap in gaps:
-            kind = _kind_of(gap.exchange, gap.channel)
-            self._gaps.setdefault((gap.exchange, gap.symbol), []).append((kind, gap))
+            if gap.gap_state is not GapState.REPAIRED:
+                kind = _kind_of(gap.exchange, gap.channel)
+                self._gaps.setdefault((gap.exchange, gap.symbol), []).append((kind, gap))
+
+    def trade_ids(self) -> Iterator[tuple[str, int]]:
+        """How many ids of trades each gap declares missing, by exchange; source holes are not claimed."""
+        for (exchange, _), gaps in self._gaps.items():
+            for kind, gap in gaps:
+                bounded = gap.from_sequence is not None and gap.to_sequence is not None
+                if bounded and kind in ("trade", "agg_trade") and gap.gap_state is not GapState.SOURCE_HOLE:
+                    yield exchange, (gap.to_sequence or 0) - (gap.from_sequence or 0) + 1
 
     def covers(
         self, exchange: str, kind: str, symbol: str, key: str, time_ns: int, sent_ns: int, previous_ns: int

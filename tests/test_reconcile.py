@@ -82,12 +82,12 @@ class Run:
             )
         )  # fmt: skip
 
-    def declare(self, channel: str, **bounds: int) -> None:
+    def declare(self, channel: str, state: GapState = GapState.OPEN, **bounds: int) -> None:
         gap = Gap(
             exchange="binance", symbol="BTC-USDT", venue_symbol="BTCUSDT", channel=channel, event_time_ns=0,
             receive_time_ns=T0, source=Source.STREAM, connection_id="c1", frame_sequence=0, frame_index=0,
-            record_key=f"{channel}/{len(self.normalized)}", key_time_ns=T0, parser_version=1,
-            gap_kind=GapKind.SEQUENCE, gap_state=GapState.OPEN, **bounds,
+            record_key=f"{channel}/{bounds}", key_time_ns=T0, parser_version=1,
+            gap_kind=GapKind.SEQUENCE, gap_state=state, **bounds,
         )  # fmt: skip
         self.normalized.append(encode(gap))
 
@@ -263,3 +263,24 @@ def test_a_record_that_no_venue_sent_is_unexpected(run: Run) -> None:
     (record,) = [outcome for outcome in run.parser.parse(frame) if isinstance(outcome, Record)]
     run.normalized.append(encode(record))
     assert run.report().venues["binance"].unexpected == 1
+
+
+def test_a_gap_that_is_said_to_be_repaired_declares_nothing_any_more(run: Run) -> None:
+    whole(run)
+    run.send(trade(21), arrives=False)
+    run.declare("trade", from_sequence=21, to_sequence=21)
+    run.declare("trade", GapState.REPAIRED, from_sequence=21, to_sequence=21)
+    report = run.report()
+    assert report.venues["binance"].missed_undeclared == 1
+    assert report.venues["binance"].gaps == {"repaired": 1}
+
+
+def test_ids_that_a_gap_declares_beyond_the_truth_are_counted(run: Run) -> None:
+    whole(run)
+    run.send(trade(23), arrives=False)
+    run.declare("trade", from_sequence=21, to_sequence=24)
+    run.declare("trade", GapState.SOURCE_HOLE, from_sequence=30, to_sequence=40)
+    report = run.report()
+    assert report.ok
+    assert report.venues["binance"].declared_excess_ids == 3
+    assert report.venues["binance"].gaps == {"open": 1, "source_hole": 1}

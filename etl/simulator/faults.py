@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from etl.simulator.feed import Feed
 
 SECOND = 1_000_000_000
+FOR_GOOD = 1 << 62
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     """An order: ``count`` frames (or logins, connections, ids), ``duration_s`` for what lasts, ``delay_s`` where
-    something waits, ``retry_after_s`` for limits."""
+    something waits, ``retry_after_s`` for limits. ``channel`` restricts a frame fault to frames of that channel:
+    where the venue counts nothing, a frame that is lost on the way cannot be known to be missing."""
 
     kind: str
     count: int = 1
@@ -36,6 +38,7 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     delay_s: float = 0.2
     retry_after_s: float = 1.0
     status: int = 503
+    channel: str = ""
 
 
 class Outgoing(Struct):
@@ -137,9 +140,9 @@ def disconnect(feed: Feed, fault: Fault, now_ns: int) -> None:
 
 
 def mute(feed: Feed, fault: Fault, now_ns: int) -> None:
-    """The sockets stay open and silent; the market goes on."""
+    """The sockets stay open and silent, for good if ``duration_s`` is 0; the market goes on."""
     for socket in feed.sockets:
-        socket.muted_until_ns = now_ns + int(fault.duration_s * SECOND)
+        socket.muted_until_ns = now_ns + int(fault.duration_s * SECOND) if fault.duration_s else FOR_GOOD
 
 
 def shutdown(feed: Feed, fault: Fault, now_ns: int) -> None:
@@ -258,8 +261,9 @@ def order(feed: Feed, fault: Fault, now_ns: int) -> None:
 class FrameFaults:
     """The orders that wait for frames, oldest first, and the frames that wait for their time."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, channel_of: Callable[[str], str]) -> None:
         self._rng = random.Random(seed)
+        self._channel_of = channel_of
         self._orders: list[tuple[Fault, int]] = []
         self._late: list[Outgoing] = []
         self.fired: dict[str, int] = {}
@@ -274,10 +278,8 @@ class FrameFaults:
         """The frames that go out now. Orders wait while nobody could see their effect."""
         out: list[Outgoing] = []
         for frame in frames:
-            if self._orders and deliverable and frame.items:
-                out += self._alter(frame, now_ns)
-            else:
-                out.append(frame)
+            order = self._order_for(frame) if deliverable and frame.items else None
+            out += [frame] if order is None else self._alter(frame, order, now_ns)
         if self._late:
             out += [frame for frame in self._late if frame.at_ns <= now_ns]
             self._late = [frame for frame in self._late if frame.at_ns > now_ns]
@@ -288,10 +290,17 @@ class FrameFaults:
         late, self._late = self._late, []
         return late
 
-    def _alter(self, frame: Outgoing, now_ns: int) -> list[Outgoing]:
-        fault, left = self._orders.pop(0)
+    def _order_for(self, frame: Outgoing) -> int | None:
+        """The place of the oldest order that this frame fits."""
+        for place, (fault, _) in enumerate(self._orders):
+            if not fault.channel or any(self._channel_of(i.stream) == fault.channel for i in frame.items):
+                return place
+        return None
+
+    def _alter(self, frame: Outgoing, place: int, now_ns: int) -> list[Outgoing]:
+        fault, left = self._orders.pop(place)
         if left > 1:
-            self._orders.insert(0, (fault, left - 1))
+            self._orders.insert(place, (fault, left - 1))
         self.note(fault.kind)
         out: list[Outgoing] = []
         for result in FRAME_FAULTS[fault.kind](frame, fault, now_ns, self._rng):

@@ -14,13 +14,14 @@ from etl.simulator import faults
 from etl.simulator.faults import Fault, FrameFaults, Outgoing, Refusal
 from etl.simulator.identities import Contents, events
 from etl.simulator.market import Listing
-from etl.simulator.session import Item, Session, SyntheticSession
+from etl.simulator.session import FIRST_NUMBER, Item, Session, SyntheticSession
 from etl.simulator.truth import CONTROL, SENT, STREAM, WITHHELD, TruthFile, TruthLine
 from etl.simulator.venue import Answer, Connection, Venue
 
 UNREAD_BYTES_MAX = 64 << 20
 """A client that leaves more than this unread is cut off, as the venues do."""
-RESET_NUMBER = 1_000
+RESET_NUMBERS = 10_000_000
+"""How far below the last one each reset lies: more than a symbol gives out between two."""
 
 
 class FeedStatus(Struct, frozen=True):
@@ -48,7 +49,7 @@ class Feed:
         self.venue = venue
         self.session = session
         self.sockets: list[Connection] = []
-        self.frame_faults = FrameFaults(seed)
+        self.frame_faults = FrameFaults(seed, lambda stream: venue.split(stream)[1])
         self.refusal = Refusal(0, 200, {})
         self.state = "waiting"
         self.started_ns = 0
@@ -129,9 +130,9 @@ class Feed:
             yield from self.session.listings.values()
 
     def fresh_number(self) -> int:
-        """Where counters start that are reset: each time elsewhere, or identities would meet again."""
+        """Where counters start that are reset: far below, and each time elsewhere, or identities would meet again."""
         self._resets += 1
-        return self._resets * RESET_NUMBER
+        return FIRST_NUMBER - self._resets * RESET_NUMBERS
 
     def status(self) -> FeedStatus:
         return FeedStatus(

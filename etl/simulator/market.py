@@ -119,7 +119,7 @@ class Listing:
         self._rng = rng
         self.last_print = first_number
         self.last_sequence = first_number
-        self.last_update = first_number * 3
+        self.last_update = first_number
         self.last_change = self.last_update
         self.best_bid = instrument.start_ticks
         self.bids = {self.best_bid - n: self._lots() for n in range(BOOK_LEVELS)}
@@ -217,7 +217,7 @@ class Listing:
     def reset_numbers(self, first_number: int) -> None:
         """The venue starts counting anew."""
         self.last_print = self.last_sequence = first_number
-        self.last_update = self.last_change = first_number * 3
+        self.last_update = self.last_change = first_number
         self._changed_bids, self._changed_asks = {}, {}
 
     def _lots(self) -> int:

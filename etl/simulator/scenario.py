@@ -9,7 +9,9 @@ Times are seconds since the venue began to send. A step without ``exchange`` is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -65,3 +67,55 @@ class Scenario:
                     self._done[number, exchange] = times
                     due.append(step)
         return due
+
+
+# Faults that a venue's own protocol can reveal. A frame that is dropped on a channel without contiguous ids is known
+# to nobody but the truth: there, whole connections are lost instead.
+_COUNTED_CHANNELS = ("trade", "depth")
+_EVERYWHERE = (
+    "duplicate",
+    "delay",
+    "reorder",
+    "unknown_type",
+    "shutdown",
+    "too_many",
+    "rest_error",
+    "page_cut",
+)
+
+
+def every_fault(duration_s: float, disconnects: int, exchanges: Sequence[str]) -> list[Step]:
+    """Every kind of fault at least once, and ``disconnects`` in all, spread over ``duration_s``.
+
+    The last tenth is quiet, so that what was asked for last can be repaired.
+    """
+    steps = [
+        Step(kind="disconnect", exchange=exchanges[number % len(exchanges)], at_s=at_s)
+        for number, at_s in enumerate(_spread(0.05, 0.9, disconnects, duration_s))
+    ]
+    orders: list[dict[str, Any]] = [
+        {"kind": kind, "exchange": name} for kind in _EVERYWHERE for name in exchanges
+    ]
+    for name in exchanges:
+        if name.startswith("binance"):
+            orders += [
+                {"kind": kind, "exchange": name, "channel": channel, "count": 2}
+                for kind in ("drop", "garble", "cut")
+                for channel in _COUNTED_CHANNELS
+            ]
+            orders += [
+                {"kind": kind, "exchange": name, "count": 3} for kind in ("wrong_sequence", "sequence_reset")
+            ]
+            orders += [{"kind": kind, "exchange": name} for kind in ("rate_limit", "ban", "rest_timeout")]
+        else:
+            orders += [{"kind": kind, "exchange": name} for kind in ("garble", "cut", "connection_limit")]
+        orders += [{"kind": "mute", "exchange": name, "duration_s": 0}]
+        orders += [{"kind": "clock_skew", "exchange": name, "delay_s": 2.0}]
+        orders += [{"kind": "auth_failure", "exchange": name}]
+    times = _spread(0.08, 0.9, len(orders), duration_s)
+    return steps + [Step(at_s=at_s, **order) for at_s, order in zip(times, orders, strict=True)]
+
+
+def _spread(start: float, end: float, count: int, duration_s: float) -> list[float]:
+    """``count`` times at equal distances between two shares of the duration."""
+    return [round(duration_s * (start + (end - start) * n / max(1, count)), 3) for n in range(count)]

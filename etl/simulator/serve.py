@@ -17,12 +17,13 @@ from etl.simulator.polygon import PolygonVenue
 from etl.simulator.recording import RecordingSession, Served
 from etl.simulator.scenario import Scenario
 from etl.simulator.server import Server
-from etl.simulator.session import Session, SyntheticSession
+from etl.simulator.session import FIRST_NUMBER, Session, SyntheticSession
 from etl.simulator.truth import TruthFile, TruthLine
 from etl.simulator.venue import Venue
 
 VENUES: dict[str, type[Venue]] = {"binance": BinanceVenue, "polygon": PolygonVenue, "alpaca": AlpacaVenue}
-FIRST_NUMBER = 1_000_000
+LIFE_NUMBERS = 1_000_000
+"""Between the last id of a killed simulator and the first of its successor."""
 POLL_S = 0.05
 
 
@@ -111,7 +112,7 @@ class _Before:
 
     @property
     def next_number(self) -> int:
-        return max(self._highest.values()) + FIRST_NUMBER
+        return max(*self._highest.values(), FIRST_NUMBER) + (LIFE_NUMBERS if self.lives else 0)
 
     @property
     def served(self) -> Served:

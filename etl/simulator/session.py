@@ -15,6 +15,8 @@ from msgspec import Struct
 from etl.simulator.market import Bar, Instrument, Listing
 
 SECOND = 1_000_000_000
+FIRST_NUMBER = 1_000_000_000
+"""The first id of every counter: room below it for counters that are reset."""
 BURST_ITEMS = 512
 """Items at once when there is no rate: as fast as the clients read."""
 OWED_S_MAX = 1.0
@@ -138,7 +140,7 @@ class SyntheticSession:
 
     label = "synthetic"
 
-    def __init__(self, quill: Quill, rate: float, seed: int, first_number: int = 1_000_000) -> None:
+    def __init__(self, quill: Quill, rate: float, seed: int, first_number: int = FIRST_NUMBER) -> None:
         self.history = History()
         self.skew_ns = 0
         self._quill = quill

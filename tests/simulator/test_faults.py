@@ -13,7 +13,7 @@ from aiohttp import ClientTimeout, WSMsgType
 from etl.errors import UsageError
 from etl.simulator.faults import FEED_FAULTS, FRAME_FAULTS, KINDS
 from etl.simulator.identities import INVALID, events
-from etl.simulator.scenario import Scenario, Step
+from etl.simulator.scenario import Scenario, Step, every_fault
 from etl.simulator.truth import SENT, STREAM, WITHHELD, TruthLine
 from tests.simulator.serving import (
     LOGINS,
@@ -67,6 +67,20 @@ def test_a_duplicate_comes_twice_with_the_same_bytes(tmp_path: Path) -> None:
             ids = trade_ids(frames)
             assert len(ids) - len(set(ids)) == 2
             assert len(frames) - len(set(frames)) == 2
+
+    asyncio.run(run())
+
+
+def test_a_frame_fault_waits_for_a_frame_of_its_channel(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with simulator(tmp_path, "binance") as client:
+            socket = await client.log_in("binance")
+            await client.fault("binance", "drop", count=2, channel="depth")
+            await client.fault("binance", "drop", count=1, channel="trade")
+            await receive_bytes(socket, 200)
+            await client.stop()
+            kinds = [event.kind for line in streamed(client, WITHHELD) for event in line.events]
+            assert sorted(kinds) == ["book", "book", "trade"]
 
     asyncio.run(run())
 
@@ -128,7 +142,7 @@ def test_a_sequence_reset_counts_anew_without_meeting_an_old_identity(tmp_path: 
     async def run() -> None:
         async with simulator(tmp_path, "binance") as client:
             ids = trade_ids(await under(client, "sequence_reset"))
-            assert min(ids) < 10_000 < max(ids)
+            assert min(ids) < 995_000_000 < max(ids)
             assert len(set(ids)) == len(ids)
 
     asyncio.run(run())
@@ -315,6 +329,15 @@ def test_a_scenario_orders_each_step_when_its_time_has_come() -> None:
     }
     assert [fault.kind for fault in scenario.due("polygon", second, 4 * second)] == ["drop", "mute"]
     assert scenario.due("alpaca", 0, 9 * second) == []
+
+
+def test_the_schedule_of_every_fault_has_every_kind_and_all_disconnects_within_its_time() -> None:
+    steps = every_fault(120.0, 47, ("binance", "polygon", "alpaca"))
+    assert {step.kind for step in steps} == set(KINDS)
+    assert sum(step.kind == "disconnect" for step in steps) == 47
+    assert all(0 < step.at_s <= 108 for step in steps)
+    lossy = [step for step in steps if step.kind == "drop"]
+    assert {(step.exchange, step.channel) for step in lossy} == {("binance", "trade"), ("binance", "depth")}
 
 
 def test_a_bad_scenario_is_refused_with_what_is_wrong(tmp_path: Path) -> None:
