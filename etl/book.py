@@ -2,8 +2,10 @@
 
     waiting ──snapshot that the held changes continue──▶ joined ──break, crossed book, gap──▶ waiting
 
-While waiting, changes are held (``HELD_MAX``), since the snapshot may be older than the newest of them. A break costs
-the symbol concerned and no other. How changes follow each other is read off the record itself:
+While waiting, changes are held (``HELD_MAX``), since the snapshot may be older than the newest of them. A break
+costs the symbol concerned and no other. A hole of a few ids can be tolerated instead: the book goes on, suspect
+until its next snapshot, and its changes carry the flag ``BOOK_HOLE``, so that whoever reads them back tolerates the
+same hole. How changes follow each other is read off the record itself:
 
     previous_sequence   it equals the last sequence        first after a snapshot S: previous <= S <= sequence
     first_sequence      it equals the last sequence + 1    first after a snapshot S: first <= S + 1 <= sequence
@@ -27,16 +29,25 @@ from etl.records import Book, BookAction, Gap, GapKind, GapState, Record
 HELD_MAX = 2_000
 """Changes held while waiting for a snapshot; beyond, the oldest go and only a newer snapshot can be joined."""
 
+BOOK_HOLE = "book_hole"
+"""Flag of a change that went on over a small hole, and of those after it up to the next snapshot."""
+
 Level = tuple[str, str]
 """Price and size as the venue wrote them."""
 _NONE: tuple[Book, ...] = ()
 
 
 class Join:
-    """Whether one symbol's changes continue its snapshot. ``break_reason`` says why it waits, "" at the start."""
+    """Whether one symbol's changes continue its snapshot. ``break_reason`` says why it waits, "" at the start.
 
-    def __init__(self) -> None:
+    ``hole_ids_max``: holes up to so many ids are tolerated.
+    """
+
+    def __init__(self, hole_ids_max: int = 0) -> None:
         self.is_joined = False
+        self.is_suspect = False
+        """A hole was tolerated since the last snapshot."""
+        self._hole_ids_max = hole_ids_max
         self.break_reason = ""
         self.breaks = 0
         self.sequence: int | None = None
@@ -54,10 +65,13 @@ class Join:
             return _NONE
         if self._is_old(record):
             return _NONE
-        if not self._continues(record):
+        hole_ids = self._hole_ids(record)
+        is_tolerated = 0 < hole_ids <= self._hole_ids_max or (hole_ids > 0 and BOOK_HOLE in record.flags)
+        if hole_ids and not is_tolerated:
             self.reset(f"{_span(record)} does not continue {self.sequence}")
             self._held.append(record)
             return _NONE
+        self.is_suspect = self.is_suspect or is_tolerated
         self._advance(record)
         return (record,)
 
@@ -73,12 +87,13 @@ class Join:
             return _NONE
         held = list(self._held)
         self.is_joined, self.sequence, self._bridges = True, snapshot.sequence, True
+        self.is_suspect = False
         self._held.clear()
         applied = [snapshot]
         for number, record in enumerate(held):
             if self._is_old(record):
                 continue
-            if not self._continues(record):
+            if self._hole_ids(record):
                 self.reset(f"the snapshot at {snapshot.sequence} and {_span(record)} do not meet")
                 self._held.extend(held[number:])
                 return _NONE
@@ -97,19 +112,18 @@ class Join:
             return record.sequence < self.sequence
         return record.sequence <= self.sequence
 
-    def _continues(self, record: Book) -> bool:
+    def _hole_ids(self, record: Book) -> int:
+        """Ids between the book and ``record``: 0 = it goes on from there, below 0 = it reaches back behind it."""
         last = self.sequence
         if last is None or record.sequence is None:
-            return True
+            return 0
         if record.previous_sequence is not None:
-            return record.previous_sequence == last or (
-                self._bridges and record.previous_sequence <= last <= record.sequence
-            )
-        if record.first_sequence is not None:
-            return record.first_sequence == last + 1 or (
-                self._bridges and record.first_sequence <= last + 1 <= record.sequence
-            )
-        return True
+            hole = record.previous_sequence - last
+        elif record.first_sequence is not None:
+            hole = record.first_sequence - (last + 1)
+        else:
+            return 0
+        return 0 if self._bridges and hole < 0 else hole
 
 
 class OrderBook:

@@ -29,6 +29,10 @@ class Code(StrEnum):
     LEVELS_UNEVEN = "levels_uneven", "a book's level has no price or no size"
     RANGE_REVERSED = "range_reversed", "the first sequence of a range is greater than its last"
 
+    # the way in
+    PARSER_FAILED = "parser_failed", "the venue file itself failed on this frame: a defect of ours"
+    UNENCODABLE = "unencodable", "a number or text that the message cannot carry"
+
     # validation
     DECIMAL_OVERFLOW = "decimal_overflow", "more than 19 digits before or after the point: no column holds it exactly"
     EVENT_TIME_MISSING = "event_time_missing", "the venue declares an event time for this kind, and this event has none"

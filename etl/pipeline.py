@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 
 from etl import crash
+from etl.book import BOOK_HOLE, Join
+from etl.codes import Code
 from etl.continuity import Continuity
 from etl.errors import WireError
 from etl.exchange import Exchange, Fault, Ignored, Outcome, Rejected, Reply
 from etl.monitoring.metrics import WorkerCounts
-from etl.records import Bar, Frame, Gap, GapKind, Quarantined, Record, Severity, Source
+from etl.records import Bar, Book, Frame, Gap, GapKind, Quarantined, Record, Severity, Source
 from etl.settings import Settings
 from etl.transports.kafka import TapeHeaders, frame_headers
 from etl.transports.publisher import Acknowledged, Publisher
@@ -33,12 +35,15 @@ QUARANTINE_PAYLOAD_BYTES_MAX = 64 << 10
 CRASH_FRAME = 200
 """Number of the frame on its connection at which the crash point lies."""
 CRASH_FLUSH_TIMEOUT_S = 30.0
+SUSPECT_BOOK_NS = 60_000_000_000
+"""How long a book may go on over a small hole: further ones in that time cost no snapshot either."""
 OVERLAP_IDENTITIES_MAX = 500_000
 """Identities remembered while two connections carry the same streams; the oldest half goes when it is full."""
 OVERLAP_DOUBLE = "overlap_double"
 """Name under which the second copy of an event on overlapping connections is counted."""
 REASON_CHARACTERS_MAX = 500
 
+_ENCODE_BOOK = ENCODERS[Book]
 _NO_ANSWERS: tuple[Reply | Fault, ...] = ()
 
 
@@ -58,6 +63,7 @@ class Ingest:
         self.counts = WorkerCounts()
         self.judge_lateness = settings.live or not settings.recordings_dir
         """Served recordings carry the times of another day."""
+        self.book_hole_ids_max = settings.book_hole_ids_max
         self.raw_topic = settings.raw_topic
         self.normalized_topic = settings.normalized_topic
         self._quarantine_topic = settings.quarantine_topic
@@ -163,6 +169,9 @@ class Intake:
         self._source = source
         self._key = connection_id.encode()
         self._tape_headers = TapeHeaders(self._exchange, endpoint, source)
+        self._joins: dict[str, Join] = {}
+        self.snapshots_due_ns: dict[str, int] = {}
+        """Venue symbols whose book needs a snapshot, and from when: a suspect book can wait."""
 
     def take(
         self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
@@ -198,7 +207,7 @@ class Intake:
         try:
             outcomes: Sequence[Outcome] = self._parser.parse(frame)
         except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
-            outcomes = (Rejected("parser_failed", f"{type(error).__name__}: {error}"),)
+            outcomes = (Rejected(Code.PARSER_FAILED, f"{type(error).__name__}: {error}"),)
         ingest, counts = self._ingest, self._counts
         counts.events_read += len(outcomes)
         answers: list[Reply | Fault] | None = None
@@ -215,10 +224,12 @@ class Intake:
                 record = self._judged(frame, record, findings)
                 if record is None:
                     continue
+            if encode is _ENCODE_BOOK:
+                record = self._followed(record)
             try:
                 message = encode(record)
             except WireError as error:
-                self._judged(frame, record, [Finding("unencodable", Severity.HARD, "encode", str(error))])
+                self._judged(frame, record, [Finding(Code.UNENCODABLE, Severity.HARD, "encode", str(error))])
                 continue
             gaps = self._observe(record)
             if gaps:
@@ -229,6 +240,23 @@ class Intake:
             counts.published[record.kind] += 1
             self.last_event_ns[record.channel] = frame.receive_time_ns
         return answers or _NO_ANSWERS
+
+    def _followed(self, record: Book) -> Book:
+        """``record``, flagged where its book went on over a small hole. Only sequences are kept, no levels."""
+        join = self._joins.get(record.symbol)
+        if join is None:
+            join = self._joins[record.symbol] = Join(self._ingest.book_hole_ids_max)
+        was_suspect, reason = join.is_suspect, join.break_reason
+        join.take(record if join.is_joined else _bare(record))
+        if not join.is_joined and join.break_reason != reason:
+            self.snapshots_due_ns[record.venue_symbol] = record.receive_time_ns
+        if not join.is_suspect:
+            return record
+        if not was_suspect:
+            due_ns = record.receive_time_ns + SUSPECT_BOOK_NS
+            self.snapshots_due_ns.setdefault(record.venue_symbol, due_ns)
+            self._counts.snapshots_saved += 1
+        return msgspec.structs.replace(record, flags=(*record.flags, BOOK_HOLE))
 
     def _aside(
         self, frame: Frame, outcome: Outcome, answers: list[Reply | Fault] | None
@@ -299,6 +327,11 @@ class _DyingIntake(Intake):
         if frame.frame_sequence == CRASH_FRAME:
             self._ingest.die()
         return super().parse(frame)
+
+
+def _bare(record: Book) -> Book:
+    """Without its levels: many may have to wait for a snapshot."""
+    return msgspec.structs.replace(record, bid_prices=(), bid_sizes=(), ask_prices=(), ask_sizes=())
 
 
 def _clean(text: str) -> str:

@@ -113,6 +113,22 @@ def test_what_is_held_is_bounded_and_then_only_a_newer_snapshot_joins() -> None:
     assert released == list(range(book.HELD_MAX, book.HELD_MAX + 100))
 
 
+def test_a_small_hole_is_tolerated_where_allowed_and_suspect_until_the_next_snapshot() -> None:
+    join = Join(hole_ids_max=3)
+    assert applied(join, snapshot(10), spot(14, 15)) == [[10], [15]]
+    assert (join.is_joined, join.is_suspect) == (True, True)
+    assert applied(join, spot(16, 17), snapshot(20)) == [[17], [20]]
+    assert not join.is_suspect
+    assert applied(join, spot(25, 26)) == [[]]
+    assert not join.is_joined
+
+
+def test_a_flagged_hole_is_tolerated_by_whoever_reads_it_back() -> None:
+    flagged = msgspec.structs.replace(spot(14, 15), flags=(book.BOOK_HOLE,))
+    steps = [step.record.sequence for step in rebuild([snapshot(10), flagged, spot(16, 17), spot(19, 20)])]
+    assert steps == [10, 15, 17]
+
+
 def test_levels_keep_the_venue_s_text_and_compare_as_numbers() -> None:
     levels = OrderBook()
     levels.apply(

@@ -5,10 +5,11 @@ from typing import ClassVar
 
 import pytest
 
+from etl.book import BOOK_HOLE
 from etl.exchange import Exchange, Fault, FaultKind, Ignored, Outcome, Rejected, Reply
 from etl.exchanges.binance import Binance
-from etl.pipeline import OVERLAP_DOUBLE, QUARANTINE_PAYLOAD_BYTES_MAX, Ingest, Intake
-from etl.records import Bar, Frame, Gap, GapKind, GapState, Quarantined, Record, Severity, Source, Trade
+from etl.pipeline import OVERLAP_DOUBLE, QUARANTINE_PAYLOAD_BYTES_MAX, SUSPECT_BOOK_NS, Ingest, Intake
+from etl.records import Bar, Book, Frame, Gap, GapKind, GapState, Quarantined, Record, Severity, Source, Trade
 from etl.settings import Settings
 from etl.transports.memory import MemoryPublisher
 from etl.wire import codec
@@ -209,3 +210,42 @@ def test_a_large_frame_is_not_copied_into_the_quarantine_but_can_be_found_by_its
 def test_lateness_is_judged_unless_a_recording_is_served(served: bool) -> None:
     settings = Settings(recordings_dir="x" if served else "")
     assert Ingest(settings, Binance, MemoryPublisher()).judge_lateness is not served
+
+
+def depth(first: int, last: int, price: str = "61837.63000000") -> str:
+    return (
+        f'{{"stream":"btcusdt@depth@100ms","data":{{"e":"depthUpdate","E":1790000000000,"s":"BTCUSDT","U":{first},'
+        f'"u":{last},"b":[["{price}","1.00000000"]],"a":[]}}}}'
+    )
+
+
+SNAPSHOT_ENDPOINT = "http://venue/api/v3/depth?symbol=BTCUSDT&limit=1000"
+
+
+def snapshot(last: int) -> bytes:
+    return b'{"lastUpdateId":%d,"bids":[["61837.63000000","1.00000000"]],"asks":[]}' % last
+
+
+def test_a_broken_book_asks_for_a_snapshot_and_a_joined_one_does_not() -> None:
+    bench = Bench()
+    bench.intake.take(snapshot(100), RECEIVED_NS, SNAPSHOT_ENDPOINT)
+    bench.give(depth(95, 101), depth(102, 105))
+    assert bench.intake.snapshots_due_ns == {}
+    bench.give(depth(200, 205))
+    assert bench.intake.snapshots_due_ns == {"BTCUSDT": RECEIVED_NS}
+    books = [record for record in bench.records() if isinstance(record, Book)]
+    assert [(book.sequence, book.flags) for book in books] == [(100, ()), (101, ()), (105, ()), (205, ())]
+
+
+def test_a_small_hole_in_a_book_is_flagged_and_its_snapshot_waits() -> None:
+    bench = Bench()
+    bench.intake.take(snapshot(100), RECEIVED_NS, SNAPSHOT_ENDPOINT)
+    bench.give(depth(101, 105), depth(108, 110), depth(112, 115))
+    assert bench.intake.snapshots_due_ns == {"BTCUSDT": RECEIVED_NS + SUSPECT_BOOK_NS}
+    books = [record for record in bench.records() if isinstance(record, Book)]
+    assert [book.flags for book in books] == [(), (), (BOOK_HOLE,), (BOOK_HOLE,)]
+    assert bench.ingest.counts.snapshots_saved == 1
+    bench.intake.take(snapshot(120), RECEIVED_NS, SNAPSHOT_ENDPOINT)
+    bench.give(depth(121, 122))
+    books = [record for record in bench.records() if isinstance(record, Book)]
+    assert books[-1].flags == ()

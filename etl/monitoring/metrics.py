@@ -35,6 +35,9 @@ class WorkerCounts:
         self.faults: Counter[str] = Counter()
         self.reads_paused = 0
         self.recovered = 0
+        self.snapshots_requested = 0
+        self.snapshots_saved = 0
+        """Small holes in a book's changes that were tolerated instead."""
         self.last_receive_ns: dict[str, int] = {}
         self.connections_up: dict[str, bool] = {}
 
@@ -118,6 +121,18 @@ class WorkerMetrics(Collector):
             "Times that reading stopped for Kafka",
             ["exchange"],
             {(exchange,): counts.reads_paused},
+        )
+        yield _counter(
+            "etl_snapshots_requested",
+            "Book snapshots asked for",
+            ["exchange"],
+            {(exchange,): counts.snapshots_requested},
+        )
+        yield _counter(
+            "etl_snapshots_saved",
+            "Small holes in books tolerated instead of a snapshot",
+            ["exchange"],
+            {(exchange,): counts.snapshots_saved},
         )
         yield _counter(
             "etl_recovered",

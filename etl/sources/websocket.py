@@ -36,7 +36,9 @@ PING_IDLE_S = 15.0
 PING_REPLY_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 POLL_S = 0.005
-SNAPSHOT_RETRY_S = 10.0
+SNAPSHOT_PAUSE_NS = 5_000_000_000
+"""Between two snapshots of one symbol."""
+SNAPSHOT_POLL_S = 0.1
 WATCH_S = 0.25
 LIFE_MARGIN = 0.02
 """Share of a connection's allowed life at which its successor is opened before the venue closes it."""
@@ -56,6 +58,8 @@ class Intake(Protocol):
     connection_id: str
     last_event_ns: dict[str, int]
     """Receipt of the newest event by channel."""
+    snapshots_due_ns: dict[str, int]
+    """Venue symbols whose book needs a snapshot, and from when."""
 
     def take(
         self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
@@ -235,21 +239,36 @@ class Connection:
         return self._ended("disconnect", "the venue closed the socket")
 
     async def _take_snapshots(self, transport: WSTransport) -> None:
-        """Ask for what books need to be joined; tries as long as the connection lives."""
+        """Ask for what books need to be joined: at once when ready, then for those that broke, for as long as the
+        connection lives."""
         if self._history is None:
             return
         await self.ready.wait()
-        for request in self.parser.snapshot_requests(self.subscription):
-            while True:
-                try:
-                    answer = await self._history.fetch(request)
-                except VenueError as error:
-                    _log.warning("%s: %s", self._url, error)
-                    await asyncio.sleep(SNAPSHOT_RETRY_S)
-                    continue
-                answers = self.intake.take(answer.payload, answer.receive_time_ns, answer.endpoint)
-                self.answer(transport, answers)
-                break
+        due_ns = self.intake.snapshots_due_ns
+        due_ns.update(dict.fromkeys(self.subscription.symbols, 0))
+        requested_ns: dict[str, int] = {}
+        while True:
+            now_ns = time.time_ns()
+            for symbol, from_ns in list(due_ns.items()):
+                if now_ns >= max(from_ns, requested_ns.get(symbol, 0) + SNAPSHOT_PAUSE_NS):
+                    del due_ns[symbol]
+                    requested_ns[symbol] = now_ns
+                    await self._take_snapshot(transport, symbol)
+            await asyncio.sleep(SNAPSHOT_POLL_S)
+
+    async def _take_snapshot(self, transport: WSTransport, symbol: str) -> None:
+        assert self._history is not None
+        wanted = Subscription((symbol,), self.subscription.channels)
+        for request in self.parser.snapshot_requests(wanted):
+            self.counts.snapshots_requested += 1
+            try:
+                answer = await self._history.fetch(request)
+            except VenueError as error:
+                _log.warning("%s: %s", self._url, error)
+                self.intake.snapshots_due_ns[symbol] = 0
+                continue
+            answers = self.intake.take(answer.payload, answer.receive_time_ns, answer.endpoint)
+            self.answer(transport, answers)
 
     def watch(self, now_ns: int) -> None:
         """Now and then: ping a silent socket, close one that does not answer or has gone mute.
