@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -94,6 +95,30 @@ def test_whatever_ends_etl_up_leaves_no_process(tmp_path: Path, number: signal.S
     while any(sessions.members(record) for record in records):
         assert time.monotonic() < deadline, [record.part for record in records if sessions.members(record)]
         time.sleep(0.1)
+
+
+@pytest.mark.integration
+def test_killed_parts_come_back_and_the_run_still_reconciles_to_zero(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    words = ["--no-airflow", "--duration", "15", "--rate", "600", "--state", str(tmp_path / "state")]
+    running = etl(environment(tmp_path), "up", *words, "--report", str(report))
+    up_and_streaming(tmp_path / "state", running)
+    for name in ("sink-clickhouse", "stream-binance", "clickhouse"):
+        os.kill(pid_of(tmp_path / "state", name), signal.SIGKILL)
+    output, _ = running.communicate(timeout=240)
+    assert running.returncode == 0, output
+    found = json.loads(report.read_text())
+    assert found["ok"] is True
+    assert sorted(found["venues"]) == ["alpaca", "binance", "polygon"]
+    for venue in found["venues"].values():
+        assert (venue["lost"], venue["duplicated"], venue["missed_undeclared"]) == (0, 0, 0)
+        assert venue["clickhouse"] == venue["lake"] == venue["normalized"] > 0
+    assert found["venues"]["polygon"]["missed"] == 0
+
+
+def pid_of(state_dir: Path, name: str) -> int:
+    (pid,) = (part.pid for part in read_status(state_dir).parts if part.name == name)
+    return pid
 
 
 def test_settings_of_the_command_line_reach_the_children() -> None:
