@@ -206,9 +206,16 @@ class Exchange:
         return ()
 
     def history_requests(
-        self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int, first_id: int | None = None
+        self,
+        kind: Kind,
+        venue_symbol: str,
+        start_ns: int,
+        end_ns: int,
+        first_id: int | None = None,
+        channel: str = "",
     ) -> Iterator[Request]:
-        """First requests that cover [start_ns, end_ns), or ids from ``first_id`` on."""
+        """First requests that cover [start_ns, end_ns), or ids from ``first_id`` on. ``channel`` tells which bars,
+        where a venue has several; "" = of one minute."""
         raise NotImplementedError
 
     def id_requests(self, kind: Kind, venue_symbol: str, first_id: int, last_id: int) -> Iterator[Request]:

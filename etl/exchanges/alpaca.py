@@ -95,7 +95,7 @@ class Alpaca(Exchange):
         Channel("quotes", Kind.QUOTE, SequenceRule.NONE, repair=Kind.QUOTE, stale_after_s=30),
         Channel("bars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, stale_after_s=180),
         Channel("updatedBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
-        Channel("dailyBars", Kind.BAR, SequenceRule.NONE),
+        Channel("dailyBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
         Channel("statuses", Kind.STATUS, SequenceRule.NONE),
         Channel("lulds", Kind.STATUS, SequenceRule.NONE),
         Channel("corrections", Kind.CORRECTION, SequenceRule.NONE, repair=Kind.TRADE),
@@ -472,7 +472,13 @@ class Alpaca(Exchange):
     # requests
 
     def history_requests(
-        self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int, first_id: int | None = None
+        self,
+        kind: Kind,
+        venue_symbol: str,
+        start_ns: int,
+        end_ns: int,
+        first_id: int | None = None,
+        channel: str = "",
     ) -> Iterator[Request]:
         """By time, to the ns; bars of one minute, not adjusted for splits, as the stream sends them."""
         if kind not in {channel.repair for channel in self.channels}:
@@ -482,9 +488,8 @@ class Alpaca(Exchange):
             "limit": str(PAGE_ROWS_MAX), "sort": "asc", **self.history_query,
         }  # fmt: skip
         if kind is Kind.BAR:
-            query |= {"timeframe": "1Min"} | (
-                {"adjustment": "raw"} if self.history_path == "/v2/stocks" else {}
-            )
+            query["timeframe"] = "1Day" if channel == "dailyBars" else "1Min"
+            query |= {"adjustment": "raw"} if self.history_path == "/v2/stocks" else {}
         path = f"{self.history_path}/{_HISTORY_NAMES[kind]}?{urlencode(query)}"
         yield Request(path, kind, venue_symbol, 1, end_ns)
 
@@ -550,7 +555,7 @@ class AlpacaCrypto(Alpaca):
         Channel("quotes", Kind.QUOTE, SequenceRule.NONE, repair=Kind.QUOTE, stale_after_s=60),
         Channel("bars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, stale_after_s=300),
         Channel("updatedBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
-        Channel("dailyBars", Kind.BAR, SequenceRule.NONE),
+        Channel("dailyBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
         Channel("orderbooks", Kind.BOOK, SequenceRule.NONE),
     )
     default_channels = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "orderbooks")

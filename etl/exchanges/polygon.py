@@ -439,10 +439,16 @@ class Polygon(Exchange):
         return _Spellings(venue_symbol, venue_symbol, venue_symbol)
 
     def history_requests(
-        self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int, first_id: int | None = None
+        self,
+        kind: Kind,
+        venue_symbol: str,
+        start_ns: int,
+        end_ns: int,
+        first_id: int | None = None,
+        channel: str = "",
     ) -> Iterator[Request]:
-        """Trades and quotes by SIP time, widened to whole ms (the stream's unit); bars of one minute, not
-        adjusted for splits, as the stream sends them."""
+        """Trades and quotes by SIP time, widened to whole ms (the stream's unit); bars not adjusted for splits,
+        as the stream sends them."""
         if kind not in {channel.repair for channel in self.channels}:
             return
         start_ms, end_ms = start_ns // NS_PER_MS, -(-end_ns // NS_PER_MS)
@@ -454,9 +460,10 @@ class Polygon(Exchange):
             }  # fmt: skip
             path = f"/v3/{'trades' if kind is Kind.TRADE else 'quotes'}/{quote(names.ticks, safe=':')}"
         else:
+            span = "second" if channel == "A" else "minute"
             query = {"adjusted": "false", "sort": "asc", "limit": PAGE_ROWS_MAX}
             ticker = quote(names.bars, safe=":")
-            path = f"/v2/aggs/ticker/{ticker}/range/1/minute/{start_ms}/{end_ms - 1}"
+            path = f"/v2/aggs/ticker/{ticker}/range/1/{span}/{start_ms}/{end_ms - 1}"
         yield Request(f"{path}?{urlencode(query)}", kind, venue_symbol, 1, end_ns)
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:

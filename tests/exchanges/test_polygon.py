@@ -271,6 +271,13 @@ def test_bars_are_asked_for_unadjusted() -> None:
     )
 
 
+def test_the_bars_of_a_second_are_asked_for_by_their_channel() -> None:
+    (request,) = Polygon().history_requests(
+        Kind.BAR, "AAPL", 1_700_000_000_000_000_000, 1_700_000_001_000_000_000, channel="A"
+    )
+    assert request.path.startswith("/v2/aggs/ticker/AAPL/range/1/second/1700000000000/1700000000999?")
+
+
 def test_kinds_without_history_are_not_asked_for() -> None:
     assert not list(PolygonCrypto().history_requests(Kind.QUOTE, "BTC-USD", 1, 2))
     assert not list(Polygon().history_requests(Kind.STATUS, "AAPL", 1, 2))
