@@ -149,7 +149,13 @@ class Binance(Exchange):
         ]
 
     def history_requests(
-        self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int, first_id: int | None = None
+        self,
+        kind: Kind,
+        venue_symbol: str,
+        start_ns: int,
+        end_ns: int,
+        first_id: int | None = None,
+        channel: str = "",
     ) -> Iterator[Request]:
         """Trades are asked for by id; without one, the aggregate at ``start_ns`` tells the first id."""
         start_ms, end_ms = start_ns // _MS, -(-end_ns // _MS)
@@ -163,7 +169,13 @@ class Binance(Exchange):
             yield self._request("aggTrades", kind, venue_symbol, end_ns, startTime=start_ms)
         elif kind is Kind.BAR:
             yield self._request(
-                "klines", kind, venue_symbol, end_ns, interval="1m", startTime=start_ms, endTime=end_ms - 1
+                "klines",
+                kind,
+                venue_symbol,
+                end_ns,
+                interval=channel.partition("_")[2] or "1m",
+                startTime=start_ms,
+                endTime=end_ms - 1,
             )
         elif kind is Kind.BOOK:
             yield self._request("depth", kind, venue_symbol, limit=DEPTH_LIMIT)
@@ -351,12 +363,11 @@ class Binance(Exchange):
             "klines": Reader(_KlineRow, self._kline_row),
         }
 
-    def _trade(
-        self, frame: Frame, stream: Stream, event: WireTrade, index: int, conditions: tuple[str, ...] = ()
-    ) -> Record:
+    def _trade(self, frame: Frame, stream: Stream, event: WireTrade, index: int) -> Record:
         """``{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000",
         "q":"0.02000000","T":1723161255342,"m":true,"M":true}``; ``m``: the buyer is the maker, so the taker
-        sold. ``historicalTrades``: ``{"id":…,"price":…,"qty":…,"quoteQty":…,"time":…,"isBuyerMaker":…}``."""
+        sold. Futures add ``X``: MARKET, NA, INSURANCE_FUND, ADL. ``historicalTrades``:
+        ``{"id":…,"price":…,"qty":…,"quoteQty":…,"time":…,"isBuyerMaker":…}``."""
         if event.s != stream.venue_symbol and event.s:
             mismatch(stream, event.s)
         price, size = event.p, event.q
@@ -392,7 +403,7 @@ class Binance(Exchange):
             _BASE,
             "",
             "",
-            conditions,
+            (event.X,) if event.X else (),
         )
 
     def _agg_trade(self, frame: Frame, stream: Stream, event: _AggTrade, index: int) -> Record:
@@ -436,12 +447,7 @@ class Binance(Exchange):
 
     def _quote(self, frame: Frame, stream: Stream, event: WireQuote, index: int) -> Record:
         """``{"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000","a":"61837.64000000",
-        "A":"1.54698000"}``: no event type, no time."""
-        return self._quote_at(frame, stream, event, index, 0, 0)
-
-    def _quote_at(
-        self, frame: Frame, stream: Stream, event: WireQuote, index: int, time_ns: int, publish_ns: int
-    ) -> Record:
+        "A":"1.54698000"}``: no event type, no time; futures have both."""
         if event.s != stream.venue_symbol:
             mismatch(stream, event.s)
         bid: str | None
@@ -455,7 +461,7 @@ class Binance(Exchange):
             bid = bid_size = None  # an empty side comes as price 0 with size 0
         if ask[0] == "0" and not ask.strip("0.") and not ask_size.strip("0."):
             ask = ask_size = None
-        key_time_ns = time_ns - time_ns % _MS if time_ns else utc_day(frame.receive_time_ns)
+        time_ns = nanoseconds(event.T) if event.T else 0
         return Quote(
             self.name,
             stream.symbol,
@@ -468,12 +474,12 @@ class Binance(Exchange):
             frame.frame_sequence,
             index,
             str(event.u),
-            key_time_ns,
+            time_ns - time_ns % _MS if time_ns else utc_day(frame.receive_time_ns),
             self.parser_version,
             event.u,
             None,
             None,
-            publish_ns,
+            nanoseconds(event.E) if event.E else 0,
             0,
             stream.flags,
             bid,
@@ -873,6 +879,8 @@ class WireTrade(Struct, gc=False, tag_field="e", tag="trade"):
     q: str
     T: WireTime
     m: bool
+    X: ClassVar[str] = ""
+    """What kind of print it is; only futures say."""
 
 
 class _TradeRow(Struct, gc=False):
@@ -883,6 +891,7 @@ class _TradeRow(Struct, gc=False):
     m: bool = field(name="isBuyerMaker")
     E: ClassVar[int] = 0
     s: ClassVar[str] = ""
+    X: ClassVar[str] = ""
 
 
 class _AggTrade(Struct, gc=False, tag_field="e", tag="aggTrade"):
@@ -916,6 +925,9 @@ class WireQuote(Struct, gc=False):
     B: str
     a: str
     A: str
+    T: ClassVar[int] = 0
+    E: ClassVar[int] = 0
+    """Only futures time their quotes."""
 
 
 class _Depth(Struct, gc=False, tag_field="e", tag="depthUpdate"):

@@ -81,8 +81,8 @@ class BinanceUsdm(Binance):
 
     def event_readers(self) -> dict[str, Reader]:
         return super().event_readers() | {
-            "trade": Reader(_Trade, self._futures_trade, "trade"),
-            "bookTicker": Reader(_Quote, self._futures_quote, "bookTicker"),
+            "trade": Reader(_Trade, self._trade, "trade"),
+            "bookTicker": Reader(_Quote, self._quote, "bookTicker"),
             "depth": Reader(_Depth, self._futures_depth, "depthUpdate"),
             "depthN": Reader(_Depth, self._partial_depth, "depthUpdate"),
             "markPrice": Reader(_MarkPrice, self._mark_price, "markPriceUpdate"),
@@ -91,16 +91,6 @@ class BinanceUsdm(Binance):
 
     def answer_readers(self) -> dict[str, Reader]:
         return super().answer_readers() | {"depth": Reader(_Snapshot, self._futures_snapshot)}
-
-    def _futures_trade(self, frame: Frame, stream: Stream, event: _Trade, index: int) -> Record:
-        """``{"e":"trade","E":…,"T":…,"s":"BTCUSDT","t":5266583935,"p":"61800.30","q":"0.006","X":"MARKET",
-        "m":false}``; ``X``: MARKET, NA, INSURANCE_FUND, ADL."""
-        return self._trade(frame, stream, event, index, (event.X,))
-
-    def _futures_quote(self, frame: Frame, stream: Stream, event: _Quote, index: int) -> Record:
-        """``{"e":"bookTicker","u":5123107839020,"s":"BTCUSDT","b":"61800.20","B":"2.507","a":"61800.30",
-        "A":"2.510","T":1723161256313,"E":1723161256313}``"""
-        return self._quote_at(frame, stream, event, index, nanoseconds(event.T), nanoseconds(event.E))
 
     def _futures_depth(self, frame: Frame, stream: Stream, event: _Depth, index: int) -> Record:
         """``{"e":"depthUpdate","E":…,"T":…,"s":"BTCUSDT","U":5123107832006,"u":5123107837557,
@@ -199,12 +189,12 @@ def _digest(*parts: str | None) -> str:
 
 
 class _Trade(WireTrade, gc=False, tag_field="e", tag="trade"):
-    X: str = "MARKET"
+    X: str = "MARKET"  # type: ignore[misc]
 
 
 class _Quote(WireQuote, gc=False, tag_field="e", tag="bookTicker"):
-    T: WireTime
-    E: WireTime
+    T: WireTime  # type: ignore[misc]
+    E: WireTime  # type: ignore[misc]
 
 
 class _Depth(Struct, gc=False, tag_field="e", tag="depthUpdate"):
