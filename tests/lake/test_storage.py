@@ -1,0 +1,80 @@
+"""A folder and a bucket keep the same promises, and hold the same lake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from etl.errors import StoreUnavailable, UsageError
+from etl.lake.compaction import compact
+from etl.lake.storage import LocalStorage, ObjectStorage, Storage, open_storage
+from etl.settings import Settings
+from tests import stream
+from tests.lake.bucket import Objects, running_bucket
+from tests.lake.support import export_records, query
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Objects]]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with running_bucket() as (address, objects):
+        yield f"s3://lake/prefix?scheme=http&endpoint_override={address}&region=us-east-1", objects
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return LocalStorage(tmp_path / "lake")
+    return ObjectStorage(request.getfixturevalue("bucket")[0])
+
+
+def test_what_was_put_is_found_listed_replaced_and_deleted(storage: Storage) -> None:
+    storage.put("a/symbol=XBT%2FUSD/x.parquet", b"one")
+    storage.put("a/symbol=XBT%2FUSD/x.parquet", b"two")
+    storage.put("a/symbol=XBT%2FUSD/y.parquet", b"")
+    assert storage.get("a/symbol=XBT%2FUSD/x.parquet") == b"two"
+    assert storage.names("a/symbol=XBT%2FUSD") == ["x.parquet", "y.parquet"]
+    assert storage.names("nowhere") == []
+    with storage.open("a/symbol=XBT%2FUSD/x.parquet") as file:
+        assert file.read() == b"two"
+    storage.delete("a/symbol=XBT%2FUSD/x.parquet")
+    storage.delete("a/symbol=XBT%2FUSD/x.parquet")
+    assert storage.names("a/symbol=XBT%2FUSD") == ["y.parquet"]
+    with pytest.raises(FileNotFoundError):
+        storage.get("a/symbol=XBT%2FUSD/x.parquet")
+
+
+def test_of_two_that_create_one_object_the_first_wins(storage: Storage) -> None:
+    assert storage.put_new("c/1.json", b"first")
+    assert not storage.put_new("c/1.json", b"second")
+    assert storage.get("c/1.json") == b"first"
+    assert storage.names("c") == ["1.json"]
+
+
+def test_a_folder_and_a_bucket_hold_the_same_lake(settings: Settings, bucket: tuple[str, Objects]) -> None:
+    url, objects = bucket
+    in_bucket = structs.replace(settings, lake_url=url)
+    for where in (settings, in_bucket):
+        export_records(where, [stream.trade(0), stream.trade(1, symbol="XBT/USD"), stream.quote(0)])
+        export_records(where, [stream.trade(0), stream.trade(2)], 3)
+        compact(where, 1 << 62)
+    root = Path(settings.lake_path)
+    in_folder = {
+        f"lake/prefix/{path.relative_to(root)}": path.read_bytes() for path in root.rglob("*.parquet")
+    }
+    assert {key: data for key, data in objects.items() if key.endswith(".parquet")} == in_folder
+    sql = "SELECT exchange, symbol, date, record_key, last_price FROM trades ORDER BY ALL"
+    assert query(in_bucket, sql) == query(settings, sql)
+    assert len(query(in_bucket, sql)) == 3
+
+
+def test_a_place_that_cannot_be_reached_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StoreUnavailable, match="lake at"):
+        open_storage(Settings(lake_url=str(tmp_path / "file" / "lake")))
+    with pytest.raises(UsageError, match="ETL_LAKE_URL"):
+        open_storage(Settings(lake_url="ftp://somewhere/lake"))
