@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import socket
 import struct
 import threading
@@ -151,6 +152,22 @@ def test_copy_in_and_out_and_a_copy_that_fails(
     assert rows[19_999] == ("19999", "note 19999")
 
 
+def test_a_copy_that_would_trap_the_engine_is_refused_and_one_in_comments_is_not(
+    connect: Callable[..., psycopg.Connection], table: str
+) -> None:
+    connection = connect(autocommit=True)
+    for sql in (f"BEGIN; COPY {table} FROM STDIN", f"COPY {table} FROM STDIN; SELECT 1"):
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            connection.execute(sql)
+        connection.rollback()
+    with pytest.raises(psycopg.errors.FeatureNotSupported), connection.cursor() as cursor:
+        cursor.execute(f"COPY {table} FROM STDIN", binary=True)
+    with connection.cursor().copy(f"/* a */ COPY {table} (id) -- b\nFROM STDIN") as copy:
+        copy.write("7\n")
+    found = connection.execute(f"SELECT id, 'COPY x FROM STDIN' FROM {table}").fetchall()
+    assert found == [(7, "COPY x FROM STDIN")]
+
+
 def test_a_large_value_and_a_large_result_come_through_whole(
     connect: Callable[..., psycopg.Connection],
 ) -> None:
@@ -211,6 +228,20 @@ def test_the_protocol_may_arrive_in_pieces_of_any_size(timescale_url: str) -> No
     assert b"two" in answers[0]
     # all but the greeting's BackendKeyData, which numbers the connection
     assert len({answer[-120:] for answer in answers}) == 1
+
+
+def test_a_message_that_would_trap_the_engine_ends_its_connection_only(
+    connect: Callable[..., psycopg.Connection],
+) -> None:
+    first, second = connect(autocommit=True), connect(autocommit=True)
+    for kind in (b"F", b"z"):
+        broken = connect(autocommit=True)
+        with socket.socket(fileno=os.dup(broken.fileno())) as wire:
+            wire.sendall(kind + struct.pack("!i", 12) + bytes(8))
+        with pytest.raises(psycopg.OperationalError):
+            broken.execute("SELECT 1")
+    for connection in (first, second):
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\0\0\0\0\0", b"\xff" * 64])

@@ -4,7 +4,7 @@
 import * as wire from './wire.mjs'
 
 const CHANGES_SETTINGS = /^\s*(SET|RESET)\b|\bset_config\b/i
-const COPY_FROM_STDIN = /^\s*COPY\b[\s\S]*\bFROM\s+STDIN\b/i
+const ENGINE_TYPES = 'QPBDCESH' // any other type is fatal to the engine, and so to all clients
 const DISCARD_ALL = /^\s*(DISCARD|DEALLOCATE(\s+PREPARE)?)\s+ALL\s*;?\s*$/i
 const DEALLOCATE = /^\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:"([^"]+)"|(\w+))\s*;?\s*$/i
 
@@ -85,20 +85,20 @@ export class Client {
     if (type === 'X') return this.#queue([])
     if (this.#copy !== null) return this.#takeCopy(type, message)
     if (type === 'd' || type === 'c' || type === 'f') return // COPY data after its COPY has failed: to be ignored
+    if (!ENGINE_TYPES.includes(type)) return this.refuse('08P01', 'a message of a type that is not served here')
     this.#batchBytes += message.length
     if (this.#batchBytes > MESSAGE_BYTES_MAX) return this.#tooLarge()
     const sql = wire.sqlOf(message)
-    if (sql !== null && COPY_FROM_STDIN.test(sql)) {
-      if (type === 'Q') {
-        this.#copy = { statement: message, parts: [], bytes: 0 }
-        this.#queue([{ copyStarts: /\bBINARY\b/i.test(sql) ? 'binary' : 'text' }])
-        return
-      }
-      message = wire.withSql(message, wire.failing('0A000', 'COPY FROM STDIN needs the simple query protocol'))
+    const copy = sql === null ? null : wire.copyFromStdin(sql)
+    if (copy?.alone && type === 'Q') {
+      this.#copy = { statement: message, parts: [], bytes: 0 }
+      return this.#queue([{ copyStarts: copy.binary ? 'binary' : 'text' }])
     }
+    // sent to the engine without its data, a COPY would trap it
+    if (copy) message = wire.withSql(message, wire.failing('0A000', 'COPY FROM STDIN must be one simple query'))
     // the engine may still need these bytes when the socket's buffer is long used again
     this.#batch.push(message)
-    if (type === 'S' || type === 'H' || type === 'Q' || type === 'F') {
+    if (type === 'S' || type === 'H' || type === 'Q') {
       const batch = this.#batch
       this.#batch = []
       this.#batchBytes = 0

@@ -56,6 +56,16 @@ export function sqlOf(m) {
   return m.toString('utf8', start, m.indexOf(0, start))
 }
 
+const COMMENT_OR_QUOTED = /--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$/g
+
+/** null, or how SQL copies from the client: { alone: it is the only statement, binary }. */
+export function copyFromStdin(sql) {
+  if (!/\bstdin\b/i.test(sql)) return null
+  const bare = sql.replace(COMMENT_OR_QUOTED, (part) => (/^['"$]/.test(part) ? 'x' : ' '))
+  if (!/\bCOPY\b[\s\S]*\bFROM\s+STDIN\b/i.test(bare)) return null
+  return { alone: /^\s*COPY\b[^;]*;?\s*$/i.test(bare), binary: /\bBINARY\b/i.test(bare) }
+}
+
 /** The same Query or Parse message with other SQL; a Parse loses its parameter types. */
 export function withSql(m, sql) {
   if (typeOf(m) === 'Q') return query(sql)
