@@ -189,6 +189,7 @@ class ClickHouseSink:
                 "session.timeout.ms": settings.sink_session_timeout_ms,
                 "heartbeat.interval.ms": settings.sink_session_timeout_ms // 3,
                 "fetch.wait.max.ms": 50,
+                "reconnect.backoff.max.ms": 1_000,
                 "on_commit": self._on_commit,
                 **({"group.instance.id": settings.sink_instance} if settings.sink_instance else {}),
                 "queued.max.messages.kbytes": settings.sink_batch_bytes_max >> 10,

@@ -99,15 +99,16 @@ CREATE TABLE IF NOT EXISTS market_data
     time              DateTime64(9, 'UTC')  MATERIALIZED fromUnixTimestamp64Nano(if(event_time_ns = 0, receive_time_ns, event_time_ns), 'UTC'),
     stored_time       DateTime64(9, 'UTC')  MATERIALIZED now64(9, 'UTC'),
 
-    -- Times, sequences and ids lie close to one another: their differences are small, or 0. NULL = not sent.
-    event_offset        Nullable(Int64)  MATERIALIZED if(event_time_ns = 0, NULL, event_time_ns - key_time_ns),
+    -- Times, sequences and ids lie close to one another: their differences are small, or 0. NULL = not sent; what is
+    -- under a NULL is stored too, so it is made 0 first.
+    event_offset        Nullable(Int64)  MATERIALIZED if(event_time_ns = 0, NULL, if(event_time_ns = 0, 0, event_time_ns - key_time_ns)),
     receive_offset      Int64            MATERIALIZED receive_time_ns - if(event_time_ns = 0, key_time_ns, event_time_ns),
-    publish_offset      Nullable(Int64)  MATERIALIZED if(publish_time_ns = 0, NULL, publish_time_ns - key_time_ns),
-    participant_offset  Nullable(Int64)  MATERIALIZED if(participant_time_ns = 0, NULL, participant_time_ns - key_time_ns),
+    publish_offset      Nullable(Int64)  MATERIALIZED if(publish_time_ns = 0, NULL, if(publish_time_ns = 0, 0, publish_time_ns - key_time_ns)),
+    participant_offset  Nullable(Int64)  MATERIALIZED if(participant_time_ns = 0, NULL, if(participant_time_ns = 0, 0, participant_time_ns - key_time_ns)),
     sequence_is_key     Bool             MATERIALIZED ifNull(sequence = toInt64(key_number), false) AND key_number != 0,
-    sequence_own        Nullable(Int64)  MATERIALIZED if(sequence_is_key, NULL, sequence),
-    first_offset        Nullable(Int64)  MATERIALIZED first_sequence - ifNull(sequence, 0),
-    previous_offset     Nullable(Int64)  MATERIALIZED previous_sequence - ifNull(sequence, 0),
+    sequence_own        Nullable(Int64)  MATERIALIZED if(sequence_is_key, NULL, if(sequence_is_key, 0, sequence)),
+    first_offset        Nullable(Int64)  MATERIALIZED if(isNull(first_sequence), NULL, if(isNull(first_sequence), 0, assumeNotNull(first_sequence) - ifNull(sequence, 0))),
+    previous_offset     Nullable(Int64)  MATERIALIZED if(isNull(previous_sequence), NULL, if(isNull(previous_sequence), 0, assumeNotNull(previous_sequence) - ifNull(sequence, 0))),
     trade_id_is_key     Bool             MATERIALIZED trade_id = key_tail,
     trade_id_own        String           MATERIALIZED if(trade_id_is_key, '', trade_id),
 

@@ -7,18 +7,18 @@ CREATE OR REPLACE TABLE record_columns
 (
     exchange            LowCardinality(String),
     symbol              LowCardinality(String),
-    key_time            DateTime64(9, 'UTC')    CODEC(GCD, Delta, ZSTD(1)),
+    key_time            DateTime64(9, 'UTC')    CODEC(GCD, Delta, T64, ZSTD(1)),
     key_prefix          String,
-    key_number          UInt64                  CODEC(Delta, ZSTD(1)),
+    key_number          UInt64                  CODEC(Delta, T64, ZSTD(1)),
     venue_symbol        LowCardinality(String),
     channel             LowCardinality(String),
     event_offset        Nullable(Int64),
-    receive_offset      Int64                   CODEC(Delta, ZSTD(1)),
-    publish_offset      Nullable(Int64)         CODEC(GCD, ZSTD(1)),
-    participant_offset  Nullable(Int64)         CODEC(GCD, ZSTD(1)),
+    receive_offset      Int64                   CODEC(Delta, T64('bit'), ZSTD(1)),
+    publish_offset      Nullable(Int64)         CODEC(GCD, DoubleDelta, ZSTD(3)),
+    participant_offset  Nullable(Int64)         CODEC(GCD, DoubleDelta, ZSTD(3)),
     source              Enum8('' = 0, 'stream' = 1, 'replay' = 2, 'repair' = 3, 'backfill' = 4),
     connection_id       LowCardinality(String),
-    frame_sequence      Int64                   CODEC(Delta, ZSTD(1)),
+    frame_sequence      Int64                   CODEC(Delta, ZSTD(3)),
     frame_index         Int32,
     parser_version      UInt32,
     version             UInt128,
@@ -45,19 +45,21 @@ CREATE OR REPLACE TABLE record_columns
 ENGINE = MergeTree ORDER BY ();
 
 -- Decimals of the three busiest kinds take 8 bytes (_narrow) where 18 digits, 8 of them decimals, hold them exactly,
--- and 16 (_wide) where they do not; the plain name gives either.
+-- and 16 (_wide) where they do not, else 0; the plain name gives either.
 
 CREATE TABLE IF NOT EXISTS trades_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE trades_stored
-    ADD COLUMN IF NOT EXISTS last_price_narrow  Nullable(Decimal(18, 8))   CODEC(GCD, Delta, ZSTD(1)),
-    ADD COLUMN IF NOT EXISTS last_price_wide    Nullable(Decimal(38, 19)),
+    MODIFY COLUMN receive_offset CODEC(Delta, ZSTD(9)),
+    MODIFY COLUMN key_number CODEC(DoubleDelta, ZSTD(1)),
+    ADD COLUMN IF NOT EXISTS last_price_narrow  Nullable(Decimal(18, 8))   CODEC(GCD, ZSTD(1)),
+    ADD COLUMN IF NOT EXISTS last_price_wide    Decimal(38, 19),
     ADD COLUMN IF NOT EXISTS volume_narrow      Nullable(Decimal(18, 8))   CODEC(GCD, T64, ZSTD(1)),
-    ADD COLUMN IF NOT EXISTS volume_wide        Nullable(Decimal(38, 19)),
+    ADD COLUMN IF NOT EXISTS volume_wide        Decimal(38, 19),
     ADD COLUMN IF NOT EXISTS side               Enum8('' = 0, 'buy' = 1, 'sell' = 2),
     ADD COLUMN IF NOT EXISTS trade_id_is_key    Bool,
     ADD COLUMN IF NOT EXISTS trade_id_own       String,
@@ -68,9 +70,9 @@ ALTER TABLE trades_stored
     ADD COLUMN IF NOT EXISTS conditions         Array(LowCardinality(String)),
     ADD COLUMN IF NOT EXISTS tape               LowCardinality(String),
     ADD COLUMN IF NOT EXISTS last_price         Nullable(Decimal(38, 19))
-        ALIAS if(isNull(last_price_wide), CAST(last_price_narrow AS Nullable(Decimal(38, 19))), last_price_wide),
+        ALIAS if(last_price_wide = 0, CAST(last_price_narrow AS Nullable(Decimal(38, 19))), last_price_wide),
     ADD COLUMN IF NOT EXISTS volume             Nullable(Decimal(38, 19))
-        ALIAS if(isNull(volume_wide), CAST(volume_narrow AS Nullable(Decimal(38, 19))), volume_wide),
+        ALIAS if(volume_wide = 0, CAST(volume_narrow AS Nullable(Decimal(38, 19))), volume_wide),
     ADD COLUMN IF NOT EXISTS trade_id           String
         ALIAS if(trade_id_is_key, substringIndex(record_key, '/', -1), trade_id_own),
     ADD INDEX IF NOT EXISTS time_range time TYPE minmax GRANULARITY 1;
@@ -79,17 +81,17 @@ CREATE TABLE IF NOT EXISTS quotes_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE quotes_stored
-    ADD COLUMN IF NOT EXISTS bid_narrow       Nullable(Decimal(18, 8))   CODEC(GCD, Delta, ZSTD(1)),
-    ADD COLUMN IF NOT EXISTS bid_wide         Nullable(Decimal(38, 19)),
-    ADD COLUMN IF NOT EXISTS bid_size_narrow  Nullable(Decimal(18, 8))   CODEC(GCD, T64, ZSTD(1)),
-    ADD COLUMN IF NOT EXISTS bid_size_wide    Nullable(Decimal(38, 19)),
-    ADD COLUMN IF NOT EXISTS ask_narrow       Nullable(Decimal(18, 8))   CODEC(GCD, Delta, ZSTD(1)),
-    ADD COLUMN IF NOT EXISTS ask_wide         Nullable(Decimal(38, 19)),
-    ADD COLUMN IF NOT EXISTS ask_size_narrow  Nullable(Decimal(18, 8))   CODEC(GCD, T64, ZSTD(1)),
-    ADD COLUMN IF NOT EXISTS ask_size_wide    Nullable(Decimal(38, 19)),
+    ADD COLUMN IF NOT EXISTS bid_narrow       Nullable(Decimal(18, 8))   CODEC(GCD, ZSTD(1)),
+    ADD COLUMN IF NOT EXISTS bid_wide         Decimal(38, 19),
+    ADD COLUMN IF NOT EXISTS bid_size_narrow  Nullable(Decimal(18, 8))   CODEC(GCD, Delta, ZSTD(3)),
+    ADD COLUMN IF NOT EXISTS bid_size_wide    Decimal(38, 19),
+    ADD COLUMN IF NOT EXISTS ask_narrow       Nullable(Decimal(18, 8))   CODEC(GCD, ZSTD(1)),
+    ADD COLUMN IF NOT EXISTS ask_wide         Decimal(38, 19),
+    ADD COLUMN IF NOT EXISTS ask_size_narrow  Nullable(Decimal(18, 8))   CODEC(GCD, Delta, ZSTD(3)),
+    ADD COLUMN IF NOT EXISTS ask_size_wide    Decimal(38, 19),
     ADD COLUMN IF NOT EXISTS size_unit
         Enum8('' = 0, 'base' = 1, 'quote' = 2, 'contract' = 3, 'share' = 4, 'round_lot' = 5),
     ADD COLUMN IF NOT EXISTS bid_exchange     LowCardinality(String),
@@ -99,13 +101,13 @@ ALTER TABLE quotes_stored
     ADD COLUMN IF NOT EXISTS tape             LowCardinality(String),
     ADD COLUMN IF NOT EXISTS market_center    LowCardinality(String),
     ADD COLUMN IF NOT EXISTS bid              Nullable(Decimal(38, 19))
-        ALIAS if(isNull(bid_wide), CAST(bid_narrow AS Nullable(Decimal(38, 19))), bid_wide),
+        ALIAS if(bid_wide = 0, CAST(bid_narrow AS Nullable(Decimal(38, 19))), bid_wide),
     ADD COLUMN IF NOT EXISTS bid_size         Nullable(Decimal(38, 19))
-        ALIAS if(isNull(bid_size_wide), CAST(bid_size_narrow AS Nullable(Decimal(38, 19))), bid_size_wide),
+        ALIAS if(bid_size_wide = 0, CAST(bid_size_narrow AS Nullable(Decimal(38, 19))), bid_size_wide),
     ADD COLUMN IF NOT EXISTS ask              Nullable(Decimal(38, 19))
-        ALIAS if(isNull(ask_wide), CAST(ask_narrow AS Nullable(Decimal(38, 19))), ask_wide),
+        ALIAS if(ask_wide = 0, CAST(ask_narrow AS Nullable(Decimal(38, 19))), ask_wide),
     ADD COLUMN IF NOT EXISTS ask_size         Nullable(Decimal(38, 19))
-        ALIAS if(isNull(ask_size_wide), CAST(ask_size_narrow AS Nullable(Decimal(38, 19))), ask_size_wide),
+        ALIAS if(ask_size_wide = 0, CAST(ask_size_narrow AS Nullable(Decimal(38, 19))), ask_size_wide),
     ADD INDEX IF NOT EXISTS time_range time TYPE minmax GRANULARITY 1;
 
 -- A row per level, counted from 0 on each side as sent. A message without levels (a keep-alive, an empty book) is
@@ -114,24 +116,27 @@ CREATE TABLE IF NOT EXISTS book_updates_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE book_updates_stored
+    MODIFY COLUMN receive_offset CODEC(ZSTD(1)),
+    MODIFY COLUMN key_number CODEC(ZSTD(1)),
+    MODIFY COLUMN key_time CODEC(GCD, Delta, ZSTD(1)),
     ADD COLUMN IF NOT EXISTS side          Enum8('' = 0, 'bid' = 1, 'ask' = 2),
-    ADD COLUMN IF NOT EXISTS level         UInt32                      CODEC(Delta, ZSTD(1)),
-    ADD COLUMN IF NOT EXISTS price_narrow  Nullable(Decimal(18, 8))    CODEC(GCD, Delta, ZSTD(1)),
-    ADD COLUMN IF NOT EXISTS price_wide    Nullable(Decimal(38, 19)),
+    ADD COLUMN IF NOT EXISTS level         UInt32                      CODEC(Delta, ZSTD(3)),
+    ADD COLUMN IF NOT EXISTS price_narrow  Nullable(Decimal(18, 8))    CODEC(GCD, Delta, ZSTD(3)),
+    ADD COLUMN IF NOT EXISTS price_wide    Decimal(38, 19),
     ADD COLUMN IF NOT EXISTS size_narrow   Nullable(Decimal(18, 8))    CODEC(GCD, T64, ZSTD(1)),
-    ADD COLUMN IF NOT EXISTS size_wide     Nullable(Decimal(38, 19)),
+    ADD COLUMN IF NOT EXISTS size_wide     Decimal(38, 19),
     ADD COLUMN IF NOT EXISTS orders        Nullable(Int64),
     ADD COLUMN IF NOT EXISTS book_action   Enum8('' = 0, 'snapshot' = 1, 'absolute' = 2, 'relative' = 3),
     ADD COLUMN IF NOT EXISTS size_unit
         Enum8('' = 0, 'base' = 1, 'quote' = 2, 'contract' = 3, 'share' = 4, 'round_lot' = 5),
     ADD COLUMN IF NOT EXISTS depth         UInt32,
     ADD COLUMN IF NOT EXISTS price         Nullable(Decimal(38, 19))
-        ALIAS if(isNull(price_wide), CAST(price_narrow AS Nullable(Decimal(38, 19))), price_wide),
+        ALIAS if(price_wide = 0, CAST(price_narrow AS Nullable(Decimal(38, 19))), price_wide),
     ADD COLUMN IF NOT EXISTS size          Nullable(Decimal(38, 19))
-        ALIAS if(isNull(size_wide), CAST(size_narrow AS Nullable(Decimal(38, 19))), size_wide),
+        ALIAS if(size_wide = 0, CAST(size_narrow AS Nullable(Decimal(38, 19))), size_wide),
     ADD INDEX IF NOT EXISTS time_range time TYPE minmax GRANULARITY 1,
     MODIFY ORDER BY (exchange, symbol, key_time, key_prefix, key_number, side, level);
 
@@ -139,7 +144,7 @@ CREATE TABLE IF NOT EXISTS bars_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE bars_stored
     ADD COLUMN IF NOT EXISTS interval          LowCardinality(String),
@@ -160,7 +165,7 @@ CREATE TABLE IF NOT EXISTS gaps_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE gaps_stored
     ADD COLUMN IF NOT EXISTS gap_kind       Enum8('' = 0, 'disconnect' = 1, 'sequence' = 2, 'checksum' = 3, 'stale' = 4, 'overflow' = 5,
@@ -177,7 +182,7 @@ CREATE TABLE IF NOT EXISTS agg_trades_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE agg_trades_stored
     ADD COLUMN IF NOT EXISTS last_price      Nullable(Decimal(38, 19)) CODEC(GCD, ZSTD(1)),
@@ -195,7 +200,7 @@ CREATE TABLE IF NOT EXISTS corrections_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE corrections_stored
     ADD COLUMN IF NOT EXISTS original_trade_id  String,
@@ -213,7 +218,7 @@ CREATE TABLE IF NOT EXISTS statuses_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE statuses_stored
     ADD COLUMN IF NOT EXISTS status       Enum8('' = 0, 'trading' = 1, 'halted' = 2, 'paused' = 3, 'auction' = 4, 'closed' = 5),
@@ -229,7 +234,7 @@ CREATE TABLE IF NOT EXISTS stats_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE stats_stored
     ADD COLUMN IF NOT EXISTS mark_price            Nullable(Decimal(38, 19)) CODEC(GCD, ZSTD(1)),
@@ -243,7 +248,7 @@ CREATE TABLE IF NOT EXISTS liquidations_stored AS record_columns
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(key_time)
 ORDER BY (exchange, symbol, key_time, key_prefix, key_number)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 ALTER TABLE liquidations_stored
     ADD COLUMN IF NOT EXISTS last_price  Nullable(Decimal(38, 19)) CODEC(GCD, ZSTD(1)),
@@ -280,6 +285,6 @@ CREATE TABLE IF NOT EXISTS quarantine_stored
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(time)
 ORDER BY (exchange, time, connection_id, frame_sequence, frame_index, code)
-SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(1)';
+SETTINGS non_replicated_deduplication_window = 100000, default_compression_codec = 'ZSTD(3)';
 
 DROP TABLE record_columns;

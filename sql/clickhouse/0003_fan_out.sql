@@ -10,9 +10,9 @@ SELECT
     publish_offset, participant_offset, source, connection_id, frame_sequence, frame_index, parser_version, version,
     sequence_is_key, sequence_own, first_offset, previous_offset, flags, stored_time,
     if(price_cut = last_price, price_cut, NULL) AS last_price_narrow,
-    if(price_cut = last_price, NULL, last_price) AS last_price_wide,
+    if(isNull(last_price) OR price_cut = last_price, toDecimal128(0, 19), assumeNotNull(last_price)) AS last_price_wide,
     if(volume_cut = volume, volume_cut, NULL) AS volume_narrow,
-    if(volume_cut = volume, NULL, volume) AS volume_wide,
+    if(isNull(volume) OR volume_cut = volume, toDecimal128(0, 19), assumeNotNull(volume)) AS volume_wide,
     side, trade_id_is_key, trade_id_own, size_unit, market_center, trf_id, conditions, tape
 FROM market_data
 WHERE kind = 1;
@@ -28,13 +28,13 @@ SELECT
     publish_offset, participant_offset, source, connection_id, frame_sequence, frame_index, parser_version, version,
     sequence_is_key, sequence_own, first_offset, previous_offset, flags, stored_time,
     if(bid_cut = bid, bid_cut, NULL) AS bid_narrow,
-    if(bid_cut = bid, NULL, bid) AS bid_wide,
+    if(isNull(bid) OR bid_cut = bid, toDecimal128(0, 19), assumeNotNull(bid)) AS bid_wide,
     if(bid_size_cut = bid_size, bid_size_cut, NULL) AS bid_size_narrow,
-    if(bid_size_cut = bid_size, NULL, bid_size) AS bid_size_wide,
+    if(isNull(bid_size) OR bid_size_cut = bid_size, toDecimal128(0, 19), assumeNotNull(bid_size)) AS bid_size_wide,
     if(ask_cut = ask, ask_cut, NULL) AS ask_narrow,
-    if(ask_cut = ask, NULL, ask) AS ask_wide,
+    if(isNull(ask) OR ask_cut = ask, toDecimal128(0, 19), assumeNotNull(ask)) AS ask_wide,
     if(ask_size_cut = ask_size, ask_size_cut, NULL) AS ask_size_narrow,
-    if(ask_size_cut = ask_size, NULL, ask_size) AS ask_size_wide,
+    if(isNull(ask_size) OR ask_size_cut = ask_size, toDecimal128(0, 19), assumeNotNull(ask_size)) AS ask_size_wide,
     size_unit, bid_exchange, ask_exchange, conditions, indicators, tape, market_center
 FROM market_data
 WHERE kind = 2;
@@ -58,9 +58,9 @@ SELECT
     one.1 AS side,
     one.2 AS level,
     if(price_cut = price, price_cut, NULL) AS price_narrow,
-    if(price_cut = price, NULL, price) AS price_wide,
+    if(isNull(price) OR price_cut = price, toDecimal128(0, 19), assumeNotNull(price)) AS price_wide,
     if(size_cut = size, size_cut, NULL) AS size_narrow,
-    if(size_cut = size, NULL, size) AS size_wide,
+    if(isNull(size) OR size_cut = size, toDecimal128(0, 19), assumeNotNull(size)) AS size_wide,
     one.5 AS orders,
     book_action, size_unit, depth
 FROM market_data
