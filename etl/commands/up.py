@@ -60,6 +60,8 @@ def up(
         raise UsageError("--report needs --duration: a run without an end is never reconciled")
     if report and settings.live:
         raise UsageError("--report needs the simulators: nobody can say what a live venue has sent")
+    if not settings.metrics_port:
+        raise UsageError("ETL_METRICS_PORT=0: etl up reads what its parts do from their metrics")
     _check_venues(settings)
     if duration and state is None and not settings.live:
         settings = msgspec.structs.replace(

@@ -18,9 +18,11 @@ from rich.table import Table
 
 from etl.embedded import airflow, closing
 from etl.embedded.plan import child_environment, parts
+from etl.embedded.ports import require_free
 from etl.embedded.supervisor import Supervisor
 from etl.errors import PartError
 from etl.monitoring import status, view
+from etl.monitoring.parts import PartMetrics
 from etl.settings import Settings
 
 LIVE_EVERY_S = 1.0
@@ -47,15 +49,18 @@ async def run(settings: Settings, options: RunOptions, console: Console) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     planned = parts(settings, options.with_airflow)
+    require_free("etl up", settings.bind_host, settings.metrics_port, "metrics_port")
     console.print(f"state and logs in {settings.state_path}", highlight=False, soft_wrap=True)
     async with Supervisor(
         planned, child_environment(settings), settings.state_path, settings.bind_host
     ) as supervisor:
+        metrics = PartMetrics(supervisor.states).serve(settings.bind_host, settings.metrics_port)
         session = _Session(settings, options, console, supervisor)
         try:
             return await _first_of(session.run(), _stopped(stop, options), supervisor.failed())
         finally:
             console.print("stopping")
+            await asyncio.to_thread(metrics.shutdown)
 
 
 async def _stopped(stop: asyncio.Event, options: RunOptions) -> int:
@@ -131,7 +136,12 @@ class _Session:
             await asyncio.sleep(STREAMING_POLL_S)
 
     async def _close(self) -> None:
-        if not self._settings.live:
+        if self._settings.live:
+            await asyncio.gather(
+                *(self._supervisor.stop_part(f"stream-{venue}") for venue in self._settings.venue_names())
+            )
+            self._say("workers stopped")
+        else:
             await closing.stop_venues(self._settings)
             self._say("venues stopped sending")
         await closing.caught_up(self._settings, self._supervisor.states.values)

@@ -17,13 +17,14 @@ from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from etl.embedded.supervisor import FAILED, RESTARTING, RUNNING, STARTING, STOPPED, WAITING, PartState
+from etl.embedded.supervisor import FAILED, RESTARTING, RUNNING, STARTING, WAITING, PartState
 
 SCRAPE_TIMEOUT_S = 2.0
 SCRAPES_AT_ONCE_MAX = 8
 
 STREAMING, CONNECTING = "streaming", "connecting"
-NOT_RUNNING = frozenset({WAITING, STARTING, RESTARTING, STOPPED, FAILED})
+NOT_RUNNING = frozenset({WAITING, STARTING, RESTARTING, FAILED})
+"""States of a part that will run again; one that was stopped on purpose will not."""
 
 Samples = Mapping[str, Sequence[Sample]]
 """Samples by their full name, ``etl_frames_total``."""

@@ -60,6 +60,13 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(tmp_path: Path, words: list[st
     assert output.count("\n") == 1
 
 
+def test_metrics_cannot_be_switched_off_under_etl_up(tmp_path: Path) -> None:
+    running = etl(environment(tmp_path, ETL_METRICS_PORT="0"), "up")
+    output, _ = running.communicate(timeout=60)
+    assert (running.returncode, output.count("\n")) == (2, 1)
+    assert "ETL_METRICS_PORT=0" in output
+
+
 def test_status_without_a_running_platform_says_how_to_start_one(tmp_path: Path) -> None:
     running = etl(environment(tmp_path), "status")
     output, _ = running.communicate(timeout=60)

@@ -1,0 +1,49 @@
+"""The supervisor's own metrics: which parts run, since when, how often they came back, what memory they take.
+
+``etl_part_info`` says where each part serves the metrics of its own, so that one address leads to all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from etl.embedded.supervisor import DONE, RUNNING, PartState
+
+
+class PartMetrics(Collector):
+    """Reads ``states`` at each scrape; the supervisor goes on writing them."""
+
+    def __init__(self, states: Mapping[str, PartState]) -> None:
+        self._states = states
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def serve(self, host: str, port: int) -> Any:
+        """On a thread of its own; the returned server's ``shutdown`` ends it."""
+        server, _thread = start_http_server(port, host, self._registry)
+        return server
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily(
+            "etl_part_up", "1 while the part runs, or has done what it runs once", labels=["part"]
+        )
+        since = GaugeMetricFamily(
+            "etl_part_state_since_timestamp_seconds", "In this state since", labels=["part"]
+        )
+        memory = GaugeMetricFamily(
+            "etl_part_memory_bytes", "Memory of the part and its children", labels=["part"]
+        )
+        restarts = CounterMetricFamily("etl_part_restarts", "Times that the part came back", labels=["part"])
+        info = GaugeMetricFamily("etl_part_info", "Always 1", labels=["part", "state", "metrics_port"])
+        for state in list(self._states.values()):
+            up.add_metric([state.name], float(state.state in (RUNNING, DONE)))
+            since.add_metric([state.name], state.since_ns / 1e9)
+            memory.add_metric([state.name], float(state.memory_bytes))
+            restarts.add_metric([state.name], state.restarts)
+            info.add_metric([state.name, state.state, str(state.metrics_port)], 1.0)
+        yield from (up, since, memory, restarts, info)

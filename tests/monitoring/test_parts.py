@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from etl.embedded.ports import free_ports
+from etl.embedded.supervisor import PartState
+from etl.monitoring.parts import PartMetrics
+from etl.monitoring.status import scrape, total
+
+
+def test_the_supervisor_tells_of_every_part_and_where_its_metrics_are() -> None:
+    states = {
+        "kafka": PartState("kafka", "kafka.log", 0, "running", 7, 2, 1_500_000_000, 1 << 20),
+        "stream-binance": PartState(
+            "stream-binance", "stream.log", 9403, "restarting", since_ns=2_000_000_000
+        ),
+    }
+    (port,) = free_ports(1)
+    server = PartMetrics(states).serve("127.0.0.1", port)
+    try:
+        seen = scrape("127.0.0.1", port)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert total(seen, "etl_part_up", part="kafka") == 1
+    assert total(seen, "etl_part_up", part="stream-binance") == 0
+    assert total(seen, "etl_part_restarts_total", part="kafka") == 2
+    assert total(seen, "etl_part_memory_bytes", part="kafka") == 1 << 20
+    assert [sample.labels for sample in seen["etl_part_info"]] == [
+        {"part": "kafka", "state": "running", "metrics_port": "0"},
+        {"part": "stream-binance", "state": "restarting", "metrics_port": "9403"},
+    ]
