@@ -12,17 +12,19 @@ import psycopg
 import pytest
 
 from etl import settings as settings_module
-from etl.columns import COLUMNS, Form, decode
+from etl.columns import COLUMNS, decode
+from etl.embedded.timescale import timescale_part
 from etl.errors import StoreError, StoreUnavailable
 from etl.load import Loaded, load_timescale
 from etl.migrate import migrate_timescale
-from etl.records import BarState, GapState, Kind, SizeUnit
+from etl.records import BarState, GapState, SizeUnit
 from etl.settings import Settings
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.tables import TABLE_BY_KIND
 from etl.wire.codec import decode_quarantined, encode
 from tests import stream
 from tests.stream import DAY, MS, START_NS
+from tests.topics import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -264,16 +266,23 @@ def test_a_load_killed_before_its_commit_stores_nothing_and_the_retry_everything
 
 
 def run_load(settings: Settings, **values: str) -> subprocess.CompletedProcess[str]:
-    environment = settings_module.as_environment(settings)
-    environment |= {f"ETL_{name.upper()}": value for name, value in values.items()}
     return subprocess.run(
-        [sys.executable, "-m", "etl", "load", "timescale", "--json"],
-        env={"PATH": "/usr/bin:/bin", **environment},
+        load_command(),
+        env=environment_of(settings, **values),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def load_command() -> list[str]:
+    return [sys.executable, "-m", "etl", "load", "timescale", "--json"]
+
+
+def environment_of(settings: Settings, **values: str) -> dict[str, str]:
+    environment = {"PATH": "/usr/bin:/bin", **settings_module.as_environment(settings)}
+    return environment | {f"ETL_{name.upper()}": value for name, value in values.items()}
 
 
 def test_of_a_zombie_and_its_retry_one_wins(settings: Settings) -> None:
@@ -361,12 +370,25 @@ def test_the_command_prints_what_it_did(settings: Settings) -> None:
     assert done.stdout == '{"messages":1,"rows":{"trades":1},"refused":0,"days_refreshed":1}\n'
 
 
-def test_every_decimal_and_time_column_has_its_form() -> None:
-    forms = {column.name: column.form for columns in COLUMNS.values() for column in columns}
-    assert forms["last_price"] is Form.DECIMAL
-    assert forms["bid_prices"] is Form.DECIMALS
-    assert forms["conditions"] is Form.TEXTS
-    assert forms["bid_orders"] is Form.INTEGERS
-    assert forms["next_funding_time_ns"] is Form.TIME
-    assert forms["trade_count"] is Form.INTEGER
-    assert {Kind.TRADE, Kind.BOOK} <= COLUMNS.keys()
+def test_a_server_killed_in_the_middle_of_a_load_ends_with_every_row_once(
+    settings_with: MakeSettings, crashable: Callable[..., Any]
+) -> None:
+    server = crashable(timescale_part)
+    settings = settings_with(
+        kafka=True, timescale_url=server.settings.timescale_address, load_batch_rows_max=50
+    )
+    migrate_timescale(settings)
+    stream.publish(settings, *(stream.trade(n, "crashed") for n in range(2_000)))
+    for _ in range(3):
+        before = count(settings, "trades", "crashed")
+        load = subprocess.Popen(load_command(), env=environment_of(settings), stderr=subprocess.PIPE)
+        eventually(lambda seen=before: count(settings, "trades", "crashed") > seen)
+        server.kill()
+        _, stderr = load.communicate(timeout=60)
+        assert load.returncode in (0, 1), stderr
+        server.start()
+    load_timescale(settings)
+    found = rows(
+        settings, "SELECT count(*), count(DISTINCT record_key) FROM trades WHERE exchange = 'crashed'"
+    )
+    assert found == [(2_000, 2_000)]
