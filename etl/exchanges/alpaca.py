@@ -189,7 +189,7 @@ class Alpaca(Exchange):
     # frames
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:
-        """About 3 µs for a trade, 4 µs for a quote, in frames of several."""
+        """About 2.4 µs for a trade, 3.3 µs for a quote, in frames of several."""
         try:
             events = _decode_events(frame.payload)
         except UNDECODABLE:

@@ -81,6 +81,14 @@ def test_the_first_confirmed_stream_makes_the_connection_ready_once() -> None:
     assert parser.parse(confirmed) == [Ignored("status")]
 
 
+def test_a_symbol_that_reads_like_a_fault_is_none() -> None:
+    confirmed = [{"ev": "status", "status": "success", "message": "subscribed to: T.SLOW"}]
+    assert [type(outcome) for outcome in connected().parse(frame(confirmed))] == [Ignored, Fault]
+    assert connected().parse(frame(confirmed))[1] == Fault(
+        FaultKind.READY, "success", "subscribed to: T.SLOW"
+    )
+
+
 def test_a_recorded_handshake_is_not_answered() -> None:
     greeting = frame([{"ev": "status", "status": "connected", "message": "Connected Successfully"}])
     assert Polygon().parse(greeting) == [Ignored("status")]
