@@ -173,7 +173,7 @@ class Binance(Exchange):
                 kind,
                 venue_symbol,
                 end_ns,
-                interval=channel.partition("_")[2] or "1m",
+                interval=_interval_of(channel) or "1m",
                 startTime=start_ms,
                 endTime=end_ms - 1,
             )
@@ -200,6 +200,8 @@ class Binance(Exchange):
         last = rows[-1]
         try:
             if endpoint == "aggTrades" and request.kind is Kind.TRADE:
+                if request.end_ns and nanoseconds(rows[0]["T"]) >= request.end_ns:
+                    return None
                 first_id = int(rows[0]["f"])
                 return self._request(
                     "historicalTrades", request.kind, request.symbol, request.end_ns, fromId=first_id

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from etl.exchange import Credentials, Fault, FaultKind, Request, Subscription
+from etl.exchanges import binance
 from etl.exchanges.binance import Binance, key_time, nanoseconds, utc_day
 from etl.exchanges.binance_usdm import BinanceUsdm
 from etl.fields import FieldFault
-from etl.records import Frame, Kind, Trade
+from etl.records import Frame, Kind, Source, Trade
+from tests.simulator.serving import Client, receive_bytes, simulator
 
 MS = 1_000_000
 T0 = 1_723_161_600_000 * MS
@@ -69,6 +74,7 @@ def test_trades_of_a_time_begin_with_the_aggregate_that_knows_their_first_id() -
     assert by_id.path == "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=500&limit=1000"
     assert by_id.end_ns == T0 + 60_000 * MS
     assert parser.next_request(request, answer([], request)) is None
+    assert parser.next_request(request, answer([agg_row(9, 500, 510, 1723161660000)], request)) is None
 
 
 def test_pages_go_on_by_id_until_one_is_short_or_passes_the_end() -> None:
@@ -117,6 +123,8 @@ def test_bars_go_on_by_time() -> None:
     following = parser.next_request(request, answer(rows, request))
     assert following is not None
     assert "startTime=1723221600000" in following.path
+    (request,) = parser.history_requests(Kind.BAR, "BTCUSDT", T0, T0 + MS, channel="kline_1s")
+    assert "interval=1s" in request.path
 
 
 @pytest.mark.parametrize(
@@ -194,3 +202,54 @@ def test_the_same_trade_from_stream_history_and_archive_has_one_identity() -> No
     identities = {(r.exchange, r.symbol, r.kind, r.record_key, r.key_time_ns) for r in records}  # type: ignore[union-attr]
     assert identities == {("binance", "BTC-USDT", Kind.TRADE, "7", 1735689600000 * MS)}
     assert {(r.last_price, r.volume, r.side, r.channel) for r in records} == {("1.0", "2.0", 2, "trade")}  # type: ignore[union-attr]
+
+
+def test_history_by_time_and_by_id_gives_each_trade_of_the_stream_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binance, "PAGE_ROWS", 10)
+    live, by_time, by_id = asyncio.run(_stream_and_history(tmp_path))
+    ids = [trade.sequence or 0 for trade in live]
+    assert len(ids) > 30
+    assert [trade.sequence for trade in by_time][: len(ids)] == ids
+    assert [trade.sequence for trade in by_id] == ids[3:-3]
+    facts = {_fact(trade) for trade in live}
+    assert {_fact(trade) for trade in by_id} < facts <= {_fact(trade) for trade in by_time}
+
+
+def _fact(trade: Trade) -> tuple[Any, ...]:
+    return (trade.symbol, trade.record_key, trade.key_time_ns, trade.last_price, trade.volume, trade.side)
+
+
+async def _stream_and_history(state_path: Path) -> tuple[list[Trade], list[Trade], list[Trade]]:
+    async with simulator(state_path, "binance") as client:
+        socket = await client.log_in("binance")
+        live = _trades((frame, "") for frame in await receive_bytes(socket, 200))
+        start_ns, end_ns = live[0].event_time_ns, live[-1].event_time_ns + 1
+        ids = [trade.sequence or 0 for trade in live]
+        parser, pages = Binance(), []
+        request: Request | None = next(parser.history_requests(Kind.TRADE, "BTCUSDT", start_ns, end_ns))
+        while request is not None:
+            pages.append(await _page(client, request))
+            frame = Frame("binance", "h", len(pages), request.path, T0, pages[-1][0])
+            request = parser.next_request(request, frame)
+        exact = [
+            await _page(client, request)
+            for request in parser.id_requests(Kind.TRADE, "BTCUSDT", ids[3], ids[-4])
+        ]
+        return live, _trades(pages), _trades(exact)
+
+
+async def _page(client: Client, request: Request) -> tuple[bytes, str]:
+    async with client.http.get(f"http://{client.address}/binance{request.path}") as got:
+        return await got.read(), request.path
+
+
+def _trades(frames: Iterable[tuple[bytes, str]]) -> list[Trade]:
+    parser = Binance()
+    outcomes = [
+        outcome
+        for number, (payload, endpoint) in enumerate(frames, 1)
+        for outcome in parser.parse(Frame("binance", "c", number, endpoint, T0, payload, Source.STREAM))
+    ]
+    return [outcome for outcome in outcomes if isinstance(outcome, Trade)]
