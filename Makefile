@@ -1,6 +1,7 @@
 # make demo     everything on this machine, simulated venues included (DURATION=60 ends by itself)
 # make test     linters, types, all tests
 # make setup    what both need; again in a second
+# make bench    the benchmarks (NAME=... for one of them)
 #
 # PYTHON, DURATION, VENUES, RATE, RECORDINGS, REPORT and LIVE=1 may be given, as in: make demo DURATION=60 RATE=500
 
@@ -22,6 +23,8 @@ READY := $(addprefix $(STAMPS)/,python kafka node)
 DEMO_OPTIONS := $(if $(DURATION),--duration $(DURATION)) $(if $(VENUES),--venues $(VENUES)) \
   $(if $(RATE),--rate $(RATE)) $(if $(RECORDINGS),--recordings $(RECORDINGS)) \
   $(if $(REPORT),--report $(REPORT)) $(if $(LIVE),--live)
+
+BENCHMARKS := $(subst _,-,$(filter-out __init__ report,$(basename $(notdir $(wildcard etl/bench/*.py)))))
 
 # install_debian TEST,PACKAGES: installs the packages where the test fails, or says what to do
 install_debian = $(1) >/dev/null 2>&1 || { \
@@ -92,8 +95,9 @@ test: lint
 unit: setup
 	$(BIN)/pytest --quiet -m 'not integration'
 
+# every benchmark, or NAME=sink
 bench: setup
-	$(BIN)/etl bench all
+	@for name in $(or $(NAME),$(BENCHMARKS)); do echo "== $$name"; $(BIN)/etl bench $$name; done
 
 clean:
 	rm -rf .venv .cache $(FRONT)/node_modules build *.egg-info
