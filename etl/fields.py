@@ -34,6 +34,7 @@ QUOTES_IN_SHARES_FROM_NS = 1_762_146_000_000_000_000
 _SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _OF_A_TIME = re.compile(r"at `\$\.(t|s|e|r|y|pt|timestamp|[a-z]+_timestamp)`")
 """The names that venues give to times of type int."""
+_FRACTION_NS = tuple(10 ** (9 - digits) for digits in range(10))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEW_YORK = ZoneInfo("America/New_York")
 _RFC3339 = re.compile(
@@ -105,8 +106,9 @@ def time_of_any_unit_ns(count: int) -> int:
 def rfc3339_ns(text: str) -> int:
     """``2021-02-22T15:51:45.335689322Z``, 0 to 9 fraction digits, in ns."""
     fraction = text[20:-1]
-    if text[19:20] == "." and text[-1] == "Z" and fraction.isdecimal() and len(fraction) <= 9:
-        return _second_ns(text[:19]) + int(fraction.ljust(9, "0"))
+    digits = len(fraction)
+    if text[19:20] == "." and text[-1] == "Z" and digits <= 9 and fraction.isdecimal():
+        return _second_ns(text[:19]) + int(fraction) * _FRACTION_NS[digits]
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise FieldFault(Code.FIELD_MALFORMED, f"not an RFC 3339 time: {text[:40]}")
@@ -179,12 +181,15 @@ class ContentCounts:
     def key(self, scope: str, content: str) -> str:
         """``scope`` (kind and symbol) is what the count is within; it is not part of the key."""
         counts, name = self._counts, f"{scope} {content}"
-        count = counts.get(name, 0)
-        counts[name] = count + 1
+        count = counts.get(name)
+        if count is not None:
+            counts[name] = count + 1
+            return f"{content}/{count}"
+        counts[name] = 1
         if len(counts) > CONTENTS_MAX:
             for oldest in list(islice(counts, CONTENTS_MAX // 2)):
                 del counts[oldest]
-        return f"{content}/{count}"
+        return content + "/0"
 
 
 def fault_of(error: Exception) -> FieldFault:
