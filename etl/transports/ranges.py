@@ -138,7 +138,7 @@ class RangeReader:
     def show_progress(self, partition: int, offset: int) -> None:
         """Commit ``offset`` to the group, for lag displays alone: a failure costs nothing and is passed over."""
         try:
-            self._consumer.commit(offsets=[TopicPartition(self.topic, partition, offset)], asynchronous=True)
+            self._consumer.commit(offsets=[TopicPartition(self.topic, partition, offset)], asynchronous=False)
         except KafkaException:
             return
 

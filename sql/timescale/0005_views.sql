@@ -20,13 +20,21 @@ SELECT exchange || '/' || symbol || '/trade/' || record_key,
        exchange
 FROM trades;
 
--- Trades less those that the venue voided or replaced; a replacement stands with its own price and size.
-CREATE VIEW valid_trades AS
-SELECT t.*
+-- Trades as they stand: those that a correction voids are left out, and the corrected print stands in for its trade.
+-- A correction's key is the trade's key + '/' + what it is; its key time is the trade's day in New York.
+CREATE VIEW trades_corrected AS
+SELECT time, exchange, symbol, record_key, venue_symbol, channel, last_price, volume, side, trade_id, size_unit,
+       market_center, conditions, tape, source, flags, false AS corrected
 FROM trades AS t
 WHERE NOT EXISTS (
-    SELECT FROM corrections AS c
-    WHERE c.exchange = t.exchange AND c.symbol = t.symbol AND c.original_trade_id = t.trade_id
-      AND c.market_center IS NOT DISTINCT FROM t.market_center
-      AND c.key_time >= t.key_time - INTERVAL '1 day' AND c.key_time < t.key_time + INTERVAL '7 days'
-);
+    SELECT
+    FROM corrections AS c
+    WHERE c.exchange = t.exchange AND c.symbol = t.symbol
+      AND regexp_replace(c.record_key, '/[^/]*$', '') = t.record_key
+      AND c.key_time > t.key_time - INTERVAL '2 days' AND c.key_time < t.key_time + INTERVAL '2 days'
+)
+UNION ALL
+SELECT time, exchange, symbol, record_key, venue_symbol, channel, last_price, volume, NULL, trade_id, size_unit,
+       market_center, conditions, tape, source, flags, true
+FROM corrections
+WHERE correction = 'correct' AND last_price IS NOT NULL;

@@ -17,7 +17,7 @@ from etl.embedded.timescale import timescale_part
 from etl.errors import StoreError, StoreUnavailable
 from etl.load import Loaded, load_timescale
 from etl.migrate import migrate_timescale
-from etl.records import BarState, GapState, SizeUnit
+from etl.records import BarState, Correction, CorrectionKind, GapState, SizeUnit, Source
 from etl.settings import Settings
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.tables import TABLE_BY_KIND
@@ -344,6 +344,34 @@ def test_the_seed_schema_is_a_view(settings: Settings) -> None:
         ("BTC-USDT", Decimal("61837.63"), Decimal("61837.64"), None, None, "seed"),
         ("BTC-USDT", None, None, Decimal("61837.00"), Decimal("0.02"), "seed"),
     ]
+
+
+def test_voided_trades_leave_the_corrected_view_and_a_replacement_takes_their_place(
+    settings: Settings,
+) -> None:
+    trades = [
+        stream.trade(n, "alpaca", record_key=f"2024-08-08/V/{n}", trade_id=str(n), last_price=str(n + 1))
+        for n in range(4)
+    ]
+    day_ns = START_NS // DAY * DAY
+    voids = [
+        Correction(
+            "alpaca", "BTC-USDT", "BTCUSDT", channel, START_NS, START_NS, Source.STREAM, "c", n, 0,
+            f"2024-08-08/V/{n}/{correction.name.lower()}", day_ns, 1, original_trade_id=str(n),
+            correction=correction, last_price=price,
+        )
+        for n, correction, price, channel in (
+            (1, CorrectionKind.CANCEL, None, "cancelErrors"),
+            (2, CorrectionKind.CORRECT, "30.5", "corrections"),
+        )
+    ]  # fmt: skip
+    stream.publish(settings, *trades, *voids)
+    load_timescale(settings)
+    found = rows(
+        settings,
+        "SELECT last_price, corrected FROM trades_corrected WHERE exchange = 'alpaca' ORDER BY last_price",
+    )
+    assert found == [(Decimal(1), False), (Decimal(4), False), (Decimal("30.5"), True)]
 
 
 def test_retention_policies_exist_and_are_off(settings: Settings) -> None:
