@@ -34,7 +34,7 @@ QUOTES_IN_SHARES_FROM_NS = 1_762_146_000_000_000_000
 _SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _OF_A_TIME = re.compile(r"at `\$\.(t|s|e|r|y|pt|timestamp|[a-z]+_timestamp)`")
 """The names that venues give to times of type int."""
-_FRACTION_NS = tuple(10 ** (9 - digits) for digits in range(10))
+_FRACTION_NS = [int(10 ** (9 - digits)) for digits in range(10)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEW_YORK = ZoneInfo("America/New_York")
 _RFC3339 = re.compile(
