@@ -20,6 +20,17 @@ KAFKA := etl/embedded/kafka_broker
 FRONT := etl/embedded/timescale_front
 READY := $(addprefix $(STAMPS)/,python kafka node)
 
+# uv reads none of pip's settings
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef PIP_EXTRA_INDEX_URL
+export UV_INDEX ?= $(PIP_EXTRA_INDEX_URL)
+endif
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(wildcard $(PIP_FIND_LINKS))
+endif
+
 DEMO_OPTIONS := $(if $(DURATION),--duration $(DURATION)) $(if $(VENUES),--venues $(VENUES)) \
   $(if $(RATE),--rate $(RATE)) $(if $(RECORDINGS),--recordings $(RECORDINGS)) \
   $(if $(REPORT),--report $(REPORT)) $(if $(LIVE),--live)
