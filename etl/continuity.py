@@ -41,7 +41,6 @@ INTERVAL_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10
 
 _FOLLOWED = (Source.STREAM, Source.REPLAY)
 _NONE: tuple[Gap, ...] = ()
-_UNKNOWN = -1
 _NEVER = 2**63
 _Key = tuple[str, str]
 
@@ -123,10 +122,16 @@ class Continuity:
             return
         key = (record.symbol, record.channel)
         track = self._tracks.get(key)
-        if track is None:
+        if isinstance(record, Gap):
+            # Without records before it only a gap that is open still says where the channel stands; another may
+            # be a later state of an old one.
+            if track is None and not record.to_time_ns:
+                self._begin(key, record)
+                track = self._tracks.get(key)
+            if track is not None:
+                track.remember_gap(record)
+        elif track is None:
             self._begin(key, record)
-        elif isinstance(record, Gap):
-            track.remember_gap(record)
         else:
             track.remember(record)
 
@@ -137,20 +142,19 @@ class Continuity:
         track: _Track
         if channel.rule not in _SPANS:
             track = _Timed(record, channel)
-        elif isinstance(record, Gap) or _SPANS[channel.rule](record) is not None:
-            counted = _Contiguous if channel.rule is SequenceRule.CONTIGUOUS else _Counted
-            track = counted(record, channel, self._reorder_messages_max, self._reorder_wait_ns)
-            track.joins(key, self._doubtful)
         else:
-            return _NONE
-        if isinstance(record, Gap):
-            track.remember_gap(record)
+            span = _SPANS[channel.rule](record)
+            if span is None:
+                return _NONE
+            counted = _Contiguous if channel.rule is SequenceRule.CONTIGUOUS else _Counted
+            track = counted(record, channel, span[1], self._reorder_messages_max, self._reorder_wait_ns)
+            track.joins(key, self._doubtful)
         if len(self._tracks) >= TRACKS_MAX:
             oldest = next(iter(self._tracks))
             del self._tracks[oldest]
             self._doubtful.pop(oldest, None)
         self._tracks[key] = track
-        return [track.start_gap()] if self._declares_start and not isinstance(record, Gap) else _NONE
+        return [track.start_gap()] if self._declares_start else _NONE
 
 
 def settled(gap: Gap, state: GapState, now_ns: int, reason: str = "") -> Gap:
@@ -348,11 +352,11 @@ class _Counted(_Track):
         "_waited",
     )
 
-    def __init__(self, record: Record, channel: Channel, messages_max: int, wait_ns: int) -> None:
+    def __init__(self, record: Record, channel: Channel, last: int, messages_max: int, wait_ns: int) -> None:
         super().__init__(record, channel)
         self._span = _SPANS[channel.rule]
-        span = self._span(record)
-        self._last = span[1] if span else _UNKNOWN
+        self._last = last
+        """Everything up to this id is there or declared."""
         self._messages_max = messages_max
         self._wait_ns = wait_ns
         self._ahead: list[_Segment] = []
@@ -377,7 +381,7 @@ class _Counted(_Track):
         if span is None or _is_aside(record):
             return _NONE
         first, last = span
-        if first <= self._last + 1 <= last or self._last == _UNKNOWN:
+        if first <= self._last + 1 <= last:
             self._last = last
             self._newest = record
             if self._ahead or self._loss or self._rivals:
@@ -538,7 +542,7 @@ class _Counted(_Track):
             self._gap(GapKind.RESET, gap_id, time_of(self._newest), first, self._last + 1, None, None, "")
         )
         span = self._span(first)
-        self._last, self._newest = span[1] if span else _UNKNOWN, first
+        self._last, self._newest = span[1] if span else self._last, first
         self._rivals = []
         self._loss = None
         for record in others:
@@ -598,4 +602,7 @@ class _Timed(_Track):
         return [self._open]
 
     def remember_gap(self, gap: Gap) -> None:
-        self._open = None if gap.to_time_ns else gap
+        if not gap.to_time_ns:
+            self._open = gap
+        elif self._open is not None and self._open.record_key == gap.record_key:
+            self._open = None

@@ -371,6 +371,7 @@ def test_an_open_gap_is_closed_by_the_process_that_found_it_in_the_tail() -> Non
     first.observe(quote(1))
     (opened,) = first.lost(GapKind.DISCONNECT, "closed", DAY)
     second = Continuity(Venue)
+    second.remember(quote(1))
     second.remember(opened)
     assert second.lost(GapKind.DISCONNECT, "restarted", DAY) == []
     (closed,) = second.observe(quote(5))
@@ -379,6 +380,39 @@ def test_an_open_gap_is_closed_by_the_process_that_found_it_in_the_tail() -> Non
         opened.from_time_ns,
         DAY + 5 * MS,
     )
+
+
+def test_a_later_state_of_an_old_gap_in_the_tail_says_nothing_of_where_the_channel_stands() -> None:
+    (old,) = follow([trade(1), trade(5)])
+    repaired = settled(old, GapState.REPAIRED, DAY)
+    continuity = Continuity(Venue)
+    for record in (repaired, trade(1_000), trade(1_001), repaired, trade(1_002)):
+        continuity.remember(record)
+    assert continuity.lost(GapKind.DISCONNECT, "restarted", DAY) == []
+    assert spans(follow([trade(1_003), trade(1_005)], continuity)) == [(1_004, 1_004)]
+
+
+def test_an_open_gap_alone_in_the_tail_is_closed_by_the_next_record() -> None:
+    first = Continuity(Venue, declares_start=False)
+    first.observe(quote(1))
+    (opened,) = first.lost(GapKind.DISCONNECT, "closed", DAY)
+    second = Continuity(Venue)
+    second.remember(opened)
+    (closed,) = second.observe(quote(5))
+    assert (closed.gap_kind, closed.record_key) == (GapKind.DISCONNECT, opened.record_key)
+
+
+def test_a_later_state_of_an_old_gap_does_not_close_the_open_one() -> None:
+    first = Continuity(Venue, declares_start=False)
+    first.observe(quote(1))
+    first.lost(GapKind.DISCONNECT, "closed", DAY)
+    (old,) = first.observe(quote(5))
+    (opened,) = first.lost(GapKind.DISCONNECT, "closed", DAY)
+    second = Continuity(Venue)
+    for record in (quote(5), opened, settled(old, GapState.UNREPAIRABLE, DAY)):
+        second.remember(record)
+    (closed,) = second.observe(quote(9))
+    assert closed.record_key == opened.record_key
 
 
 # quarantine
