@@ -12,18 +12,22 @@ from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
+from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from etl.lake import layout
 from etl.lake.catalog import Catalog, File, Range, State
 from etl.lake.files import write_file
-from etl.lake.query import connect_to, distinct_rows, runs_of
+from etl.lake.query import distinct_rows, open_database, runs_of
 from etl.lake.storage import Storage, open_storage
 from etl.settings import Settings
 from etl.tables import KIND_BY_TABLE
 
 _NS_PER_S = 1_000_000_000
 _IN_ORDER = "CASE event_time_ns WHEN 0 THEN receive_time_ns ELSE event_time_ns END, record_key"
+
+
+GROUPS_PER_COMMIT = 200
 
 
 class Compacted(Struct, frozen=True):
@@ -36,20 +40,28 @@ class Compacted(Struct, frozen=True):
 
 
 def compact(settings: Settings, now_ns: int) -> Compacted:
-    """Compact every day that gains by it; one commit a day, so what is done stays done.
+    """Compact every day that gains by it; a commit every ``GROUPS_PER_COMMIT`` days of a symbol, so that what is done
+    stays done.
 
     Raises ``StoreUnavailable``, and ``StoreError`` if another writer commits at the same time: run it again.
     """
     storage = open_storage(settings)
     catalog = Catalog(storage)
     state = catalog.read()
-    days = before = after = 0
-    for group in list(_groups(settings, state)):
-        added = list(_rewritten(settings, storage, state, group))
-        catalog.commit(state, added=added, removed=[file.path for file in group])
-        days, before, after = days + 1, before + len(group), after + len(added)
+    groups = list(_groups(settings, state))
+    files_after = 0
+    with open_database(storage) as database:
+        database.execute(f"SET memory_limit = '{settings.lake_compaction_memory_mib} MiB'")
+        for first in range(0, len(groups), GROUPS_PER_COMMIT):
+            part = groups[first : first + GROUPS_PER_COMMIT]
+            compaction = state.version + 1
+            added = [
+                file for group in part for file in _rewritten(settings, storage, database, group, compaction)
+            ]
+            catalog.commit(state, added=added, removed=[file.path for group in part for file in group])
+            files_after += len(added)
     deleted = _delete_old(settings, storage, catalog, state, now_ns)
-    return Compacted(days, before, after, deleted)
+    return Compacted(len(groups), sum(map(len, groups)), files_after, deleted)
 
 
 def _groups(settings: Settings, state: State) -> Iterator[list[File]]:
@@ -64,19 +76,18 @@ def _groups(settings: Settings, state: State) -> Iterator[list[File]]:
                 yield group
 
 
-def _rewritten(settings: Settings, storage: Storage, state: State, group: list[File]) -> Iterator[File]:
+def _rewritten(
+    settings: Settings, storage: Storage, database: DuckDBPyConnection, group: list[File], compaction: int
+) -> Iterator[File]:
     first = group[0]
     kind = KIND_BY_TABLE[first.table]
-    compaction = state.version + 1
+    place = (first.exchange, first.symbol, first.date)
     span = Range(first.partition, min(f.start for f in group), max(f.end for f in group))
-    with connect_to(storage, State()) as connection:
-        connection.execute(f"SET memory_limit = '{settings.lake_compaction_memory_mib} MiB'")
-        query = f"{distinct_rows(storage, first.table, group)} ORDER BY {_IN_ORDER}"
-        batches = connection.sql(query).to_arrow_reader(settings.lake_row_group_rows)
-        for part, rows in enumerate(_tables(batches, settings.lake_file_rows_max)):
-            name = layout.compacted_name(span.partition, span.start, span.end, compaction, part)
-            place = (first.exchange, first.symbol, first.date)
-            yield write_file(settings, storage, kind, place, rows, span, name, compaction)
+    query = f"{distinct_rows(storage, first.table, group)} ORDER BY {_IN_ORDER}"
+    batches = database.sql(query).to_arrow_reader(settings.lake_row_group_rows)
+    for part, rows in enumerate(_tables(batches, settings.lake_file_rows_max)):
+        name = layout.compacted_name(span.partition, span.start, span.end, compaction, part)
+        yield write_file(settings, storage, kind, place, rows, span, name, compaction)
 
 
 def _tables(batches: Any, rows_max: int) -> Iterator[pa.Table]:

@@ -33,6 +33,23 @@ _PARSER_VERSION = "parser_version DESC"
 _START_OFFSET = f"regexp_extract(filename, '{NAME_PATTERN}', 2)::BIGINT"
 
 
+# as in the other stores: a correction's key is the trade's key + '/' + what it is
+_TRADES_CORRECTED = """
+CREATE VIEW trades_corrected AS
+SELECT exchange, symbol, date, time, record_key, venue_symbol, channel, last_price, volume, side, trade_id, size_unit,
+       market_center, conditions, tape, source, flags, false AS corrected
+FROM trades
+WHERE (exchange, symbol, record_key) NOT IN (
+    SELECT (exchange, symbol, regexp_replace(record_key, '/[^/]*$', '')) FROM corrections
+)
+UNION ALL
+SELECT exchange, symbol, date, time, record_key, venue_symbol, channel, last_price, volume, NULL, trade_id, size_unit,
+       market_center, conditions, tape, source, flags, true
+FROM corrections
+WHERE correction = 'correct' AND last_price IS NOT NULL
+"""
+
+
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     """The lake as it is now; the connection keeps showing this state. Times in UTC."""
     storage = open_storage(settings)
@@ -40,10 +57,7 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 
 def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    if isinstance(storage, ObjectStorage):
-        connection.register_filesystem(storage.as_fsspec())
+    connection = open_database(storage)
     for table, schema in _SCHEMAS.items():
         files = state.of(table)
         if not files:
@@ -53,6 +67,16 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
         else:
             connection.execute(_view(storage, table, files))
+    connection.execute(_TRADES_CORRECTED)
+    return connection
+
+
+def open_database(storage: Storage) -> duckdb.DuckDBPyConnection:
+    """An empty database in memory that can read the files of ``storage``."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    if isinstance(storage, ObjectStorage):
+        connection.register_filesystem(storage.as_fsspec())
     return connection
 
 

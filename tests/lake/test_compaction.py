@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ from etl.errors import StoreError
 from etl.lake.catalog import Catalog
 from etl.lake.compaction import Compacted, compact
 from etl.lake.storage import open_storage
-from etl.records import BarState
+from etl.records import BarState, Correction, CorrectionKind, Source
 from etl.settings import Settings
 from tests import stream
 from tests.lake.support import export_records, query, state_of
@@ -139,3 +140,33 @@ def test_compaction_does_not_touch_a_plan_and_fails_when_an_export_came_between(
     with pytest.raises(StoreError, match="another writer runs"):
         Catalog(storage).commit(stale, removed=list(stale.files))
     assert query(settings, "SELECT count(*) FROM trades") == [(2,)]
+
+
+def test_voided_trades_leave_the_corrected_view_and_a_replacement_takes_their_place(
+    settings: Settings,
+) -> None:
+    assert query(settings, "SELECT * FROM trades_corrected") == []
+    trades = [stream.trade(n, record_key=f"2024-08-08/V/{n}", last_price=str(n + 1)) for n in range(4)]
+    voids = [
+        Correction(
+            "binance", "BTC-USDT", "BTCUSDT", "corrections", START_NS, START_NS, Source.STREAM, "c", n, 0,
+            f"2024-08-08/V/{n}/{correction.name.lower()}", START_NS, 1, correction=correction, last_price=price,
+        )
+        for n, correction, price in ((1, CorrectionKind.CANCEL, None), (2, CorrectionKind.CORRECT, "30.5"))
+    ]  # fmt: skip
+    export_records(settings, [*trades, *voids])
+    found = query(settings, "SELECT last_price, corrected FROM trades_corrected ORDER BY last_price")
+    assert found == [(Decimal(1), False), (Decimal(4), False), (Decimal("30.5"), True)]
+
+
+def test_a_compaction_of_many_days_commits_as_it_goes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etl.lake.compaction.GROUPS_PER_COMMIT", 2)
+    for part in range(2):
+        days = [stream.trade(n + 5 * part, time_ns=START_NS + n * stream.DAY) for n in range(5)]
+        export_records(settings, days, part * 5)
+    version = state_of(settings).version
+    assert compact(settings, SOON_NS) == Compacted(days=5, files_before=10, files_after=5, deleted=0)
+    assert state_of(settings).version == version + 3
+    assert query(settings, "SELECT count(*) FROM trades") == [(10,)]
