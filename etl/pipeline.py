@@ -7,8 +7,9 @@ brings the frame, without waiting: the publisher queues, and whoever reads the s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 
@@ -19,11 +20,24 @@ from etl.continuity import Continuity
 from etl.errors import WireError
 from etl.exchange import Exchange, Fault, Ignored, Outcome, Rejected, Reply
 from etl.monitoring.metrics import WorkerCounts
-from etl.records import Bar, Book, Frame, Gap, GapKind, Quarantined, Record, Severity, Source
+from etl.records import (
+    Bar,
+    Book,
+    Frame,
+    Gap,
+    GapKind,
+    Quarantined,
+    QuarantineOutcome,
+    Record,
+    Severity,
+    Source,
+    Trade,
+)
 from etl.settings import Settings
 from etl.transports.kafka import TapeHeaders, frame_headers
 from etl.transports.publisher import Acknowledged, Publisher
 from etl.validation import Checker, Finding
+from etl.validation.statistics import SymbolStatistics
 from etl.wire.codec import ENCODERS, encode_quarantined
 
 KEYS_MAX = 100_000
@@ -66,9 +80,11 @@ class Ingest:
         self.book_hole_ids_max = settings.book_hole_ids_max
         self.raw_topic = settings.raw_topic
         self.normalized_topic = settings.normalized_topic
-        self._quarantine_topic = settings.quarantine_topic
+        self.quarantine_topic = settings.quarantine_topic
         self.observe_ack_s: Callable[[float], None] | None = None
         self.keys: dict[str, bytes] = {}
+        self._statistics: dict[str, SymbolStatistics] = {}
+        self._intakes: WeakSet[Intake] = WeakSet()
         self.continuity = Continuity(exchange) if continuity is None else continuity
         self.leaves_out: Callable[[Record], bool] | None = None
         """Asked before a record is published, while there is reason to: ``True`` leaves it out, counted."""
@@ -80,7 +96,10 @@ class Ingest:
     ) -> Intake:
         """The way in for one connection's frames."""
         kind = _DyingIntake if self._settings.crash_point == crash.BETWEEN_RAW_AND_NORMALIZED else Intake
-        return kind(self, parser, connection_id, endpoint, source)
+        intake = kind(self, parser, connection_id, endpoint, source)
+        intake.checker.learn(self._statistics.values())
+        self._intakes.add(intake)
+        return intake
 
     def die(self) -> None:
         """As by ``kill -9``, with everything published so far acknowledged. For tests."""
@@ -106,8 +125,17 @@ class Ingest:
         self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols))
 
     def tick(self) -> None:
-        """About once a second: what has waited long enough to be called missing."""
+        """About once a second: what has waited long enough to be called missing, or was released."""
         self.publish_gaps(self.continuity.overdue(time.time_ns()))
+        for intake in self._intakes:
+            intake.publish_released()
+
+    def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
+        """New symbol statistics; checked against from the next record on."""
+        news = {item.symbol: item for item in statistics}
+        self._statistics.update(news)
+        for intake in self._intakes:
+            intake.checker.learn(news.values())
 
     def overlap(self, name: str, begins: bool) -> None:
         """From before a successor of the stream ``name`` is opened until after its elder is closed, the second
@@ -138,7 +166,7 @@ class Ingest:
     def quarantine(self, item: Quarantined) -> None:
         self.counts.quarantined[item.code, item.severity] += 1
         key = f"{item.exchange}:{item.symbol}".encode(errors="replace")
-        self.publisher.publish(self._quarantine_topic, key, encode_quarantined(item))
+        self.publisher.publish(self.quarantine_topic, key, encode_quarantined(item))
 
     def acknowledged(self, receive_time_ns: int) -> Acknowledged | None:
         """What to call when the frame received then is acknowledged."""
@@ -162,7 +190,8 @@ class Intake:
         self._counts = ingest.counts
         self._exchange = ingest.exchange.name
         self._parser = parser
-        self._check = Checker(ingest.exchange, judge_lateness=ingest.judge_lateness).check
+        self.checker = Checker(ingest.exchange, judge_lateness=ingest.judge_lateness)
+        self._check = self.checker.check
         self._observe = ingest.continuity.observe
         self._publish = ingest.publisher.publish
         self._endpoint = endpoint
@@ -240,6 +269,30 @@ class Intake:
             counts.published[record.kind] += 1
             self.last_event_ns[record.channel] = frame.receive_time_ns
         return answers or _NO_ANSWERS
+
+    def publish_released(self) -> None:
+        """Trades held as far out whose level the trades after them confirmed: now they are good, and noted so."""
+        released, self.checker.released = self.checker.released, []
+        for trade in released:
+            message = ENCODERS[Trade](trade)
+            self._publish(self._ingest.normalized_topic, self._ingest.key_of(trade.symbol), message)
+            frame = Frame(
+                trade.exchange,
+                trade.connection_id,
+                trade.frame_sequence,
+                self._endpoint,
+                trade.receive_time_ns,
+                b"",
+                trade.source,
+            )
+            reason = "the trades after it confirmed its level"
+            finding = Finding(Code.PRICE_FAR_OUT, Severity.HARD, "price_far_out", reason)
+            item = msgspec.structs.replace(
+                self._found(frame, trade, finding, message),
+                outcome=QuarantineOutcome.RELEASED,
+                outcome_time_ns=time.time_ns(),
+            )
+            self._publish(self._ingest.quarantine_topic, self._key, encode_quarantined(item))
 
     def _followed(self, record: Book) -> Book:
         """``record``, flagged where its book went on over a small hole. Only sequences are kept, no levels."""

@@ -21,7 +21,9 @@ from etl.records import GapKind
 from etl.recovery import recover
 from etl.settings import Settings
 from etl.sources.history import History
+from etl.sources.market_hours import ALWAYS, MarketHours
 from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
+from etl.symbol_statistics import Follower
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 
 FLUSH_TIMEOUT_S = 15.0
@@ -103,6 +105,7 @@ class Worker:
         self._exchange = exchange
         self._subscriptions = subscriptions
         self._credentials = credentials(exchange, settings.live)
+        self._hours = MarketHours(exchange.calendar if settings.live else ALWAYS)
         self._websocket_urls, self._rest_url = addresses(settings, exchange)
 
     async def run(self) -> None:
@@ -119,6 +122,7 @@ class Worker:
         )
         ingest.counts.recovered = recovered
         ingest.lost(GapKind.DISCONNECT, "the worker was not running", symbols)
+        await asyncio.to_thread(self._hours.prepare, time.time_ns())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,13 +135,29 @@ class Worker:
     async def _stream(self, ingest: Ingest, gate: ReadGate, stop: asyncio.Event) -> None:
         async with History(self._rest_url, self._exchange(self._credentials)) as history:
             streams = list(self._streams(ingest, gate, history, stop))
-            async with asyncio.TaskGroup() as streaming:
-                polling = streaming.create_task(gate.poll())
-                ticking = streaming.create_task(_tick(ingest))
-                reading = [streaming.create_task(stream.run()) for stream in streams]
-                await asyncio.wait(reading)
-                polling.cancel()
-                ticking.cancel()
+            try:
+                async with asyncio.TaskGroup() as streaming:
+                    polling = streaming.create_task(gate.poll())
+                    ticking = streaming.create_task(self._tick(ingest))
+                    reading = [streaming.create_task(stream.run()) for stream in streams]
+                    await asyncio.wait(reading)
+                    polling.cancel()
+                    ticking.cancel()
+            except ExceptionGroup as group:
+                raise _first_of(group) from None
+
+    async def _tick(self, ingest: Ingest) -> None:
+        """What has to be done now and then: overdue gaps, released trades, new symbol statistics."""
+        follower = Follower(self._settings, self._exchange.name)
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                ingest.tick()
+                statistics = follower.poll()
+                if statistics:
+                    ingest.learn(statistics)
+        finally:
+            follower.close()
 
     def _streams(
         self, ingest: Ingest, gate: ReadGate, history: History, stop: asyncio.Event
@@ -153,7 +173,15 @@ class Worker:
                 url = parser.connect_url(next(bases), subscription)
                 intake = ingest.intake(parser, connection_id(time.time_ns()), url)
                 return Connection(
-                    self._settings, parser, subscription, url, intake, gate, ingest.counts, history
+                    self._settings,
+                    parser,
+                    subscription,
+                    url,
+                    intake,
+                    gate,
+                    ingest.counts,
+                    self._hours,
+                    history,
                 )
 
             yield Stream(name, connect, ingest.counts, stop, _Supervision(ingest, gate))
@@ -179,10 +207,12 @@ class _Supervision:
         self._ingest.lost(kind, reason, connection.subscription.symbols)
 
 
-async def _tick(ingest: Ingest) -> None:
-    while True:
-        await asyncio.sleep(TICK_S)
-        ingest.tick()
+def _first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """The error that ended the worker: several tasks may have met the same."""
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -9,9 +9,23 @@ from etl.book import BOOK_HOLE
 from etl.exchange import Exchange, Fault, FaultKind, Ignored, Outcome, Rejected, Reply
 from etl.exchanges.binance import Binance
 from etl.pipeline import OVERLAP_DOUBLE, QUARANTINE_PAYLOAD_BYTES_MAX, SUSPECT_BOOK_NS, Ingest, Intake
-from etl.records import Bar, Book, Frame, Gap, GapKind, GapState, Quarantined, Record, Severity, Source, Trade
+from etl.records import (
+    Bar,
+    Book,
+    Frame,
+    Gap,
+    GapKind,
+    GapState,
+    Quarantined,
+    QuarantineOutcome,
+    Record,
+    Severity,
+    Source,
+    Trade,
+)
 from etl.settings import Settings
 from etl.transports.memory import MemoryPublisher
+from etl.validation.statistics import SymbolStatistics
 from etl.wire import codec
 from tests.venue_server import quote, trade
 
@@ -249,3 +263,28 @@ def test_a_small_hole_in_a_book_is_flagged_and_its_snapshot_waits() -> None:
     bench.give(depth(121, 122))
     books = [record for record in bench.records() if isinstance(record, Book)]
     assert books[-1].flags == ()
+
+
+def test_trades_on_a_level_that_others_confirm_are_released_and_noted_so() -> None:
+    bench = Bench()
+    bench.ingest.learn([SymbolStatistics("binance", "BTC-USDT", 61_800.0, 0.0, 0.01, 30, 0)])
+    bench.give(trade(1), *[trade(n, price="90000.00000000") for n in range(2, 7)])
+    assert bench.trade_ids() == ["1", "6"]
+    bench.ingest.tick()
+    bench.publisher.poll()
+    assert bench.trade_ids() == ["1", "6", "2", "3", "4", "5"]
+    outcomes = [
+        (item.frame_sequence, item.outcome) for item in bench.quarantined() if item.code == "price_far_out"
+    ]
+    held = [(n, QuarantineOutcome.HELD) for n in range(2, 6)]
+    assert outcomes == [*held, *[(n, QuarantineOutcome.RELEASED) for n in range(2, 6)]]
+    bench.ingest.tick()
+    bench.publisher.poll()
+    assert len(bench.trade_ids()) == 6
+
+
+def test_a_later_connection_checks_by_the_statistics_that_came_before_it() -> None:
+    bench = Bench()
+    bench.ingest.learn([SymbolStatistics("binance", "BTC-USDT", 61_800.0, 0.0, 0.01, 30, 0)])
+    bench.give(trade(1, price="90000.00000000"), to=bench.connection("c2"))
+    assert [item.code for item in bench.quarantined()] == ["price_far_out"]

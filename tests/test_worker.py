@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from etl import settings as settings_module
 from etl.embedded.kafka import kafka_part
@@ -174,6 +175,30 @@ def test_a_frame_on_the_tape_whose_records_were_never_published_is_published_by_
         eventually(lambda: running.metric("etl_events_total") >= 1)
         assert running.stop() == 0
     assert sorted(trade_ids(settings)) == expected(*range(1, 201), 251)
+
+
+def test_a_broker_that_refuses_for_good_ends_the_worker_with_one_line(
+    settings: Settings, server: VenueServer
+) -> None:
+    larger_than_the_topic_takes = os.urandom(30_000).hex()
+    narrow = msgspec.structs.replace(settings, message_bytes_max=1 << 20)
+    with worker(narrow) as running:
+        eventually(lambda: server.connections == 1)
+        lower_message_bytes_max(settings, settings.raw_topic, 10_000)
+        server.send(larger_than_the_topic_takes)
+        assert running.process.wait(STOP_WITHIN_S) == 1
+    lines = running.log.read_text().splitlines()
+    assert [line for line in lines if line.startswith("etl: ")] == [lines[-1]]
+    assert settings.raw_topic in lines[-1]
+    assert "Traceback" not in running.log.read_text()
+
+
+def lower_message_bytes_max(settings: Settings, topic: str, bytes_max: int) -> None:
+    entry = ConfigEntry("max.message.bytes", str(bytes_max), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(timeout=STOP_WITHIN_S)
 
 
 def test_while_kafka_is_down_reading_stops_and_nothing_is_lost(

@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 
 T = TypeVar("T")
 START_S = 10.0
+SEND_S = 20.0
 SNAPSHOT = '{"lastUpdateId":1,"bids":[],"asks":[]}'
 
 
@@ -102,7 +103,7 @@ class VenueServer:
         self._runner = runner
 
     def _run(self, work: Awaitable[T]) -> T:
-        return asyncio.run_coroutine_threadsafe(_awaited(work), self._loop).result(60.0)
+        return asyncio.run_coroutine_threadsafe(_awaited(work), self._loop).result(SEND_S)
 
 
 async def _awaited(work: Awaitable[T]) -> T:

@@ -29,6 +29,7 @@ from etl.faults import policy_of, wait_s
 from etl.monitoring.metrics import WorkerCounts
 from etl.settings import Settings
 from etl.sources.history import History
+from etl.sources.market_hours import MarketHours
 from etl.transports.publisher import Publisher
 
 CONNECT_TIMEOUT_S = 10.0
@@ -191,6 +192,7 @@ class Connection:
         intake: Intake,
         gate: ReadGate,
         counts: WorkerCounts,
+        hours: MarketHours,
         history: History | None = None,
     ) -> None:
         self.parser = parser
@@ -206,10 +208,11 @@ class Connection:
         """Set when a successor should be opened: old age, or the venue announced its end."""
         self._message_bytes_max = settings.message_bytes_max - ENVELOPE_BYTES
         self._url = url
+        self._hours = hours
         self._history = history
         self._transport: WSTransport | None = None
         self._end: End | None = None
-        self._watched_from_ns = time.time_ns()
+        self._heard_from_ns = self._watched_from_ns = time.time_ns()
 
     async def run(self) -> End:
         listener = _Listener(self, self.parser.open(self.subscription), self._message_bytes_max)
@@ -274,15 +277,18 @@ class Connection:
         """Now and then: ping a silent socket, close one that does not answer or has gone mute.
 
         Not while reading is paused: then the silence is ours, and what the socket still holds is worth waiting for.
+        A closed market may be silent.
         """
         if self._transport is None or self.gate.paused:
-            self._watched_from_ns = now_ns
+            self._heard_from_ns = self._watched_from_ns = now_ns
             return
-        since_ns = max(self._watched_from_ns, self.last_receive_ns)
-        if now_ns - since_ns > (PING_IDLE_S + PING_REPLY_S) * 1e9:
+        silent_ns = now_ns - max(self._heard_from_ns, self.last_receive_ns)
+        if silent_ns > (PING_IDLE_S + PING_REPLY_S) * 1e9:
             self.close("ping_timeout", f"no answer to a ping within {PING_REPLY_S:g} s")
-        elif now_ns - since_ns > PING_IDLE_S * 1e9:
+        elif silent_ns > PING_IDLE_S * 1e9:
             self._transport.send_ping()
+        if not self._hours.is_open(now_ns):
+            self._watched_from_ns = now_ns
         for channel in self._stale(now_ns):
             self.close("stale", f"{channel.name}: silent for {channel.stale_after_s:g} s")
 

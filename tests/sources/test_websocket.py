@@ -15,6 +15,7 @@ from etl.records import Frame, Kind
 from etl.settings import Settings
 from etl.sources import websocket
 from etl.sources.history import History
+from etl.sources.market_hours import MarketHours
 from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
 from etl.transports.memory import MemoryPublisher
 from tests.venue_server import VenueServer, trade, venue_server
@@ -82,7 +83,15 @@ class Run:
         url = parser.connect_url(f"ws://127.0.0.1:{self.server.port}", subscription)
         intake = self.ingest.intake(parser, connection_id(time.time_ns()), url)
         connection = Connection(
-            self.settings, parser, subscription, url, intake, self.gate, self.ingest.counts, self.history
+            self.settings,
+            parser,
+            subscription,
+            url,
+            intake,
+            self.gate,
+            self.ingest.counts,
+            MarketHours("24/7"),
+            self.history,
         )
         self.connections.append(connection)
         return connection
