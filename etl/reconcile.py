@@ -36,7 +36,7 @@ from etl.records import Frame, Gap, GapState, Kind, Record, Severity
 from etl.settings import Settings
 from etl.simulator import truth
 from etl.simulator.identities import IGNORED, INVALID, Contents, events
-from etl.simulator.truth import SENT, STREAM, TruthLine
+from etl.simulator.truth import LATE, SENT, STREAM, TruthLine
 from etl.transports.kafka import frame_of
 from etl.transports.ranges import RangeReader
 from etl.wire import codec
@@ -74,6 +74,8 @@ class VenueReport(Struct, kw_only=True):
     duplicated: int = 0
     physical_duplicates: int = 0
     unexpected: int = 0
+    ahead_of_tape: int = 0
+    """Records whose frame never reached the raw topic: a kill fell between the two. They are not missed."""
     unaccounted: int = 0
     """events_sent - missed - quarantined - ignored - normalized; anything but 0 is a fault."""
     declared_excess_ids: int = 0
@@ -193,10 +195,16 @@ _IDENTITIES = """
 CREATE TABLE sent_once AS
     SELECT exchange, kind, symbol, key, min(time_ns) AS time_ns, min(sent_ns) AS sent_ns, bool_or(streamed) AS streamed
     FROM sent WHERE kind NOT IN ('ignored', 'invalid') GROUP BY ALL;
-CREATE TABLE raw_once AS
-    SELECT exchange, kind, symbol, key, min(receive_ns) AS receive_ns
-    FROM raw WHERE kind NOT IN ('ignored', 'invalid') GROUP BY ALL;
 CREATE TABLE normalized_once AS SELECT DISTINCT exchange, kind, symbol, key FROM normalized;
+CREATE TABLE on_tape AS
+    SELECT exchange, kind, symbol, key, min(receive_ns) AS receive_ns
+    FROM raw SEMI JOIN sent_once USING (exchange, kind, symbol, key)
+    WHERE kind NOT IN ('ignored', 'invalid') GROUP BY ALL;
+CREATE TABLE ahead_of_tape AS
+    SELECT exchange, kind, symbol, key FROM normalized_once
+    SEMI JOIN sent_once USING (exchange, kind, symbol, key) ANTI JOIN on_tape USING (exchange, kind, symbol, key);
+CREATE TABLE arrived AS
+    SELECT * FROM on_tape UNION ALL SELECT exchange, kind, symbol, key, 0 FROM ahead_of_tape;
 CREATE TABLE quarantined_once AS
     SELECT DISTINCT exchange, kind, symbol, key FROM (
         SELECT exchange, kind, symbol, key FROM quarantine WHERE key <> ''
@@ -204,7 +212,7 @@ CREATE TABLE quarantined_once AS
         SELECT r.exchange, r.kind, r.symbol, r.key
         FROM raw r SEMI JOIN quarantine q USING (exchange, connection_id, frame_sequence, frame_index)
         WHERE r.kind NOT IN ('ignored', 'invalid'));
-CREATE TABLE missed AS SELECT * FROM sent_once ANTI JOIN raw_once USING (exchange, kind, symbol, key);
+CREATE TABLE missed AS SELECT * FROM sent_once ANTI JOIN arrived USING (exchange, kind, symbol, key);
 """
 
 _UNSEEN = """
@@ -212,7 +220,7 @@ SELECT m.exchange, m.kind, m.symbol, m.key, m.time_ns, m.sent_ns, coalesce(s.rec
 FROM missed m ASOF LEFT JOIN (
     SELECT exchange, kind, symbol, sent_ns, receive_ns
     FROM sent_once SEMI JOIN (SELECT DISTINCT exchange, kind, symbol FROM missed) USING (exchange, kind, symbol)
-    JOIN raw_once USING (exchange, kind, symbol, key)
+    JOIN on_tape USING (exchange, kind, symbol, key)
 ) s ON m.exchange = s.exchange AND m.kind = s.kind AND m.symbol = s.symbol AND m.sent_ns >= s.sent_ns
 WHERE m.streamed ORDER BY m.sent_ns
 """
@@ -250,6 +258,8 @@ class Ledger:
     def _truth_rows(self, exchange: str, lines: Iterable[TruthLine]) -> Iterator[tuple[Any, ...]]:
         counts = self._uncounted["sent"]
         for line in lines:
+            if line.fate == LATE:
+                continue
             if line.fate == SENT:
                 self._frames_sent[exchange] += 1
             elif all(event.kind in (IGNORED, INVALID) for event in line.events):
@@ -387,9 +397,10 @@ class Ledger:
         identity = "USING (exchange, kind, symbol, key)"
         normalized = self._count(f"normalized_once SEMI JOIN sent_once {identity}")
         quarantined = self._count(
-            f"quarantined_once SEMI JOIN sent_once {identity} SEMI JOIN raw_once {identity} "
+            f"quarantined_once SEMI JOIN sent_once {identity} SEMI JOIN arrived {identity} "
             f"ANTI JOIN normalized_once {identity}"
         )
+        ahead = self._count("ahead_of_tape")
         unexpected = self._count(f"normalized_once ANTI JOIN sent_once {identity}")
         sent, missed = self._count("sent_once"), self._count("missed")
         kinds = self._database.execute(
@@ -400,7 +411,7 @@ class Ledger:
             venue.frames_sent, venue.raw = self._frames_sent[name], self._frames_raw[name]
             venue.events_sent, venue.missed = sent.get(name, 0), missed.get(name, 0)
             venue.normalized, venue.quarantined = normalized.get(name, 0), quarantined.get(name, 0)
-            venue.unexpected = unexpected.get(name, 0)
+            venue.unexpected, venue.ahead_of_tape = unexpected.get(name, 0), ahead.get(name, 0)
             venue.gaps = dict(
                 Counter(gap.gap_state.name.lower() for gap in self._gaps.values() if gap.exchange == name)
             )
@@ -412,7 +423,7 @@ class Ledger:
             "(SELECT exchange, kind, symbol, key, count(*) AS copies FROM held WHERE store = ? GROUP BY ALL)"
         )
         absent = (
-            f"(SELECT * FROM raw_once WHERE list_contains(?, kind)) ANTI JOIN {held} {identity} "
+            f"(SELECT * FROM arrived WHERE list_contains(?, kind)) ANTI JOIN {held} {identity} "
             f"ANTI JOIN quarantined_once {identity}"
         )
         doubled = f"(SELECT * FROM {held} WHERE copies > 1)"

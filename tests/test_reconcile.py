@@ -12,7 +12,7 @@ from etl.holdings import EVENT_KINDS, HELD
 from etl.reconcile import Example, Ledger, Report
 from etl.records import Frame, Gap, GapKind, GapState, Kind, Quarantined, Record, Severity, Source
 from etl.simulator.identities import events
-from etl.simulator.truth import CONTROL, SENT, STREAM, WITHHELD, TruthLine
+from etl.simulator.truth import CONTROL, LATE, SENT, STREAM, WITHHELD, TruthLine
 from etl.wire.codec import encode, encode_quarantined
 
 T0 = 1_795_000_000_000_000_000
@@ -284,3 +284,22 @@ def test_ids_that_a_gap_declares_beyond_the_truth_are_counted(run: Run) -> None:
     assert report.ok
     assert report.venues["binance"].declared_excess_ids == 3
     assert report.venues["binance"].gaps == {"open": 1, "source_hole": 1}
+
+
+def test_a_record_whose_frame_never_reached_the_tape_is_not_missed(run: Run) -> None:
+    whole(run)
+    run.send(trade(21))
+    run.frames.pop()
+    report = run.report()
+    venue = report.venues["binance"]
+    assert report.ok
+    assert (venue.ahead_of_tape, venue.missed, venue.normalized, venue.raw) == (1, 0, 41, 41)
+
+
+def test_what_is_answered_after_the_stop_is_asked_of_nobody(run: Run) -> None:
+    whole(run)
+    run.send(depth(99), fate=LATE, parsed=False)
+    run.frames.append(Frame("binance", "c1", 99, STREAM_URL, T0, depth(99)))
+    report = run.report()
+    assert report.ok
+    assert report.venues["binance"].events_sent == 41

@@ -15,7 +15,7 @@ from etl.simulator.faults import Fault, FrameFaults, Outgoing, Refusal
 from etl.simulator.identities import Contents, events
 from etl.simulator.market import Listing
 from etl.simulator.session import FIRST_NUMBER, Item, Session, SyntheticSession
-from etl.simulator.truth import CONTROL, SENT, STREAM, WITHHELD, TruthFile, TruthLine
+from etl.simulator.truth import CONTROL, LATE, SENT, STREAM, WITHHELD, TruthFile, TruthLine
 from etl.simulator.venue import Answer, Connection, Venue
 
 UNREAD_BYTES_MAX = 64 << 20
@@ -99,9 +99,14 @@ class Feed:
         if answer is not None and answer.status == 200:
             endpoint = f"{path}?{query_text}"
             found = events(self.venue.exchange, answer.body, endpoint)
-            self._truth.write([TruthLine(now_ns, endpoint, SENT, found)])
+            self._truth.write([TruthLine(now_ns, endpoint, self._fate, found)])
             self._answers_sent += 1
         return answer
+
+    @property
+    def _fate(self) -> str:
+        """Of what is said apart from the stream."""
+        return LATE if self.state == "stopped" else SENT
 
     # control
 
@@ -174,7 +179,7 @@ class Feed:
             if socket.outbox:
                 messages, socket.outbox = socket.outbox, []
                 self._write_truth(
-                    [TruthLine(now_ns, CONTROL, SENT, events(self.venue.exchange, m)) for m in messages]
+                    [TruthLine(now_ns, CONTROL, self._fate, events(self.venue.exchange, m)) for m in messages]
                 )
                 socket.write(messages)
 

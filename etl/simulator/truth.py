@@ -5,7 +5,8 @@ The simulator writes a line before each send:
     {"time_ns": 1732…, "endpoint": "stream", "fate": "sent", "position": 12,
      "events": [["trade", "BTC-USDT", "3735683259", 1723161255342000000], ["ignored", "status", "", 0]]}
 
-``fate`` is ``withheld`` where the venue had the events and did not deliver them: nobody was connected, or a
+``fate`` is ``late`` for what is answered after the venue was told to stop: stores that have caught up by then
+need not hold it. It is ``withheld`` where the venue had the events and did not deliver them: nobody was connected, or a
 fault kept them back. ``position`` is the line of the recording that was played, 0 = none. ``endpoint`` is
 ``stream``, ``control`` (a venue's answer on the socket) or the path and query of a request.
 """
@@ -22,10 +23,11 @@ from msgspec import Struct
 
 from etl.simulator.identities import TruthEvent, events
 
-__all__ = ["CONTROL", "SENT", "STREAM", "WITHHELD", "TruthEvent", "TruthFile", "TruthLine", "events"]
+__all__ = ["CONTROL", "LATE", "SENT", "STREAM", "WITHHELD", "TruthEvent", "TruthFile", "TruthLine", "events"]
 
 SENT = "sent"
 WITHHELD = "withheld"
+LATE = "late"
 STREAM = "stream"
 CONTROL = "control"
 
