@@ -1,0 +1,72 @@
+"""The nightly audit of yesterday: what bypassed the door."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import CronDataIntervalTimetable, dag, task
+
+
+@dag(
+    schedule=CronDataIntervalTimetable("30 1 * * *", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    tags=["audit", "quality"],
+    default_args={
+        "owner": "market-data",
+        "pool": "timescale",
+        "retries": 3,
+        "retry_delay": timedelta(minutes=5),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=30),
+        "execution_timeout": timedelta(hours=2),
+    },
+    doc_md="""
+### Audit the stores
+
+Asks ClickHouse, TimescaleDB and the lake, one UTC day at a time, what no store should hold: values out of bounds,
+doubled identities, missing ids that no gap declares, bars that the trades contradict, candles that are not their
+trades, totals that differ between the stores; and Great Expectations on TimescaleDB, with Data Docs under
+`data_docs/`. Findings are kept in `audit_findings`, each once; a summary is mailed where there are open ones.
+
+A run audits the day that its data interval began in. Another day: trigger it with `{"day": "2026-01-31"}`.
+
+**When it fails**
+
+- *… at …: connection refused*: a store is down. Nothing was kept; bring it back and clear the task.
+- *mail server …*: the findings are kept, only the mail is missing. It is tried again.
+
+**When it finds something**
+
+`etl audit findings` lists it, the check's file in `sql/checks/` says what it means. What is known and harmless is
+silenced for a time with `etl audit suppress --reason … --days …`.
+""",
+)
+def audit_data() -> None:
+    @task
+    def audit(data_interval_start: Any = None, dag_run: Any = None) -> dict[str, Any]:
+        """Offences found, open and suppressed findings of the day."""
+        from datetime import date
+
+        from etl import settings
+        from etl.audit.nightly import audit, mail_of
+        from etl.monitoring.mail import send
+
+        asked = (dag_run.conf or {}).get("day") if dag_run else None
+        day = date.fromisoformat(asked) if asked else data_interval_start.date()
+        loaded = settings.load()
+        report = audit(loaded, day)
+        if report.open_findings:
+            send(mail_of(report, loaded), loaded)
+        return {
+            "day": str(day),
+            "offences": len(report.offences),
+            "open": len(report.open_findings),
+            "suppressed": report.suppressed,
+        }
+
+    audit()
+
+
+audit_data()

@@ -1,0 +1,8 @@
+"""The nightly audit: what bypassed the door. Checks on each store, totals across them, findings that are kept.
+
+checks.py        SQL files of sql/checks/<store>, each returns the offending rows; none = pass
+expectations.py  Great Expectations on TimescaleDB, with Data Docs
+totals.py        counts and sums of the three stores, by venue, symbol and day
+findings.py      audit_findings: kept from night to night, suppressed by rule
+nightly.py       one day, all of it
+"""

@@ -1,0 +1,135 @@
+"""Great Expectations on TimescaleDB: the bounds of ``etl/validation/specs.py`` asked of what is stored.
+
+Every expectation runs as SQL in the database, on one day. Data Docs are built under ``<state_dir>/data_docs``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from etl.audit.offence import Offence
+from etl.records import Kind
+from etl.settings import Settings
+from etl.tables import TABLE_BY_KIND
+from etl.validation.specs import SPECS
+
+OFFENDERS_SHOWN_MAX = 20
+"""Offending rows that a finding names; the count is of all."""
+STORE = "timescale"
+EPOCH_1990_NS = 631_152_000_000_000_000
+KEY_COLUMNS = ["exchange", "symbol", "record_key"]
+
+POSITIVE: dict[Kind, tuple[str, ...]] = {
+    Kind.TRADE: ("last_price",),
+    Kind.BAR: ("open", "high", "low", "close"),
+}
+NOT_NEGATIVE: dict[Kind, tuple[str, ...]] = {
+    Kind.TRADE: ("volume",),
+    Kind.QUOTE: ("bid", "ask", "bid_size", "ask_size"),
+    Kind.BAR: ("volume",),
+}
+PRESENT: dict[Kind, tuple[str, ...]] = {
+    Kind.TRADE: ("last_price", "volume"),
+    Kind.QUOTE: (),
+    Kind.BAR: ("open", "high", "low", "close", "interval"),
+}
+ALWAYS_PRESENT = ("exchange", "symbol", "record_key", "key_time", "time", "receive_time_ns")
+
+
+def run_expectations(settings: Settings, day: date) -> Iterator[Offence]:
+    """What does not meet its expectation on ``day``; builds the Data Docs. Imports Great Expectations: seconds."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+    from great_expectations.checkpoint.actions import UpdateDataDocsAction
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    docs = data_docs_path(settings)
+    docs.mkdir(parents=True, exist_ok=True)
+    context.add_data_docs_site("audit", _site(docs))
+    address = settings.timescale_address.replace("postgresql://", "postgresql+psycopg://", 1)
+    source = context.data_sources.add_postgres("timescale", connection_string=address)
+    for kind in PRESENT:
+        table = TABLE_BY_KIND[kind]
+        asset = source.add_query_asset(table, query=_day_of(table, day))
+        suite = context.suites.add(gx.ExpectationSuite(name=f"{table} {day}"))
+        for expectation in _expectations(gx, kind):
+            suite.add_expectation(expectation)
+        definition = context.validation_definitions.add(
+            gx.ValidationDefinition(
+                name=f"{table} {day}", data=asset.add_batch_definition_whole_table("day"), suite=suite
+            )
+        )
+        checkpoint = context.checkpoints.add(
+            gx.Checkpoint(
+                name=f"{table} {day}",
+                validation_definitions=[definition],
+                actions=[UpdateDataDocsAction(name="docs", site_names=["audit"])],
+                result_format={
+                    "result_format": "SUMMARY",
+                    "unexpected_index_column_names": KEY_COLUMNS,
+                    "partial_unexpected_count": OFFENDERS_SHOWN_MAX,
+                },
+            )
+        )
+        for result in checkpoint.run().run_results.values():
+            yield from _offences(table, result)
+
+
+def data_docs_path(settings: Settings) -> Path:
+    return settings.state_path / "data_docs"
+
+
+def _expectations(gx: Any, kind: Kind) -> Iterator[Any]:
+    expect = gx.expectations
+    spec = SPECS[kind]
+    for column in (*ALWAYS_PRESENT, *PRESENT[kind]):
+        yield expect.ExpectColumnValuesToNotBeNull(column=column)
+    for column in POSITIVE.get(kind, ()):
+        yield expect.ExpectColumnValuesToBeBetween(
+            column=column, min_value=0, strict_min=True, max_value=int(spec.price_max)
+        )
+    for column in NOT_NEGATIVE[kind]:
+        yield expect.ExpectColumnValuesToBeBetween(column=column, min_value=0)
+    yield expect.ExpectColumnValuesToBeBetween(column="event_time_ns", min_value=EPOCH_1990_NS)
+    yield expect.ExpectCompoundColumnsToBeUnique(column_list=KEY_COLUMNS)
+    if kind is Kind.BAR:
+        for above in ("open", "close", "low"):
+            yield expect.ExpectColumnPairValuesAToBeGreaterThanB(
+                column_A="high", column_B=above, or_equal=True
+            )
+
+
+def _day_of(table: str, day: date) -> str:
+    return (
+        f"SELECT * FROM {table} "  # noqa: S608  a table of ours and two dates
+        f"WHERE key_time >= '{day}' AND key_time < '{day + timedelta(days=1)}'"
+    )
+
+
+def _offences(table: str, result: Any) -> Iterator[Offence]:
+    for item in result.results:
+        if item.success:
+            continue
+        config = item.expectation_config
+        column = config.kwargs.get("column") or config.kwargs.get("column_A") or "identity"
+        count = item.result.get("unexpected_count", "unknown")
+        rows = item.result.get("partial_unexpected_index_list") or []
+        shown = "; ".join(" ".join(str(row[name]) for name in KEY_COLUMNS) for row in rows)
+        problem = f"{count} rows: {shown}" if item.result else str(item.exception_info)[:500]
+        yield Offence(config.type, STORE, table, column, problem)
+
+
+def _site(docs: Path) -> Any:
+    return {
+        "class_name": "SiteBuilder",
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "store_backend": {
+            "class_name": "TupleFilesystemStoreBackend",
+            "base_directory": str(docs),
+        },
+    }

@@ -1,0 +1,97 @@
+"""Counts and sums of one day in the three stores, by table, venue and symbol: they must agree to the last digit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import date
+from decimal import Decimal
+
+import psycopg
+
+from etl.audit.offence import Offence
+from etl.errors import StoreUnavailable
+from etl.lake import query as lake
+from etl.settings import Settings
+from etl.sinks.clickhouse_http import ClickHouse, parse_address
+
+CHECK = "totals_differ"
+STORES = ("clickhouse", "timescale", "lake")
+SUMMED = {"trades": "volume", "agg_trades": "volume", "quotes": "bid", "bars": "volume"}
+"""Table → the column whose sum is compared beside the count."""
+CONNECT_TIMEOUT_S = 10
+
+Place = tuple[str, str, str]
+Total = tuple[int, Decimal]
+
+
+def compare(settings: Settings, day: date) -> Iterator[Offence]:
+    """An offence for every (table, venue, symbol) of which the stores do not hold the same."""
+    by_store = {
+        "clickhouse": _in_clickhouse(settings, day),
+        "timescale": _in_timescale(settings, day),
+        "lake": _in_lake(settings, day),
+    }
+    for place in sorted(set().union(*by_store.values())):
+        found = {store: totals.get(place, (0, Decimal(0))) for store, totals in by_store.items()}
+        if len(set(found.values())) > 1:
+            table, exchange, symbol = place
+            detail = ", ".join(
+                f"{store} {count} rows sum {total.normalize():f}" for store, (count, total) in found.items()
+            )
+            yield Offence(CHECK, "all", table, f"{exchange} {symbol}", f"{detail}; summed: {SUMMED[table]}")
+
+
+def _in_clickhouse(settings: Settings, day: date) -> dict[Place, Total]:
+    client = ClickHouse(parse_address(settings.clickhouse_address))
+    sql = " UNION ALL ".join(
+        f"SELECT '{table}', exchange, symbol, count(), toString(sum(ifNull({column}, 0))) FROM {table} "  # noqa: S608  names of ours
+        "WHERE key_time >= toDateTime({day:Date}) AND key_time < toDateTime({day:Date}) + INTERVAL 1 DAY "
+        "GROUP BY exchange, symbol"
+        for table, column in SUMMED.items()
+    )
+    try:
+        answer = client.execute(
+            f"{sql} FORMAT JSONCompactEachRow",
+            {"output_format_json_quote_64bit_integers": "0"},
+            {"day": day.isoformat()},
+        )
+    finally:
+        client.close()
+    return _totals(tuple(json.loads(line)) for line in answer.splitlines())
+
+
+def _in_timescale(settings: Settings, day: date) -> dict[Place, Total]:
+    sql = " UNION ALL ".join(
+        f"SELECT '{table}', exchange, symbol, count(*), coalesce(sum({column}), 0)::text FROM {table} "  # noqa: S608
+        "WHERE key_time >= %(day)s::date AND key_time < %(day)s::date + 1 GROUP BY exchange, symbol"
+        for table, column in SUMMED.items()
+    )
+    try:
+        with psycopg.connect(
+            settings.timescale_address, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True
+        ) as connection:
+            return _totals(connection.execute(sql.encode(), {"day": day}))
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"TimescaleDB: {error}") from None
+
+
+def _in_lake(settings: Settings, day: date) -> dict[Place, Total]:
+    connection = lake.connect(settings)
+    sql = " UNION ALL ".join(
+        f"SELECT '{table}', exchange, symbol, count(*), coalesce(sum({column}), 0)::VARCHAR FROM {table} "  # noqa: S608
+        "WHERE key_time_ns >= epoch_ns($day::TIMESTAMP) "
+        "AND key_time_ns < epoch_ns($day::TIMESTAMP + INTERVAL 1 DAY) GROUP BY ALL"
+        for table, column in SUMMED.items()
+    )
+    try:
+        return _totals(connection.execute(sql, {"day": day}).fetchall())
+    finally:
+        connection.close()
+
+
+def _totals(rows: Iterable[tuple[str, str, str, int, str]]) -> dict[Place, Total]:
+    return {
+        (table, exchange, symbol): (int(count), Decimal(total))
+        for table, exchange, symbol, count, total in rows
+    }

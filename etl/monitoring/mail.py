@@ -1,0 +1,86 @@
+"""Mail over SMTP: plain text and HTML, STARTTLS or TLS, login where the URL names a user.
+
+``smtp_url`` is Airflow's form: ``smtp://user:password@host:port/?disable_ssl=true&disable_tls=true``. TLS from the
+start (``smtps``-like) is the default, ``disable_ssl`` leaves STARTTLS, ``disable_tls`` leaves plain text.
+"""
+
+from __future__ import annotations
+
+import smtplib
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from msgspec import Struct
+
+from etl.errors import EtlError, UsageError
+from etl.settings import Settings
+
+CONNECT_TIMEOUT_S = 10.0
+SUBJECT_CHARACTERS_MAX = 150
+
+
+class MailError(EtlError):
+    """The mail server did not take the mail: try again later."""
+
+
+class Mail(Struct, frozen=True):
+    subject: str
+    text: str
+    html: str = ""
+
+
+class _Server(Struct, frozen=True):
+    host: str
+    port: int
+    user: str
+    password: str
+    tls: bool
+    starttls: bool
+
+
+def send(mail: Mail, settings: Settings) -> None:
+    """Deliver to ``mail_to``. Raises ``MailError`` if the server is down or refuses, ``UsageError`` for the URL."""
+    message = EmailMessage()
+    message["From"] = settings.mail_from
+    message["To"] = settings.mail_to
+    message["Subject"] = " ".join(mail.subject.split())[:SUBJECT_CHARACTERS_MAX]
+    message["Date"] = formatdate(localtime=False)
+    message["Message-ID"] = make_msgid(domain="market-data")
+    message.set_content(mail.text)
+    if mail.html:
+        message.add_alternative(mail.html, subtype="html")
+    server = _parse(settings.smtp_address)
+    try:
+        with _connect(server) as connection:
+            connection.send_message(message)
+    except (OSError, smtplib.SMTPException) as error:
+        raise MailError(f"mail server {server.host}:{server.port}: {error}") from None
+
+
+def _connect(server: _Server) -> smtplib.SMTP:
+    if server.tls:
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=CONNECT_TIMEOUT_S)
+    else:
+        connection = smtplib.SMTP(server.host, server.port, timeout=CONNECT_TIMEOUT_S)
+    if server.starttls:
+        connection.starttls()
+    if server.user:
+        connection.login(server.user, server.password)
+    return connection
+
+
+def _parse(url: str) -> _Server:
+    parts = urlsplit(url)
+    if parts.scheme != "smtp" or not parts.hostname:
+        raise UsageError("smtp_url: must be smtp://[user:password@]host[:port]/?disable_ssl=…&disable_tls=…")
+    options = {name: values[-1].lower() == "true" for name, values in parse_qs(parts.query).items()}
+    tls = not options.get("disable_ssl", False)
+    return _Server(
+        host=parts.hostname,
+        port=parts.port or (465 if tls else 25),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        tls=tls,
+        starttls=not tls and not options.get("disable_tls", False),
+    )

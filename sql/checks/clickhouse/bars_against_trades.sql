@@ -1,0 +1,23 @@
+-- A closed minute bar whose high, low or volume is not that of the trades stored for its minute, where they are all
+-- there (the bar's own trade count says so). Venues whose bars hold every trade: Binance.
+SELECT 'bars' AS table_name, concat(b.exchange, ' ', b.symbol, ' ', b.record_key) AS key,
+       concat('bar ', toString(b.low), '..', toString(b.high), ' volume ', toString(b.volume), ', trades ',
+              toString(t.low), '..', toString(t.high), ' volume ', toString(t.volume)) AS detail
+FROM
+(
+    SELECT exchange, symbol, record_key, toStartOfMinute(key_time) AS minute, high, low, volume, trade_count
+    FROM bars
+    WHERE key_time >= toDateTime({day:Date}) AND key_time < toDateTime({day:Date}) + INTERVAL 1 DAY
+      AND interval = '1m' AND bar_state != 'open' AND exchange IN ('binance', 'binance_usdm')
+) AS b
+INNER JOIN
+(
+    SELECT exchange, symbol, toStartOfMinute(key_time) AS minute,
+           max(last_price) AS high, min(last_price) AS low, sum(t.volume) AS volume, count() AS trade_count
+    FROM trades AS t
+    WHERE key_time >= toDateTime({day:Date}) AND key_time < toDateTime({day:Date}) + INTERVAL 1 DAY
+      AND exchange IN ('binance', 'binance_usdm')
+    GROUP BY exchange, symbol, minute
+) AS t USING (exchange, symbol, minute)
+WHERE b.trade_count = t.trade_count AND (b.high != t.high OR b.low != t.low OR b.volume != t.volume)
+ORDER BY key
