@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import chdb
 import pytest
 import yaml
 from yamllint import linter
@@ -128,3 +129,12 @@ def test_the_image_is_built_with_the_makefiles_own_command_from_files_that_exist
             for source in line.split()[1:-1]:
                 assert (ROOT / source).exists(), source
                 assert any(source == entry or source.startswith(f"{entry}/") for entry in let_in), source
+
+
+def test_the_servers_are_the_versions_that_the_embedded_ones_are_tested_with() -> None:
+    pom = (ROOT / "etl" / "embedded" / "kafka_broker" / "pom.xml").read_text()
+    kafka = re.search(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>(.*?)</version>", pom)
+    assert kafka is not None
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{kafka[1]}"
+    engine = ".".join(chdb.__version__.split(".")[:2])
+    assert SERVICES["clickhouse"]["image"] == f"clickhouse/clickhouse-server:{engine}"
