@@ -32,6 +32,7 @@ from etl.errors import EtlError
 from etl.settings import Settings
 
 SOURCE_ROOT = Path(__file__).parents[2]
+BOOTSTRAP = SOURCE_ROOT / "docker" / "airflow" / "bootstrap.py"
 ROLE_BY_USER = {"admin": "Admin", "operator": "Op", "viewer": "Viewer"}
 COMPONENTS = ("scheduler", "dag_processor", "triggerer")
 READY_WITHIN_S = 300.0
@@ -208,7 +209,7 @@ class AirflowClient:
 
 def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[str, str]) -> Part:
     """Migrates the metadata and makes the users; nothing but a marker's check when that was done before."""
-    command: tuple[str, ...] = (sys.executable, str(SOURCE_ROOT / "docker" / "airflow" / "bootstrap.py"))
+    command: tuple[str, ...] = (sys.executable, str(BOOTSTRAP))
     home = _home(settings)
     marker = home / "bootstrapped"
     if not (home / "airflow.db").exists():
@@ -229,11 +230,14 @@ def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[
 
 
 def _fingerprint(settings: Settings, kept: Credentials) -> str:
-    """Equal as long as neither Airflow, nor the database's address, nor the pools, nor the set of users changed."""
-    versions = [version(name) for name in ("apache-airflow", "apache-airflow-providers-fab")]
-    pools = (SOURCE_ROOT / "docker" / "airflow" / "pools.json").read_text()
-    text = "\n".join([*versions, _database_url(settings), pools, *sorted(kept.passwords.values())])
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Equal as long as neither Airflow, nor what the bootstrap does, nor the set of users changed."""
+    fingerprint = hashlib.sha256(_database_url(settings).encode())
+    for name in ("apache-airflow", "apache-airflow-providers-fab"):
+        fingerprint.update(version(name).encode())
+    for file in sorted(BOOTSTRAP.parent.glob("*.*")):
+        fingerprint.update(file.read_bytes())
+    fingerprint.update(msgspec.json.encode(kept.passwords, order="sorted"))
+    return fingerprint.hexdigest()
 
 
 def _database_url(settings: Settings) -> str:

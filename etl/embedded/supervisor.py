@@ -36,7 +36,9 @@ from etl.embedded.ports import require_free
 from etl.embedded.sessions import Session
 from etl.errors import PartError
 
-PROBE_EVERY_S = 0.1
+PROBE_FIRST_S, PROBE_MAX_S = 0.1, 1.0
+"""Between two probes of a starting part: a slow one is asked more and more seldom."""
+LOCK_POLL_S = 0.1
 EXIT_POLL_S = 0.05
 BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MAX_S = 10.0
@@ -265,12 +267,14 @@ class Supervisor:
 
     async def _becomes_ready(self, part: Part, process: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + part.ready_within_s
+        wait_s = PROBE_FIRST_S
         while process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 if await asyncio.to_thread(part.ready):
                     # another server on the same port would answer too: it counts only while ours lives
                     return process.poll() is None
-            await asyncio.sleep(PROBE_EVERY_S)
+            await asyncio.sleep(wait_s)
+            wait_s = min(PROBE_MAX_S, 1.2 * wait_s)
         return False
 
     def _give_up(self, part: Part, state: PartState, attempts: int) -> None:
@@ -366,7 +370,7 @@ async def _take_lock(lock: Path) -> int:
                     f"{lock.parents[1]} is in use by `etl up` (pid {owner}): stop that one, "
                     "or give this one another --state"
                 ) from None
-            await asyncio.sleep(PROBE_EVERY_S)
+            await asyncio.sleep(LOCK_POLL_S)
             continue
         os.truncate(file, 0)
         os.pwrite(file, str(os.getpid()).encode(), 0)
