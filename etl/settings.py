@@ -118,6 +118,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     simulator_loop: bool = False
     """Begin a recording again at its end, with ids and times moved on; else it is served once."""
 
+    # mail
+    mail_from: str = "market-data@localhost"
+    mail_to: str = "operator@localhost"
+
     log_level: str = "INFO"
     crash_point: str = ""
     """Where the process kills itself (etl/crash.py); for tests and ``etl bench kill`` only."""
