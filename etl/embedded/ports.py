@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import socket
 
 from etl.embedded import sessions
 from etl.errors import PartError
+
+FREE_PORT_MIN = 15_000
+FREE_PORT_COUNT = 17_000
+TRIES_MAX = 500
 
 
 def require_free(part: str, host: str, port: int, setting: str) -> None:
@@ -25,9 +30,21 @@ def require_free(part: str, host: str, port: int, setting: str) -> None:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """``count`` different ports that are free at this moment."""
+    """``count`` different ports that are free at this moment.
+
+    Below the range from which the kernel takes the ports of outgoing connections: one of these could take a
+    server's port while the server is down for a moment.
+    """
+    found: list[int] = []
     with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((host, 0))
-        return [probe.getsockname()[1] for probe in probes]
+        for _ in range(TRIES_MAX):
+            probe = held.enter_context(socket.socket())
+            port = FREE_PORT_MIN + secrets.randbelow(FREE_PORT_COUNT)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise PartError(f"no {count} free ports from {FREE_PORT_MIN} on")
