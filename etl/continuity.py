@@ -6,9 +6,9 @@ It outlives connections. How a channel proves that nothing is missing, its venue
     INTERVAL                          closed bars step by their interval: a break gives the bars' times
     RISING, NONE                      nothing can be proved: each loss of the connection gives a gap in time
 
-Records pass through untouched, doubles and late ones too: stores are idempotent and consumers order by id. Only the
-*verdict* waits: a break is declared when ``reorder_messages_max`` further messages of the channel, or
-``reorder_wait_ns``, have not filled it.
+Records pass through untouched, doubles and late ones too: stores are idempotent and consumers order by id. Only
+the *verdict* waits: a break is declared when what came within a ``Window`` has not filled it. What fills it later,
+a latecomer or a repair, closes the gap: by its ids, not by anybody's word.
 
 A gap's identity is made of what it spans, so declaring it again after a restart changes nothing, and a later
 state of it (``settled``) replaces it.
@@ -26,8 +26,13 @@ from etl.records import Bar, BarState, Book, BookAction, Gap, GapKind, GapState,
 
 TRACKS_MAX = 100_000
 """(symbol, channel) pairs that are followed; beyond, the one first seen is forgotten."""
-REORDER_MESSAGES_MAX = 8
+REORDER_MESSAGES = 8
+REORDER_LEAST_NS = 300_000_000
 REORDER_WAIT_NS = 500_000_000
+SEGMENTS_MAX = 64
+"""Breaks of one channel that wait for their verdict; beyond, the first need not have aged."""
+HOLES_MAX = 256
+"""Declared gaps of one channel whose ids are still looked for."""
 JUMP_IDS_MAX = 1_000
 """A single message that jumps further may be a corrupt id: it needs a second one that goes on from it, or time."""
 JUMP_WAIT_NS = 10_000_000_000
@@ -41,8 +46,20 @@ INTERVAL_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10
 
 _FOLLOWED = (Source.STREAM, Source.REPLAY)
 _NONE: tuple[Gap, ...] = ()
-_NEVER = 2**63
 _Key = tuple[str, str]
+_Span = tuple[int, int]
+
+
+class Window(Struct, frozen=True):
+    """How long a break waits for its verdict: until more than ``messages`` came after it and ``least_ns`` went by
+    (or ``wait_ns``, whatever came)."""
+
+    messages: int = REORDER_MESSAGES
+    least_ns: int = REORDER_LEAST_NS
+    wait_ns: int = REORDER_WAIT_NS
+
+
+_NO_VERDICT = Window(messages=2**63)
 
 
 class Continuity:
@@ -53,23 +70,24 @@ class Continuity:
         self,
         exchange: type[Exchange],
         declares_start: bool = True,
-        reorder_messages_max: int = REORDER_MESSAGES_MAX,
-        reorder_wait_ns: int = REORDER_WAIT_NS,
+        window: Window | None = None,
     ) -> None:
         self._exchange = exchange
         self._declares_start = declares_start
-        self._reorder_messages_max = reorder_messages_max
-        self._reorder_wait_ns = reorder_wait_ns
+        self._window = window or Window()
         self._tracks: dict[_Key, _Track] = {}
         self._doubtful: dict[_Key, _Track] = {}
         """Tracks with a break that is not declared yet."""
 
     def observe(self, record: Record) -> Sequence[Gap]:
-        """The gaps that ``record`` reveals or closes; to be published before it."""
-        if record.source not in _FOLLOWED:
-            return _NONE
+        """The gaps that ``record`` reveals or closes; to be published before it.
+
+        A record of a repair (or a backfill) moves nothing; with the last id that a gap misses it closes that gap.
+        """
         key = (record.symbol, record.channel)
         track = self._tracks.get(key)
+        if record.source not in _FOLLOWED:
+            return _NONE if track is None else track.fill(record)
         return self._begin(key, record) if track is None else track.observe(record)
 
     def quarantined(self, record: Record) -> Sequence[Gap]:
@@ -111,6 +129,18 @@ class Continuity:
         self._doubtful.clear()
         return gaps
 
+    def missing(self, gap: Gap) -> Sequence[tuple[int, int]]:
+        """What of ``gap`` has not come since it was declared: first and last ids (of bars: numbers since 1970)."""
+        track = self._tracks.get((gap.symbol, gap.channel))
+        return () if track is None else track.missing(gap)
+
+    def settle(self, gap: Gap, state: GapState, now_ns: int, reason: str) -> Gap:
+        """The end of a gap that no record will close: its next state, to be published."""
+        track = self._tracks.get((gap.symbol, gap.channel))
+        if track is not None:
+            track.forget(gap)
+        return settled(gap, state, now_ns, reason)
+
     def remember(self, record: Record) -> None:
         """Take a published record or gap from the topic's tail, in its order: the last ``TAIL_RECORDS`` of each
         (symbol, channel) are enough.
@@ -147,7 +177,7 @@ class Continuity:
             if span is None:
                 return _NONE
             counted = _Contiguous if channel.rule is SequenceRule.CONTIGUOUS else _Counted
-            track = counted(record, channel, span[1], self._reorder_messages_max, self._reorder_wait_ns)
+            track = counted(record, channel, span[1], self._window)
             track.joins(key, self._doubtful)
         if len(self._tracks) >= TRACKS_MAX:
             oldest = next(iter(self._tracks))
@@ -181,8 +211,6 @@ def interval_ns(interval: str) -> int:
 
 
 # the span of ids that a record covers, by rule; None = it says nothing
-
-_Span = tuple[int, int]
 
 
 def _contiguous_span(record: Record) -> _Span | None:
@@ -256,6 +284,16 @@ class _Track:
     def remember(self, record: Record) -> None:
         """As ``observe``, of what was published already."""
         self.observe(record)
+
+    def missing(self, gap: Gap) -> Sequence[tuple[int, int]]:
+        return ()
+
+    def forget(self, gap: Gap) -> None:
+        """Look no more for what ``gap`` misses."""
+
+    def fill(self, record: Record) -> Sequence[Gap]:
+        """A record from history."""
+        return _NONE
 
     def lacks(self, record: Record) -> bool:
         """Whether ``record`` is provably new."""
@@ -331,39 +369,47 @@ class _Segment(Struct):
     last: int
     first_record: Record
     last_record: Record
+    opened: int
+    opened_ns: int
+    """The track's count of messages, and our clock, when it was found."""
     messages: int = 1
+    passed: int = 0
+    """Messages that came below it since: what lies alone above them has a wrong id."""
+
+
+class _Hole(Struct):
+    """A declared gap and what of it has not come since."""
+
+    gap: Gap
+    missing: list[_Span]
 
 
 class _Counted(_Track):
     """A channel whose ids prove completeness."""
 
     __slots__ = (
-        "_advanced",
         "_ahead",
         "_doubtful",
+        "_holes",
         "_key",
         "_last",
         "_loss",
-        "_messages_max",
-        "_opened_ns",
+        "_messages",
         "_rivals",
         "_span",
-        "_wait_ns",
-        "_waited",
+        "_window",
     )
 
-    def __init__(self, record: Record, channel: Channel, last: int, messages_max: int, wait_ns: int) -> None:
+    def __init__(self, record: Record, channel: Channel, last: int, window: Window) -> None:
         super().__init__(record, channel)
         self._span = _SPANS[channel.rule]
         self._last = last
         """Everything up to this id is there or declared."""
-        self._messages_max = messages_max
-        self._wait_ns = wait_ns
+        self._window = window
         self._ahead: list[_Segment] = []
-        self._waited = 0
-        self._opened_ns = 0
-        self._advanced = 0
-        """Messages with which the chain went on below the hole since it opened."""
+        self._messages = 0
+        """Counted while a break waits."""
+        self._holes: list[_Hole] = []
         self._rivals: list[Record] = []
         """Newer records with older ids: the sequence may have started again."""
         self._loss: _Loss | None = None
@@ -385,12 +431,12 @@ class _Counted(_Track):
             self._last = last
             self._newest = record
             if self._ahead or self._loss or self._rivals:
-                return self._advance()
+                return self._advance(record)
             return _NONE
         if last <= self._last:
-            return self._older(record)
+            return self._older(record, span)
         self._insert(first, last, record)
-        return self._wait()
+        return self._wait(record)
 
     def lacks(self, record: Record) -> bool:
         span = self._span(record)
@@ -398,36 +444,42 @@ class _Counted(_Track):
 
     def remember(self, record: Record) -> None:
         """Without verdicts: those that were given stand in the tail, the others are ``decide``'s."""
-        messages_max, self._messages_max = self._messages_max, _NEVER
+        window, self._window = self._window, _NO_VERDICT
         self.observe(record)
-        self._messages_max = messages_max
+        self._window = window
 
     def quarantine_gap(self, record: Record) -> Sequence[Gap]:
         span = self._span(record)
-        if span is None:
-            return _NONE
-        return [self._hole(GapKind.QUARANTINE, span[0], span[1], self._newest, record)]
+        return () if span is None else (self._declare(GapKind.QUARANTINE, span, self._newest, record),)
 
     def lose(self, kind: GapKind, reason: str, now_ns: int) -> Sequence[Gap]:
         self._loss = _Loss(kind, reason)
         return _NONE
 
     def remember_gap(self, gap: Gap) -> None:
-        """As after the verdict that gave it."""
-        if gap.to_sequence is None or gap.to_sequence <= self._last:
+        """As after the verdict that gave it, or the repair that ended it."""
+        self._holes = [hole for hole in self._holes if hole.gap.record_key != gap.record_key]
+        if gap.from_sequence is None or gap.to_sequence is None:
             return
-        self._last, self._newest = gap.to_sequence, gap
-        self._loss = None
-        self._absorb()
-        self._reopen(gap.receive_time_ns)
+        if gap.gap_state is GapState.OPEN:
+            self._keep_hole(gap, (gap.from_sequence, gap.to_sequence))
+        if gap.to_sequence > self._last:
+            self._last, self._newest = gap.to_sequence, gap
+            self._loss = None
+            self._absorb()
 
-    def _advance(self) -> Sequence[Gap]:
+    # a break and its verdict
+
+    def _advance(self, record: Record) -> Sequence[Gap]:
         """The chain went on: take in what waited beyond it."""
         self._loss = None
         self._rivals.clear()
-        self._advanced += 1
         self._absorb()
-        return self._wait() if self._ahead else _NONE
+        if not self._ahead:
+            return _NONE
+        for segment in self._ahead:
+            segment.passed += 1
+        return self._wait(record)
 
     def _absorb(self) -> None:
         ahead = self._ahead
@@ -439,22 +491,16 @@ class _Counted(_Track):
 
     def _insert(self, first: int, last: int, record: Record) -> None:
         if not self._ahead:
-            self._reopen(record.receive_time_ns)
             self._doubtful[self._key] = self
-        for segment in self._ahead:
-            if segment.last + 1 == first:
-                segment.last, segment.last_record = last, record
-                segment.messages += 1
-                break
-            if last + 1 == segment.first:
-                segment.first, segment.first_record = first, record
-                segment.messages += 1
-                break
+        place = len(self._ahead)
+        for index, segment in enumerate(self._ahead):
             if segment.first <= first and last <= segment.last:
                 return
-        else:
-            self._ahead.append(_Segment(first, last, record, record))
-            self._ahead.sort(key=lambda segment: segment.first)
+            if segment.first > last:
+                segment.passed += 1
+                place = min(place, index)
+        segment = _Segment(first, last, record, record, self._messages, record.receive_time_ns)
+        self._ahead.insert(place, segment)
         self._join_segments()
 
     def _join_segments(self) -> None:
@@ -465,82 +511,118 @@ class _Counted(_Track):
                 joined.append(segment)
                 continue
             before.messages += segment.messages
+            before.opened = min(before.opened, segment.opened)
+            before.opened_ns = min(before.opened_ns, segment.opened_ns)
             if segment.last > before.last:
                 before.last, before.last_record = segment.last, segment.last_record
         self._ahead = joined
 
-    def _reopen(self, time_ns: int) -> None:
-        self._waited, self._opened_ns, self._advanced = 0, time_ns, 0
-
-    def _wait(self) -> Sequence[Gap]:
-        self._waited += 1
+    def _wait(self, record: Record) -> Sequence[Gap]:
+        self._messages += 1
         gaps: list[Gap] = []
-        while self._ahead and self._waited > self._messages_max:
-            gaps += self._verdict(self._newest.receive_time_ns)
+        while self._ahead and self._is_ripe(self._ahead[0], record.receive_time_ns):
+            gaps += self._verdict()
         return gaps
+
+    def _is_ripe(self, segment: _Segment, now_ns: int) -> bool:
+        window = self._window
+        if self._messages - segment.opened <= window.messages:
+            return False
+        has_aged = not now_ns or now_ns - segment.opened_ns >= window.least_ns
+        return has_aged or len(self._ahead) > SEGMENTS_MAX
 
     def overdue(self, now_ns: int) -> Sequence[Gap]:
         gaps: list[Gap] = []
-        while self._ahead and now_ns - self._opened_ns > self._wait_ns:
-            if self._is_leap(self._ahead[0]) and now_ns - self._opened_ns <= JUMP_WAIT_NS:
+        while self._ahead:
+            segment = self._ahead[0]
+            wait_ns = JUMP_WAIT_NS if self._is_leap(segment) else self._window.wait_ns
+            if now_ns - segment.opened_ns <= wait_ns:
                 break
-            gaps += self._verdict(now_ns)
+            gaps += self._verdict()
         return gaps
 
     def decide(self) -> Sequence[Gap]:
         gaps: list[Gap] = []
         while self._ahead:
-            gaps += self._verdict(self._newest.receive_time_ns)
+            gaps += self._verdict()
         return gaps
 
-    def _verdict(self, now_ns: int) -> Sequence[Gap]:
+    def _verdict(self) -> Sequence[Gap]:
         """Declare the first hole; or drop what lies alone beyond it while the chain went on below: a wrong id."""
         segment = self._ahead[0]
-        went_on = self._advanced >= (1 if self._is_leap(segment) else self._messages_max)
-        if went_on and segment.messages == 1:
+        passed_max = 1 if self._is_leap(segment) else REORDER_MESSAGES
+        if segment.messages == 1 and segment.passed >= passed_max:
             self._ahead.pop(0)
-            self._reopen(now_ns)
             return _NONE
         kind, reason = (self._loss.kind, self._loss.reason) if self._loss else (GapKind.SEQUENCE, "")
-        gap = self._hole(kind, self._last + 1, segment.first - 1, self._newest, segment.first_record, reason)
+        span = (self._last + 1, segment.first - 1)
+        gap = self._declare(kind, span, self._newest, segment.first_record, reason)
         self._loss = None
         self._rivals.clear()
         self._last = segment.first - 1
         self._absorb()
-        self._reopen(now_ns)
         return [gap]
 
     def _is_leap(self, segment: _Segment) -> bool:
         return segment.messages == 1 and segment.first - self._last > JUMP_IDS_MAX
 
-    def _hole(
-        self, kind: GapKind, first: int, last: int, before: Record, after: Record, reason: str = ""
-    ) -> Gap:
-        if self._channel.rule is SequenceRule.INTERVAL:
-            gap_id = f"{time_of(before)}-{time_of(after)}"
-            return self._gap(kind, gap_id, time_of(before), after, None, None, None, reason)
-        return self._gap(kind, f"{first}-{last}", time_of(before), after, first, last, None, reason)
+    # declared holes
 
-    def _older(self, record: Record) -> Sequence[Gap]:
+    def _declare(self, kind: GapKind, span: _Span, before: Record, after: Record, reason: str = "") -> Gap:
+        from_ns = time_of(before)
+        if self._channel.rule is SequenceRule.INTERVAL:
+            gap_id = f"{from_ns}-{time_of(after)}"
+            gap = self._gap(kind, gap_id, from_ns, after, None, None, None, reason)
+        else:
+            gap = self._gap(kind, f"{span[0]}-{span[1]}", from_ns, after, *span, None, reason)
+        self._keep_hole(gap, span)
+        return gap
+
+    def _keep_hole(self, gap: Gap, span: _Span) -> None:
+        self._holes.append(_Hole(gap, [span]))
+        if len(self._holes) > HOLES_MAX:
+            del self._holes[0]
+
+    def missing(self, gap: Gap) -> Sequence[_Span]:
+        return next((hole.missing for hole in self._holes if hole.gap.record_key == gap.record_key), ())
+
+    def forget(self, gap: Gap) -> None:
+        self._holes = [hole for hole in self._holes if hole.gap.record_key != gap.record_key]
+
+    def fill(self, record: Record) -> Sequence[Gap]:
+        """Take ``record`` out of what declared gaps miss; a gap of which nothing is missing any more is repaired."""
+        span = self._span(record) if self._holes and not _is_aside(record) else None
+        if span is None:
+            return _NONE
+        filled = []
+        for hole in self._holes:
+            rest = _without(hole.missing, span)
+            if rest != hole.missing:
+                hole.missing = rest
+                if not rest:
+                    filled.append(hole)
+        if not filled:
+            return _NONE
+        self._holes = [hole for hole in self._holes if hole.missing]
+        reason = "arrived late" if record.source in _FOLLOWED else "repaired"
+        return [settled(hole.gap, GapState.REPAIRED, record.receive_time_ns, reason) for hole in filled]
+
+    def _older(self, record: Record, span: _Span) -> Sequence[Gap]:
         """A double or a latecomer; unless newer records keep coming with older ids."""
         if time_of(record) <= time_of(self._newest):
-            return _NONE
+            return self.fill(record) if self._holes else _NONE
         rivals = self._rivals
-        span, known = self._span(record), self._span(rivals[-1]) if rivals else None
-        if known and span and span[1] <= known[1]:
+        known = self._span(rivals[-1]) if rivals else None
+        if known and span[1] <= known[1]:
             rivals.clear()
         rivals.append(record)
-        if len(rivals) < RESET_MESSAGES:
-            return _NONE
-        return self._restart(rivals)
+        return self._restart(rivals) if len(rivals) >= RESET_MESSAGES else _NONE
 
     def _restart(self, rivals: list[Record]) -> Sequence[Gap]:
         gaps = [*self.decide()]
         first, *others = rivals
-        gap_id = f"reset/{self._last + 1}-{time_of(first)}"
-        gaps.append(
-            self._gap(GapKind.RESET, gap_id, time_of(self._newest), first, self._last + 1, None, None, "")
-        )
+        gap_id, from_ns = f"reset/{self._last + 1}-{time_of(first)}", time_of(self._newest)
+        gaps.append(self._gap(GapKind.RESET, gap_id, from_ns, first, self._last + 1, None))
         span = self._span(first)
         self._last, self._newest = span[1] if span else self._last, first
         self._rivals = []
@@ -548,6 +630,20 @@ class _Counted(_Track):
         for record in others:
             gaps += self.observe(record)
         return gaps
+
+
+def _without(spans: list[_Span], taken: _Span) -> list[_Span]:
+    """``spans`` less the ids of ``taken``."""
+    rest = []
+    for first, last in spans:
+        if taken[1] < first or last < taken[0]:
+            rest.append((first, last))
+            continue
+        if first < taken[0]:
+            rest.append((first, taken[0] - 1))
+        if taken[1] < last:
+            rest.append((taken[1] + 1, last))
+    return rest
 
 
 class _Contiguous(_Counted):

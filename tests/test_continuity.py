@@ -3,16 +3,19 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.continuity import (
     JUMP_IDS_MAX,
-    REORDER_MESSAGES_MAX,
+    REORDER_LEAST_NS,
+    REORDER_MESSAGES,
     REORDER_WAIT_NS,
     RESET_MESSAGES,
     Continuity,
+    Window,
     interval_ns,
     settled,
 )
@@ -33,6 +36,7 @@ from etl.records import (
 )
 
 MS = 1_000_000
+BY_COUNT = Window(least_ns=0)
 DAY = 1_723_161_600_000_000_000
 
 
@@ -91,7 +95,7 @@ def bar(minute: int, state: BarState = BarState.CLOSED) -> Bar:
 
 
 def follow(records: Iterable[Record], continuity: Continuity | None = None) -> list[Gap]:
-    continuity = continuity or Continuity(Venue, declares_start=False)
+    continuity = continuity or Continuity(Venue, declares_start=False, window=BY_COUNT)
     gaps = [gap for record in records for gap in continuity.observe(record)]
     return [*gaps, *continuity.decide()]
 
@@ -173,7 +177,7 @@ def test_doubles_and_late_doubles_give_nothing() -> None:
 # the window
 
 
-@given(st.integers(0, 2**32), st.integers(2, REORDER_MESSAGES_MAX - 1))
+@given(st.integers(0, 2**32), st.integers(2, REORDER_MESSAGES - 1))
 def test_reordering_within_the_window_declares_nothing(seed: int, width: int) -> None:
     numbers = list(range(100, 200))
     generator = random.Random(seed)
@@ -200,8 +204,8 @@ def test_thinned_ids_are_declared_exactly_with_doubles_and_swaps_among_them(
 
 
 def test_a_break_is_declared_after_the_window_and_before_the_record_that_ends_it() -> None:
-    continuity = Continuity(Venue, declares_start=False)
-    numbers = [1, *range(3, 3 + REORDER_MESSAGES_MAX)]
+    continuity = Continuity(Venue, declares_start=False, window=BY_COUNT)
+    numbers = [1, *range(3, 3 + REORDER_MESSAGES)]
     assert [gap for number in numbers for gap in continuity.observe(trade(number))] == []
     assert spans(continuity.observe(trade(numbers[-1] + 1))) == [(2, 2)]
 
@@ -216,9 +220,76 @@ def test_a_break_is_declared_when_its_time_is_over() -> None:
     assert continuity.overdue(late.receive_time_ns + 10 * REORDER_WAIT_NS) == []
 
 
-def test_a_latecomer_after_the_verdict_does_not_open_another_gap() -> None:
+def test_a_fast_channel_waits_for_latecomers_by_time() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    late = trade(2)
+    numbers = [1, *range(3, REORDER_LEAST_NS // MS)]
+    assert [gap for number in numbers for gap in continuity.observe(trade(number))] == []
+    assert not continuity.observe(late)
+    assert continuity.decide() == []
+
+
+def test_a_latecomer_after_the_verdict_closes_the_gap() -> None:
     numbers = [1, *range(3, 20), 2, 20, 21]
-    assert spans(follow(trade(number) for number in numbers)) == [(2, 2)]
+    opened, closed = follow(trade(number) for number in numbers)
+    assert (opened.gap_state, spans([opened])) == (GapState.OPEN, [(2, 2)])
+    assert (closed.record_key, closed.gap_state, closed.reason) == (
+        opened.record_key,
+        GapState.REPAIRED,
+        "arrived late",
+    )
+
+
+# repair
+
+
+def test_a_gap_is_closed_by_the_last_id_that_it_misses_and_not_before() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    (gap,) = follow([trade(1), trade(5), trade(6)], continuity)
+    repairs = [trade(number, source=Source.REPAIR) for number in (4, 2, 2, 1, 3)]
+    assert continuity.missing(gap) == [(2, 4)]
+    assert not continuity.observe(repairs[0])
+    assert not continuity.observe(repairs[1])
+    assert continuity.missing(gap) == [(3, 3)]
+    assert not continuity.observe(repairs[2])
+    assert not continuity.observe(repairs[3])
+    (closed,) = continuity.observe(repairs[4])
+    assert (closed.record_key, closed.gap_state, closed.reason) == (
+        gap.record_key,
+        GapState.REPAIRED,
+        "repaired",
+    )
+    assert continuity.missing(gap) == ()
+    assert follow([trade(7)], continuity) == []
+
+
+def test_a_gap_that_history_cannot_fill_is_settled_and_no_longer_looked_for() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    (gap,) = follow([trade(1), trade(3)], continuity)
+    hole = continuity.settle(gap, GapState.SOURCE_HOLE, DAY, "the venue has no such id")
+    assert (hole.gap_state, hole.reason, hole.record_key) == (
+        GapState.SOURCE_HOLE,
+        "the venue has no such id",
+        gap.record_key,
+    )
+    assert not continuity.observe(trade(2, source=Source.REPAIR))
+
+
+def test_an_open_gap_of_the_tail_is_still_closed_by_its_ids() -> None:
+    first = Continuity(Venue, declares_start=False)
+    (gap,) = follow([trade(1), trade(3), trade(4)], first)
+    second = Continuity(Venue)
+    for record in (trade(1), gap, trade(3), trade(4)):
+        second.remember(record)
+    (closed,) = second.observe(trade(2, source=Source.REPAIR))
+    assert (closed.record_key, closed.gap_state) == (gap.record_key, GapState.REPAIRED)
+
+
+def test_a_missing_bar_is_closed_by_the_bar() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    (gap,) = follow([bar(0), bar(2)], continuity)
+    (closed,) = continuity.observe(msgspec.structs.replace(bar(1), source=Source.REPAIR))
+    assert (closed.record_key, closed.gap_state) == (gap.record_key, GapState.REPAIRED)
 
 
 # corrupt ids
@@ -348,7 +419,7 @@ def test_a_killed_process_declares_the_same_gaps_after_reading_the_tail(
     gone: set[int], killed_at: int
 ) -> None:
     published: list[Record] = []
-    first = Continuity(Venue, declares_start=False)
+    first = Continuity(Venue, declares_start=False, window=BY_COUNT)
     for number in range(killed_at):
         if number not in gone:
             published += [*first.observe(trade(number)), trade(number)]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, BinaryIO, cast
 import msgspec
 import typer
 
-from etl.continuity import Continuity
+from etl.continuity import Continuity, Window
 from etl.errors import UsageError
 from etl.exchange import Exchange, Ignored, Rejected
 from etl.exchanges import load
@@ -85,7 +85,7 @@ class _Reading:
     """What a connection's worker does with a frame, without the topics."""
 
     def __init__(self, exchange: type[Exchange]) -> None:
-        self.continuity = Continuity(exchange, declares_start=False)
+        self.continuity = Continuity(exchange, declares_start=False, window=Window(least_ns=0))
         self._parser = exchange()
         self._checker = Checker(exchange, judge_lateness=False)
 
