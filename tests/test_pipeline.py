@@ -125,9 +125,11 @@ def test_a_price_that_no_column_holds_is_quarantined_with_its_record_and_its_id_
     assert [(gap.from_sequence, gap.to_sequence) for gap in holes] == [(2, 2)]
 
 
-def test_a_missing_id_is_declared_before_the_records_that_reveal_it_are_far() -> None:
+def test_a_missing_id_is_declared_when_its_time_is_over() -> None:
     bench = Bench()
     bench.give(*[trade(n) for n in (1, 2, 5, *range(6, 20))])
+    bench.ingest.tick()
+    bench.publisher.poll()
     holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.SEQUENCE]
     assert [(gap.from_sequence, gap.to_sequence, gap.gap_state) for gap in holes] == [(3, 4, GapState.OPEN)]
 
