@@ -219,9 +219,21 @@ def _text(tag: str, text: str) -> str:
 
 
 def _texts(tag: str, texts: Sequence[str]) -> str:
+    """Texts of one length, as a book's prices mostly are, are joined by their common mark in half of the time."""
     if not "".join(texts).isascii():
         texts = [text.encode().decode("latin-1") for text in texts]
-    return "".join([f"{tag}{_SHORT[len(text)]}{text}" for text in texts])
+    marks = _marks(tag)
+    lengths = set(map(len, texts))
+    if len(lengths) == 1:
+        mark = marks[lengths.pop()]
+        return mark + mark.join(texts)
+    return "".join([marks[len(text)] + text for text in texts])
+
+
+@lru_cache(maxsize=64)
+def _marks(tag: str) -> list[str]:
+    """What stands before a text, by its length: up to 127."""
+    return [tag + chr(length) for length in range(128)]
 
 
 _known_texts = lru_cache(maxsize=KNOWN_TEXTS_MAX)(_texts)
