@@ -80,13 +80,18 @@ def replay_items(
     as_json: AsJson = False,
 ) -> None:
     """Parse and check again by today's parser and rules; publish what is good now. Idempotent."""
-    settings = settings_module.load()
-    items = read_items(settings, _selection(exchange, code, from_, to))
-    outcomes = replay(items, KafkaPublisher(settings), settings, time.time_ns())
-    counts = {outcome.name.lower(): count for outcome, count in sorted(outcomes.items())}
+    counts = replay_selected(exchange, code, from_, to)
     print(
         json.dumps(counts) if as_json else "  ".join(f"{k} {v}" for k, v in counts.items()) or "nothing held"
     )
+
+
+def replay_selected(exchange: str, code: str, from_: str, to: str) -> dict[str, int]:
+    """Replay what the texts select, as the command and the DAG are given them; items by outcome."""
+    settings = settings_module.load()
+    items = read_items(settings, _selection(exchange, code, from_, to))
+    outcomes = replay(items, KafkaPublisher(settings), settings, time.time_ns())
+    return {outcome.name.lower(): count for outcome, count in sorted(outcomes.items())}
 
 
 def _selection(exchange: str, code: str, from_: str, to: str) -> Selection:
