@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from etl.errors import VenueError
 from etl.exchange import Exchange, Request
+from etl.limiter import BANNED, TOO_MANY, Limiter
 
 REQUEST_TIMEOUT_S = 20.0
 ATTEMPTS_MAX = 5
@@ -29,11 +30,13 @@ class Answer(Struct, frozen=True):
 
 
 class History:
-    """One venue's request interface. Use as ``async with``."""
+    """One venue's request interface. Use as ``async with``. ``limiter`` paces it with everybody else who uses the
+    same key on this machine."""
 
-    def __init__(self, base_url: str, parser: Exchange) -> None:
+    def __init__(self, base_url: str, parser: Exchange, limiter: Limiter | None = None) -> None:
         self._base_url = base_url
         self._parser = parser
+        self._limiter = limiter
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> History:
@@ -52,6 +55,8 @@ class History:
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
                 await asyncio.sleep(random.uniform(0, min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2**attempt)))  # noqa: S311
+            if self._limiter is not None:
+                await self._limiter.admit(request.weight)
             try:
                 answer, refusal, retry_after_s = await self._ask(request)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -75,7 +80,11 @@ class History:
             refusal = f"status {response.status}: {payload[:200].decode(errors='replace')}"
             if response.status not in (408, 418, 425, 429) and response.status < 500:
                 raise VenueError(f"{request.path}: {refusal}")
-            return None, refusal, min(RETRY_AFTER_MAX_S, _seconds(response.headers.get("Retry-After", "")))
+            retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+            if self._limiter is not None and response.status in (BANNED, TOO_MANY):
+                self._limiter.refused(response.status, retry_after_s)
+                return None, refusal, 0.0
+            return None, refusal, min(RETRY_AFTER_MAX_S, retry_after_s)
 
 
 def _seconds(text: str) -> float:
