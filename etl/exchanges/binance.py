@@ -242,7 +242,7 @@ class Binance(Exchange):
     # parse
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:
-        """About 1.5 µs for a trade or a quote of a stream seen before; everything else goes by its shape."""
+        """About 2 µs for a trade or a quote of a stream seen before; everything else goes by its shape."""
         payload = frame.payload
         name_end = payload.find(b'"', _STREAM_NAME_START, STREAM_NAME_BYTES_MAX)
         stream = self._streams.get(payload[_STREAM_NAME_START:name_end])
@@ -317,8 +317,7 @@ class Binance(Exchange):
         if reader is None:
             return (Rejected(Code.UNKNOWN_MESSAGE, f"an answer of {frame.endpoint!r:.80}"),)
         if not symbol:
-            reason = f"{endpoint} of {frame.endpoint!r:.80}"
-            return [Rejected(Code.SYMBOL_MISSING, reason, index) for index in range(len(rows))]
+            return (Rejected(Code.SYMBOL_MISSING, f"{endpoint} of {frame.endpoint!r:.80}"),)
         stream = self._stream(symbol, channel + query.get("interval", ""), reader)
         return [_read(frame, stream, reader, row, index) for index, row in enumerate(rows)]
 
@@ -379,34 +378,11 @@ class Binance(Exchange):
         time_ns = time * _MS if 0 < time <= _MS_MAX else nanoseconds(time)
         trade_id = str(event.t)
         return Trade(
-            self.name,
-            stream.symbol,
-            stream.venue_symbol,
-            stream.channel,
-            time_ns,
-            frame.receive_time_ns,
-            frame.source,
-            frame.connection_id,
-            frame.frame_sequence,
-            index,
-            trade_id,
-            time_ns - time_ns % _MS,
-            self.parser_version,
-            event.t,
-            None,
-            None,
-            nanoseconds(event.E) if event.E else 0,
-            0,
-            stream.flags,
-            price,
-            size,
-            _SELL if event.m else _BUY,
-            trade_id,
-            _BASE,
-            "",
-            "",
-            (event.X,) if event.X else (),
-        )
+            self.name, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
+            frame.source, frame.connection_id, frame.frame_sequence, index, trade_id, time_ns - time_ns % _MS,
+            self.parser_version, event.t, None, None, nanoseconds(event.E) if event.E else 0, 0, stream.flags,
+            price, size, _SELL if event.m else _BUY, trade_id, _BASE, "", "", (event.X,) if event.X else (),
+        )  # fmt: skip
 
     def _agg_trade(self, frame: Frame, stream: Stream, event: _AggTrade, index: int) -> Record:
         """``{"e":"aggTrade","E":…,"s":"BNBBTC","a":12345,"p":"0.001","q":"100","f":100,"l":105,"T":…,
@@ -419,33 +395,11 @@ class Binance(Exchange):
         time_ns = nanoseconds(event.T)
         aggregate_id = str(event.a)
         return AggTrade(
-            self.name,
-            stream.symbol,
-            stream.venue_symbol,
-            stream.channel,
-            time_ns,
-            frame.receive_time_ns,
-            frame.source,
-            frame.connection_id,
-            frame.frame_sequence,
-            index,
-            aggregate_id,
-            time_ns - time_ns % _MS,
-            self.parser_version,
-            event.a,
-            None,
-            None,
-            nanoseconds(event.E) if event.E else 0,
-            0,
-            stream.flags,
-            price,
-            size,
-            _SELL if event.m else _BUY,
-            aggregate_id,
-            _BASE,
-            str(event.f),
-            str(event.l),
-        )
+            self.name, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
+            frame.source, frame.connection_id, frame.frame_sequence, index, aggregate_id, key_time(time_ns),
+            self.parser_version, event.a, None, None, nanoseconds(event.E) if event.E else 0, 0, stream.flags,
+            price, size, _SELL if event.m else _BUY, aggregate_id, _BASE, str(event.f), str(event.l),
+        )  # fmt: skip
 
     def _quote(self, frame: Frame, stream: Stream, event: WireQuote, index: int) -> Record:
         """``{"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000","a":"61837.64000000",
@@ -464,32 +418,13 @@ class Binance(Exchange):
         if ask[0] == "0" and not ask.strip("0.") and not ask_size.strip("0."):
             ask = ask_size = None
         time_ns = nanoseconds(event.T) if event.T else 0
+        key_time_ns = time_ns - time_ns % _MS if time_ns else utc_day(frame.receive_time_ns)
         return Quote(
-            self.name,
-            stream.symbol,
-            stream.venue_symbol,
-            stream.channel,
-            time_ns,
-            frame.receive_time_ns,
-            frame.source,
-            frame.connection_id,
-            frame.frame_sequence,
-            index,
-            str(event.u),
-            time_ns - time_ns % _MS if time_ns else utc_day(frame.receive_time_ns),
-            self.parser_version,
-            event.u,
-            None,
-            None,
-            nanoseconds(event.E) if event.E else 0,
-            0,
-            stream.flags,
-            bid,
-            bid_size,
-            ask,
-            ask_size,
-            _BASE,
-        )
+            self.name, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
+            frame.source, frame.connection_id, frame.frame_sequence, index, str(event.u), key_time_ns,
+            self.parser_version, event.u, None, None, nanoseconds(event.E) if event.E else 0, 0, stream.flags,
+            bid, bid_size, ask, ask_size, _BASE,
+        )  # fmt: skip
 
     def _depth(self, frame: Frame, stream: Stream, event: _Depth, index: int) -> Record:
         """``{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":50093239189,"u":50093239202,
@@ -523,35 +458,14 @@ class Binance(Exchange):
             raise FieldFault(Code.RANGE_REVERSED, f"U {first} > u {sequence}")
         bid_prices, bid_sizes = _level_columns(levels[0])
         ask_prices, ask_sizes = _level_columns(levels[1])
-        mark = "s" if action is BookAction.SNAPSHOT else "d"
+        key = f"{stream.channel}/{'s' if action is BookAction.SNAPSHOT else 'd'}/{sequence}"
+        key_time_ns = key_time(time_ns) if time_ns else utc_day(frame.receive_time_ns)
         return Book(
-            self.name,
-            stream.symbol,
-            stream.venue_symbol,
-            stream.channel,
-            time_ns,
-            frame.receive_time_ns,
-            frame.source,
-            frame.connection_id,
-            frame.frame_sequence,
-            index,
-            f"{stream.channel}/{mark}/{sequence}",
-            key_time(time_ns) if time_ns else utc_day(frame.receive_time_ns),
-            self.parser_version,
-            sequence,
-            first,
-            previous,
-            publish_ns,
-            0,
-            stream.flags,
-            action,
-            bid_prices,
-            bid_sizes,
-            ask_prices,
-            ask_sizes,
-            _BASE,
-            _depth_of(stream.channel),
-        )
+            self.name, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
+            frame.source, frame.connection_id, frame.frame_sequence, index, key, key_time_ns,
+            self.parser_version, sequence, first, previous, publish_ns, 0, stream.flags,
+            action, bid_prices, bid_sizes, ask_prices, ask_sizes, _BASE, _depth_of(stream.channel),
+        )  # fmt: skip
 
     def _kline(self, frame: Frame, stream: Stream, event: _Kline, index: int) -> Record:
         """``{"e":"kline","E":…,"s":"BNBBTC","k":{"t":…,"T":…,"s":"BNBBTC","i":"1m","f":100,"L":200,"o":"0.0010",
