@@ -34,7 +34,8 @@ class Range(Struct, frozen=True):
 class File(Struct, frozen=True, omit_defaults=True):
     """One Parquet file. Times are the least and greatest of its rows, ns; offsets are what it was made from.
 
-    ``compaction`` is 0 for an exported file; files of one compaction share its number, and no identity.
+    ``compaction`` is 0 for an exported file; files of one compaction share its number, and no identity. ``beyond`` is
+    how many rows hold a value that its column is too narrow for.
     """
 
     path: str
@@ -52,6 +53,7 @@ class File(Struct, frozen=True, omit_defaults=True):
     start: int
     end: int
     compaction: int = 0
+    beyond: int = 0
 
 
 class Removed(Struct, frozen=True):

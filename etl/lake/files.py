@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import structs
 
 from etl.lake import layout
 from etl.lake.catalog import File, Range
+from etl.lake.layout import BEYOND
 from etl.lake.rows import time_ns
 from etl.lake.storage import Storage
 from etl.records import Kind
@@ -30,7 +32,9 @@ def write_file(
     """Write ``rows``, all of ``place``, in order, one per identity."""
     data = layout.parquet(kind, rows, settings.lake_row_group_rows)
     times, key_times = time_ns(rows), rows["key_time_ns"]
-    return put_file(storage, TABLE_BY_KIND[kind], place, data, times, key_times, span, name, compaction)
+    file = put_file(storage, TABLE_BY_KIND[kind], place, data, times, key_times, span, name)
+    beyond = len(rows) - rows[BEYOND.name].null_count if BEYOND.name in rows.column_names else 0
+    return structs.replace(file, compaction=compaction, beyond=beyond)
 
 
 def put_file(
@@ -42,7 +46,6 @@ def put_file(
     key_times_ns: pa.ChunkedArray,
     span: Range,
     name: str,
-    compaction: int = 0,
 ) -> File:
     """Put ``data``, the bytes of a file whose rows have these times."""
     path = f"{layout.folder(table, *place)}/{name}"
@@ -64,5 +67,4 @@ def put_file(
         partition=span.partition,
         start=span.start,
         end=span.end,
-        compaction=compaction,
     )

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from etl.lake.catalog import Catalog, File, State
-from etl.lake.layout import FILE_SCHEMAS, NAME_PATTERN, TAPE, TAPE_SCHEMA
+from etl.lake.layout import BEYOND, FILE_SCHEMAS, NAME_PATTERN, NARROW_DECIMAL, TAPE, TAPE_SCHEMA
 from etl.lake.storage import ObjectStorage, Storage, open_storage
 from etl.settings import Settings
 
@@ -62,7 +62,8 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
         files = state.of(table)
         if not files:
             fields = [pa.field(name, kind) for name, kind in _PLACE_TYPES.items() if name in _place(table)]
-            connection.register(table, pa.schema([*fields, *schema]).empty_table())
+            shown = [field for field in schema if field != BEYOND]
+            connection.register(table, pa.schema([*fields, *shown]).empty_table())
         elif table == TAPE:
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
         else:
@@ -94,7 +95,30 @@ def _view(storage: Storage, table: str, files: Sequence[File]) -> str:
         parts.append(_all_rows(storage, table, single))
     if overlapping:
         parts.append(distinct_rows(storage, table, overlapping))
-    return f"CREATE VIEW {table} AS {' UNION ALL '.join(parts)}"
+    shown = ", ".join(_shown(table, any(file.beyond for file in files)))
+    return f"CREATE VIEW {table} AS SELECT {shown} FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
+
+
+def _shown(table: str, with_beyond: bool) -> Iterator[str]:
+    """The columns of a view: narrow decimals with what lies beyond them; DECIMAL(38,8) where nothing does, so that a
+    price times a size stays within what DuckDB multiplies."""
+    yield from (f'"{name}"' for name in _place(table))
+    for field in _SCHEMAS[table]:
+        name = field.name
+        if field.type == NARROW_DECIMAL:
+            exact = f"beyond['{name}']::DECIMAL(38,19)"
+            yield (
+                f"coalesce({name}, {exact}) AS {name}" if with_beyond else f"{name}::DECIMAL(38,8) AS {name}"
+            )
+        elif pa.types.is_list(field.type) and field.type.value_type == NARROW_DECIMAL:
+            exact = f"string_split(beyond['{name}'], ',')::DECIMAL(38,19)[]"
+            yield (
+                f"coalesce({name}, {exact}) AS {name}"
+                if with_beyond
+                else f"{name}::DECIMAL(38,8)[] AS {name}"
+            )
+        elif name != BEYOND.name:
+            yield f'"{name}"'
 
 
 def _all_rows(storage: Storage, table: str, files: Sequence[File]) -> str:

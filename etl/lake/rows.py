@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,38 +11,65 @@ import pyarrow.compute as pc
 
 from etl.columns import COLUMNS, REQUIRED, TIME, Column, Form, Rows, require_decimals
 from etl.errors import StoreRejected
-from etl.lake.layout import ROW_SCHEMAS
+from etl.lake.layout import BEYOND, DECIMAL, ROW_SCHEMAS
 from etl.records import BarState, GapState, Kind
+
+_FITS_NARROW = re.compile(r"-?0*\d{0,10}(\.\d{0,8}0*)?").fullmatch
+"""Ten digits before the point and eight after it, leading and trailing zeros aside: DECIMAL(18,8) holds it."""
+
+_Beyond = dict[int, list[tuple[str, str]]]
+"""By row: column and text of the values that a narrow column does not hold."""
 
 
 def to_arrow(rows: Rows) -> pa.Table:
     """``rows`` under ``ROW_SCHEMAS``; what the venue did not send is null, a time 0.
 
-    Raises ``StoreRejected`` if a value does not fit its column exactly.
+    Raises ``StoreRejected`` if a value fits neither its column nor DECIMAL(38,19) exactly.
     """
     schema = ROW_SCHEMAS[rows.kind]
+    beyond: _Beyond = {}
     try:
         arrays = [
-            _array(column, rows.values[column.name], field.type)
-            for column, field in zip(COLUMNS[rows.kind], schema, strict=True)
+            _array(column, rows.values[column.name], schema.field(number).type, beyond)
+            for number, column in enumerate(COLUMNS[rows.kind])
         ]
     except (pa.ArrowInvalid, OverflowError) as error:
         raise StoreRejected(str(error)) from None
+    if BEYOND in schema:
+        arrays.append(pa.array([beyond.get(row) for row in range(len(rows))], BEYOND.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _array(column: Column, values: list[Any], kind: pa.DataType) -> pa.Array:
+def _array(column: Column, values: list[Any], kind: pa.DataType, beyond: _Beyond) -> pa.Array:
     if column is TIME:
         return pa.array(np.array(values, dtype=np.int64) // 1_000).cast(kind)
     if column.name in REQUIRED or column.form in (Form.INTEGER, Form.TIME):
         return pa.array(values, kind)
     if column.form is Form.DECIMAL:
         require_decimals(column.name, values)
-        return pa.array([value or None for value in values], pa.string()).cast(kind)
+        texts = pa.array([value or None for value in values], pa.string())
+        return _narrowed(column.name, texts, texts, kind, beyond) if kind != DECIMAL else texts.cast(kind)
     if column.form is Form.DECIMALS:
-        require_decimals(column.name, [value for level in values for value in level])
-        return pa.array([value or None for value in values], pa.list_(pa.string())).cast(kind)
+        flat = [value for levels in values for value in levels]
+        require_decimals(column.name, flat)
+        lists = pa.array([value or None for value in values], pa.list_(pa.string()))
+        return _narrowed(column.name, lists, pa.array(flat, pa.string()), kind, beyond)
     return pa.array([value or None for value in values], kind)
+
+
+def _narrowed(name: str, column: pa.Array, texts: pa.Array, kind: pa.DataType, beyond: _Beyond) -> pa.Array:
+    """``column`` as ``kind``; rows with one of ``texts`` that does not fit become null here and go to ``beyond``."""
+    try:
+        return column.cast(kind)
+    except pa.ArrowInvalid:
+        texts.cast(DECIMAL)  # raises if even this does not hold one of them
+    values = column.to_pylist()
+    for row, value in enumerate(values):
+        levels = [value] if isinstance(value, str) else value or ()
+        if not all(map(_FITS_NARROW, levels)):
+            beyond.setdefault(row, []).append((name, ",".join(levels)))
+            values[row] = None
+    return pa.array(values, column.type).cast(kind)
 
 
 def in_order(rows: pa.Table, *before: str) -> pa.Table:

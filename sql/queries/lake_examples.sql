@@ -3,7 +3,7 @@
 -- (all files of the folder; the views of `etl query` show those of the catalog, one row per identity).
 
 -- What is there.
-SELECT exchange, symbol, date, count(*) AS trades, sum(last_price * volume::DOUBLE) AS turnover
+SELECT exchange, symbol, date, count(*) AS trades, sum(last_price * volume) AS turnover
 FROM trades
 GROUP BY ALL
 ORDER BY ALL;

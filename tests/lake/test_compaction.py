@@ -116,7 +116,7 @@ def test_every_column_of_every_kind_survives_compaction(settings: Settings) -> N
             0, conditions=("@", "T"), flags=("stale",), last_price="0.0000000000000000001", trade_id=""
         ),
         stream.quote(0, ask=None),
-        stream.book(0, bid_orders=(1, 2), ask_prices=(), ask_sizes=()),
+        stream.book(0, bid_orders=(1, 2), ask_prices=(), ask_sizes=(), bid_sizes=("0.0000000001", "1")),
         stream.bar(0, trade_count=7),
         stream.gap(0, to_sequence=None),
     ]

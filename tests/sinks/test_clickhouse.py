@@ -58,7 +58,7 @@ pytestmark = pytest.mark.integration
 
 MakeSettings = Callable[..., Settings]
 CRASH_POINTS = (crash.AFTER_INTENT, crash.IN_INSERT, crash.AFTER_INSERT, crash.BEFORE_COMMIT)
-TABLES = tuple(TABLE_BY_KIND.values())
+STORED = ("trades_stored", "quotes_stored", "books_stored", "others_stored", "quarantine_stored")
 RUN_WITHIN_S = 60.0
 
 
@@ -74,8 +74,8 @@ def database(clickhouse_url: str) -> Iterator[str]:
 def settings(settings_with: MakeSettings, database: str) -> Settings:
     """Topics of its own and empty tables; two partitions; batches small enough to be several."""
     client = ClickHouse(parse_address(database))
-    for table in (*TABLES, "quarantine"):
-        client.execute(f"TRUNCATE TABLE {table}_stored")
+    for table in STORED:
+        client.execute(f"TRUNCATE TABLE {table}")
     made = settings_with(kafka=True, clickhouse_url=database)
     return with_topics(made, sink_group=made.normalized_topic)
 
@@ -498,7 +498,7 @@ def test_a_missing_table_stops_the_sink_and_nothing_is_committed(settings: Setti
 def test_a_refused_insert_leaves_no_part_of_its_batch(settings: Settings) -> None:
     with pytest.raises(StoreRejected):
         insert(settings, [stream.trade(1), stream.quote(1), stream.book(1, bid_sizes=())], "a")
-    assert sum(count(settings, f"{table}_stored") for table in TABLES) == 0
+    assert sum(count(settings, table) for table in STORED) == 0
 
 
 # ── exactly once ─────────────────────────────────────────────────────────────────────────────────────────────

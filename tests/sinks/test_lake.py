@@ -67,28 +67,21 @@ def test_files_lie_in_the_hive_layout_by_table_exchange_symbol_and_date(settings
     assert query(settings, "SELECT symbol FROM trades WHERE exchange = 'kraken'") == [("XBT/USD",)]
 
 
-def exact_trade(number: int) -> Any:
-    return stream.trade(
-        number,
-        time_ns=START_NS + number,
-        last_price="1234567890123456789.1234567890123456789" if number else "-0.0000000000000000001",
-        volume="0.1",
-        trade_id="" if number else "7",
-        conditions=("@", "T") if number else (),
-    )
-
-
 def test_every_reader_finds_the_exact_values(settings: Settings) -> None:
     import pandas
     import polars
     import pyarrow.parquet
 
-    stream.publish(settings, exact_trade(1), exact_trade(0))
+    first = stream.trade(0, time_ns=START_NS, last_price="-0.00000001", trade_id="7")
+    second = stream.trade(
+        1, time_ns=START_NS + 1, last_price="9999999999.12345678", trade_id="", conditions=("@", "T")
+    )
+    stream.publish(settings, second, first)
     export(settings)
     place = f"{settings.lake_path}/data/trades"
     expected = [
-        (START_NS, Decimal("-0.0000000000000000001"), Decimal("0.1"), "7", None),
-        (START_NS + 1, Decimal("1234567890123456789.1234567890123456789"), Decimal("0.1"), None, ["@", "T"]),
+        (START_NS, Decimal("-0.00000001"), Decimal("0.02"), "7", None),
+        (START_NS + 1, Decimal("9999999999.12345678"), Decimal("0.02"), None, ["@", "T"]),
     ]
     names = ["event_time_ns", "last_price", "volume", "trade_id", "conditions"]
     assert query(settings, f"SELECT {', '.join(names)} FROM trades ORDER BY event_time_ns") == expected
@@ -101,6 +94,38 @@ def test_every_reader_finds_the_exact_values(settings: Settings) -> None:
     assert list(frame["last_price"]) == [row[1] for row in expected]
     assert list(frame["exchange"]) == ["binance", "binance"]
     assert str(frame["time"][0]) == "2024-08-08 23:54:15.342000+00:00"
+
+
+def test_values_of_38_digits_are_exact_in_the_views_and_beyond_their_column_in_the_files(
+    settings: Settings,
+) -> None:
+    import polars
+
+    wide = "1234567890123456789.1234567890123456789"
+    levels = ("0.0000000000000000001", "2")
+    stream.publish(
+        settings, stream.trade(0, last_price=wide), stream.trade(1), stream.book(0, ask_prices=levels)
+    )
+    stream.publish(settings, stream.bar(0, quote_volume=wide))
+    export(settings)
+    assert query(settings, "SELECT last_price, volume FROM trades ORDER BY time") == [
+        (Decimal(wide), Decimal("0.02")),
+        (Decimal("61838.01"), Decimal("0.02")),
+    ]
+    assert query(settings, "SELECT ask_prices, bid_prices FROM book_updates") == [
+        ([Decimal(levels[0]), Decimal(2)], [Decimal("61837.63"), Decimal("61837.62")])
+    ]
+    assert query(settings, "SELECT quote_volume FROM bars") == [(Decimal(wide),)]
+    frame = polars.read_parquet(f"{settings.lake_path}/data/trades/", hive_partitioning=True)
+    assert frame["last_price"].to_list() == [None, Decimal("61838.01")]
+    assert frame["beyond"].to_list() == [{"last_price": wide}, None]
+
+
+def test_a_price_times_a_size_is_exact_and_does_not_overflow(settings: Settings) -> None:
+    stream.publish(settings, stream.trade(0, last_price="123456.12345678", volume="1000000.00000001"))
+    export(settings)
+    found = query(settings, "SELECT last_price * volume FROM trades")
+    assert found == [(Decimal("123456.12345678") * Decimal("1000000.00000001"),)]
 
 
 def test_rows_of_a_file_are_sorted_by_time_then_key_whatever_their_order(settings: Settings) -> None:
