@@ -85,7 +85,8 @@ class LocalStorage:
             return True
 
     def get(self, path: str) -> bytes:
-        return (self._root / path).read_bytes()
+        with _reachable(self.url):
+            return (self._root / path).read_bytes()
 
     def names(self, folder: str) -> list[str]:
         with _reachable(self.url), suppress(FileNotFoundError):
@@ -97,15 +98,20 @@ class LocalStorage:
             (self._root / path).unlink(missing_ok=True)
 
     def open(self, path: str) -> Any:
-        return fs.LocalFileSystem().open_input_file(str(self._root / path))
+        with _reachable(self.url):
+            return fs.LocalFileSystem().open_input_file(str(self._root / path))
 
     def _written(self, target: Path, data: Any) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:  # a full disk: leave no part behind to fill it
+            partial.unlink(missing_ok=True)
+            raise
         return partial
 
 
@@ -128,7 +134,7 @@ class ObjectStorage:
             return True
 
     def get(self, path: str) -> bytes:
-        with self._fs.open_input_stream(f"{self._root}/{path}") as stream:
+        with _reachable(self.url), self._fs.open_input_stream(f"{self._root}/{path}") as stream:
             return bytes(stream.read())
 
     def names(self, folder: str) -> list[str]:
@@ -141,7 +147,8 @@ class ObjectStorage:
             self._fs.delete_file(f"{self._root}/{path}")
 
     def open(self, path: str) -> Any:
-        return self._fs.open_input_file(f"{self._root}/{path}")
+        with _reachable(self.url):
+            return self._fs.open_input_file(f"{self._root}/{path}")
 
     def as_fsspec(self) -> Any:
         """The bucket as DuckDB takes it, under ``s3://``."""
