@@ -26,7 +26,9 @@ def up(
     rate: Annotated[
         float | None, typer.Option(help="Events per second of all simulated venues", min=0)
     ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Serve recordings again and again")] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Serve recordings again and again; so without --duration")
+    ] = False,
     duration: Annotated[float, typer.Option(help="Seconds of streaming, then stop; 0 = for ever", min=0)] = 0,
     report: Annotated[Path | None, typer.Option(help="Reconcile, and write the report here (JSON)")] = None,
     airflow: Annotated[bool, typer.Option(help="Run Airflow too")] = True,
@@ -52,7 +54,8 @@ def up(
         "live": live or settings.live,
         "recordings_dir": str(recordings.resolve()) if recordings else settings.recordings_dir,
         "simulator_rate": settings.simulator_rate if rate is None else rate,
-        "simulator_loop": loop or settings.simulator_loop,
+        # without an end, a recording that ends would leave a mute venue behind
+        "simulator_loop": loop or settings.simulator_loop or not duration,
         "state_dir": str(state or settings.state_dir),
     }
     settings = msgspec.structs.replace(settings, **changes)

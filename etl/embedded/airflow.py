@@ -34,7 +34,8 @@ from etl.settings import Settings
 SOURCE_ROOT = Path(__file__).parents[2]
 BOOTSTRAP = SOURCE_ROOT / "docker" / "airflow" / "bootstrap.py"
 ROLE_BY_USER = {"admin": "Admin", "operator": "Op", "viewer": "Viewer"}
-COMPONENTS = ("scheduler", "dag_processor", "triggerer")
+NICE = ("nice", "-n", "5")
+"""Airflow takes both cores for its first 20 s: the venues' workers and the stores go first."""
 READY_WITHIN_S = 300.0
 STOP_WITHIN_S = 15.0
 REQUEST_TIMEOUT_S = 30.0
@@ -104,7 +105,7 @@ def airflow_parts(settings: Settings, depends_on: tuple[str, ...] = ()) -> tuple
     def component(name: str, depends_on: tuple[str, ...], *words: str) -> Part:
         return Part(
             name=f"airflow-{name}",
-            command=(sys.executable, "-m", "airflow", name, *words),
+            command=(*NICE, sys.executable, "-m", "airflow", name, *words),
             environment=environment,
             depends_on=("airflow-bootstrap", *depends_on),
             ready=_component_ready(settings, name.replace("-", "_")),
@@ -209,7 +210,7 @@ class AirflowClient:
 
 def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[str, str]) -> Part:
     """Migrates the metadata and makes the users; nothing but a marker's check when that was done before."""
-    command: tuple[str, ...] = (sys.executable, str(BOOTSTRAP))
+    command: tuple[str, ...] = (*NICE, sys.executable, str(BOOTSTRAP))
     home = _home(settings)
     marker = home / "bootstrapped"
     if not (home / "airflow.db").exists():
