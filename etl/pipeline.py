@@ -51,6 +51,9 @@ CRASH_FRAME = 200
 CRASH_FLUSH_TIMEOUT_S = 30.0
 SUSPECT_BOOK_NS = 60_000_000_000
 """How long a book may go on over a small hole: further ones in that time cost no snapshot either."""
+HARMLESS_CODES = frozenset({Code.UNKNOWN_MESSAGE})
+"""Quarantined events that took no place of a record. Any other may have been one: where no id proves the contrary,
+that is a gap."""
 OVERLAP_IDENTITIES_MAX = 500_000
 """Identities remembered while two connections carry the same streams; the oldest half goes when it is full."""
 OVERLAP_DOUBLE = "overlap_double"
@@ -88,15 +91,22 @@ class Ingest:
         self.continuity = Continuity(exchange) if continuity is None else continuity
         self.leaves_out: Callable[[Record], bool] | None = None
         """Asked before a record is published, while there is reason to: ``True`` leaves it out, counted."""
+        self.offer_repair: Callable[[Gap], None] | None = None
+        """Hears of every gap that is declared."""
         self._overlapping: set[str] = set()
         self._seen: dict[tuple[str, str, str], None] = {}
 
     def intake(
-        self, parser: Exchange, connection_id: str, endpoint: str, source: Source = Source.STREAM
+        self,
+        parser: Exchange,
+        connection_id: str,
+        endpoint: str,
+        source: Source = Source.STREAM,
+        venue_symbols: Collection[str] | None = None,
     ) -> Intake:
-        """The way in for one connection's frames."""
+        """The way in for one connection's frames; ``venue_symbols`` is what it carries, ``None`` = anything."""
         kind = _DyingIntake if self._settings.crash_point == crash.BETWEEN_RAW_AND_NORMALIZED else Intake
-        intake = kind(self, parser, connection_id, endpoint, source)
+        intake = kind(self, parser, connection_id, endpoint, source, venue_symbols)
         intake.checker.learn(self._statistics.values())
         self._intakes.add(intake)
         return intake
@@ -119,6 +129,14 @@ class Ingest:
         for gap in gaps:
             self.counts.gaps[gap.gap_kind] += 1
             self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), ENCODERS[Gap](gap))
+            if self.offer_repair is not None:
+                self.offer_repair(gap)
+
+    def publish_settled(self, gap: Gap, rows: int) -> None:
+        """What a repair, which gave ``rows`` records, made of a gap."""
+        self.counts.repairs[gap.gap_state] += 1
+        self.counts.repaired_rows += rows
+        self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), ENCODERS[Gap](gap))
 
     def lost(self, kind: GapKind, reason: str, venue_symbols: Collection[str] | None = None) -> None:
         """A connection ended, and no other covers these symbols (``None`` = all)."""
@@ -163,10 +181,12 @@ class Ingest:
         self._seen[identity] = None
         return False
 
-    def quarantine(self, item: Quarantined) -> None:
+    def quarantine(self, item: Quarantined) -> bool:
+        """Whether it went there now, and not in an earlier life."""
         self.counts.quarantined[item.code, item.severity] += 1
         key = f"{item.exchange}:{item.symbol}".encode(errors="replace")
         self.publisher.publish(self.quarantine_topic, key, encode_quarantined(item))
+        return True
 
     def acknowledged(self, receive_time_ns: int) -> Acknowledged | None:
         """What to call when the frame received then is acknowledged."""
@@ -180,7 +200,13 @@ class Intake:
     """One connection's frames, in the order of their arrival. Dies with the connection, as the parser does."""
 
     def __init__(
-        self, ingest: Ingest, parser: Exchange, connection_id: str, endpoint: str, source: Source
+        self,
+        ingest: Ingest,
+        parser: Exchange,
+        connection_id: str,
+        endpoint: str,
+        source: Source,
+        venue_symbols: Collection[str] | None = None,
     ) -> None:
         self.connection_id = connection_id
         self.frame_sequence = 0
@@ -199,6 +225,8 @@ class Intake:
         self._key = connection_id.encode()
         self._tape_headers = TapeHeaders(self._exchange, endpoint, source)
         self._joins: dict[str, Join] = {}
+        self.venue_symbols = venue_symbols
+        """What the connection carries; ``None`` = not known."""
         self.snapshots_due_ns: dict[str, int] = {}
         """Venue symbols whose book needs a snapshot, and from when: a suspect book can wait."""
 
@@ -316,7 +344,10 @@ class Intake:
     ) -> list[Reply | Fault] | None:
         """What is no record: quarantined, counted, or an answer, which is no event."""
         if isinstance(outcome, Rejected):
-            self._ingest.quarantine(self._rejected(frame, outcome))
+            is_new = self._ingest.quarantine(self._rejected(frame, outcome))
+            if is_new and self._source is Source.STREAM and outcome.code not in HARMLESS_CODES:
+                symbols = [outcome.venue_symbol] if outcome.venue_symbol else self.venue_symbols
+                self._ingest.lost(GapKind.QUARANTINE, f"{outcome.code}: what it held is not known", symbols)
         elif isinstance(outcome, Ignored):
             self._counts.ignored[outcome.name] += 1
         elif isinstance(outcome, Reply | Fault):

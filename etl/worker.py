@@ -19,6 +19,7 @@ from etl.monitoring.metrics import WorkerMetrics
 from etl.pipeline import REASON_CHARACTERS_MAX, Ingest
 from etl.records import GapKind
 from etl.recovery import recover
+from etl.repair import Repairs, limiter_for
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.market_hours import ALWAYS, MarketHours
@@ -112,6 +113,8 @@ class Worker:
         await asyncio.to_thread(ensure_topics, self._settings)
         publisher = KafkaPublisher(self._settings)
         ingest = Ingest(self._settings, self._exchange, publisher)
+        repairs = Repairs(self._settings, ingest, self._credentials)
+        ingest.offer_repair, ingest.counts.repairs_pending = repairs.offer, lambda: repairs.pending
         metrics = WorkerMetrics(self._exchange.name, ingest.counts, lambda: publisher.pending_messages)
         ingest.observe_ack_s = metrics.ack_latency_s.observe
         if self._settings.metrics_port:
@@ -127,22 +130,25 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await self._stream(ingest, ReadGate(self._settings, publisher, ingest.counts), stop)
+        await self._stream(ingest, ReadGate(self._settings, publisher, ingest.counts), repairs, stop)
         ingest.publish_gaps(ingest.continuity.decide())
         await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
         _log.info("%s: stopped; %d frames", self._exchange.name, ingest.counts.frames)
 
-    async def _stream(self, ingest: Ingest, gate: ReadGate, stop: asyncio.Event) -> None:
-        async with History(self._rest_url, self._exchange(self._credentials)) as history:
+    async def _stream(self, ingest: Ingest, gate: ReadGate, repairs: Repairs, stop: asyncio.Event) -> None:
+        limiter = limiter_for(self._settings, self._exchange, self._rest_url, self._credentials)
+        async with History(self._rest_url, self._exchange(self._credentials), limiter) as history:
             streams = list(self._streams(ingest, gate, history, stop))
             try:
                 async with asyncio.TaskGroup() as streaming:
                     polling = streaming.create_task(gate.poll())
                     ticking = streaming.create_task(self._tick(ingest))
+                    repairing = streaming.create_task(repairs.run(history))
                     reading = [streaming.create_task(stream.run()) for stream in streams]
                     await asyncio.wait(reading)
                     polling.cancel()
                     ticking.cancel()
+                    repairing.cancel()
             except ExceptionGroup as group:
                 raise _first_of(group) from None
 
@@ -171,7 +177,9 @@ class Worker:
             ) -> Connection:
                 parser = self._exchange(self._credentials)
                 url = parser.connect_url(next(bases), subscription)
-                intake = ingest.intake(parser, connection_id(time.time_ns()), url)
+                intake = ingest.intake(
+                    parser, connection_id(time.time_ns()), url, venue_symbols=subscription.symbols
+                )
                 return Connection(
                     self._settings,
                     parser,

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("etl.transports",),
     ("etl.sources", "etl.sinks"),
     ("etl.pipeline",),
-    ("etl.recovery",),
+    ("etl.recovery", "etl.repair"),
     ("etl.worker",),
     ("etl.commands", "etl.cli", "etl.__main__"),
 )

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from etl.records import GapKind, Kind, Severity
+from etl.records import GapKind, GapState, Kind, Severity
 
 ACK_LATENCY_BUCKETS_S = tuple(round(0.0002 * 1.25**step, 7) for step in range(52))
 """0.2 ms to 17 s in steps of a quarter: percentiles read off them are within 12%."""
@@ -31,6 +31,11 @@ class WorkerCounts:
         """Severity HARD takes an event out; SOFT notes one that is published too."""
         self.ignored: Counter[str] = Counter()
         self.gaps: Counter[GapKind] = Counter()
+        self.repairs: Counter[GapState] = Counter()
+        """What repairs made of gaps."""
+        self.repaired_rows = 0
+        self.repairs_put_off = 0
+        self.repairs_pending: Callable[[], int] = lambda: 0
         self.reconnects: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.reads_paused = 0
@@ -103,6 +108,27 @@ class WorkerMetrics(Collector):
             "Gaps declared",
             ["exchange", "gap_kind"],
             {(exchange, kind.name.lower()): n for kind, n in counts.gaps.copy().items()},
+        )
+        yield _counter(
+            "etl_gap_repairs",
+            "Gaps that a repair has settled, by what became of them",
+            ["exchange", "gap_state"],
+            {(exchange, state.name.lower()): n for state, n in counts.repairs.copy().items()},
+        )
+        yield _counter(
+            "etl_repaired_rows", "Records that repairs gave", ["exchange"], {(exchange,): counts.repaired_rows}
+        )
+        yield _counter(
+            "etl_repairs_put_off",
+            "Gaps for which the queue of repairs had no room",
+            ["exchange"],
+            {(exchange,): counts.repairs_put_off},
+        )
+        yield _gauge(
+            "etl_repairs_pending",
+            "Gaps that wait for their repair",
+            ["exchange"],
+            {(exchange,): float(counts.repairs_pending())},
         )
         yield _counter(
             "etl_reconnects",
