@@ -79,7 +79,7 @@ def recover(
                 if len(intakes) >= CONNECTIONS_MAX:
                     intakes.clear()
                 intake = intakes[frame.connection_id] = ingest.intake(
-                    exchange(), frame.connection_id, frame.endpoint, frame.source
+                    exchange(), frame.connection_id, frame.endpoint, frame.source, venue_symbols
                 )
             intake.parse(frame)
             publisher.poll()
@@ -120,11 +120,12 @@ class _MendingIngest(Ingest):
         is_ours = record.venue_symbol in self._venue_symbols
         return not is_ours or _position(record.frame_sequence, record.frame_index) in known
 
-    def quarantine(self, item: Quarantined) -> None:
+    def quarantine(self, item: Quarantined) -> bool:
         position = _position(item.frame_sequence, item.frame_index)
         is_known = position in self._tail.records[item.connection_id]
-        if not is_known and (item.connection_id, position, item.code) not in self._tail.noted:
-            super().quarantine(item)
+        if is_known or (item.connection_id, position, item.code) in self._tail.noted:
+            return False
+        return super().quarantine(item)
 
 
 def _position(frame_sequence: int, frame_index: int) -> int:

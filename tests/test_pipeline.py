@@ -290,3 +290,20 @@ def test_a_later_connection_checks_by_the_statistics_that_came_before_it() -> No
     bench.ingest.learn([SymbolStatistics("binance", "BTC-USDT", 61_800.0, 0.0, 0.01, 30, 0)])
     bench.give(trade(1, price="90000.00000000"), to=bench.connection("c2"))
     assert [item.code for item in bench.quarantined()] == ["price_far_out"]
+
+
+def test_an_unreadable_frame_is_a_gap_where_no_id_proves_that_nothing_was_in_it() -> None:
+    bench = Bench()
+    bench.give(trade(1), quote(5), '{"stream":"btcusdt@book', trade(2), quote(9))
+    holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.QUARANTINE]
+    assert [(gap.channel, gap.from_sequence, gap.to_sequence) for gap in holes] == [
+        ("bookTicker", None, None),
+        ("bookTicker", 6, 8),
+    ]
+
+
+def test_a_message_of_unknown_type_took_the_place_of_no_record() -> None:
+    bench = Bench()
+    bench.give(quote(5), '{"stream":"btcusdt@novelty","data":{"e":"novelty","s":"BTCUSDT"}}', quote(9))
+    assert [item.code for item in bench.quarantined()] == ["unknown_message"]
+    assert {gap.gap_kind for gap in bench.gaps()} == {GapKind.START}
