@@ -260,7 +260,6 @@ def test_requests_are_in_the_truth_before_they_are_answered(tmp_path: Path) -> N
         async with simulator(tmp_path, "binance") as client:
             socket = await client.log_in("binance")
             await receive_bytes(socket, 5)
-            await client.stop()
             answer = await client.get("/binance/api/v3/depth?symbol=BTCUSDT&limit=10")
             (line,) = [line for line in client.truth("binance") if line.endpoint.startswith("/api/v3/depth?")]
             assert (line.fate, line.events[0].record_key) == (SENT, f"depth/s/{answer['lastUpdateId']}")
