@@ -195,7 +195,8 @@ def _set_deduplication_window(client: ClickHouse, blocks: int) -> None:
     """The files name the default; a setting that differs is brought to every table that inserts end in."""
     rows = client.execute(
         "SELECT name, extract(create_table_query, 'non_replicated_deduplication_window = (\\\\d+)')"
-        " FROM system.tables WHERE database = currentDatabase() AND endsWith(name, '_stored') FORMAT TSV"
+        " FROM system.tables WHERE database = currentDatabase() AND engine = 'ReplacingMergeTree'"
+        " AND endsWith(name, '_stored') FORMAT TSV"
     )
     for line in rows.decode().splitlines():
         table, window = line.split("\t")

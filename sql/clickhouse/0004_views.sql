@@ -20,14 +20,33 @@ SELECT
 FROM quotes_stored FINAL
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
+-- Books as messages: their levels in parallel arrays as sent.
+CREATE OR REPLACE VIEW books AS
+SELECT
+    time, exchange, symbol, record_key, key_time, venue_symbol, channel, event_time, receive_time, stored_time,
+    event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
+    frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
+    book_action, bid_prices, bid_sizes, ask_prices, ask_sizes, bid_orders, ask_orders, size_unit, depth
+FROM books_stored FINAL
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+-- Books as levels, counted from 0 on each side. A message without levels (a keep-alive, an empty book) is one row
+-- of side '', so that it is not lost.
 CREATE OR REPLACE VIEW book_updates AS
 SELECT
     time, exchange, symbol, record_key, key_time, venue_symbol, channel, event_time, receive_time, stored_time,
     event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
     frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
-    book_action, side, level, price, size, orders, size_unit, depth
-FROM book_updates_stored FINAL
-SETTINGS do_not_merge_across_partitions_select_final = 1;
+    book_action, side, greatest(level_from_1, 1) - 1 AS level, price, size, orders, size_unit, depth
+FROM books
+LEFT ARRAY JOIN
+    arrayConcat(arrayMap(price -> 'bid', bid_prices), arrayMap(price -> 'ask', ask_prices)) AS side,
+    arrayConcat(arrayEnumerate(bid_prices), arrayEnumerate(ask_prices)) AS level_from_1,
+    arrayMap(price -> toNullable(price), arrayConcat(bid_prices, ask_prices)) AS price,
+    arrayMap(size -> toNullable(size), arrayConcat(bid_sizes, ask_sizes)) AS size,
+    arrayConcat(
+        if(empty(bid_orders), arrayMap(price -> CAST(NULL AS Nullable(Int64)), bid_prices), bid_orders),
+        if(empty(ask_orders), arrayMap(price -> CAST(NULL AS Nullable(Int64)), ask_prices), ask_orders)) AS orders;
 
 CREATE OR REPLACE VIEW bars AS
 SELECT
@@ -35,7 +54,8 @@ SELECT
     event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
     frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
     interval, open, high, low, close, volume, bar_state, size_unit, vwap, quote_volume, taker_buy_volume, trade_count
-FROM bars_stored FINAL
+FROM others_stored FINAL
+WHERE kind = 'bar'
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 CREATE OR REPLACE VIEW gaps AS
@@ -44,7 +64,8 @@ SELECT
     event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
     frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
     gap_kind, gap_state, from_sequence, to_sequence, from_time_ns, to_time_ns, reason
-FROM gaps_stored FINAL
+FROM others_stored FINAL
+WHERE kind = 'gap'
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 CREATE OR REPLACE VIEW agg_trades AS
@@ -53,7 +74,8 @@ SELECT
     event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
     frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
     last_price, volume, side, trade_id, size_unit, first_trade_id, last_trade_id, trade_count, conditions
-FROM agg_trades_stored FINAL
+FROM others_stored FINAL
+WHERE kind = 'agg_trade'
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 CREATE OR REPLACE VIEW corrections AS
@@ -62,7 +84,8 @@ SELECT
     event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
     frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
     original_trade_id, correction, trade_id, last_price, volume, size_unit, market_center, conditions, tape
-FROM corrections_stored FINAL
+FROM others_stored FINAL
+WHERE kind = 'correction'
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 CREATE OR REPLACE VIEW statuses AS
@@ -71,7 +94,8 @@ SELECT
     event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
     frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
     status, status_code, limit_down, limit_up, reason, indicators, tape
-FROM statuses_stored FINAL
+FROM others_stored FINAL
+WHERE kind = 'status'
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 CREATE OR REPLACE VIEW stats AS
@@ -80,7 +104,8 @@ SELECT
     event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
     frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
     mark_price, index_price, open_interest, funding_rate, next_funding_time_ns
-FROM stats_stored FINAL
+FROM others_stored FINAL
+WHERE kind = 'stats'
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 CREATE OR REPLACE VIEW liquidations AS
@@ -89,8 +114,34 @@ SELECT
     event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
     frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
     last_price, volume, side, size_unit
-FROM liquidations_stored FINAL
+FROM others_stored FINAL
+WHERE kind = 'liquidation'
 SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+-- Every row of the kinds that lie in a table of another name or form, repeated identities too.
+CREATE OR REPLACE VIEW book_updates_stored AS
+SELECT
+    time, exchange, symbol, record_key, key_time, venue_symbol, channel, event_time, receive_time, stored_time,
+    event_time_ns, receive_time_ns, publish_time_ns, participant_time_ns, source, connection_id, frame_sequence,
+    frame_index, parser_version, sequence, first_sequence, previous_sequence, flags,
+    book_action, side, greatest(level_from_1, 1) - 1 AS level, price, size, orders, size_unit, depth
+FROM books_stored
+LEFT ARRAY JOIN
+    arrayConcat(arrayMap(price -> 'bid', bid_prices), arrayMap(price -> 'ask', ask_prices)) AS side,
+    arrayConcat(arrayEnumerate(bid_prices), arrayEnumerate(ask_prices)) AS level_from_1,
+    arrayMap(price -> toNullable(price), arrayConcat(bid_prices, ask_prices)) AS price,
+    arrayMap(size -> toNullable(size), arrayConcat(bid_sizes, ask_sizes)) AS size,
+    arrayConcat(
+        if(empty(bid_orders), arrayMap(price -> CAST(NULL AS Nullable(Int64)), bid_prices), bid_orders),
+        if(empty(ask_orders), arrayMap(price -> CAST(NULL AS Nullable(Int64)), ask_prices), ask_orders)) AS orders;
+
+CREATE OR REPLACE VIEW bars_stored AS SELECT *, record_key, time, event_time_ns, receive_time_ns FROM others_stored WHERE kind = 'bar';
+CREATE OR REPLACE VIEW gaps_stored AS SELECT *, record_key, time, event_time_ns, receive_time_ns FROM others_stored WHERE kind = 'gap';
+CREATE OR REPLACE VIEW agg_trades_stored AS SELECT *, record_key, time, event_time_ns, receive_time_ns FROM others_stored WHERE kind = 'agg_trade';
+CREATE OR REPLACE VIEW corrections_stored AS SELECT *, record_key, time, event_time_ns, receive_time_ns FROM others_stored WHERE kind = 'correction';
+CREATE OR REPLACE VIEW statuses_stored AS SELECT *, record_key, time, event_time_ns, receive_time_ns FROM others_stored WHERE kind = 'status';
+CREATE OR REPLACE VIEW stats_stored AS SELECT *, record_key, time, event_time_ns, receive_time_ns FROM others_stored WHERE kind = 'stats';
+CREATE OR REPLACE VIEW liquidations_stored AS SELECT *, record_key, time, event_time_ns, receive_time_ns FROM others_stored WHERE kind = 'liquidation';
 
 CREATE OR REPLACE VIEW quarantine AS
 SELECT
