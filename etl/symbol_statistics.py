@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from etl import exchanges
 from etl.exchange import shipped_instruments
-from etl.migrate import SQL_DIR
 from etl.settings import Settings
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
 from etl.transports.kafka import KafkaPublisher, consumer_config
@@ -22,7 +22,7 @@ from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader
 from etl.validation.statistics import SymbolStatistics
 
-QUERY_FILE = SQL_DIR / "queries" / "symbol_statistics.sql"
+QUERY_FILE = Path(__file__).resolve().parent.parent / "sql" / "queries" / "symbol_statistics.sql"
 FLUSH_WAIT_S = 30.0
 FOLLOW_MESSAGES_MAX = 10_000
 
