@@ -20,6 +20,8 @@ CONTROL_TIMEOUT_S = 10.0
 SETTLE_POLL_S = 0.5
 SETTLED_READINGS = 4
 """So many equal readings in a row, with nothing pending and no backlog, and a store has caught up."""
+REPAIRS_WITHIN_S = 45.0
+"""How long the gaps that still wait for their repair are waited for; after it they stay open, and declared."""
 STALLED_AFTER_S = 90.0
 """No progress for this long while something is still pending: give up."""
 LOAD_WITHIN_S = 600.0
@@ -39,10 +41,12 @@ async def stop_venues(settings: Settings) -> None:
 
 async def caught_up(settings: Settings, parts: Callable[[], Iterable[PartState]]) -> None:
     """Wait until workers hold nothing and the sink has no backlog. Raises ``EtlError`` when it stalls."""
-    equal, last, last_pending, moved_at = 0, None, "", time.monotonic()
+    began = moved_at = time.monotonic()
+    equal, last, last_pending = 0, None, ""
     while equal < SETTLED_READINGS:
         snapshot = await asyncio.to_thread(status.take, list(parts()), settings.bind_host)
-        progress, pending = _progress(snapshot), _pending(snapshot)
+        repairs_count = time.monotonic() - began < REPAIRS_WITHIN_S
+        progress, pending = _progress(snapshot), _pending(snapshot, repairs_count)
         equal = equal + 1 if progress == last and not pending else 0
         if pending != last_pending:
             moved_at = time.monotonic()
@@ -93,17 +97,25 @@ def _post(address: str) -> None:
 def _progress(snapshot: Snapshot) -> object:
     """What changes while anything still moves."""
     return (
-        [(venue.state, venue.frames, venue.events) for venue in snapshot.venues.values()],
+        [
+            (venue.state, venue.frames, venue.events, venue.repairs_pending)
+            for venue in snapshot.venues.values()
+        ],
         [(sink.state, sink.rows, sink.backlog) for sink in snapshot.sinks.values()],
     )
 
 
-def _pending(snapshot: Snapshot) -> str:
+def _pending(snapshot: Snapshot, repairs_count: bool) -> str:
     """What still has to be done, "" when nothing."""
     found = [
         f"stream {name} is {venue.state} with {venue.pending:,} unacknowledged"
         for name, venue in snapshot.venues.items()
         if venue.pending or venue.state in status.NOT_RUNNING
+    ]
+    found += [
+        f"stream {name} repairs {venue.repairs_pending:,} gaps"
+        for name, venue in snapshot.venues.items()
+        if venue.repairs_pending and repairs_count
     ]
     found += [
         f"sink {name} is {sink.state} with a backlog of {sink.backlog:,}"

@@ -31,7 +31,8 @@ Samples = Mapping[str, Sequence[Sample]]
 
 
 class VenueStatus(Struct, kw_only=True):
-    """Counters since the worker's start. ``age_s`` is the age of the last event, ``None`` before the first."""
+    """Counters since the worker's start. ``pending`` messages are not acknowledged yet, ``repairs_pending`` gaps not
+    repaired. ``age_s`` is the age of the last event, ``None`` before the first."""
 
     state: str
     frames: int = 0
@@ -41,6 +42,7 @@ class VenueStatus(Struct, kw_only=True):
     gaps: int = 0
     reconnects: int = 0
     pending: int = 0
+    repairs_pending: int = 0
     age_s: float | None = None
     events_per_s: float | None = None
 
@@ -167,6 +169,7 @@ def _venue(exchange: str, part_state: str, samples: Samples) -> VenueStatus:
         gaps=total(samples, "etl_gaps_total", exchange=exchange),
         reconnects=total(samples, "etl_reconnects_total", exchange=exchange),
         pending=total(samples, "etl_publisher_pending_messages", exchange=exchange),
+        repairs_pending=total(samples, "etl_repairs_pending", exchange=exchange),
         age_s=time.time() - newest if newest else None,
     )
 
