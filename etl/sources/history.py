@@ -72,9 +72,7 @@ class History:
         assert self._session is not None, "use History as a context manager"
         url = self._base_url + request.path
         async with self._session.get(url) as response:
-            payload = await response.content.read(ANSWER_BYTES_MAX)
-            if not response.content.at_eof():
-                raise VenueError(f"{request.path}: the answer is larger than {ANSWER_BYTES_MAX} bytes")
+            payload = await _whole(response, request)
             if response.status == 200:
                 return Answer(url, payload, time.time_ns()), "", 0.0
             refusal = f"status {response.status}: {payload[:200].decode(errors='replace')}"
@@ -85,6 +83,16 @@ class History:
                 self._limiter.refused(response.status, retry_after_s)
                 return None, refusal, 0.0
             return None, refusal, min(RETRY_AFTER_MAX_S, retry_after_s)
+
+
+async def _whole(response: aiohttp.ClientResponse, request: Request) -> bytes:
+    """All of the body; ``read(n)`` gives what has arrived so far."""
+    payload = bytearray()
+    async for part in response.content.iter_any():
+        payload += part
+        if len(payload) > ANSWER_BYTES_MAX:
+            raise VenueError(f"{request.path}: the answer is larger than {ANSWER_BYTES_MAX} bytes")
+    return bytes(payload)
 
 
 def _seconds(text: str) -> float:
