@@ -43,14 +43,19 @@ def kinds_of(store: str, settings: Settings) -> Sequence[Kind]:
     return EVENT_KINDS
 
 
+CLICKHOUSE_VIEWS = TABLE_BY_KIND | {Kind.BOOK: "books"}
+"""A book is a message in ``books``, and a row per level in ``book_updates``."""
+
+
 def clickhouse(settings: Settings, exchanges: Sequence[str]) -> Iterator[pa.Table]:
-    """Raises ``StoreError``. A book is a row per level: it is doubled where one of its levels is."""
+    """Raises ``StoreError``."""
     client = ClickHouse(parse_address(settings.clickhouse_address))
     try:
         for kind in kinds_of("clickhouse", settings):
             for exchange in exchanges:
                 answer = client.execute(
-                    _clickhouse_query(kind),
+                    "SELECT toString(exchange) AS exchange, toString(symbol) AS symbol, record_key "
+                    f"FROM {CLICKHOUSE_VIEWS[kind]} WHERE exchange = {{exchange:String}} FORMAT Parquet",
                     {"output_format_parquet_string_as_string": "1"},
                     {"exchange": exchange},
                 )
@@ -60,30 +65,15 @@ def clickhouse(settings: Settings, exchanges: Sequence[str]) -> Iterator[pa.Tabl
         client.close()
 
 
-def _clickhouse_query(kind: Kind) -> str:
-    table = TABLE_BY_KIND[kind]
-    where = "WHERE exchange = {exchange:String}"
-    columns = "toString(exchange) AS exchange, toString(symbol) AS symbol, record_key"
-    if kind is not Kind.BOOK:
-        return f"SELECT {columns} FROM {table} {where} FORMAT Parquet"
-    levels = (
-        f"SELECT exchange, symbol, record_key, side, level, count() AS copies FROM {table} {where} "
-        "GROUP BY exchange, symbol, record_key, side, level"
-    )
-    books = f"SELECT {columns}, range(max(copies)) AS copy FROM ({levels}) GROUP BY ALL"
-    return f"SELECT exchange, symbol, record_key FROM ({books}) ARRAY JOIN copy FORMAT Parquet"
-
-
 def clickhouse_physical_duplicates(settings: Settings, exchanges: Sequence[str]) -> Mapping[str, int]:
     """Rows in the tables under the views beyond one per identity, by exchange."""
     client = ClickHouse(parse_address(settings.clickhouse_address))
     found = dict.fromkeys(exchanges, 0)
     try:
         for kind in EVENT_KINDS:
-            identity = "symbol, record_key" + (", side, level" if kind is Kind.BOOK else "")
             answer = client.execute(
-                f"SELECT exchange, count() - uniqExact({identity}) "
-                f"FROM {TABLE_BY_KIND[kind]}_stored GROUP BY exchange FORMAT TSV"
+                "SELECT exchange, count() - uniqExact(symbol, record_key) "
+                f"FROM {CLICKHOUSE_VIEWS[kind]}_stored GROUP BY exchange FORMAT TSV"
             )
             for line in answer.decode().splitlines():
                 exchange, doubles = line.split("\t")
@@ -99,7 +89,7 @@ def clickhouse_latency_ms(settings: Settings, exchanges: Sequence[str]) -> tuple
     client = ClickHouse(parse_address(settings.clickhouse_address))
     parts = " UNION ALL ".join(
         f"SELECT (toUnixTimestamp64Nano(stored_time) - receive_time_ns) / 1e6 AS ms "
-        f"FROM {TABLE_BY_KIND[kind]}_stored "
+        f"FROM {CLICKHOUSE_VIEWS[kind]}_stored "
         "WHERE source = 'stream' AND has({exchanges:Array(String)}, toString(exchange))"
         for kind in EVENT_KINDS
     )

@@ -37,6 +37,7 @@ CHANNELS = {
     "corrections": "c",
     "cancelErrors": "x",
 }
+FRAMES = {"1Min": 60 * SECOND, "5Min": 300 * SECOND, "1Hour": 3_600 * SECOND, "1Day": 86_400 * SECOND}
 ERRORS = {
     400: "invalid syntax",
     401: "not authenticated",
@@ -57,6 +58,7 @@ class AlpacaVenue(Venue):
     weights: Mapping[str, float] = {"trades": 0.35, "quotes": 0.65}
     bar_channels = {"bars": 60 * SECOND}
     events_per_frame_max = 4
+    past_kinds = {"trades": "prints", "quotes": "tops", **FRAMES}
 
     # protocol
 
@@ -152,7 +154,7 @@ class AlpacaVenue(Venue):
         if not bar.count:
             return []
         symbol = listing.instrument.symbol
-        history.add(symbol, channel, Entry(bar.start_ns, bar.start_ns, bar))
+        history.add(symbol, "1Min", Entry(bar.start_ns, bar.start_ns, bar))
         return [Item(f"{channel}.{symbol}", _bar(bar, f'"T":"b","S":"{symbol}",').encode())]
 
     # history
@@ -169,10 +171,11 @@ class AlpacaVenue(Venue):
         end = read_time(query["end"]) + 1 if "end" in query else 1 << 62
         first, skip = _read_token(query["page_token"]) if query.get("page_token") else (symbols[0], 0)
         write = _WRITERS[kind]
+        entries = query.get("timeframe", "1Min") if kind == "bars" else kind
         pages: dict[str, str] = {}
         token = "null"  # noqa: S105
         for symbol in symbols[symbols.index(first) :]:
-            found = session.history.between(symbol, kind, start, end, skip, limit + 1)
+            found = session.history.between(symbol, entries, start, end, skip, limit + 1)
             if found[:limit]:
                 pages[symbol] = ",".join(write(entry.fact, "") for entry in found[:limit])
             if len(found) > limit:

@@ -40,6 +40,7 @@ class BinanceVenue(Venue):
     weights: Mapping[str, float] = {_TRADE: 0.35, _AGGREGATE: 0.10, "bookTicker": 0.45, "depth": 0.10}
     bar_channels = {f"kline_{name}": length for name, length in INTERVALS.items()}
     sends_forming_bars = True
+    past_kinds = {_TRADE: "prints", **{f"kline_{name}": length for name, length in INTERVALS.items()}}
 
     def __init__(self, exchange: str) -> None:
         super().__init__(exchange)
@@ -131,39 +132,39 @@ class BinanceVenue(Venue):
         for name, write in ((_TRADE, self._trade), (_AGGREGATE, self._aggregate)):
             stream = f"{symbol.lower()}@{name}"
             if stream in streams:
-                items.append(Item(stream, _wrap(stream, write(listing, symbol, event, ms))))
+                items.append(Item(stream, _wrap(stream, write(listing.instrument, symbol, event, ms))))
         return items
 
-    def _price(self, listing: Listing, ticks: int) -> str:
-        digits = listing.instrument.price_digits
+    def _price(self, instrument: Instrument, ticks: int) -> str:
+        digits = instrument.price_digits
         text = decimal_text(ticks, digits)
         return text if self.futures else text + "0" * (SPOT_DIGITS - digits)
 
-    def _size(self, listing: Listing, lots: int) -> str:
-        digits = listing.instrument.size_digits
+    def _size(self, instrument: Instrument, lots: int) -> str:
+        digits = instrument.size_digits
         text = decimal_text(lots, digits)
         return text if self.futures else text + "0" * (SPOT_DIGITS - digits)
 
-    def _trade(self, listing: Listing, symbol: str, event: Print, ms: int) -> str:
+    def _trade(self, instrument: Instrument, symbol: str, event: Print, ms: int) -> str:
         maker = "false" if event.buyer_takes else "true"
         end = f'"X":"MARKET","m":{maker}' if self.futures else f'"m":{maker},"M":true'
-        price, size = self._price(listing, event.price), self._size(listing, event.size)
+        price, size = self._price(instrument, event.price), self._size(instrument, event.size)
         return f'{{"e":"trade","E":{ms},"T":{ms},"s":"{symbol}","t":{event.number},"p":"{price}","q":"{size}",{end}}}'
 
-    def _aggregate(self, listing: Listing, symbol: str, event: Print, ms: int) -> str:
+    def _aggregate(self, instrument: Instrument, symbol: str, event: Print, ms: int) -> str:
         maker = "false" if event.buyer_takes else "true"
         end = "" if self.futures else ',"M":true'
         number = event.number
         return (
-            f'{{"e":"aggTrade","E":{ms},"s":"{symbol}","a":{number},"p":"{self._price(listing, event.price)}",'
-            f'"q":"{self._size(listing, event.size)}","f":{number},"l":{number},"T":{ms},"m":{maker}{end}}}'
+            f'{{"e":"aggTrade","E":{ms},"s":"{symbol}","a":{number},"p":"{self._price(instrument, event.price)}",'
+            f'"q":"{self._size(instrument, event.size)}","f":{number},"l":{number},"T":{ms},"m":{maker}{end}}}'
         )
 
     def _quote(self, listing: Listing, symbol: str, time_ns: int) -> Item:
-        event, ms = listing.top(time_ns), time_ns // MS
+        event, ms, instrument = listing.top(time_ns), time_ns // MS, listing.instrument
         sides = (
-            f'"b":"{self._price(listing, event.bid)}","B":"{self._size(listing, event.bid_size)}",'
-            f'"a":"{self._price(listing, event.ask)}","A":"{self._size(listing, event.ask_size)}"'
+            f'"b":"{self._price(instrument, event.bid)}","B":"{self._size(instrument, event.bid_size)}",'
+            f'"a":"{self._price(instrument, event.ask)}","A":"{self._size(instrument, event.ask_size)}"'
         )
         stream = f"{symbol.lower()}@bookTicker"
         if self.futures:
@@ -173,27 +174,29 @@ class BinanceVenue(Venue):
         return Item(stream, _wrap(stream, data))
 
     def _depth(self, listing: Listing, symbol: str, time_ns: int) -> Item:
-        event, ms = listing.change(time_ns), time_ns // MS
+        event, ms, instrument = listing.change(time_ns), time_ns // MS, listing.instrument
         futures_time = f'"T":{ms},' if self.futures else ""
         back = f'"pu":{event.previous},' if self.futures else ""
         data = (
             f'{{"e":"depthUpdate","E":{ms},{futures_time}"s":"{symbol}","U":{event.first},"u":{event.last},{back}'
-            f'"b":{self._levels(listing, event.bids)},"a":{self._levels(listing, event.asks)}}}'
+            f'"b":{self._levels(instrument, event.bids)},"a":{self._levels(instrument, event.asks)}}}'
         )
         name = symbol.lower()
         return Item(f"{name}@depth", _wrap(f"{name}@{self._depth_names.get(name, 'depth')}", data))
 
-    def _levels(self, listing: Listing, levels: Sequence[tuple[int, int]]) -> str:
-        texts = (f'["{self._price(listing, price)}","{self._size(listing, lots)}"]' for price, lots in levels)
+    def _levels(self, instrument: Instrument, levels: Sequence[tuple[int, int]]) -> str:
+        texts = (
+            f'["{self._price(instrument, price)}","{self._size(instrument, lots)}"]' for price, lots in levels
+        )
         return f"[{','.join(texts)}]"
 
     def bar(
         self, listing: Listing, channel: str, bar: Bar, now_ns: int, closed: bool, history: History
     ) -> list[Item]:
         symbol, interval = listing.instrument.symbol, channel.removeprefix("kline_")
-        values = self._bar_values(listing, bar)
+        values = self._bar_values(listing.instrument, bar)
         if closed:
-            history.add(symbol, channel, Entry(bar.start_ns, bar.start_ns, (bar, values)))
+            history.add(symbol, channel, Entry(bar.start_ns, bar.start_ns, bar))
         names = ("o", "h", "l", "c", "v", "q", "V", "Q")
         fields = ",".join(f'"{name}":"{values[name]}"' for name in names)
         stream = f"{symbol.lower()}@{channel}"
@@ -204,16 +207,16 @@ class BinanceVenue(Venue):
         )
         return [Item(stream, _wrap(stream, data))]
 
-    def _bar_values(self, listing: Listing, bar: Bar) -> dict[str, str]:
-        digits = listing.instrument.price_digits + listing.instrument.size_digits
+    def _bar_values(self, instrument: Instrument, bar: Bar) -> dict[str, str]:
+        digits = instrument.price_digits + instrument.size_digits
         return {
-            "o": self._price(listing, bar.open),
-            "h": self._price(listing, bar.high),
-            "l": self._price(listing, bar.low),
-            "c": self._price(listing, bar.close),
-            "v": self._size(listing, bar.volume),
+            "o": self._price(instrument, bar.open),
+            "h": self._price(instrument, bar.high),
+            "l": self._price(instrument, bar.low),
+            "c": self._price(instrument, bar.close),
+            "v": self._size(instrument, bar.volume),
             "q": decimal_text(bar.turnover, digits),
-            "V": self._size(listing, bar.bought),
+            "V": self._size(instrument, bar.bought),
             "Q": decimal_text(bar.turnover_bought, digits),
         }
 
@@ -231,7 +234,7 @@ class BinanceVenue(Venue):
         if endpoint in ("historicalTrades", "trades", "aggTrades"):
             return self._trades_answer(endpoint, symbol, query, session)
         if endpoint == "klines":
-            return self._klines_answer(symbol, query, session)
+            return self._klines_answer(symbol, query, session, now_ns)
         return Answer(404, b"{}")
 
     def _depth_answer(
@@ -241,18 +244,13 @@ class BinanceVenue(Venue):
         if book is None or isinstance(book, bytes):
             return None if book is None else Answer(200, book)
         assert isinstance(book, Snapshot)
-        listing, limit = self._listing(session, symbol), int(query.get("limit", "100"))
+        instrument, limit = self.instrument(symbol), int(query.get("limit", "100"))
         times = f'"E":{now_ns // MS},"T":{now_ns // MS},' if self.futures else ""
         text = (
-            f'{{"lastUpdateId":{book.last},{times}"bids":{self._levels(listing, book.bids[:limit])},'
-            f'"asks":{self._levels(listing, book.asks[:limit])}}}'
+            f'{{"lastUpdateId":{book.last},{times}"bids":{self._levels(instrument, book.bids[:limit])},'
+            f'"asks":{self._levels(instrument, book.asks[:limit])}}}'
         )
         return Answer(200, text.encode())
-
-    def _listing(self, session: Session, symbol: str) -> Listing:
-        listing = session.listing(symbol)
-        assert isinstance(listing, Listing)
-        return listing
 
     def _trades_answer(
         self, endpoint: str, symbol: str, query: Mapping[str, str], session: Session
@@ -266,23 +264,23 @@ class BinanceVenue(Venue):
         else:
             entries = session.history.last(symbol, _TRADE, limit)
         write = self._aggregate_row if endpoint == "aggTrades" else self._trade_row
-        rows = ",".join(write(symbol, entry, session) for entry in entries)
+        rows = ",".join(write(symbol, entry) for entry in entries)
         return Answer(200, f"[{rows}]".encode())
 
-    def _print_of(self, symbol: str, entry: Entry, session: Session) -> dict[str, Any]:
+    def _print_of(self, symbol: str, entry: Entry) -> dict[str, Any]:
         """Price, size, maker flag and time of a trade: of the market, or of a recorded frame."""
         if isinstance(entry.fact, dict):
             return entry.fact
-        event, listing = entry.fact, self._listing(session, symbol)
+        event, instrument = entry.fact, self.instrument(symbol)
         return {
-            "p": self._price(listing, event.price),
-            "q": self._size(listing, event.size),
+            "p": self._price(instrument, event.price),
+            "q": self._size(instrument, event.size),
             "m": not event.buyer_takes,
             "T": entry.time_ns // MS,
         }
 
-    def _trade_row(self, symbol: str, entry: Entry, session: Session) -> str:
-        fact = self._print_of(symbol, entry, session)
+    def _trade_row(self, symbol: str, entry: Entry) -> str:
+        fact = self._print_of(symbol, entry)
         worth = f"{Decimal(fact['p']) * Decimal(fact['q']):.8f}"
         end = "" if self.futures else ',"isBestMatch":true'
         return (
@@ -290,21 +288,23 @@ class BinanceVenue(Venue):
             f'"time":{fact["T"]},"isBuyerMaker":{"true" if fact["m"] else "false"}{end}}}'
         )
 
-    def _aggregate_row(self, symbol: str, entry: Entry, session: Session) -> str:
-        fact, number = self._print_of(symbol, entry, session), entry.number
+    def _aggregate_row(self, symbol: str, entry: Entry) -> str:
+        fact, number = self._print_of(symbol, entry), entry.number
         end = "" if self.futures else ',"M":true'
         return (
             f'{{"a":{number},"p":"{fact["p"]}","q":"{fact["q"]}","f":{number},"l":{number},'
             f'"T":{fact["T"]},"m":{"true" if fact["m"] else "false"}{end}}}'
         )
 
-    def _klines_answer(self, symbol: str, query: Mapping[str, str], session: Session) -> Answer:
+    def _klines_answer(self, symbol: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer:
+        interval = query.get("interval", "1m")
+        channel, limit = f"kline_{interval}", self.page_limit(query, 500, 1_000)
         start, end = _bounds(query)
-        channel = f"kline_{query.get('interval', '1m')}"
-        limit = self.page_limit(query, 500, 1_000)
+        if "startTime" not in query:
+            start = max(start, min(end, now_ns) - limit * INTERVALS[interval])
         rows = []
         for entry in session.history.between(symbol, channel, start, end, 0, limit):
-            bar, v = entry.fact
+            bar, v = entry.fact, self._bar_values(self.instrument(symbol), entry.fact)
             rows.append(
                 f'[{bar.start_ns // MS},"{v["o"]}","{v["h"]}","{v["l"]}","{v["c"]}","{v["v"]}",'
                 f'{bar.end_ns // MS - 1},"{v["q"]}",{bar.count},"{v["V"]}","{v["Q"]}","0"]'

@@ -14,13 +14,14 @@ from etl.simulator import faults
 from etl.simulator.faults import Fault, FrameFaults, Outgoing, Refusal
 from etl.simulator.identities import Contents, events
 from etl.simulator.market import Listing
-from etl.simulator.session import FIRST_NUMBER, Item, Session, SyntheticSession
+from etl.simulator.session import Item, Session, SyntheticSession
 from etl.simulator.truth import CONTROL, LATE, SENT, STREAM, WITHHELD, TruthFile, TruthLine
 from etl.simulator.venue import Answer, Connection, Venue
 
 UNREAD_BYTES_MAX = 64 << 20
 """A client that leaves more than this unread is cut off, as the venues do."""
-RESET_NUMBERS = 10_000_000
+RESET_FROM = 100_000_000
+RESET_NUMBERS = 1_000_000
 """How far below the last one each reset lies: more than a symbol gives out between two."""
 
 
@@ -137,7 +138,7 @@ class Feed:
     def fresh_number(self) -> int:
         """Where counters start that are reset: far below, and each time elsewhere, or identities would meet again."""
         self._resets += 1
-        return FIRST_NUMBER - self._resets * RESET_NUMBERS
+        return RESET_FROM - self._resets * RESET_NUMBERS
 
     def status(self) -> FeedStatus:
         return FeedStatus(

@@ -216,7 +216,8 @@ class Listing:
 
     def reset_numbers(self, first_number: int) -> None:
         """The venue starts counting anew."""
-        self.last_print = self.last_sequence = first_number
+        self.last_print = first_number
+        self.last_sequence = first_number
         self.last_update = self.last_change = first_number
         self._changed_bids, self._changed_asks = {}, {}
 

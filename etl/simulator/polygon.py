@@ -31,6 +31,9 @@ REPORTING_DELAY_NS = 350_000
 NEXT_HOST = "https://api.polygon.io"
 """As the venue writes ``next_url``; clients keep its path and query."""
 
+SPANS = {"second": SECOND, "minute": 60 * SECOND, "hour": 3_600 * SECOND, "day": 86_400 * SECOND}
+CHANNEL_SPANS = {"A": "second", "AM": "minute"}
+
 KNOWN = {"AAPL": 23_750, "MSFT": 47_120, "NVDA": 18_830, "AMZN": 22_045, "TSLA": 41_260, "SPY": 66_340}
 
 
@@ -39,6 +42,7 @@ class PolygonVenue(Venue):
     weights: Mapping[str, float] = {"T": 0.35, "Q": 0.65}
     bar_channels = {"A": SECOND, "AM": 60 * SECOND}
     events_per_frame_max = 4
+    past_kinds = {"trades": "prints", "quotes": "tops", **SPANS}
 
     # protocol
 
@@ -126,7 +130,7 @@ class PolygonVenue(Venue):
         if not bar.count:
             return []
         symbol, values = listing.instrument.symbol, _bar_values(bar)
-        history.add(symbol, channel, Entry(bar.start_ns, bar.start_ns, (bar, values)))
+        history.add(symbol, CHANNEL_SPANS[channel], Entry(bar.start_ns, bar.start_ns, bar))
         text = (
             f'{{"ev":"{channel}","sym":"{symbol}","v":{bar.volume},"av":{bar.volume},"op":{values["o"]},'
             f'"vw":{values["vw"]},"o":{values["o"]},"c":{values["c"]},"h":{values["h"]},"l":{values["l"]},'
@@ -159,13 +163,12 @@ class PolygonVenue(Venue):
 
     def _bars(self, parts: list[str], query: Mapping[str, str], session: Session) -> Answer:
         symbol, span = parts[3], parts[6]
-        channel = {"second": "A", "minute": "AM"}.get(span, "")
         start = _time_of(parts[7])
         end = _time_of(parts[8], end_of_day=True) + MS
-        found = session.history.between(symbol, channel, start, end, 0, self.page_limit(query, 5_000, 50_000))
+        found = session.history.between(symbol, span, start, end, 0, self.page_limit(query, 5_000, 50_000))
         rows = []
         for entry in found:
-            bar, v = entry.fact
+            bar, v = entry.fact, _bar_values(entry.fact)
             rows.append(
                 f'{{"v":{bar.volume},"vw":{v["vw"]},"o":{v["o"]},"c":{v["c"]},"h":{v["h"]},"l":{v["l"]},'
                 f'"t":{bar.start_ns // MS},"n":{bar.count}}}'

@@ -54,6 +54,16 @@ def lines(path: Path) -> Iterator[Line]:
             yield decoder.decode(text)
 
 
+def first_trades(path: Path) -> dict[str, int]:
+    """The first trade's id of every symbol."""
+    found: dict[str, int] = {}
+    for line in lines(path):
+        if '"e":"trade"' in line.frame:
+            data = msgspec.json.decode(line.frame.encode())["data"]
+            found.setdefault(data["s"], data["t"])
+    return found
+
+
 class Book:
     """A recorded order book in the venue's own digits: a snapshot, and what was changed since."""
 
@@ -185,9 +195,15 @@ class RecordingSession:
     label = "recording"
 
     def __init__(
-        self, path: Path, rate: float | None = None, *, loop: bool = False, before: Served = NOTHING
+        self,
+        path: Path,
+        rate: float | None = None,
+        *,
+        loop: bool = False,
+        before: Served = NOTHING,
+        history: History | None = None,
     ) -> None:
-        self.history = History()
+        self.history = history or History()
         self.skew_ns = 0
         self.finished = False
         self._path = path

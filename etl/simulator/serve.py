@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from pathlib import Path
 
 from msgspec import Struct
@@ -13,12 +14,13 @@ from etl.simulator import recording, truth
 from etl.simulator.alpaca import AlpacaVenue
 from etl.simulator.binance import BinanceVenue
 from etl.simulator.feed import Feed
+from etl.simulator.past import Past
 from etl.simulator.polygon import PolygonVenue
 from etl.simulator.recording import RecordingSession, Served
 from etl.simulator.scenario import Scenario
 from etl.simulator.server import Server
-from etl.simulator.session import FIRST_NUMBER, Session, SyntheticSession
-from etl.simulator.truth import TruthFile, TruthLine
+from etl.simulator.session import History, Session, SyntheticSession
+from etl.simulator.truth import BEGIN, LATE, TruthFile, TruthLine
 from etl.simulator.venue import Venue
 
 VENUES: dict[str, type[Venue]] = {"binance": BinanceVenue, "polygon": PolygonVenue, "alpaca": AlpacaVenue}
@@ -79,15 +81,33 @@ def make_feed(options: Options, exchange: str) -> Feed:
     venue = make_venue(exchange)
     path = options.truth_path or truth.path_of(options.state_path, exchange)
     before = _Before(path)
+    truth_file = TruthFile(path)
+    if not before.began_ns:
+        before.began_ns = time.time_ns()
+        truth_file.write([TruthLine(before.began_ns, BEGIN, LATE, [])])
+    session = _session(options, exchange, venue, before)
+    return Feed(venue, session, truth_file, options.seed)
+
+
+def _session(options: Options, exchange: str, venue: Venue, before: _Before) -> Session:
     file = recording_of(options, exchange)
-    session: Session
-    if file is not None:
-        loop = options.loop or options.session == SHIPPED
-        session = RecordingSession(file, options.rate, loop=loop, before=before.served)
-    else:
+    if file is None:
+        past = Past(venue.instrument, before.began_ns)
+        history = History(past=past, past_kinds=venue.past_kinds)
         rate = SYNTHETIC_RATE if options.rate is None else options.rate
-        session = SyntheticSession(venue, rate, options.seed + before.lives, before.next_number)
-    return Feed(venue, session, TruthFile(path), options.seed)
+        first_number = before.next_number or past.last_number("")
+        return SyntheticSession(venue, rate, options.seed + before.lives, first_number, history)
+    if not (options.loop or options.session == SHIPPED):
+        # its times are of another day: a past that ends now would lie in its future
+        return RecordingSession(file, options.rate, before=before.served)
+    first_trades = recording.first_trades(file)
+    past = Past(venue.instrument, before.began_ns)
+    last = past.last_number("")
+    past = Past(
+        venue.instrument, before.began_ns, lambda symbol: first_trades.get(symbol, last + 1) - last - 1
+    )
+    history = History(past=past, past_kinds=venue.past_kinds)
+    return RecordingSession(file, options.rate, loop=True, before=before.served, history=history)
 
 
 class _Before:
@@ -96,6 +116,7 @@ class _Before:
     def __init__(self, path: Path) -> None:
         self._highest = {"trade": 0, "agg_trade": 0, "quote": 0, "book": 0}
         self._position = 0
+        self.began_ns = 0
         self.lives = 0
         if path.exists():
             for line in truth.read(path):
@@ -104,6 +125,7 @@ class _Before:
             self.lives = max(self._highest.values())
 
     def _note(self, line: TruthLine) -> None:
+        self.began_ns = self.began_ns or line.time_ns
         self._position = max(self._position, line.position)
         for event in line.events:
             number = event.record_key.rpartition("/")[2]
@@ -112,7 +134,8 @@ class _Before:
 
     @property
     def next_number(self) -> int:
-        return max(*self._highest.values(), FIRST_NUMBER) + (LIFE_NUMBERS if self.lives else 0)
+        """0 = nothing was given out yet."""
+        return max(self._highest.values()) + LIFE_NUMBERS if self.lives else 0
 
     @property
     def served(self) -> Served:

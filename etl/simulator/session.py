@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from etl.simulator.market import Bar, Instrument, Listing
+from etl.simulator.past import Past
 
 SECOND = 1_000_000_000
 FIRST_NUMBER = 1_000_000_000
-"""The first id of every counter: room below it for counters that are reset."""
+"""The first id of every counter of a session without a past."""
 BURST_ITEMS = 512
 """Items at once when there is no rate: as fast as the clients read."""
 OWED_S_MAX = 1.0
@@ -45,12 +46,27 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class History:
-    """Bounded memory of what was sent, per symbol and kind, in the order of sending."""
+    """Bounded memory of what was sent, per symbol and kind, in the order of sending, and the days before.
 
-    def __init__(self, entries_max: int = HISTORY_ENTRIES_MAX) -> None:
+    ``past_kinds`` says what a kind is in the past: ``prints``, ``tops``, or the length of its bars in ns.
+    """
+
+    def __init__(
+        self,
+        entries_max: int = HISTORY_ENTRIES_MAX,
+        past: Past | None = None,
+        past_kinds: Mapping[str, str | int] | None = None,
+    ) -> None:
         self._entries_max = entries_max
+        self._past = past
+        self._past_kinds = past_kinds or {}
         self._entries: dict[tuple[str, str], list[Entry]] = {}
         self._turned_back: set[tuple[str, str]] = set()
+
+    @property
+    def past_end_ns(self) -> int:
+        """Where the days before end, 0 = there are none."""
+        return 0 if self._past is None else self._past.end_ns
 
     def add(self, symbol: str, kind: str, entry: Entry) -> None:
         entries = self._entries.setdefault((symbol, kind), [])
@@ -68,7 +84,10 @@ class History:
         if (symbol, kind) in self._turned_back:
             entries = sorted(entries, key=_number)
         start = bisect_left(entries, number, key=_number)
-        return entries[start : start + limit]
+        older: range | list[int] = []
+        if self._past is not None and self._past_kinds.get(kind) == "prints":
+            older = self._past.from_number(symbol, number)[:limit]
+        return [*self._of_past(symbol, kind, older), *entries[start : start + limit - len(older)]]
 
     def between(
         self, symbol: str, kind: str, start_ns: int, end_ns: int, skip: int, limit: int
@@ -77,9 +96,30 @@ class History:
         entries = self._entries.get((symbol, kind), [])
         if (symbol, kind) in self._turned_back:
             entries = sorted(entries, key=_time)
-        start = bisect_left(entries, start_ns, key=_time)
+        older = self._steps_of_past(kind, start_ns, end_ns)
+        chosen = older[skip : skip + limit]
+        skip, limit = max(0, skip - len(older)), limit - len(chosen)
+        start = bisect_left(entries, start_ns, key=_time) + skip
         end = bisect_left(entries, end_ns, key=_time)
-        return entries[start + skip : min(end, start + skip + limit)]
+        return [*self._of_past(symbol, kind, chosen), *entries[start : min(end, start + limit)]]
+
+    def _steps_of_past(self, kind: str, start_ns: int, end_ns: int) -> range:
+        what = self._past_kinds.get(kind)
+        if self._past is None or what is None:
+            return range(0)
+        if isinstance(what, int):
+            return self._past.bars(what, start_ns, end_ns)
+        return self._past.between(start_ns, end_ns)
+
+    def _of_past(self, symbol: str, kind: str, steps: Sequence[int]) -> list[Entry]:
+        what = self._past_kinds.get(kind)
+        if self._past is None or what is None or not steps:
+            return []
+        if isinstance(what, int):
+            return [Entry(start, start, self._past.bar(symbol, what, start)) for start in steps]
+        if what == "prints":
+            return [Entry(e.number, e.time_ns, e) for e in self._past.prints(symbol, steps)]
+        return [Entry(e.number, e.time_ns, e) for e in self._past.tops(symbol, steps)]
 
 
 def _number(entry: Entry) -> int:
@@ -120,6 +160,8 @@ class Quill(Protocol):
     bar_channels: Mapping[str, int]
     """Channel → length of its bars in ns."""
     sends_forming_bars: bool
+    past_kinds: Mapping[str, str | int]
+    """What each kind of the history is in the past, see ``History``."""
 
     def instrument(self, symbol: str) -> Instrument: ...
 
@@ -140,8 +182,15 @@ class SyntheticSession:
 
     label = "synthetic"
 
-    def __init__(self, quill: Quill, rate: float, seed: int, first_number: int = FIRST_NUMBER) -> None:
-        self.history = History()
+    def __init__(
+        self,
+        quill: Quill,
+        rate: float,
+        seed: int,
+        first_number: int = FIRST_NUMBER,
+        history: History | None = None,
+    ) -> None:
+        self.history = history or History()
         self.skew_ns = 0
         self._quill = quill
         self._rate = rate

@@ -8,7 +8,8 @@ The simulator writes a line before each send:
 ``fate`` is ``late`` for what is answered after the venue was told to stop: stores that have caught up by then
 need not hold it. It is ``withheld`` where the venue had the events and did not deliver them: nobody was connected, or a
 fault kept them back. ``position`` is the line of the recording that was played, 0 = none. ``endpoint`` is
-``stream``, ``control`` (a venue's answer on the socket) or the path and query of a request.
+``stream``, ``control`` (a venue's answer on the socket), or the path and query of a request; the first line of a
+file is ``begin``: when this venue came to be.
 """
 
 from __future__ import annotations
@@ -23,13 +24,25 @@ from msgspec import Struct
 
 from etl.simulator.identities import TruthEvent, events
 
-__all__ = ["CONTROL", "LATE", "SENT", "STREAM", "WITHHELD", "TruthEvent", "TruthFile", "TruthLine", "events"]
+__all__ = [
+    "BEGIN",
+    "CONTROL",
+    "LATE",
+    "SENT",
+    "STREAM",
+    "WITHHELD",
+    "TruthEvent",
+    "TruthFile",
+    "TruthLine",
+    "events",
+]
 
 SENT = "sent"
 WITHHELD = "withheld"
 LATE = "late"
 STREAM = "stream"
 CONTROL = "control"
+BEGIN = "begin"
 
 TAIL_BYTES = 65_536
 

@@ -61,6 +61,7 @@ class Venue:
     weights: Mapping[str, float]
     bar_channels: Mapping[str, int]
     sends_forming_bars = False
+    past_kinds: Mapping[str, str | int]
     events_per_frame_max = 1
 
     def __init__(self, exchange: str) -> None:

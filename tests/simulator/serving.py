@@ -69,7 +69,8 @@ class Client:
             assert answer.status == 200
 
     def truth(self, exchange: str) -> list[TruthLine]:
-        return list(truth.read(truth.path_of(self._state_path, exchange)))
+        """Without the line with which the file begins."""
+        return list(truth.read(truth.path_of(self._state_path, exchange)))[1:]
 
 
 async def receive(socket: ClientWebSocketResponse) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
+from etl.simulator.alpaca import time_text
 from etl.simulator.identities import events
 from etl.simulator.truth import CONTROL, SENT, STREAM, WITHHELD
 from tests.simulator.serving import (
@@ -204,7 +205,7 @@ def test_history_pages_give_the_stream_again_without_hole_or_double(tmp_path: Pa
                     for event in line.events
                     if event.kind == kind[:-1]
                 ]
-                pages = await _pages(client, exchange, kind)
+                pages = await _pages(client, exchange, kind, lines[0].time_ns)
                 got = [event for page in pages for event in page]
                 assert len(pages) > 3
                 assert [e.record_key for e in got] == [e.record_key for e in sent]
@@ -212,11 +213,11 @@ def test_history_pages_give_the_stream_again_without_hole_or_double(tmp_path: Pa
     asyncio.run(run())
 
 
-async def _pages(client: Any, exchange: str, kind: str) -> list[list[Any]]:
+async def _pages(client: Any, exchange: str, kind: str, start_ns: int) -> list[list[Any]]:
     """All pages of 7 rows, by the venue's own way of paging, as identities."""
     start = {
-        "polygon": f"/v3/{kind}/AAPL?timestamp.gte=0&limit=7",
-        "alpaca": f"/v2/stocks/{kind}?symbols=AAPL&limit=7",
+        "polygon": f"/v3/{kind}/AAPL?timestamp.gte={start_ns}&limit=7",
+        "alpaca": f"/v2/stocks/{kind}?symbols=AAPL&start={time_text(start_ns)}&limit=7",
     }[exchange]
     path: str | None = start
     pages = []
@@ -245,11 +246,13 @@ def test_bars_of_history_are_those_of_the_stream(tmp_path: Path) -> None:
             await client.stop()
             klines = [json.loads(f)["data"] for f in await drain(binance) if b"kline_1s" in f]
             closed = [k["k"] for k in klines if k["k"]["x"]]
-            rows = await client.get("/binance/api/v3/klines?symbol=BTCUSDT&interval=1s")
+            start_ms = lines[0].time_ns // 1_000_000 - 1_000
+            path = f"/binance/api/v3/klines?symbol=BTCUSDT&interval=1s&startTime={start_ms}"
+            rows = await client.get(path)
             shown = [[k["t"], k["o"], k["h"], k["l"], k["c"], k["v"]] for k in closed]
             assert [row[:6] for row in rows] == shown
             bars = [e for f in await drain(polygon) for e in json.loads(f) if e["ev"] == "A"]
-            path = "/polygon/v2/aggs/ticker/AAPL/range/1/second/0/9999999999999"
+            path = f"/polygon/v2/aggs/ticker/AAPL/range/1/second/{start_ms}/9999999999999"
             assert [row["v"] for row in (await client.get(path))["results"]] == [bar["v"] for bar in bars]
 
     asyncio.run(run())

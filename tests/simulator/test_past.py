@@ -1,0 +1,133 @@
+"""The days before a session: computed, the same in every life, and joined to the session without a seam."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl.simulator.alpaca import time_text
+from etl.simulator.feed import Feed
+from etl.simulator.identities import events
+from etl.simulator.past import STEP_NS
+from etl.simulator.serve import Options, make_feed
+from etl.simulator.venue import Connection
+
+DAY_NS = 86_400_000_000_000
+STREAMS = {
+    "binance": {"btcusdt@trade", "btcusdt@bookTicker"},
+    "polygon": {"T.AAPL", "Q.AAPL"},
+    "alpaca": {"trades.AAPL", "quotes.AAPL"},
+}
+
+
+class Client(Connection):
+    def write(self, payloads: Any) -> None:
+        pass
+
+
+def started(tmp_path: Path, exchange: str, **values: Any) -> tuple[Feed, int]:
+    """A feed that has sent for a second, and when it began."""
+    options = Options(exchanges=(exchange,), state_path=tmp_path, rate=100, session="synthetic")
+    feed = make_feed(options if not values else Options(**{**options_of(options), **values}), exchange)
+    began_ns = feed.session.history.past_end_ns
+    client = Client()
+    feed.opened(client, began_ns)
+    client.streams = set(STREAMS[exchange])
+    feed.note_streams(client, began_ns)
+    for tick in range(1, 201):
+        feed.tick(began_ns + STEP_NS + tick * 5_000_000)
+    return feed, began_ns
+
+
+def options_of(options: Options) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in options.__struct_fields__}
+
+
+def ask(feed: Feed, path: str, now_ns: int) -> Any:
+    endpoint, _, query = path.partition("?")
+    answer = feed.answer(endpoint, query, dict(pair.split("=", 1) for pair in query.split("&")), now_ns)
+    assert answer is not None
+    assert answer.status == 200, answer.body
+    return json.loads(answer.body)
+
+
+def test_binance_ids_run_on_from_the_past_into_the_session(tmp_path: Path) -> None:
+    feed, began_ns = started(tmp_path, "binance")
+    last = began_ns // STEP_NS - 1
+    rows = ask(feed, f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={last - 20}&limit=40", began_ns)
+    assert [row["id"] for row in rows] == list(range(last - 20, last + 20))
+    assert all(a["time"] <= b["time"] for a, b in itertools.pairwise(rows))
+    assert rows[0]["time"] == (last - 20) * STEP_NS // 1_000_000
+
+
+@pytest.mark.parametrize("exchange", ["polygon", "alpaca"])
+@pytest.mark.parametrize("kind", ["trades", "quotes"])
+def test_pages_cross_the_seam_once(tmp_path: Path, exchange: str, kind: str) -> None:
+    feed, began_ns = started(tmp_path, exchange)
+    start = began_ns - 20 * STEP_NS
+    path: str | None = {
+        "polygon": f"/v3/{kind}/AAPL?timestamp.gte={start}&limit=6",
+        "alpaca": f"/v2/stocks/{kind}?symbols=AAPL&start={time_text(start)}&limit=6",
+    }[exchange]
+    first, found = path, []
+    while path:
+        page = ask(feed, path, began_ns)
+        found += events(exchange, json.dumps(page).encode(), path)
+        if exchange == "polygon":
+            path = page["next_url"].removeprefix("https://api.polygon.io") if "next_url" in page else None
+        else:
+            path = f"{first}&page_token={page['next_page_token']}" if page["next_page_token"] else None
+    keys = [event.record_key for event in found]
+    assert len(set(keys)) == len(keys) > 50
+    assert [event.time_ns for event in found[:20]] == [start + n * STEP_NS for n in range(20)]
+
+
+def test_bars_of_the_past_are_made_of_its_trades_and_end_with_it(tmp_path: Path) -> None:
+    feed, began_ns = started(tmp_path, "binance")
+    minute = began_ns // 60_000_000_000 - 3
+    start_ms = minute * 60_000
+    bars = ask(feed, f"/api/v3/klines?symbol=BTCUSDT&interval=1m&startTime={start_ms}", began_ns)
+    assert [bar[0] for bar in bars] == [start_ms, start_ms + 60_000, start_ms + 120_000]
+    first = minute * 60_000_000_000 // STEP_NS
+    trades = ask(feed, f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={first}&limit=6", began_ns)
+    prices = [float(trade["price"]) for trade in trades]
+    assert [float(bars[0][n]) for n in (1, 2, 3, 4)] == [
+        prices[0],
+        max(prices),
+        min(prices),
+        prices[-1],
+    ]
+    assert bars[0][8] == 6
+
+
+def test_a_day_of_every_interval_is_there(tmp_path: Path) -> None:
+    feed, began_ns = started(tmp_path, "polygon")
+    day = began_ns // DAY_NS - 2
+    start, end = day * DAY_NS // 1_000_000, (day + 1) * DAY_NS // 1_000_000 - 1
+    for span, count in (("day", 1), ("hour", 24), ("minute", 1_440)):
+        path = f"/v2/aggs/ticker/AAPL/range/1/{span}/{start}/{end}?limit=50000"
+        results = ask(feed, path, began_ns)["results"]
+        assert (len(results), results[0]["t"]) == (count, start)
+
+
+def test_another_life_tells_the_same_past_and_none_of_what_the_first_sent(tmp_path: Path) -> None:
+    feed, began_ns = started(tmp_path, "binance")
+    path = f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={began_ns // STEP_NS - 500}&limit=400"
+    before = ask(feed, path, began_ns)
+    again, began_again_ns = started(tmp_path, "binance")
+    assert began_again_ns == began_ns
+    assert ask(again, path, began_ns) == before
+    assert (
+        ask(again, "/api/v3/trades?symbol=BTCUSDT&limit=1000", began_ns)[0]["id"]
+        > before[-1]["id"] + 1_000_000
+    )
+
+
+def test_a_looped_recording_has_a_past_that_ends_at_its_first_trade(tmp_path: Path) -> None:
+    feed, began_ns = started(tmp_path, "binance", session="shipped")
+    rows = ask(feed, "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=3735683250&limit=20", began_ns)
+    assert [row["id"] for row in rows] == list(range(3735683250, 3735683270))
