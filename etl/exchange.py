@@ -168,6 +168,8 @@ class Exchange:
     """exchange_calendars name of the sessions in which silence means something."""
     ready_on_open: ClassVar[bool] = False
     """True where no message acknowledges a subscription: the socket's opening is then the ``READY``."""
+    archive_url: ClassVar[str] = ""
+    """Where the venue's daily files lie, "" = it has none."""
     instruments_path: ClassVar[str] = ""
     """History path that answers with the venue's instrument list, "" where symbols need none."""
 
@@ -221,6 +223,10 @@ class Exchange:
     def id_requests(self, kind: Kind, venue_symbol: str, first_id: int, last_id: int) -> Iterator[Request]:
         """Requests for exactly these ids, each a page by itself; none where the history is not asked by id."""
         return iter(())
+
+    def archive_path(self, kind: Kind, venue_symbol: str, day: str) -> str:
+        """Path below ``archive_url`` of the file of that day (``2024-08-08``), "" where there is none."""
+        return ""
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
         """The page after ``frame``, the answer to ``request``; ``None`` after the last."""

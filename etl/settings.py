@@ -118,6 +118,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     simulator_loop: bool = False
     """Begin a recording again at its end, with ids and times moved on; else it is served once."""
 
+    archive_url: str = ""
+    """Where archive files are fetched; empty = the venue's own address."""
+
     # mail
     mail_from: str = "market-data@localhost"
     mail_to: str = "operator@localhost"

@@ -104,6 +104,8 @@ class Binance(Exchange):
     ready_on_open = True
     instruments_path = "/api/v3/exchangeInfo"
 
+    archive_url: ClassVar[str] = "https://data.binance.vision"
+    archive_folder: ClassVar[str] = "/data/spot/daily"
     history_path: ClassVar[str] = "/api/v3"
     weights: ClassVar[Mapping[str, int]] = {"depth": 50, "historicalTrades": 25, "aggTrades": 4, "klines": 2}
     """Request weights by the last part of the path."""
@@ -219,6 +221,13 @@ class Binance(Exchange):
         if endpoint != "klines":
             query.pop("startTime", None)
         return msgspec.structs.replace(request, path=f"{path}?{urlencode(query | following)}")
+
+    def archive_path(self, kind: Kind, venue_symbol: str, day: str) -> str:
+        name = {Kind.TRADE: "trades", Kind.AGG_TRADE: "aggTrades", Kind.BAR: "klines"}.get(kind)
+        if name is None:
+            return ""
+        folder, file = (f"klines/{venue_symbol}/1m", "1m") if kind is Kind.BAR else (f"{name}/{venue_symbol}", name)
+        return f"{self.archive_folder}/{folder}/{venue_symbol}-{file}-{day}.zip"
 
     def headers(self) -> Mapping[str, str]:
         return {"X-MBX-APIKEY": self.credentials.key} if self.credentials.key else {}

@@ -57,6 +57,7 @@ class BinanceUsdm(Binance):
     request_weight_per_minute = 2_400
     instruments_path = "/fapi/v1/exchangeInfo"
 
+    archive_folder = "/data/futures/um/daily"
     history_path = "/fapi/v1"
     weights: ClassVar[Mapping[str, int]] = {
         "depth": 20,

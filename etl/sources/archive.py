@@ -1,0 +1,122 @@
+"""A venue's archive files: fetched, held against their checksum, and given out in blocks of whole lines.
+
+A file is a zip with one CSV in it, and beside it ``<name>.CHECKSUM`` with its SHA-256. A block's endpoint names file,
+checksum and lines (``archive:https://…/BTCUSDT-trades-2024-08-08.csv#lines=1-15000;sha256=…``), so that whoever meets
+the frame on the tape can find the bytes again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+from msgspec import Struct
+
+from etl.errors import VenueError
+from etl.sources.history import Answer
+
+CONNECT_TIMEOUT_S = 20.0
+SILENCE_TIMEOUT_S = 60.0
+ATTEMPTS_MAX = 3
+ARCHIVE_BYTES_MAX = 8 << 30
+READ_BYTES = 1 << 20
+CHECKSUM_BYTES_MAX = 1 << 10
+
+
+class ArchiveMissing(VenueError):
+    """The archive has no such file: a hole at the source, or a day that is not published yet."""
+
+
+class ArchiveFile(Struct, frozen=True):
+    """A file that was fetched and is what its checksum says; ``url`` is where it came from."""
+
+    url: str
+    path: Path
+    sha256: str
+
+    def blocks(self, bytes_max: int) -> Iterator[Answer]:
+        """The CSV's lines in order, as many whole ones at a time as fit into ``bytes_max``.
+
+        Raises ``VenueError`` if it is no archive of one file, or has a line that is longer.
+        """
+        address = self.url.removesuffix(".zip") + ".csv"
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                (name,) = archive.namelist()
+                with archive.open(name) as lines:
+                    for first, last, block in _blocks(lines, bytes_max):
+                        endpoint = f"archive:{address}#lines={first}-{last};sha256={self.sha256}"
+                        yield Answer(endpoint, block, time.time_ns())
+        except (ValueError, zipfile.BadZipFile) as error:
+            raise VenueError(f"{self.url}: {error}") from None
+
+
+async def fetch(session: aiohttp.ClientSession, url: str, directory: Path) -> ArchiveFile:
+    """Download ``url`` into ``directory`` and verify it. What does not match its checksum
+    is fetched again. Raises ``ArchiveMissing``, ``VenueError``."""
+    path = directory / url.rpartition("/")[2]
+    refusal = ""
+    for _ in range(ATTEMPTS_MAX):
+        try:
+            checksum = await _checksum(session, f"{url}.CHECKSUM")
+            found = await _download(session, url, path)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            refusal = f"{type(error).__name__}: {error}"
+            continue
+        if found == checksum:
+            return ArchiveFile(url, path, checksum)
+        refusal = f"SHA-256 is {found}, its checksum file says {checksum}"
+    raise VenueError(f"{url}: {refusal}")
+
+
+def session_timeout() -> aiohttp.ClientTimeout:
+    """A file may take as long as it likes, as long as bytes come."""
+    return aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S)
+
+
+async def _checksum(session: aiohttp.ClientSession, url: str) -> str:
+    async with session.get(url) as answer:
+        _require_found(answer, url)
+        text = (await answer.content.read(CHECKSUM_BYTES_MAX)).decode("ascii", "replace")
+    return text.partition(" ")[0].strip().lower()
+
+
+async def _download(session: aiohttp.ClientSession, url: str, path: Path) -> str:
+    """The SHA-256 of what is in ``path`` now."""
+    digest, size = hashlib.sha256(), 0
+    async with session.get(url) as answer:
+        _require_found(answer, url)
+        with path.open("wb") as file:
+            async for part in answer.content.iter_chunked(READ_BYTES):
+                size += len(part)
+                if size > ARCHIVE_BYTES_MAX:
+                    raise VenueError(f"{url}: larger than {ARCHIVE_BYTES_MAX} bytes")
+                digest.update(part)
+                file.write(part)
+    return digest.hexdigest()
+
+
+def _require_found(answer: aiohttp.ClientResponse, url: str) -> None:
+    if answer.status == 404:
+        raise ArchiveMissing(f"{url}: the archive has no such file")
+    answer.raise_for_status()
+
+
+def _blocks(lines: Iterator[bytes], bytes_max: int) -> Iterator[tuple[int, int, bytes]]:
+    """(first line, last line, bytes), lines counted from 1."""
+    block: list[bytes] = []
+    size, first, number = 0, 1, 0
+    for number, line in enumerate(lines, 1):
+        if len(line) > bytes_max:
+            raise ValueError(f"line {number} has {len(line)} bytes")
+        if size + len(line) > bytes_max:
+            yield first, number - 1, b"".join(block)
+            block, size, first = [], 0, number
+        block.append(line)
+        size += len(line)
+    if block:
+        yield first, number, b"".join(block)

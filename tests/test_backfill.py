@@ -1,0 +1,180 @@
+"""Backfills: planned by the clock, fetched from a simulated venue, killed in the middle, run again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+import pytest
+
+from etl import settings as settings_module
+from etl.backfill import Job, check, make_job, plan
+from etl.embedded.ports import free_ports
+from etl.errors import UsageError, VenueError
+from etl.records import Record, Source
+from etl.settings import Settings
+from etl.transports.kafka import ensure_topics
+from etl.transports.ranges import RangeReader
+from etl.wire import codec
+
+HOUR_NS = 3_600_000_000_000
+DAY_NS = 24 * HOUR_NS
+MIDNIGHT_NS = time.time_ns() // DAY_NS * DAY_NS - DAY_NS
+STEP_S = 10
+"""The simulator's past has a trade of each symbol so often."""
+
+
+def job(**values: object) -> Job:
+    given: dict[str, object] = {
+        "exchange": "binance",
+        "symbols": ("BTCUSDT",),
+        "kinds": ("trade",),
+        "start_ns": MIDNIGHT_NS,
+        "end_ns": MIDNIGHT_NS + 3 * HOUR_NS,
+        **values,
+    }
+    return msgspec.convert(given, Job)
+
+
+def test_trades_are_cut_at_whole_hours_and_bars_at_days() -> None:
+    start, end = MIDNIGHT_NS + HOUR_NS // 2, MIDNIGHT_NS + DAY_NS + HOUR_NS
+    spans = [(chunk.start_ns, chunk.end_ns) for chunk in plan(job(start_ns=start, end_ns=end))]
+    assert spans[:2] == [(start, MIDNIGHT_NS + HOUR_NS), (MIDNIGHT_NS + HOUR_NS, MIDNIGHT_NS + 2 * HOUR_NS)]
+    assert len(spans) == 25
+    assert [(c.start_ns, c.end_ns) for c in plan(job(start_ns=start, end_ns=end, kinds=("bar",)))] == [
+        (start, MIDNIGHT_NS + DAY_NS),
+        (MIDNIGHT_NS + DAY_NS, end),
+    ]
+
+
+def test_the_archive_is_asked_for_whole_days() -> None:
+    assert len(plan(job(archive=True, end_ns=MIDNIGHT_NS + DAY_NS))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"symbols": ["NOSUCH"]}, "no instrument NOSUCH"),
+        ({"kinds": ["quote"]}, "no history of quote; there is trade"),
+        ({"kinds": []}, "name the kinds"),
+        ({"end_ns": MIDNIGHT_NS}, "the range is empty"),
+        ({"exchange_name": "nosuch"}, "no such venue"),
+        ({"exchange_name": "polygon", "symbols": ["AAPL"], "from_archive": True}, "no archive of trade"),
+    ],
+)
+def test_what_the_venue_cannot_do_is_refused_at_once(changed: dict[str, object], complaint: str) -> None:
+    asked: dict[str, object] = {
+        "exchange_name": "binance",
+        "symbols": ["BTCUSDT"],
+        "kinds": ["trade"],
+        "start_ns": MIDNIGHT_NS,
+        "end_ns": MIDNIGHT_NS + HOUR_NS,
+        **changed,
+    }
+    with pytest.raises(UsageError, match=complaint):
+        make_job(Settings(), **asked)  # type: ignore[arg-type]
+
+
+def test_a_job_that_is_not_done_has_no_coverage(settings: Settings) -> None:
+    with pytest.raises(VenueError, match="is not done"):
+        check(settings, (job(),), "unknown")
+
+
+@pytest.mark.integration
+def test_a_killed_backfill_goes_on_where_it_was_and_a_second_one_brings_nothing_new(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = _settings(settings_with)
+    with _serving(settings):
+        words = _words("trade,bar", MIDNIGHT_NS, MIDNIGHT_NS + 12 * HOUR_NS)
+        marks = settings.state_path / "backfill"
+        _kill_when(lambda: len(list(marks.glob("*/*.json"))) >= 2, settings, words)
+        done = len(list(marks.glob("*/*.json")))
+        assert 2 <= done < 13
+        assert _run(settings, words) == {"chunks": 13, "skipped": 0, "pages": 25, "rows": 5_040, "holes": 0}
+        first = _identities(settings)
+        assert len({key for kind, key in first if kind == "trade" and key}) >= 12 * 3_600 // STEP_S
+        _run(settings, words)
+    assert set(_identities(settings)) == set(first)
+    assert {record.source for record in _records(settings)} == {Source.BACKFILL}
+    assert not list(marks.glob("*"))
+
+
+@contextlib.contextmanager
+def _serving(settings: Settings) -> Iterator[None]:
+    """Binance's simulator in a process of its own."""
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("ETL_")},
+        **settings_module.as_environment(settings),
+    }
+    words = ("simulate", "binance", "--session", "synthetic")
+    process = subprocess.Popen([sys.executable, "-m", "etl", *words], env=environment, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _settings(settings_with: Callable[..., Settings], **values: object) -> Settings:
+    (port,) = free_ports(1)
+    settings = settings_with(kafka=True, venues="binance", simulator_port=port, **values)
+    ensure_topics(settings)
+    return settings
+
+
+def _words(kinds: str, start_ns: int, end_ns: int) -> list[str]:
+    span = [f"{start_ns // 10**9}", f"{end_ns // 10**9}"]
+    texts = [time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(second))) for second in span]
+    return [
+        *("backfill", "binance", "--symbols", "BTCUSDT", "--kinds", kinds),
+        *("--from", texts[0], "--to", texts[1], "--json"),
+    ]
+
+
+def _start(settings: Settings, words: list[str]) -> subprocess.Popen[bytes]:
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("ETL_")},
+        **settings_module.as_environment(settings),
+    }
+    return subprocess.Popen([sys.executable, "-m", "etl", *words], env=environment, stdout=subprocess.PIPE)
+
+
+def _run(settings: Settings, words: list[str]) -> dict[str, int]:
+    process = _start(settings, words)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return dict(json.loads(output))
+
+
+def _kill_when(is_time: Callable[[], bool], settings: Settings, words: list[str]) -> None:
+    process = _start(settings, words)
+    deadline = time.monotonic() + 60
+    while not is_time():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+
+
+def _records(settings: Settings) -> list[Record]:
+    with RangeReader(settings, settings.normalized_topic, "test") as reader:
+        return [
+            codec.decode(message.value() or b"")
+            for partition, bounds in reader.bounds().items()
+            for messages in reader.read(partition, bounds.low, bounds.high, 5_000)
+            for message in messages
+        ]
+
+
+def _identities(settings: Settings) -> list[tuple[str, str]]:
+    return [(record.kind.name.lower(), record.record_key) for record in _records(settings)]
