@@ -86,6 +86,7 @@ class VenueReport(Struct, kw_only=True):
     store_duplicated: dict[str, int] = {}
     kinds: dict[str, int] = {}
     """Distinct identities sent, by kind."""
+    missed_kinds: dict[str, int] = {}
 
 
 class Percentiles(Struct):
@@ -406,7 +407,11 @@ class Ledger:
         kinds = self._database.execute(
             "SELECT exchange, kind, count(*) FROM sent_once GROUP BY ALL"
         ).fetchall()
+        missed_kinds = self._database.execute(
+            "SELECT exchange, kind, count(*) FROM missed GROUP BY ALL"
+        ).fetchall()
         for name, venue in venues.items():
+            venue.missed_kinds = {k: count for exchange, k, count in sorted(missed_kinds) if exchange == name}
             venue.session = "recording" if name in self._recorded else "synthetic"
             venue.frames_sent, venue.raw = self._frames_sent[name], self._frames_raw[name]
             venue.events_sent, venue.missed = sent.get(name, 0), missed.get(name, 0)

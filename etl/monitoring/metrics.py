@@ -15,6 +15,8 @@ from prometheus_client.registry import Collector
 
 from etl.records import GapKind, GapState, Kind, Severity
 
+RECONNECT_BUCKETS_S = tuple(round(0.01 * 1.25**step, 6) for step in range(56))
+"""10 ms to 35 min in steps of a quarter."""
 ACK_LATENCY_BUCKETS_S = tuple(round(0.0002 * 1.25**step, 7) for step in range(52))
 """0.2 ms to 17 s in steps of a quarter: percentiles read off them are within 12%."""
 
@@ -38,6 +40,8 @@ class WorkerCounts:
         self.repairs_pending: Callable[[], int] = lambda: 0
         self.reconnects: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.observe_reconnect_s: Callable[[float], None] | None = None
+        """Hears how long each loss of a connection lasted, until its successor was subscribed."""
         self.reads_paused = 0
         self.recovered = 0
         self.snapshots_requested = 0
@@ -69,6 +73,17 @@ class WorkerMetrics(Collector):
             registry=self.registry,
             buckets=ACK_LATENCY_BUCKETS_S,
         ).labels(exchange)
+        counts.observe_reconnect_s = (
+            Histogram(
+                "etl_reconnect_seconds",
+                "Loss of a connection to the next one's being subscribed",
+                ["exchange"],
+                registry=self.registry,
+                buckets=RECONNECT_BUCKETS_S,
+            )
+            .labels(exchange)
+            .observe
+        )
 
     def serve(self, host: str, port: int) -> None:
         """On a thread of its own, until the process ends."""
@@ -116,7 +131,10 @@ class WorkerMetrics(Collector):
             {(exchange, state.name.lower()): n for state, n in counts.repairs.copy().items()},
         )
         yield _counter(
-            "etl_repaired_rows", "Records that repairs gave", ["exchange"], {(exchange,): counts.repaired_rows}
+            "etl_repaired_rows",
+            "Records that repairs gave",
+            ["exchange"],
+            {(exchange,): counts.repaired_rows},
         )
         yield _counter(
             "etl_repairs_put_off",
