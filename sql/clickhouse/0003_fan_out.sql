@@ -20,11 +20,21 @@ FROM market_data
 WHERE kind = 'quote';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS books_fan_out TO books_stored AS
+WITH
+    arrayConcat(bid_prices, ask_prices) AS prices,
+    arrayConcat(bid_sizes, ask_sizes) AS sizes,
+    arrayMap(sent -> accurateCastOrDefault(sent, 'Decimal(18, 8)'), prices) AS prices_cut,
+    arrayMap(sent -> accurateCastOrDefault(sent, 'Decimal(18, 8)'), sizes) AS sizes_cut,
+    arrayAll((cut, sent) -> cut = sent, prices_cut, prices)
+        AND arrayAll((cut, sent) -> cut = sent, sizes_cut, sizes) AS fits
 SELECT
     exchange, symbol, key_time, key_prefix, key_number, venue_symbol, channel, event_offset, receive_offset,
     publish_offset, participant_time_ns, source, connection_id, frame_sequence, frame_index, parser_version,
     sequence_is_key, sequence_own, first_sequence, previous_sequence, flags, stored_time,
-    book_action, bid_prices, bid_sizes, ask_prices, ask_sizes, bid_orders, ask_orders, size_unit, depth
+    book_action, length(bid_prices) AS bid_count,
+    if(fits, prices_cut, []) AS prices_narrow, if(fits, [], prices) AS prices_wide,
+    if(fits, sizes_cut, []) AS sizes_narrow, if(fits, [], sizes) AS sizes_wide,
+    bid_orders, ask_orders, size_unit, depth
 FROM market_data
 WHERE kind = 'book';
 
