@@ -58,6 +58,7 @@ OVERLAP_IDENTITIES_MAX = 500_000
 """Identities remembered while two connections carry the same streams; the oldest half goes when it is full."""
 OVERLAP_DOUBLE = "overlap_double"
 """Name under which the second copy of an event on overlapping connections is counted."""
+QUARANTINE_RECORD_BYTES_MAX = 1 << 20
 REASON_CHARACTERS_MAX = 500
 
 _ENCODE_BOOK = ENCODERS[Book]
@@ -384,7 +385,8 @@ class Intake:
 
     def _found(self, frame: Frame, record: Record, finding: Finding, encoded: bytes) -> Quarantined:
         item = self._quarantined(frame, finding.code, finding.reason, record.frame_index, record.symbol)
-        return msgspec.structs.replace(item, severity=finding.severity, rule=finding.rule, record=encoded)
+        kept = encoded if len(encoded) <= QUARANTINE_RECORD_BYTES_MAX else b""
+        return msgspec.structs.replace(item, severity=finding.severity, rule=finding.rule, record=kept)
 
     def _quarantined(self, frame: Frame, code: str, reason: str, index: int, symbol: str) -> Quarantined:
         return Quarantined(

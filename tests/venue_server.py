@@ -36,6 +36,22 @@ class VenueServer:
         """To every open connection, once there is one."""
         self._run(self._send(texts))
 
+    def send_fragments(self, *parts: bytes) -> None:
+        """One text message in several websocket frames."""
+        frames = []
+        for number, part in enumerate(parts):
+            first = (0x80 if number == len(parts) - 1 else 0) | (0 if number else 1)
+            is_short = len(part) <= 125
+            length = bytes((len(part),)) if is_short else b"\x7e" + len(part).to_bytes(2, "big")
+            frames.append(bytes((first,)) + length + part)
+
+        async def write(socket: web.WebSocketResponse) -> None:
+            transport = socket._req.transport if socket._req else None
+            assert isinstance(transport, asyncio.WriteTransport)
+            transport.write(b"".join(frames))
+
+        self._run(self._each(write))
+
     def send_without_waiting(self, *texts: str | bytes) -> None:
         """As ``send``, for what the other side may not read for a while."""
         asyncio.run_coroutine_threadsafe(self._send(texts), self._loop)

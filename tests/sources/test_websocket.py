@@ -146,6 +146,27 @@ async def test_what_must_be_said_at_the_opening_is_said_and_replies_are_sent(ser
 
 
 @against_a_server
+async def test_binary_messages_and_fragments_are_frames_too(server: VenueServer) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, b"\x00\xff")
+        await asyncio.to_thread(server.send_fragments, b"one ", b"two ", b"three")
+        await asyncio.to_thread(server.send, "after")
+        await run.until(lambda: len(run.tape()) == 3)
+        assert run.tape() == [b"\x00\xff", b"one two three", b"after"]
+
+
+@against_a_server
+async def test_a_message_too_large_for_the_tape_costs_the_connection(server: VenueServer) -> None:
+    async with running(server, message_bytes_max=200_000) as run:
+        await asyncio.to_thread(server.send, "x" * 300_000)
+        await run.until(lambda: server.opened == 2)
+        await asyncio.to_thread(server.send_fragments, *[b"x" * 50_000] * 4)
+        await run.until(lambda: server.opened == 3)
+        assert [end.reason for end in run.ends] == ["too_large", "too_large"]
+        assert [len(payload) for payload in run.tape()] == []
+
+
+@against_a_server
 async def test_snapshots_are_asked_for_once_ready_and_enter_as_frames(server: VenueServer) -> None:
     async with running(server) as run:
         await asyncio.to_thread(server.send, "before")
