@@ -15,7 +15,7 @@ from airflow.sdk import CronDataIntervalTimetable, dag, task
     tags=["audit", "quality"],
     default_args={
         "owner": "market-data",
-        "pool": "timescale",
+        "pool": "audit",
         "retries": 3,
         "retry_delay": timedelta(minutes=5),
         "retry_exponential_backoff": True,

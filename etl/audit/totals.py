@@ -25,13 +25,17 @@ Place = tuple[str, str, str]
 Total = tuple[int, Decimal]
 
 
-def compare(settings: Settings, day: date) -> Iterator[Offence]:
-    """An offence for every (table, venue, symbol) of which the stores do not hold the same."""
-    by_store = {
+def read_totals(settings: Settings, day: date) -> dict[str, dict[Place, Total]]:
+    """What each store holds of ``day``. Raises ``StoreError``."""
+    return {
         "clickhouse": _in_clickhouse(settings, day),
         "timescale": _in_timescale(settings, day),
         "lake": _in_lake(settings, day),
     }
+
+
+def compare(by_store: dict[str, dict[Place, Total]]) -> Iterator[Offence]:
+    """An offence for every (table, venue, symbol) of which the stores do not hold the same."""
     for place in sorted(set().union(*by_store.values())):
         found = {store: totals.get(place, (0, Decimal(0))) for store, totals in by_store.items()}
         if len(set(found.values())) > 1:
