@@ -45,6 +45,7 @@ class BinanceVenue(Venue):
     def __init__(self, exchange: str) -> None:
         super().__init__(exchange)
         self.futures = exchange == "binance_usdm"
+        self._width = 0 if self.futures else SPOT_DIGITS
         self._depth_names: dict[str, str] = {}
 
     # protocol
@@ -136,14 +137,10 @@ class BinanceVenue(Venue):
         return items
 
     def _price(self, instrument: Instrument, ticks: int) -> str:
-        digits = instrument.price_digits
-        text = decimal_text(ticks, digits)
-        return text if self.futures else text + "0" * (SPOT_DIGITS - digits)
+        return decimal_text(ticks, instrument.price_digits, self._width)
 
     def _size(self, instrument: Instrument, lots: int) -> str:
-        digits = instrument.size_digits
-        text = decimal_text(lots, digits)
-        return text if self.futures else text + "0" * (SPOT_DIGITS - digits)
+        return decimal_text(lots, instrument.size_digits, self._width)
 
     def _trade(self, instrument: Instrument, symbol: str, event: Print, ms: int) -> str:
         maker = "false" if event.buyer_takes else "true"

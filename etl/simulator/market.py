@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -18,6 +19,8 @@ BOOK_LEVELS = 50
 DEEP_CHANGES_MAX = 6
 LOTS_MAX = 5_000
 DRAWS = 1_000_003
+TEXTS_MAX = 65_536
+"""Remembered texts of decimals: prices and sizes repeat, and a text costs 0.6 us anew, 0.1 us again."""
 MOVE_SHARE = 0.15
 """Share of book changes that move the best prices by a tick."""
 
@@ -256,14 +259,18 @@ class Listing:
             self.best_bid -= 1
 
 
-def decimal_text(units: int, digits: int) -> str:
-    """``units`` x 10^-digits, with all its digits: 6183763, 2 → ``61837.63``."""
+@lru_cache(maxsize=TEXTS_MAX)
+def decimal_text(units: int, digits: int, width: int = 0) -> str:
+    """``units`` x 10^-digits, with all its digits: 6183763, 2 → ``61837.63``; filled up to ``width`` digits."""
+    if width > digits:
+        units, digits = units * 10 ** (width - digits), width
     if not digits:
         return str(units)
     text = str(units).rjust(digits + 1, "0")
     return f"{text[:-digits]}.{text[-digits:]}"
 
 
+@lru_cache(maxsize=TEXTS_MAX)
 def number_text(units: int, digits: int) -> str:
     """As ``decimal_text``, shortest form, as JSON numbers are written: ``161.9``, ``162``."""
     text = decimal_text(units, digits)

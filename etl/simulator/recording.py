@@ -64,6 +64,12 @@ def first_trades(path: Path) -> dict[str, int]:
     return found
 
 
+def symbols_of(path: Path) -> frozenset[str]:
+    """Every symbol that has a frame."""
+    named = re.compile(r'"s":"(\w+)"')
+    return frozenset(match[1] for line in lines(path) if (match := named.search(line.frame)))
+
+
 class Book:
     """A recorded order book in the venue's own digits: a snapshot, and what was changed since."""
 
@@ -207,6 +213,7 @@ class RecordingSession:
         self.skew_ns = 0
         self.finished = False
         self._path = path
+        self._symbols = symbols_of(path)
         self._rate = rate
         self._loop = loop
         self._lines = enumerate(lines(path), 1)
@@ -240,7 +247,9 @@ class RecordingSession:
 
     def snapshot(self, symbol: str, now_ns: int) -> bytes | None:
         """The recorded answer for the first who asks, and the book as it is now for all others; ``None`` until
-        the recording has come to its snapshot."""
+        the recording has come to its snapshot. Raises ``LookupError`` for a symbol that is not in it."""
+        if symbol not in self._symbols:
+            raise LookupError(f"symbol {symbol} is not recorded")
         track = self._tracks.get(symbol)
         if track is None or not track.book.last:
             return None
