@@ -29,7 +29,7 @@ class Part(Struct, frozen=True, kw_only=True):
     the setting to the port that must be free before the start. ``metrics_port`` is where the part serves its
     Prometheus metrics, 0 = nowhere. ``ready`` is a quick probe without side effects, called from a thread every
     fraction of a second; it returns False or raises ``OSError`` while the part is not ready. A part that
-    ``runs_once`` (migrations) is ready when it has ended with code 0.
+    ``runs_once`` (migrations) is ready when it has ended with code 0, within ``ready_within_s``.
     """
 
     name: str

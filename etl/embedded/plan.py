@@ -20,6 +20,8 @@ from etl.embedded.timescale import timescale_part
 from etl.settings import ENVIRONMENT_PREFIX, IGNORED_PREFIXES, Settings
 
 SOURCE_ROOT = Path(__file__).parents[2]
+PREPARED_WITHIN_S = 600.0
+"""Migrations may have to rewrite tables."""
 WORKER_READY_WITHIN_S = 60.0
 WORKER_STOP_WITHIN_S = 20.0
 """Long enough for a worker to flush what its producer holds."""
@@ -37,6 +39,7 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
             command=(sys.executable, "-m", "etl", *words),
             depends_on=tuple(other for other in depends_on if other in served),
             runs_once=runs_once,
+            ready_within_s=PREPARED_WITHIN_S,
         )
 
     def worker(name: str, *words: str, depends_on: tuple[str, ...]) -> Part:

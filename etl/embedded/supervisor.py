@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -138,8 +139,10 @@ class Supervisor:
             os.close(self._lock_file)
             raise
         self._housekeeper = asyncio.create_task(self._keep_house())
+        self._housekeeper.add_done_callback(self._fail_with)
         for part in self._parts.values():
-            self._tasks[part.name] = asyncio.create_task(self._keep(part), name=part.name)
+            self._tasks[part.name] = asyncio.create_task(self._keep(part))
+            self._tasks[part.name].add_done_callback(self._fail_with)
         return self
 
     async def __aexit__(
@@ -238,14 +241,17 @@ class Supervisor:
         try:
             sessions.record(self._run_directory, session)
             if part.runs_once:
-                if await _exit_code(process) == 0:
-                    self._enter(state, DONE)
-                    self._ready[part.name].set()
+                async with asyncio.timeout(part.ready_within_s):
+                    if await _exit_code(process) == 0:
+                        self._enter(state, DONE)
+                        self._ready[part.name].set()
             elif await self._becomes_ready(part, process):
                 self._enter(state, RUNNING)
                 self._ready[part.name].set()
                 await _exit_code(process)
             return _exit_text(process.poll()) or f"not ready after {part.ready_within_s:g} s"
+        except TimeoutError:
+            return f"not done after {part.ready_within_s:g} s"
         finally:
             await _end(process, session, part.stop_within_s)
             sessions.forget(self._run_directory, session)
@@ -269,13 +275,18 @@ class Supervisor:
         deadline = time.monotonic() + part.ready_within_s
         wait_s = PROBE_FIRST_S
         while process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, HTTPException):
                 if await asyncio.to_thread(part.ready):
                     # another server on the same port would answer too: it counts only while ours lives
                     return process.poll() is None
             await asyncio.sleep(wait_s)
             wait_s = min(PROBE_MAX_S, 1.2 * wait_s)
         return False
+
+    def _fail_with(self, task: asyncio.Task[None]) -> None:
+        """What ends a task unforeseen ends the whole: a part that nobody keeps must not look like one that runs."""
+        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
+            self._failure.set_exception(error)
 
     def _give_up(self, part: Part, state: PartState, attempts: int) -> None:
         self._enter(state, FAILED)
@@ -289,9 +300,11 @@ class Supervisor:
             )
 
     async def _keep_house(self) -> None:
-        """Bound the logs, measure memory, and write the status."""
+        """Bound the logs, measure memory, see to the guardian, and write the status."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+            if self._guardian and self._lock_file and self._guardian.poll() is not None:
+                self._guardian = _start_guardian(self._run_directory, self._lock_file)
             for part in self._parts.values():
                 with contextlib.suppress(OSError):  # no room for the copy: tried again
                     bound_log(self._log_path(part), LOG_BYTES_MAX)

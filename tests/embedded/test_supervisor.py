@@ -150,6 +150,51 @@ def test_a_part_that_never_is_ready_stops_the_whole_with_its_last_words(
     assert sessions.recorded(tmp_path / "run") == []
 
 
+def test_a_preparation_that_hangs_is_ended_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "BACK_OFF_FIRST_S", 0.01)
+
+    async def scenario() -> None:
+        hanging = Part(name="migrate", command=python(SLEEP_FOREVER), runs_once=True, ready_within_s=0.2)
+        async with Supervisor([hanging], os.environ, tmp_path) as running:
+            await running.all_ready()
+
+    with pytest.raises(PartError, match=r"migrate does not start \(not done after 0.2 s, 3 attempts\)"):
+        asyncio.run(scenario())
+
+
+def test_a_probe_that_breaks_ends_the_whole_instead_of_leaving_a_part_unkept(tmp_path: Path) -> None:
+    def broken() -> bool:
+        raise KeyError("health")
+
+    async def scenario() -> None:
+        async with Supervisor(
+            [Part(name="server", command=python(SLEEP_FOREVER), ready=broken)], os.environ, tmp_path
+        ) as running:
+            await running.all_ready()
+
+    with pytest.raises(KeyError, match="health"):
+        asyncio.run(scenario())
+    assert sessions.recorded(tmp_path / "run") == []
+
+
+def test_a_killed_guardian_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "HOUSEKEEPING_EVERY_S", 0.05)
+
+    def guardians() -> set[int]:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        commands = {int(pid): Path(f"/proc/{pid}/cmdline") for pid in children}
+        return {pid for pid, command in commands.items() if str(tmp_path) in command.read_text()}
+
+    async def scenario() -> None:
+        async with Supervisor([], os.environ, tmp_path):
+            (first,) = guardians()
+            os.kill(first, signal.SIGKILL)
+            await until(lambda: bool(guardians() - {first}))
+
+    asyncio.run(scenario())
+    assert guardians() == set()
+
+
 def test_a_part_whose_program_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "BACK_OFF_FIRST_S", 0.01)
 
