@@ -24,7 +24,7 @@ from etl.errors import VenueError
 from etl.exchange import Channel, Credentials, Exchange, Request, SequenceRule
 from etl.limiter import Limiter, limit_path
 from etl.pipeline import REASON_CHARACTERS_MAX, Ingest, Intake
-from etl.records import Frame, Gap, GapState, Kind, Record, Severity, Source
+from etl.records import Frame, Gap, GapKind, GapState, Kind, Record, Severity, Source
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.websocket import connection_id
@@ -41,6 +41,8 @@ PAGES_MAX = 20_000
 WIDEN_NS = 1_000_000_000
 """Before the last good event: what was sent late carries an earlier time."""
 MS = 1_000_000
+VERDICT = "repair: "
+"""Where a gap's reason goes on with what the last repair made of it."""
 ROOM_POLL_S = 0.005
 
 _log = logging.getLogger(__name__)
@@ -185,9 +187,10 @@ class Repairs:
 def publish_verdict(ingest: Ingest, gap: Gap, verdict: Verdict, attempts: int) -> Gap:
     """Publish the gap's next state, and give it."""
     attempts_text = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    reason = f"{verdict.reason}; {verdict.rows} rows, {attempts_text}"
-    if gap.reason:
-        reason = f"{gap.reason}; {reason}"
+    reason = f"{VERDICT}{verdict.reason}; {verdict.rows} rows, {attempts_text}"
+    cause = gap.reason.partition(VERDICT)[0].removesuffix("; ")
+    if cause:
+        reason = f"{cause}; {reason}"
     settled = ingest.continuity.settle(gap, verdict.state, time.time_ns(), reason[-REASON_CHARACTERS_MAX:])
     ingest.publish_settled(settled, verdict.rows)
     level = logging.INFO if verdict.state is GapState.REPAIRED else logging.WARNING
@@ -244,6 +247,9 @@ def _judge_ids(span: _Span, intake: _RepairIntake) -> Verdict:
 def _judge_times(gap: Gap, channel: Channel, intake: _RepairIntake) -> Verdict:
     if not gap.to_time_ns:
         return Verdict(GapState.OPEN, "nothing has come after it yet", intake.rows)
+    if gap.gap_kind is GapKind.RESET:
+        reason = "the venue counts anew: no id and no order proves that all is there"
+        return Verdict(GapState.UNREPAIRABLE, reason, intake.rows)
     times_ms = intake.times_ms
     for name, time_ns in (("last", gap.from_time_ns), ("first", gap.to_time_ns)):
         if time_ns // MS not in times_ms:

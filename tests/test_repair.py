@@ -129,7 +129,7 @@ def test_of_a_small_hole_of_trades_only_the_missing_ids_are_asked_for(tmp_path: 
             (settled,) = await run.repaired()
             assert settled.gap_state is GapState.REPAIRED
             assert settled.record_key == gap.record_key
-            assert settled.reason == "all ids are there; 2 rows, 1 attempt"
+            assert settled.reason == "repair: all ids are there; 2 rows, 1 attempt"
             asked = [line.endpoint for line in client.truth("binance") if "historicalTrades" in line.endpoint]
             assert asked == [f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={gap.from_sequence}&limit=2"]
             repaired = [record for record in run.published() if record.source is Source.REPAIR]

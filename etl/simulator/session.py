@@ -87,7 +87,9 @@ class History:
         older: range | list[int] = []
         if self._past is not None and self._past_kinds.get(kind) == "prints":
             older = self._past.from_number(symbol, number)[:limit]
-        return [*self._of_past(symbol, kind, older), *entries[start : start + limit - len(older)]]
+        found = [*self._of_past(symbol, kind, older), *entries[start : start + limit]]
+        # a reset puts today's ids below those of the days before
+        return sorted(found, key=_number)[:limit]
 
     def between(
         self, symbol: str, kind: str, start_ns: int, end_ns: int, skip: int, limit: int
