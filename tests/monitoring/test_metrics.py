@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+from prometheus_client import generate_latest
+
+from etl.monitoring.metrics import ACK_LATENCY_BUCKETS_S, WorkerCounts, WorkerMetrics
+from etl.records import GapKind, Kind, Severity
+
+ARCHITECTURE = (Path(__file__).parent.parent.parent / "docs" / "architecture.md").read_text()
+
+
+def counted() -> WorkerCounts:
+    counts = WorkerCounts()
+    counts.frames, counts.events_read = 10, 12
+    counts.published[Kind.TRADE] = 7
+    counts.published[Kind.QUOTE] = 2
+    counts.quarantined["undecodable", Severity.HARD] = 1
+    counts.quarantined["quote_crossed", Severity.SOFT] = 5
+    counts.ignored["heartbeat"] = 2
+    counts.gaps[GapKind.START] = 3
+    counts.reconnects["stale"] = 1
+    counts.last_receive_ns["trade"] = 1_500_000_000
+    counts.connections_up["binance/0"] = True
+    return counts
+
+
+def text_of(counts: WorkerCounts) -> str:
+    metrics = WorkerMetrics("binance", counts, lambda: 4)
+    metrics.ack_latency_s.observe(0.003)
+    return generate_latest(metrics.registry).decode()
+
+
+def test_the_numbers_are_served_as_prometheus_text() -> None:
+    lines = text_of(counted()).splitlines()
+    for line in (
+        'etl_frames_total{exchange="binance"} 10.0',
+        'etl_events_total{exchange="binance",kind="trade"} 7.0',
+        'etl_quarantined_total{code="undecodable",exchange="binance",severity="hard"} 1.0',
+        'etl_quarantined_total{code="quote_crossed",exchange="binance",severity="soft"} 5.0',
+        'etl_ignored_total{exchange="binance",name="heartbeat"} 2.0',
+        'etl_gaps_total{exchange="binance",gap_kind="start"} 3.0',
+        'etl_last_receive_timestamp_seconds{channel="trade",exchange="binance"} 1.5',
+        'etl_connection_up{connection="binance/0",exchange="binance"} 1.0',
+        'etl_reconnects_total{exchange="binance",reason="stale"} 1.0',
+        'etl_publisher_pending_messages{exchange="binance"} 4.0',
+        'etl_ack_latency_seconds_count{exchange="binance"} 1.0',
+    ):
+        assert line in lines
+
+
+def test_every_metric_of_a_worker_in_the_architecture_is_served() -> None:
+    text = text_of(counted())
+    promised = set(re.findall(r"(etl_\w+)\{exchange", ARCHITECTURE))
+    assert promised
+    assert [name for name in promised if f"\n{name}" not in text] == []
+
+
+def test_the_accounting_closes_exactly_and_soft_items_take_nothing_out() -> None:
+    counts = counted()
+    assert counts.closed
+    counts.events_read += 1
+    assert not counts.closed
+
+
+def test_latency_buckets_rise_by_a_quarter() -> None:
+    assert ACK_LATENCY_BUCKETS_S[0] < 0.001
+    assert ACK_LATENCY_BUCKETS_S[-1] > 10
+    steps = pairwise(ACK_LATENCY_BUCKETS_S)
+    assert all(1.2 < later / early < 1.3 for early, later in steps)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from etl.errors import VenueError
+from etl.exchange import Request
+from etl.exchanges.binance import Binance
+from etl.records import Kind
+from etl.sources import history
+from etl.sources.history import Answer, History
+from tests.venue_server import SNAPSHOT, VenueServer, venue_server
+
+REQUEST = Request("/api/v3/depth?symbol=BTCUSDT", Kind.BOOK, "BTCUSDT")
+
+
+@pytest.fixture
+def server() -> Iterator[VenueServer]:
+    with venue_server() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "BACK_OFF_FIRST_S", 0.001)
+
+
+def fetch(port: int) -> Answer:
+    async def run() -> Answer:
+        async with History(f"http://127.0.0.1:{port}", Binance()) as venue:
+            return await asyncio.wait_for(venue.fetch(REQUEST), 30.0)
+
+    return asyncio.run(run())
+
+
+def test_an_answer_is_the_exact_body_with_the_address_that_was_asked(server: VenueServer) -> None:
+    answer = fetch(server.port)
+    assert answer.payload == SNAPSHOT.encode()
+    assert answer.endpoint == f"http://127.0.0.1:{server.port}/api/v3/depth?symbol=BTCUSDT"
+    assert answer.receive_time_ns > 0
+
+
+def test_what_may_pass_is_asked_again_and_not_for_ever(server: VenueServer) -> None:
+    server.answers["/api/v3/depth"] = (503, "busy")
+    with pytest.raises(VenueError, match=r"depth\?symbol=BTCUSDT: status 503: busy"):
+        fetch(server.port)
+    assert len(server.requests) == history.ATTEMPTS_MAX
+
+
+def test_what_will_not_pass_is_asked_once(server: VenueServer) -> None:
+    server.answers["/api/v3/depth"] = (400, '{"code":-1121,"msg":"Invalid symbol."}')
+    with pytest.raises(VenueError, match="Invalid symbol"):
+        fetch(server.port)
+    assert len(server.requests) == 1
+
+
+def test_a_venue_that_is_not_there_is_an_error_of_the_venue(server: VenueServer) -> None:
+    with pytest.raises(VenueError, match="ClientConnectorError"):
+        fetch(1)
+
+
+def test_an_answer_without_end_is_refused(server: VenueServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "ANSWER_BYTES_MAX", 1_000)
+    server.answers["/api/v3/depth"] = (200, "x" * 100_000)
+    with pytest.raises(VenueError, match="larger than 1000 bytes"):
+        fetch(server.port)
