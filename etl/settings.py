@@ -124,6 +124,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # mail
     mail_from: str = "market-data@localhost"
     mail_to: str = "operator@localhost"
+    mail_to_critical: str = ""
+    """Who hears of critical incidents; empty = ``mail_to``."""
+
+    # freshness monitor
+    freshness_s: float = 30.0
+    """A venue of which no channel gives anything for so long, in session, is an incident."""
+    incident_reminder_s: float = 3_600.0
+    backlog_messages_max: int = 1_000_000
+    """Messages that a consumer group may be behind without catching up; the hourly export 60 times as many."""
+    metrics_addresses: str = ""
+    """host:port of every process to watch, comma-separated; empty = what the supervisor of ``etl up`` runs."""
+    watch_airflow: bool = True
+    """Whether the monitor asks Airflow for failed runs."""
 
     log_level: str = "INFO"
     crash_point: str = ""

@@ -182,6 +182,13 @@ class AirflowClient:
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
+    def finished_runs(self, since: datetime, count_max: int) -> list[dict[str, Any]]:
+        """Runs of all DAGs that succeeded or failed since then, the newest first."""
+        query = f"state=success&state=failed&order_by=-end_date&limit={count_max}"
+        since_text = since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        answer = self._call("GET", f"/api/v2/dags/~/dagRuns?{query}&end_date_gte={since_text}")
+        return list(answer["dag_runs"])
+
     async def wait_for_run(self, dag_id: str, run_id: str, within_s: float) -> None:
         """Wait until the run has succeeded; a failed or late run raises."""
         deadline = time.monotonic() + within_s
