@@ -27,7 +27,7 @@ from airflow.sdk import CronDataIntervalTimetable, dag, task
 
 Computes the previous close and 30 days of daily returns of every symbol in ClickHouse
 (`sql/queries/symbol_statistics.sql`) and publishes them to the compacted topic that running workers follow; no restart.
-A symbol with fewer than five days is unknown: its prices are not judged by deviation.
+A symbol with fewer than 20 days is unknown: its prices are not judged by deviation.
 
 **When it fails**
 

@@ -34,6 +34,7 @@ OFFSET_STEP_NS = 2_000_000
 
 _NONE: tuple[Finding, ...] = ()
 _DECIMAL_RULE = "decimal_fits"
+_LEVEL_CODES = (Code.PRICE_DEVIATES, Code.PRICE_FAR_OUT)
 
 
 class ClockOffset:
@@ -293,22 +294,23 @@ class Checker:
     def _watch_level(
         self, trade: Trade, price: float, spec: ValidationSpec, findings: Sequence[Finding]
     ) -> Sequence[Finding]:
-        """Hold what is far out; when enough trades confirm the new level, judge by it from now on."""
-        codes = {finding.code for finding in findings if finding.severity is Severity.HARD}
-        watch = self._watches.get(trade.symbol)
-        if codes != {Code.PRICE_FAR_OUT}:
-            if watch is not None and not codes:
-                del self._watches[trade.symbol]
+        """Hold what is far out; when enough trades confirm a new level, judge by it from now on."""
+        outside = [finding for finding in findings if finding.code in _LEVEL_CODES]
+        if not outside:
+            if not findings:
+                self._watches.pop(trade.symbol, None)
             return findings
-        if watch is None:
-            watch = self._watches[trade.symbol] = LevelWatch()
-        confirmed = watch.beyond(trade, price, spec)
-        if not confirmed:
+        others = [finding for finding in findings if finding.code not in _LEVEL_CODES]
+        if any(finding.severity is Severity.HARD for finding in others):
+            return findings
+        watch = self._watches.setdefault(trade.symbol, LevelWatch())
+        is_held = outside[0].severity is Severity.HARD
+        if not watch.outside(price, trade if is_held else None, spec):
             return findings
         del self._watches[trade.symbol]
         self._bands[trade.symbol] = band_of(self._statistics[trade.symbol], spec, level=price)
-        self.released.extend(confirmed[:-1])
-        return [finding for finding in findings if finding.severity is not Severity.HARD]
+        self.released += [held for held in watch.release() if held is not trade]
+        return others
 
 
 def _indexed(by_kind: dict[Kind, Any], default: Any) -> list[Any]:

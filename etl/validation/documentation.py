@@ -18,7 +18,7 @@ Nothing is dropped. `etl quarantine list`, `show` and `replay` work on what was 
 Times are judged against an estimate of the connection's clock offset (a running median of event time minus receive
 time); `clock_skew` and `event_time_stale` are off for served recordings and history. A price is judged by the return
 from the previous daily close, adjusted for splits, in standard deviations of 30 days of daily returns, with a floor
-under the deviation; a symbol with fewer than five days is unknown and never hard. A level that several trades in a
+under the deviation; a symbol with fewer than 20 days is unknown and never hard. A level that several trades in a
 row confirm is admitted, and what waited for it is published.
 """
 

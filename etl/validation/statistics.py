@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
 from etl.records import Trade
@@ -39,8 +37,9 @@ class PriceBand(Struct, frozen=True, gc=False):
 
 
 UNKNOWN = PriceBand()
-DAYS_MIN = 5
-"""With fewer daily bars than this a symbol is unknown: no deviation is judged, nothing is hard."""
+DAYS_MIN = 20
+"""With fewer daily bars than this a symbol is unknown: no deviation is judged, nothing is hard. Five days give a
+deviation so uncertain that one clean trade in a thousand came out beyond ten of them."""
 
 
 def band_of(statistics: SymbolStatistics, spec: ValidationSpec, level: float | None = None) -> PriceBand:
@@ -61,26 +60,27 @@ def band_of(statistics: SymbolStatistics, spec: ValidationSpec, level: float | N
 
 
 class LevelWatch:
-    """Trades of one symbol beyond the hard bound, waiting for the trades after them to confirm the level."""
+    """Trades of one symbol outside its soft bound: each waits for the trades after it to confirm its level. Those
+    beyond the hard bound are held meanwhile."""
 
-    __slots__ = ("_prices", "_waiting")
+    __slots__ = ("_count", "_held", "_level")
 
     def __init__(self) -> None:
-        self._waiting: list[Trade] = []
-        self._prices: list[float] = []
+        self._held: list[Trade] = []
+        self._level = 0.0
+        self._count = 0
 
-    def beyond(self, trade: Trade, price: float, spec: ValidationSpec) -> Sequence[Trade]:
-        """Note ``trade``; once ``spec.confirmations`` in a row agree, all that waited, else nothing."""
-        if self._prices and abs(price - self._prices[0]) > spec.confirmation_share * self._prices[0]:
-            self.clear()
-        self._waiting.append(trade)
-        self._prices.append(price)
-        if len(self._waiting) < spec.confirmations:
-            return ()
-        confirmed = self._waiting
-        self._waiting, self._prices = [], []
-        return confirmed
+    def outside(self, price: float, held: Trade | None, spec: ValidationSpec) -> bool:
+        """Note a trade at ``price``, and hold it if it is given; true once ``spec.confirmations`` in a row agree."""
+        if not self._count or abs(price - self._level) > spec.confirmation_share * self._level:
+            self._held.clear()
+            self._level, self._count = price, 0
+        self._count += 1
+        if held is not None and len(self._held) < spec.confirmations:
+            self._held.append(held)
+        return self._count >= spec.confirmations
 
-    def clear(self) -> None:
-        self._waiting.clear()
-        self._prices.clear()
+    def release(self) -> list[Trade]:
+        """What was held at the confirmed level."""
+        held, self._held = self._held, []
+        return held

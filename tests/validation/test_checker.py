@@ -152,7 +152,7 @@ def test_price_is_judged_by_deviations_from_the_previous_close(
 
 
 def test_a_symbol_without_history_is_unknown_and_never_hard() -> None:
-    young = SymbolStatistics("test_venue", "BTC-USDT", 60_000.0, 0.0, 0.01, 4, NOW_NS)
+    young = SymbolStatistics("test_venue", "BTC-USDT", 60_000.0, 0.0, 0.01, 19, NOW_NS)
     assert verdict(altered(Kind.TRADE, last_price="1"), statistics=[young]) == []
 
 
