@@ -89,9 +89,11 @@ def credentials(exchange: type[Exchange], live: bool) -> Credentials:
 
 def addresses(settings: Settings, exchange: type[Exchange]) -> tuple[tuple[str, ...], str]:
     """Base addresses of the stream, one for each attempt in turn, and of the requests: the venue's own, or its
-    simulator's."""
+    simulator's. Raises ``UsageError``."""
     if settings.live:
         return (exchange.websocket_url, *exchange.websocket_url_others), exchange.rest_url
+    if exchange.name not in settings.venue_names():
+        raise UsageError(f"{exchange.name} is not simulated: add it to ETL_VENUES, or use --live")
     place = f"{settings.bind_host}:{settings.simulator_port_of(exchange.name)}/{exchange.name}"
     return (f"ws://{place}",), f"http://{place}"
 
