@@ -619,8 +619,8 @@ class _Counted(_Track):
         return self._restart(rivals) if len(rivals) >= RESET_MESSAGES else _NONE
 
     def _restart(self, rivals: list[Record]) -> Sequence[Gap]:
-        gaps = [*self.decide()]
         first, *others = rivals
+        gaps = [*self.decide()]
         gap_id, from_ns = f"reset/{self._last + 1}-{time_of(first)}", time_of(self._newest)
         gaps.append(self._gap(GapKind.RESET, gap_id, from_ns, first, self._last + 1, None))
         span = self._span(first)

@@ -324,6 +324,14 @@ def test_a_sequence_that_starts_again_gives_a_reset_and_is_followed_from_there()
     assert RESET_MESSAGES == 3
 
 
+def test_a_sequence_that_starts_again_while_a_break_waits_gives_both_gaps() -> None:
+    before = [trade(number) for number in (1_000, 1_001, 1_005)]
+    after = [trade(number, time_ns=DAY + (2_000 + number) * MS) for number in range(1, 6)]
+    hole, reset = follow([*before, *after])
+    assert (hole.gap_kind, hole.from_sequence, hole.to_sequence) == (GapKind.SEQUENCE, 1_002, 1_004)
+    assert (reset.gap_kind, reset.from_sequence, reset.to_sequence) == (GapKind.RESET, 1_006, None)
+
+
 # connections
 
 
