@@ -112,9 +112,15 @@ def _waits_long(step: Step) -> bool:
 
 
 class Run:
-    """One run: ``seconds`` of streaming under ``steps``, then everything settles and is judged."""
+    """One run: ``seconds`` of streaming under ``steps``, then everything settles and is judged.
 
-    def __init__(self, settings: Settings, steps: Sequence[Step], seconds: float) -> None:
+    ``until_bar``: go on until the next minute's bars, which close the gaps of the last loss.
+    """
+
+    def __init__(
+        self, settings: Settings, steps: Sequence[Step], seconds: float, *, until_bar: bool = True
+    ) -> None:
+        self._until_bar = until_bar
         self._settings = settings
         self._seconds = seconds
         self._scenario = settings.state_path / "scenario.json"
@@ -154,8 +160,8 @@ class Run:
         await asyncio.sleep(WARM_UP_S)
         self._memory_mib = self._memory()
         await asyncio.sleep(max(0.0, self._seconds - WARM_UP_S))
-        # the bar of this minute closes the gap that the last loss opened
-        await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)
+        if self._until_bar:
+            await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)
         self._seconds = time.monotonic() - began
 
     def _memory(self) -> dict[str, float]:
