@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from etl.errors import EtlError
 from etl.monitoring.freshness import ROWS_INTERVAL_S, ROWS_INTERVALS, FailedRun, Observed
-from etl.monitoring.status import Samples, scrape, scrape_all
+from etl.monitoring.status import Samples, platform
 from etl.settings import Settings
 
 KAFKA_TIMEOUT_S = 5.0
@@ -59,29 +59,10 @@ def nested(samples: Samples, name: str, outer: str, inner: str) -> dict[str, dic
 
 
 def _samples(settings: Settings) -> Samples:
-    """The supervisor's metrics lead to those of its parts; without one, ``metrics_addresses`` names them."""
-    found: dict[str, list[Any]] = defaultdict(list)
-    if settings.metrics_addresses:
-        for address in settings.metrics_addresses.split(","):
-            host, _, port = address.strip().rpartition(":")
-            samples = scrape(host, int(port))
-            if not samples:
-                raise EtlError(f"no metrics on {address.strip()}")
-            _join(found, samples)
-        return found
-    own = scrape(settings.bind_host, settings.metrics_port)
-    if not own:
-        raise EtlError(f"no metrics on {settings.bind_host}:{settings.metrics_port}: is `etl up` running?")
-    running = [one for one in own.get("etl_part_info", ()) if one.labels["state"] == "running"]
-    ports = sorted({int(one.labels["metrics_port"]) for one in running} - {0})
-    _join(found, own)
-    _join(found, scrape_all(ports, settings.bind_host))
-    return found
-
-
-def _join(found: dict[str, list[Any]], samples: Samples) -> None:
-    for name, those in samples.items():
-        found[name].extend(those)
+    samples, silent = platform(settings)
+    if silent:
+        raise EtlError(f"no metrics on {', '.join(silent)}: is `etl up` running?")
+    return samples
 
 
 def _parts(samples: Samples) -> dict[str, tuple[str, float]]:

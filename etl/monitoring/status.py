@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from etl.embedded.supervisor import FAILED, RESTARTING, RUNNING, STARTING, WAITING, PartState
+from etl.settings import Settings
 
 SCRAPE_TIMEOUT_S = 2.0
 SCRAPES_AT_ONCE_MAX = 8
@@ -105,6 +106,37 @@ def between(before: Snapshot, now: Snapshot) -> Snapshot:
     )
 
 
+def platform(settings: Settings) -> tuple[Samples, list[str]]:
+    """The samples of every process, and the addresses that should have answered and did not.
+
+    The supervisor's metrics lead to those of its parts; without one, ``metrics_addresses`` names them.
+    """
+    found: dict[str, list[Sample]] = defaultdict(list)
+    if settings.metrics_addresses:
+        addresses = [address.strip() for address in settings.metrics_addresses.split(",")]
+    else:
+        supervisor = scrape(settings.bind_host, settings.metrics_port)
+        if not supervisor:
+            return {}, [f"{settings.bind_host}:{settings.metrics_port}"]
+        found.update({name: list(those) for name, those in supervisor.items()})
+        running = (one for one in found["etl_part_info"] if one.labels["state"] == RUNNING)
+        ports = {one.labels["metrics_port"] for one in running} - {"0"}
+        addresses = [f"{settings.bind_host}:{port}" for port in sorted(ports)]
+    silent = []
+    with ThreadPoolExecutor(SCRAPES_AT_ONCE_MAX) as pool:
+        for address, samples in zip(addresses, pool.map(_scrape_address, addresses), strict=True):
+            if not samples:
+                silent.append(address)
+            for name, those in samples.items():
+                found[name].extend(those)
+    return found, silent
+
+
+def _scrape_address(address: str) -> Samples:
+    host, _, port = address.rpartition(":")
+    return scrape(host, int(port))
+
+
 def scrape_all(ports: Sequence[int], host: str) -> Samples:
     """Every part's samples together; their labels say whose they are."""
     found: dict[str, list[Sample]] = defaultdict(list)
@@ -116,16 +148,19 @@ def scrape_all(ports: Sequence[int], host: str) -> Samples:
 
 
 def scrape(host: str, port: int) -> Samples:
-    """One process's samples; none if it does not answer."""
+    """One process's samples; none if it does not answer, or not with metrics."""
     try:
         with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=SCRAPE_TIMEOUT_S) as answer:
             text = answer.read().decode()
     except OSError:
         return {}
     found: dict[str, list[Sample]] = defaultdict(list)
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            found[sample.name].append(sample)
+    try:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                found[sample.name].append(sample)
+    except ValueError:  # another server has this port
+        return {}
     return found
 
 

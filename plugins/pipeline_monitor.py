@@ -1,0 +1,111 @@
+"""The Pipeline Monitor in Airflow's navigation: the files of pipeline_monitor/ and what etl.monitoring.monitor reads.
+
+Airflow puts no login before a plugin's application: every route here asks for one itself, with the right to read
+plugins that the page's entry in the navigation needs too (of the standard roles Op and Admin have it). The page
+triggers nothing through these routes: it calls Airflow's own REST API with the user's session, and asks
+``may-trigger`` whether to offer that at all.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity
+from airflow.api_fastapi.core_api.security import requires_access_dag, requires_access_view
+from airflow.plugins_manager import AirflowPlugin
+from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi.responses import FileResponse
+
+if TYPE_CHECKING:
+    from etl.monitoring.monitor import Monitor
+
+PAGE = Path(__file__).with_suffix("")
+FILES = {
+    "app.js": "text/javascript",
+    "app.css": "text/css",
+    "uPlot.iife.min.js": "text/javascript",
+    "uPlot.min.css": "text/css",
+}
+HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+app = FastAPI(
+    title="Pipeline Monitor",
+    dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
+    openapi_url=None,  # its routes would be open
+)
+
+
+@app.get("/")
+def page() -> FileResponse:
+    return FileResponse(PAGE / "index.html", headers=HEADERS)
+
+
+@app.get("/files/{name}")
+def file(name: str) -> FileResponse:
+    if name not in FILES:
+        raise HTTPException(404)
+    return FileResponse(PAGE / name, media_type=FILES[name], headers=HEADERS)
+
+
+@app.get("/sections/{name}")
+def section(name: str) -> Response:
+    """One section as JSON; a store that is down is a state of it, not an error."""
+    import msgspec
+
+    try:
+        answer = monitor().section(name)
+    except KeyError:
+        raise HTTPException(404) from None
+    return Response(
+        msgspec.json.encode(answer), media_type="application/json", headers={"Cache-Control": "no-store"}
+    )
+
+
+@app.get("/data-docs/{path:path}")
+def data_docs(path: str) -> FileResponse:
+    """What Great Expectations wrote for the nightly audit."""
+    from etl import settings
+    from etl.audit.expectations import data_docs_path
+
+    folder = data_docs_path(settings.load()).resolve()
+    wanted = (folder / (path or "index.html")).resolve()
+    if not wanted.is_relative_to(folder) or not wanted.is_file():
+        raise HTTPException(404, "no Data Docs yet: audit_data writes them")
+    return FileResponse(wanted)
+
+
+@app.get(
+    "/may-trigger/{dag_id}",
+    dependencies=[Depends(requires_access_dag("POST", DagAccessEntity.RUN))],
+    status_code=204,
+)
+def may_trigger(dag_id: str) -> None:
+    """204 for who may trigger this DAG, 403 for others."""
+
+
+@functools.cache
+def monitor() -> Monitor:
+    """Made at the first question: importing a plugin must cost nothing."""
+    from etl import settings
+    from etl.monitoring.monitor import Monitor
+
+    return Monitor(settings.load())
+
+
+class PipelineMonitor(AirflowPlugin):
+    name = "pipeline_monitor"
+    fastapi_apps: list[Any] = [{"app": app, "url_prefix": "/pipeline-monitor", "name": "Pipeline Monitor"}]
+    external_views: list[Any] = [
+        {
+            "name": "Pipeline Monitor",
+            "href": "pipeline-monitor/",
+            "url_route": "pipeline_monitor",
+            "destination": "nav",
+        }
+    ]
