@@ -95,10 +95,11 @@ def replay_selected(exchange: str, code: str, from_: str, to: str) -> dict[str, 
 
 
 def _selection(exchange: str, code: str, from_: str, to: str) -> Selection:
-    return Selection(exchange=exchange, code=code, from_time_ns=_ns(from_), to_time_ns=_ns(to))
+    return Selection(exchange=exchange, code=code, from_time_ns=time_ns(from_), to_time_ns=time_ns(to))
 
 
-def _ns(text: str) -> int:
+def time_ns(text: str) -> int:
+    """ISO 8601 to UTC ns, 0 for an empty text. Raises ``UsageError``."""
     if not text:
         return 0
     try:
