@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -86,3 +88,16 @@ def test_a_quantile_is_the_upper_bound_of_its_bucket_over_all_series_asked_for()
     assert status.quantile(samples, "latency", 0.5, exchange="a") == 0.001
     assert status.quantile(samples, "latency", 1.0) == float("inf")
     assert status.quantile(samples, "latency", 0.5, exchange="none") is None
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<!doctype html>\n<p>no metrics</p>\n")
+
+
+def test_a_server_that_answers_with_something_else_has_no_metrics() -> None:
+    with HTTPServer(("127.0.0.1", 0), _Page) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        assert status.scrape("127.0.0.1", server.server_port) == {}
