@@ -36,6 +36,7 @@ CONNECT_TIMEOUT_S = 10.0
 PING_IDLE_S = 15.0
 PING_REPLY_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
+"""From our close, also of a connection that is just being opened, until it is let go."""
 POLL_S = 0.005
 SNAPSHOT_PAUSE_NS = 5_000_000_000
 """Between two snapshots of one symbol."""
@@ -225,6 +226,7 @@ class Connection:
         self._history = history
         self._transport: WSTransport | None = None
         self._end: End | None = None
+        self._failure: BaseException | None = None
         self._heard_from_ns = self._watched_from_ns = time.time_ns()
 
     async def run(self) -> End:
@@ -241,9 +243,12 @@ class Connection:
         except (OSError, TimeoutError, picows.WSError) as error:
             return self._ended("connect", f"{type(error).__name__}: {error}")
         self._transport = transport
+        if self._end is not None:  # closed from our side while it was being opened
+            transport.disconnect()
         if self.parser.ready_on_open:
             self._become_ready()
         snapshots = asyncio.create_task(self._take_snapshots(transport))
+        snapshots.add_done_callback(self._snapshots_ended)
         try:
             await transport.wait_disconnected()
         except (OSError, picows.WSError) as error:
@@ -252,7 +257,16 @@ class Connection:
             snapshots.cancel()
             self.was_paused = transport.underlying_transport in self.gate
             self.gate.discard(transport.underlying_transport)
+            transport.disconnect(graceful=False)
+        if self._failure is not None:
+            raise self._failure
         return self._ended("disconnect", "the venue closed the socket")
+
+    def _snapshots_ended(self, task: asyncio.Task[None]) -> None:
+        """They end with the connection, or by an error that must not be lost with their task."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+            self.close("snapshots", str(error))
 
     def _become_ready(self) -> None:
         if not self.ready.is_set():
@@ -413,6 +427,9 @@ class Stream:
                 await self._back_off(end)
             else:
                 connection, life = await self._change_over(connection, life)
+        if connection is not None and life is not None:  # stopped while it changed over
+            connection.close("planned")
+            self._supervision.lost(connection, await self._over(life))
 
     def _begin(self) -> tuple[Connection, asyncio.Task[End]]:
         connection = self._connect()
@@ -443,10 +460,13 @@ class Stream:
         self._supervision.overlap(self._name, begins=True)
         successor, life = self._begin()
         ready = asyncio.create_task(successor.ready.wait())
-        await asyncio.wait({ready, life}, timeout=OVERLAP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.create_task(self._stop.wait())
+        awaited = {ready, life, stopping}
+        await asyncio.wait(awaited, timeout=OVERLAP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
             await asyncio.wait({elder_life}, timeout=OVERLAP_S)
         ready.cancel()
+        stopping.cancel()
         covered = successor.ready.is_set() and not elder_life.done()
         elder.close("planned")
         end = await self._over(elder_life)
@@ -457,7 +477,12 @@ class Stream:
         return successor, life
 
     async def _over(self, life: asyncio.Task[End]) -> End:
-        end = await life
+        """Why it ended; a socket that does not close in time is let go."""
+        await asyncio.wait({life}, timeout=CLOSE_TIMEOUT_S)
+        if not life.done():
+            life.cancel()
+            await asyncio.wait({life})
+        end = End("planned", "it did not close in time") if life.cancelled() else life.result()
         self._counts.connections_up[self._name] = False
         self._counts.reconnects[end.reason] += 1
         return end

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 
+from etl.errors import TransportError
 from etl.exchange import Exchange, Fault, FaultKind, Ignored, Outcome, Reply, Request, Subscription
 from etl.exchanges.binance import Binance
 from etl.pipeline import Ingest
@@ -292,6 +293,56 @@ async def test_a_server_that_is_not_there_is_tried_again_and_again(server: Venue
     run.stop.set()
     await asyncio.wait_for(task, WITHIN_S)
     assert {(end.reason, end.was_ready) for end in run.ends} == {("connect", False)}
+
+
+@against_a_server
+async def test_a_stop_while_a_server_does_not_answer_the_handshake_ends_in_time(server: VenueServer) -> None:
+    reached = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await reader.read(-1)
+        writer.close()
+
+    deaf = await asyncio.start_server(silent, "127.0.0.1", 0)
+    run = Run(server, Spoken)
+    run.server = VenueServer()
+    run.server.port = deaf.sockets[0].getsockname()[1]
+    task = asyncio.create_task(run.stream.run())
+    await asyncio.wait_for(reached.wait(), WITHIN_S)
+    run.stop.set()
+    await asyncio.wait_for(task, websocket.CLOSE_TIMEOUT_S + 3.0)
+    assert [end.reason for end in run.ends] == ["planned"]
+    deaf.close()
+
+
+@against_a_server
+async def test_a_stop_during_a_change_over_closes_both_connections(server: VenueServer) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "ready", "shutdown")
+        await run.until(lambda: server.connections == 2)
+        run.stop.set()
+        await run.until(lambda: server.connections == 0)
+    assert len(run.ends) == 2
+    assert run.overlaps == [True, False]
+
+
+@against_a_server
+async def test_an_error_while_a_snapshot_is_taken_ends_the_stream_with_it(server: VenueServer) -> None:
+    run = Run(server, Spoken)
+    async with run.history:
+        task = asyncio.create_task(run.stream.run())
+        await asyncio.to_thread(server.send, "hello")
+        await run.until(lambda: len(run.connections) == 1 and run.ingest.counts.frames == 1)
+        connection = run.connections[0]
+        connection.intake.take = _fail  # type: ignore[method-assign]
+        connection.ready.set()
+        with pytest.raises(TransportError, match="gone"):
+            await asyncio.wait_for(task, WITHIN_S)
+
+
+def _fail(payload: bytes, receive_time_ns: int, endpoint: str | None = None) -> Sequence[Reply | Fault]:
+    raise TransportError("gone")
 
 
 @against_a_server
