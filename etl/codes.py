@@ -40,7 +40,6 @@ class Code(StrEnum):
     EVENT_TIME_IN_FUTURE = "event_time_in_future", "more than a day after receipt (year 2299, wrong unit)"
     CLOCK_SKEW = "clock_skew", "further ahead of the connection's clock than the spec allows"
     EVENT_TIME_STALE = "event_time_stale", "further behind the connection's clock than the spec allows"
-    RECORD_KEY_MISSING = "record_key_missing", "nothing that identifies the event"
     PRICE_MISSING = "price_missing", "no price where the kind requires one"
     PRICE_NOT_POSITIVE = "price_not_positive", "a price of zero or below"
     PRICE_IMPLAUSIBLE = "price_implausible", "a price above every price that the table admits"
@@ -60,4 +59,3 @@ class Code(StrEnum):
     OHLC_INCONSISTENT = "ohlc_inconsistent", "open, high, low and close contradict each other"
     INTERVAL_MISSING = "interval_missing", "a bar that does not say how long it is"
     BAR_MISALIGNED = "bar_misaligned", "a bar that does not start on its interval"
-    SEQUENCE_NEGATIVE = "sequence_negative", "a sequence or id below zero (sign extension)"
