@@ -1,7 +1,7 @@
 """What each store holds, by identity, in batches: the other side of every comparison with the truth.
 
 Every function yields Arrow tables of ``HELD``: one row per row of the store, so that a double shows as two.
-ClickHouse and TimescaleDB are read through the names that users read.
+Each store is read through the names that users read.
 """
 
 # ruff: noqa: S608  (queries are put together from the names of tables, etl/tables.py)
@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 from psycopg.sql import SQL, Identifier, Literal
 
 from etl.errors import StoreUnavailable
-from etl.lake.catalog import Catalog
-from etl.lake.storage import open_storage
+from etl.lake import query as lake_query
 from etl.records import Kind
 from etl.settings import Settings
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
@@ -133,16 +132,16 @@ def _batches(kind: Kind, rows: Iterator[tuple[str, ...]]) -> Iterator[pa.Table]:
 
 
 def lake(settings: Settings, exchanges: Sequence[str]) -> Iterator[pa.Table]:
-    """Only what the catalog lists exists."""
-    storage = open_storage(settings)
-    state = Catalog(storage).read()
-    for kind in kinds_of("lake", settings):
-        for file in state.of(TABLE_BY_KIND[kind]):
-            if file.exchange in exchanges:
-                with storage.open(file.path) as source:
-                    keys = pq.ParquetFile(source).read(["record_key"])["record_key"]
-                exchange, symbol = (pa.repeat(text, len(keys)) for text in (file.exchange, file.symbol))
-                yield _held(kind, exchange, symbol, keys)
+    """Through the lake's views: until a compaction two files may hold one identity, and users see one row."""
+    connection = lake_query.connect(settings)
+    try:
+        for kind in kinds_of("lake", settings):
+            query = f"SELECT exchange, symbol, record_key FROM {TABLE_BY_KIND[kind]} WHERE list_contains(?, exchange)"
+            rows = connection.sql(query, params=[list(exchanges)]).to_arrow_reader(ROWS_PER_BATCH)
+            for batch in rows:
+                yield _held(kind, batch["exchange"], batch["symbol"], batch["record_key"])
+    finally:
+        connection.close()
 
 
 def _held(kind: Kind, exchange: object, symbol: object, key: object) -> pa.Table:

@@ -59,6 +59,14 @@ def run_venue(settings: Settings) -> list[Record]:
     return records
 
 
+def publish_again(settings: Settings, records: list[Record]) -> None:
+    """A later range of the topic with identities of an earlier one: two files of the lake hold them."""
+    publisher = KafkaPublisher(settings)
+    for record in records:
+        publisher.publish(settings.normalized_topic, b"binance:BTC-USDT", encode(record))
+    publisher.flush(30.0)
+
+
 def insert_into_clickhouse(settings: Settings, records: list[Record], token: str) -> None:
     client = ClickHouse(parse_address(settings.clickhouse_address))
     client.insert(batch_path(MARKET_DATA, token, 10_000), delimited([encode(record) for record in records]))
@@ -74,6 +82,9 @@ def test_every_store_is_read_and_a_planted_loss_is_found(
     records = run_venue(settings)
     insert_into_clickhouse(settings, records, "first")
     insert_into_clickhouse(settings, records[:3], "again")
+    load_timescale(settings)
+    export(settings)
+    publish_again(settings, [record for record in records if record.kind.name == "BAR"])
     load_timescale(settings)
     export(settings)
 
