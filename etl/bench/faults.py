@@ -127,6 +127,7 @@ class Run:
         self._scenario.parent.mkdir(parents=True, exist_ok=True)
         self._scenario.write_bytes(msgspec.json.encode(steps))
         self._memory_mib: dict[str, float] = {}
+        self._stopped_ns = 0
 
     async def result(self) -> dict[str, Any]:
         """Raises ``EtlError``."""
@@ -144,6 +145,10 @@ class Run:
             report = await asyncio.to_thread(reconcile, self._settings, ("clickhouse",), self._seconds)
             gaps = await asyncio.to_thread(read_gaps, self._settings, Selection())
         return self._figures(report, gaps, samples, fired, growth_mib)
+
+    def _is_of_the_end(self, gap: Gap) -> bool:
+        """Whether ``gap`` is the suspicion of a worker whose venue was told to stop."""
+        return gap.gap_kind is GapKind.STALE and gap.receive_time_ns > self._stopped_ns and not gap.to_time_ns
 
     def _adapted(self, part: Part) -> Part:
         if part.name == "migrate":
@@ -185,6 +190,7 @@ class Run:
                 break
             await asyncio.sleep(POLL_S)
         say(f"{pending} repairs pending; the venues stop")
+        self._stopped_ns = time.time_ns()
         await closing.stop_venues(self._settings)
         await closing.caught_up(self._settings, self._supervisor.states.values)
         return await asyncio.to_thread(self._samples)
@@ -223,7 +229,7 @@ class Run:
             say(f"{example.what}: {example.exchange} {example.kind} {example.symbol} {example.record_key}")
         venues = report.venues.values()
         undeclared = sum(venue.missed_undeclared for venue in venues)
-        real = [gap for gap in gaps if gap.gap_kind is not GapKind.START]
+        real = [gap for gap in gaps if gap.gap_kind is not GapKind.START and not self._is_of_the_end(gap)]
         states = Counter(gap.gap_state for gap in real)
         saved = status.total(samples, "etl_snapshots_saved_total")
         requested = status.total(samples, "etl_snapshots_requested_total")
