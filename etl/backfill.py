@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -147,10 +148,12 @@ def make_job(
     end_ns: int,
     from_archive: bool = False,
 ) -> Job:
-    """A job that the venue can do; no symbols = the venue's default ones. Raises ``UsageError``."""
+    """A job that the venue can do; no symbols = the venue's default ones. Unified
+    symbols that the instrument list knows are taken too. Raises ``UsageError``."""
     exchange = load_exchange(exchange_name)
     parser = exchange()
-    wanted = tuple(dict.fromkeys(symbols)) or exchange.default_symbols
+    known_symbols = parser.instruments.by_symbol()
+    wanted = tuple(dict.fromkeys(known_symbols.get(one, one) for one in symbols)) or exchange.default_symbols
     if not start_ns < end_ns:
         raise UsageError("the range is empty: its end must lie after its start")
     for symbol in wanted:
@@ -189,6 +192,29 @@ def plan(job: Job) -> list[Chunk]:
     return sorted(chunks, key=lambda chunk: chunk.start_ns)
 
 
+def slices(job: Job, count_max: int) -> list[Job]:
+    """``job`` by symbol and day, for workers side by side; by several days where it would be more than
+    ``count_max`` jobs."""
+    first = job.start_ns - job.start_ns % DAY_NS
+    days = -(-(job.end_ns - first) // DAY_NS)
+    step_ns = -(-days * len(job.symbols) // count_max) * DAY_NS
+    return [
+        msgspec.structs.replace(
+            job,
+            symbols=(symbol,),
+            start_ns=max(start_ns, job.start_ns),
+            end_ns=min(start_ns + step_ns, job.end_ns),
+        )
+        for symbol in job.symbols
+        for start_ns in range(first, job.end_ns, step_ns)
+    ]
+
+
+def label(job: Job) -> str:
+    """``BTCUSDT 2026-01-31``, for people."""
+    return f"{', '.join(job.symbols)} {_day(job.start_ns)}"
+
+
 def run(settings: Settings, job: Job, progress: Progress | None = None) -> Summary:
     """The whole job: what is not done yet, then its coverage. Raises ``EtlError``; what was done stays done."""
     fetch(settings, job, job.name, progress)
@@ -209,9 +235,9 @@ def check(settings: Settings, jobs: Sequence[Job], name: str) -> Summary:
     ledger. Removes the marks. Raises ``VenueError`` if a chunk is not done."""
     holes: list[Hole] = []
     pages = rows = count = 0
+    previous: dict[tuple[str, str], Fetched] = {}
     for job in jobs:
         channel_rules = load_exchange(job.exchange)
-        previous: dict[tuple[str, str], Fetched] = {}
         for chunk in plan(job):
             fetched = _done(settings, name, chunk)
             count, pages, rows = count + 1, pages + fetched.pages, rows + fetched.rows
@@ -521,7 +547,7 @@ def _frame(exchange: str, intake: Intake, answer: Answer) -> Frame:
 
 
 def _marks(settings: Settings, name: str) -> Path:
-    return settings.state_path / "backfill" / name
+    return settings.state_path / "backfill" / re.sub(r"[^\w.-]", "_", name)
 
 
 def _mark(settings: Settings, name: str, chunk: Chunk) -> Path:

@@ -22,6 +22,9 @@ from etl.worker import addresses, credentials
 
 ROWS_MAX = 100_000
 FLUSH_TIMEOUT_S = 60.0
+ROUND_GAPS_MAX = 200
+ASKED_FOR_NS = 86_400_000_000_000
+"""A gap that a day of attempts has not closed is left to ``etl gaps repair``."""
 SUMMARY_FILE = Path(__file__).parents[1] / "sql" / "queries" / "quality_summary.sql"
 
 _COLUMNS = (
@@ -54,6 +57,12 @@ def read_gaps(settings: Settings, selection: Selection) -> list[Gap]:
     """The last state of each gap, the oldest first, at most ``ROWS_MAX``. Raises ``StoreError``."""
     answer = _ask(settings, _QUERY, msgspec.structs.asdict(selection))
     return [_gap(msgspec.json.decode(line)) for line in answer.splitlines()]
+
+
+def due(gaps: Sequence[Gap], now_ns: int) -> list[Gap]:
+    """Those that a scheduled round asks for: the newest ``ROUND_GAPS_MAX`` that ended within ``ASKED_FOR_NS``."""
+    recent = [gap for gap in gaps if gap.to_time_ns and now_ns - gap.to_time_ns < ASKED_FOR_NS]
+    return recent[-ROUND_GAPS_MAX:]
 
 
 def repair_gaps(settings: Settings, gaps: Sequence[Gap]) -> list[Gap]:

@@ -118,6 +118,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     simulator_loop: bool = False
     """Begin a recording again at its end, with ids and times moved on; else it is served once."""
 
+    backfill_daily_kinds: str = ""
+    """Kinds that the daily scheduled run of backfill_market_data fetches, comma-separated; empty = none."""
     archive_url: str = ""
     """Where archive files are fetched; empty = the venue's own address."""
 

@@ -90,8 +90,8 @@ def test_a_job_that_is_not_done_has_no_coverage(settings: Settings) -> None:
 def test_a_killed_backfill_goes_on_where_it_was_and_a_second_one_brings_nothing_new(
     settings_with: Callable[..., Settings],
 ) -> None:
-    settings = _settings(settings_with)
-    with _serving(settings):
+    settings = simulated_binance(settings_with)
+    with serving(settings):
         words = _words("trade,bar", MIDNIGHT_NS, MIDNIGHT_NS + 12 * HOUR_NS)
         marks = settings.state_path / "backfill"
         _kill_when(lambda: len(list(marks.glob("*/*.json"))) >= 2, settings, words)
@@ -102,12 +102,12 @@ def test_a_killed_backfill_goes_on_where_it_was_and_a_second_one_brings_nothing_
         assert len({key for kind, key in first if kind == "trade" and key}) >= 12 * 3_600 // STEP_S
         _run(settings, words)
     assert set(_identities(settings)) == set(first)
-    assert {record.source for record in _records(settings)} == {Source.BACKFILL}
+    assert {record.source for record in published(settings)} == {Source.BACKFILL}
     assert not list(marks.glob("*"))
 
 
 @contextlib.contextmanager
-def _serving(settings: Settings) -> Iterator[None]:
+def serving(settings: Settings) -> Iterator[None]:
     """Binance's simulator in a process of its own."""
     environment = {
         **{name: text for name, text in os.environ.items() if not name.startswith("ETL_")},
@@ -124,7 +124,7 @@ def _serving(settings: Settings) -> Iterator[None]:
         process.wait(20)
 
 
-def _settings(settings_with: Callable[..., Settings], **values: object) -> Settings:
+def simulated_binance(settings_with: Callable[..., Settings], **values: object) -> Settings:
     (port,) = free_ports(1)
     settings = settings_with(kafka=True, venues="binance", simulator_port=port, **values)
     ensure_topics(settings)
@@ -166,7 +166,7 @@ def _kill_when(is_time: Callable[[], bool], settings: Settings, words: list[str]
     process.communicate()
 
 
-def _records(settings: Settings) -> list[Record]:
+def published(settings: Settings) -> list[Record]:
     with RangeReader(settings, settings.normalized_topic, "test") as reader:
         return [
             codec.decode(message.value() or b"")
@@ -177,4 +177,4 @@ def _records(settings: Settings) -> list[Record]:
 
 
 def _identities(settings: Settings) -> list[tuple[str, str]]:
-    return [(record.kind.name.lower(), record.record_key) for record in _records(settings)]
+    return [(record.kind.name.lower(), record.record_key) for record in published(settings)]

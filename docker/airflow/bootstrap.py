@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 POOLS_FILE = Path(__file__).with_name("pools.json")
+EXCHANGES = Path(__file__).parents[2] / "etl" / "exchanges"
+VENUE_SLOTS = "2"
 USER_PREFIX = "BOOTSTRAP_USER_"
 
 
@@ -24,6 +26,8 @@ def main() -> None:
         return
     airflow("db", "migrate")
     airflow("pools", "import", str(POOLS_FILE))
+    for venue in venues():
+        airflow("pools", "set", f"venue_{venue}", VENUE_SLOTS, f"Requests to the history of {venue}")
     for variable in [name for name in os.environ if name.startswith(USER_PREFIX)]:
         role, password = os.environ.pop(variable).split(":", 1)
         name = variable.removeprefix(USER_PREFIX).lower()
@@ -33,6 +37,11 @@ def main() -> None:
         )
     if marker:
         marker.write_text(fingerprint)
+
+
+def venues() -> list[str]:
+    """A venue is a file in etl/exchanges."""
+    return sorted(path.stem for path in EXCHANGES.glob("[a-z]*.py"))
 
 
 def airflow(*words: str) -> None:

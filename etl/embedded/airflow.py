@@ -244,7 +244,8 @@ def _fingerprint(settings: Settings, kept: Credentials) -> str:
         fingerprint.update(version(name).encode())
     for file in sorted(BOOTSTRAP.parent.glob("*.*")):
         fingerprint.update(file.read_bytes())
-    fingerprint.update(msgspec.json.encode(kept.passwords, order="sorted"))
+    venues = sorted(path.stem for path in (SOURCE_ROOT / "etl" / "exchanges").glob("[a-z]*.py"))
+    fingerprint.update(msgspec.json.encode([venues, kept.passwords], order="sorted"))
     return fingerprint.hexdigest()
 
 

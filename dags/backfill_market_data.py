@@ -1,0 +1,190 @@
+"""History of a venue for any range: by the Backfill dialog day by day, or by the Trigger form."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import CronDataIntervalTimetable, Param, TaskGroup, dag, task
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+EXCHANGES = Path(__file__).parents[1] / "etl" / "exchanges"
+FEEDS = {
+    path.stem: re.findall(r'^    name(?:: ClassVar\[str\])? = "(\w+)"', path.read_text(), re.MULTILINE)
+    for path in sorted(EXCHANGES.glob("[a-z]*.py"))
+}
+"""The feeds of each venue file, read without loading it. A venue file has a pool of its own."""
+JOBS_MAX = 256
+
+LATE = DeadlineAlert(
+    reference=DeadlineReference.DAGRUN_QUEUED_AT,
+    interval=timedelta(hours=6),
+    callback=AsyncCallback(
+        "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
+        kwargs={
+            "from_email": os.environ.get("ETL_MAIL_FROM", "market-data@localhost"),
+            "to": os.environ.get("ETL_MAIL_TO", "operator@localhost"),
+            "subject": "[late] {{ dag_run.dag_id }}: not done after 6 hours",
+            "html_content": "<p>Run {{ dag_run.dag_run_id }} was queued at {{ dag_run.queued_at }} and is still at "
+            "work. Likely: the venue's limit, or a range larger than meant (see the estimate in the log of "
+            "<i>plan</i>). What is done stays done; a run that is stopped and cleared goes on there.</p>",
+        },
+    ),
+)
+
+
+@dag(
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    catchup=False,
+    max_active_runs=2,
+    deadline=LATE,
+    tags=["backfill", "history"],
+    params={
+        "venue": Param(
+            "binance",
+            type="string",
+            enum=[feed for feeds in FEEDS.values() for feed in feeds],
+            title="Venue",
+        ),
+        "symbols": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Symbols",
+            description="BTCUSDT as the venue writes it, or BTC-USDT; none = the venue's default ones",
+        ),
+        "kinds": Param(
+            ["trade", "bar"],
+            type="array",
+            items={"type": "string"},
+            examples=["trade", "quote", "bar", "agg_trade", "book"],
+            title="Kinds",
+        ),
+        "start": Param(
+            None,
+            type=["null", "string"],
+            title="From",
+            description="Day or time, ISO 8601, UTC; empty = the run's data interval",
+        ),
+        "end": Param(None, type=["null", "string"], title="To", description="Exclusive"),
+        "archive": Param(
+            False, type="boolean", title="From the archive", description="The venue's daily files, whole days"
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Estimate only",
+            description="Tells what it would take, in plan's log",
+        ),
+    },
+    default_args={
+        "owner": "market-data",
+        "retries": 5,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(hours=3),
+    },
+    doc_md="""
+### Backfill market data
+
+Fetches what the venue's history (or its archive of daily files) has of a range and sends it the way of live data, so
+that all stores get it; what is there already is not stored twice. **Range:** the run's data interval (the Backfill
+dialog), or From and To (the Trigger form). *plan* logs the estimate, *fetch* runs once a symbol and day, within the
+venue's pool and request budget, *check* compares ids and bars and puts what the venue leaves out into the gap ledger.
+The daily scheduled run fetches what the setting `backfill_daily_kinds` names: nothing by default.
+
+**When it fails**
+
+- *no instrument …, no history of …*: the form asks for what the venue does not have. Trigger again.
+- *status 4xx, authentication, entitlement*: the key, or its plan. Mend it and clear the task.
+- *the venue takes no request for … s*: a ban or a limit; the retries wait for it.
+- *… is not done*: a mapped *fetch* failed. Clear it; done chunks are not fetched again.
+- A killed task or scheduler: nothing to do, the retry goes on behind the last finished chunk.
+""",
+)
+def backfill_market_data() -> None:
+    @task.branch(pool="topics")
+    def choose(params: dict[str, Any] | None = None, dag_run: Any = None) -> list[str]:
+        """The venue's own branch; none for a scheduled run that has nothing to do."""
+        from etl import settings
+
+        if dag_run.run_type == "scheduled" and not settings.load().backfill_daily_kinds:
+            return []
+        venue = (params or {})["venue"]
+        return [f"{file}.plan" for file, feeds in FEEDS.items() if venue in feeds]
+
+    @task
+    def plan(
+        params: dict[str, Any] | None = None,
+        dag_run: Any = None,
+        data_interval_start: Any = None,
+        data_interval_end: Any = None,
+    ) -> list[dict[str, Any]]:
+        """A job for each symbol and day; none for a dry run."""
+        import asyncio
+
+        import msgspec
+
+        from etl import settings
+        from etl.backfill import estimate, make_job, slices
+        from etl.times import parse_ns
+
+        loaded, asked = settings.load(), params or {}
+        kinds = loaded.backfill_daily_kinds.split(",") if dag_run.run_type == "scheduled" else asked["kinds"]
+        span = [
+            parse_ns(text) if text else int(moment.timestamp()) * 1_000_000_000
+            for text, moment in ((asked["start"], data_interval_start), (asked["end"], data_interval_end))
+        ]
+        job = make_job(loaded, asked["venue"], asked["symbols"], kinds, span[0], span[1], asked["archive"])
+        for one in asyncio.run(estimate(loaded, job)):
+            print(
+                f"{one.symbol} {one.kind}: about {one.requests} requests, {one.rows} rows, {one.seconds:.0f} s"
+            )
+        return [] if asked["dry_run"] else [msgspec.to_builtins(one) for one in slices(job, JOBS_MAX)]
+
+    @task(map_index_template="{{ label }}")
+    def fetch(job: dict[str, Any], run_id: Any = None) -> None:
+        """The chunks of one symbol and day that are not done yet."""
+        import msgspec
+        from airflow.sdk import get_current_context
+
+        from etl import settings
+        from etl.backfill import Job, fetch, label
+
+        one = msgspec.convert(job, Job)
+        get_current_context()["label"] = label(one)  # type: ignore[typeddict-unknown-key]
+
+        def progress(chunk: Any, fetched: Any) -> None:
+            print(f"{chunk.symbol} {chunk.name}: {fetched.rows} rows, {fetched.pages} pages")
+
+        fetch(settings.load(), one, run_id, progress)
+
+    @task
+    def check(jobs: list[dict[str, Any]], run_id: Any = None) -> dict[str, Any]:
+        """Coverage: chunks, pages, rows, and holes at the source."""
+        import msgspec
+
+        from etl import settings
+        from etl.backfill import Job, check
+
+        summary = check(settings.load(), [msgspec.convert(job, Job) for job in jobs], run_id)
+        found: dict[str, Any] = msgspec.to_builtins(summary)
+        return found
+
+    chosen = choose()
+    for file in FEEDS:
+        pool = f"venue_{file}"
+        with TaskGroup(file):
+            planned = plan.override(pool=pool)()
+            fetched = fetch.override(pool=pool).partial().expand(job=planned)
+            checked = check.override(pool=pool)(planned)  # type: ignore[arg-type]
+            chosen >> planned
+            fetched >> checked
+
+
+backfill_market_data()

@@ -1,0 +1,57 @@
+"""The second line behind deadlines: everything that can be late or wrong, looked at every minute."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import dag, task
+
+
+@dag(
+    schedule="* * * * *",
+    catchup=False,
+    max_active_runs=1,
+    tags=["monitoring", "sla"],
+    default_args={
+        "owner": "market-data",
+        "pool": "monitor",
+        "priority_weight": 100,
+        "retries": 1,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(seconds=30),
+        "execution_timeout": timedelta(minutes=2),
+    },
+    doc_md="""
+### Monitor freshness
+
+Silence of venues and channels by receive time (within market hours), refused keys and bans, parts that do not run,
+consumer lag, rows of the last five minutes against the hour before, failed runs, full disk, and whatever cannot be
+asked. One mail an incident, a reminder after `incident_reminder_s`, one mail at its end, to `mail_to`
+(`mail_to_critical` for critical ones). A mail server that is down fails no run: its mails are sent when it is back.
+
+**When it fails**
+
+- The log says which file or setting is broken. Incidents are kept in `monitoring/incidents.json` below `state_dir`.
+- It can be run by hand at any time: `etl monitor`.
+""",
+)
+def monitor_freshness() -> None:
+    @task
+    def watch() -> dict[str, Any]:
+        """Open incidents, and mails that the server has not taken yet."""
+        import time
+
+        import msgspec
+
+        from etl import settings
+        from etl.monitoring.watch import watch
+
+        found: dict[str, Any] = msgspec.to_builtins(watch(settings.load(), time.time_ns()))
+        return found
+
+    watch()
+
+
+monitor_freshness()

@@ -1,0 +1,67 @@
+"""Open gaps of the ledger, asked of the venues' histories every five minutes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag, task
+
+
+@dag(
+    schedule="*/5 * * * *",
+    catchup=False,
+    max_active_runs=1,
+    tags=["gaps", "repair"],
+    params={
+        "exchange": Param("", type="string", title="Venue", description="Only this one; empty = all"),
+        "symbol": Param("", type="string", title="Symbol", description="Only this one; empty = all"),
+        "key": Param("", type="string", title="Gap", description="Only this record_key; empty = all"),
+    },
+    default_args={
+        "owner": "market-data",
+        "pool": "topics",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=2),
+        "execution_timeout": timedelta(minutes=20),
+    },
+    doc_md="""
+### Repair gaps
+
+The workers repair gaps while they stream; this is the second line, for those that they put off or left open. Each open
+gap that ended less than a day ago gets one attempt a run, at most 200 a run; a run triggered by hand takes older ones
+too. A gap closes only with proof: all ids there, or the venue's own history without them.
+
+**When it fails**
+
+- *ClickHouse at … / Kafka at …*: the ledger cannot be read or written. Bring it back; the next run goes on.
+- A venue that refuses fails no run: its gaps stay open with the reason (`etl gaps list --state open`).
+""",
+)
+def repair_gaps() -> None:
+    @task
+    def repair(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, int]:
+        """Attempted gaps by what became of them."""
+        import time
+        from collections import Counter
+
+        from etl import settings
+        from etl.gaps import Selection, due, read_gaps, repair_gaps
+
+        loaded, asked = settings.load(), params or {}
+        selection = Selection(
+            exchange=asked.get("exchange") or "",
+            symbol=asked.get("symbol") or "",
+            key=asked.get("key") or "",
+            state="open",
+        )
+        gaps = read_gaps(loaded, selection)
+        wanted = gaps if dag_run.run_type == "manual" else due(gaps, time.time_ns())
+        return dict(Counter(gap.gap_state.name.lower() for gap in repair_gaps(loaded, wanted)))
+
+    repair()
+
+
+repair_gaps()
