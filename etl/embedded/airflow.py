@@ -17,8 +17,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,8 @@ NICE = ("nice", "-n", "5")
 READY_WITHIN_S = 300.0
 STOP_WITHIN_S = 15.0
 REQUEST_TIMEOUT_S = 30.0
+REQUEST_ATTEMPTS_MAX = 5
+RETRY_STEP_S = 0.5
 RUN_POLL_S = 0.5
 DAG_WITHIN_S = 120.0
 """How long the DAG processor may take to see a DAG file for the first time."""
@@ -175,9 +179,11 @@ class AirflowClient:
             await asyncio.sleep(RUN_POLL_S)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Start a run now; returns its id."""
-        run = {"logical_date": datetime.now(UTC).isoformat(), "conf": dict(conf or {})}
-        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", run)["dag_run_id"])
+        """Start a run now; returns its id. The id is ours, so that a repeated request starts no second run."""
+        run_id = f"etl__{uuid.uuid4()}"
+        run = {"dag_run_id": run_id, "logical_date": datetime.now(UTC).isoformat(), "conf": dict(conf or {})}
+        self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", run, repeated_status=409)
+        return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
@@ -197,7 +203,9 @@ class AirflowClient:
                 raise EtlError(f"Airflow run {dag_id} {run_id}: {state}, waited at most {within_s:g} s")
             await asyncio.sleep(RUN_POLL_S)
 
-    def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def _call(self, method: str, path: str, body: object = None, repeated_status: int = 0) -> dict[str, Any]:
+        """The answer. A server that is slow or busy is asked again; every request here may be repeated, and one that
+        was done the first time is answered with ``repeated_status``."""
         request = urllib.request.Request(  # noqa: S310
             self._base_url + path,
             method=method,
@@ -206,13 +214,20 @@ class AirflowClient:
         )
         if path != "/auth/token":
             request.add_header("Authorization", f"Bearer {self._token}")
-        try:
-            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310
-                return dict(json.load(answer))
-        except urllib.error.HTTPError as error:
-            raise EtlError(f"Airflow {method} {path}: {error.code} {error.read()[:300].decode()}") from None
-        except OSError as error:
-            raise EtlError(f"Airflow at {self._base_url}: {error}") from None
+        for attempt in range(1, REQUEST_ATTEMPTS_MAX + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310
+                    return dict(json.load(answer))
+            except urllib.error.HTTPError as error:
+                if attempt > 1 and error.code == repeated_status:
+                    return {}
+                failure = f"Airflow {method} {path}: {error.code} {error.read()[:300].decode()}"
+                if error.code < 500:
+                    raise EtlError(failure) from None
+            except (OSError, HTTPException) as error:
+                failure = f"Airflow at {self._base_url}: {error}"
+            time.sleep(attempt * RETRY_STEP_S)
+        raise EtlError(f"{failure}; {REQUEST_ATTEMPTS_MAX} attempts")
 
 
 def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[str, str]) -> Part:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import stat
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from etl.embedded import airflow
 from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, login, url
 from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
@@ -47,6 +52,49 @@ def test_the_configuration_file_holds_no_secret() -> None:
     lines = (Path(__file__).parents[2] / "airflow.cfg").read_text().splitlines()
     keys = [line.partition("=")[0].strip() for line in lines if "=" in line and not line.startswith("#")]
     assert [key for key in keys if key in SECRET_WORDS] == []
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Gives the server's ``statuses`` one after the other; a run that was asked for is kept in ``runs``."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "dag_run_id" in body:
+            self.server.runs.append(body["dag_run_id"])
+        status = self.server.statuses.pop(0) if self.server.statuses and "dag_run_id" in body else 200
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(b'{"access_token": "t"}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
+    monkeypatch.setattr(airflow, "RETRY_STEP_S", 0.001)
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.runs = []
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize("statuses", [[], [503], [500, 409]])
+def test_a_busy_airflow_is_asked_again_for_the_same_run(answers: HTTPServer, statuses: list[int]) -> None:
+    answers.statuses = list(statuses)
+    client = AirflowClient(f"http://127.0.0.1:{answers.server_port}", "admin", "x")
+    run_id = client.trigger("load_timescale")
+    assert set(answers.runs) == {run_id}
+
+
+@pytest.mark.parametrize("statuses", [[409], [404], [500] * 5])
+def test_a_refused_run_is_an_error(answers: HTTPServer, statuses: list[int]) -> None:
+    answers.statuses = list(statuses)
+    client = AirflowClient(f"http://127.0.0.1:{answers.server_port}", "admin", "x")
+    with pytest.raises(EtlError, match=str(statuses[0])):
+        client.trigger("load_timescale")
 
 
 @pytest.mark.integration
