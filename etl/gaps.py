@@ -30,7 +30,7 @@ SUMMARY_FILE = Path(__file__).parents[1] / "sql" / "queries" / "quality_summary.
 _COLUMNS = (
     "exchange, symbol, venue_symbol, channel, event_time_ns, receive_time_ns, source, connection_id, frame_sequence, "
     "frame_index, record_key, parser_version, gap_kind, gap_state, from_sequence, to_sequence, from_time_ns, "
-    "to_time_ns, reason"
+    "to_time_ns, reason, toUnixTimestamp64Nano(key_time) AS key_time_ns"
 )
 _QUERY = f"""
 SELECT {_COLUMNS} FROM gaps
@@ -113,13 +113,11 @@ def _ask(settings: Settings, sql: str, parameters: dict[str, str]) -> bytes:
 
 
 def _gap(row: dict[str, Any]) -> Gap:
-    time_ns = row["event_time_ns"]
     return Gap(
         **{
             **row,
             "source": Source[row["source"].upper()],
             "gap_kind": GapKind[row["gap_kind"].upper() or "NONE"],
             "gap_state": GapState[row["gap_state"].upper() or "NONE"],
-            "key_time_ns": time_ns - time_ns % 1_000_000,
         }
     )
