@@ -61,6 +61,7 @@ SETTLE_AFTER_S = 0.2
 """An idle partition commits its end after so long; a busy one does so with its next intent."""
 RETRY_FIRST_S = 0.05
 BACKLOG_EVERY_S = 1.0
+BACKLOG_TIMEOUT_S = 1.0
 NS_PER_DAY = 86_400_000_000_000
 BUFFERED_BATCHES_MAX = 2
 """Read ahead of the one under way, per partition, in batches of the greatest size."""
@@ -346,7 +347,14 @@ class ClickHouseSink:
             return
         self._backlog_at_s = now_s
         for partition in self._partitions.values():
-            _, high = self._consumer.get_watermark_offsets(partition.at(partition.start), cached=True)
+            try:
+                # what is paused fetches nothing, and so learns of nothing new
+                _, high = self._consumer.get_watermark_offsets(
+                    partition.at(partition.start), timeout=BACKLOG_TIMEOUT_S, cached=not partition.paused
+                )
+            except KafkaException as error:
+                _log.warning("%s: watermarks: %s", partition.label, error.args[0].str())
+                return
             self._metrics.set_backlog(partition.label, max(high - partition.start, 0))
 
     # ── intents ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from etl.errors import WireError
 from etl.records import Kind, Record
 from etl.sinks.clickhouse_http import ClickHouse
-from etl.tables import TABLE_BY_KIND
 from etl.wire.codec import decode
 
 KEYS_MAX = 1_000
 """Of one query."""
+
+_TABLES = {Kind.TRADE: "trades_stored", Kind.QUOTE: "quotes_stored", Kind.BOOK: "books_stored"}
+_OTHERS = "(SELECT *, key_time_ns, record_key FROM others_stored WHERE kind = '{}')"
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'"})
 
@@ -27,7 +29,7 @@ def all_stored(client: ClickHouse, values: Sequence[bytes]) -> bool:
             return False
         by_kind[record.kind].append(record)
     return all(
-        _stored(client, TABLE_BY_KIND[kind], records[low : low + KEYS_MAX])
+        _stored(client, _TABLES.get(kind, _OTHERS.format(kind.name.lower())), records[low : low + KEYS_MAX])
         for kind, records in by_kind.items()
         for low in range(0, len(records), KEYS_MAX)
     )
@@ -41,7 +43,7 @@ def _stored(client: ClickHouse, table: str, records: Sequence[Record]) -> bool:
     )
     times = [r.key_time_ns for r in records]
     found = client.execute(
-        f"SELECT uniqExact(exchange, symbol, key_time_ns, record_key) FROM {table}_stored"  # noqa: S608
+        f"SELECT uniqExact(exchange, symbol, key_time_ns, record_key) FROM {table}"  # noqa: S608
         f" WHERE key_time BETWEEN fromUnixTimestamp64Nano({min(times)}) AND fromUnixTimestamp64Nano({max(times)})"
         f" AND (exchange, symbol, key_time_ns, record_key) IN ({keys})",
         settings={"max_query_size": str(1 << 24), "max_ast_elements": "1000000"},

@@ -551,7 +551,7 @@ def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) 
 
 
 def test_an_intent_older_than_the_window_is_looked_up_before_it_is_sent_again(settings: Settings) -> None:
-    records = [make(n) for n in range(50) for make in (stream.trade, stream.quote, stream.book)]
+    records = [make(n) for n in range(50) for make in (stream.trade, stream.quote, stream.book, stream.gap)]
     stream.publish(settings, *records)
     group = Group(settings)
     partition, low = group.filled()
@@ -559,7 +559,7 @@ def test_an_intent_older_than_the_window_is_looked_up_before_it_is_sent_again(se
     insert(settings, records[:60], "a token that the server has forgotten")
     drain(settings)
     assert_exactly_once(settings, 50)
-    assert count(settings, "book_updates_stored") == 150
+    assert [count(settings, table) for table in ("books_stored", "others_stored")] == [50, 50]
 
 
 def test_an_intent_whose_messages_are_gone_is_declared_lost_and_the_sink_stops(settings: Settings) -> None:
