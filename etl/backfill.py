@@ -36,6 +36,7 @@ from etl.repair import limiter_for
 from etl.settings import Settings
 from etl.sources import archive
 from etl.sources.history import Answer, History
+from etl.sources.instruments import known as known_instruments
 from etl.sources.websocket import connection_id
 from etl.transports.kafka import KafkaPublisher
 from etl.transports.publisher import Publisher
@@ -151,7 +152,7 @@ def make_job(
     """A job that the venue can do; no symbols = the venue's default ones. Unified
     symbols that the instrument list knows are taken too. Raises ``UsageError``."""
     exchange = load_exchange(exchange_name)
-    parser = exchange()
+    parser = exchange(instruments=known_instruments(settings, exchange))
     known_symbols = parser.instruments.by_symbol()
     wanted = tuple(dict.fromkeys(known_symbols.get(one, one) for one in symbols)) or exchange.default_symbols
     if not start_ns < end_ns:

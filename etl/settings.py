@@ -129,6 +129,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mail_to_critical: str = ""
     """Who hears of critical incidents; empty = ``mail_to``."""
 
+    # retention
+    expire_days: str = ""
+    """What expire_data deletes after how many days: ``timescale.quotes=90, clickhouse.books=400``; empty = nothing."""
+
     # freshness monitor
     freshness_s: float = 30.0
     """A venue of which no channel gives anything for so long, in session, is an incident."""

@@ -1,0 +1,58 @@
+"""The venues' instrument lists, once a day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import dag, task
+
+
+@dag(
+    schedule="10 0 * * *",
+    catchup=False,
+    max_active_runs=1,
+    tags=["instruments", "reference"],
+    default_args={
+        "owner": "market-data",
+        "pool": "topics",
+        "retries": 5,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=30),
+        "execution_timeout": timedelta(minutes=10),
+    },
+    doc_md="""
+### Refresh instruments
+
+Fetches the list of symbols with their tick and size steps of every venue that has one, and keeps it in the state
+directory. Backfills check their symbols against it. Sessions of stock markets come with the package of calendars.
+
+**When it fails**
+
+- *not an instrument list, the list names …*: the venue's answer is broken. The old list stays in use.
+- *status …*: the venue refuses or is down; the old list stays in use.
+""",
+)
+def refresh_instruments() -> None:
+    @task
+    def refresh() -> dict[str, int]:
+        """Instruments by venue."""
+        from etl import settings
+        from etl.exchanges import load
+        from etl.repair import limiter_for
+        from etl.sources.instruments import refresh
+        from etl.worker import addresses, credentials
+
+        loaded, found = settings.load(), {}
+        for venue in loaded.venue_names():
+            exchange = load(venue)
+            if exchange.instruments_path:
+                keys, base_url = credentials(exchange, loaded.live), addresses(loaded, exchange)[1]
+                limiter = limiter_for(loaded, exchange, base_url, keys)
+                found[venue] = refresh(loaded, exchange, base_url, keys, limiter)
+        return found
+
+    refresh()
+
+
+refresh_instruments()
