@@ -18,7 +18,7 @@ BIN := .venv/bin
 STAMPS := .cache/stamps
 KAFKA := etl/embedded/kafka_broker
 FRONT := etl/embedded/timescale_front
-READY := $(addprefix $(STAMPS)/,python kafka node)
+READY := $(addprefix $(STAMPS)/,python kafka node browser)
 
 # uv reads none of pip's settings
 ifdef PIP_INDEX_URL
@@ -86,6 +86,11 @@ $(STAMPS)/node: $(FRONT)/package-lock.json $(FRONT)/package.json $(STAMPS)/pytho
 	    ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@$(BIN)/python -m etl.embedded.timescale --record-template
 	@touch $@
+
+# The browser of the page's tests, which are skipped where it cannot be had
+$(STAMPS)/browser:
+	@mkdir -p $(STAMPS)
+	@( $(call install_debian,command -v chromium,chromium) ) && touch $@ || true
 
 # The lock names no registry: each machine uses its own
 lock:

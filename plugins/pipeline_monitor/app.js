@@ -122,7 +122,9 @@ function setState(place, state, reason) {
   const section = document.getElementById(place);
   section.dataset.state = state;
   section.querySelector(".reason")?.remove();
-  if (state === "down") section.querySelector("h2").after(h("p", { class: "reason", role: "alert" }, `Not available: ${reason}`));
+  if (state !== "down") return;
+  section.querySelector(".loading")?.remove();
+  section.querySelector("h2").after(h("p", { class: "reason", role: "alert" }, `Not available: ${reason}`));
 }
 
 // ---- drawing: sections
@@ -223,7 +225,7 @@ function drawHistory(rows, section) {
     return;
   }
   for (const [exchange, chart] of charts) if (!exchanges.includes(exchange)) { chart.destroy(); charts.delete(exchange); }
-  const step = 10, last = Math.floor(section.taken_ns / 1e9 / step) * step - step;  // the running step is not whole yet
+  const step = 10, last = Math.floor(section.taken_ns / 1e9 / step) * step - 2 * step;  // what is newer may not be stored yet
   const times = Array.from({ length: 15 * 60 / step }, (_, i) => last - (15 * 60 / step - 1 - i) * step);
   for (const exchange of exchanges) {
     const found = new Map(rows.filter((row) => row.exchange === exchange).map((row) => [`${row.kind} ${row.t}`, row.events]));
@@ -265,17 +267,21 @@ function drawGaps({ counts, open }) {
   const missing = (gap) => (gap.from_sequence === null ? `${moment(gap.from_s)} to ${moment(gap.to_s)}` : `ids ${gap.from_sequence} to ${gap.to_sequence}`);
   show("gaps", summary, table([
     ["Venue", (gap) => gap.exchange], ["Symbol", (gap) => gap.symbol], ["Channel", (gap) => gap.channel],
-    ["Kind", (gap) => gap.gap_kind], ["Missing", missing], ["Seen (UTC)", (gap) => moment(gap.seen_s)], ["Reason", (gap) => gap.reason],
+    ["Kind", (gap) => gap.gap_kind], ["Missing", missing], ["Seen (UTC)", (gap) => moment(gap.seen_s)],
     ["", (gap) => triggerButton(REPAIR_DAG, "Repair", `gap ${gap.exchange} ${gap.symbol} ${gap.record_key}`, () => repairOf(gap))],
+    ["Reason", (gap) => gap.reason, "text"],
   ], open, "No open gaps."));
 }
 
 function repairOf(gap) {
   return {
-    dagId: REPAIR_DAG, title: "Repair gaps",
-    text: "Asks the venue's history for what these gaps miss.",
-    fields: [{ name: "venue", label: "Venue", value: gap.exchange }, { name: "symbol", label: "Symbol", value: gap.symbol }],
-    conf: (values) => ({ venue: values.venue, symbol: values.symbol }),
+    dagId: REPAIR_DAG, title: "Repair this gap",
+    text: "Asks the venue's history for what the gap misses. Without a gap all of the symbol's are repaired.",
+    fields: [
+      { name: "exchange", label: "Venue", value: gap.exchange }, { name: "symbol", label: "Symbol", value: gap.symbol },
+      { name: "key", label: "Gap", value: gap.record_key, optional: true },
+    ],
+    conf: (values) => values,
   };
 }
 
@@ -330,7 +336,7 @@ function drawIncidents(rows) {
   const title = (row) => (row.link ? h("a", { href: `../${row.link.replace(/^\//, "")}`, onclick: openInAirflow }, row.title) : row.title);
   show("incidents", table([
     ["State", (row) => (row.recovered_s ? badge("recovered", "plain") : badge(row.severity, row.severity === "critical" ? "bad" : "warn"))],
-    ["What", title], ["How far", (row) => row.how_far], ["What to do", (row) => row.to_do],
+    ["What", title], ["How far", (row) => row.how_far, "text"], ["What to do", (row) => row.to_do, "text"],
     ["Since (UTC)", (row) => moment(row.since_s)], ["Until", (row) => moment(row.recovered_s)],
   ], rows, "No incidents."));
 }
@@ -371,7 +377,7 @@ function openTrigger({ dagId, title, text, fields, conf }) {
   result.replaceChildren();
   run.disabled = false;
   document.getElementById("trigger-fields").replaceChildren(...fields.map((field) => {
-    const input = h("input", { name: field.name, type: field.type || "text", required: field.type !== "checkbox" });
+    const input = h("input", { name: field.name, type: field.type || "text", required: field.type !== "checkbox" && !field.optional });
     if (field.type === "checkbox") input.checked = field.value; else input.value = field.value;
     return h("label", {}, h("span", {}, field.label), input);
   }));
@@ -428,11 +434,14 @@ async function start() {
     pause.setAttribute("aria-pressed", String(paused));
     pause.textContent = paused ? "Resume" : "Pause";
   };
-  document.querySelectorAll("main section .body").forEach((body) => body.append(h("p", { class: "empty" }, "Loading")));
+  document.querySelectorAll("main section .body").forEach((body) => body.append(h("p", { class: "empty loading" }, "Loading")));
   const docs = document.getElementById("data-docs");
   fetch(docs.href).then((answer) => { docs.hidden = !answer.ok; }, () => {});
-  await Promise.all([REPAIR_DAG, BACKFILL_DAG].map(askMayTrigger));
   Object.keys(SECTIONS).forEach(follow);
+  await Promise.all([REPAIR_DAG, BACKFILL_DAG].map(askMayTrigger));
+  for (const name of ["gaps", "coverage"]) {  // these offer it
+    if (lastData[name]) SECTIONS[name].draw(JSON.parse(lastData[name]));
+  }
 }
 
 start();
