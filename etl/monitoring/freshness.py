@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 
 from msgspec import Struct
 
-from etl.exchange import Exchange, FaultKind
+from etl.exchange import Exchange, FaultKind, channel_family
 from etl.exchanges import load as load_exchange
 from etl.faults import POLICIES
 from etl.monitoring.incidents import CRITICAL, WARNING, Finding
@@ -96,12 +96,13 @@ def _silent_venues(
     """No channel of the venue has given anything for ``freshness_s``. A worker that started again knows no
     receipts yet: the last one known before stands in."""
     for exchange in sorted({*seen.last_receive_s, *_remembered(memory, "last/")}):
-        newest_s = max([*seen.last_receive_s.get(exchange, {}).values(), memory.get(f"last/{exchange}", 0.0)])
+        venue = load_exchange(exchange)
+        received = _streamed(venue, seen.last_receive_s.get(exchange, {}))
+        newest_s = max([*received.values(), memory.get(f"last/{exchange}", 0.0)])
         memory[f"last/{exchange}"] = newest_s
         age_s = now_ns / 1e9 - newest_s
         if age_s <= settings.freshness_s or not _in_session(exchange, now_ns, settings.freshness_s, is_open):
             continue
-        venue = load_exchange(exchange)
         is_up = seen.connections_up.get(exchange, False)
         where = (
             "the connection is up, but mute" if is_up else "the worker is not connected and goes on trying"
@@ -116,7 +117,7 @@ def _silent_venues(
             to_do=f"Look at the venue's status page and at the log of stream-{exchange}. What is missed is declared "
             "as a gap and repaired from the venue's history when it is back (`etl gaps list`).",
             exchange=exchange,
-            channels=tuple(sorted(seen.last_receive_s.get(exchange, {}))),
+            channels=tuple(sorted(received)),
             symbols=venue.default_symbols,
             link=MONITOR_PAGE,
         )
@@ -127,7 +128,7 @@ def _silent_channels(seen: Observed, memory: Memory, now_ns: int, is_open: IsOpe
     whole venue was disturbed."""
     for exchange, by_channel in seen.last_receive_s.items():
         venue = load_exchange(exchange)
-        for name, last_s in by_channel.items():
+        for name, last_s in _streamed(venue, by_channel).items():
             limit_s = _limit_s(venue, name)
             from_s = max(last_s, memory.get(f"disturbed/{exchange}", 0.0))
             age_s = now_ns / 1e9 - from_s
@@ -302,6 +303,17 @@ def _unseen(seen: Observed, memory: Memory, now_ns: int) -> Iterator[Finding]:
 def _in_session(exchange: str, now_ns: int, window_s: float, is_open: IsOpen) -> bool:
     """Silence means something only if the market was open all along."""
     return is_open(exchange, now_ns) and is_open(exchange, now_ns - int(window_s * _S))
+
+
+def _streamed(venue: type[Exchange], by_channel: Mapping[str, float]) -> Mapping[str, float]:
+    """Without answers to requests: a mute venue still answers with a snapshot (``depth`` beside ``depth@100ms``)
+    to every new connection."""
+    declared = {channel.name for channel in venue.channels}
+    return {
+        name: last_s
+        for name, last_s in by_channel.items()
+        if name in declared or name != channel_family(name)
+    }
 
 
 def _limit_s(venue: type[Exchange], channel: str) -> float:

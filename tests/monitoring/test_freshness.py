@@ -45,6 +45,15 @@ def test_one_silent_channel_is_an_incident_of_that_channel() -> None:
     assert keys(last_receive_s={"binance": silent}) == ["silent/binance/trade"]
 
 
+def test_a_snapshot_that_came_once_is_no_silent_channel() -> None:
+    assert keys(last_receive_s={"binance": {**BINANCE, "depth": NOW_S - 900}}) == []
+
+
+def test_a_mute_venue_that_still_answers_with_snapshots_is_silent() -> None:
+    seen = {"binance": {**BINANCE, "depth": NOW_S + 90}}
+    assert keys(NOW_S + 100, last_receive_s=seen) == ["silent/binance"]
+
+
 def test_a_slow_channel_gets_its_own_limit_anew_after_the_venue_was_silent() -> None:
     memory: Memory = {}
     assert keys(NOW_S + 400, memory, last_receive_s={"binance": BINANCE}) == ["silent/binance"]
