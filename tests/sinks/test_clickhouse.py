@@ -26,7 +26,7 @@ from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.ports import free_ports
 from etl.errors import RangeLost, StoreError, StoreRejected
-from etl.migrate import migrate_clickhouse
+from etl.migrate import SQL_DIR, migrate_clickhouse, statements
 from etl.monitoring.sink import SinkMetrics
 from etl.records import (
     RECORD_TYPES,
@@ -680,3 +680,16 @@ def gauge(metrics: SinkMetrics, name: str) -> float:
         for sample in family.samples:
             totals[sample.name] += sample.value
     return totals[name]
+
+
+def test_the_queries_for_analysts_run(settings: Settings) -> None:
+    insert(
+        settings, [make(1) for make in (stream.trade, stream.quote, stream.book, stream.bar, stream.gap)], "a"
+    )
+    client = ClickHouse(parse_address(settings.clickhouse_address))
+    answers = [
+        client.execute(statement)
+        for statement in statements((SQL_DIR / "queries" / "clickhouse_examples.sql").read_text())
+    ]
+    assert len(answers) == 6
+    assert answers[3].startswith(b"binance\tBTC-USDT\ttrade\tsequence\topen\t10\t12")
