@@ -113,6 +113,7 @@ def test_what_a_lost_connection_missed_is_fetched_and_its_gaps_are_closed(
             assert identities(run.sent, kinds) - identities(run.published(), kinds) == set()
             sources = {record.source for record in run.published() if record.kind in kinds}
             assert sources == {Source.STREAM, Source.REPAIR}
+            assert run.ingest.counts.closed
 
     asyncio.run(scene())
 

@@ -26,6 +26,7 @@ from etl.embedded.part import Part
 from etl.embedded.plan import child_environment, parts
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
+from etl.errors import EtlError
 from etl.gaps import Selection, read_gaps, repair_gaps
 from etl.monitoring import status
 from etl.reconcile import Report, reconcile
@@ -44,6 +45,7 @@ WAITING_S = 215.0
 WARM_UP_S = 15.0
 """Memory is compared from here on."""
 READY_WITHIN_S = 120.0
+CONNECTED_WITHIN_S = 120.0
 SETTLE_WITHIN_S = 180.0
 POLL_S = 0.5
 REPAIR_ROUNDS = 5
@@ -165,9 +167,21 @@ class Run:
         await asyncio.sleep(WARM_UP_S)
         self._memory_mib = self._memory()
         await asyncio.sleep(max(0.0, self._seconds - WARM_UP_S))
+        await self._all_connected()
         if self._until_bar:
             await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)
         self._seconds = time.monotonic() - began
+
+    async def _all_connected(self) -> None:
+        """The last fault's wait may not be over. Raises ``EtlError``."""
+        deadline = time.monotonic() + CONNECTED_WITHIN_S
+        while True:
+            connections = (await asyncio.to_thread(self._samples)).get("etl_connection_up", ())
+            if len(connections) >= len(self._settings.venue_names()) and all(c.value for c in connections):
+                return
+            if time.monotonic() > deadline:
+                raise EtlError(f"a venue is not connected {CONNECTED_WITHIN_S:g} s after the last fault")
+            await asyncio.sleep(POLL_S)
 
     def _memory(self) -> dict[str, float]:
         return {
