@@ -364,7 +364,10 @@ class ClickHouseSink:
         if partition.committed < partition.start:
             crash.reach(self._settings, crash.BEFORE_COMMIT)
         partition.committing, partition.commit_again_at_s = intent, time.monotonic() + COMMIT_ANSWER_WITHIN_S
-        self._consumer.commit(offsets=[partition.at(intent.start, intent)], asynchronous=True)
+        try:
+            self._consumer.commit(offsets=[partition.at(intent.start, intent)], asynchronous=True)
+        except KafkaException as error:
+            self._commit_failed(partition, error.args[0])
 
     def _on_commit(self, error: KafkaError | None, committed: list[TopicPartition]) -> None:
         for each in committed:
@@ -374,15 +377,18 @@ class ClickHouseSink:
                 continue  # of a time before the partition went and came back
             failure = each.error or error
             if failure is not None:
-                # whatever became of it: the same again, until it stands or the partition goes
-                _log.warning("%s: commit: %s", partition.label, failure)
-                partition.commit_again_at_s = time.monotonic() + self._commit_wait_s
-                self._commit_wait_s = min(2 * self._commit_wait_s, self._settings.sink_retry_wait_max_s)
+                self._commit_failed(partition, failure)
                 continue
             self._commit_wait_s = RETRY_FIRST_S
             partition.committing, partition.committed = None, intent.start
             if partition.batch is not None:
                 self._begin_insert(partition, partition.batch)
+
+    def _commit_failed(self, partition: Partition, error: KafkaError) -> None:
+        """Whatever became of it: the same again, until it stands or the partition goes."""
+        _log.warning("%s: commit: %s", partition.label, error.str())
+        partition.commit_again_at_s = time.monotonic() + self._commit_wait_s
+        self._commit_wait_s = min(2 * self._commit_wait_s, self._settings.sink_retry_wait_max_s)
 
     # ── one batch, on a thread of its own ────────────────────────────────────────────────────────────────────
 
@@ -482,7 +488,11 @@ class ClickHouseSink:
             return
         topic_ids = self._describe(sorted({each.topic for each in assigned}))
         starts = []
-        for committed in consumer.committed(assigned, timeout=KAFKA_TIMEOUT_S):
+        try:
+            known = consumer.committed(assigned, timeout=KAFKA_TIMEOUT_S)
+        except KafkaException as error:
+            raise TransportError(f"Kafka: offsets of the group: {error.args[0].str()}") from None
+        for committed in known:
             if committed.error is not None:
                 raise TransportError(f"Kafka: offset of {committed.topic}: {committed.error.str()}")
             partition = self._resume(committed, topic_ids[committed.topic])
