@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import itertools
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,8 +66,8 @@ def test_blocks_are_whole_lines_that_together_are_the_file(tmp_path: Path) -> No
     assert b"".join(block.payload for block in blocks) == LINES
     assert all(len(block.payload) <= 1_000 and block.payload.endswith(b"\n") for block in blocks)
     ranges = [block.endpoint.partition("#lines=")[2].partition(";")[0].split("-") for block in blocks]
-    assert [int(number) for number in ranges[0]][0] == 1
-    assert all(int(after[0]) == int(before[1]) + 1 for before, after in zip(ranges, ranges[1:], strict=False))
+    assert next(int(number) for number in ranges[0]) == 1
+    assert all(int(after[0]) == int(before[1]) + 1 for before, after in itertools.pairwise(ranges))
     assert int(ranges[-1][1]) == 300
     assert blocks[0].endpoint.endswith(f";sha256={hashlib.sha256(content).hexdigest()}")
 
