@@ -488,11 +488,7 @@ class ClickHouseSink:
             return
         topic_ids = self._describe(sorted({each.topic for each in assigned}))
         starts = []
-        try:
-            known = consumer.committed(assigned, timeout=KAFKA_TIMEOUT_S)
-        except KafkaException as error:
-            raise TransportError(f"Kafka: offsets of the group: {error.args[0].str()}") from None
-        for committed in known:
+        for committed in self._committed(assigned):
             if committed.error is not None:
                 raise TransportError(f"Kafka: offset of {committed.topic}: {committed.error.str()}")
             partition = self._resume(committed, topic_ids[committed.topic])
@@ -505,6 +501,17 @@ class ClickHouseSink:
                 ", with an intent" * bool(partition.found),
             )
         consumer.incremental_assign(starts)
+
+    def _committed(self, assigned: list[TopicPartition]) -> list[TopicPartition]:
+        """A coordinator that just moved, or starts, is waited out. Raises ``TransportError``."""
+        deadline_s = time.monotonic() + KAFKA_TIMEOUT_S
+        while True:
+            try:
+                return self._consumer.committed(assigned, timeout=KAFKA_TIMEOUT_S)
+            except KafkaException as error:
+                if time.monotonic() > deadline_s:
+                    raise TransportError(f"Kafka: offsets of the group: {error.args[0].str()}") from None
+            time.sleep(RETRY_FIRST_S)
 
     def _resume(self, committed: TopicPartition, topic_id: str) -> Partition:
         """Where to read on. Raises ``RangeLost`` if the topic does not reach back so far."""
