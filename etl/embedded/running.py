@@ -151,6 +151,11 @@ class _Session:
         else:
             await closing.load_by_command(child_environment(self._settings))
         self._say("TimescaleDB and the lake have caught up")
+        # the stores are compared at rest: no scheduled run may write, or hold the one session of TimescaleDB
+        running = [
+            name for name in ("airflow-scheduler", "airflow-triggerer") if name in self._supervisor.states
+        ]
+        await asyncio.gather(*(self._supervisor.stop_part(name) for name in running))
 
     async def _reconcile(self, seconds: float) -> int:
         if self._settings.live:
