@@ -187,6 +187,7 @@ def test_a_killed_guardian_is_replaced(tmp_path: Path, monkeypatch: pytest.Monke
 
     async def scenario() -> None:
         async with Supervisor([], os.environ, tmp_path):
+            await until(lambda: bool(guardians()))
             (first,) = guardians()
             os.kill(first, signal.SIGKILL)
             await until(lambda: bool(guardians() - {first}))

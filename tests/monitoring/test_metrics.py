@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import generate_latest
 
 from etl.monitoring.metrics import ACK_LATENCY_BUCKETS_S, WorkerCounts, WorkerMetrics
-from etl.records import GapKind, Kind, Severity
+from etl.records import GapKind, GapState, Kind, Severity
 
 ARCHITECTURE = (Path(__file__).parent.parent.parent / "docs" / "architecture.md").read_text()
 
@@ -21,6 +21,7 @@ def counted() -> WorkerCounts:
     counts.quarantined["quote_crossed", Severity.SOFT] = 5
     counts.ignored["heartbeat"] = 2
     counts.gaps[GapKind.START] = 3
+    counts.repairs[GapState.REPAIRED] = 2
     counts.reconnects["stale"] = 1
     counts.last_receive_ns["trade"] = 1_500_000_000
     counts.connections_up["binance/0"] = True
