@@ -278,7 +278,7 @@ def test_a_page_is_cut_inside_a_timestamp(tmp_path: Path) -> None:
     async def run() -> None:
         async with simulator(tmp_path, "polygon") as client:
             socket = await client.log_in("polygon")
-            await receive_bytes(socket, 100)
+            await receive_bytes(socket, 1_500)
             await client.stop()
             await client.fault("polygon", "page_cut", count=2, duration_s=30)
             start_ns = client.truth("polygon")[0].time_ns
