@@ -15,6 +15,7 @@ from etl import settings as settings_module
 from etl.errors import UsageError, WireError
 from etl.quarantine import Selection, read_items, replay
 from etl.records import Quarantined, Severity
+from etl.times import parse_ns
 from etl.transports.kafka import KafkaPublisher
 from etl.wire import codec
 
@@ -95,19 +96,11 @@ def replay_selected(exchange: str, code: str, from_: str, to: str) -> dict[str, 
 
 
 def _selection(exchange: str, code: str, from_: str, to: str) -> Selection:
-    return Selection(exchange=exchange, code=code, from_time_ns=time_ns(from_), to_time_ns=time_ns(to))
+    return Selection(exchange=exchange, code=code, from_time_ns=_bound(from_), to_time_ns=_bound(to))
 
 
-def time_ns(text: str) -> int:
-    """ISO 8601 to UTC ns, 0 for an empty text. Raises ``UsageError``."""
-    if not text:
-        return 0
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text}: not an ISO 8601 time such as 2026-01-31T12:00:00") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1_000
+def _bound(text: str) -> int:
+    return parse_ns(text) if text else 0
 
 
 def _time(time_ns: int) -> str:

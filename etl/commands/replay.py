@@ -10,8 +10,8 @@ import typer
 
 from etl import exchanges
 from etl import settings as settings_module
-from etl.commands.quarantine import time_ns
 from etl.replay import replay as replay_tape
+from etl.times import parse_ns
 
 app = typer.Typer()
 
@@ -40,8 +40,8 @@ def replay(
     frames, records = replay_tape(
         settings,
         venues,
-        time_ns(from_),
-        time_ns(to) or END_OF_TIME_NS,
+        parse_ns(from_) if from_ else 0,
+        parse_ns(to) if to else END_OF_TIME_NS,
         archived=archived,
         into_clickhouse=store is Into.CLICKHOUSE,
     )
