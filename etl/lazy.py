@@ -13,7 +13,8 @@ from typer.core import TyperGroup
 
 def lazy_group(package: ModuleType, without: tuple[str, ...] = ()) -> type[TyperGroup]:
     """A ``TyperGroup`` of every module in ``package`` that is not in ``without``; each has an ``app``."""
-    names = sorted({module.name for module in pkgutil.iter_modules(package.__path__)} - set(without))
+    modules = (module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
+    names = sorted(set(modules) - set(without))
 
     class LazyGroup(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
