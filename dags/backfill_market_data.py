@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, TaskGroup, dag, task
-from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from deadlines import late
 
 EXCHANGES = Path(__file__).parents[1] / "etl" / "exchanges"
 FEEDS = {
@@ -20,20 +18,11 @@ FEEDS = {
 """The feeds of each venue file, read without loading it. A venue file has a pool of its own."""
 JOBS_MAX = 256
 
-LATE = DeadlineAlert(
-    reference=DeadlineReference.DAGRUN_QUEUED_AT,
-    interval=timedelta(hours=6),
-    callback=AsyncCallback(
-        "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
-        kwargs={
-            "from_email": os.environ.get("ETL_MAIL_FROM", "market-data@localhost"),
-            "to": os.environ.get("ETL_MAIL_TO", "operator@localhost"),
-            "subject": "[late] {{ dag_run.dag_id }}: not done after 6 hours",
-            "html_content": "<p>Run {{ dag_run.dag_run_id }} was queued at {{ dag_run.queued_at }} and is still at "
-            "work. Likely: the venue's limit, or a range larger than meant (see the estimate in the log of "
-            "<i>plan</i>). What is done stays done; a run that is stopped and cleared goes on there.</p>",
-        },
-    ),
+LATE = late(
+    "backfill_deadline_s",
+    21_600,
+    "Likely: the venue's limit, or a range larger than meant (see the estimate in the log of <i>plan</i>). "
+    "What is done stays done; a run that is stopped and cleared goes on there.",
 )
 
 

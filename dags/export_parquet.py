@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, CronDataIntervalTimetable, dag, task
-from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from deadlines import late
 
 LAKE = Asset("market-data-lake")
 
-LATE = DeadlineAlert(
-    reference=DeadlineReference.DAGRUN_QUEUED_AT,
-    interval=timedelta(minutes=45),
-    callback=AsyncCallback(
-        "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
-        kwargs={
-            "from_email": os.environ.get("ETL_MAIL_FROM", "market-data@localhost"),
-            "to": os.environ.get("ETL_MAIL_TO", "operator@localhost"),
-            "subject": "[late] {{ dag_run.dag_id }}: not done after 45 minutes",
-            "html_content": "<p>Run {{ dag_run.dag_run_id }} was queued at {{ dag_run.queued_at }}. "
-            "The lake lags behind the topic. Likely: the lake is full or out of reach. "
-            "Look at the log of <i>export</i>; nothing is lost.</p>",
-        },
-    ),
+LATE = late(
+    "export_deadline_s",
+    2_700,
+    "The lake lags behind the topic. Likely: the lake is full or out of reach. "
+    "Look at the log of <i>export</i>; nothing is lost.",
 )
 
 

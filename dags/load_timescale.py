@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, dag, task
-from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from deadlines import late
 
 TIMESCALE = Asset("market-data-timescale")
 
-LATE = DeadlineAlert(
-    reference=DeadlineReference.DAGRUN_QUEUED_AT,
-    interval=timedelta(minutes=15),
-    callback=AsyncCallback(
-        "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
-        kwargs={
-            "from_email": os.environ.get("ETL_MAIL_FROM", "market-data@localhost"),
-            "to": os.environ.get("ETL_MAIL_TO", "operator@localhost"),
-            "subject": "[late] {{ dag_run.dag_id }}: not done after 15 minutes",
-            "html_content": "<p>Run {{ dag_run.dag_run_id }} was queued at {{ dag_run.queued_at }}. "
-            "TimescaleDB lags behind the topic. Likely: the store is down, slow or compressing. "
-            "Look at the log of <i>load</i>; nothing is lost.</p>",
-        },
-    ),
+LATE = late(
+    "load_deadline_s",
+    900,
+    "TimescaleDB lags behind the topic. Likely: the store is down, slow or compressing. "
+    "Look at the log of <i>load</i>; nothing is lost.",
 )
 
 

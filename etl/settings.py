@@ -129,6 +129,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mail_to_critical: str = ""
     """Who hears of critical incidents; empty = ``mail_to``."""
 
+    # deadlines of DAG runs, from their queueing; one that is missed is mailed by Airflow's triggerer
+    load_deadline_s: float = 900.0
+    export_deadline_s: float = 2_700.0
+    backfill_deadline_s: float = 21_600.0
+
     # retention
     expire_days: str = ""
     """What expire_data deletes after how many days: ``timescale.quotes=90, clickhouse.books=400``; empty = nothing."""

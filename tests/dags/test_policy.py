@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from etl.settings import Settings
+
 REPOSITORY = Path(__file__).parents[2]
 DAG_FILES = sorted(path for path in (REPOSITORY / "dags").glob("*.py"))
 IMPORT_SECONDS_MAX = 1.0
@@ -48,7 +50,7 @@ def airflow_environment(home: Path) -> dict[str, str]:
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONFIG": str(REPOSITORY / "airflow.cfg"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__CORE__FERNET_KEY": "",
@@ -61,6 +63,7 @@ def dags() -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
         for name, value in airflow_environment(Path(home)).items():
             patch.setenv(name, value)
+        patch.syspath_prepend(REPOSITORY / "plugins")  # as Airflow does, if another test had it imported before
         from airflow.dag_processing.dagbag import DagBag
 
         found = {}
@@ -124,6 +127,21 @@ def test_every_pool_of_a_task_is_made_at_set_up(dags: dict[str, Any]) -> None:
     bootstrap = runpy.run_path(str(REPOSITORY / "docker" / "airflow" / "bootstrap.py"))
     venues = {f"venue_{venue}" for venue in bootstrap["venues"]()}
     assert {task.pool for dag in dags.values() for task in dag.tasks} <= made.keys() | venues
+
+
+def test_deadlines_are_those_of_the_settings(dags: dict[str, Any]) -> None:
+    deadlines = {
+        dag.dag_id: alert.interval.total_seconds()
+        for dag in dags.values()
+        for alert in (dag.deadline if isinstance(dag.deadline, list) else [dag.deadline])
+        if alert is not None
+    }
+    settings = Settings()
+    assert deadlines == {
+        "load_timescale": settings.load_deadline_s,
+        "export_parquet": settings.export_deadline_s,
+        "backfill_market_data": settings.backfill_deadline_s,
+    }
 
 
 def test_dag_files_do_not_import_each_other() -> None:
