@@ -513,6 +513,7 @@ def _publish_holes(settings: Settings, exchange_name: str, holes: Sequence[Hole]
             from_time_ns=hole.from_time_ns,
             to_time_ns=hole.to_time_ns,
             reason=hole.reason or "the venue's history leaves it out",
+            detected_time_ns=now_ns,
         )
         ingest.publish_gaps([gap])
     publisher.flush(FLUSH_TIMEOUT_S)

@@ -336,6 +336,7 @@ class _Track:
         near = to or self._newest
         to_time_ns = time_of(to) if to else 0
         time_ns = from_time_ns or to_time_ns
+        detected_ns = now_ns or near.receive_time_ns
         if state is None:
             state = GapState.UNREPAIRABLE if self._channel.repair is None else GapState.OPEN
         return Gap(
@@ -344,7 +345,7 @@ class _Track:
             venue_symbol=near.venue_symbol,
             channel=near.channel,
             event_time_ns=time_ns,
-            receive_time_ns=now_ns or near.receive_time_ns,
+            receive_time_ns=detected_ns,
             source=near.source,
             connection_id=near.connection_id,
             frame_sequence=near.frame_sequence,
@@ -359,6 +360,7 @@ class _Track:
             from_time_ns=from_time_ns,
             to_time_ns=to_time_ns,
             reason=reason,
+            detected_time_ns=detected_ns,
         )
 
 

@@ -30,7 +30,8 @@ SUMMARY_FILE = Path(__file__).parents[1] / "sql" / "queries" / "quality_summary.
 _COLUMNS = (
     "exchange, symbol, venue_symbol, channel, event_time_ns, receive_time_ns, source, connection_id, frame_sequence, "
     "frame_index, record_key, parser_version, gap_kind, gap_state, from_sequence, to_sequence, from_time_ns, "
-    "to_time_ns, reason, toUnixTimestamp64Nano(key_time) AS key_time_ns"
+    "to_time_ns, reason, attempts, repaired_rows, detected_time_ns, flags, "
+    "toUnixTimestamp64Nano(key_time) AS key_time_ns"
 )
 _QUERY = f"""
 SELECT {_COLUMNS} FROM gaps
@@ -90,7 +91,7 @@ async def _repair_venue(
         repairer = Repairer(settings, ingest, history, keys)
         for gap in gaps:
             verdict = await repairer.attempt(gap)
-            settled.append(publish_verdict(ingest, gap, verdict, attempts=1))
+            settled.append(publish_verdict(ingest, gap, verdict))
     return settled
 
 
@@ -116,6 +117,7 @@ def _gap(row: dict[str, Any]) -> Gap:
     return Gap(
         **{
             **row,
+            "flags": tuple(row["flags"]),
             "source": Source[row["source"].upper()],
             "gap_kind": GapKind[row["gap_kind"].upper() or "NONE"],
             "gap_state": GapState[row["gap_state"].upper() or "NONE"],

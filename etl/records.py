@@ -253,7 +253,11 @@ class Bar(Record, frozen=True, gc=False):
 
 class Gap(Record, frozen=True, gc=False):
     """What is known to be missing. Sequences are the first and last missing; times are the last good
-    and the first good, both exclusive."""
+    and the first good, both exclusive.
+
+    ``detected_time_ns`` is when it was first declared, by our clock; ``attempts`` is how often the history was asked
+    for it, ``repaired_rows`` how many records the best of them gave.
+    """
 
     kind: ClassVar[Kind] = Kind.GAP
 
@@ -264,6 +268,9 @@ class Gap(Record, frozen=True, gc=False):
     from_time_ns: int = 0
     to_time_ns: int = 0
     reason: str = ""
+    attempts: int = 0
+    repaired_rows: int = 0
+    detected_time_ns: int = 0
 
 
 class Correction(Record, frozen=True, gc=False):

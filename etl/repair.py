@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from etl.continuity import interval_ns
@@ -178,32 +179,41 @@ class Repairs:
             verdict = await repairer.attempt(gap)
             if verdict.state is GapState.OPEN and attempts < ATTEMPTS_MAX:
                 delay_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (attempts - 1))
-                asyncio.get_running_loop().call_later(delay_s, self._waiting.put_nowait, (gap, attempts + 1))
+                again = (_tried(gap, verdict), attempts + 1)
+                asyncio.get_running_loop().call_later(delay_s, self._waiting.put_nowait, again)
                 continue
             self._known.pop((gap.symbol, gap.record_key), None)
-            publish_verdict(self._ingest, gap, verdict, attempts)
+            publish_verdict(self._ingest, gap, verdict)
 
 
-def publish_verdict(ingest: Ingest, gap: Gap, verdict: Verdict, attempts: int) -> Gap:
-    """Publish the gap's next state, and give it."""
-    attempts_text = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    reason = f"{VERDICT}{verdict.reason}; {verdict.rows} rows, {attempts_text}"
+def publish_verdict(ingest: Ingest, gap: Gap, verdict: Verdict) -> Gap:
+    """Publish the gap's next state after an attempt, and give it."""
+    reason = f"{VERDICT}{verdict.reason}"
     cause = gap.reason.partition(VERDICT)[0].removesuffix("; ")
     if cause:
         reason = f"{cause}; {reason}"
-    settled = ingest.continuity.settle(gap, verdict.state, time.time_ns(), reason[-REASON_CHARACTERS_MAX:])
+    tried, now_ns = _tried(gap, verdict), time.time_ns()
+    settled = ingest.continuity.settle(tried, verdict.state, now_ns, reason[-REASON_CHARACTERS_MAX:])
     ingest.publish_settled(settled, verdict.rows)
     level = logging.INFO if verdict.state is GapState.REPAIRED else logging.WARNING
     _log.log(
         level,
-        "%s %s %s: %s: %s",
+        "%s %s %s: %s: %s; %d rows, attempt %d",
         gap.exchange,
         gap.symbol,
         gap.record_key,
         verdict.state.name.lower(),
         reason,
+        verdict.rows,
+        settled.attempts,
     )
     return settled
+
+
+def _tried(gap: Gap, verdict: Verdict) -> Gap:
+    return msgspec.structs.replace(
+        gap, attempts=gap.attempts + 1, repaired_rows=max(gap.repaired_rows, verdict.rows)
+    )
 
 
 def limiter_for(

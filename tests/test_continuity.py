@@ -133,6 +133,7 @@ def test_a_break_in_trade_ids_gives_one_gap_with_the_missing_ids_and_the_times_a
             to_sequence=5,
             from_time_ns=DAY + 2 * MS,
             to_time_ns=DAY + 6 * MS,
+            detected_time_ns=DAY + 7 * MS,
         )
     ]
 

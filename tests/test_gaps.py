@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -34,7 +35,13 @@ def test_gaps_are_read_back_as_they_were_published_by_every_choice(
         from_sequence=None,
         to_sequence=None,
     )
-    repaired = settled(filled, GapState.REPAIRED, START_NS + SECOND, "repair: all ids are there")
+    repaired = msgspec.structs.replace(
+        settled(filled, GapState.REPAIRED, START_NS + SECOND, "repair: all ids are there"),
+        attempts=2,
+        repaired_rows=3,
+        detected_time_ns=START_NS + 1,
+        flags=("a_flag",),
+    )
     trades = [trade(number, time_ns=START_NS + number * SECOND) for number in range(11)]
     insert(settings, [sequence, filled, start, *trades], "first")
     insert(settings, [repaired], "second")

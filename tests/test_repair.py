@@ -73,7 +73,7 @@ class Run:
         async with self.history() as history:
             repairer = Repairer(self.settings, self.ingest, history, CREDENTIALS)
             return [
-                publish_verdict(self.ingest, gap, await repairer.attempt(gap), 1) for gap in self.open_gaps
+                publish_verdict(self.ingest, gap, await repairer.attempt(gap)) for gap in self.open_gaps
             ]
 
     def published(self) -> list[Record]:
@@ -130,7 +130,9 @@ def test_of_a_small_hole_of_trades_only_the_missing_ids_are_asked_for(tmp_path: 
             (settled,) = await run.repaired()
             assert settled.gap_state is GapState.REPAIRED
             assert settled.record_key == gap.record_key
-            assert settled.reason == "repair: all ids are there; 2 rows, 1 attempt"
+            assert settled.reason == "repair: all ids are there"
+            assert (settled.attempts, settled.repaired_rows) == (1, 2)
+            assert settled.detected_time_ns == gap.detected_time_ns == gap.receive_time_ns
             asked = [line.endpoint for line in client.truth("binance") if "historicalTrades" in line.endpoint]
             assert asked == [f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={gap.from_sequence}&limit=2"]
             repaired = [record for record in run.published() if record.source is Source.REPAIR]

@@ -103,7 +103,10 @@ def _fields(gap: Gap) -> dict[str, Any]:
         "to_sequence": gap.to_sequence,
         "from_time_ns": gap.from_time_ns,
         "to_time_ns": gap.to_time_ns,
+        "detected_ns": gap.detected_time_ns,
         "settled_ns": gap.receive_time_ns,
+        "attempts": gap.attempts,
+        "repaired_rows": gap.repaired_rows,
         "reason": gap.reason,
     }
 
@@ -113,7 +116,8 @@ def _line(gap: Gap) -> str:
     seconds = (gap.to_time_ns - gap.from_time_ns) / 1e9 if gap.to_time_ns and gap.from_time_ns else 0.0
     return (
         f"{_time(gap.event_time_ns)}  {gap.exchange:<12} {gap.symbol:<12} {gap.gap_kind.name.lower():<11}"
-        f"{gap.gap_state.name.lower():<12} {gap.record_key}  {ids}{seconds:.3f} s  {gap.reason}"
+        f"{gap.gap_state.name.lower():<12} {gap.record_key}  {ids}{seconds:.3f} s  "
+        f"{gap.attempts} attempts, {gap.repaired_rows} rows  {gap.reason}"
     )
 
 

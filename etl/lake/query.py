@@ -7,7 +7,7 @@ after a compaction none overlap.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import duckdb
@@ -30,6 +30,8 @@ _VERSION = {
 }
 _PARSER_VERSION = "parser_version DESC"
 """The order of ``columns.versions``: the first of an identity is shown."""
+_ADDED = {"gaps": {"attempts": "INTEGER", "repaired_rows": "BIGINT", "detected_time_ns": "BIGINT"}}
+"""Columns that files written before they were added do not have; there they read as 0."""
 _START_OFFSET = f"regexp_extract(filename, '{NAME_PATTERN}', 2)::BIGINT"
 
 
@@ -50,10 +52,16 @@ WHERE correction = 'correct' AND last_price IS NOT NULL
 """
 
 
-def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """The lake as it is now; the connection keeps showing this state. Times in UTC."""
+def connect(
+    settings: Settings, wanted: Callable[[File], bool] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """The lake as it is now, or only the files that are ``wanted``; the connection keeps showing this state.
+    Times in UTC."""
     storage = open_storage(settings)
-    return connect_to(storage, Catalog(storage).read())
+    state = Catalog(storage).read()
+    if wanted is not None:
+        state.files = {path: file for path, file in state.files.items() if wanted(file)}
+    return connect_to(storage, state)
 
 
 def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
@@ -141,7 +149,14 @@ def _columns(table: str) -> str:
 def _scan(storage: Storage, files: Sequence[File]) -> str:
     paths = ", ".join("'" + f"{storage.url}/{file.path}".replace("'", "''") + "'" for file in files)
     types = ", ".join(f"'{name}': {_HIVE_TYPES[name]}" for name in _place(files[0].table))
-    return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {{{types}}}, filename = true)"
+    options = f"hive_partitioning = true, hive_types = {{{types}}}, filename = true"
+    added = _ADDED.get(files[0].table)
+    if added is None:
+        return f"read_parquet([{paths}], {options})"
+    names = ", ".join(f"NULL::{kind} AS {name}" for name, kind in added.items())
+    zeros = ", ".join(f"coalesce({name}, 0) AS {name}" for name in added)
+    scan = f"FROM read_parquet([{paths}], {options}, union_by_name = true)"
+    return f"(SELECT * REPLACE ({zeros}) FROM ({scan} UNION ALL BY NAME SELECT {names} WHERE false))"  # noqa: S608
 
 
 Unit = list[File]

@@ -669,4 +669,5 @@ def _gap(partition: Partition, start: int, end: int, why: str) -> Gap:
         from_sequence=start,
         to_sequence=end - 1,
         reason=f"offsets of {partition.label}: {why}",
+        detected_time_ns=now_ns,
     )

@@ -24,7 +24,8 @@ WHERE source = 'stream'
 GROUP BY exchange;
 
 -- What is known to be missing.
-SELECT exchange, symbol, channel, gap_kind, gap_state, from_sequence, to_sequence, reason
+SELECT exchange, symbol, channel, gap_kind, from_sequence, to_sequence,
+       fromUnixTimestamp64Nano(detected_time_ns, 'UTC') AS detected, attempts, repaired_rows, reason
 FROM gaps
 WHERE gap_state = 'open'
 ORDER BY receive_time DESC;

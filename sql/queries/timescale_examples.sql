@@ -36,7 +36,8 @@ ORDER BY t.exchange, t.symbol, t.time DESC
 LIMIT 100;
 
 -- What is known to be missing and is not repaired.
-SELECT exchange, symbol, channel, gap_kind, from_sequence, to_sequence, time AS declared, attempts, reason
+SELECT exchange, symbol, channel, gap_kind, from_sequence, to_sequence,
+       to_timestamp(detected_time_ns / 1e9) AS detected, attempts, repaired_rows, reason
 FROM gaps
 WHERE gap_state = 'open'
 ORDER BY time DESC

@@ -170,3 +170,18 @@ def test_a_compaction_of_many_days_commits_as_it_goes(
     assert compact(settings, SOON_NS) == Compacted(days=5, files_before=10, files_after=5, deleted=0)
     assert state_of(settings).version == version + 3
     assert query(settings, "SELECT count(*) FROM trades") == [(10,)]
+
+
+def test_files_written_before_a_gap_told_of_its_repair_are_read_and_compacted_beside_newer_ones(
+    settings: Settings,
+) -> None:
+    (old,) = export_records(settings, [stream.gap(0)])
+    path = Path(settings.lake_path) / old.path
+    pq.write_table(pq.read_table(path).drop_columns(["attempts", "repaired_rows", "detected_time_ns"]), path)
+    sql = "SELECT record_key, attempts, repaired_rows FROM gaps ORDER BY record_key"
+    assert query(settings, sql) == [("trade/gap-0", 0, 0)]
+    export_records(settings, [stream.gap(1, attempts=2, repaired_rows=3)], 1)
+    both = [("trade/gap-0", 0, 0), ("trade/gap-1", 2, 3)]
+    assert query(settings, sql) == both
+    assert compact(settings, SOON_NS).days == 1
+    assert query(settings, sql) == both
