@@ -167,21 +167,10 @@ class Run:
         await asyncio.sleep(WARM_UP_S)
         self._memory_mib = self._memory()
         await asyncio.sleep(max(0.0, self._seconds - WARM_UP_S))
-        await self._all_connected()
+        await all_connected(self._settings, self._supervisor)
         if self._until_bar:
             await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)
         self._seconds = time.monotonic() - began
-
-    async def _all_connected(self) -> None:
-        """The last fault's wait may not be over. Raises ``EtlError``."""
-        deadline = time.monotonic() + CONNECTED_WITHIN_S
-        while True:
-            connections = (await asyncio.to_thread(self._samples)).get("etl_connection_up", ())
-            if len(connections) >= len(self._settings.venue_names()) and all(c.value for c in connections):
-                return
-            if time.monotonic() > deadline:
-                raise EtlError(f"a venue is not connected {CONNECTED_WITHIN_S:g} s after the last fault")
-            await asyncio.sleep(POLL_S)
 
     def _memory(self) -> dict[str, float]:
         return {
@@ -198,7 +187,7 @@ class Run:
         """Wait until repairs are done, stop the venues, and let the sink catch up; the metrics at that moment."""
         deadline = time.monotonic() + SETTLE_WITHIN_S
         while True:
-            samples = await asyncio.to_thread(self._samples)
+            samples = await asyncio.to_thread(samples_of, self._settings, self._supervisor)
             pending = status.total(samples, "etl_repairs_pending")
             if not pending or time.monotonic() > deadline:
                 break
@@ -207,11 +196,7 @@ class Run:
         self._stopped_ns = time.time_ns()
         await closing.stop_venues(self._settings)
         await closing.caught_up(self._settings, self._supervisor.states.values)
-        return await asyncio.to_thread(self._samples)
-
-    def _samples(self) -> status.Samples:
-        ports = [state.metrics_port for state in self._supervisor.states.values() if state.metrics_port]
-        return status.scrape_all(ports, self._settings.bind_host)
+        return await asyncio.to_thread(samples_of, self._settings, self._supervisor)
 
     async def _repair_what_is_left(self) -> None:
         """As an operator would: gaps that no later event has closed, and what the queue gave up."""
@@ -276,6 +261,24 @@ class Run:
             "missed_by_kind": {name: venue.missed_kinds for name, venue in report.venues.items()},
             "open_reasons": dict(Counter(gap.reason[-80:] for gap in real if gap.gap_state is GapState.OPEN)),
         }
+
+
+async def all_connected(settings: Settings, supervisor: Supervisor) -> None:
+    """Wait until every venue streams again. Raises ``EtlError``."""
+    deadline = time.monotonic() + CONNECTED_WITHIN_S
+    while True:
+        connections = (await asyncio.to_thread(samples_of, settings, supervisor)).get("etl_connection_up", ())
+        if len(connections) >= len(settings.venue_names()) and all(c.value for c in connections):
+            return
+        if time.monotonic() > deadline:
+            raise EtlError(f"a venue is not connected {CONNECTED_WITHIN_S:g} s after the last fault")
+        await asyncio.sleep(POLL_S)
+
+
+def samples_of(settings: Settings, supervisor: Supervisor) -> status.Samples:
+    """The metrics of every part, now."""
+    ports = [state.metrics_port for state in supervisor.states.values() if state.metrics_port]
+    return status.scrape_all(ports, settings.bind_host)
 
 
 def missing_with_history(report: Report) -> int:

@@ -25,9 +25,9 @@ def always_ready() -> bool:
 class Part(Struct, frozen=True, kw_only=True):
     """A foreground process that ends on SIGTERM.
 
-    ``environment`` is added to the supervisor's own and to the settings' variables. ``ports`` maps the name of
-    the setting to the port that must be free before the start. ``metrics_port`` is where the part serves its
-    Prometheus metrics, 0 = nowhere. ``ready`` is a quick probe without side effects, called from a thread every
+    ``environment`` is added, at each start, to the supervisor's own and to the settings' variables. ``ports`` maps
+    the name of the setting to the port that must be free before the start. ``metrics_port`` is where the part serves
+    its Prometheus metrics, 0 = nowhere. ``ready`` is a quick probe without side effects, called from a thread every
     fraction of a second; it returns False or raises ``OSError`` while the part is not ready. A part that
     ``runs_once`` (migrations) is ready when it has ended with code 0, within ``ready_within_s``.
     """
