@@ -169,7 +169,7 @@ class Run:
         await asyncio.sleep(max(0.0, self._seconds - WARM_UP_S))
         await all_connected(self._settings, self._supervisor)
         if self._until_bar:
-            await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)
+            await next_bars()
         self._seconds = time.monotonic() - began
 
     def _memory(self) -> dict[str, float]:
@@ -273,6 +273,11 @@ async def all_connected(settings: Settings, supervisor: Supervisor) -> None:
         if time.monotonic() > deadline:
             raise EtlError(f"a venue is not connected {CONNECTED_WITHIN_S:g} s after the last fault")
         await asyncio.sleep(POLL_S)
+
+
+async def next_bars() -> None:
+    """Wait for the next minute's bars: only they tell that the ones before were missed."""
+    await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)
 
 
 def samples_of(settings: Settings, supervisor: Supervisor) -> status.Samples:

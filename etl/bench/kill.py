@@ -26,7 +26,7 @@ import typer
 from msgspec import Struct
 
 from etl import crash
-from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings
+from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, next_bars
 from etl.bench.report import print_result, say
 from etl.embedded import closing
 from etl.embedded.part import Part, tcp_ready
@@ -138,6 +138,7 @@ class Run:
                     drain.cancel()
             await self._all_running()
             await all_connected(self._settings, supervisor)
+            await next_bars()
             seconds = time.monotonic() - began
             say("the venues stop")
             await closing.stop_venues(self._settings)
@@ -154,6 +155,7 @@ class Run:
         second = msgspec.structs.replace(
             first,
             name=SECOND_SINK,
+            environment={},  # without a name of its own it leaves when it ends: its partitions move at once
             ports={"metrics_port": port},
             metrics_port=port,
             ready=tcp_ready(self._settings.bind_host, port),

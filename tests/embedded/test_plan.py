@@ -81,3 +81,13 @@ def test_a_child_sees_the_settings_and_none_of_our_own_environment(
         "ETL_STATE_DIR": str(tmp_path / "here"),
         "ETL_KAFKA_PORT": "19092",
     }
+
+
+def test_a_supervised_sink_keeps_one_name_in_its_group_and_shares_it_with_no_other(tmp_path: Path) -> None:
+    def name(settings: Settings) -> str | None:
+        (sink,) = [part for part in parts(settings, False) if part.name == "sink-clickhouse"]
+        return sink.environment.get("ETL_SINK_INSTANCE")
+
+    here, there = (Settings(state_dir=str(tmp_path / place)) for place in ("here", "there"))
+    assert name(here) == name(here) != name(there)
+    assert name(Settings(state_dir=str(tmp_path), sink_instance="chosen")) is None

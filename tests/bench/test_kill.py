@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from etl import crash
+from etl.bench.faults import free_settings
+from etl.bench.kill import DRAINS, POINTS, SERVERS, SINK, WORKER, Run, blows, is_good
+
+CRASH_POINTS = {value for name, value in vars(crash).items() if name.isupper()}
+
+
+def test_a_round_kills_every_part_and_hits_every_crash_point_that_there_is() -> None:
+    a_round = list(islice(blows(random.Random(3)), len(SERVERS) + len(DRAINS) + len(POINTS)))
+    assert {blow.part for blow in a_round} == {*SERVERS, *DRAINS, WORKER, SINK}
+    assert Counter(blow.point for blow in a_round if blow.point) == Counter(CRASH_POINTS)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(240)
+def test_kill_9_of_parts_under_load_loses_doubles_and_hides_nothing(tmp_path: Path) -> None:
+    result = asyncio.run(Run(free_settings(tmp_path, "binance", 150.0), times=6, seed=7).result())
+    assert is_good(result), result
+    assert result["kills"] >= 6
+    assert result["kills"] == sum(result["kills_by_part"].values())
+    assert result["events"] > 0
+    assert result["other_restarts"] == {}
