@@ -15,7 +15,7 @@ import uvloop
 from etl.errors import UsageError
 from etl.exchange import Credentials, Exchange, FaultKind, Subscription
 from etl.exchanges import load as load_exchange
-from etl.monitoring.metrics import WorkerMetrics
+from etl.monitoring.metrics import RequestMetrics, WorkerMetrics
 from etl.pipeline import REASON_CHARACTERS_MAX, Ingest
 from etl.records import GapKind
 from etl.recovery import recover
@@ -119,6 +119,8 @@ class Worker:
         ingest.offer_repair, ingest.counts.repairs_pending = repairs.offer, lambda: repairs.pending
         metrics = WorkerMetrics(self._exchange.name, ingest.counts, lambda: publisher.pending_messages)
         ingest.observe_ack_s = metrics.ack_latency_s.observe
+        limiter = limiter_for(self._settings, self._exchange, self._rest_url, self._credentials)
+        metrics.registry.register(RequestMetrics(self._exchange.name, limiter.account))
         if self._settings.metrics_port:
             metrics.serve(self._settings.bind_host, self._settings.metrics_port)
         symbols = {symbol for subscription in self._subscriptions for symbol in subscription.symbols}
@@ -132,27 +134,29 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await self._stream(ingest, ReadGate(self._settings, publisher, ingest.counts), repairs, stop)
+        async with History(self._rest_url, self._exchange(self._credentials), limiter) as history:
+            gate = ReadGate(self._settings, publisher, ingest.counts)
+            await self._stream(ingest, gate, repairs, history, stop)
         ingest.publish_gaps(ingest.continuity.decide())
         await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
         _log.info("%s: stopped; %d frames", self._exchange.name, ingest.counts.frames)
 
-    async def _stream(self, ingest: Ingest, gate: ReadGate, repairs: Repairs, stop: asyncio.Event) -> None:
-        limiter = limiter_for(self._settings, self._exchange, self._rest_url, self._credentials)
-        async with History(self._rest_url, self._exchange(self._credentials), limiter) as history:
-            streams = list(self._streams(ingest, gate, history, stop))
-            try:
-                async with asyncio.TaskGroup() as streaming:
-                    polling = streaming.create_task(gate.poll())
-                    ticking = streaming.create_task(self._tick(ingest))
-                    repairing = streaming.create_task(repairs.run(history))
-                    reading = [streaming.create_task(stream.run()) for stream in streams]
-                    await asyncio.wait(reading)
-                    polling.cancel()
-                    ticking.cancel()
-                    repairing.cancel()
-            except ExceptionGroup as group:
-                raise _first_of(group) from None
+    async def _stream(
+        self, ingest: Ingest, gate: ReadGate, repairs: Repairs, history: History, stop: asyncio.Event
+    ) -> None:
+        streams = list(self._streams(ingest, gate, history, stop))
+        try:
+            async with asyncio.TaskGroup() as streaming:
+                polling = streaming.create_task(gate.poll())
+                ticking = streaming.create_task(self._tick(ingest))
+                repairing = streaming.create_task(repairs.run(history))
+                reading = [streaming.create_task(stream.run()) for stream in streams]
+                await asyncio.wait(reading)
+                polling.cancel()
+                ticking.cancel()
+                repairing.cancel()
+        except ExceptionGroup as group:
+            raise _first_of(group) from None
 
     async def _tick(self, ingest: Ingest) -> None:
         """What has to be done now and then: overdue gaps, released trades, new symbol statistics."""

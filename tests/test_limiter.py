@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 from etl.errors import VenueError
-from etl.limiter import BAN_WAIT_S, BURST_SHARE, MINUTE_NS, SECOND_NS, Allowance, Limiter, limit_path
+from etl.limiter import (
+    BAN_WAIT_S,
+    BURST_SHARE,
+    MINUTE_NS,
+    NO_ANSWER,
+    SECOND_NS,
+    SECONDS_BOUNDS,
+    Account,
+    Allowance,
+    Limiter,
+    limit_path,
+)
 
 START_NS = 1_790_000_000 * SECOND_NS
 PER_MINUTE = 6_000
@@ -91,3 +102,29 @@ def test_a_torn_file_counts_as_empty(tmp_path: Path) -> None:
     path.write_bytes(b"\x01\x02")
     assert Limiter(path, 100, lambda: START_NS).take(1) == 0
     assert path.stat().st_size == 16
+
+
+def test_the_account_holds_what_every_process_asked_and_what_is_left(tmp_path: Path) -> None:
+    path = limit_path(tmp_path, "binance", "https://api.binance.com", "")
+    one, other = (Limiter(path, 100, lambda: START_NS) for _ in range(2))
+    assert one.account() == Account(classes=[0] * (len(SECONDS_BOUNDS) + 1))
+    one.take(20)
+    one.answered(200, 0.004)
+    other.answered(200, 0.006)
+    other.answered(429, 100.0)
+    other.answered(NO_ANSWER, 0.5)
+    other.refused(429, 3.0)
+    account = one.account()
+    assert account.statuses == {NO_ANSWER: 1, 200: 2, 429: 1}
+    assert (account.classes[:2], account.classes[-1], sum(account.classes)) == ([1, 1], 1, 4)
+    assert account.seconds == pytest.approx(100.51)
+    assert (account.budget, account.shut_s) == (0.0, 3.0)
+    assert one.take(1) == 3 * SECOND_NS
+
+
+def test_the_budget_is_the_share_of_the_bucket_that_is_left() -> None:
+    bucket = PER_MINUTE * BURST_SHARE
+    _, after = Allowance().after(int(bucket / 4), PER_MINUTE, START_NS)
+    assert after.left(PER_MINUTE, START_NS) == pytest.approx(0.75)
+    assert after.left(PER_MINUTE, START_NS + MINUTE_NS) == 1.0
+    assert Allowance().left(0, START_NS) == 1.0

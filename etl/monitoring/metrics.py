@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from etl.limiter import SECONDS_BOUNDS, Account
 from etl.records import GapKind, GapState, Kind, Severity
 
 RECONNECT_BUCKETS_S = tuple(round(0.01 * 1.25**step, 6) for step in range(56))
@@ -201,6 +203,40 @@ class WorkerMetrics(Collector):
             "Published, not yet acknowledged",
             ["exchange"],
             {(exchange,): float(self._pending_messages())},
+        )
+
+
+class RequestMetrics(Collector):
+    """What all processes of this machine asked of a venue with one key: the worker, its repairs, backfills, DAGs."""
+
+    def __init__(self, exchange: str, account: Callable[[], Account]) -> None:
+        self._exchange = exchange
+        self._account = account
+
+    def collect(self) -> Iterator[Metric]:
+        account, exchange = self._account(), self._exchange
+        yield _counter(
+            "etl_rest_requests",
+            "Requests to the venue by the status of their answer; 0 = none came",
+            ["exchange", "status"],
+            {(exchange, str(status)): n for status, n in account.statuses.items()},
+        )
+        seconds = HistogramMetricFamily("etl_rest_seconds", "Request to whole answer", labels=["exchange"])
+        bounds = [*map(str, SECONDS_BOUNDS), "+Inf"]
+        counts = accumulate(account.classes)
+        seconds.add_metric([exchange], list(zip(bounds, counts, strict=True)), account.seconds)
+        yield seconds
+        yield _gauge(
+            "etl_rest_budget_ratio",
+            "Share of the venue's budget of requests that may be spent at once",
+            ["exchange"],
+            {(exchange,): account.budget},
+        )
+        yield _gauge(
+            "etl_rest_shut_seconds",
+            "Until the venue takes requests again after a refusal",
+            ["exchange"],
+            {(exchange,): account.shut_s},
         )
 
 

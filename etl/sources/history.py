@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from etl.errors import VenueError
 from etl.exchange import Exchange, Request
-from etl.limiter import BANNED, TOO_MANY, Limiter
+from etl.limiter import BANNED, NO_ANSWER, TOO_MANY, Limiter
 
 REQUEST_TIMEOUT_S = 20.0
 ATTEMPTS_MAX = 5
@@ -71,18 +71,24 @@ class History:
     async def _ask(self, request: Request) -> tuple[Answer | None, str, float]:
         assert self._session is not None, "use History as a context manager"
         url = self._base_url + request.path
-        async with self._session.get(url) as response:
-            payload = await _whole(response, request)
-            if response.status == 200:
-                return Answer(url, payload, time.time_ns()), "", 0.0
-            refusal = f"status {response.status}: {payload[:200].decode(errors='replace')}"
-            if response.status not in (408, 418, 425, 429) and response.status < 500:
-                raise VenueError(f"{request.path}: {refusal}")
-            retry_after_s = _seconds(response.headers.get("Retry-After", ""))
-            if self._limiter is not None and response.status in (BANNED, TOO_MANY):
-                self._limiter.refused(response.status, retry_after_s)
-                return None, refusal, 0.0
-            return None, refusal, min(RETRY_AFTER_MAX_S, retry_after_s)
+        began, status = time.monotonic(), NO_ANSWER
+        try:
+            async with self._session.get(url) as response:
+                payload = await _whole(response, request)
+                status = response.status
+        finally:
+            if self._limiter is not None:
+                self._limiter.answered(status, time.monotonic() - began)
+        if status == 200:
+            return Answer(url, payload, time.time_ns()), "", 0.0
+        refusal = f"status {status}: {payload[:200].decode(errors='replace')}"
+        if status not in (408, 418, 425, 429) and status < 500:
+            raise VenueError(f"{request.path}: {refusal}")
+        retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+        if self._limiter is not None and status in (BANNED, TOO_MANY):
+            self._limiter.refused(status, retry_after_s)
+            return None, refusal, 0.0
+        return None, refusal, min(RETRY_AFTER_MAX_S, retry_after_s)
 
 
 async def _whole(response: aiohttp.ClientResponse, request: Request) -> bytes:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from prometheus_client import generate_latest
 
-from etl.monitoring.metrics import ACK_LATENCY_BUCKETS_S, WorkerCounts, WorkerMetrics
+from etl.limiter import SECONDS_BOUNDS, Account
+from etl.monitoring.metrics import ACK_LATENCY_BUCKETS_S, RequestMetrics, WorkerCounts, WorkerMetrics
 from etl.records import GapKind, GapState, Kind, Severity
 
 ARCHITECTURE = (Path(__file__).parent.parent.parent / "docs" / "architecture.md").read_text()
+
+ACCOUNT = Account({200: 3, 429: 1}, [0, 3, *[0] * (len(SECONDS_BOUNDS) - 2), 1], 60.5, 0.25, 7.0)
 
 
 def counted() -> WorkerCounts:
@@ -21,6 +24,7 @@ def counted() -> WorkerCounts:
     counts.quarantined["quote_crossed", Severity.SOFT] = 5
     counts.ignored["heartbeat"] = 2
     counts.gaps[GapKind.START] = 3
+    counts.gap_states[GapState.OPEN] = 4
     counts.repairs[GapState.REPAIRED] = 2
     counts.reconnects["stale"] = 1
     counts.last_receive_ns["trade"] = 1_500_000_000
@@ -31,6 +35,7 @@ def counted() -> WorkerCounts:
 def text_of(counts: WorkerCounts) -> str:
     metrics = WorkerMetrics("binance", counts, lambda: 4)
     metrics.ack_latency_s.observe(0.003)
+    metrics.registry.register(RequestMetrics("binance", lambda: ACCOUNT))
     return generate_latest(metrics.registry).decode()
 
 
@@ -43,11 +48,20 @@ def test_the_numbers_are_served_as_prometheus_text() -> None:
         'etl_quarantined_total{code="quote_crossed",exchange="binance",severity="soft"} 5.0',
         'etl_ignored_total{exchange="binance",name="heartbeat"} 2.0',
         'etl_gaps_total{exchange="binance",gap_kind="start"} 3.0',
+        'etl_gap_states_total{exchange="binance",gap_state="open"} 4.0',
         'etl_last_receive_timestamp_seconds{channel="trade",exchange="binance"} 1.5',
         'etl_connection_up{connection="binance/0",exchange="binance"} 1.0',
         'etl_reconnects_total{exchange="binance",reason="stale"} 1.0',
         'etl_publisher_pending_messages{exchange="binance"} 4.0',
         'etl_ack_latency_seconds_count{exchange="binance"} 1.0',
+        'etl_rest_requests_total{exchange="binance",status="200"} 3.0',
+        'etl_rest_requests_total{exchange="binance",status="429"} 1.0',
+        'etl_rest_seconds_bucket{exchange="binance",le="0.005"} 0.0',
+        'etl_rest_seconds_bucket{exchange="binance",le="0.01"} 3.0',
+        'etl_rest_seconds_bucket{exchange="binance",le="+Inf"} 4.0',
+        'etl_rest_seconds_sum{exchange="binance"} 60.5',
+        'etl_rest_budget_ratio{exchange="binance"} 0.25',
+        'etl_rest_shut_seconds{exchange="binance"} 7.0',
     ):
         assert line in lines
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from etl.errors import VenueError
 from etl.exchange import Request
 from etl.exchanges.binance import Binance
+from etl.limiter import NO_ANSWER, Limiter
 from etl.records import Kind
 from etl.sources import history
 from etl.sources.history import Answer, History
@@ -27,9 +29,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "BACK_OFF_FIRST_S", 0.001)
 
 
-def fetch(port: int) -> Answer:
+def fetch(port: int, limiter: Limiter | None = None) -> Answer:
     async def run() -> Answer:
-        async with History(f"http://127.0.0.1:{port}", Binance()) as venue:
+        async with History(f"http://127.0.0.1:{port}", Binance(), limiter) as venue:
             return await asyncio.wait_for(venue.fetch(REQUEST), 30.0)
 
     return asyncio.run(run())
@@ -59,6 +61,18 @@ def test_what_will_not_pass_is_asked_once(server: VenueServer) -> None:
 def test_a_venue_that_is_not_there_is_an_error_of_the_venue(server: VenueServer) -> None:
     with pytest.raises(VenueError, match="ClientConnectorError"):
         fetch(1)
+
+
+def test_every_request_is_counted_by_its_status(server: VenueServer, tmp_path: Path) -> None:
+    limiter = Limiter(tmp_path / "purse", 0)
+    fetch(server.port, limiter)
+    server.answers["/api/v3/depth"] = (503, "busy")
+    for port in (server.port, 1):
+        with pytest.raises(VenueError):
+            fetch(port, limiter)
+    asked = history.ATTEMPTS_MAX
+    assert limiter.account().statuses == {NO_ANSWER: asked, 200: 1, 503: asked}
+    assert sum(limiter.account().classes) == 2 * asked + 1
 
 
 def test_an_answer_without_end_is_refused(server: VenueServer, monkeypatch: pytest.MonkeyPatch) -> None:
