@@ -10,13 +10,16 @@ Records pass through untouched, doubles and late ones too: stores are idempotent
 the *verdict* waits: a break is declared when what came within a ``Window`` has not filled it. What fills it later,
 a latecomer or a repair, closes the gap: by its ids, not by anybody's word.
 
+The loss of a connection is declared at once, as a gap that is open to the right: an outage may have no end. What
+comes next completes it under the same identity, or tells that nothing was missing.
+
 A gap's identity is made of what it spans, so declaring it again after a restart changes nothing, and a later
 state of it (``settled``) replaces it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -43,6 +46,11 @@ TAIL_RECORDS = 64
 """Of each (symbol, channel), enough to find again every break that was still waiting for its verdict."""
 
 INTERVAL_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9, "w": 604_800 * 10**9}
+
+NOTHING_MISSING = "nothing was missing"
+"""Reason of a gap that ids proved to be none."""
+NO_EVENT_BEFORE = "no_event_before"
+"""Flag of a gap before which no event came: ``from_time_ns`` is when the channel was subscribed."""
 
 _FOLLOWED = (Source.STREAM, Source.REPLAY)
 _NONE: tuple[Gap, ...] = ()
@@ -78,6 +86,19 @@ class Continuity:
         self._tracks: dict[_Key, _Track] = {}
         self._doubtful: dict[_Key, _Track] = {}
         """Tracks with a break that is not declared yet."""
+        self._awaited: dict[_Key, _Awaited] = {}
+
+    def expect(self, names: Iterable[tuple[str, str]], channels: Iterable[str], now_ns: int) -> None:
+        """The ``channels`` of these (symbol, venue symbol) are subscribed: their loss is declared even before their
+        first record. Those that prove nothing and have no history are left out: they may be silent for days."""
+        declared = [(name, self._exchange.channel(name)) for name in channels]
+        for symbol, venue_symbol in names:
+            for name, channel in declared:
+                key = (symbol, name)
+                if channel is None or (channel.repair is None and channel.rule is SequenceRule.NONE):
+                    continue
+                if key not in self._tracks and len(self._awaited) < TRACKS_MAX:
+                    self._awaited.setdefault(key, _Awaited(venue_symbol, channel, now_ns))
 
     def observe(self, record: Record) -> Sequence[Gap]:
         """The gaps that ``record`` reveals or closes; to be published before it.
@@ -104,10 +125,16 @@ class Continuity:
     ) -> Sequence[Gap]:
         """A connection ended without another that covers it, or (``OVERFLOW``, ``STALE``) stopped giving.
 
-        Undecided breaks are declared. Channels that prove nothing get their gap at once, open to the right; the
-        next record closes it. ``venue_symbols`` names whose connection it was, ``None`` = all.
+        Undecided breaks are declared, and each channel gets a gap that is open to the right; the next record closes
+        it. A suspicion (``QUARANTINE``: the stream goes on) opens none where ids will tell. ``venue_symbols`` names
+        whose connection it was, ``None`` = all.
         """
         gaps: list[Gap] = []
+        for (symbol, name), awaited in self._awaited.items():
+            ours = venue_symbols is None or awaited.venue_symbol in venue_symbols
+            if ours and awaited.gap is None and kind is not GapKind.QUARANTINE:
+                awaited.gap = self._awaited_gap(symbol, name, awaited, kind, reason, now_ns)
+                gaps.append(awaited.gap)
         for track in self._tracks.values():
             if venue_symbols is None or track.venue_symbol in venue_symbols:
                 gaps += track.decide()
@@ -156,8 +183,7 @@ class Continuity:
             # Without records before it only a gap that is open still says where the channel stands; another may
             # be a later state of an old one.
             if track is None and not record.to_time_ns:
-                self._begin(key, record)
-                track = self._tracks.get(key)
+                track = self._begin_at_gap(key, record)
             if track is not None:
                 track.remember_gap(record)
         elif track is None:
@@ -176,15 +202,66 @@ class Continuity:
             span = _SPANS[channel.rule](record)
             if span is None:
                 return _NONE
-            counted = _Contiguous if channel.rule is SequenceRule.CONTIGUOUS else _Counted
-            track = counted(record, channel, span[1], self._window)
+            track = _counted(record, channel, span[1], self._window)
             track.joins(key, self._doubtful)
+        self._follow(key, track)
+        gaps = [track.start_gap()] if self._declares_start else []
+        awaited = self._awaited.pop(key, None)
+        if awaited is not None and awaited.gap is not None:
+            gaps.append(completed(awaited.gap, record))
+        return gaps
+
+    def _begin_at_gap(self, key: _Key, gap: Gap) -> _Track | None:
+        """Of a gap that is open to the right, without what came before it."""
+        channel = self._exchange.channel(gap.channel)
+        if channel is None:
+            return None
+        if NO_EVENT_BEFORE in gap.flags:
+            self._awaited[key] = _Awaited(gap.venue_symbol, channel, gap.from_time_ns, gap)
+            return None
+        track: _Track
+        if channel.rule not in _SPANS:
+            track = _Timed(gap, channel)
+        else:
+            length_ns = interval_ns(gap.channel.rpartition("_")[2])
+            last = gap.from_time_ns // length_ns if length_ns else (gap.from_sequence or 1) - 1
+            track = _counted(gap, channel, last, self._window)
+            track.joins(key, self._doubtful)
+        self._follow(key, track)
+        return track
+
+    def _follow(self, key: _Key, track: _Track) -> None:
         if len(self._tracks) >= TRACKS_MAX:
             oldest = next(iter(self._tracks))
             del self._tracks[oldest]
             self._doubtful.pop(oldest, None)
         self._tracks[key] = track
-        return [track.start_gap()] if self._declares_start else _NONE
+
+    def _awaited_gap(
+        self, symbol: str, name: str, awaited: _Awaited, kind: GapKind, reason: str, now_ns: int
+    ) -> Gap:
+        since_ns = awaited.since_ns
+        return Gap(
+            exchange=self._exchange.name,
+            symbol=symbol,
+            venue_symbol=awaited.venue_symbol,
+            channel=name,
+            event_time_ns=since_ns,
+            receive_time_ns=now_ns,
+            source=Source.STREAM,
+            connection_id="",
+            frame_sequence=0,
+            frame_index=0,
+            record_key=f"{name}/awaited-{since_ns}",
+            key_time_ns=since_ns - since_ns % 1_000_000,
+            parser_version=self._exchange.parser_version,
+            flags=(NO_EVENT_BEFORE,),
+            gap_kind=kind,
+            gap_state=_first_state(awaited.channel),
+            from_time_ns=since_ns,
+            reason=reason,
+            detected_time_ns=now_ns,
+        )
 
 
 def settled(gap: Gap, state: GapState, now_ns: int, reason: str = "") -> Gap:
@@ -195,6 +272,12 @@ def settled(gap: Gap, state: GapState, now_ns: int, reason: str = "") -> Gap:
         receive_time_ns=max(now_ns, gap.receive_time_ns + 1),
         reason=reason or gap.reason,
     )
+
+
+def completed(gap: Gap, record: Record, to_sequence: int | None = None) -> Gap:
+    """``gap``, which was open to the right, with its end: ``record`` is the first good one."""
+    closed = settled(gap, gap.gap_state, record.receive_time_ns)
+    return msgspec.structs.replace(closed, to_time_ns=time_of(record), to_sequence=to_sequence)
 
 
 def time_of(record: Record) -> int:
@@ -251,9 +334,25 @@ def _is_aside(record: Record) -> bool:
     return isinstance(record, Book) and record.book_action is BookAction.SNAPSHOT
 
 
+class _Awaited(Struct):
+    """A channel that is subscribed and has given no record yet; ``gap`` since its connection was lost."""
+
+    venue_symbol: str
+    channel: Channel
+    since_ns: int
+    gap: Gap | None = None
+
+
 class _Loss(Struct, frozen=True):
+    """What a hole that shows next comes from; ``gap`` is what was declared of it, open to the right."""
+
     kind: GapKind
     reason: str
+    gap: Gap | None = None
+
+
+def _first_state(channel: Channel) -> GapState:
+    return GapState.UNREPAIRABLE if channel.repair is None else GapState.OPEN
 
 
 class _Track:
@@ -337,8 +436,6 @@ class _Track:
         to_time_ns = time_of(to) if to else 0
         time_ns = from_time_ns or to_time_ns
         detected_ns = now_ns or near.receive_time_ns
-        if state is None:
-            state = GapState.UNREPAIRABLE if self._channel.repair is None else GapState.OPEN
         return Gap(
             exchange=near.exchange,
             symbol=near.symbol,
@@ -354,7 +451,7 @@ class _Track:
             key_time_ns=time_ns - time_ns % 1_000_000,
             parser_version=near.parser_version,
             gap_kind=kind,
-            gap_state=state,
+            gap_state=_first_state(self._channel) if state is None else state,
             from_sequence=from_sequence,
             to_sequence=to_sequence,
             from_time_ns=from_time_ns,
@@ -455,12 +552,26 @@ class _Counted(_Track):
         return () if span is None else (self._declare(GapKind.QUARANTINE, span, self._newest, record),)
 
     def lose(self, kind: GapKind, reason: str, now_ns: int) -> Sequence[Gap]:
-        self._loss = _Loss(kind, reason)
-        return _NONE
+        if self._loss is not None and self._loss.gap is not None:
+            return _NONE
+        if kind is GapKind.QUARANTINE:
+            self._loss = _Loss(kind, reason)
+            return _NONE
+        from_ns = time_of(self._newest)
+        first = None if self._channel.rule is SequenceRule.INTERVAL else self._last + 1
+        gap_id = f"{from_ns if first is None else first}-"
+        gap = self._gap(kind, gap_id, from_ns, None, first, None, None, reason, now_ns)
+        self._loss = _Loss(kind, reason, gap)
+        return [gap]
 
     def remember_gap(self, gap: Gap) -> None:
         """As after the verdict that gave it, or the repair that ended it."""
         self._holes = [hole for hole in self._holes if hole.gap.record_key != gap.record_key]
+        if not gap.to_time_ns:
+            self._loss = _Loss(gap.gap_kind, gap.reason, gap)
+            return
+        if self._loss is not None and self._loss.gap is not None and self._loss.gap.record_key == gap.record_key:
+            self._loss = None
         if gap.from_sequence is None or gap.to_sequence is None:
             return
         if gap.gap_state is GapState.OPEN:
@@ -474,14 +585,22 @@ class _Counted(_Track):
 
     def _advance(self, record: Record) -> Sequence[Gap]:
         """The chain went on: take in what waited beyond it."""
-        self._loss = None
+        gaps = self._nothing_was_missing(record)
         self._rivals.clear()
         self._absorb()
         if not self._ahead:
-            return _NONE
+            return gaps
         for segment in self._ahead:
             segment.passed += 1
-        return self._wait(record)
+        return [*gaps, *self._wait(record)]
+
+    def _nothing_was_missing(self, record: Record) -> Sequence[Gap]:
+        loss, self._loss = self._loss, None
+        if loss is None or loss.gap is None:
+            return _NONE
+        first = loss.gap.from_sequence
+        whole = completed(loss.gap, record, None if first is None else first - 1)
+        return [settled(whole, GapState.REPAIRED, record.receive_time_ns, NOTHING_MISSING)]
 
     def _absorb(self) -> None:
         ahead = self._ahead
@@ -556,10 +675,17 @@ class _Counted(_Track):
         if segment.messages == 1 and segment.passed >= passed_max:
             self._ahead.pop(0)
             return _NONE
-        kind, reason = (self._loss.kind, self._loss.reason) if self._loss else (GapKind.SEQUENCE, "")
+        loss, self._loss = self._loss, None
         span = (self._last + 1, segment.first - 1)
-        gap = self._declare(kind, span, self._newest, segment.first_record, reason)
-        self._loss = None
+        if loss is None:
+            gap = self._declare(GapKind.SEQUENCE, span, self._newest, segment.first_record)
+        elif loss.gap is None:
+            gap = self._declare(loss.kind, span, self._newest, segment.first_record, loss.reason)
+        else:
+            gap = completed(
+                loss.gap, segment.first_record, None if loss.gap.from_sequence is None else span[1]
+            )
+            self._keep_hole(gap, span)
         self._rivals.clear()
         self._last = segment.first - 1
         self._absorb()
@@ -623,12 +749,15 @@ class _Counted(_Track):
     def _restart(self, rivals: list[Record]) -> Sequence[Gap]:
         first, *others = rivals
         gaps = [*self.decide()]
-        gap_id, from_ns = f"reset/{self._last + 1}-{time_of(first)}", time_of(self._newest)
-        gaps.append(self._gap(GapKind.RESET, gap_id, from_ns, first, self._last + 1, None))
+        loss, self._loss = self._loss, None
+        if loss is not None and loss.gap is not None:
+            gaps.append(msgspec.structs.replace(completed(loss.gap, first), gap_kind=GapKind.RESET))
+        else:
+            gap_id, from_ns = f"reset/{self._last + 1}-{time_of(first)}", time_of(self._newest)
+            gaps.append(self._gap(GapKind.RESET, gap_id, from_ns, first, self._last + 1, None))
         span = self._span(first)
         self._last, self._newest = span[1] if span else self._last, first
         self._rivals = []
-        self._loss = None
         for record in others:
             gaps += self.observe(record)
         return gaps
@@ -661,6 +790,11 @@ class _Contiguous(_Counted):
         return super().observe(record)
 
 
+def _counted(record: Record, channel: Channel, last: int, window: Window) -> _Counted:
+    kind = _Contiguous if channel.rule is SequenceRule.CONTIGUOUS else _Counted
+    return kind(record, channel, last, window)
+
+
 class _Timed(_Track):
     """A channel that proves nothing: what it missed is known by times only."""
 
@@ -681,15 +815,11 @@ class _Timed(_Track):
     def _close(self, gap: Gap, before: Record, record: Record) -> Sequence[Gap]:
         self._open = None
         last, first = before.sequence, record.sequence
-        is_known = last is not None and first is not None and first > last
-        closed = msgspec.structs.replace(
-            settled(gap, gap.gap_state, record.receive_time_ns),
-            to_time_ns=time_of(record),
-            from_sequence=last + 1 if is_known and last is not None else None,
-            to_sequence=first - 1 if is_known and first is not None else None,
-        )
-        if is_known and first == (last or 0) + 1:
-            closed = settled(closed, GapState.REPAIRED, record.receive_time_ns, "nothing was missing")
+        if last is None or first is None or first <= last:
+            return [completed(gap, record)]
+        closed = msgspec.structs.replace(completed(gap, record, first - 1), from_sequence=last + 1)
+        if first == last + 1:
+            closed = settled(closed, GapState.REPAIRED, record.receive_time_ns, NOTHING_MISSING)
         return [closed]
 
     def lose(self, kind: GapKind, reason: str, now_ns: int) -> Sequence[Gap]:

@@ -128,13 +128,16 @@ class Ingest:
 
     def publish_gaps(self, gaps: Sequence[Gap]) -> None:
         for gap in gaps:
-            self.counts.gaps[gap.gap_kind] += 1
+            if gap.receive_time_ns == gap.detected_time_ns:  # a later state of it comes later
+                self.counts.gaps[gap.gap_kind] += 1
+            self.counts.gap_states[gap.gap_state] += 1
             self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), ENCODERS[Gap](gap))
             if self.offer_repair is not None:
                 self.offer_repair(gap)
 
     def publish_settled(self, gap: Gap, rows: int) -> None:
         """What a repair, which gave ``rows`` records, made of a gap."""
+        self.counts.gap_states[gap.gap_state] += 1
         self.counts.repairs[gap.gap_state] += 1
         self.counts.repaired_rows += rows
         self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), ENCODERS[Gap](gap))

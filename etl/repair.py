@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from etl.continuity import interval_ns
+from etl.continuity import NO_EVENT_BEFORE, interval_ns
 from etl.errors import VenueError
 from etl.exchange import Channel, Credentials, Exchange, Request, SequenceRule
 from etl.limiter import Limiter, limit_path
@@ -262,6 +262,8 @@ def _judge_times(gap: Gap, channel: Channel, intake: _RepairIntake) -> Verdict:
         return Verdict(GapState.UNREPAIRABLE, reason, intake.rows)
     times_ms = intake.times_ms
     for name, time_ns in (("last", gap.from_time_ns), ("first", gap.to_time_ns)):
+        if name == "last" and NO_EVENT_BEFORE in gap.flags:
+            continue
         if time_ns // MS not in times_ms:
             return Verdict(GapState.OPEN, f"the {name} good event is not in the history", intake.rows)
     length_ns = _bar_length_ns(channel, gap)

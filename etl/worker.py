@@ -182,6 +182,8 @@ class Worker:
                 subscription: Subscription = subscription, bases: Iterator[str] = bases
             ) -> Connection:
                 parser = self._exchange(self._credentials)
+                names = [(parser.instruments.symbol(symbol), symbol) for symbol in subscription.symbols]
+                ingest.continuity.expect(names, subscription.channels, time.time_ns())
                 url = parser.connect_url(next(bases), subscription)
                 intake = ingest.intake(
                     parser, connection_id(time.time_ns()), url, venue_symbols=subscription.symbols

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from etl.continuity import (
     JUMP_IDS_MAX,
+    NO_EVENT_BEFORE,
     REORDER_LEAST_NS,
     REORDER_MESSAGES,
     REORDER_WAIT_NS,
@@ -49,6 +50,7 @@ class Venue(Exchange):
         Channel("quote", Kind.QUOTE, SequenceRule.RISING),
         Channel("plain", Kind.TRADE, SequenceRule.NONE, Kind.TRADE),
         Channel("kline_1m", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR),
+        Channel("silent", Kind.STATUS, SequenceRule.NONE),
     )
 
 
@@ -102,6 +104,10 @@ def follow(records: Iterable[Record], continuity: Continuity | None = None) -> l
 
 def spans(gaps: Sequence[Gap]) -> list[tuple[int | None, int | None]]:
     return [(gap.from_sequence, gap.to_sequence) for gap in gaps]
+
+
+def last_states(gaps: Iterable[Gap]) -> list[Gap]:
+    return list({gap.record_key: gap for gap in gaps}.values())
 
 
 def missing_ids(gaps: Sequence[Gap]) -> set[int]:
@@ -336,19 +342,33 @@ def test_a_sequence_that_starts_again_while_a_break_waits_gives_both_gaps() -> N
 # connections
 
 
-def test_ids_prove_that_a_lost_connection_missed_nothing() -> None:
+@pytest.mark.parametrize("made", [trade, bar, lambda number: delta(number, number)])
+def test_a_loss_is_declared_at_once_and_ids_prove_that_it_missed_nothing(
+    made: Callable[[int], Record],
+) -> None:
     continuity = Continuity(Venue, declares_start=False)
-    for record in (trade(1), trade(2)):
+    for record in (made(1), made(2)):
         continuity.observe(record)
-    assert continuity.lost(GapKind.DISCONNECT, "closed 1006", DAY) == []
-    assert follow([trade(3)], continuity) == []
+    now_ns = made(2).receive_time_ns + MS
+    (opened,) = continuity.lost(GapKind.DISCONNECT, "closed 1006", now_ns)
+    assert (opened.gap_kind, opened.reason) == (GapKind.DISCONNECT, "closed 1006")
+    assert (opened.from_time_ns, opened.to_time_ns, opened.to_sequence) == (made(2).event_time_ns, 0, None)
+    assert opened.from_sequence == (None if isinstance(made(2), Bar) else 3)
+    assert continuity.lost(GapKind.DISCONNECT, "refused", now_ns) == []
+    (closed,) = follow([made(3)], continuity)
+    assert (closed.record_key, closed.key_time_ns) == (opened.record_key, opened.key_time_ns)
+    assert (closed.gap_state, closed.reason) == (GapState.REPAIRED, "nothing was missing")
+    assert (closed.to_time_ns, closed.detected_time_ns) == (made(3).event_time_ns, now_ns)
+    assert follow([made(4)], continuity) == []
 
 
-def test_a_hole_over_a_lost_connection_has_its_kind_and_reason() -> None:
+def test_a_hole_over_a_lost_connection_completes_the_gap_that_was_declared_with_the_loss() -> None:
     continuity = Continuity(Venue, declares_start=False)
     continuity.observe(trade(1))
-    continuity.lost(GapKind.OVERFLOW, "slow", DAY)
+    (opened,) = continuity.lost(GapKind.OVERFLOW, "slow", DAY)
     first, second = follow([trade(5), trade(6), trade(8)], continuity)
+    assert (first.record_key, first.gap_state) == (opened.record_key, GapState.OPEN)
+    assert (first.from_time_ns, first.to_time_ns) == (DAY + MS, DAY + 5 * MS)
     assert (first.gap_kind, first.reason, spans([first])) == (GapKind.OVERFLOW, "slow", [(2, 4)])
     assert (second.gap_kind, second.reason, spans([second])) == (GapKind.SEQUENCE, "", [(7, 7)])
 
@@ -370,6 +390,51 @@ def test_a_channel_without_proof_opens_a_gap_when_the_connection_is_lost_and_clo
     assert (opened.record_key, opened.key_time_ns) == (closed.record_key, closed.key_time_ns)
     assert closed.receive_time_ns > opened.receive_time_ns
     assert continuity.observe(quote(95)) == ()
+
+
+def test_a_sequence_that_starts_again_after_a_loss_completes_its_gap_as_a_reset() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    continuity.observe(trade(1_000))
+    (opened,) = continuity.lost(GapKind.DISCONNECT, "closed", DAY)
+    (reset,) = follow(
+        [trade(number, time_ns=DAY + (2_000 + number) * MS) for number in range(1, 5)], continuity
+    )
+    assert (reset.record_key, reset.gap_kind, reset.from_sequence, reset.to_sequence) == (
+        opened.record_key,
+        GapKind.RESET,
+        1_001,
+        None,
+    )
+    assert reset.to_time_ns == DAY + 2_001 * MS
+
+
+def test_a_suspicion_opens_no_gap_where_ids_will_tell() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    continuity.observe(trade(1))
+    assert continuity.lost(GapKind.QUARANTINE, "undecodable", DAY) == []
+    (gap,) = follow([trade(3), trade(4)], continuity)
+    assert (gap.gap_kind, gap.reason, spans([gap])) == (GapKind.QUARANTINE, "undecodable", [(2, 2)])
+
+
+@pytest.mark.parametrize(("channel", "made"), [("trade", trade), ("plain", plain), ("quote", quote)])
+def test_a_loss_before_the_first_record_is_declared_since_the_subscription(
+    channel: str, made: Callable[[int], Record]
+) -> None:
+    continuity = Continuity(Venue)
+    continuity.expect([("BTC-USDT", "BTCUSDT")], [channel, "silent", "unknown"], DAY)
+    continuity.expect([("BTC-USDT", "BTCUSDT")], [channel], DAY + MS)  # the next attempt to connect
+    (opened,) = continuity.lost(GapKind.DISCONNECT, "refused", DAY + 2 * MS, {"BTCUSDT"})
+    assert (opened.channel, opened.flags) == (channel, (NO_EVENT_BEFORE,))
+    assert (opened.from_time_ns, opened.to_time_ns) == (DAY, 0)
+    assert continuity.lost(GapKind.DISCONNECT, "refused", DAY + 3 * MS, {"BTCUSDT"}) == []
+    again = Continuity(Venue)
+    again.remember(opened)
+    for follower in (continuity, again):
+        start, closed = follower.observe(made(7))
+        assert start.gap_kind is GapKind.START
+        assert (closed.record_key, closed.gap_kind) == (opened.record_key, GapKind.DISCONNECT)
+        assert (closed.from_time_ns, closed.to_time_ns) == (DAY, DAY + 7 * MS)
+        assert follower.observe(made(8)) == ()
 
 
 def test_rising_ids_that_go_on_without_a_step_prove_that_nothing_was_missing() -> None:
@@ -407,7 +472,9 @@ def test_cutting_the_stream_into_connections_declares_the_same_ids(gone: set[int
             gaps += continuity.lost(GapKind.DISCONNECT, "closed", DAY)
         if number not in gone:
             gaps += continuity.observe(trade(number))
-    assert missing_ids([*gaps, *continuity.decide()]) == gone
+    declared = last_states([*gaps, *continuity.decide()])
+    assert missing_ids(declared) == gone
+    assert all(gap.to_time_ns for gap in declared)
 
 
 # the start, and starting again
@@ -442,8 +509,7 @@ def test_a_killed_process_declares_the_same_gaps_after_reading_the_tail(
             gaps += second.observe(trade(number))
     gaps += second.decide()
     declared = [gap for gap in gaps if gap.gap_kind is not GapKind.START]
-    assert missing_ids(declared) == gone
-    assert len({gap.record_key for gap in declared}) == len(declared)
+    assert missing_ids(last_states(declared)) == gone
 
 
 def test_an_open_gap_is_closed_by_the_process_that_found_it_in_the_tail() -> None:
@@ -468,18 +534,22 @@ def test_a_later_state_of_an_old_gap_in_the_tail_says_nothing_of_where_the_chann
     continuity = Continuity(Venue)
     for record in (repaired, trade(1_000), trade(1_001), repaired, trade(1_002)):
         continuity.remember(record)
-    assert continuity.lost(GapKind.DISCONNECT, "restarted", DAY) == []
-    assert spans(follow([trade(1_003), trade(1_005)], continuity)) == [(1_004, 1_004)]
+    assert spans(continuity.lost(GapKind.DISCONNECT, "restarted", DAY)) == [(1_003, None)]
+    closed, hole = follow([trade(1_003), trade(1_005)], continuity)
+    assert (closed.gap_state, spans([hole])) == (GapState.REPAIRED, [(1_004, 1_004)])
 
 
-def test_an_open_gap_alone_in_the_tail_is_closed_by_the_next_record() -> None:
+@pytest.mark.parametrize("made", [trade, quote, plain, bar])
+def test_an_open_gap_alone_in_the_tail_is_closed_by_the_next_record(made: Callable[[int], Record]) -> None:
     first = Continuity(Venue, declares_start=False)
-    first.observe(quote(1))
+    first.observe(made(1))
     (opened,) = first.lost(GapKind.DISCONNECT, "closed", DAY)
     second = Continuity(Venue)
     second.remember(opened)
-    (closed,) = second.observe(quote(5))
+    assert second.lost(GapKind.DISCONNECT, "the worker was not running", DAY) == []
+    (closed,) = follow([made(5)], second)
     assert (closed.gap_kind, closed.record_key) == (GapKind.DISCONNECT, opened.record_key)
+    assert (closed.from_time_ns, closed.to_time_ns) == (opened.from_time_ns, made(5).event_time_ns)
 
 
 def test_a_later_state_of_an_old_gap_does_not_close_the_open_one() -> None:

@@ -15,8 +15,9 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from etl import settings as settings_module
+from etl.continuity import NO_EVENT_BEFORE
 from etl.embedded.kafka import kafka_part
-from etl.records import Gap, GapKind, Trade
+from etl.records import Gap, GapKind, GapState, Trade
 from etl.settings import Settings
 from tests.servers import RunningPart, settings_on_free_ports
 from tests.topics import eventually, messages, quarantined, records
@@ -134,11 +135,19 @@ def test_a_cut_connection_is_opened_again_and_the_rest_arrives(
         assert running.stop() == 0
     assert sorted(trade_ids(settings)) == expected(1, 2, 3)
     gaps = [record for record in records(settings) if isinstance(record, Gap)]
-    assert {(gap.channel, gap.gap_kind) for gap in gaps} == {
-        ("trade", GapKind.START),
-        ("bookTicker", GapKind.START),
-        ("bookTicker", GapKind.DISCONNECT),
-    }
+    losses = [gap for gap in gaps if gap.gap_kind is GapKind.DISCONNECT]
+    states = [(gap.from_sequence, gap.gap_state, bool(gap.to_time_ns)) for gap in of_channel(losses, "trade")]
+    lost, found = (GapState.OPEN, False), (GapState.REPAIRED, True)
+    assert states == [(2, *lost), (2, *found), (3, *lost), (3, *found), (4, *lost)]
+    (quotes,) = of_channel(losses, "bookTicker")  # no quote has come since
+    assert (quotes.from_time_ns > 0, quotes.to_time_ns) == (True, 0)
+    silent = {gap.channel for gap in losses if gap.symbol == "BTC-USDT" and NO_EVENT_BEFORE in gap.flags}
+    assert silent == {"depth@100ms", "kline_1m"}
+    assert {gap.channel for gap in gaps if gap.gap_kind is GapKind.START} == {"trade", "bookTicker"}
+
+
+def of_channel(gaps: list[Gap], channel: str) -> list[Gap]:
+    return [gap for gap in gaps if gap.channel == channel and gap.venue_symbol == "BTCUSDT"]
 
 
 def test_a_hole_across_a_kill_is_declared_by_the_next_start(settings: Settings, server: VenueServer) -> None:
@@ -150,7 +159,7 @@ def test_a_hole_across_a_kill_is_declared_by_the_next_start(settings: Settings, 
     eventually(lambda: server.connections == 0)
     with worker(settings) as running:
         server.send(trade(7), trade(8), quote(20), trade(9))
-        eventually(lambda: running.metric("etl_gaps_total") >= 3)
+        eventually(lambda: running.metric("etl_events_total") >= 4)
         assert running.stop() == 0
     holes = [r for r in records(settings) if isinstance(r, Gap) and r.gap_kind is GapKind.DISCONNECT]
     spans = {(gap.channel, gap.from_sequence, gap.to_sequence) for gap in holes if gap.to_time_ns}
@@ -221,4 +230,4 @@ def test_while_kafka_is_down_reading_stops_and_nothing_is_lost(
         assert running.stop() == 0
     assert sorted(trade_ids(settings)) == expected(*range(1, count + 1))
     gaps = [record for record in records(settings) if isinstance(record, Gap)]
-    assert {gap.gap_kind for gap in gaps} == {GapKind.START}
+    assert {gap.gap_kind for gap in gaps if not gap.reason.startswith("planned")} == {GapKind.START}

@@ -35,6 +35,9 @@ class WorkerCounts:
         """Severity HARD takes an event out; SOFT notes one that is published too."""
         self.ignored: Counter[str] = Counter()
         self.gaps: Counter[GapKind] = Counter()
+        """Each once, when it was declared."""
+        self.gap_states: Counter[GapState] = Counter()
+        """Every state of every gap, as published."""
         self.repairs: Counter[GapState] = Counter()
         """What repairs made of gaps."""
         self.repaired_rows = 0
@@ -125,6 +128,12 @@ class WorkerMetrics(Collector):
             "Gaps declared",
             ["exchange", "gap_kind"],
             {(exchange, kind.name.lower()): n for kind, n in counts.gaps.copy().items()},
+        )
+        yield _counter(
+            "etl_gap_states",
+            "States of gaps published: what each was declared as, and what it became",
+            ["exchange", "gap_state"],
+            {(exchange, state.name.lower()): n for state, n in counts.gap_states.copy().items()},
         )
         yield _counter(
             "etl_gap_repairs",
