@@ -1,12 +1,14 @@
 """Mail over SMTP: plain text and HTML, STARTTLS or TLS, login where the URL names a user.
 
 ``smtp_url`` is Airflow's form: ``smtp://user:password@host:port/?disable_ssl=true&disable_tls=true``. TLS from the
-start (``smtps``-like) is the default, ``disable_ssl`` leaves STARTTLS, ``disable_tls`` leaves plain text.
+start (``smtps``-like) is the default, ``disable_ssl`` leaves STARTTLS, ``disable_tls`` leaves plain text. The server's
+certificate is verified; an authority of one's own is named by ``SSL_CERT_FILE``.
 """
 
 from __future__ import annotations
 
 import smtplib
+import ssl
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -59,14 +61,21 @@ def send(mail: Mail, settings: Settings) -> None:
 
 
 def _connect(server: _Server) -> smtplib.SMTP:
+    context = ssl.create_default_context()  # the library's own would take any certificate
     if server.tls:
-        connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=CONNECT_TIMEOUT_S)
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(
+            server.host, server.port, timeout=CONNECT_TIMEOUT_S, context=context
+        )
     else:
         connection = smtplib.SMTP(server.host, server.port, timeout=CONNECT_TIMEOUT_S)
-    if server.starttls:
-        connection.starttls()
-    if server.user:
-        connection.login(server.user, server.password)
+    try:
+        if server.starttls:
+            connection.starttls(context=context)
+        if server.user:
+            connection.login(server.user, server.password)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
