@@ -33,7 +33,7 @@ from etl import exchanges, holdings
 from etl.errors import UsageError, WireError
 from etl.holdings import HELD
 from etl.monitoring import status
-from etl.records import Frame, Gap, GapState, Kind, Record, Severity
+from etl.records import BookAction, Frame, Gap, GapState, Kind, Record, Severity
 from etl.settings import Settings
 from etl.simulator import truth
 from etl.simulator.identities import IGNORED, INVALID, Contents, events
@@ -80,7 +80,8 @@ class VenueReport(Struct, kw_only=True):
     unaccounted: int = 0
     """events_sent - missed - quarantined - ignored - normalized; anything but 0 is a fault."""
     declared_excess_ids: int = 0
-    """Ids of trades that a gap declares missing and that no venue gave out, source holes aside."""
+    """Ids of trades that a gap declares missing and that no venue gave out, source holes aside; and ids of a book's
+    changes that a gap declares missing and that came."""
     gaps: dict[str, int] = {}
     """Declared gaps by their last state."""
     store_lost: dict[str, int] = {}
@@ -187,7 +188,8 @@ _TABLES = """
 CREATE TABLE sent (exchange TEXT, kind TEXT, symbol TEXT, key TEXT, time_ns BIGINT, sent_ns BIGINT, streamed BOOLEAN);
 CREATE TABLE raw (exchange TEXT, kind TEXT, symbol TEXT, key TEXT, receive_ns BIGINT,
                   connection_id TEXT, frame_sequence BIGINT, frame_index BIGINT);
-CREATE TABLE normalized (exchange TEXT, kind TEXT, symbol TEXT, key TEXT);
+CREATE TABLE normalized (exchange TEXT, kind TEXT, symbol TEXT, key TEXT, first_id BIGINT, last_id BIGINT);
+CREATE TABLE book_gaps (exchange TEXT, symbol TEXT, first_id BIGINT, last_id BIGINT);
 CREATE TABLE quarantine (exchange TEXT, kind TEXT, symbol TEXT, key TEXT,
                          connection_id TEXT, frame_sequence BIGINT, frame_index BIGINT);
 CREATE TABLE held (store TEXT, exchange TEXT, kind TEXT, symbol TEXT, key TEXT);
@@ -225,6 +227,14 @@ FROM missed m ASOF LEFT JOIN (
     JOIN on_tape USING (exchange, kind, symbol, key)
 ) s ON m.exchange = s.exchange AND m.kind = s.kind AND m.symbol = s.symbol AND m.sent_ns >= s.sent_ns
 WHERE m.streamed ORDER BY m.sent_ns
+"""
+
+
+_BOOK_EXCESS = """
+SELECT g.exchange, sum(least(g.last_id, n.last_id) - greatest(g.first_id, n.first_id) + 1)
+FROM book_gaps g JOIN (SELECT DISTINCT exchange, symbol, first_id, last_id FROM normalized WHERE kind = 'book') n
+  ON g.exchange = n.exchange AND g.symbol = n.symbol AND n.first_id <= g.last_id AND n.last_id >= g.first_id
+GROUP BY g.exchange
 """
 
 
@@ -310,7 +320,10 @@ class Ledger:
             if record.kind == int(Kind.GAP):
                 self.add_gap(codec.decode(message))
             else:
-                yield (record.exchange, kinds[record.kind], record.symbol, record.record_key)
+                first_id, last_id = _ids_of_change(record)
+                yield (
+                    record.exchange, kinds[record.kind], record.symbol, record.record_key, first_id, last_id
+                )  # fmt: skip
 
     def add_gap(self, record: Record) -> None:
         """The last state of a gap wins."""
@@ -471,6 +484,9 @@ class Ledger:
             "missed WHERE kind IN ('trade', 'agg_trade') AND regexp_full_match(key, '\\d+')"
         ).items():
             venues[exchange].declared_excess_ids = max(0, venues[exchange].declared_excess_ids - ids)
+        self._insert("book_gaps", iter(declared.book_ids()))
+        for exchange, ids in self._database.execute(_BOOK_EXCESS).fetchall():
+            venues[exchange].declared_excess_ids += int(ids)
 
     def _fill_uncounted(self, venues: Mapping[str, VenueReport]) -> None:
         """Control messages and broken frames have no identity: they are counted."""
@@ -488,6 +504,15 @@ class Ledger:
             venue.ignored = ignored
             venue.quarantined += kept.get(name, 0)
             venue.store_lost["quarantine"] = arrived - kept.get(name, 0)
+
+
+def _ids_of_change(record: Any) -> tuple[int | None, int | None]:
+    """The ids that a change of a book covers, by its message; ``None`` for anything else."""
+    if record.kind != int(Kind.BOOK) or record.book_action == int(BookAction.SNAPSHOT):
+        return None, None
+    if record.HasField("previous_sequence"):
+        return record.previous_sequence + 1, record.sequence
+    return (record.first_sequence, record.sequence) if record.HasField("first_sequence") else (None, None)
 
 
 def event_identity(event: truth.TruthEvent) -> tuple[str, str, str]:
@@ -512,6 +537,13 @@ class Declared:
                 bounded = gap.from_sequence is not None and gap.to_sequence is not None
                 if bounded and kind in ("trade", "agg_trade") and gap.gap_state is not GapState.SOURCE_HOLE:
                     yield exchange, (gap.to_sequence or 0) - (gap.from_sequence or 0) + 1
+
+    def book_ids(self) -> Iterator[tuple[str, str, int, int]]:
+        """Exchange, symbol, first and last id of each hole in a book's changes."""
+        for (exchange, symbol), gaps in self._gaps.items():
+            for kind, gap in gaps:
+                if kind == "book" and gap.from_sequence is not None and gap.to_sequence is not None:
+                    yield exchange, symbol, gap.from_sequence, gap.to_sequence
 
     def covers(
         self, exchange: str, kind: str, symbol: str, key: str, time_ns: int, sent_ns: int, previous_ns: int

@@ -303,3 +303,14 @@ def test_what_is_answered_after_the_stop_is_asked_of_nobody(run: Run) -> None:
     report = run.report()
     assert report.ok
     assert report.venues["binance"].events_sent == 41
+
+
+@pytest.mark.parametrize(("first", "last", "excess"), [(3, 4, 0), (3, 5, 1), (2, 6, 3)])
+def test_ids_of_a_book_that_are_declared_missing_and_came_are_excess(
+    run: Run, first: int, last: int, excess: int
+) -> None:
+    for number in range(1, 8):
+        run.send(depth(number), fate=WITHHELD if number in (3, 4) else SENT)
+    run.declare("depth@100ms", GapState.UNREPAIRABLE, from_sequence=first, to_sequence=last)
+    venue = run.report().venues["binance"]
+    assert (venue.declared_excess_ids, venue.missed_undeclared) == (excess, 0)
