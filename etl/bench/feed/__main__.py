@@ -50,13 +50,19 @@ class Feed:
         if self._snapshot:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._fetched.wait(), SNAPSHOT_WAIT_S)
-        with self._frames.open("rb") as file:
-            await asyncio.get_running_loop().sendfile(writer.transport, file)
+        sending = asyncio.create_task(self.send(writer))
         while await reader.read(HEAD_BYTES_MAX):
             pass  # pings and the close: answered by nothing, the run is over then
+        sending.cancel()
+
+    async def send(self, writer: asyncio.StreamWriter) -> None:
+        """The whole stream."""
+        with self._frames.open("rb") as file:
+            await asyncio.get_running_loop().sendfile(writer.transport, file)
 
 
 async def main(port: int, feed: Feed) -> None:
+    """Until SIGTERM."""
     server = await asyncio.start_server(feed.serve, HOST, port, limit=HEAD_BYTES_MAX)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

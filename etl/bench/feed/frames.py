@@ -60,15 +60,17 @@ def as_aggregates(path: Path) -> Recorded:
     return _looped([_template(frame) for frame in frames], "")
 
 
-def frames(recording: Recorded, count: int, start_ms: int) -> Iterator[bytes]:
-    """``count`` frames; the n-th carries the time ``start_ms + n / FRAMES_PER_MS``."""
+def frames(
+    recording: Recorded, count: int, start_ms: int, frames_per_ms: float = FRAMES_PER_MS
+) -> Iterator[bytes]:
+    """``count`` frames; the n-th carries the time ``start_ms + n / frames_per_ms``."""
     made, moved = 0, 0
     while True:
         shift = {name: moved * move for name, move in recording.moves.items()}
         for template in recording.templates:
             if made == count:
                 return
-            now_ms = start_ms + made // FRAMES_PER_MS
+            now_ms = start_ms + int(made / frames_per_ms)
             parts = [template.texts[0]]
             for text, (name, number) in zip(template.texts[1:], template.numbers, strict=True):
                 parts.append(str(now_ms if name in "ET" else number + shift[name]))
@@ -82,10 +84,24 @@ def write(path: Path, payloads: Iterable[bytes]) -> None:
     """``payloads`` as unmasked websocket frames, one behind the other."""
     with path.open("wb", buffering=1 << 20) as file:
         for payload in payloads:
-            file.write(_header(len(payload)) + payload)
+            file.write(header(len(payload)) + payload)
 
 
-def _header(length: int) -> bytes:
+def of_symbols(recording: Recorded, symbols: Sequence[str]) -> Recorded:
+    """Each frame once for every one of ``symbols``, in turn. The recording is of BTCUSDT."""
+    names = [(symbol, symbol.lower()) for symbol in symbols]
+    templates = [
+        Template(
+            tuple(text.replace("BTCUSDT", upper).replace("btcusdt", lower) for text in item.texts),
+            item.numbers,
+        )
+        for item in recording.templates
+        for upper, lower in names
+    ]
+    return Recorded(tuple(templates), recording.moves, recording.snapshot)
+
+
+def header(length: int) -> bytes:
     if length <= _SHORT_MAX:
         return bytes((_TEXT, length))
     if length < 1 << 16:
