@@ -87,6 +87,7 @@ def record(
 ) -> None:
     """One night's offences of ``day`` in one transaction; what ``stores`` no longer show is resolved."""
     now = now or datetime.now(UTC)
+    offences = list({(row.check, row.store, row.table, row.key): row for row in offences}.values())
     with connection.transaction():
         for start in range(0, len(offences), ROWS_MAX):
             rows = offences[start : start + ROWS_MAX]

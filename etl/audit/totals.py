@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 
 import psycopg
 
+from etl.audit.checks import ANSWER_TIMEOUT_S, CLICKHOUSE_LIMITS, lake_files
 from etl.audit.offence import Offence
 from etl.errors import StoreUnavailable
-from etl.lake import query as lake
 from etl.settings import Settings
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
 
 CHECK = "totals_differ"
-STORES = ("clickhouse", "timescale", "lake")
 SUMMED = {"trades": "volume", "agg_trades": "volume", "quotes": "bid", "bars": "volume"}
 """Table → the column whose sum is compared beside the count."""
 CONNECT_TIMEOUT_S = 10
@@ -27,11 +26,7 @@ Total = tuple[int, Decimal]
 
 def read_totals(settings: Settings, day: date) -> dict[str, dict[Place, Total]]:
     """What each store holds of ``day``. Raises ``StoreError``."""
-    return {
-        "clickhouse": _in_clickhouse(settings, day),
-        "timescale": _in_timescale(settings, day),
-        "lake": _in_lake(settings, day),
-    }
+    return {store: read(settings, day) for store, read in TOTALS.items()}
 
 
 def compare(by_store: dict[str, dict[Place, Total]]) -> Iterator[Offence]:
@@ -47,7 +42,7 @@ def compare(by_store: dict[str, dict[Place, Total]]) -> Iterator[Offence]:
 
 
 def _in_clickhouse(settings: Settings, day: date) -> dict[Place, Total]:
-    client = ClickHouse(parse_address(settings.clickhouse_address))
+    client = ClickHouse(parse_address(settings.clickhouse_address), ANSWER_TIMEOUT_S)
     sql = " UNION ALL ".join(
         f"SELECT '{table}', exchange, symbol, count(), toString(sum(ifNull({column}, 0))) FROM {table} "  # noqa: S608  names of ours
         "WHERE key_time >= toDateTime({day:Date}) AND key_time < toDateTime({day:Date}) + INTERVAL 1 DAY "
@@ -57,7 +52,7 @@ def _in_clickhouse(settings: Settings, day: date) -> dict[Place, Total]:
     try:
         answer = client.execute(
             f"{sql} FORMAT JSONCompactEachRow",
-            {"output_format_json_quote_64bit_integers": "0"},
+            {**CLICKHOUSE_LIMITS, "output_format_json_quote_64bit_integers": "0"},
             {"day": day.isoformat()},
         )
     finally:
@@ -81,17 +76,14 @@ def _in_timescale(settings: Settings, day: date) -> dict[Place, Total]:
 
 
 def _in_lake(settings: Settings, day: date) -> dict[Place, Total]:
-    connection = lake.connect(settings)
     sql = " UNION ALL ".join(
         f"SELECT '{table}', exchange, symbol, count(*), coalesce(sum({column}), 0)::VARCHAR FROM {table} "  # noqa: S608
         "WHERE key_time_ns >= epoch_ns($day::TIMESTAMP) "
         "AND key_time_ns < epoch_ns($day::TIMESTAMP + INTERVAL 1 DAY) GROUP BY ALL"
         for table, column in SUMMED.items()
     )
-    try:
+    with lake_files(settings, lambda file: file.date == str(day)) as connection:
         return _totals(connection.execute(sql, {"day": day}).fetchall())
-    finally:
-        connection.close()
 
 
 def _totals(rows: Iterable[tuple[str, str, str, int, str]]) -> dict[Place, Total]:
@@ -99,3 +91,11 @@ def _totals(rows: Iterable[tuple[str, str, str, int, str]]) -> dict[Place, Total
         (table, exchange, symbol): (int(count), Decimal(total))
         for table, exchange, symbol, count, total in rows
     }
+
+
+TOTALS: dict[str, Callable[[Settings, date], dict[Place, Total]]] = {
+    "clickhouse": _in_clickhouse,
+    "timescale": _in_timescale,
+    "lake": _in_lake,
+}
+"""How each store is asked."""
