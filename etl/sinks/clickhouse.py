@@ -34,7 +34,6 @@ from etl import crash
 from etl.columns import Refused
 from etl.errors import RangeLost, StoreError, StoreRejected, StoreUnavailable, TransportError
 from etl.monitoring.sink import SinkMetrics
-from etl.records import Gap, GapKind, GapState, Source
 from etl.settings import Settings
 from etl.sinks import refusals
 from etl.sinks.clickhouse_batch import (
@@ -49,8 +48,8 @@ from etl.sinks.clickhouse_batch import (
 )
 from etl.sinks.clickhouse_check import all_stored
 from etl.sinks.clickhouse_http import Address, ClickHouse, insert_path, parse_address
-from etl.transports.kafka import KafkaPublisher, consumer_config
-from etl.wire.codec import encode
+from etl.sinks.losses import BEGINS_LATER, declare_lost
+from etl.transports.kafka import consumer_config
 
 CONSUME_MESSAGES_MAX = 5_000
 CONSUME_WAIT_S = 0.005
@@ -62,7 +61,7 @@ SETTLE_AFTER_S = 0.2
 RETRY_FIRST_S = 0.05
 BACKLOG_EVERY_S = 1.0
 BACKLOG_TIMEOUT_S = 1.0
-NS_PER_DAY = 86_400_000_000_000
+STORE = "clickhouse"
 BUFFERED_BATCHES_MAX = 2
 """Read ahead of the one under way, per partition, in batches of the greatest size."""
 
@@ -76,8 +75,12 @@ INSERT_SETTINGS = {
     "max_partitions_per_insert_block": "0",
     "min_insert_block_size_bytes": "0",
     "min_insert_block_size_rows": "0",
+    "optimize_on_insert": "0",
 }
-"""One insert is one block, answered when it is stored. Together with the token it is stored once or not at all."""
+"""One insert is one block, answered when it is stored. Together with the token it is stored once or not at all.
+
+Rows of one identity are left to the merges and to the views, which collapse them anyway: to do it in each insert
+too costs a sixth of it."""
 
 _log = logging.getLogger(__name__)
 
@@ -278,6 +281,9 @@ class ClickHouseSink:
 
     def _batch(self, partition: Partition, offsets: list[int], values: list[bytes]) -> Batch:
         found, partition.found = partition.found, None
+        if found is not None and found.rows != len(values):
+            self._declare_lost(partition, found.start, found.end, f"{found.rows} messages became {len(values)}")
+            found = None
         if found is None:
             intent = Intent(
                 topic_id=partition.topic_id,
@@ -287,8 +293,6 @@ class ClickHouseSink:
                 time_s=time.time(),
             )
             return Batch(intent, offsets, values)
-        if found.rows != len(values):
-            raise self._lost(partition, found.start, found.end, f"{found.rows} messages became {len(values)}")
         return Batch(found, offsets, values, intended=True)
 
     def _consume(self) -> None:
@@ -331,7 +335,9 @@ class ClickHouseSink:
             partition = self._partitions.get((message.topic(), message.partition()))
             if partition is not None:
                 low, _ = self._watermarks(partition)
-                raise self._lost(partition, partition.next_offset, low, "the topic begins after it")
+                self._pass_over(partition, low)
+                self._consumer.seek(partition.at(low))
+                return
         if error.fatal():
             raise TransportError(f"Kafka: {error.str()}")
         _log.warning("Kafka: %s", error.str())
@@ -340,7 +346,14 @@ class ClickHouseSink:
         """Offsets may be skipped (transaction markers), but not because retention has overtaken us."""
         low, _ = self._watermarks(partition)
         if low > partition.next_offset:
-            raise self._lost(partition, partition.next_offset, low, "the topic begins after it")
+            self._pass_over(partition, min(low, offset))
+
+    def _pass_over(self, partition: Partition, low: int) -> None:
+        """Retention has overtaken us: what we were to read next is gone, up to ``low``. An intent that was found
+        cannot be carried out with its bounds any more; what is left of it goes by identity."""
+        self._declare_lost(partition, partition.next_offset, low, BEGINS_LATER)
+        partition.found = None
+        partition.next_offset = low
 
     def _report_backlog(self, now_s: float) -> None:
         if now_s - self._backlog_at_s < BACKLOG_EVERY_S:
@@ -469,7 +482,7 @@ class ClickHouseSink:
         """The message goes to the quarantine topic; returns when the broker has it."""
         _log.error("%s@%d: %s", partition.label, offset, reason)
         place = f"{partition.topic_id}/{partition.number}"
-        refusals.quarantine(self._settings, [(Refused(offset, reason), value)], "clickhouse", place)
+        refusals.quarantine(self._settings, [(Refused(offset, reason), value)], STORE, place)
         self._metrics.rejected.inc()
 
     def _client(self) -> ClickHouse:
@@ -514,7 +527,8 @@ class ClickHouseSink:
             time.sleep(RETRY_FIRST_S)
 
     def _resume(self, committed: TopicPartition, topic_id: str) -> Partition:
-        """Where to read on. Raises ``RangeLost`` if the topic does not reach back so far."""
+        """Where to read on. Raises ``RangeLost`` if the topic has less than it had: its offsets are given out again,
+        and a new batch could be taken for a stored one."""
         partition = Partition(committed.topic, committed.partition, topic_id)
         low, high = self._watermarks(partition)
         intent = decode_intent(committed.metadata, committed.offset) if committed.offset >= 0 else None
@@ -523,10 +537,15 @@ class ClickHouseSink:
         else:
             start = committed.offset
             end = start if intent is None else intent.end
-            if start < low:
-                raise self._lost(partition, start, low, "the topic begins after it")
             if end > high:
-                raise self._lost(partition, high, end, "the topic ends before it")
+                self._declare_lost(partition, high, end, "the topic ends before it")
+                raise RangeLost(
+                    f"{partition.label}: the topic ends at {high} and had {end}; a gap is declared. Its offsets will be"
+                    " given out again: make the topic anew before more is stored"
+                )
+            if start < low:
+                self._declare_lost(partition, start, low, BEGINS_LATER)
+                start, intent = low, None
         partition.begin_at(start, intent if intent is not None and not intent.empty else None)
         return partition
 
@@ -584,15 +603,9 @@ class ClickHouseSink:
         except KafkaException as error:
             raise TransportError(f"Kafka: watermarks of {partition.label}: {error}") from None
 
-    def _lost(self, partition: Partition, start: int, end: int, why: str) -> RangeLost:
-        """Declare the gap on the topic, for all stores to see; the error to raise."""
-        publisher = KafkaPublisher(self._settings)
-        gap = _gap(partition, start, end, why)
-        publisher.publish(self._settings.normalized_topic, b"*", encode(gap))
-        publisher.flush(KAFKA_TIMEOUT_S)
-        return RangeLost(
-            f"{partition.label}: offsets [{start}, {end}) cannot be read: {why}. A gap is declared; to go on after it,"
-            f" set the offset of group {group_of(self._settings)}"
+    def _declare_lost(self, partition: Partition, start: int, end: int, why: str) -> None:
+        declare_lost(
+            self._settings, STORE, partition.topic, partition.number, partition.topic_id, start, end, why
         )
 
     def _await_store(self, stop: threading.Event) -> None:
@@ -645,29 +658,3 @@ def _rows_within(values: Sequence[bytes], rows_max: int, bytes_max: int) -> int:
             break
         rows += 1
     return rows
-
-
-def _gap(partition: Partition, start: int, end: int, why: str) -> Gap:
-    """Offsets of the topic that no store can have any more; whose records they were is not known."""
-    now_ns = time.time_ns()
-    return Gap(
-        exchange="*",
-        symbol="*",
-        venue_symbol="",
-        channel=partition.label,
-        event_time_ns=0,
-        receive_time_ns=now_ns,
-        source=Source.STREAM,
-        connection_id=partition.topic_id,
-        frame_sequence=start,
-        frame_index=0,
-        record_key=f"{partition.label}/{partition.topic_id}/{start}",
-        key_time_ns=now_ns // NS_PER_DAY * NS_PER_DAY,
-        parser_version=SCHEMA_VERSION,
-        gap_kind=GapKind.OVERFLOW,
-        gap_state=GapState.UNREPAIRABLE,
-        from_sequence=start,
-        to_sequence=end - 1,
-        reason=f"offsets of {partition.label}: {why}",
-        detected_time_ns=now_ns,
-    )
