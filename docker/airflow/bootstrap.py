@@ -32,7 +32,8 @@ def main() -> None:
         role, password = os.environ.pop(variable).split(":", 1)
         name = variable.removeprefix(USER_PREFIX).lower()
         airflow(
-            *("users", "create", "--username", name, "--role", role, "--password", password),
+            # one word: a password may begin with "-"
+            *("users", "create", "--username", name, "--role", role, f"--password={password}"),
             *("--firstname", name.capitalize(), "--lastname", "User", "--email", f"{name}@localhost.invalid"),
         )
     if marker:

@@ -29,7 +29,8 @@ PATH_VALUES = {"name": "live", "path": "index.html", "dag_id": "load_timescale"}
 ANONYMOUS = ""
 NOBODY = "nobody"
 """Logged in, with a role that has no rights."""
-NOBODY_PASSWORD = "has-no-rights"
+NOBODY_PASSWORD = "-has-no-rights"
+"""Begins as generated ones may, and as an option of a command line does."""
 
 
 @pytest.fixture(scope="module")
