@@ -90,12 +90,12 @@ class Continuity:
 
     def expect(self, names: Iterable[tuple[str, str]], channels: Iterable[str], now_ns: int) -> None:
         """The ``channels`` of these (symbol, venue symbol) are subscribed: their loss is declared even before their
-        first record. Those that prove nothing and have no history are left out: they may be silent for days."""
+        first record. Those whose silence is normal (``stale_after_s`` is 0) are left out: their gap might never end."""
         declared = [(name, self._exchange.channel(name)) for name in channels]
         for symbol, venue_symbol in names:
             for name, channel in declared:
                 key = (symbol, name)
-                if channel is None or (channel.repair is None and channel.rule is SequenceRule.NONE):
+                if channel is None or not channel.stale_after_s:
                     continue
                 if key not in self._tracks and len(self._awaited) < TRACKS_MAX:
                     self._awaited.setdefault(key, _Awaited(venue_symbol, channel, now_ns))

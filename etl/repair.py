@@ -77,10 +77,11 @@ class Repairer:
         parser = self._ingest.exchange(self._credentials)
         intake = _RepairIntake(self._ingest, parser, gap.symbol, channel.repair)
         span = missing_ids(gap) if channel.rule is SequenceRule.CONTIGUOUS else None
-        requests = list(_requests(parser, channel.repair, gap, span, time.time_ns()))
         try:
-            for request in requests:
+            for request in _requests(parser, channel.repair, gap, span, time.time_ns()):
                 await self._fetch_chain(parser, intake, request)
+                if span and intake.highest_id > span[1]:
+                    break  # pages rise: what none has up to here, none has
         except VenueError as error:
             return Verdict(GapState.OPEN, str(error), intake.rows)
         return _judge_ids(span, intake) if span else _judge_times(gap, channel, intake)
@@ -129,6 +130,7 @@ class _RepairIntake(Intake):
         self.ids: set[int] = set()
         self.refused_ids: set[int] = set()
         self.times_ms: set[int] = set()
+        self.highest_id = 0
 
     def _noted(self, record: Record) -> Sequence[Finding]:
         findings = self.checker.check(record)
@@ -136,6 +138,7 @@ class _RepairIntake(Intake):
             self.rows += 1
             self.times_ms.add(record.event_time_ns // MS)
             if record.sequence is not None:
+                self.highest_id = max(self.highest_id, record.sequence)
                 is_refused = any(finding.severity is Severity.HARD for finding in findings)
                 (self.refused_ids if is_refused else self.ids).add(record.sequence)
         return findings
@@ -249,7 +252,7 @@ def _judge_ids(span: _Span, intake: _RepairIntake) -> Verdict:
     refused = [number for number in missing if number in intake.refused_ids]
     if refused:
         return Verdict(GapState.UNREPAIRABLE, f"{_some(refused)} are in quarantine", intake.rows)
-    if max(intake.ids, default=0) > missing[-1]:
+    if intake.highest_id > missing[-1]:
         return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {_some(missing)}", intake.rows)
     return Verdict(GapState.OPEN, f"the history does not reach {_some(missing)} yet", intake.rows)
 

@@ -44,11 +44,11 @@ DAY = 1_723_161_600_000_000_000
 class Venue(Exchange):
     name = "venue"
     channels = (
-        Channel("trade", Kind.TRADE, SequenceRule.CONTIGUOUS, Kind.TRADE),
+        Channel("trade", Kind.TRADE, SequenceRule.CONTIGUOUS, Kind.TRADE, 60.0),
         Channel("range", Kind.BOOK, SequenceRule.RANGE),
         Channel("pointer", Kind.BOOK, SequenceRule.BACK_POINTER),
-        Channel("quote", Kind.QUOTE, SequenceRule.RISING),
-        Channel("plain", Kind.TRADE, SequenceRule.NONE, Kind.TRADE),
+        Channel("quote", Kind.QUOTE, SequenceRule.RISING, None, 60.0),
+        Channel("plain", Kind.TRADE, SequenceRule.NONE, Kind.TRADE, 60.0),
         Channel("kline_1m", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR),
         Channel("silent", Kind.STATUS, SequenceRule.NONE),
     )

@@ -157,6 +157,26 @@ def test_ids_that_the_venue_leaves_out_are_a_hole_of_its_own(tmp_path: Path) -> 
     asyncio.run(scene())
 
 
+def test_a_hole_of_a_million_ids_that_the_venue_left_out_costs_one_request(tmp_path: Path) -> None:
+    """As after a restart of the venue, whose ids then begin far above."""
+
+    async def scene() -> None:
+        async with simulator(tmp_path, "binance") as client:
+            socket = await client.log_in("binance")
+            run = Run("binance", client, tmp_path)
+            run.take(await receive_bytes(socket, 100))
+            await client.fault("binance", "wrong_sequence", count=1_000_000)
+            run.take(await receive_bytes(socket, 300))
+            run.ingest.publish_gaps(run.ingest.continuity.decide())
+            (settled,) = [gap for gap in await run.repaired() if gap.channel == "trade"]
+            assert settled.gap_state is GapState.SOURCE_HOLE
+            assert "the history leaves out 1000000 ids" in settled.reason
+            asked = [line.endpoint for line in client.truth("binance") if "historicalTrades" in line.endpoint]
+            assert len(asked) == 1
+
+    asyncio.run(scene())
+
+
 def test_a_gap_whose_end_the_history_does_not_show_stays_open_with_its_reason(tmp_path: Path) -> None:
     async def scene() -> None:
         async with simulator(tmp_path, "polygon") as client:
