@@ -307,7 +307,7 @@ class Backfill:
         self, parser: Exchange, intake: _ChunkIntake, chunk: Chunk, session: aiohttp.ClientSession
     ) -> None:
         path = parser.archive_path(Kind[chunk.kind.upper()], chunk.symbol, _day(chunk.start_ns))
-        base_url = self._settings.archive_url or self._exchange.archive_url
+        base_url = archive_address(self._settings, self._exchange)
         with tempfile.TemporaryDirectory(prefix="archive-", dir=self._settings.state_path) as directory:
             try:
                 file = await archive.fetch(session, base_url + path, Path(directory))
@@ -330,6 +330,13 @@ class Backfill:
         ):
             self._publisher.poll()
             await asyncio.sleep(ROOM_POLL_S)
+
+
+def archive_address(settings: Settings, exchange: type[Exchange]) -> str:
+    """Where the archive's paths begin: as set, at the venue, or at its simulator."""
+    if settings.archive_url:
+        return settings.archive_url
+    return exchange.archive_url if settings.live else addresses(settings, exchange)[1]
 
 
 class _ChunkIntake(Intake):

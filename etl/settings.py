@@ -121,7 +121,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backfill_daily_kinds: str = ""
     """Kinds that the daily scheduled run of backfill_market_data fetches, comma-separated; empty = none."""
     archive_url: str = ""
-    """Where archive files are fetched; empty = the venue's own address."""
+    """Where archive files are fetched; empty = at the venue, or at its simulator."""
 
     # mail
     mail_from: str = "market-data@localhost"

@@ -17,7 +17,7 @@ from etl import settings as settings_module
 from etl.backfill import Job, check, make_job, plan
 from etl.embedded.ports import free_ports
 from etl.errors import UsageError, VenueError
-from etl.records import Record, Source
+from etl.records import Kind, Record, Source
 from etl.settings import Settings
 from etl.transports.kafka import ensure_topics
 from etl.transports.ranges import RangeReader
@@ -104,6 +104,37 @@ def test_a_killed_backfill_goes_on_where_it_was_and_a_second_one_brings_nothing_
     assert set(_identities(settings)) == set(first)
     assert {record.source for record in published(settings)} == {Source.BACKFILL}
     assert not list(marks.glob("*"))
+
+
+@pytest.mark.integration
+def test_the_archive_brings_what_the_history_brings_in_ms_and_in_microseconds(
+    settings_with: Callable[..., Settings],
+) -> None:
+    """The day on which the venue's files changed their unit of time, and the one before."""
+    settings = simulated_binance(settings_with)
+    first_ns = 1_735_603_200_000_000_000
+    with serving(settings):
+        words = _words("trade,bar", first_ns, first_ns + 2 * DAY_NS)
+        done = _run(settings, [*words, "--archive"])
+        assert (done["chunks"], done["rows"], done["holes"]) == (4, 2 * (8_640 + 1_440), 0)
+        from_archive = [_fact(record) for record in published(settings)]
+        assert len(from_archive) == done["rows"]
+        _run(settings, words)
+        # an aggregate tells each chunk's first id
+        found = [one for one in published(settings)[len(from_archive) :] if one.kind is not Kind.AGG_TRADE]
+        from_history = {_fact(record) for record in found}
+        today_ns = MIDNIGHT_NS + DAY_NS
+        missing = _run(settings, [*_words("trade", today_ns, today_ns + DAY_NS), "--archive"])
+    assert (missing["rows"], missing["holes"]) == (0, 1)
+    assert set(from_archive) == {fact for fact in from_history if fact[1] < first_ns + 2 * DAY_NS}
+
+
+def _fact(record: Record) -> tuple[object, ...]:
+    """What a record says, whatever it came by."""
+    values = {name: getattr(record, name) for name in record.__struct_fields__}
+    for name in ("receive_time_ns", "connection_id", "frame_sequence", "frame_index"):
+        del values[name]
+    return record.record_key, record.event_time_ns, *map(str, values.values())
 
 
 @contextlib.contextmanager

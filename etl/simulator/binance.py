@@ -3,6 +3,7 @@
 ws /binance/stream?streams=btcusdt@trade/…   combined;  ws /binance/ws/btcusdt@trade   raw
 SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS as messages, at most 5 a second
 GET /binance/api/v3/{depth,historicalTrades,trades,aggTrades,klines,exchangeInfo}  (USD-M: /fapi/v1/…)
+GET /binance/data/spot/daily/{trades,aggTrades,klines}/…  the archive of daily files (USD-M: /data/futures/um/…)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from etl.simulator import archive
 from etl.simulator.market import Bar, Instrument, Listing, Print, Snapshot, decimal_text
 from etl.simulator.session import Entry, History, Item, Session
 from etl.simulator.venue import Answer, Connection, Venue
@@ -220,6 +222,8 @@ class BinanceVenue(Venue):
     # history
 
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
+        if path.startswith(archive.PREFIX):
+            return self._archive_answer(path, session)
         endpoint = path.rpartition("/")[2]
         symbol = query.get("symbol", "").upper()
         if endpoint == "exchangeInfo":
@@ -307,6 +311,37 @@ class BinanceVenue(Venue):
                 f'{bar.end_ns // MS - 1},"{v["q"]}",{bar.count},"{v["V"]}","{v["Q"]}","0"]'
             )
         return Answer(200, f"[{','.join(rows)}]".encode())
+
+    def _archive_answer(self, path: str, session: Session) -> Answer:
+        """A day is published when it is over: of the days before the session."""
+        file = archive.file_of(path)
+        end_ns = 0 if file is None else file.start_ns + archive.DAY_NS
+        if file is None or end_ns > session.history.past_end_ns:
+            return Answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        kind = f"kline_{file.interval}" if file.interval else _TRADE
+        entries = session.history.between(file.symbol, kind, file.start_ns, end_ns, 0, archive.DAY_NS)
+        is_finer = not self.futures and file.start_ns >= archive.SPOT_MICROSECONDS_FROM_NS
+        lines = [self._archive_line(file, entry, 1_000 if is_finer else MS) for entry in entries]
+        if self.futures:
+            lines.insert(0, archive.HEADINGS[file.kind])
+        content = archive.zipped(file, lines)
+        return Answer(
+            200, archive.checksum(file, content) if path.endswith(archive.CHECKSUM) else content
+        )
+
+    def _archive_line(self, file: archive.File, entry: Entry, unit_ns: int) -> str:
+        number = entry.number
+        if file.interval:
+            bar, v = entry.fact, self._bar_values(self.instrument(file.symbol), entry.fact)
+            span = bar.start_ns // unit_ns, (bar.end_ns - 1) // unit_ns
+            prices = ",".join(v[name] for name in "ohlcv")
+            return f"{span[0]},{prices},{span[1]},{v['q']},{bar.count},{v['V']},{v['Q']},0"
+        fact, time = self._print_of(file.symbol, entry), entry.time_ns // unit_ns
+        maker, end = (str(fact["m"]).lower(), "") if self.futures else (str(fact["m"]), ",True")
+        if file.kind == "aggTrades":
+            return f"{number},{fact['p']},{fact['q']},{number},{number},{time},{maker}{end}"
+        worth = f"{Decimal(fact['p']) * Decimal(fact['q']):.8f}"
+        return f"{number},{fact['p']},{fact['q']},{worth},{time},{maker}{end}"
 
     def _exchange_info(self) -> bytes:
         symbols = [

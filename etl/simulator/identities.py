@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
+from etl.simulator import archive
+
 IGNORED = "ignored"
 INVALID = "invalid"
 
@@ -108,6 +110,8 @@ def binance_symbol(exchange: str, venue_symbol: str) -> str:
 
 
 def _binance(exchange: str, endpoint: str, payload: bytes) -> list[TruthEvent]:
+    if "/data/" in endpoint:
+        return _binance_archive(exchange, endpoint, payload)
     message = msgspec.json.decode(payload)
     if "/api/v3/" in endpoint or "/fapi/v1/" in endpoint:
         return _binance_answer(exchange, endpoint, message, payload)
@@ -149,6 +153,35 @@ def _binance_answer(exchange: str, endpoint: str, message: Any, payload: bytes) 
         case _:
             return [_invalid(payload)]
     return found or [_ignored("empty")]
+
+
+_ARCHIVE_TIMES = {"trades": 4, "aggTrades": 5}
+"""The column of the time, by the kind in the file's name; another name is the interval of bars."""
+_MICROSECONDS_FROM = 10**14
+
+
+def _binance_archive(exchange: str, endpoint: str, payload: bytes) -> list[TruthEvent]:
+    """Of a daily file, of lines cut from it, or none of its checksum."""
+    file = endpoint.partition("#")[0].partition("?")[0].rpartition("/")[2]
+    if file.endswith(archive.CHECKSUM):
+        return []
+    symbol, kind, _ = file.split("-", 2)
+    symbol = binance_symbol(exchange, symbol)
+    text = archive.unzipped(payload) if file.endswith(".zip") else payload
+    found = []
+    for line in text.decode().splitlines():
+        cells = line.split(",")
+        if not cells[0].isdecimal():
+            found.append(_ignored("csv_header"))
+            continue
+        time = int(cells[_ARCHIVE_TIMES.get(kind, 0)])
+        time_ns = time * (1_000 if time >= _MICROSECONDS_FROM else MS)
+        if kind not in _ARCHIVE_TIMES:
+            found.append(_bar(symbol, kind, time_ns))
+        else:
+            name = "trade" if kind == "trades" else "agg_trade"
+            found.append(TruthEvent(name, symbol, cells[0], time_ns))
+    return found
 
 
 # Polygon

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+import re
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from etl.exchange import Ignored
+from etl.exchanges import load
+from etl.records import Frame, Kind, Record, Source
+from etl.simulator import archive
 from etl.simulator.alpaca import time_text
 from etl.simulator.feed import Feed
-from etl.simulator.identities import events
+from etl.simulator.identities import IGNORED, events
 from etl.simulator.past import STEP_NS
 from etl.simulator.serve import Options, make_feed
 from etl.simulator.venue import Connection
 
 DAY_NS = 86_400_000_000_000
+NOW_NS = time.time_ns()
 STREAMS = {
     "binance": {"btcusdt@trade", "btcusdt@bookTicker"},
     "polygon": {"T.AAPL", "Q.AAPL"},
@@ -112,6 +121,44 @@ def test_a_day_of_every_interval_is_there(tmp_path: Path) -> None:
         path = f"/v2/aggs/ticker/AAPL/range/1/{span}/{start}/{end}?limit=50000"
         results = ask(feed, path, began_ns)["results"]
         assert (len(results), results[0]["t"]) == (count, start)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "day", "digits", "heading"),
+    [("binance", "2024-12-31", 13, 0), ("binance", "2025-01-01", 16, 0), ("binance_usdm", "2025-01-01", 13, 1)],
+)
+def test_a_daily_file_is_what_the_requests_tell_and_what_the_parser_reads(
+    tmp_path: Path, exchange: str, day: str, digits: int, heading: int
+) -> None:
+    options = Options(exchanges=(exchange,), state_path=tmp_path, rate=100, session="synthetic")
+    feed, parser = make_feed(options, exchange), load(exchange)()
+    start_ms = int(datetime.fromisoformat(f"{day}T00:00:00Z").timestamp()) * 1_000
+    for kind, count in ((Kind.TRADE, 8_640), (Kind.AGG_TRADE, 8_640), (Kind.BAR, 1_440)):
+        path = parser.archive_path(kind, "BTCUSDT", day)
+        zipped, named = (feed.answer(one, "", {}, NOW_NS) for one in (path, f"{path}.CHECKSUM"))
+        assert zipped is not None
+        assert named is not None
+        assert named.body.split()[0].decode() == hashlib.sha256(zipped.body).hexdigest()
+        lines = archive.unzipped(zipped.body)
+        assert len(re.findall(rb"\b%d\d{%d}\b" % (start_ms, digits - 13), lines)) == 1
+        endpoint = f"archive:http://venue{path.removesuffix('.zip')}.csv#lines=1-2;sha256=0"
+        outcomes = parser.parse(Frame(exchange, "c", 1, endpoint, NOW_NS, lines, Source.BACKFILL))
+        assert sum(isinstance(one, Ignored) for one in outcomes) == heading
+        records = [one for one in outcomes if isinstance(one, Record)]
+        truth = [event for event in events(exchange, zipped.body, path) if event.kind != IGNORED]
+        assert len(records) == count
+        assert [(one.kind.name.lower(), one.symbol, one.record_key, one.event_time_ns) for one in records] == [
+            (event.kind, event.symbol, event.record_key, event.time_ns) for event in truth
+        ]
+
+
+def test_a_day_that_is_not_over_is_not_in_the_archive(tmp_path: Path) -> None:
+    feed, began_ns = started(tmp_path, "binance")
+    today = datetime.fromtimestamp(began_ns // 10**9, UTC).date().isoformat()
+    for path in (load("binance")().archive_path(Kind.TRADE, "BTCUSDT", today), "/data/spot/daily/nosuch.zip"):
+        answer = feed.answer(path, "", {}, began_ns)
+        assert answer is not None
+        assert answer.status == 404
 
 
 def test_another_life_tells_the_same_past_and_none_of_what_the_first_sent(tmp_path: Path) -> None:
