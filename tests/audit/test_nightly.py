@@ -3,115 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
 from etl.audit import findings
+from etl.audit.checks import OFFENCES_MAX, run_check
 from etl.audit.findings import Suppression
 from etl.audit.nightly import audit, mail_of
 from etl.audit.offence import Offence
-from etl.export import export
-from etl.load import load_timescale
-from etl.migrate import migrate_clickhouse, migrate_timescale
-from etl.records import Bar, BarState, Quote, Record, Side, SizeUnit, Source, Trade
+from etl.records import GapState
 from etl.settings import Settings
-from etl.sinks.clickhouse import MARKET_DATA, batch_path
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_http import ClickHouse, parse_address
-from etl.transports.kafka import KafkaPublisher, ensure_topics
-from etl.wire.codec import encode
+from tests.audit.stores import DAY, bar, clean_day, gap, store_in_clickhouse, trade
 
 pytestmark = pytest.mark.integration
-
-DAY = date(2026, 6, 1)
-START_NS = 1_780_272_000_000_000_000
-SECOND_NS = 1_000_000_000
-
-
-def head(key: str, time_ns: int, channel: str, sequence: int | None = None) -> dict[str, Any]:
-    return {
-        "exchange": "binance",
-        "symbol": "BTC-USDT",
-        "venue_symbol": "BTCUSDT",
-        "channel": channel,
-        "event_time_ns": time_ns,
-        "receive_time_ns": time_ns + 1,
-        "source": Source.STREAM,
-        "connection_id": "c",
-        "frame_sequence": 1,
-        "frame_index": 0,
-        "record_key": key,
-        "key_time_ns": time_ns,
-        "parser_version": 1,
-        "sequence": sequence,
-    }
-
-
-def trade(number: int, price: str = "60000", volume: str = "0.5", time_ns: int | None = None) -> Trade:
-    time_ns = START_NS + number * SECOND_NS if time_ns is None else time_ns
-    return Trade(
-        **head(str(number), time_ns, "trade", number),
-        last_price=price,
-        volume=volume,
-        side=Side.BUY,
-        trade_id=str(number),
-        size_unit=SizeUnit.BASE,
-    )
-
-
-def quote(number: int) -> Quote:
-    return Quote(
-        **head(f"q{number}", START_NS + number * SECOND_NS, "bookTicker", number),
-        bid="59999",
-        bid_size="1",
-        ask="60001",
-        ask_size="2",
-        size_unit=SizeUnit.BASE,
-    )
-
-
-def bar(minute: int, trade_count: int, high: str = "60000") -> Bar:
-    start_ns = START_NS + minute * 60 * SECOND_NS
-    return Bar(
-        **head(f"1m/{start_ns}", start_ns, "kline_1m"),
-        interval="1m",
-        open="60000",
-        high=high,
-        low="60000",
-        close="60000",
-        volume=f"{trade_count * 0.5}",
-        bar_state=BarState.CLOSED,
-        trade_count=trade_count,
-        size_unit=SizeUnit.BASE,
-    )
-
-
-def store_in_clickhouse(settings: Settings, records: list[Record], token: str) -> None:
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    client.insert(batch_path(MARKET_DATA, token, len(records)), delimited([*map(encode, records)]))
-    client.close()
 
 
 @pytest.fixture
 def settings(settings_with: Callable[..., Settings]) -> Settings:
-    """Three stores that hold the same clean day: 100 trades with contiguous ids, their bars, and quotes."""
-    made = settings_with(kafka=True, clickhouse=True, timescale=True)
-    migrate_clickhouse(made)
-    migrate_timescale(made)
-    ensure_topics(made)
-    clean: list[Record] = [trade(number) for number in range(100)]
-    clean += [bar(0, 60), bar(1, 40), *(quote(number) for number in range(20))]
-    publisher = KafkaPublisher(made)
-    for record in clean:
-        publisher.publish(made.normalized_topic, b"binance:BTC-USDT", encode(record))
-    publisher.flush(30)
-    store_in_clickhouse(made, clean, "clean")
-    load_timescale(made)
-    export(made)
-    return made
+    return clean_day(settings_with)
 
 
 def test_planted_errors_are_found_exactly_then_suppressed_then_told_again(settings: Settings) -> None:
@@ -172,3 +83,33 @@ def assert_suppression_silences_one_and_expires(settings: Settings, offences: li
         later = tonight + timedelta(days=3)
         findings.record(connection, offences, DAY, ("clickhouse", "timescale", "lake", "all"), later)
         assert {f.state for f in findings.findings(connection, DAY)} == {"open"}
+
+
+def test_a_hole_in_the_ids_is_silent_only_where_gaps_that_stand_declare_all_of_it(settings: Settings) -> None:
+    def missing() -> list[str]:
+        return [offence.key for offence in run_check(settings, DAY, "clickhouse", "trade_ids_missing")]
+
+    store_in_clickhouse(settings, [trade(105), trade(110)], "holes")
+    assert missing() == ["binance BTC-USDT 100-104", "binance BTC-USDT 106-109"]
+    declared = [gap("a", 100, 102), gap("b", 103, 104), gap("c", 106, 108)]
+    store_in_clickhouse(settings, declared, "declared")
+    assert missing() == ["binance BTC-USDT 106-109"]
+    store_in_clickhouse(settings, [gap("a", 100, 102, GapState.REPAIRED)], "repaired")
+    assert missing() == ["binance BTC-USDT 100-104", "binance BTC-USDT 106-109"]
+
+
+def test_of_very_many_offences_a_thousand_and_the_number_of_the_rest_are_kept(settings: Settings) -> None:
+    bad = [trade(200 + number, price="-1") for number in range(OFFENCES_MAX + 7)]
+    store_in_clickhouse(settings, [*bad], "many")
+    offences = run_check(settings, DAY, "clickhouse", "trades_out_of_bounds")
+    assert len(offences) == OFFENCES_MAX + 1
+    assert (offences[-1].key, offences[-1].detail) == ("and more", f"7 further offences on {DAY}")
+
+
+def test_two_offences_of_one_key_are_one_finding(settings: Settings) -> None:
+    offence = Offence("check", "clickhouse", "trades", "key", "first")
+    again = Offence("check", "clickhouse", "trades", "key", "second")
+    with findings.connect(settings) as connection:
+        findings.record(connection, [offence, again], DAY, ("clickhouse",))
+        [kept] = [f for f in findings.findings(connection) if f.check_name == "check"]
+    assert kept.detail == "second"
