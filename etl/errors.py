@@ -8,7 +8,7 @@ EtlError                      exit code 1, one line that says what to do
 ├── StoreError                a store cannot be written or read
 │   ├── StoreUnavailable      it is down: stop consuming, try again
 │   └── StoreRejected         it refused the data itself: bisect and quarantine
-├── RangeLost                 an intended offset range can no longer be read: declare a gap and stop
+├── RangeLost                 offsets that were to be read are gone from the topic
 └── PartError                 a supervised part cannot start: port taken, runtime missing
 """
 

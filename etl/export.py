@@ -21,6 +21,7 @@ from etl.lake.layout import file_name
 from etl.lake.storage import Storage, open_storage
 from etl.settings import Settings
 from etl.sinks.lake import RangeWriter, RecordWriter, TapeWriter
+from etl.sinks.losses import BEGINS_LATER, declare_lost
 from etl.sinks.refusals import quarantine
 from etl.transports.ranges import Bounds, RangeReader
 
@@ -91,15 +92,23 @@ def _drain(
 def _planned(
     settings: Settings, catalog: Catalog, topic: str, topic_id: str, bounds: dict[int, Bounds]
 ) -> tuple[State, tuple[Range, ...]] | None:
-    """The state and the ranges to write next: what a dead export had planned, or a new plan; None at the end."""
+    """The state and the ranges to write next: what a dead export had planned, or a new plan; None at the end.
+
+    What retention took before it was exported is declared as a gap; a plan that it has cut is made anew."""
     state = catalog.read()
-    if planned := state.planned.get(topic_id):
+    planned = state.planned.get(topic_id, ())
+    if planned and all(span.start >= bounds[span.partition].low for span in planned):
         return state, planned
     done = state.offsets.get(topic_id, {})
+    for partition, bound in bounds.items():
+        if done.get(partition, bound.low) < bound.low:
+            declare_lost(
+                settings, STORE, topic, partition, topic_id, done[partition], bound.low, BEGINS_LATER
+            )
     ranges = tuple(
         Range(partition, start, min(bound.high, start + settings.lake_range_messages_max))
         for partition, bound in bounds.items()
-        if (start := done.get(partition, bound.low)) < bound.high
+        if (start := max(bound.low, done.get(partition, bound.low))) < bound.high
     )
     if not ranges:
         return None

@@ -12,6 +12,7 @@ from etl.columns import decode, without
 from etl.errors import StoreRejected
 from etl.records import Kind
 from etl.settings import Settings
+from etl.sinks.losses import BEGINS_LATER, declare_lost
 from etl.sinks.refusals import quarantine
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.tables import TABLE_BY_KIND
@@ -32,7 +33,8 @@ class Loaded(Struct, frozen=True):
 
 
 def load_timescale(settings: Settings) -> Loaded:
-    """Everything up to now, in transactions of at most ``load_batch_rows_max`` messages.
+    """Everything up to now, in transactions of at most ``load_batch_rows_max`` messages. What retention took before it
+    was loaded is declared as a gap.
 
     Raises ``StoreUnavailable``, ``TransportError``, ``RangeLost``; whatever was committed by then is not read again.
     """
@@ -43,6 +45,10 @@ def load_timescale(settings: Settings) -> Loaded:
         topic_id = reader.topic_id()
         for partition, bounds in reader.bounds().items():
             start = store.next_offset(topic_id, topic, partition, bounds.low)
+            if start < bounds.low:
+                declare_lost(settings, STORE, topic, partition, topic_id, start, bounds.low, BEGINS_LATER)
+                store.write([], Span(topic_id, partition, start, bounds.low))
+                start = bounds.low
             for batch in reader.read(partition, start, bounds.high, settings.load_batch_rows_max):
                 pairs = [(cast(int, m.offset()), cast(bytes, m.value())) for m in batch]
                 span = Span(topic_id, partition, start, pairs[-1][0] + 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from confluent_kafka import Message
+from confluent_kafka import Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from etl.records import Quarantined, Record
 from etl.settings import Settings
@@ -33,6 +34,13 @@ def records(settings: Settings) -> list[Record]:
 def quarantined(settings: Settings) -> list[Quarantined]:
     found = messages(settings, settings.quarantine_topic)
     return [codec.decode_quarantined(message.value() or b"") for message in found]
+
+
+def delete_before(settings: Settings, topic: str, partition: int, offset: int) -> None:
+    """As retention does: the partition begins at ``offset``."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    for future in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
+        future.result(WITHIN_S)
 
 
 def eventually(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:

@@ -39,7 +39,6 @@ from etl.sinks import refusals
 from etl.sinks.clickhouse_batch import (
     MARKET_DATA_SCHEMA,
     QUARANTINED_SCHEMA,
-    SCHEMA_VERSION,
     Intent,
     decode_intent,
     delimited,
@@ -282,7 +281,9 @@ class ClickHouseSink:
     def _batch(self, partition: Partition, offsets: list[int], values: list[bytes]) -> Batch:
         found, partition.found = partition.found, None
         if found is not None and found.rows != len(values):
-            self._declare_lost(partition, found.start, found.end, f"{found.rows} messages became {len(values)}")
+            self._declare_lost(
+                partition, found.start, found.end, f"{found.rows} messages became {len(values)}"
+            )
             found = None
         if found is None:
             intent = Intent(
@@ -336,7 +337,9 @@ class ClickHouseSink:
             if partition is not None:
                 low, _ = self._watermarks(partition)
                 self._pass_over(partition, low)
-                self._consumer.seek(partition.at(low))
+                # after this error the client refuses to seek
+                self._consumer.incremental_unassign([partition.at(low)])
+                self._consumer.incremental_assign([partition.at(low)])
                 return
         if error.fatal():
             raise TransportError(f"Kafka: {error.str()}")

@@ -33,6 +33,7 @@ from etl.records import (
     BarState,
     Correction,
     CorrectionKind,
+    Gap,
     GapKind,
     GapState,
     Kind,
@@ -45,6 +46,7 @@ from etl.settings import Settings
 from etl.sinks.clickhouse import MARKET_DATA, QUARANTINED, ClickHouseSink, batch_path, group_of
 from etl.sinks.clickhouse_batch import Intent, delimited, encode_intent, token
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.sinks.losses import ANY
 from etl.tables import TABLE_BY_KIND
 from etl.transports.kafka import ensure_topics
 from etl.transports.ranges import RangeReader
@@ -565,7 +567,15 @@ def test_an_intent_older_than_the_window_is_looked_up_before_it_is_sent_again(se
     assert [count(settings, table) for table in ("books_stored", "others_stored")] == [50, 50]
 
 
-def test_an_intent_whose_messages_are_gone_is_declared_lost_and_the_sink_stops(settings: Settings) -> None:
+def lost_ranges(settings: Settings) -> list[tuple[object, ...]]:
+    """(kind, state, first, last) of the gaps that stores have declared."""
+    gaps = [
+        record for record in topics.records(settings) if isinstance(record, Gap) and record.exchange == ANY
+    ]
+    return [(gap.gap_kind, gap.gap_state, gap.from_sequence, gap.to_sequence) for gap in gaps]
+
+
+def test_what_retention_took_of_an_intent_is_declared_and_the_rest_is_stored(settings: Settings) -> None:
     stream.publish(settings, *[stream.trade(n) for n in range(100)])
     group = Group(settings)
     partition, low = group.filled()
@@ -573,16 +583,47 @@ def test_an_intent_whose_messages_are_gone_is_declared_lost_and_the_sink_stops(s
         partition,
         Intent(topic_id=topic_id(settings), start=low, end=low + 50, rows=50, time_s=1e12),
     )
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    for future in admin.delete_records(
-        [TopicPartition(settings.normalized_topic, partition, low + 20)]
-    ).values():
-        future.result()
-    with pytest.raises(RangeLost, match=r"offsets \[0, 20\)"):
+    topics.delete_before(settings, settings.normalized_topic, partition, low + 20)
+    drain(settings)
+    assert_exactly_once(settings, 80)
+    assert lost_ranges(settings) == [(GapKind.OVERFLOW, GapState.UNREPAIRABLE, 0, 19)]
+    assert value(settings, "SELECT (exchange, from_sequence, to_sequence) AS n FROM gaps") == [ANY, 0, 19]
+
+
+def test_a_topic_that_lost_its_end_stops_the_sink_for_its_offsets_come_again(settings: Settings) -> None:
+    stream.publish(settings, *[stream.trade(n) for n in range(100)])
+    group = Group(settings)
+    partition, low = group.filled()
+    group.intend(
+        partition,
+        Intent(topic_id=topic_id(settings), start=low, end=low + 150, rows=150, time_s=1e12),
+    )
+    with pytest.raises(RangeLost, match="make the topic anew"):
         drain(settings)
-    (gap,) = [record for record in topics.records(settings) if record.kind is Kind.GAP]
-    assert (gap.gap_kind, gap.gap_state) == (GapKind.OVERFLOW, GapState.UNREPAIRABLE)  # type: ignore[attr-defined]
-    assert (gap.from_sequence, gap.to_sequence) == (0, 19)  # type: ignore[attr-defined]
+    assert lost_ranges(settings) == [(GapKind.OVERFLOW, GapState.UNREPAIRABLE, 100, 149)]
+
+
+def test_retention_that_overtakes_a_sink_while_its_store_is_down_is_declared_and_passed_over(
+    settings_with: MakeSettings, crashable: Callable[..., RunningPart]
+) -> None:
+    store = crashable(clickhouse_part)
+    settings = prepared(
+        settings_with(kafka=True, clickhouse_url=store.settings.clickhouse_address),
+        sink_retry_wait_max_s=0.5,
+        topic_partitions=1,
+    )
+    stream.publish(settings, *[stream.trade(n) for n in range(1_000)])
+    with running_sink(settings) as metrics:
+        eventually(lambda: count(settings, "trades_stored") == 1_000)
+        store.kill()
+        stream.publish(settings, *[stream.trade(n) for n in range(1_000, 10_000)])
+        eventually(lambda: gauge(metrics, "etl_sink_backlog_messages") >= 9_000)
+        topics.delete_before(settings, settings.normalized_topic, 0, 8_000)
+        store.start()
+        eventually(Group(settings).drained, RUN_WITHIN_S)
+    ((_, _, first, last),) = lost_ranges(settings)
+    assert (1_000 < first < 8_000, last) == (True, 7_999)  # type: ignore[operator]
+    assert_exactly_once(settings, 10_000 - (last - first + 1))  # type: ignore[operator]
 
 
 def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> None:

@@ -22,7 +22,7 @@ from etl.records import BarState, Frame, Source
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
 from etl.wire.codec import decode_quarantined, encode
-from tests import stream
+from tests import stream, topics
 from tests.stream import DAY, MS, START_NS
 
 pytestmark = pytest.mark.integration
@@ -325,3 +325,26 @@ def test_the_tape_is_archived_byte_for_byte_and_read_back(settings: Settings) ->
         (b"no headers at all",)
     ]
     assert query(settings, "SELECT count(*) FROM trades") == [(1,)]
+
+
+def test_what_retention_took_before_an_export_is_declared_and_the_rest_is_exported(
+    settings: Settings,
+) -> None:
+    stream.publish(settings, *(stream.trade(n) for n in range(10)))
+    export(settings)
+    stream.publish(settings, *(stream.trade(n) for n in range(10, 100)))
+    topics.delete_before(settings, settings.normalized_topic, 0, 40)
+    assert export(settings).messages == 60
+    assert export(settings).messages == 1  # the gap
+    assert query(settings, "SELECT count(*), min(trade_id), max(trade_id) FROM trades") == [
+        (70, str(3_735_683_259), str(3_735_683_259 + 99))
+    ]
+    assert query(settings, "SELECT exchange, from_sequence, to_sequence FROM gaps") == [("*", 10, 39)]
+
+
+def test_a_plan_of_a_dead_export_that_retention_has_cut_is_made_anew(settings: Settings) -> None:
+    stream.publish(settings, *(stream.trade(n) for n in range(100)))
+    assert run_export(settings, crash_point="between_lake_file_and_catalog").returncode == -9
+    topics.delete_before(settings, settings.normalized_topic, 0, 40)
+    assert export(settings).messages == 60
+    assert query(settings, "SELECT count(*), count(DISTINCT trade_id) FROM trades") == [(60, 60)]

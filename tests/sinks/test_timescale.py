@@ -22,7 +22,7 @@ from etl.settings import Settings
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.tables import TABLE_BY_KIND
 from etl.wire.codec import decode_quarantined, encode
-from tests import stream
+from tests import stream, topics
 from tests.stream import DAY, MS, START_NS
 from tests.topics import eventually
 
@@ -426,3 +426,19 @@ def test_a_server_killed_in_the_middle_of_a_load_ends_with_every_row_once(
         settings, "SELECT count(*), count(DISTINCT record_key) FROM trades WHERE exchange = 'crashed'"
     )
     assert found == [(2_000, 2_000)]
+
+
+def test_what_retention_took_before_a_load_is_declared_and_the_rest_is_loaded(
+    settings_with: MakeSettings,
+) -> None:
+    settings = settings_with(kafka=True, timescale=True, topic_partitions=1)
+    migrate_timescale(settings)
+    stream.publish(settings, *(stream.trade(n, "overtaken") for n in range(10)))
+    load_timescale(settings)
+    stream.publish(settings, *(stream.trade(n, "overtaken") for n in range(10, 100)))
+    topics.delete_before(settings, settings.normalized_topic, 0, 40)
+    assert load_timescale(settings).messages == 60
+    assert load_timescale(settings).messages == 1  # the gap
+    assert count(settings, "trades", "overtaken") == 70
+    found = "SELECT from_sequence, to_sequence FROM gaps WHERE exchange = '*' AND channel = %s"
+    assert rows(settings, found, f"{settings.normalized_topic}-0") == [(10, 39)]
