@@ -81,7 +81,7 @@ class Ingest:
         self.counts = WorkerCounts()
         self.judge_lateness = settings.live or not settings.recordings_dir
         """Served recordings carry the times of another day."""
-        self.book_hole_ids_max = settings.book_hole_ids_max
+        self.book_hole_messages_max = settings.book_hole_messages_max
         self.raw_topic = settings.raw_topic
         self.normalized_topic = settings.normalized_topic
         self.quarantine_topic = settings.quarantine_topic
@@ -330,8 +330,8 @@ class Intake:
         """``record``, flagged where its book went on over a small hole. Only sequences are kept, no levels."""
         join = self._joins.get(record.symbol)
         if join is None:
-            join = self._joins[record.symbol] = Join(self._ingest.book_hole_ids_max)
-        was_suspect, reason = join.is_suspect, join.break_reason
+            join = self._joins[record.symbol] = Join(self._ingest.book_hole_messages_max)
+        was_suspect, reason, holes = join.is_suspect, join.break_reason, join.holes
         join.take(record if join.is_joined else _bare(record))
         if not join.is_joined and join.break_reason != reason:
             self.snapshots_due_ns[record.venue_symbol] = record.receive_time_ns
@@ -340,7 +340,7 @@ class Intake:
         if not was_suspect:
             due_ns = record.receive_time_ns + SUSPECT_BOOK_NS
             self.snapshots_due_ns.setdefault(record.venue_symbol, due_ns)
-            self._counts.snapshots_saved += 1
+        self._counts.snapshots_saved += join.holes - holes
         return msgspec.structs.replace(record, flags=(*record.flags, BOOK_HOLE))
 
     def _aside(

@@ -4,11 +4,13 @@ import random
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from etl import book
 from etl.book import Join, JoinedBook, OrderBook, rebuild
+from etl.continuity import REORDER_MESSAGES
 from etl.records import Book, BookAction, Gap, GapKind, Quote, Record, Source
 
 ABSOLUTE, RELATIVE, SNAPSHOT = BookAction.ABSOLUTE, BookAction.RELATIVE, BookAction.SNAPSHOT
@@ -48,6 +50,11 @@ def snapshot(sequence: int | None) -> Book:
     return message(SNAPSHOT, sequence, channel="depth")
 
 
+def after(sequence: int) -> list[Book]:
+    """The changes beyond a hole up to ``sequence`` that are enough to call it one."""
+    return [spot(sequence + n, sequence + n) for n in range(1, REORDER_MESSAGES + 1)]
+
+
 def applied(join: Join, *records: Book) -> list[list[int | None]]:
     return [[record.sequence for record in join.take(given)] for given in records]
 
@@ -63,7 +70,7 @@ def test_spot_changes_join_a_snapshot_they_span() -> None:
 def test_a_change_up_to_the_snapshot_is_dropped_and_the_next_must_begin_right_behind_it() -> None:
     assert applied(Join(), spot(95, 103), snapshot(103), spot(104, 104)) == [[], [103], [104]]
     join = Join()
-    assert applied(join, snapshot(103), spot(105, 106)) == [[103], []]
+    assert applied(join, snapshot(103), spot(105, 106), *after(106)) == [[103], [], *[[]] * REORDER_MESSAGES]
     assert (join.is_joined, join.break_reason) == (False, "105..106 does not continue 103")
 
 
@@ -73,7 +80,9 @@ def test_futures_changes_join_by_their_back_pointer() -> None:
     assert applied(join, snapshot(103)) == [[103, 105, 120]]
     assert applied(join, futures(130, 140, 120)) == [[140]]
     assert applied(join, futures(150, 160, 145)) == [[]]
-    assert not join.is_joined
+    numbers = range(160, 160 + REORDER_MESSAGES)
+    assert applied(join, *[futures(n + 1, n + 1, n) for n in numbers]) == [[]] * REORDER_MESSAGES
+    assert (join.is_joined, join.break_reason) == (False, "145..160 does not continue 140")
 
 
 def test_a_snapshot_older_than_what_is_held_is_refused_and_a_newer_one_joins() -> None:
@@ -87,8 +96,59 @@ def test_a_snapshot_older_than_what_is_held_is_refused_and_a_newer_one_joins() -
 def test_a_hole_waits_for_a_snapshot_and_goes_on_from_it() -> None:
     join = Join()
     assert applied(join, snapshot(10), spot(11, 12), spot(15, 16), spot(17, 18)) == [[10], [12], [], []]
-    assert applied(join, snapshot(16), spot(19, 19)) == [[16, 18], [19]]
+    assert join.is_joined
+    assert applied(join, *after(18)[:-1]) == [[]] * (REORDER_MESSAGES - 1)
+    assert not join.is_joined
+    assert applied(join, snapshot(16), spot(26, 26)) == [[16, *range(18, 26)], [26]]
     assert join.breaks == 1
+
+
+def test_a_snapshot_that_comes_before_the_hole_is_one_costs_no_break() -> None:
+    join = Join()
+    assert applied(join, snapshot(10), spot(13, 14), snapshot(12)) == [[10], [], [12, 14]]
+    assert (join.is_joined, join.breaks) == (True, 0)
+
+
+@given(st.integers(0, 2**32), st.integers(2, REORDER_MESSAGES))
+def test_changes_out_of_order_within_the_window_are_put_right(seed: int, width: int) -> None:
+    changes = [spot(number, number) for number in range(11, 111)]
+    generator = random.Random(seed)
+    for start in range(0, 100, width):
+        part = changes[start : start + width]
+        generator.shuffle(part)
+        changes[start : start + width] = part
+    join = Join()
+    released = [number for numbers in applied(join, snapshot(10), *changes) for number in numbers]
+    assert released == list(range(10, 111))
+    assert (join.is_joined, join.breaks, join.is_suspect) == (True, 0, False)
+
+
+def timed(sequence: int, ms: int) -> Book:
+    return msgspec.structs.replace(spot(sequence, sequence), event_time_ns=ms)
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_sequence_that_starts_again_waits_for_a_snapshot_and_joins_it(joined: bool) -> None:
+    join = Join()
+    before = [snapshot(1_000)] if joined else []
+    applied(join, *before, *[timed(1_000 + n, n) for n in range(1, 5)])
+    assert applied(join, *[timed(n, 100 + n) for n in range(1, 6)]) == [[]] * 5
+    assert not join.is_joined
+    assert applied(join, snapshot(3), timed(6, 106)) == [[3, 4, 5], [6]]
+
+
+def test_latecomers_and_doubles_are_no_new_sequence() -> None:
+    join = Join()
+    applied(join, snapshot(10), *[timed(number, number) for number in range(11, 31)])
+    assert applied(join, *[timed(number, number) for number in range(15, 25)], timed(31, 31))[-1] == [31]
+
+
+def test_one_change_with_a_wrong_id_does_not_hold_the_book_up() -> None:
+    join = Join()
+    applied(join, snapshot(10), spot(900_000, 900_000))
+    numbers = range(11, 11 + 2 * REORDER_MESSAGES)
+    assert applied(join, *[spot(number, number) for number in numbers]) == [[number] for number in numbers]
+    assert applied(join, snapshot(numbers[-1] + 5)) == [[numbers[-1] + 5]]
 
 
 def test_doubles_change_nothing() -> None:
@@ -114,13 +174,21 @@ def test_what_is_held_is_bounded_and_then_only_a_newer_snapshot_joins() -> None:
 
 
 def test_a_small_hole_is_tolerated_where_allowed_and_suspect_until_the_next_snapshot() -> None:
-    join = Join(hole_ids_max=3)
-    assert applied(join, snapshot(10), spot(14, 15)) == [[10], [15]]
-    assert (join.is_joined, join.is_suspect) == (True, True)
-    assert applied(join, spot(16, 17), snapshot(20)) == [[17], [20]]
+    join = Join(hole_messages_max=3)
+    applied(join, snapshot(10), spot(11, 20), spot(21, 25), spot(26, 27), spot(28, 28))
     assert not join.is_suspect
-    assert applied(join, spot(25, 26)) == [[]]
-    assert not join.is_joined
+    assert applied(join, spot(37, 37), *after(37))[-1] == list(range(37, 38 + REORDER_MESSAGES))
+    assert (join.is_joined, join.is_suspect, join.holes) == (True, True, 1)  # 8 ids: 5 + 2 + 1 of the last three
+    assert applied(join, snapshot(50)) == [[50]]
+    assert not join.is_suspect
+    applied(join, spot(100, 100), *after(100))
+    assert (join.is_joined, join.holes) == (False, 1)
+
+
+def test_without_tolerance_every_hole_breaks() -> None:
+    join = Join()
+    applied(join, snapshot(10), spot(11, 20), spot(22, 22), *after(22))
+    assert (join.is_joined, join.holes) == (False, 0)
 
 
 def test_a_flagged_hole_is_tolerated_by_whoever_reads_it_back() -> None:
