@@ -32,7 +32,8 @@ class Publisher(Protocol):
         headers: Headers | None = None,
         acknowledged: Acknowledged | None = None,
     ) -> None:
-        """Queue one message; ``acknowledged`` is called from a later ``poll`` once the broker has it.
+        """Queue one message; ``acknowledged`` is called from a later ``poll`` once the broker has it, or as many
+        messages as were published up to it. ``headers`` may change once this returns.
 
         Raises ``TransportError`` if the transport has failed for good or the caller ignored the threshold.
         """
