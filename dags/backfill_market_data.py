@@ -85,7 +85,9 @@ Fetches what the venue's history (or its archive of daily files) has of a range 
 that all stores get it; what is there already is not stored twice. **Range:** the run's data interval (the Backfill
 dialog), or From and To (the Trigger form). *plan* logs the estimate, *fetch* runs once a symbol and day, within the
 venue's pool and request budget, *check* compares ids and bars and puts what the venue leaves out into the gap ledger.
-The daily scheduled run fetches what the setting `backfill_daily_kinds` names: nothing by default.
+The daily scheduled run fetches what the setting `backfill_daily_kinds` names: nothing by default. **In the Backfill
+dialog tick *Override parameters on existing runs*:** without it Airflow 3.3.2 leaves out what the form says, and the
+default venue, symbols and kinds are fetched.
 
 **When it fails**
 

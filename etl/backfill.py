@@ -36,7 +36,7 @@ from etl.repair import limiter_for
 from etl.settings import Settings
 from etl.sources import archive
 from etl.sources.history import Answer, History
-from etl.sources.instruments import known as known_instruments
+from etl.sources.instruments import with_known
 from etl.sources.websocket import connection_id
 from etl.transports.kafka import KafkaPublisher
 from etl.transports.publisher import Publisher
@@ -151,14 +151,13 @@ def make_job(
 ) -> Job:
     """A job that the venue can do; no symbols = the venue's default ones. Unified
     symbols that the instrument list knows are taken too. Raises ``UsageError``."""
-    exchange = load_exchange(exchange_name)
-    parser = exchange(instruments=known_instruments(settings, exchange))
+    parser = with_known(settings, load_exchange(exchange_name))()
     known_symbols = parser.instruments.by_symbol()
-    wanted = tuple(dict.fromkeys(known_symbols.get(one, one) for one in symbols)) or exchange.default_symbols
+    wanted = tuple(dict.fromkeys(known_symbols.get(one, one) for one in symbols)) or parser.default_symbols
     if not start_ns < end_ns:
         raise UsageError("the range is empty: its end must lie after its start")
     for symbol in wanted:
-        if exchange.instruments_path and len(parser.instruments) and parser.instruments.get(symbol) is None:
+        if parser.instruments_path and len(parser.instruments) and parser.instruments.get(symbol) is None:
             raise UsageError(f"{exchange_name}: no instrument {symbol}; symbols are the venue's own, BTCUSDT")
     known = [kind.name.lower() for kind in KINDS if _has_history(parser, kind, from_archive)]
     for kind in kinds:
@@ -427,7 +426,7 @@ class _ChunkIntake(Intake):
 
 
 async def _fetch(settings: Settings, name: str, chunks: Sequence[Chunk], progress: Progress | None) -> None:
-    exchange = load_exchange(chunks[0].exchange)
+    exchange = with_known(settings, load_exchange(chunks[0].exchange))
     publisher = KafkaPublisher(settings)
     backfill = Backfill(settings, exchange, publisher)
     keys, base_url = credentials(exchange, settings.live), addresses(settings, exchange)[1]
@@ -491,7 +490,7 @@ async def _estimated(
 
 
 def _publish_holes(settings: Settings, exchange_name: str, holes: Sequence[Hole]) -> None:
-    exchange = load_exchange(exchange_name)
+    exchange = with_known(settings, load_exchange(exchange_name))
     publisher = KafkaPublisher(settings)
     ingest = Ingest(settings, exchange, publisher)
     connection, now_ns = connection_id(time.time_ns()), time.time_ns()

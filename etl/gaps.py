@@ -17,6 +17,7 @@ from etl.repair import Repairer, limiter_for, publish_verdict
 from etl.settings import Settings
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
 from etl.sources.history import History
+from etl.sources.instruments import with_known
 from etl.transports.kafka import KafkaPublisher
 from etl.worker import addresses, credentials
 
@@ -81,7 +82,7 @@ def repair_gaps(settings: Settings, gaps: Sequence[Gap]) -> list[Gap]:
 async def _repair_venue(
     settings: Settings, publisher: KafkaPublisher, name: str, gaps: Sequence[Gap]
 ) -> list[Gap]:
-    exchange = load_exchange(name)
+    exchange = with_known(settings, load_exchange(name))
     keys = credentials(exchange, settings.live)
     _, rest_url = addresses(settings, exchange)
     ingest = Ingest(settings, exchange, publisher)

@@ -22,6 +22,7 @@ from etl.settings import Settings
 from etl.sinks.clickhouse import MARKET_DATA, batch_path
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.sources.instruments import with_known
 from etl.transports.kafka import HEADER_EXCHANGE, KafkaPublisher, frame_of
 from etl.transports.publisher import Acknowledged, Headers, Publisher
 from etl.transports.ranges import RangeReader
@@ -53,7 +54,7 @@ def replay(
     publisher = _ClickHouseWriter(settings) if into_clickhouse else KafkaPublisher(settings)
     frames_count = records_count = 0
     for name in venues:
-        exchange = exchanges.load(name)
+        exchange = with_known(settings, exchanges.load(name))
         ingest = _ReplayIngest(settings, exchange, publisher, Continuity(exchange, declares_start=False))
         intakes: dict[str, Intake] = {}
         for frame in _tape(settings, name, from_ns, to_ns, archived):

@@ -22,6 +22,7 @@ from etl.recovery import recover
 from etl.repair import Repairs, limiter_for
 from etl.settings import Settings
 from etl.sources.history import History
+from etl.sources.instruments import with_known
 from etl.sources.market_hours import ALWAYS, MarketHours
 from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
 from etl.symbol_statistics import Follower
@@ -45,7 +46,7 @@ def run(
     """Until SIGTERM or SIGINT, then flush. Raises ``EtlError``: one line, exit code not zero."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("picows").setLevel(logging.ERROR)
-    exchange = load_exchange(venue)
+    exchange = with_known(settings, load_exchange(venue))
     worker = Worker(settings, exchange, subscriptions(exchange, symbols, channels, shard))
     uvloop.run(worker.run())
 

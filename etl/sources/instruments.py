@@ -28,6 +28,20 @@ def known(settings: Settings, exchange: type[Exchange]) -> Instruments:
     return Instruments(exchange.read_instruments(payload))
 
 
+def with_known(settings: Settings, exchange: type[Exchange]) -> type[Exchange]:
+    """``exchange``, whose parsers know the newest list from the start. A process goes on with the list that it began
+    with: a symbol that was renamed in between would be two."""
+    newest = known(settings, exchange)
+
+    class Known(exchange):  # type: ignore[valid-type, misc]
+        def __init__(
+            self, credentials: Credentials | None = None, instruments: Instruments | None = None
+        ) -> None:
+            super().__init__(credentials, newest if instruments is None else instruments)
+
+    return Known
+
+
 def refresh(
     settings: Settings, exchange: type[Exchange], base_url: str, keys: Credentials, limiter: Limiter
 ) -> int:
