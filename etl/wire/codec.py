@@ -285,12 +285,25 @@ _RARE = dict.fromkeys(("first_sequence", "previous_sequence"), "{} is not None")
     ),
     "{}",
 )
-"""Fields that whole venues never set: one test for all of them together, when none is, saves a fifth."""
+"""Fields that whole venues never set: one test for all of them together, when none is, saves a fifth. Another for
+those that are always set, a tenth."""
 _INLINE = {"record_key", "trade_id"}  # texts that differ from record to record: no use remembering them
+_NOW_AND_THEN = {"event_time_ns", "publish_time_ns"}
+"""Fields that some channels never set: tested one by one. All others that are not rare are tested together."""
 
 
-def _piece(record_type: type[Record], field: Field) -> str:
-    """The expression, inside an f-string, that writes ``field``."""
+class _Piece(Struct, frozen=True):
+    """How a field is written inside an f-string, and the condition for it to be written at all."""
+
+    written: str
+    condition: str
+
+    @property
+    def conditional(self) -> str:
+        return f"{{f\"{self.written}\" if {self.condition} else ''}}" if self.condition else self.written
+
+
+def _piece(record_type: type[Record], field: Field) -> _Piece:
     name, kind = field.name, field.type
     wire = MarketData.DESCRIPTOR.fields_by_name[name]
     optional = isinstance(kind, UnionType)
@@ -299,7 +312,7 @@ def _piece(record_type: type[Record], field: Field) -> str:
     wire_type = 1 if wire.type == wire.TYPE_SFIXED64 else 0 if isinstance(kind, (IntType, EnumType)) else 2
     tag = _varint_text(wire.number << 3 | wire_type)  # as it is: an f-string's braces may hold no escapes
     if name == "connection_id":
-        return "{CONNECTION[connection_id]}"
+        return _Piece("{CONNECTION[connection_id]}", "")
     if isinstance(kind, VarTupleType):
         function = "packed" if isinstance(kind.item_type, IntType) else "texts"
         function = "known_texts" if function == "texts" and record_type is not Book else function
@@ -311,8 +324,7 @@ def _piece(record_type: type[Record], field: Field) -> str:
         written = f"{tag}{{ENUM[{name}]}}"
     else:
         written = tag + _number(name, wire.type)
-    condition = f"{name} is not None" if optional else name
-    return f"{{f\"{written}\" if {condition} else ''}}"
+    return _Piece(written, f"{name} is not None" if optional else name)
 
 
 def _number(name: str, wire_type: int) -> str:
@@ -330,7 +342,14 @@ def _source_of(record_type: type[Record]) -> str:
     by_number = sorted(fields, key=lambda f: MarketData.DESCRIPTOR.fields_by_name[f.name].number)
     pieces = {f.name: _piece(record_type, f) for f in by_number if f.name not in _TOGETHER}
     rare = [name for name in pieces if name in _RARE]
-    usual = "".join(piece for name, piece in pieces.items() if name not in _RARE)
+    usual = {name: piece for name, piece in pieces.items() if name not in _RARE}
+    present = {
+        name: piece.written
+        for name, piece in usual.items()
+        if name not in _NOW_AND_THEN and not isinstance(_type_of(record_type, name), VarTupleType)
+    }
+    flat = "".join(present.get(name, piece.conditional) for name, piece in usual.items())
+    whole = "".join(piece.conditional for piece in pieces.values())
     inline = [f.name for f in fields if isinstance(f.type, UnionType) and _is_text(f.type)]
     inline += [f.name for f in fields if f.name in _INLINE]
     head = f"\\x08\\x{int(record_type.kind):02x}{{INSTRUMENT[exchange, symbol, venue_symbol, channel]}}"
@@ -339,13 +358,18 @@ def _source_of(record_type: type[Record]) -> str:
         f"    {', '.join(f.name for f in fields)} = astuple(record)\n"
         f"    try:\n"
         f"        if f'{''.join(f'{{{name}}}' for name in inline)}'.isascii():\n"
-        f"            if {' or '.join(_RARE[name].format(name) for name in rare)}:\n"
-        f"                return f'''{head}{''.join(pieces.values())}'''.encode('latin-1')\n"
-        f"            return f'''{head}{usual}'''.encode('latin-1')\n"
+        f"            if {' or '.join(_RARE[name].format(name) for name in rare)}"
+        f" or not ({' and '.join(filter(None, (usual[name].condition for name in present)))}):\n"
+        f"                return f'''{head}{whole}'''.encode('latin-1')\n"
+        f"            return f'''{head}{flat}'''.encode('latin-1')\n"
         f"    except (LookupError, OverflowError, UnicodeError, StructError):\n"
         f"        pass\n"
         f"    return by_library(record)\n"
     )
+
+
+def _type_of(record_type: type[Record], name: str) -> object:
+    return next(field.type for field in _FIELDS[record_type] if field.name == name)
 
 
 def _is_text(kind: UnionType) -> bool:
