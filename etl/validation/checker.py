@@ -13,7 +13,7 @@ from typing import Any
 from etl.codes import Code
 from etl.exchange import Exchange
 from etl.records import AggTrade, Bar, Book, BookAction, Kind, Liquidation, Quote, Record, Severity, Trade
-from etl.validation.decimals import decimal_fault, number, numbers
+from etl.validation.decimals import decimal_fault, four_numbers, number, numbers
 from etl.validation.findings import Finding
 from etl.validation.rules import INT64_MAX
 from etl.validation.specs import ValidationSpec, specs_for
@@ -145,8 +145,7 @@ class Checker:
 
     def _check_quote(self, record: Quote) -> Sequence[Finding]:
         spec = self._spec_of[record.kind]
-        bid, bid_size = number(record.bid), number(record.bid_size)
-        ask, ask_size = number(record.ask), number(record.ask_size)
+        bid, bid_size, ask, ask_size = four_numbers(record.bid, record.bid_size, record.ask, record.ask_size)
         limit = spec.sizes[record.size_unit]
         if (
             self._on_time(record, spec)

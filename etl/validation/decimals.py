@@ -38,6 +38,20 @@ def number(text: str | None) -> float:
     return float(text)
 
 
+def four_numbers(
+    first: str | None, second: str | None, third: str | None, fourth: str | None
+) -> tuple[float, float, float, float]:
+    """The same for the four of a quote, in one call."""
+    if (
+        first is not None and len(first) <= SHORT_TEXT_MAX
+        and second is not None and len(second) <= SHORT_TEXT_MAX
+        and third is not None and len(third) <= SHORT_TEXT_MAX
+        and fourth is not None and len(fourth) <= SHORT_TEXT_MAX
+    ):  # fmt: skip
+        return float(first), float(second), float(third), float(fourth)
+    return number(first), number(second), number(third), number(fourth)
+
+
 def numbers(texts: tuple[str, ...]) -> list[float]:
     """The same for the levels of a book."""
     if texts and max(map(len, texts)) > SHORT_TEXT_MAX:
