@@ -160,12 +160,25 @@ class Checker:
     def _check_book(self, record: Book) -> Sequence[Finding]:
         spec = self._spec_of[record.kind]
         bids, asks = numbers(record.bid_prices), numbers(record.ask_prices)
-        sizes = numbers(record.bid_sizes) + numbers(record.ask_sizes)
+        sizes = numbers(record.bid_sizes + record.ask_sizes)
+        prices = bids + asks
         uneven = len(bids) != len(record.bid_sizes) or len(asks) != len(record.ask_sizes)
+        size_hard_max = spec.sizes[record.size_unit].hard
+        if (
+            prices
+            and not uneven
+            and record.book_action is not BookAction.SNAPSHOT
+            and self._on_time(record, spec)
+            and min(prices) > 0
+            and max(prices) <= spec.price_max
+            and min(sizes) >= 0
+            and max(sizes) <= size_hard_max
+        ):
+            return _NONE
         view = BookView(
             *self._times(record, spec),
-            price_min=min(min(bids, default=INFINITY), min(asks, default=INFINITY)),
-            price_top=max(max(bids, default=-INFINITY), max(asks, default=-INFINITY)),
+            price_min=min(prices, default=INFINITY),
+            price_top=max(prices, default=-INFINITY),
             size_min=min(sizes, default=INFINITY),
             size_top=max(sizes, default=-INFINITY),
             best_bid=max(bids, default=NAN),
@@ -173,18 +186,8 @@ class Checker:
             is_snapshot=record.book_action is BookAction.SNAPSHOT,
             uneven=uneven,
             price_max=spec.price_max,
-            size_hard_max=spec.sizes[record.size_unit].hard,
+            size_hard_max=size_hard_max,
         )
-        if (
-            self._on_time(record, spec)
-            and not uneven
-            and not view.is_snapshot
-            and view.price_min > 0
-            and view.price_top <= view.price_max
-            and view.size_min >= 0
-            and view.size_top <= view.size_hard_max
-        ):
-            return _NONE
         return self._judge(record, spec, view)
 
     def _check_bar(self, record: Bar) -> Sequence[Finding]:
