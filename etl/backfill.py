@@ -17,6 +17,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from etl.errors import UsageError, VenueError
 from etl.exchange import Channel, Exchange, Fault, FaultKind, Request, SequenceRule
 from etl.exchanges import load as load_exchange
 from etl.pipeline import Ingest, Intake
-from etl.records import Frame, Gap, GapKind, GapState, Kind, Record, Source
+from etl.records import Bar, Frame, Gap, GapKind, GapState, Kind, Record, Source
 from etl.repair import limiter_for
 from etl.settings import Settings
 from etl.sources import archive
@@ -45,7 +46,8 @@ from etl.worker import addresses, credentials
 
 KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.AGG_TRADE, Kind.BOOK)
 """What a backfill can ask for, where the venue has it. A book's history is its snapshot now."""
-HOUR_NS = 3_600_000_000_000
+MINUTE_NS = 60_000_000_000
+HOUR_NS = 60 * MINUTE_NS
 DAY_NS = 24 * HOUR_NS
 CHUNKS_MAX = 100_000
 PARALLEL = 4
@@ -115,6 +117,8 @@ class Fetched(Struct, frozen=True):
     first: tuple[int, int] = (0, 0)
     last: tuple[int, int] = (0, 0)
     holes: tuple[Hole, ...] = ()
+    trades: int = 0
+    """How many trades its bars count."""
 
 
 class Estimate(Struct, frozen=True):
@@ -238,8 +242,9 @@ def check(settings: Settings, jobs: Sequence[Job], name: str) -> Summary:
     previous: dict[tuple[str, str], Fetched] = {}
     for job in jobs:
         channel_rules = load_exchange(job.exchange)
-        for chunk in plan(job):
-            fetched = _done(settings, name, chunk)
+        done = [(chunk, _done(settings, name, chunk)) for chunk in plan(job)]
+        holes += _fewer_than_counted(channel_rules, done)
+        for chunk, fetched in done:
             count, pages, rows = count + 1, pages + fetched.pages, rows + fetched.rows
             holes += fetched.holes
             before = previous.get((chunk.symbol, chunk.kind))
@@ -350,7 +355,7 @@ class _ChunkIntake(Intake):
         self._channels = ingest.exchange
         self._symbol = parser.instruments.symbol(chunk.symbol)
         self._channel = ""
-        self._rows = 0
+        self._rows = self._trades = 0
         self._first = self._last = (0, 0)
         self._holes: list[Hole] = []
 
@@ -374,6 +379,7 @@ class _ChunkIntake(Intake):
             self._first,
             self._last,
             tuple(self._holes),
+            self._trades,
         )
 
     def _noted(self, record: Record) -> Sequence[Finding]:
@@ -386,6 +392,7 @@ class _ChunkIntake(Intake):
     def _count(self, record: Record, time_ns: int) -> None:
         self._rows += 1
         self._channel = self._channel or record.channel
+        self._trades += record.trade_count if isinstance(record, Bar) else 0
         number = record.sequence or 0
         if self._bar_ns(record.channel):
             self._step(time_ns)
@@ -422,7 +429,7 @@ class _ChunkIntake(Intake):
         declared = self._channels.channel(channel) if channel else None
         if declared is None or declared.rule is not SequenceRule.INTERVAL:
             return 0
-        return interval_ns(channel.rpartition("_")[2]) or 60_000_000_000
+        return interval_ns(channel.rpartition("_")[2]) or MINUTE_NS
 
 
 async def _fetch(settings: Settings, name: str, chunks: Sequence[Chunk], progress: Progress | None) -> None:
@@ -530,6 +537,26 @@ def _between(before: Fetched, after: Fetched) -> Iterator[Hole]:
     if after.rows and before.last[0] and after.first[0] > before.last[0] + 1:
         ids = before.last[0] + 1, after.first[0] - 1
         yield Hole(after.symbol, after.channel, before.last[1], after.first[1], *ids)
+
+
+def _fewer_than_counted(
+    exchange: type[Exchange], done: Sequence[tuple[Chunk, Fetched]]
+) -> Iterator[Hole]:
+    """Days whose bars count more trades than the history gave, where no id shows what is missing. Bars leave out the
+    trades of some conditions, so more trades than they count are no sign of anything."""
+    trades = next((one for one in exchange.channels if one.kind is Kind.TRADE), None)
+    if trades is None or _is_contiguous(trades):
+        return
+    given: Counter[tuple[str, int]] = Counter()
+    for chunk, fetched in done:
+        if chunk.kind == "trade":
+            given[chunk.symbol, chunk.start_ns // DAY_NS] += fetched.rows
+    for chunk, fetched in done:
+        rows = given.get((chunk.symbol, chunk.start_ns // DAY_NS))
+        is_whole = not (chunk.start_ns % MINUTE_NS or chunk.end_ns % MINUTE_NS)
+        if chunk.kind == "bar" and is_whole and rows is not None and rows < fetched.trades:
+            reason = f"the venue's bars count {fetched.trades} trades, its history gave {rows}"
+            yield Hole(fetched.symbol, trades.name, chunk.start_ns, chunk.end_ns, reason=reason)
 
 
 def _is_contiguous(channel: Channel | None) -> bool:

@@ -14,10 +14,11 @@ import msgspec
 import pytest
 
 from etl import settings as settings_module
-from etl.backfill import Job, check, make_job, plan
+from etl.backfill import Chunk, Fetched, Job, _fewer_than_counted, check, make_job, plan
 from etl.embedded.ports import free_ports
 from etl.errors import UsageError, VenueError
-from etl.records import Kind, Record, Source
+from etl.exchanges import load
+from etl.records import Bar, Kind, Record, Source
 from etl.settings import Settings
 from etl.transports.kafka import ensure_topics
 from etl.transports.ranges import RangeReader
@@ -86,11 +87,46 @@ def test_a_job_that_is_not_done_has_no_coverage(settings: Settings) -> None:
         check(settings, (job(),), "unknown")
 
 
+def done(kind: str, start_ns: int, end_ns: int, **values: object) -> tuple[Chunk, Fetched]:
+    chunk = Chunk("polygon", "AAPL", kind, start_ns, end_ns)
+    return chunk, msgspec.convert({"symbol": "AAPL", **values}, Fetched)
+
+
+def test_a_day_with_fewer_trades_than_its_bars_count_is_a_hole_where_no_id_tells() -> None:
+    day = MIDNIGHT_NS, MIDNIGHT_NS + DAY_NS
+    hours = [done("trade", day[0] + n * HOUR_NS, day[0] + (n + 1) * HOUR_NS, rows=10) for n in range(24)]
+    for trades, expected in ((0, []), (240, []), (241, ["the venue's bars count 241 trades, its history gave 240"])):
+        found = list(_fewer_than_counted(load("polygon"), [*hours, done("bar", *day, trades=trades)]))
+        assert [hole.reason for hole in found] == expected
+        assert all((one.channel, one.from_time_ns, one.to_time_ns) == ("T", *day) for one in found)
+    without_trades = [done("bar", *day, trades=5)]
+    half_a_minute = [hours[0], done("bar", day[0], day[0] + HOUR_NS - 1, trades=11)]
+    for unjudged in (without_trades, half_a_minute):
+        assert list(_fewer_than_counted(load("polygon"), unjudged)) == []
+    assert list(_fewer_than_counted(load("binance"), [*hours, done("bar", *day, trades=241)])) == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("venue", ["polygon", "alpaca"])
+def test_a_stock_venue_gives_as_many_trades_as_its_bars_count(
+    settings_with: Callable[..., Settings], venue: str
+) -> None:
+    settings = simulated(settings_with, venue)
+    with serving(settings):
+        words = _words("trade,bar", MIDNIGHT_NS, MIDNIGHT_NS + HOUR_NS, venue, "AAPL")
+        summary = _run(settings, words)
+    assert (summary["rows"], summary["holes"]) == (3_600 // STEP_S + 60, 0)
+    records = {(record.kind, record.record_key): record for record in published(settings)}.values()
+    hour = [one for one in records if MIDNIGHT_NS <= one.event_time_ns < MIDNIGHT_NS + HOUR_NS]
+    counted = sum(bar.trade_count for bar in hour if isinstance(bar, Bar))
+    assert counted == sum(one.kind is Kind.TRADE for one in hour) == 3_600 // STEP_S
+
+
 @pytest.mark.integration
 def test_a_killed_backfill_goes_on_where_it_was_and_a_second_one_brings_nothing_new(
     settings_with: Callable[..., Settings],
 ) -> None:
-    settings = simulated_binance(settings_with)
+    settings = simulated(settings_with)
     with serving(settings):
         words = _words("trade,bar", MIDNIGHT_NS, MIDNIGHT_NS + 12 * HOUR_NS)
         marks = settings.state_path / "backfill"
@@ -111,7 +147,7 @@ def test_the_archive_brings_what_the_history_brings_in_ms_and_in_microseconds(
     settings_with: Callable[..., Settings],
 ) -> None:
     """The day on which the venue's files changed their unit of time, and the one before."""
-    settings = simulated_binance(settings_with)
+    settings = simulated(settings_with)
     first_ns = 1_735_603_200_000_000_000
     with serving(settings):
         words = _words("trade,bar", first_ns, first_ns + 2 * DAY_NS)
@@ -139,12 +175,12 @@ def _fact(record: Record) -> tuple[object, ...]:
 
 @contextlib.contextmanager
 def serving(settings: Settings) -> Iterator[None]:
-    """Binance's simulator in a process of its own."""
+    """The venue's simulator in a process of its own."""
     environment = {
         **{name: text for name, text in os.environ.items() if not name.startswith("ETL_")},
         **settings_module.as_environment(settings),
     }
-    words = ("simulate", "binance", "--session", "synthetic")
+    words = ("simulate", settings.venues, "--session", "synthetic")
     process = subprocess.Popen([sys.executable, "-m", "etl", *words], env=environment, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -155,18 +191,20 @@ def serving(settings: Settings) -> Iterator[None]:
         process.wait(20)
 
 
-def simulated_binance(settings_with: Callable[..., Settings], **values: object) -> Settings:
+def simulated(settings_with: Callable[..., Settings], venue: str = "binance") -> Settings:
     (port,) = free_ports(1)
-    settings = settings_with(kafka=True, venues="binance", simulator_port=port, **values)
+    settings = settings_with(kafka=True, venues=venue, simulator_port=port)
     ensure_topics(settings)
     return settings
 
 
-def _words(kinds: str, start_ns: int, end_ns: int) -> list[str]:
+def _words(
+    kinds: str, start_ns: int, end_ns: int, venue: str = "binance", symbol: str = "BTCUSDT"
+) -> list[str]:
     span = [f"{start_ns // 10**9}", f"{end_ns // 10**9}"]
     texts = [time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(second))) for second in span]
     return [
-        *("backfill", "binance", "--symbols", "BTCUSDT", "--kinds", kinds),
+        *("backfill", venue, "--symbols", symbol, "--kinds", kinds),
         *("--from", texts[0], "--to", texts[1], "--json"),
     ]
 
