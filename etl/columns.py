@@ -72,10 +72,12 @@ class Rows(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """A message that a store cannot hold, and why."""
+    """A message that a store cannot hold, or may not, and why."""
 
     offset: int
     reason: str
+    code: str = "store_rejected"
+    rule: str = ""
 
 
 IDENTITY = ("exchange", "symbol", "record_key")

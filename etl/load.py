@@ -13,7 +13,7 @@ from etl.errors import StoreRejected
 from etl.records import Kind
 from etl.settings import Settings
 from etl.sinks.losses import BEGINS_LATER, declare_lost
-from etl.sinks.refusals import quarantine
+from etl.sinks.refusals import quarantine, rows_check, screened
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.tables import TABLE_BY_KIND
 from etl.transports.ranges import RangeReader
@@ -38,6 +38,7 @@ def load_timescale(settings: Settings) -> Loaded:
 
     Raises ``StoreUnavailable``, ``TransportError``, ``RangeLost``; whatever was committed by then is not read again.
     """
+    rows_check()  # a venue without a spec is refused before anything is read
     messages = refused = 0
     rows: Counter[str] = Counter()
     topic = settings.normalized_topic
@@ -67,6 +68,8 @@ def _write(
     """Rows written per table, and how many messages went to the quarantine instead."""
     values = dict(pairs)
     batch, refused = decode(pairs, () if settings.load_books else (Kind.BOOK,))
+    batch, broken = screened(batch)
+    refused += broken
     try:
         if refused:
             quarantine(settings, [(item, values[item.offset]) for item in refused], STORE)

@@ -128,7 +128,7 @@ def bar(number: int, exchange: str = "binance", **values: object) -> Bar:
         1,
         interval="1m",
         open="1",
-        high="2",
+        high="9",
         low="0.5",
         close="1.5",
         volume="10",

@@ -24,6 +24,7 @@ from etl.lake.rows import in_order, newest, time_ns, to_arrow
 from etl.lake.storage import Storage
 from etl.records import Frame, Kind
 from etl.settings import Settings
+from etl.sinks.refusals import screened
 from etl.transports.kafka import frame_of
 
 UNREADABLE = "unreadable"
@@ -56,6 +57,8 @@ class RecordWriter:
     def add_values(self, pairs: Iterable[tuple[int, bytes]]) -> list[Refused]:
         """The same for (offset, value) pairs."""
         batch, refused = decode(pairs)
+        batch, broken = screened(batch)
+        refused += broken
         try:
             self._take(batch)
         except StoreRejected:

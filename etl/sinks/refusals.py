@@ -1,21 +1,35 @@
-"""What a store refused for its data goes to the quarantine, one record at a time, as ``store_rejected``."""
+"""What a store may not hold, by the rules or by itself, goes to the quarantine, one record at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from etl.columns import Refused
+from etl import exchanges
+from etl.columns import Refused, Rows, without
 from etl.records import Quarantined, Severity, Source
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher
+from etl.validation.rows import RowsCheck
 from etl.wire import market_data_pb2 as pb
 from etl.wire.codec import encode_quarantined
 
-CODE = "store_rejected"
 FLUSH_TIMEOUT_S = 60.0
+
+
+@cache
+def rows_check() -> RowsCheck:
+    """The rules with the bounds of every venue that has a file. Raises ``UsageError`` if one has no spec."""
+    return RowsCheck(map(exchanges.load, exchanges.names()))
+
+
+def screened(batch: Sequence[Rows]) -> tuple[list[Rows], list[Refused]]:
+    """``batch`` without the rows that break a hard rule, and these."""
+    broken = [item for rows in batch for item in rows_check().refused(rows)]
+    return (without(batch, {item.offset for item in broken}) if broken else list(batch)), broken
 
 
 def quarantine(
@@ -42,7 +56,7 @@ def _quarantined(item: Refused, value: bytes, store: str, place: str) -> Quarant
     except DecodeError:
         message = pb.MarketData()
     return Quarantined(
-        code=CODE,
+        code=item.code,
         severity=Severity.HARD,
         reason=f"{store}: {item.reason}",
         exchange=message.exchange,
@@ -55,5 +69,5 @@ def _quarantined(item: Refused, value: bytes, store: str, place: str) -> Quarant
         parser_version=message.parser_version,
         record=value,
         symbol=message.symbol,
-        rule=store,
+        rule=item.rule or store,
     )

@@ -7,7 +7,7 @@ question of SQL here: ``sql/checks``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,7 +150,7 @@ def level_view(
     )
 
 
-VIEW_OF = {
+VIEW_OF: dict[Kind, Callable[..., Times]] = {
     Kind.TRADE: trade_view,
     Kind.AGG_TRADE: trade_view,
     Kind.LIQUIDATION: trade_view,

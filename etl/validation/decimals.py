@@ -12,7 +12,7 @@ from etl.validation.views import NAN
 
 INTEGER_DIGITS_MAX = 19
 FRACTION_DIGITS_MAX = 19
-SHORT_TEXT_MAX = 20
+SHORT_TEXT_MAX = 19
 """A plain decimal of this length has at most 19 digits on either side: it fits, and need not be looked at."""
 
 _FITS = re.compile(rf"-?0*[0-9]{{1,{INTEGER_DIGITS_MAX}}}(\.[0-9]{{1,{FRACTION_DIGITS_MAX}}}0*)?", re.ASCII)
