@@ -316,6 +316,13 @@ def _streamed(venue: type[Exchange], by_channel: Mapping[str, float]) -> Mapping
     }
 
 
+def limits_s(venue: type[Exchange], channels: Mapping[str, float]) -> dict[str, float]:
+    """After how many seconds without an event each of ``channels`` is silent; those that come by request, or when
+    something happens, have no limit and are left out."""
+    limits = {name: _limit_s(venue, name) for name in _streamed(venue, channels)}
+    return {name: limit_s for name, limit_s in limits.items() if limit_s}
+
+
 def _limit_s(venue: type[Exchange], channel: str) -> float:
     declared = venue.channel(channel)
     return declared.stale_after_s if declared else 0.0

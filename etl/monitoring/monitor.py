@@ -18,6 +18,8 @@ from typing import Any
 from msgspec import Struct
 
 from etl.errors import EtlError
+from etl.exchanges import load as load_exchange
+from etl.monitoring.freshness import limits_s
 from etl.monitoring.incidents import recent
 from etl.monitoring.status import Samples, platform
 from etl.query import plain, query
@@ -207,6 +209,7 @@ def _venue(exchange: str, samples: Samples) -> dict[str, Any]:
     def by(name: str, label: str) -> dict[str, float]:
         return _by_label(samples, name, label, exchange=exchange)
 
+    received = by("etl_last_receive_timestamp_seconds", "channel")
     return {
         "events": by("etl_events_total", "kind"),
         "frames": sum(by("etl_frames_total", "exchange").values()),
@@ -216,7 +219,8 @@ def _venue(exchange: str, samples: Samples) -> dict[str, Any]:
         "gaps": by("etl_gaps_total", "gap_kind"),
         "reconnects": sum(by("etl_reconnects_total", "reason").values()),
         "connections": by("etl_connection_up", "connection"),
-        "last_receive_s": by("etl_last_receive_timestamp_seconds", "channel"),
+        "last_receive_s": received,
+        "limits_s": limits_s(load_exchange(exchange), received),
         "latency_buckets": by("etl_ack_latency_seconds_bucket", "le"),
     }
 

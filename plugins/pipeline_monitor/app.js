@@ -3,7 +3,6 @@
 // Triggering goes to Airflow's own REST API with the user's session.
 
 const LIVE_EVERY_S = 2, RATE_OVER_S = 10, LATENCY_OVER_S = 60, ANSWER_WITHIN_S = 20;
-const STALE_AFTER_S = 30;  // colour only; what counts as an incident, monitor_freshness decides
 const KINDS = ["trade", "quote", "book", "bar"];
 const RUNS_ASKED_MAX = 100;
 const REPAIR_DAG = "repair_gaps", BACKFILL_DAG = "backfill_market_data";
@@ -144,10 +143,12 @@ function drawLive(data) {
     ["Gaps", (name) => count(sum(data.venues[name].gaps)), "number"],
     ["Reconnects", (name) => count(data.venues[name].reconnects), "number"],
   ], names, "No venue is streamed. Start one: etl stream VENUE."));
-  const channels = names.flatMap((name) => Object.entries(data.venues[name].last_receive_s).map(([channel, at]) => ({ name, channel, age: now() - at })));
+  const channels = names.flatMap((name) => Object.entries(data.venues[name].last_receive_s).map(
+    ([channel, at]) => ({ name, channel, age: now() - at, limit: data.venues[name].limits_s[channel] })));
   show("freshness", table([
     ["Venue", (row) => row.name], ["Channel", (row) => row.channel],
-    ["Last event", (row) => badge(`${duration(row.age)} ago`, row.age > STALE_AFTER_S ? "warn" : "good"), "number"],
+    ["Last event", (row) => badge(`${duration(row.age)} ago`, !row.limit ? "plain" : row.age > row.limit ? "warn" : "good"), "number"],
+    ["Silent after", (row) => (row.limit ? duration(row.limit) : "–"), "number"],
   ], channels, "Nothing has been received yet."));
   const errors = names.flatMap((name) => [
     ...Object.entries(data.venues[name].quarantined).map(([code, n]) => ({ name, what: "quarantine", code, n })),

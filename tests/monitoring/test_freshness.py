@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from etl.monitoring.freshness import FailedRun, Memory, Observed, findings
+from etl.exchanges import load
+from etl.monitoring.freshness import FailedRun, Memory, Observed, findings, limits_s
 from etl.monitoring.watch import sessions
 from etl.settings import Settings
 
@@ -47,6 +48,11 @@ def test_one_silent_channel_is_an_incident_of_that_channel() -> None:
 
 def test_a_snapshot_that_came_once_is_no_silent_channel() -> None:
     assert keys(last_receive_s={"binance": {**BINANCE, "depth": NOW_S - 900}}) == []
+
+
+def test_what_comes_by_request_has_no_limit() -> None:
+    found = limits_s(load("binance"), {**BINANCE, "depth": NOW_S - 900})
+    assert found == {"trade": 60.0, "bookTicker": 60.0, "depth@100ms": 60.0, "kline_1m": 180.0}
 
 
 def test_a_mute_venue_that_still_answers_with_snapshots_is_silent() -> None:

@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[2] / "plugins" / "pipeline_monitor"
 CHROMIUM = os.environ.get("ETL_TEST_CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 BASE = "/pipeline-monitor/"
+NOW_S = time.time()
 TODAY = time.strftime("%Y-%m-%d", time.gmtime())
 SECTIONS: dict[str, Any] = {
     "live": {
@@ -35,7 +36,8 @@ SECTIONS: dict[str, Any] = {
                 "gaps": {"sequence": 2},
                 "reconnects": 1,
                 "connections": {"one": 1},
-                "last_receive_s": {"trade": 1},
+                "last_receive_s": {"trade": 1, "depth": 1, "depth@100ms": NOW_S},
+                "limits_s": {"trade": 60.0, "depth@100ms": 30.0},
                 "latency_buckets": {"0.004": 98, "0.016": 99, "+Inf": 100},
             }
         },
@@ -167,6 +169,11 @@ def text(page: Page, place: str) -> str:
 def test_every_section_is_drawn_and_text_stays_text(page: Page, address: str) -> None:
     page.goto(address)
     assert "streaming" in text(page, "venues")
+    assert page.locator("#freshness .badge").evaluate_all("all => all.map(one => one.className)") == [
+        "badge warn",
+        "badge plain",
+        "badge good",
+    ]
     assert "crossed_book" in text(page, "errors")
     assert "1,234" in text(page, "backlog")
     assert "<b>bold</b>" in text(page, "quarantine")
