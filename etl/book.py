@@ -24,7 +24,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from etl.continuity import REORDER_MESSAGES, RESET_MESSAGES
+from etl.continuity import NO_EVENT_BEFORE, REORDER_MESSAGES, RESET_MESSAGES
 from etl.exchange import channel_family
 from etl.records import Book, BookAction, Gap, GapKind, GapState, Record
 
@@ -142,7 +142,8 @@ class Join:
     def _take_snapshot(self, snapshot: Book) -> Sequence[Book]:
         if self.is_joined and self._is_old(snapshot):
             return _NONE
-        held = sorted(_since_restart(self._held), key=_sequence)
+        # without ids a snapshot stands in the stream: what came before it is in it
+        held = [] if snapshot.sequence is None else sorted(_since_restart(self._held), key=_sequence)
         self.is_joined, self.sequence, self._bridges = True, snapshot.sequence, True
         self.is_suspect = False
         self._time_ns = 0
@@ -270,7 +271,7 @@ def rebuild(records: Iterable[Record]) -> Iterator[Step]:
             continue
         key = (record.exchange, record.symbol, channel_family(record.channel))
         if isinstance(record, Gap):
-            if key in books and _breaks(record):
+            if key in books and _breaks(record, books[key].join):
                 books[key].join.reset(record.reason or record.gap_kind.name.lower())
             continue
         book = books.setdefault(key, JoinedBook())
@@ -278,9 +279,10 @@ def rebuild(records: Iterable[Record]) -> Iterator[Step]:
             yield Step(record.exchange, record.symbol, applied, book.levels)
 
 
-def _breaks(gap: Gap) -> bool:
+def _breaks(gap: Gap, join: Join) -> bool:
     """Whether the book cannot go on: not where ids prove the hole themselves, or nothing was there before."""
     told_by_ids = gap.from_sequence is not None or gap.to_sequence is not None
+    told_by_ids = told_by_ids or (NO_EVENT_BEFORE in gap.flags and join.sequence is not None)
     harmless = gap.gap_kind in (GapKind.START, GapKind.SOURCE_HOLE) or gap.gap_state is GapState.REPAIRED
     return not told_by_ids and not harmless
 

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from etl.exchange import Channel, Exchange, SequenceRule
-from etl.records import Bar, BarState, Book, BookAction, Gap, GapKind, GapState, Record, Source
+from etl.records import Bar, BarState, Book, BookAction, Gap, GapKind, GapState, Kind, Record, Source
 
 TRACKS_MAX = 100_000
 """(symbol, channel) pairs that are followed; beyond, the one first seen is forgotten."""
@@ -241,6 +241,9 @@ class Continuity:
         self, symbol: str, name: str, awaited: _Awaited, kind: GapKind, reason: str, now_ns: int
     ) -> Gap:
         since_ns = awaited.since_ns
+        # a bar's time is its start, which may lie before the subscription
+        is_bar = awaited.channel.kind is Kind.BAR
+        length_ns = (interval_ns(name.rpartition("_")[2]) or INTERVAL_NS["m"]) if is_bar else 0
         return Gap(
             exchange=self._exchange.name,
             symbol=symbol,
@@ -258,7 +261,7 @@ class Continuity:
             flags=(NO_EVENT_BEFORE,),
             gap_kind=kind,
             gap_state=_first_state(awaited.channel),
-            from_time_ns=since_ns,
+            from_time_ns=since_ns - length_ns,
             reason=reason,
             detected_time_ns=now_ns,
         )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from etl import book
 from etl.book import Join, JoinedBook, OrderBook, rebuild
 from etl.continuity import REORDER_MESSAGES
+from etl.exchange import SequenceRule
 from etl.records import Book, BookAction, Gap, GapKind, Quote, Record, Source
 
 ABSOLUTE, RELATIVE, SNAPSHOT = BookAction.ABSOLUTE, BookAction.RELATIVE, BookAction.SNAPSHOT
@@ -158,10 +159,10 @@ def test_doubles_change_nothing() -> None:
     ]  # fmt: skip
 
 
-def test_a_venue_without_sequences_is_joined_by_any_snapshot() -> None:
+def test_a_venue_without_sequences_is_joined_by_any_snapshot_from_there_on() -> None:
     join = Join()
     change = message(ABSOLUTE, None)
-    assert applied(join, change, snapshot(None), change) == [[], [None, None], [None]]
+    assert applied(join, change, snapshot(None), change) == [[], [None], [None]]
 
 
 def test_what_is_held_is_bounded_and_then_only_a_newer_snapshot_joins() -> None:
@@ -262,8 +263,9 @@ def test_a_gap_that_ids_do_not_show_resets_the_book_and_one_that_they_show_does_
 class TruthBook:
     """A book kept in the simplest way there is, in integers, that tells what a venue would send."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, rule: SequenceRule) -> None:
         self.random = random.Random(seed)
+        self.rule = rule
         self.sides: tuple[dict[int, int], dict[int, int]] = ({90: 1}, {110: 1})
         self.update = 100
 
@@ -278,11 +280,15 @@ class TruthBook:
                 del self.sides[side][price]
             self.update += 1
         bids, asks = ([(f"{p}.0", f"{s}.00") for p, s in c.items()] for c in changes)
-        return message(ABSOLUTE, self.update, first, bids=bids, asks=asks)
+        if self.rule is SequenceRule.NONE:
+            return message(ABSOLUTE, None, bids=bids, asks=asks)
+        previous = first - 1 if self.rule is SequenceRule.BACK_POINTER else None
+        return message(ABSOLUTE, self.update, first, previous, bids=bids, asks=asks)
 
     def snapshot(self) -> Book:
         bids, asks = self.levels()
-        return message(SNAPSHOT, self.update, bids=bids, asks=asks, channel="depth")
+        update = None if self.rule is SequenceRule.NONE else self.update
+        return message(SNAPSHOT, update, bids=bids, asks=asks, channel="depth")
 
     def levels(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         bids, asks = self.sides
@@ -292,14 +298,15 @@ class TruthBook:
         )
 
 
+@pytest.mark.parametrize("rule", [SequenceRule.RANGE, SequenceRule.BACK_POINTER])
 @given(
     st.integers(0, 10_000), st.sets(st.integers(0, 59), max_size=8), st.sets(st.integers(0, 59), max_size=8)
 )
 def test_the_rebuilt_book_equals_the_venue_s_at_every_step(
-    seed: int, dropped: set[int], doubled: set[int]
+    rule: SequenceRule, seed: int, dropped: set[int], doubled: set[int]
 ) -> None:
     """Messages are dropped and doubled, and snapshots come late, after the changes that follow them."""
-    truth = TruthBook(seed)
+    truth = TruthBook(seed, rule)
     levels_at = {truth.update: truth.levels()}
     sent: list[Record] = []
     late: Book | None = None
@@ -319,3 +326,23 @@ def test_the_rebuilt_book_equals_the_venue_s_at_every_step(
         assert (step.levels.bids(), step.levels.asks()) == levels_at[step.record.sequence]
     if not dropped & set(range(53, 56)):
         assert steps > 0
+
+
+@given(st.integers(0, 10_000), st.sets(st.integers(0, 59), max_size=8))
+def test_a_book_without_ids_is_right_at_every_step_where_gaps_tell_what_was_lost(
+    seed: int, dropped: set[int]
+) -> None:
+    truth = TruthBook(seed, SequenceRule.NONE)
+    sent: list[Record] = []
+    expected = []
+    is_whole = False
+    for number in range(60):
+        if number % 10 == 3:
+            sent.append(truth.snapshot())
+            expected.append(truth.levels())
+            is_whole = True
+        change = truth.change()
+        sent.append(gap() if number in dropped else change)
+        is_whole = is_whole and number not in dropped
+        expected += [truth.levels()] if is_whole else []
+    assert [(step.levels.bids(), step.levels.asks()) for step in rebuild(sent)] == expected
