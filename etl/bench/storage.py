@@ -1,30 +1,37 @@
 """``etl bench storage``: bytes a row in the production tables, from recorded frames, after merges, lossless.
 
 The same messages also go into plain tables of the landing table's own columns: once exact, to compare a hash over
-every column with what the views give, and once as Float64 with default compression, to compare sizes.
+every column with what the views give, and once as Float64 with default compression, to compare sizes. And they are
+written as the lake's Parquet, a file for each venue and kind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import typer
 from msgspec import structs
 
 from etl import exchanges
 from etl.bench.report import print_result, say
+from etl.columns import Rows, decode
 from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.errors import UsageError
+from etl.lake.layout import parquet
+from etl.lake.rows import in_order, to_arrow
 from etl.migrate import migrate_clickhouse
-from etl.records import Record, Source
+from etl.records import Kind, Record, Source
 from etl.settings import Settings
 from etl.simulator import recording
 from etl.sinks.clickhouse import MARKET_DATA, batch_path
@@ -63,6 +70,15 @@ HASHED_OF_ALL = (
     " frame_sequence, frame_index, parser_version, size_unit"
 )
 KINDS = {"trades": "trade", "quotes": "quote", "books": "book"}
+PARQUET_COLUMNS = {
+    Kind.TRADE: ("event_time_ns", "receive_time_ns", "trade_id", "last_price", "volume", "side"),
+    Kind.QUOTE: ("event_time_ns", "receive_time_ns", "sequence", "bid", "bid_size", "ask", "ask_size"),
+    Kind.BOOK: (
+        *("event_time_ns", "receive_time_ns", "sequence"),
+        *("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"),
+    ),
+}
+"""The same in the lake, where the record's key is a column beside the id."""
 
 FLOAT_COLUMNS = {
     "trades": "fromUnixTimestamp64Nano(event_time_ns) AS t, fromUnixTimestamp64Nano(receive_time_ns) AS r, trade_id,"
@@ -129,7 +145,36 @@ def _measure(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
         client.execute(f"OPTIMIZE TABLE float_{table} FINAL")
         _compare_hashes(client, table)
     say("lossless: the hash over all columns is that of the plain tables")
-    return _sizes(client)
+    return {**_sizes(client), **_parquet_sizes(settings, records)}
+
+
+def _parquet_sizes(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
+    """Bytes a row of the lake's files; of books a level."""
+    venue_bytes: Counter[str] = Counter()
+    whole_bytes: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for rows in _rows_by_venue(records):
+        table = in_order(to_arrow(rows))
+        file = pq.ParquetFile(pa.BufferReader(parquet(rows.kind, table, settings.lake_row_group_rows)))
+        name = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BOOK: "book_levels"}[rows.kind]
+        levels = (len(side) for name in ("bid_prices", "ask_prices") for side in rows.values.get(name, ()))
+        counts[name] += sum(levels) if rows.kind is Kind.BOOK else len(rows)
+        for group in range(file.metadata.num_row_groups):
+            for index in range(file.metadata.num_columns):
+                column = file.metadata.row_group(group).column(index)
+                whole_bytes[name] += column.total_compressed_size
+                if column.path_in_schema.partition(".")[0] in PARQUET_COLUMNS[rows.kind]:
+                    venue_bytes[name] += column.total_compressed_size
+    return {
+        "parquet": {name: round(venue_bytes[name] / counts[name], 2) for name in counts},
+        "parquet_whole_row": {name: round(whole_bytes[name] / counts[name], 2) for name in counts},
+    }
+
+
+def _rows_by_venue(records: Sequence[Record]) -> Iterator[Rows]:
+    for venue in VENUES:
+        messages = ((0, encode(record)) for record in records if record.exchange == venue)
+        yield from decode(messages, skip=set(Kind) - set(PARQUET_COLUMNS))[0]
 
 
 def _plain_tables(client: ClickHouse) -> None:
