@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import dag, task
+from airflow.sdk import Asset, dag, task
+
+LAKE = Asset("market-data-lake")
 
 
 @dag(
@@ -37,7 +39,7 @@ deleted after `lake_grace_s`. Running it twice changes nothing.
 """,
 )
 def compact_lake() -> None:
-    @task
+    @task(inlets=[LAKE], outlets=[LAKE])
     def compact() -> dict[str, Any]:
         """Days compacted, files before and after, old files deleted."""
         import time

@@ -7,6 +7,9 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
+POOLS = {"timescale": "timescale", "clickhouse": "topics", "lake": "lake"}
+"""By store: nothing else writes the lake meanwhile."""
+
 
 @dag(
     schedule="40 4 * * *",
@@ -15,7 +18,6 @@ from airflow.sdk import dag, task
     tags=["retention"],
     default_args={
         "owner": "market-data",
-        "pool": "timescale",
         "retries": 2,
         "retry_delay": timedelta(minutes=5),
         "retry_exponential_backoff": True,
@@ -25,28 +27,30 @@ from airflow.sdk import dag, task
     doc_md="""
 ### Expire data
 
-Drops whole chunks (TimescaleDB) and whole months (ClickHouse) that are older than the setting `expire_days` says, such
-as `timescale.quotes=90, clickhouse.books=400`. Tables that it does not name are kept; it is empty by default. The raw
-tape and the lake are not touched: what was dropped can be loaded again.
+Drops whole chunks (TimescaleDB), months (ClickHouse) and days (the lake) that are older than the setting `expire_days`
+says, such as `timescale.quotes=90, clickhouse.books=400, lake.quotes=900`. Tables that it does not name are kept; it is
+empty by default. The raw tape is not touched: what was dropped can be made again from it.
 
 **When it fails**
 
 - *expire_days: …*: the setting cannot be read; nothing was deleted.
-- *TimescaleDB at … / ClickHouse at …*: the store is down. The next run mends it.
+- *TimescaleDB at … / ClickHouse at … / lake at …*: the store is down. The next run mends it.
+- *commit … exists already; another writer runs*: an export came between. The retry mends it.
 """,
 )
 def expire_data() -> None:
     @task
-    def expire() -> list[dict[str, Any]]:
-        """Dropped chunks and partitions by table."""
+    def expire(store: str) -> list[dict[str, Any]]:
+        """Dropped chunks, months or files by table."""
         import msgspec
 
         from etl import settings
         from etl.expiry import expire
 
-        return [msgspec.to_builtins(one) for one in expire(settings.load())]
+        return [msgspec.to_builtins(one) for one in expire(settings.load(), store)]
 
-    expire()
+    for store, pool in POOLS.items():
+        expire.override(task_id=store, pool=pool)(store)
 
 
 expire_data()

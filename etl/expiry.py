@@ -1,6 +1,6 @@
-"""Retention: what is older than its setting says goes, whole chunks and partitions at a time. Off by default.
+"""Retention: what is older than its setting says goes, whole chunks, months and days at a time. Off by default.
 
-``expire_days`` names what expires and nothing else does: ``timescale.quotes=90, clickhouse.books=400``.
+``expire_days`` names what expires and nothing else does: ``timescale.quotes=90, lake.quotes=900``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ DAYS_MIN = 2
 """Loads and audits look at yesterday: nothing younger may go."""
 TIMESCALE_TABLES = ("trades", "quotes", "bars", "book_updates", "agg_trades", "stats", "liquidations")
 CLICKHOUSE_TABLES = ("trades", "quotes", "books", "quarantine")
+TABLES = {"timescale": TIMESCALE_TABLES, "clickhouse": CLICKHOUSE_TABLES, "lake": TIMESCALE_TABLES}
+"""What may expire, by store. Gaps, corrections and the raw tape never do."""
 
 
 class Rule(Struct, frozen=True):
@@ -28,7 +30,7 @@ class Rule(Struct, frozen=True):
 
 
 class Expired(Struct, frozen=True):
-    """``parts``: chunks of a hypertable, or monthly partitions, that were dropped."""
+    """``parts``: chunks of a hypertable, monthly partitions, or files of the lake that were dropped."""
 
     store: str
     table: str
@@ -41,21 +43,22 @@ def rules(settings: Settings) -> list[Rule]:
     for text in filter(None, (part.strip() for part in settings.expire_days.split(","))):
         place, _, days = text.partition("=")
         store, _, table = place.strip().partition(".")
-        known = {"timescale": TIMESCALE_TABLES, "clickhouse": CLICKHOUSE_TABLES}.get(store, ())
-        if table not in known or not days.strip().isdecimal() or int(days) < DAYS_MIN:
+        if table not in TABLES.get(store, ()) or not days.strip().isdecimal() or int(days) < DAYS_MIN:
             raise UsageError(
-                f"expire_days: {text!r}: is not timescale.TABLE=DAYS or clickhouse.TABLE=DAYS, DAYS at least {DAYS_MIN}"
+                f"expire_days: {text!r}: is not STORE.TABLE=DAYS, STORE one of {', '.join(TABLES)}, "
+                f"DAYS at least {DAYS_MIN}"
             )
         found.append(Rule(store, table, int(days)))
     return found
 
 
-def expire(settings: Settings, clock: Callable[[], float] = time.time) -> list[Expired]:
-    """Drop what every rule lets go. Idempotent. Raises ``UsageError``, ``StoreError``."""
-    drop = {"timescale": _drop_chunks, "clickhouse": _drop_partitions}
+def expire(settings: Settings, store: str, clock: Callable[[], float] = time.time) -> list[Expired]:
+    """Drop what the rules of ``store`` let go. Idempotent. Raises ``UsageError``, ``StoreError``."""
+    drop = {"timescale": _drop_chunks, "clickhouse": _drop_partitions, "lake": _drop_days}[store]
     return [
-        Expired(rule.store, rule.table, drop[rule.store](settings, rule.table, clock() - rule.days * DAY_S))
+        Expired(store, rule.table, drop(settings, rule.table, clock() - rule.days * DAY_S))
         for rule in rules(settings)
+        if rule.store == store
     ]
 
 
@@ -89,3 +92,17 @@ def _drop_partitions(settings: Settings, table: str, before_s: float) -> int:
         return len(old)
     finally:
         client.close()
+
+
+def _drop_days(settings: Settings, table: str, before_s: float) -> int:
+    """Files of days that ended before leave the catalog; ``compact_lake`` deletes them when their grace is over."""
+    from etl.lake.catalog import Catalog
+    from etl.lake.storage import open_storage
+
+    catalog = Catalog(open_storage(settings))
+    state = catalog.read()
+    first_kept = datetime.fromtimestamp(before_s, UTC).date().isoformat()
+    old = [file.path for file in state.of(table) if file.date < first_kept]
+    if old:
+        catalog.commit(state, removed=old)
+    return len(old)

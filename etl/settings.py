@@ -136,7 +136,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # retention
     expire_days: str = ""
-    """What expire_data deletes after how many days: ``timescale.quotes=90, clickhouse.books=400``; empty = nothing."""
+    """What expire_data deletes after how many days: ``timescale.quotes=90, lake.quotes=900``; empty = nothing."""
 
     # freshness monitor
     freshness_s: float = 30.0
