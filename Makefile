@@ -35,7 +35,7 @@ DEMO_OPTIONS := $(if $(DURATION),--duration $(DURATION)) $(if $(VENUES),--venues
   $(if $(RATE),--rate $(RATE)) $(if $(RECORDINGS),--recordings $(RECORDINGS)) \
   $(if $(REPORT),--report $(REPORT)) $(if $(LIVE),--live)
 
-BENCHMARKS := $(subst _,-,$(filter-out __init__ report,$(basename $(notdir $(wildcard etl/bench/*.py)))))
+BENCHMARKS := $(subst _,-,$(filter-out __init__ report document,$(basename $(notdir $(wildcard etl/bench/*.py)))))
 
 # install_debian TEST,PACKAGES: installs the packages where the test fails, or says what to do
 install_debian = $(1) >/dev/null 2>&1 || { \

@@ -137,7 +137,9 @@ class Bench:
         measured = []
         for _ in range(self._repeats):
             measured.append(await self._worker(feed, channels))
-            say(f"{name}: {measured[-1].events_per_s:,.0f}/s, {measured[-1].cpu_s_per_million:.2f} CPU s per million")
+            say(
+                f"{name}: {measured[-1].events_per_s:,.0f}/s, {measured[-1].cpu_s_per_million:.2f} CPU s per million"
+            )
         return measured
 
     async def _beside(self, path: Path, interpreter: str) -> dict[str, Any]:

@@ -31,7 +31,9 @@ class Feed:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
-            key = next((line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:")), b"")
+            key = next(
+                (line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:")), b""
+            )
             if key:
                 await self._stream(key.partition(b":")[2].strip(), reader, writer)
             else:

@@ -1,0 +1,276 @@
+"""``etl bench document [NAME …]``: run the benchmarks, keep what each printed, and write docs/benchmarks.md from it.
+
+Each runs with the options of ``STANDARD``; its result is kept in docs/benchmarks/NAME.json, so that one that was not
+run again stays in the document, with its date. ``--render-only`` runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from etl.bench.report import say
+from etl.embedded.plan import SOURCE_ROOT
+from etl.errors import EtlError, UsageError
+
+app = typer.Typer()
+
+FOLDER = SOURCE_ROOT / "docs" / "benchmarks"
+DOCUMENT = SOURCE_ROOT / "docs" / "benchmarks.md"
+RUN_WITHIN_S = 3 * 3_600.0
+
+
+class Figure(Struct, frozen=True):
+    """A line of the document: what it is, where it stands in the result, and the goal."""
+
+    label: str
+    paths: tuple[str, ...]
+    goal: str = ""
+
+
+class Standard(Struct, frozen=True):
+    """How a benchmark is run for the document, and what of its result stands there."""
+
+    options: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    takes_recordings: bool = False
+
+
+STANDARD: dict[str, Standard] = {
+    "ingest": Standard(
+        ("--peer", "cryptofeed"),
+        (
+            Figure("events/s, trades and quotes", ("trades_and_quotes.events_per_s",), "100,000"),
+            Figure("CPU s per million of these", ("trades_and_quotes.cpu_s_per_million",), "10"),
+            Figure("events/s, books as recorded among them", ("events_per_s",)),
+            Figure("CPU s per million of these", ("cpu_s_per_million",)),
+            Figure("memory, MiB", ("rss_mib",)),
+            Figure("aggregate trades/s: ours", ("peer.ours.events_per_s",)),
+            Figure("the same, cryptofeed into its Kafka back-end", ("peer.kafka.events_per_s",)),
+            Figure("the same, cryptofeed into nothing", ("peer.no_op.events_per_s",)),
+            Figure("ours to cryptofeed with Kafka", ("peer_ratio",), "40"),
+            Figure("ours to cryptofeed into nothing", ("peer.ratio_to_no_op",), "1"),
+        ),
+        takes_recordings=True,
+    ),
+    "latency": Standard(
+        ("--minutes", "10"),
+        (
+            Figure("offered events/s", ("offered_per_s",)),
+            Figure("receive → Kafka acknowledged, ms: p50 / p99", ("ack_ms.p50", "ack_ms.p99"), "p99 10"),
+            Figure(
+                "receive → queryable in ClickHouse, ms: p50 / p99 / p99.9",
+                ("queryable_ms.p50", "queryable_ms.p99", "queryable_ms.p99_9"),
+                "p50 50, p99 250",
+            ),
+            Figure("as a polling client sees it, ms: p50 / p99", ("polled_ms.p50", "polled_ms.p99")),
+            Figure("parts a minute / active at most", ("parts_per_minute", "active_parts_max"), "100 active"),
+        ),
+    ),
+    "sink": Standard(
+        (),
+        (
+            Figure("messages/s into ClickHouse in the recorded mix", ("messages_per_s",), "200,000"),
+            Figure("insert of 10,000, ms: p50 / p95", ("insert_10k_ms.p50", "insert_10k_ms.p95"), "p50 12"),
+            Figure("the sink's own CPU, µs a message", ("sink_cpu_us_per_message",)),
+        ),
+        takes_recordings=True,
+    ),
+    "storage": Standard(
+        (),
+        (
+            Figure("bytes a row, venue columns: trades", ("bytes_per_row.trades",), "5.0"),
+            Figure("quotes", ("bytes_per_row.quotes",), "8.0"),
+            Figure("book levels", ("bytes_per_row.book_levels",), "3.5"),
+            Figure(
+                "the whole row: trades / quotes / book levels",
+                ("whole_row.trades", "whole_row.quotes", "whole_row.book_levels"),
+            ),
+            Figure(
+                "Float64, default compression",
+                ("float64_default.trades", "float64_default.quotes", "float64_default.book_levels"),
+            ),
+            Figure(
+                "Parquet, venue columns",
+                ("parquet.trades", "parquet.quotes", "parquet.book_levels"),
+                "6.7 / 10.3 / 4.3",
+            ),
+        ),
+        takes_recordings=True,
+    ),
+    "load": Standard(
+        (),
+        (
+            Figure("TimescaleDB rows/s through Kafka", ("rows_per_s",)),
+            Figure("lake rows/s through Kafka", ("lake_rows_per_s",)),
+            Figure(
+                "columnstore ratio: trades / quotes",
+                ("compression_ratio.trades.ratio", "compression_ratio.quotes.ratio"),
+            ),
+        ),
+    ),
+    "validation": Standard(
+        (),
+        (
+            Figure("10,000 clean records as a batch, ms", ("batch_ms_per_10k",), "0.8"),
+            Figure("their typed columns from text, ms", ("cast_ms_per_10k",)),
+            Figure("one by one, ms", ("record_ms_per_10k",)),
+        ),
+    ),
+    "isolation": Standard(
+        (),
+        (
+            Figure("added p99 of the others, ms: one blocked", ("blocked.added_p99_ms",), "5"),
+            Figure("one flooded", ("flooded.added_p99_ms",), "5"),
+        ),
+    ),
+    "audit": Standard(
+        (),
+        (
+            Figure("a night over 100 million rows, s: ClickHouse", ("clickhouse.night_s",)),
+            Figure("lake", ("lake.night_s",)),
+            Figure("TimescaleDB, 5 million rows, s", ("timescale.night_s",)),
+            Figure("seconds = a × rows^b: b", ("timescale.growth.audit.b",)),
+        ),
+    ),
+    "faults": Standard(
+        ("--venues", "binance,polygon,alpaca", "--disconnects", "47"),
+        (
+            Figure("events / disconnects", ("events_sent", "disconnects")),
+            Figure(
+                "lost / duplicated / missing undeclared / missing with history",
+                ("lost", "duplicated", "missed_undeclared", "missing_with_history"),
+                "0",
+            ),
+            Figure(
+                "gaps repaired / source hole / unrepairable / open",
+                ("gaps_repaired", "gaps_source_hole", "gaps_unrepairable", "gaps_open"),
+            ),
+            Figure("reconnect, s: p50", ("reconnect_s.p50",), "3.2"),
+            Figure("worker's memory growth, MiB", ("rss_growth_mib",)),
+        ),
+    ),
+    "kill": Standard(
+        ("--times", "100"),
+        (
+            Figure("kills / rebalances", ("kills", "rebalances")),
+            Figure("events / offered a second", ("events", "offered_per_s")),
+            Figure(
+                "lost / duplicated / missing undeclared", ("lost", "duplicated", "missed_undeclared"), "0"
+            ),
+        ),
+    ),
+    "soak": Standard(("--minutes", "30"), (Figure("verdict", ("verdict",), "flat"),)),
+}
+
+
+@app.command()
+def main(
+    names: Annotated[list[str] | None, typer.Argument(help="Default: all of them.")] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(help="Folder of recordings, for those that take one.")
+    ] = None,
+    render_only: Annotated[bool, typer.Option("--render-only")] = False,
+) -> None:
+    wanted = names or list(STANDARD)
+    if unknown := [name for name in wanted if name not in STANDARD]:
+        raise UsageError(f"no benchmark {', '.join(unknown)}; known are {', '.join(STANDARD)}")
+    FOLDER.mkdir(exist_ok=True)
+    for name in () if render_only else wanted:
+        say(f"== {name}")
+        words = command(name, recordings)
+        text = json.dumps({"command": shown(words), **_run(words)}, indent=1)
+        (FOLDER / f"{name}.json").write_text(f"{text}\n")
+    DOCUMENT.write_text(rendered(kept()))
+
+
+def command(name: str, recordings: Path | None = None) -> list[str]:
+    """The words after ``etl bench``."""
+    standard = STANDARD[name]
+    given = ["--recordings", str(recordings)] if recordings and standard.takes_recordings else []
+    return [name, *standard.options, *given, "--json"]
+
+
+def shown(words: Sequence[str]) -> str:
+    """As a reader would type it: the folder of recordings is their own."""
+    names = [
+        "DIR" if before == "--recordings" else word for before, word in zip(["", *words], words, strict=False)
+    ]
+    return " ".join(["etl bench", *names])
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """The newest result of each, as far as there is one."""
+    files = {name: FOLDER / f"{name}.json" for name in STANDARD}
+    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+
+
+def rendered(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The document."""
+    return (
+        "\n".join((*_head(), *(line for name, result in results.items() for line in _section(name, result))))
+        + "\n"
+    )
+
+
+def _head() -> Iterator[str]:
+    yield "# Benchmarks"
+    yield ""
+    yield "Written by `etl bench document`, not by hand. Each benchmark starts what it measures on free ports of one"
+    yield "machine and prints one JSON object as its last line; `docs/benchmarks/` has these objects whole. Of several"
+    yield "runs the median stands here, with the least and the greatest behind it. Goals are for two shared cores."
+
+
+def _section(name: str, result: Mapping[str, Any]) -> Iterator[str]:
+    machine = result["machine"]
+    yield ""
+    yield f"## {name}"
+    yield ""
+    yield (
+        f"`{result['command']}` on {machine['date']}: {machine['cores']} cores ({machine['processor']}),"
+        f" {machine['memory_gib']} GiB, Python {machine['python']}"
+    )
+    yield ""
+    yield "| | measured | goal |"
+    yield "|---|---|---|"
+    for figure in STANDARD[name].figures:
+        values = [_at(result, path) for path in figure.paths]
+        if any(value is not None for value in values):
+            yield f"| {figure.label} | {' / '.join(map(_text, values))} | {figure.goal} |"
+
+
+def _at(result: Mapping[str, Any], path: str) -> Any:
+    value: Any = result
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{_text(value['median'])} ({_text(value['min'])} to {_text(value['max'])})"
+    if isinstance(value, float) and value.is_integer() and abs(value) >= 1_000:
+        value = int(value)
+    return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _run(words: Sequence[str]) -> dict[str, Any]:
+    """The object that the benchmark printed. Raises ``EtlError``."""
+    done = subprocess.run(
+        [sys.executable, "-m", "etl", "bench", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=RUN_WITHIN_S,
+    )
+    lines = done.stdout.strip().splitlines()
+    if not lines:
+        raise EtlError(f"etl bench {words[0]} ended with {done.returncode} and printed nothing")
+    result: dict[str, Any] = json.loads(lines[-1])
+    return result
