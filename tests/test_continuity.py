@@ -207,7 +207,9 @@ def test_thinned_ids_are_declared_exactly_with_doubles_and_swaps_among_them(
         if at and at + 1 < len(numbers) and at > 1:
             numbers[at], numbers[at + 1] = numbers[at + 1], numbers[at]
         numbers.insert(at + 1, numbers[at])
-    assert missing_ids(follow(trade(number) for number in numbers)) == gone - set(range(min(set(numbers))))
+    gaps = last_states(follow(trade(number) for number in numbers))
+    still = [gap for gap in gaps if gap.gap_state is GapState.OPEN]  # some came too late, and closed theirs
+    assert missing_ids(still) == gone - set(range(min(set(numbers))))
 
 
 def test_a_break_is_declared_after_the_window_and_before_the_record_that_ends_it() -> None:
