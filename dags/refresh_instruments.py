@@ -1,8 +1,9 @@
-"""The venues' instrument lists, once a day."""
+"""The venues' instrument lists, and the splits of their stocks, once a day."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import dag, task
 
@@ -26,11 +27,14 @@ from airflow.sdk import dag, task
 
 Fetches the list of symbols with their tick and size steps of every venue that has one, and keeps it in the state
 directory. Backfills check their symbols against it. Sessions of stock markets come with the package of calendars.
+The splits of the last two months and the announced ones go into ClickHouse, where the symbol statistics adjust by them.
 
 **When it fails**
 
 - *not an instrument list, the list names …*: the venue's answer is broken. The old list stays in use.
 - *status …*: the venue refuses or is down; the old list stays in use.
+- *not a list of splits*: the venue's answer is broken; what was known stays. A split that is not known by its day makes
+  the symbol's first trades `price_far_out` until five of them confirm the level.
 """,
 )
 def refresh_instruments() -> None:
@@ -52,7 +56,28 @@ def refresh_instruments() -> None:
                 found[venue] = refresh(loaded, exchange, base_url, keys, limiter)
         return found
 
+    @task
+    def splits(logical_date: Any = None) -> dict[str, int]:
+        """Splits by venue."""
+        from datetime import UTC, datetime
+
+        from etl import settings, splits
+        from etl.exchanges import load
+        from etl.repair import limiter_for
+        from etl.worker import addresses, credentials
+
+        loaded, found = settings.load(), {}
+        today = (logical_date or datetime.now(UTC)).date()
+        for venue in loaded.venue_names():
+            exchange = load(venue)
+            if exchange.splits_path:
+                keys, base_url = credentials(exchange, loaded.live), addresses(loaded, exchange)[1]
+                limiter = limiter_for(loaded, exchange, base_url, keys)
+                found[venue] = splits.refresh(loaded, exchange, base_url, keys, limiter, today)
+        return found
+
     refresh()
+    splits()
 
 
 refresh_instruments()

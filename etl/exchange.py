@@ -133,6 +133,15 @@ class Request(Struct, frozen=True):
     end_ns: int = 0
 
 
+class Split(Struct, frozen=True):
+    """Prices before ``day`` (ISO, the venue's) times ``factor`` are prices after it: 0.25 where one share became four.
+    """
+
+    symbol: str
+    day: str
+    factor: float
+
+
 class Exchange:
     """Base of all venue files; see the module's head for what each method may do."""
 
@@ -173,6 +182,9 @@ class Exchange:
     instruments_path: ClassVar[str] = ""
     """History path that answers with the venue's instrument list, "" where symbols need none."""
 
+    splits_path: ClassVar[str] = ""
+    """History path of the splits of ``{from_day}`` to ``{to_day}``, "" where nothing splits."""
+
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
     ) -> None:
@@ -182,6 +194,11 @@ class Exchange:
     @classmethod
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
         """The instruments of an answer to ``instruments_path``. Raises ``ValueError`` if it is not one."""
+        return ()
+
+    @classmethod
+    def read_splits(cls, payload: bytes) -> Iterable[Split]:
+        """The splits of an answer to ``splits_path``. Raises ``ValueError`` if it is not one."""
         return ()
 
     @classmethod

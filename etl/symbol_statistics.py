@@ -14,9 +14,9 @@ import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from etl import exchanges
-from etl.exchange import shipped_instruments
 from etl.settings import Settings
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.sources.instruments import known
 from etl.transports.kafka import KafkaPublisher, consumer_config
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader
@@ -85,7 +85,7 @@ def publish(statistics: Sequence[SymbolStatistics], publisher: Publisher, settin
 
 def refresh(settings: Settings, as_of_ns: int) -> int:
     """Compute, publish, and say how many symbols there were. What the DAG calls every four hours."""
-    statistics = compute(settings, as_of_ns, _known_price_steps())
+    statistics = compute(settings, as_of_ns, _known_price_steps(settings))
     publish(statistics, KafkaPublisher(settings), settings)
     return len(statistics)
 
@@ -102,10 +102,10 @@ def show(settings: Settings) -> list[SymbolStatistics]:
     return [newest[key] for key in sorted(newest)]
 
 
-def _known_price_steps() -> dict[tuple[str, str], float]:
+def _known_price_steps(settings: Settings) -> dict[tuple[str, str], float]:
     steps = {}
     for name in exchanges.names():
-        instruments = shipped_instruments(exchanges.load(name))
+        instruments = known(settings, exchanges.load(name))
         for symbol, venue_symbol in instruments.by_symbol().items():
             instrument = instruments.get(venue_symbol)
             if instrument is not None and instrument.price_step:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -36,6 +36,7 @@ from etl.exchange import (
     Reply,
     Request,
     SequenceRule,
+    Split,
     Subscription,
 )
 from etl.fields import (
@@ -122,6 +123,9 @@ class Alpaca(Exchange):
     event_time_min_ns = 1_451_606_400_000_000_000
     """2016-01-01, where the venue's history begins."""
     calendar = "XNYS"
+    splits_path = (
+        "/v1/corporate-actions?types=forward_split,reverse_split&start={from_day}&end={to_day}&limit=1000&sort=asc"
+    )
     history_path: ClassVar[str] = "/v2/stocks"
     history_query: ClassVar[Mapping[str, str]] = {"feed": "sip"}
 
@@ -150,6 +154,17 @@ class Alpaca(Exchange):
             _OrderBook: self._book,
             _HistoryBook: self._book,
         }
+
+    @classmethod
+    def read_splits(cls, payload: bytes) -> Iterable[Split]:
+        """``{"corporate_actions":{"forward_splits":[{"symbol":"AAPL","new_rate":4,"old_rate":1,"ex_date":
+        "2020-08-31"}],"reverse_splits":[]},"next_page_token":null}``
+
+        https://docs.alpaca.markets/reference/corporateactions-1
+        """
+        actions = msgspec.json.decode(payload, type=_CorporateActions).corporate_actions
+        rows = [*actions.forward_splits, *actions.reverse_splits]
+        return [Split(row.symbol, str(row.ex_date), row.old_rate / row.new_rate) for row in rows]
 
     # the connection
 
@@ -521,6 +536,7 @@ class AlpacaTest(Alpaca):
     name = "alpaca_test"
     websocket_url = "wss://stream.data.alpaca.markets/v2/test"
     default_symbols = ("FAKEPACA",)
+    splits_path = ""
     default_channels = ("trades", "quotes", "bars")
     calendar = "24/7"
 
@@ -538,6 +554,7 @@ class AlpacaOptions(Alpaca):
     default_channels = ("trades", "quotes")
     default_symbols = ("SPY261218C00600000",)
     history_path = "/v1beta1/options"
+    splits_path = ""
     history_query: ClassVar[Mapping[str, str]] = {}
 
     def handshake_headers(self) -> Mapping[str, str]:
@@ -562,6 +579,7 @@ class AlpacaCrypto(Alpaca):
     default_symbols = ("BTC/USD", "ETH/USD")
     calendar = "24/7"
     history_path = "/v1beta3/crypto/us"
+    splits_path = ""
     history_query: ClassVar[Mapping[str, str]] = {}
 
 
@@ -908,6 +926,22 @@ class _ControlMessage(Struct, gc=False):
     T: str
     msg: str = ""
     code: int = 0
+
+
+class _SplitRow(Struct):
+    symbol: Annotated[str, Meta(min_length=1)]
+    ex_date: date
+    old_rate: Annotated[float, Meta(gt=0)]
+    new_rate: Annotated[float, Meta(gt=0)]
+
+
+class _SplitRows(Struct):
+    forward_splits: list[_SplitRow] = []
+    reverse_splits: list[_SplitRow] = []
+
+
+class _CorporateActions(Struct):
+    corporate_actions: _SplitRows
 
 
 class _Answer(Struct, gc=False):

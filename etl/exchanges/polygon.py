@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from enum import Enum
 from typing import Annotated, ClassVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -35,6 +36,7 @@ from etl.exchange import (
     Reply,
     Request,
     SequenceRule,
+    Split,
     Subscription,
     shipped_instruments,
 )
@@ -175,6 +177,10 @@ class Polygon(Exchange):
     event_time_min_ns = 1_041_379_200_000_000_000
     """2003-01-01; the venue's history begins in September 2003."""
     calendar = "XNYS"
+    splits_path = (
+        "/v3/reference/splits?execution_date.gte={from_day}&execution_date.lte={to_day}&limit=1000"
+        "&order=asc&sort=execution_date"
+    )
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -194,6 +200,15 @@ class Polygon(Exchange):
             **dict.fromkeys(_BAR_TYPES, self._bar),
             _Bands: self._bands,
         }
+
+    @classmethod
+    def read_splits(cls, payload: bytes) -> Iterable[Split]:
+        """``{"results":[{"execution_date":"2020-08-31","split_from":1,"split_to":4,"ticker":"AAPL"}],"status":"OK"}``
+
+        https://massive.com/docs/rest/stocks/corporate-actions/splits
+        """
+        rows = msgspec.json.decode(payload, type=_Splits).results
+        return [Split(row.ticker, str(row.execution_date), row.split_from / row.split_to) for row in rows]
 
     # the connection
 
@@ -483,6 +498,7 @@ class PolygonOptions(Polygon):
     websocket_url_others = ("wss://socket.polygon.io/options",)
     channels = tuple(channel for channel in Polygon.channels if channel.name != "LULD")
     default_symbols = ("O:SPY261218C00600000",)
+    splits_path = ""
 
     def _spellings(self, venue_symbol: str) -> _Spellings:
         name = f"O:{venue_symbol.removeprefix('O:')}"
@@ -499,6 +515,7 @@ class PolygonCrypto(Polygon):
         Channel("XA", Kind.BAR, SequenceRule.INTERVAL, repair=Kind.BAR, stale_after_s=180),
     )
     default_symbols = ("BTC-USD", "ETH-USD")
+    splits_path = ""
     event_time_min_ns = 1_262_304_000_000_000_000
     """2010-01-01."""
     calendar = "24/7"
@@ -855,6 +872,17 @@ class _Head(Struct, gc=False):
 class _ControlMessage(Struct, gc=False):
     status: str
     message: str = ""
+
+
+class _SplitRow(Struct):
+    ticker: Annotated[str, Meta(min_length=1)]
+    execution_date: date
+    split_from: Annotated[float, Meta(gt=0)]
+    split_to: Annotated[float, Meta(gt=0)]
+
+
+class _Splits(Struct):
+    results: list[_SplitRow]
 
 
 class _Answer(Struct, gc=False):

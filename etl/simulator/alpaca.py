@@ -2,6 +2,7 @@
 
     ws /alpaca/v2/{sip,iex,test}   connected → {"action":"auth"} → authenticated → {"action":"subscribe"} → subscription
     GET /alpaca/v2/stocks/{trades,quotes,bars}   several symbols, next_page_token
+    GET /alpaca/v1/corporate-actions             splits
 
 One connection per endpoint: a second one gets 406.
 """
@@ -19,7 +20,7 @@ import msgspec
 from etl.simulator.market import Bar, Instrument, Listing, Print, Top, number_text
 from etl.simulator.polygon import KNOWN
 from etl.simulator.session import Entry, History, Item, Session
-from etl.simulator.venue import Answer, Connection, Venue
+from etl.simulator.venue import Answer, Connection, Venue, splits_between
 
 SECOND = 1_000_000_000
 PRICE_DIGITS = 2
@@ -160,6 +161,8 @@ class AlpacaVenue(Venue):
     # history
 
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
+        if path.strip("/") == "v1/corporate-actions":
+            return _splits(query, now_ns)
         prefix, _, kind = path.strip("/").rpartition("/")
         if prefix != "v2/stocks" or kind not in ("trades", "quotes", "bars"):
             return Answer(404, b'{"message":"endpoint not found."}')
@@ -184,6 +187,16 @@ class AlpacaVenue(Venue):
             limit, skip = limit - len(found), 0
         rows = ",".join(f'"{symbol}":[{page}]' for symbol, page in pages.items())
         return Answer(200, f'{{"{kind}":{{{rows}}},"next_page_token":{token}}}'.encode())
+
+
+def _splits(query: Mapping[str, str], now_ns: int) -> Answer:
+    actions: dict[str, list[dict[str, Any]]] = {"forward_splits": [], "reverse_splits": []}
+    for day, split in splits_between(now_ns, query["start"], query["end"]):
+        kind = "forward_splits" if split.after > split.before else "reverse_splits"
+        row = {"symbol": split.symbol, "new_rate": split.after, "old_rate": split.before, "ex_date": day}
+        actions[kind].append({**row, "process_date": day})
+    body = msgspec.json.encode({"corporate_actions": actions, "next_page_token": None})
+    return Answer(200, body, is_reference=True)
 
 
 def error(code: int) -> bytes:

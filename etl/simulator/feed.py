@@ -97,7 +97,7 @@ class Feed:
                 return None
             return Answer(self.refusal.status, b'{"code":-1003,"msg":"refused"}', self.refusal.headers)
         answer = self.venue.answer(path, query, self.session, now_ns)
-        if answer is not None and answer.status == 200:
+        if answer is not None and answer.status == 200 and not answer.is_reference:
             endpoint = f"{path}?{query_text}"
             found = events(self.venue.exchange, answer.body, endpoint)
             self._truth.write([TruthLine(now_ns, endpoint, self._fate, found)])

@@ -3,6 +3,7 @@
     ws /polygon/stocks   connected → {"action":"auth"} → auth_success → {"action":"subscribe"} → a line per stream
     GET /polygon/v3/{trades,quotes}/{ticker}   next_url paging
     GET /polygon/v2/aggs/ticker/{ticker}/range/1/{second,minute}/{from}/{to}
+    GET /polygon/v3/reference/splits
 
 One connection per key and path: a newer one closes the older.
 """
@@ -17,7 +18,7 @@ import msgspec
 
 from etl.simulator.market import Bar, Instrument, Listing, Print, Top, number_text
 from etl.simulator.session import Entry, History, Item, Session
-from etl.simulator.venue import Answer, Connection, Venue
+from etl.simulator.venue import Answer, Connection, Venue, splits_between
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -146,6 +147,8 @@ class PolygonVenue(Venue):
             return self._ticks(parts[1], parts[2], query, session)
         if parts[:3] == ["v2", "aggs", "ticker"] and len(parts) == 9:
             return self._bars(parts, query, session)
+        if parts == ["v3", "reference", "splits"]:
+            return _splits(query, now_ns)
         return Answer(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
 
     def _ticks(self, kind: str, symbol: str, query: Mapping[str, str], session: Session) -> Answer:
@@ -178,6 +181,22 @@ class PolygonVenue(Venue):
             f'"results":[{",".join(rows)}],"status":"OK","request_id":"0","count":{len(rows)}}}'
         )
         return Answer(200, body.encode())
+
+
+def _splits(query: Mapping[str, str], now_ns: int) -> Answer:
+    found = splits_between(now_ns, query["execution_date.gte"], query["execution_date.lte"])
+    rows = [
+        {
+            "execution_date": day,
+            "id": f"E{day}",
+            "split_from": s.before,
+            "split_to": s.after,
+            "ticker": s.symbol,
+        }
+        for day, s in found
+    ]
+    body = msgspec.json.encode({"results": rows, "status": "OK", "request_id": "0"})
+    return Answer(200, body, is_reference=True)
 
 
 def _status(status: str, message: str) -> bytes:

@@ -7,6 +7,7 @@ server carries it out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
@@ -48,9 +49,32 @@ class Connection:
 
 
 class Answer(Struct, frozen=True):
+    """``is_reference``: no market data, hence nothing that a store could miss."""
+
     status: int
     body: bytes
     headers: Mapping[str, str] = {}
+    is_reference: bool = False
+
+
+class Split(Struct, frozen=True):
+    """``before`` shares became ``after``."""
+
+    symbol: str
+    before: int
+    after: int
+    age_days: int
+
+
+SPLITS = (Split("SPLT", 1, 4, 10), Split("RVRS", 10, 1, 20))
+"""Of stocks that are not traded here: the prices of those that are do not jump."""
+
+
+def splits_between(now_ns: int, from_day: str, to_day: str) -> list[tuple[str, Split]]:
+    """The splits of these days, each with its day, oldest first."""
+    today = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date()
+    dated = sorted(((today - timedelta(days=split.age_days)).isoformat(), split) for split in SPLITS)
+    return [(day, split) for day, split in dated if from_day <= day <= to_day]
 
 
 class Venue:
