@@ -13,6 +13,7 @@ from etl.codes import Code
 from etl.exchange import Credentials, Fault, FaultKind, Ignored, Rejected, Reply, Subscription
 from etl.exchanges import load
 from etl.exchanges.alpaca import Alpaca, AlpacaCrypto, AlpacaIex, AlpacaOptions
+from etl.faults import Tier, policy_of, wait_s
 from etl.records import Correction, CorrectionKind, Frame, Kind, Record, SizeUnit, Trade
 from tests.exchanges.mutations import wrong_value
 
@@ -291,6 +292,25 @@ def test_every_documented_error_is_mapped_and_only_a_second_login_is_none(code: 
     ignored, *faults = Alpaca().parse(frame([{"T": "error", "code": code, "msg": "x"}]))
     assert ignored == Ignored("error")
     assert [isinstance(fault, Fault) for fault in faults] == ([] if code == 403 else [True])
+
+
+@pytest.mark.parametrize(
+    ("codes", "tier", "first_wait_s"),
+    [
+        ((407, 500), Tier.NETWORK, 0.0),
+        ((406,), Tier.VENUE, 30.0),
+        ((400, 401, 402, 404, 405, 408, 409, 410, 411, 412, 413), Tier.VENUE, 60.0),
+    ],
+)
+def test_every_error_has_its_tier_of_the_policy(
+    codes: tuple[int, ...], tier: Tier, first_wait_s: float
+) -> None:
+    """https://docs.alpaca.markets/docs/streaming-market-data#errors; what the venue refuses pages and waits."""
+    for code in codes:
+        _, fault = Alpaca().parse(frame([{"T": "error", "code": code, "msg": "x"}]))
+        assert isinstance(fault, Fault)
+        policy = policy_of(fault)
+        assert (policy.tier, policy.pages, wait_s(fault, 0, 0.0)) == (tier, tier is Tier.VENUE, first_wait_s)
 
 
 def test_an_unknown_error_is_taken_for_a_passing_one() -> None:

@@ -11,14 +11,15 @@ import pytest
 from etl.errors import TransportError
 from etl.exchange import Exchange, Fault, FaultKind, Ignored, Outcome, Reply, Request, Subscription
 from etl.exchanges.binance import Binance
-from etl.pipeline import Ingest
-from etl.records import Frame, Kind
+from etl.pipeline import OVERLAP_DOUBLE, Ingest
+from etl.records import Frame, Kind, Record, Trade
 from etl.settings import Settings
 from etl.sources import websocket
 from etl.sources.history import History
 from etl.sources.market_hours import MarketHours
 from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
 from etl.transports.memory import MemoryPublisher
+from etl.wire import codec
 from tests.venue_server import VenueServer, trade, venue_server
 
 WITHIN_S = 15.0
@@ -62,6 +63,36 @@ class ShortLived(Spoken):
     ready_on_open = True
 
 
+class ShortLivedBinance(Binance):
+    connection_life_s = 1.0
+
+
+class Mute(Binance):
+    """Its trades may be silent for half a second."""
+
+    channels = tuple(
+        type(c)(c.name, c.kind, c.rule, c.repair, 0.5) for c in Binance.channels if c.name == "trade"
+    )
+
+
+class Hours(MarketHours):
+    """Open when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__("24/7")
+        self.open = True
+        self.asked_ns: list[int] = []
+
+    @property
+    def asked_s(self) -> float:
+        """From the first question to the last."""
+        return (self.asked_ns[-1] - self.asked_ns[0]) / 1e9 if self.asked_ns else 0.0
+
+    def is_open(self, now_ns: int) -> bool:
+        self.asked_ns.append(now_ns)
+        return self.open
+
+
 class Run:
     """A stream against a server in this process, with its own worker's surroundings."""
 
@@ -76,6 +107,7 @@ class Run:
         self.overlaps: list[bool] = []
         self.stop = asyncio.Event()
         self.connections: list[Connection] = []
+        self.hours = Hours()
         self.stream = Stream("s", self._connect, self.ingest.counts, self.stop, self)
 
     def _connect(self) -> Connection:
@@ -91,7 +123,7 @@ class Run:
             intake,
             self.gate,
             self.ingest.counts,
-            MarketHours("24/7"),
+            self.hours,
             self.history,
         )
         self.connections.append(connection)
@@ -99,12 +131,17 @@ class Run:
 
     def overlap(self, name: str, begins: bool) -> None:
         self.overlaps.append(begins)
+        self.ingest.overlap(name, begins)
 
     def lost(self, connection: Connection, end: End) -> None:
         self.ends.append(end)
 
     def tape(self) -> list[bytes]:
         return [message.value for message in self.publisher.delivered[self.settings.raw_topic]]
+
+    def published(self) -> list[Record]:
+        self.publisher.poll()
+        return [codec.decode(m.value) for m in self.publisher.delivered[self.settings.normalized_topic]]
 
     async def until(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + WITHIN_S
@@ -271,12 +308,34 @@ async def test_a_connection_is_replaced_before_the_venue_s_own_limit_with_no_los
 
 
 @against_a_server
-async def test_a_channel_that_goes_mute_costs_the_connection_not_the_worker(server: VenueServer) -> None:
-    class Mute(Binance):
-        channels = tuple(
-            type(c)(c.name, c.kind, c.rule, c.repair, 0.5) for c in Binance.channels if c.name == "trade"
-        )
+async def test_of_what_both_connections_give_while_one_replaces_the_other_the_double_is_left_out(
+    server: VenueServer,
+) -> None:
+    async with running(server, ShortLivedBinance) as run:
+        await run.until(lambda: server.connections == 2)
+        await asyncio.to_thread(server.send, trade(1), trade(2))
+        await run.until(lambda: run.ingest.counts.ignored[OVERLAP_DOUBLE] == 2)
+        await run.until(lambda: run.overlaps[:2] == [True, False])
+        assert run.ends == []
+        trades = [m for m in run.published() if isinstance(m, Trade)]
+        assert [record.trade_id for record in trades] == ["1", "2"]
+        assert run.ingest.counts.closed
 
+
+@against_a_server
+async def test_silence_of_a_closed_market_costs_no_connection(server: VenueServer) -> None:
+    async with running(server, Mute) as run:
+        run.hours.open = False
+        await asyncio.to_thread(server.send, trade(1))
+        await run.until(lambda: run.hours.asked_s > 1.5)
+        assert (server.opened, run.ends) == (1, [])
+        run.hours.open = True
+        await run.until(lambda: server.opened >= 2)
+        assert run.ends[0].reason == "stale"
+
+
+@against_a_server
+async def test_a_channel_that_goes_mute_costs_the_connection_not_the_worker(server: VenueServer) -> None:
     async with running(server, Mute) as run:
         await asyncio.to_thread(server.send, trade(1))
         await run.until(lambda: server.opened >= 2)
