@@ -56,7 +56,16 @@ def test_gaps_are_read_back_as_they_were_published_by_every_choice(
     assert chosen(key=repaired.record_key) == [repaired]
     assert chosen(symbol="' OR 1 = 1 --") == []
 
-    (row,) = summary(settings)
+    without_end = gap(
+        4, event_time_ns=START_NS, from_time_ns=START_NS + 8 * SECOND, gap_state=GapState.UNREPAIRABLE
+    )
+    (before,) = summary(settings)
+    insert(settings, [without_end], "third")
+    (after,) = summary(settings)
+    assert before["coverage"] == pytest.approx(0.9)
+    assert after["coverage"] == pytest.approx(0.7)
+    assert (after["gaps"], after["unrepairable"]) == (3, 1)
+    row = before
     assert (row["exchange"], row["events"], row["gaps"]) == ("binance", 11, 2)
     assert (row["repaired"], row["open"], row["share_repaired"]) == (1, 1, 0.5)
     assert row["gaps_per_million"] == pytest.approx(2e6 / 11, abs=0.001)

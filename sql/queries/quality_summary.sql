@@ -3,7 +3,8 @@
 --   share_repaired     of the gaps that a history can fill (repaired or still open); 1 where there was none
 --   latency_ms         from receipt to storing, of streamed events
 --   coverage           share of the day's span, from first to last event, over all (symbol, channel) with events,
---                      in which nothing is known to be missing for good or still missing
+--                      in which nothing is known to be missing for good or still missing; a gap without end lasts
+--                      up to the venue's last event
 WITH
     events AS (
         SELECT exchange, symbol, channel, toDate(time) AS day, time, receive_time_ns, stored_time, source FROM trades
@@ -17,21 +18,29 @@ WITH
             count() AS events,
             uniqExact(symbol, channel) AS channels,
             dateDiff('millisecond', min(time), max(time)) / 1000 AS span_s,
+            toUnixTimestamp64Nano(max(time)) AS last_ns,
             quantileIf(0.5)((toUnixTimestamp64Nano(stored_time) - receive_time_ns) / 1e6, source = 'stream') AS p50,
             quantileIf(0.99)((toUnixTimestamp64Nano(stored_time) - receive_time_ns) / 1e6, source = 'stream') AS p99
         FROM events GROUP BY exchange, day
     ),
     holes AS (
         SELECT
-            exchange, toDate(time) AS day,
+            exchange, day,
             count() AS gaps,
             countIf(gap_state = 'repaired') AS repaired,
             countIf(gap_state = 'open') AS open,
             countIf(gap_state = 'source_hole') AS source_holes,
             countIf(gap_state = 'unrepairable') AS unrepairable,
-            sumIf(greatest(0, to_time_ns - from_time_ns), gap_state != 'repaired' AND to_time_ns > 0 AND from_time_ns > 0) / 1e9
-                AS missing_s
-        FROM gaps WHERE gap_kind != 'start' GROUP BY exchange, day
+            sumIf(greatest(0, end_ns - from_time_ns), gap_state != 'repaired' AND from_time_ns > 0) / 1e9 AS missing_s
+        FROM
+        (
+            SELECT
+                g.exchange AS exchange, toDate(g.time) AS day, gap_state, from_time_ns,
+                if(to_time_ns = 0, d.last_ns, to_time_ns) AS end_ns
+            FROM gaps AS g LEFT JOIN by_day AS d ON g.exchange = d.exchange AND toDate(g.time) = d.day
+            WHERE gap_kind != 'start'
+        )
+        GROUP BY exchange, day
     )
 SELECT
     toString(d.exchange) AS exchange,
