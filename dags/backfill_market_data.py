@@ -115,6 +115,7 @@ def backfill_market_data() -> None:
         dag_run: Any = None,
         data_interval_start: Any = None,
         data_interval_end: Any = None,
+        run_id: Any = None,
     ) -> list[dict[str, Any]]:
         """A job for each symbol and day; none for a dry run."""
         import asyncio
@@ -122,7 +123,7 @@ def backfill_market_data() -> None:
         import msgspec
 
         from etl import settings
-        from etl.backfill import estimate, make_job, slices
+        from etl.backfill import announce, estimate, make_job, slices
         from etl.times import parse_ns
 
         loaded, asked = settings.load(), params or {}
@@ -136,7 +137,11 @@ def backfill_market_data() -> None:
             print(
                 f"{one.symbol} {one.kind}: about {one.requests} requests, {one.rows} rows, {one.seconds:.0f} s"
             )
-        return [] if asked["dry_run"] else [msgspec.to_builtins(one) for one in slices(job, JOBS_MAX)]
+        if asked["dry_run"]:
+            return []
+        jobs = slices(job, JOBS_MAX)
+        announce(loaded, jobs, run_id)
+        return [msgspec.to_builtins(one) for one in jobs]
 
     @task(map_index_template="{{ label }}")
     def fetch(job: dict[str, Any], run_id: Any = None) -> None:

@@ -12,9 +12,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
-import re
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +24,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from etl.backfill_marks import Marks, Plan
 from etl.continuity import Continuity, interval_ns
 from etl.errors import UsageError, VenueError
 from etl.exchange import Channel, Exchange, Fault, FaultKind, Request, SequenceRule
@@ -221,28 +219,44 @@ def label(job: Job) -> str:
 
 def run(settings: Settings, job: Job, progress: Progress | None = None) -> Summary:
     """The whole job: what is not done yet, then its coverage. Raises ``EtlError``; what was done stays done."""
+    announce(settings, [job], job.name)
     fetch(settings, job, job.name, progress)
     return check(settings, (job,), job.name)
+
+
+def announce(settings: Settings, jobs: Sequence[Job], name: str) -> None:
+    """Tell whoever watches (``backfill_marks.at_work``) what ``jobs`` of one venue are going to do under ``name``."""
+    Marks(settings, name).announce(
+        Plan(
+            exchange=jobs[0].exchange,
+            symbols=sorted({symbol for job in jobs for symbol in job.symbols}),
+            kinds=jobs[0].kinds,
+            start_ns=min(job.start_ns for job in jobs),
+            end_ns=max(job.end_ns for job in jobs),
+            chunks=sum(len(plan(job)) for job in jobs),
+        )
+    )
 
 
 def fetch(settings: Settings, job: Job, name: str, progress: Progress | None = None) -> int:
     """Every chunk of ``job`` that has no mark under ``name`` yet; returns how many had one."""
     chunks = plan(job)
-    waiting = [chunk for chunk in chunks if not _mark(settings, name, chunk).exists()]
+    marks = Marks(settings, name)
+    waiting = [chunk for chunk in chunks if marks.get(chunk.name) is None]
     if waiting:
-        asyncio.run(_fetch(settings, name, waiting, progress))
+        asyncio.run(_fetch(settings, marks, waiting, progress))
     return len(chunks) - len(waiting)
 
 
 def check(settings: Settings, jobs: Sequence[Job], name: str) -> Summary:
     """Coverage of ``jobs``, whose chunks must all be done: holes within chunks and between them go into the gap
     ledger. Removes the marks. Raises ``VenueError`` if a chunk is not done."""
-    holes: list[Hole] = []
+    marks, holes = Marks(settings, name), list[Hole]()
     pages = rows = count = 0
     previous: dict[tuple[str, str], Fetched] = {}
     for job in jobs:
         channel_rules = load_exchange(job.exchange)
-        done = [(chunk, _done(settings, name, chunk)) for chunk in plan(job)]
+        done = [(chunk, _done(marks, chunk)) for chunk in plan(job)]
         holes += _fewer_than_counted(channel_rules, done)
         for chunk, fetched in done:
             count, pages, rows = count + 1, pages + fetched.pages, rows + fetched.rows
@@ -254,7 +268,7 @@ def check(settings: Settings, jobs: Sequence[Job], name: str) -> Summary:
                 previous[chunk.symbol, chunk.kind] = fetched
     if holes:
         _publish_holes(settings, jobs[0].exchange, holes)
-    shutil.rmtree(_marks(settings, name), ignore_errors=True)
+    marks.remove()
     return Summary(count, 0, pages, rows, len(holes))
 
 
@@ -432,7 +446,7 @@ class _ChunkIntake(Intake):
         return interval_ns(channel.rpartition("_")[2]) or MINUTE_NS
 
 
-async def _fetch(settings: Settings, name: str, chunks: Sequence[Chunk], progress: Progress | None) -> None:
+async def _fetch(settings: Settings, marks: Marks, chunks: Sequence[Chunk], progress: Progress | None) -> None:
     exchange = with_known(settings, load_exchange(chunks[0].exchange))
     publisher = KafkaPublisher(settings)
     backfill = Backfill(settings, exchange, publisher)
@@ -446,7 +460,7 @@ async def _fetch(settings: Settings, name: str, chunks: Sequence[Chunk], progres
         async def work() -> None:
             for chunk in waiting:
                 fetched = await backfill.chunk(chunk, history, session)
-                _keep(_mark(settings, name, chunk), msgspec.json.encode(fetched))
+                marks.put(chunk.name, msgspec.json.encode(fetched))
                 _log.info("%s %s: %d rows, %d pages", chunk.symbol, chunk.name, fetched.rows, fetched.pages)
                 if progress:
                     progress(chunk, fetched)
@@ -581,30 +595,11 @@ def _frame(exchange: str, intake: Intake, answer: Answer) -> Frame:
     )
 
 
-def _marks(settings: Settings, name: str) -> Path:
-    return settings.state_path / "backfill" / re.sub(r"[^\w.-]", "_", name)
-
-
-def _mark(settings: Settings, name: str, chunk: Chunk) -> Path:
-    return _marks(settings, name) / f"{chunk.name}.json"
-
-
-def _done(settings: Settings, name: str, chunk: Chunk) -> Fetched:
-    try:
-        return msgspec.json.decode(_mark(settings, name, chunk).read_bytes(), type=Fetched)
-    except FileNotFoundError:
-        raise VenueError(f"{chunk.symbol} {chunk.name} is not done: run the backfill again") from None
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Whole or not at all, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
+def _done(marks: Marks, chunk: Chunk) -> Fetched:
+    mark = marks.get(chunk.name)
+    if mark is None:
+        raise VenueError(f"{chunk.symbol} {chunk.name} is not done: run the backfill again")
+    return msgspec.json.decode(mark, type=Fetched)
 
 
 def _day(time_ns: int) -> str:

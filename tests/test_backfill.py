@@ -14,7 +14,18 @@ import msgspec
 import pytest
 
 from etl import settings as settings_module
-from etl.backfill import Chunk, Fetched, Job, _fewer_than_counted, check, make_job, plan
+from etl.backfill import (
+    Chunk,
+    Fetched,
+    Job,
+    _fewer_than_counted,
+    announce,
+    check,
+    make_job,
+    plan,
+    slices,
+)
+from etl.backfill_marks import Marks, Plan, at_work
 from etl.embedded.ports import free_ports
 from etl.errors import UsageError, VenueError
 from etl.exchanges import load
@@ -104,6 +115,27 @@ def test_a_day_with_fewer_trades_than_its_bars_count_is_a_hole_where_no_id_tells
     for unjudged in (without_trades, half_a_minute):
         assert list(_fewer_than_counted(load("polygon"), unjudged)) == []
     assert list(_fewer_than_counted(load("binance"), [*hours, done("bar", *day, trades=241)])) == []
+
+
+def test_whoever_watches_sees_how_far_a_backfill_is(settings: Settings) -> None:
+    assert at_work(settings) == []
+    asked = job(symbols=("ETHUSDT", "BTCUSDT"), kinds=("trade", "bar"), end_ns=MIDNIGHT_NS + 2 * DAY_NS)
+    announce(settings, slices(asked, 256), "manual__2026-11-21T10:00:00+00:00")
+    marks = Marks(settings, "manual__2026-11-21T10:00:00+00:00")
+    for chunk in plan(asked)[:7]:
+        marks.put(chunk.name, b"{}")
+    (found,) = at_work(settings)
+    assert (found.name, found.done) == ("manual__2026-11-21T10_00_00_00_00", 7)
+    assert found.plan == Plan(
+        exchange="binance",
+        symbols=["BTCUSDT", "ETHUSDT"],
+        kinds=["trade", "bar"],
+        start_ns=MIDNIGHT_NS,
+        end_ns=MIDNIGHT_NS + 2 * DAY_NS,
+        chunks=2 * 2 * 25,
+    )
+    marks.remove()
+    assert at_work(settings) == []
 
 
 @pytest.mark.integration

@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from etl.backfill_marks import at_work
 from etl.errors import EtlError
 from etl.exchanges import load as load_exchange
 from etl.monitoring.freshness import limits_s
@@ -36,6 +37,7 @@ HISTORY_TABLES = (
 )  # fmt: skip
 COVERAGE_DAYS = 14
 GAPS_SHOWN_MAX = 200
+BACKFILLS_SHOWN_MAX = 20
 INCIDENTS_SHOWN_MAX = 50
 
 OK, DOWN = "ok", "down"
@@ -162,6 +164,24 @@ def coverage(settings: Settings) -> list[dict[str, Any]]:
     )
 
 
+def backfills(settings: Settings) -> list[dict[str, Any]]:
+    """Those that are at work or were left, the last one at work first: chunks done of those planned. Unix seconds."""
+    return [
+        {
+            "name": one.name,
+            "exchange": one.plan.exchange,
+            "symbols": one.plan.symbols,
+            "kinds": one.plan.kinds,
+            "start_s": one.plan.start_ns / 1e9,
+            "end_s": one.plan.end_ns / 1e9,
+            "done": one.done,
+            "chunks": one.plan.chunks,
+            "changed_s": one.changed_ns / 1e9,
+        }
+        for one in at_work(settings)[:BACKFILLS_SHOWN_MAX]
+    ]
+
+
 def incidents(settings: Settings) -> list[dict[str, Any]]:
     """What was mailed about, the newest first; times in Unix seconds, ``recovered_s`` 0 while it lasts."""
     return [
@@ -185,6 +205,7 @@ SECTIONS: Mapping[str, Callable[[Settings], Any]] = {
     "quarantine": quarantine,
     "gaps": gaps,
     "coverage": coverage,
+    "backfills": backfills,
     "incidents": incidents,
 }
 

@@ -15,6 +15,7 @@ const SECTIONS = {
   quarantine: { everyS: 30, draw: drawQuarantine, places: ["quarantine"] },
   gaps: { everyS: 15, draw: drawGaps, places: ["gaps"] },
   coverage: { everyS: 60, draw: drawCoverage, places: ["coverage"] },
+  backfills: { everyS: 5, draw: drawBackfills, places: ["backfills"] },
   incidents: { everyS: 30, draw: drawIncidents, places: ["incidents"] },
 };
 
@@ -332,6 +333,17 @@ function backfillOf(row, day) {
 }
 
 const words = (text) => text.split(/[\s,]+/).filter(Boolean);
+
+function drawBackfills(rows) {
+  show("backfills", table([
+    ["Backfill", (row) => row.name], ["Venue", (row) => row.exchange],
+    ["What", (row) => `${row.symbols.join(" ")}: ${row.kinds.join(" ")}`, "text"],
+    ["Range (UTC)", (row) => `${moment(row.start_s)} to ${moment(row.end_s)}`, "text"],
+    ["Done", (row) => h("progress", { value: row.done, max: row.chunks, "aria-label": `${row.done} of ${row.chunks} chunks` })],
+    ["Chunks", (row) => `${count(row.done)} of ${count(row.chunks)}`, "number"],
+    ["Last one", (row) => `${duration(now() - row.changed_s)} ago`, "number"],
+  ], rows, "No backfill is at work."));
+}
 
 function drawIncidents(rows) {
   const title = (row) => (row.link ? h("a", { href: `../${row.link.replace(/^\//, "")}`, onclick: openInAirflow }, row.title) : row.title);

@@ -21,6 +21,7 @@ def test_what_is_down_is_a_state_with_its_reason_not_an_error(tmp_path: Path) ->
     found = {name: monitor.section(name) for name in SECTIONS}
     assert {name: section.state for name, section in found.items()} == {
         **dict.fromkeys(SECTIONS, DOWN),
+        "backfills": OK,
         "incidents": OK,
     }
     assert "is `etl up` running?" in found["live"].reason

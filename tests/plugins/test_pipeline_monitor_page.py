@@ -37,7 +37,7 @@ SECTIONS: dict[str, Any] = {
                 "reconnects": 1,
                 "connections": {"one": 1},
                 "last_receive_s": {"trade": 1, "depth": 1, "depth@100ms": NOW_S},
-                "limits_s": {"trade": 60.0, "depth@100ms": 30.0},
+                "limits_s": {"trade": 60.0, "depth@100ms": 3_600.0},
                 "latency_buckets": {"0.004": 98, "0.016": 99, "+Inf": 100},
             }
         },
@@ -67,6 +67,19 @@ SECTIONS: dict[str, Any] = {
         ],
     },
     "coverage": [{"exchange": "binance", "symbol": "BTC-USDT", "day": TODAY, "hours": 13, "trades": 9000}],
+    "backfills": [
+        {
+            "name": "run_1",
+            "exchange": "binance",
+            "symbols": ["BTCUSDT"],
+            "kinds": ["trade"],
+            "start_s": 0,
+            "end_s": 86_400,
+            "done": 12,
+            "chunks": 25,
+            "changed_s": NOW_S,
+        }
+    ],
     "incidents": [],
 }
 
@@ -180,6 +193,7 @@ def test_every_section_is_drawn_and_text_stays_text(page: Page, address: str) ->
     assert "ids 3 to 9" in text(page, "gaps")
     assert "BTC-USDT" in text(page, "coverage")
     assert "success" in text(page, "jobs")
+    assert "12 of 25" in text(page, "backfills")
     assert "No incidents." in text(page, "incidents")
     assert "binance" in text(page, "history")
     assert page.locator(".loading").count() == 0
