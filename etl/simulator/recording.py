@@ -314,7 +314,7 @@ class RecordingSession:
 
     def _item(self, stream: str, data: dict[str, Any], payload: bytes, position: int) -> Item:
         self._track(data["s"]).note(data)
-        if data.get("e") == "trade":
+        if data.get("e") == "trade" and data["T"] > 0:  # a loop that is resumed is played without times
             fact = {"p": data["p"], "q": data["q"], "m": data["m"], "T": data["T"]}
             self.history.add(data["s"], "trade", Entry(data["t"], data["T"] * MS, fact))
         return Item(_family(stream), payload, position)

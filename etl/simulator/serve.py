@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -86,7 +87,15 @@ def make_feed(options: Options, exchange: str) -> Feed:
         before.began_ns = time.time_ns()
         truth_file.write([TruthLine(before.began_ns, BEGIN, LATE, [])])
     session = _session(options, exchange, venue, before)
+    tail = history_path(options, exchange)
+    if tail.exists():
+        session.history.load(tail.read_bytes())
     return Feed(venue, session, truth_file, options.seed)
+
+
+def history_path(options: Options, exchange: str) -> Path:
+    """Where a simulator that ends in order leaves the end of its history: a venue's outlives a pause."""
+    return options.state_path / "simulated" / f"{exchange}.history"
 
 
 def _session(options: Options, exchange: str, venue: Venue, before: _Before) -> Session:
@@ -108,6 +117,14 @@ def _session(options: Options, exchange: str, venue: Venue, before: _Before) -> 
     )
     history = History(past=past, past_kinds=venue.past_kinds)
     return RecordingSession(file, options.rate, loop=True, before=before.served, history=history)
+
+
+def keep_histories(options: Options, feeds: Mapping[str, Feed]) -> None:
+    """For the next life."""
+    for exchange, feed in feeds.items():
+        path = history_path(options, exchange)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(feed.session.history.tail())
 
 
 class _Before:
@@ -161,6 +178,7 @@ async def serve(options: Options) -> None:
     for task in pending:
         task.cancel()
     await server.stop()
+    keep_histories(options, feeds)
     for task in done:
         task.result()
 

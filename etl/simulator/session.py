@@ -10,9 +10,10 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
-from etl.simulator.market import Bar, Instrument, Listing
+from etl.simulator.market import Bar, Instrument, Listing, Print, Top
 from etl.simulator.past import Past
 
 SECOND = 1_000_000_000
@@ -27,6 +28,8 @@ SAME_TIME_SHARE = 0.2
 HISTORY_ENTRIES_MAX = 200_000
 """Kept per symbol and kind for the request interface; half goes when it is full."""
 FORMING_BAR_NS = 2 * SECOND
+TAIL_ENTRIES = 5_000
+"""Kept per symbol and kind from one life to the next: what a gap over the pause asks for."""
 
 
 class Item(Struct, frozen=True, gc=False):
@@ -76,6 +79,20 @@ class History:
         if len(entries) > self._entries_max:
             del entries[: self._entries_max // 2]
 
+    def tail(self) -> bytes:
+        """The end of what was sent, for ``load`` in a later life."""
+        tails = [(*place, entries[-TAIL_ENTRIES:]) for place, entries in self._entries.items()]
+        return msgspec.msgpack.encode(tails)
+
+    def load(self, tail: bytes) -> None:
+        """Before anything is added."""
+        for symbol, kind, entries in msgspec.msgpack.decode(tail, type=list[tuple[str, str, list[Entry]]]):
+            fact = _FACTS.get(self._past_kinds.get(kind, ""), Bar)
+            for entry in entries:
+                is_plain = kind not in self._past_kinds or "p" in entry.fact
+                known = entry.fact if is_plain else msgspec.convert(entry.fact, fact)
+                self.add(symbol, kind, Entry(entry.number, entry.time_ns, known))
+
     def last(self, symbol: str, kind: str, limit: int) -> Sequence[Entry]:
         return self._entries.get((symbol, kind), [])[-limit:]
 
@@ -122,6 +139,10 @@ class History:
         if what == "prints":
             return [Entry(e.number, e.time_ns, e) for e in self._past.prints(symbol, steps)]
         return [Entry(e.number, e.time_ns, e) for e in self._past.tops(symbol, steps)]
+
+
+_FACTS: dict[str | int, type[Struct]] = {"prints": Print, "tops": Top}
+"""What the facts of a kind are, by ``past_kinds``; a length of time stands for bars. A recording's are plain."""
 
 
 def _number(entry: Entry) -> int:

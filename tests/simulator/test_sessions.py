@@ -16,7 +16,7 @@ from etl.simulator import truth
 from etl.simulator.identities import TruthEvent, events
 from etl.simulator.market import Instrument, Listing, decimal_text, number_text
 from etl.simulator.recording import RecordingSession, find, lines, shipped
-from etl.simulator.serve import Options, make_feed, make_venue
+from etl.simulator.serve import Options, keep_histories, make_feed, make_venue
 from etl.simulator.session import Entry, History, Item, SyntheticSession
 from etl.simulator.truth import SENT, STREAM, TruthFile, TruthLine
 from etl.simulator.venue import Connection
@@ -289,3 +289,39 @@ def test_a_missing_recording_is_one_clear_line(tmp_path: Path, values: dict[str,
         make_feed(options(tmp_path, **values), "binance")
     with pytest.raises(UsageError, match="no such venue"):
         make_venue("nasdaq")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "streams", "requests"),
+    [
+        (
+            "binance",
+            STREAMS,
+            ["/api/v3/historicalTrades?symbol=BTCUSDT&limit=100", "/api/v3/klines?symbol=BTCUSDT"],
+        ),
+        ("polygon", ("T.AAPL", "Q.AAPL", "A.AAPL"), ["/v3/trades/AAPL", "/v3/quotes/AAPL"]),
+        (
+            "alpaca",
+            ("trades.AAPL", "quotes.AAPL"),
+            ["/v2/stocks/quotes?symbols=AAPL", "/v2/stocks/trades?symbols=AAPL"],
+        ),
+    ],
+)
+def test_the_history_of_a_venue_that_ended_in_order_outlives_it(
+    tmp_path: Path, exchange: str, streams: tuple[str, ...], requests: list[str]
+) -> None:
+    chosen = Options(exchanges=(exchange,), state_path=tmp_path, session="synthetic", rate=200.0)
+    first = make_feed(chosen, exchange)
+    for stream in streams:
+        first.session.subscribe(stream)
+    for tick in range(1, 400):
+        first.session.due(T0 + tick * 10_000_000)
+    keep_histories(chosen, {exchange: first})
+    second = make_feed(chosen, exchange)
+    for request in requests:
+        path, _, query = request.partition("?")
+        parameters = dict(pair.split("=") for pair in query.split("&") if pair)
+        answers = [feed.venue.answer(path, parameters, feed.session, T0) for feed in (first, second)]
+        assert answers[0] is not None
+        assert len(answers[0].body) > 500
+        assert answers[0] == answers[1]
