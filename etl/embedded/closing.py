@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 from etl.embedded import airflow
 from etl.embedded.airflow import AirflowClient
 from etl.embedded.supervisor import PartState
-from etl.errors import EtlError
+from etl.errors import EtlError, TransportError
 from etl.monitoring import status
 from etl.monitoring.status import Snapshot
 from etl.settings import Settings
+from etl.sinks.clickhouse import group_of
+from etl.transports import groups
 
 CONTROL_TIMEOUT_S = 10.0
+KAFKA_TIMEOUT_S = 10.0
 SETTLE_POLL_S = 0.5
 SETTLED_READINGS = 4
 """So many equal readings in a row, with nothing pending and no backlog, and a store has caught up."""
@@ -47,6 +50,8 @@ async def caught_up(settings: Settings, parts: Callable[[], Iterable[PartState]]
         snapshot = await asyncio.to_thread(status.take, list(parts()), settings.bind_host)
         repairs_count = time.monotonic() - began < REPAIRS_WITHIN_S
         progress, pending = _progress(snapshot), _pending(snapshot, repairs_count)
+        if not pending and snapshot.sinks:
+            pending = await asyncio.to_thread(_uncommitted, settings)
         equal = equal + 1 if progress == last and not pending else 0
         if pending != last_pending:
             moved_at = time.monotonic()
@@ -103,6 +108,16 @@ def _progress(snapshot: Snapshot) -> object:
         ],
         [(sink.state, sink.rows, sink.backlog) for sink in snapshot.sinks.values()],
     )
+
+
+def _uncommitted(settings: Settings) -> str:
+    """As the broker knows it: a sink that waits for its partitions tells of no backlog."""
+    topics = (settings.normalized_topic, settings.quarantine_topic)
+    try:
+        messages = groups.behind(settings, group_of(settings), topics, KAFKA_TIMEOUT_S)
+    except TransportError as error:
+        return str(error)
+    return f"the sinks have not committed {messages:,} messages" if messages else ""
 
 
 def _pending(snapshot: Snapshot, repairs_count: bool) -> str:

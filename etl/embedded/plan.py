@@ -85,6 +85,19 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
     return planned
 
 
+def another(part: Part, name: str, metrics_port: int, settings: Settings, *words: str) -> Part:
+    """One more worker or sink like ``part``, with ``words`` behind its command; it has no name in a consumer group."""
+    return msgspec.structs.replace(
+        part,
+        name=name,
+        command=(*part.command, *words),
+        environment={},
+        ports={"metrics_port": metrics_port},
+        metrics_port=metrics_port,
+        ready=tcp_ready(settings.bind_host, metrics_port),
+    )
+
+
 def sink_instance(settings: Settings) -> str:
     """The sink's name in its consumer group: the same at each start, and no other's on any machine. Under it a sink
     that died is replaced when it starts again, in 1.6 s; without one Kafka waited 6.2 s for it."""

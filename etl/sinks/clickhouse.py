@@ -55,6 +55,9 @@ CONSUME_WAIT_S = 0.005
 COMMIT_WAIT_S = 0.001
 COMMIT_ANSWER_WITHIN_S = 60.0
 KAFKA_TIMEOUT_S = 30.0
+REBALANCE_WITHIN_MS = 60_000
+"""How long the group waits for a member that does not join again, 5 minutes by default: one that was killed while it
+was joining is not noticed before. Longer than anything here keeps us from the consumer."""
 SETTLE_AFTER_S = 0.2
 """An idle partition commits its end after so long; a busy one does so with its next intent."""
 RETRY_FIRST_S = 0.05
@@ -191,6 +194,7 @@ class ClickHouseSink:
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": settings.sink_session_timeout_ms,
                 "heartbeat.interval.ms": settings.sink_session_timeout_ms // 3,
+                "max.poll.interval.ms": REBALANCE_WITHIN_MS,
                 "fetch.wait.max.ms": 50,
                 "reconnect.backoff.max.ms": 1_000,
                 "on_commit": self._on_commit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
@@ -29,7 +29,8 @@ def backlogs(settings: Settings, timeout_s: float) -> list[Backlog]:
         listed = admin.list_consumer_groups(request_timeout=timeout_s).result(timeout_s)
         groups = sorted(group.group_id for group in listed.valid)
         committed = list(_committed(admin, groups, timeout_s))
-        ends = _ends(admin, {(p.topic, p.partition) for _, p in committed}, timeout_s)
+        partitions = {(p.topic, p.partition) for _, p in committed}
+        ends = _offsets(admin, partitions, OffsetSpec.latest(), timeout_s)  # type: ignore[no-untyped-call]
     except (KafkaException, TimeoutError) as error:
         raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {error or 'no answer'}") from None
     return [
@@ -37,6 +38,25 @@ def backlogs(settings: Settings, timeout_s: float) -> list[Backlog]:
         for group, p in committed
         if (p.topic, p.partition) in ends
     ]
+
+
+def behind(settings: Settings, group: str, topics: Sequence[str], timeout_s: float) -> int:
+    """Messages on ``topics`` that ``group`` has not committed; of a partition that it never committed, all.
+
+    Raises ``TransportError`` if the broker does not answer within ``timeout_s``.
+    """
+    admin = _admin(settings.kafka_bootstrap)
+    try:
+        known = admin.list_topics(timeout=timeout_s).topics
+        partitions = {(topic, number) for topic in topics for number in known[topic].partitions}
+        ends = _offsets(admin, partitions, OffsetSpec.latest(), timeout_s)  # type: ignore[no-untyped-call]
+        starts = _offsets(admin, partitions, OffsetSpec.earliest(), timeout_s)  # type: ignore[no-untyped-call]
+        for _, p in _committed(admin, [group], timeout_s):
+            if (p.topic, p.partition) in starts:
+                starts[p.topic, p.partition] = max(p.offset, starts[p.topic, p.partition])
+    except (KafkaException, TimeoutError) as error:
+        raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {error or 'no answer'}") from None
+    return sum(ends.values()) - sum(starts.values())
 
 
 def _committed(
@@ -49,23 +69,22 @@ def _committed(
                 yield group, partition
 
 
-def _ends(
-    admin: AdminClient, partitions: set[tuple[str, int]], timeout_s: float
+def _offsets(
+    admin: AdminClient, partitions: set[tuple[str, int]], which: OffsetSpec, timeout_s: float
 ) -> dict[tuple[str, int], int]:
     if not partitions:
         return {}
-    end = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    latest = {TopicPartition(topic, number): end for topic, number in partitions}
+    asked = {TopicPartition(topic, number): which for topic, number in partitions}
     futures = admin.list_offsets(
-        latest, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=timeout_s
+        asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=timeout_s
     )
-    ends: dict[tuple[str, int], int] = {}
+    found: dict[tuple[str, int], int] = {}
     for partition, future in futures.items():
         try:
-            ends[partition.topic, partition.partition] = future.result(timeout_s).offset
+            found[partition.topic, partition.partition] = future.result(timeout_s).offset
         except KafkaException:
             continue  # a topic that was deleted leaves its committed offsets behind for a while
-    return ends
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,6 +11,7 @@ from etl.errors import EtlError
 from etl.monitoring import status
 from etl.monitoring.status import SinkStatus, Snapshot, VenueStatus
 from etl.settings import Settings
+from etl.transports import groups
 
 
 def reading(rows: int, backlog: int = 0, state: str = "running", **venue: int) -> Snapshot:
@@ -20,8 +22,11 @@ def reading(rows: int, backlog: int = 0, state: str = "running", **venue: int) -
     )
 
 
-def readings_used(monkeypatch: pytest.MonkeyPatch, readings: list[Snapshot]) -> int:
-    """How many readings ``caught_up`` takes; the last one lasts."""
+def readings_used(
+    monkeypatch: pytest.MonkeyPatch, readings: list[Snapshot], uncommitted: Sequence[int] = (0,)
+) -> int:
+    """How many readings ``caught_up`` takes; the last one lasts, as does the last count of ``uncommitted``."""
+    uncommitted = list(uncommitted)
     taken: list[Snapshot] = []
 
     def take(parts: list[PartState], host: str) -> Snapshot:
@@ -29,6 +34,9 @@ def readings_used(monkeypatch: pytest.MonkeyPatch, readings: list[Snapshot]) -> 
         return taken[-1]
 
     monkeypatch.setattr(status, "take", take)
+    monkeypatch.setattr(
+        groups, "behind", lambda *_: uncommitted.pop(0) if len(uncommitted) > 1 else uncommitted[0]
+    )
     monkeypatch.setattr(closing, "SETTLE_POLL_S", 0.001)
     asyncio.run(closing.caught_up(Settings(), list))
     return len(taken)
@@ -41,6 +49,12 @@ def test_caught_up_means_nothing_pending_and_nothing_moving_for_several_readings
     assert readings_used(monkeypatch, [still]) == 1 + closing.SETTLED_READINGS
     moving = [reading(10), reading(20), reading(50, frames=3), still]
     assert readings_used(monkeypatch, moving) == len(moving) + closing.SETTLED_READINGS
+
+
+def test_a_sink_that_waits_for_its_partitions_and_tells_of_no_backlog_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert readings_used(monkeypatch, [reading(50)], [9, 9, 9, 9, 9, 9, 0]) == 6 + closing.SETTLED_READINGS
 
 
 @pytest.mark.parametrize(

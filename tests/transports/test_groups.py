@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from etl.errors import TransportError
+from etl.settings import Settings
+from etl.transports.groups import behind
+from tests import stream, topics
+
+pytestmark = pytest.mark.integration
+TIMEOUT_S = 10.0
+
+
+def answers(settings: Settings, group: str) -> bool:
+    """A coordinator that is just starting does not."""
+    try:
+        return behind(settings, group, (settings.normalized_topic,), TIMEOUT_S) > 0
+    except TransportError:
+        return False
+
+
+def test_a_group_is_behind_by_what_it_has_not_committed_of_partitions_it_never_had_all_that_is_left(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = settings_with(kafka=True, topic_partitions=2)
+    stream.publish(settings, *[stream.trade(n, symbol=f"S{n % 9}") for n in range(300)])
+    topic = settings.normalized_topic
+    wanted = (topic, settings.quarantine_topic)
+    topics.eventually(lambda: answers(settings, topic))
+    assert behind(settings, topic, wanted, TIMEOUT_S) == 300
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": topic})
+    consumer.commit(offsets=[TopicPartition(topic, 0, 7)], asynchronous=False)
+    assert behind(settings, topic, wanted, TIMEOUT_S) == 293
+    topics.delete_before(settings, topic, 1, 5)
+    assert behind(settings, topic, wanted, TIMEOUT_S) == 288
+    consumer.close()
