@@ -83,7 +83,10 @@ def _clickhouse(settings: Settings, sql: str) -> Answer:
         raise UsageError(str(error)) from None
     finally:
         client.close()
-    lines = [msgspec.json.decode(line) for line in answer.splitlines()]
+    try:
+        lines = [msgspec.json.decode(line, type=list[Any]) for line in answer.splitlines()]
+    except msgspec.DecodeError:
+        raise UsageError("clickhouse: leave out FORMAT; --json and --csv choose what is printed") from None
     return Answer(lines[0], [tuple(row) for row in lines[1:]]) if lines else Answer([], [])
 
 

@@ -64,6 +64,9 @@ def test_clickhouse_is_asked_read_only(settings_with: Callable[..., Settings]) -
     )
     with pytest.raises(UsageError):
         query(settings, "clickhouse", "CREATE TABLE t (a Int8) ENGINE = Memory")
+    for form in ("Vertical", "JSON", "CSV"):
+        with pytest.raises(UsageError, match="leave out FORMAT"):
+            query(settings, "clickhouse", f"SELECT 1 AS one FORMAT {form}")
 
 
 @pytest.mark.integration
