@@ -82,6 +82,7 @@ def _times(records: list[Trade] | list[Quote]) -> dict[str, Column]:
     return {
         "event_time_ns": np.array([record.event_time_ns for record in records]),
         "receive_time_ns": np.array([record.receive_time_ns for record in records]),
+        "publish_time_ns": np.array([record.publish_time_ns for record in records]),
         "size_unit": np.full(len(records), int(SizeUnit.BASE)),
     }
 
@@ -124,6 +125,7 @@ def _head(row: int, symbol: str, channel: str) -> dict[str, Any]:
         "channel": channel,
         "event_time_ns": time_ns,
         "receive_time_ns": time_ns,
+        "publish_time_ns": time_ns + 1_000_000,
         "source": Source.STREAM,
         "connection_id": "bench",
         "frame_sequence": row,

@@ -15,11 +15,23 @@ import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Struct
 
-from etl.records import Kind, Severity
+from etl.records import Kind, Severity, SizeUnit
 from etl.validation.rules import Rule
 from etl.validation.specs import ValidationSpec
 from etl.validation.statistics import UNKNOWN, PriceBand
-from etl.validation.views import INFINITY, NAN, BarView, BookView, QuoteView, Times, TradeView
+from etl.validation.views import (
+    INFINITY,
+    NAN,
+    BarView,
+    BookView,
+    CorrectionView,
+    QuoteView,
+    StatsView,
+    StatusView,
+    Times,
+    TimeValues,
+    TradeView,
+)
 
 Column = npt.NDArray[Any]
 
@@ -50,10 +62,8 @@ def cast_decimals(texts: pa.Array) -> Column:
     return np.asarray(texts.cast(pa.float64()).fill_null(NAN))
 
 
-def times_of(
-    columns: Mapping[str, Column], spec: ValidationSpec, clock_offset_ns: int | None
-) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """The six fields of ``Times``; lateness is judged only where the clock offset is known."""
+def times_of(columns: Mapping[str, Column], spec: ValidationSpec, clock_offset_ns: int | None) -> TimeValues:
+    """The fields of ``Times``; lateness is judged only where the clock offset is known."""
     receive_time_ns = columns["receive_time_ns"]
     skew_max_ns: Any = INFINITY
     stale_before_ns: Any = -INFINITY
@@ -67,6 +77,8 @@ def times_of(
         receive_time_ns + spec.future_hard_ns,
         skew_max_ns,
         stale_before_ns,
+        columns.get("publish_time_ns", 0),
+        columns.get("participant_time_ns", 0),
     )
 
 
@@ -109,6 +121,7 @@ def quote_view(
         columns["ask_size"],
         spec.price_max,
         hard[_single(columns["size_unit"])],
+        _single(columns["size_unit"]) == SizeUnit.CONTRACT,
     )
 
 
@@ -127,6 +140,9 @@ def bar_view(
         columns["interval_ns"],
         spec.price_max,
         hard[_single(columns["size_unit"])],
+        columns.get("vwap", NAN),
+        columns.get("quote_volume", NAN),
+        columns.get("taker_buy_volume", NAN),
     )
 
 
@@ -150,6 +166,29 @@ def level_view(
     )
 
 
+def correction_view(columns: Mapping[str, Column], spec: ValidationSpec) -> CorrectionView:
+    """``columns``: event_time_ns, receive_time_ns, price, size."""
+    return CorrectionView(*times_of(columns, spec, None), columns["price"], columns["size"])
+
+
+def status_view(columns: Mapping[str, Column], spec: ValidationSpec) -> StatusView:
+    """``columns``: event_time_ns, receive_time_ns, limit_down, limit_up."""
+    return StatusView(*times_of(columns, spec, None), columns["limit_down"], columns["limit_up"])
+
+
+def stats_view(columns: Mapping[str, Column], spec: ValidationSpec) -> StatsView:
+    """``columns``: event_time_ns, receive_time_ns, next_funding_time_ns, and the four numbers under their names."""
+    return StatsView(
+        *times_of(columns, spec, None),
+        columns["mark_price"],
+        columns["index_price"],
+        columns["open_interest"],
+        columns["funding_rate"],
+        columns["next_funding_time_ns"],
+        spec.price_max,
+    )
+
+
 VIEW_OF: dict[Kind, Callable[..., Times]] = {
     Kind.TRADE: trade_view,
     Kind.AGG_TRADE: trade_view,
@@ -157,6 +196,9 @@ VIEW_OF: dict[Kind, Callable[..., Times]] = {
     Kind.QUOTE: quote_view,
     Kind.BAR: bar_view,
     Kind.BOOK: level_view,
+    Kind.CORRECTION: correction_view,
+    Kind.STATUS: status_view,
+    Kind.STATS: stats_view,
 }
 
 

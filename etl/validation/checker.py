@@ -12,13 +12,40 @@ from typing import Any
 
 from etl.codes import Code
 from etl.exchange import Exchange
-from etl.records import AggTrade, Bar, Book, BookAction, Kind, Liquidation, Quote, Record, Severity, Trade
+from etl.records import (
+    AggTrade,
+    Bar,
+    Book,
+    BookAction,
+    Correction,
+    Kind,
+    Liquidation,
+    Quote,
+    Record,
+    Severity,
+    SizeUnit,
+    Stats,
+    Status,
+    Trade,
+)
 from etl.validation.decimals import decimal_fault, four_numbers, number, numbers
 from etl.validation.findings import Finding
 from etl.validation.rules import INT64_MAX
 from etl.validation.specs import ValidationSpec, specs_for
 from etl.validation.statistics import UNKNOWN, LevelWatch, PriceBand, SymbolStatistics, band_of
-from etl.validation.views import INFINITY, NAN, BarView, BookView, QuoteView, Times, TradeView
+from etl.validation.views import (
+    INFINITY,
+    NAN,
+    BarView,
+    BookView,
+    CorrectionView,
+    QuoteView,
+    StatsView,
+    StatusView,
+    Times,
+    TimeValues,
+    TradeView,
+)
 
 INTERVAL_NS: dict[str, int] = {
     "1s": 1_000_000_000,
@@ -149,12 +176,15 @@ class Checker:
         limit = spec.sizes[record.size_unit]
         if (
             self._on_time(record, spec)
-            and 0 <= bid < ask <= spec.price_max
+            and 0 < bid < ask <= spec.price_max
             and 0 <= bid_size <= limit.hard
             and 0 <= ask_size <= limit.hard
         ):
             return _NONE
-        view = QuoteView(*self._times(record, spec), bid, bid_size, ask, ask_size, spec.price_max, limit.hard)
+        view = QuoteView(
+            *self._times(record, spec), bid, bid_size, ask, ask_size, spec.price_max, limit.hard,
+            record.size_unit is SizeUnit.CONTRACT,
+        )  # fmt: skip
         return self._judge(record, spec, view)
 
     def _check_book(self, record: Book) -> Sequence[Finding]:
@@ -192,12 +222,6 @@ class Checker:
 
     def _check_bar(self, record: Bar) -> Sequence[Finding]:
         spec = self._spec_of[record.kind]
-        if any(
-            decimal_fault(text)
-            for text in (record.vwap, record.quote_volume, record.taker_buy_volume)
-            if text
-        ):
-            return self._decimal_findings(record)
         view = BarView(
             *self._times(record, spec),
             number(record.open),
@@ -208,6 +232,9 @@ class Checker:
             INTERVAL_NS.get(record.interval, NOT_ALIGNED) if record.interval else 0,
             spec.price_max,
             spec.sizes[record.size_unit].hard,
+            number(record.vwap),
+            number(record.quote_volume),
+            number(record.taker_buy_volume),
         )
         return self._judge(record, spec, view)
 
@@ -217,20 +244,27 @@ class Checker:
             text = getattr(record, name)
             if text is not None and decimal_fault(text):
                 return self._decimal_findings(record)
-        if not spec.rules or self._on_time(record, spec):
+        if not spec.rules:
             return _NONE
-        return self._judge(record, spec, Times(*self._times(record, spec)))
+        self._on_time(record, spec)  # the clock learns
+        return self._judge(record, spec, _other_view(record, spec, self._times(record, spec)))
 
     # --- shared ---------------------------------------------------------------------------------------
 
     def _on_time(self, record: Record, spec: ValidationSpec) -> bool:
         """True if no time rule can fire; also where the clock offset learns."""
         event_time_ns = record.event_time_ns
+        publish_time_ns, participant_time_ns = record.publish_time_ns, record.participant_time_ns
         if event_time_ns == 0:
-            return not spec.event_time_declared
+            return not spec.event_time_declared and not publish_time_ns and not participant_time_ns
         receive_time_ns = record.receive_time_ns
         difference_ns = event_time_ns - receive_time_ns
         if not spec.event_time_min_ns <= event_time_ns <= INT64_MAX or difference_ns > spec.future_hard_ns:
+            return False
+        newest_ns = receive_time_ns + spec.future_hard_ns
+        if publish_time_ns and not spec.event_time_min_ns <= publish_time_ns <= newest_ns:
+            return False
+        if participant_time_ns and not spec.event_time_min_ns <= participant_time_ns <= newest_ns:
             return False
         if not self.judge_lateness:
             return receive_time_ns != 0 or event_time_ns <= spec.event_time_max_ns
@@ -242,7 +276,7 @@ class Checker:
             return receive_time_ns != 0 or event_time_ns <= spec.event_time_max_ns
         return -spec.stale_soft_ns <= difference_ns - offset_ns <= spec.skew_soft_ns
 
-    def _times(self, record: Record, spec: ValidationSpec) -> tuple[int, bool, int, float, float, float]:
+    def _times(self, record: Record, spec: ValidationSpec) -> TimeValues:
         receive_time_ns = record.receive_time_ns
         event_time_max_ns = (
             receive_time_ns + spec.future_hard_ns if receive_time_ns else spec.event_time_max_ns
@@ -259,6 +293,8 @@ class Checker:
             event_time_max_ns,
             skew_max_ns,
             stale_before_ns,
+            record.publish_time_ns,
+            record.participant_time_ns,
         )
 
     def _judge(self, record: Record, spec: ValidationSpec, view: Times) -> Sequence[Finding]:
@@ -317,6 +353,18 @@ class Checker:
 
 def _indexed(by_kind: dict[Kind, Any], default: Any) -> list[Any]:
     return [by_kind.get(kind, default) for kind in (Kind.GAP, *Kind)]
+
+
+def _other_view(record: Record, spec: ValidationSpec, times: TimeValues) -> Times:
+    if isinstance(record, Correction):
+        return CorrectionView(*times, number(record.last_price), number(record.volume))
+    if isinstance(record, Status):
+        return StatusView(*times, number(record.limit_down), number(record.limit_up))
+    if isinstance(record, Stats):
+        values = (record.mark_price, record.index_price, record.open_interest, record.funding_rate)
+        mark, index, interest, rate = map(number, values)
+        return StatsView(*times, mark, index, interest, rate, record.next_funding_time_ns, spec.price_max)
+    return Times(*times)
 
 
 def reason_of(view: Times, record: Record) -> str:

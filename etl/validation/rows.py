@@ -31,6 +31,13 @@ REASON_VALUE_CHARACTERS_MAX = 60
 ANY_VENUE = {kind: msgspec.structs.replace(spec, event_time_declared=False) for kind, spec in SPECS.items()}
 """Of a venue that is not given nothing is known: the table's own bounds, and no event time is demanded."""
 
+_TIMES = (
+    "event_time_ns",
+    "receive_time_ns",
+    "publish_time_ns",
+    "participant_time_ns",
+    "next_funding_time_ns",
+)
 _UNITS = {"": 0, **{unit.name.lower(): int(unit) for unit in SizeUnit if unit}}
 _SNAPSHOT = BookAction.SNAPSHOT.name.lower()
 _TRADE_FIELDS = {"last_price": "price", "volume": "size"}
@@ -39,7 +46,16 @@ _FIELDS: dict[Kind, dict[str, str]] = {
     Kind.AGG_TRADE: _TRADE_FIELDS,
     Kind.LIQUIDATION: _TRADE_FIELDS,
     Kind.QUOTE: {name: name for name in ("bid", "bid_size", "ask", "ask_size")},
-    Kind.BAR: {**{name: name for name in ("open", "high", "low", "close")}, "volume": "size"},
+    Kind.BAR: {
+        **{
+            name: name
+            for name in ("open", "high", "low", "close", "vwap", "quote_volume", "taker_buy_volume")
+        },
+        "volume": "size",
+    },
+    Kind.CORRECTION: _TRADE_FIELDS,
+    Kind.STATUS: {name: name for name in ("limit_down", "limit_up")},
+    Kind.STATS: {name: name for name in ("mark_price", "index_price", "open_interest", "funding_rate")},
 }
 """Column → the field of the kind's view."""
 
@@ -84,8 +100,7 @@ class RowsCheck:
     def _view(self, rows: Rows, spec: ValidationSpec) -> Times:
         values = rows.values
         columns: dict[str, Column] = {
-            "event_time_ns": np.array(values["event_time_ns"], np.int64),
-            "receive_time_ns": np.array(values["receive_time_ns"], np.int64),
+            name: np.array(values[name], np.int64) for name in _TIMES if name in values
         }
         if "size_unit" in values:
             columns["size_unit"] = np.array([_UNITS[name] for name in values["size_unit"]])
@@ -96,13 +111,8 @@ class RowsCheck:
         if rows.kind is Kind.BAR:
             intervals = [INTERVAL_NS.get(name, NOT_ALIGNED) if name else 0 for name in values["interval"]]
             columns["interval_ns"] = np.array(intervals)
-        view: Times
-        if rows.kind is Kind.BOOK:
-            view = _book_view(rows, columns, spec)
-        elif rows.kind in VIEW_OF:
-            view = VIEW_OF[rows.kind](columns, spec)
-        else:
-            view = Times(*times_of(columns, spec, None))
+        is_book = rows.kind is Kind.BOOK
+        view = _book_view(rows, columns, spec) if is_book else VIEW_OF[rows.kind](columns, spec)
         specs = [self._of_venue.get(name, ANY_VENUE)[rows.kind] for name in values["exchange"]]
         return msgspec.structs.replace(
             view,

@@ -22,6 +22,9 @@ View = Any
 INT64_MAX = (1 << 63) - 1
 TICK_TOLERANCE = 1e-6
 """Share of a step by which float division may miss a whole number."""
+VOLUME_TOLERANCE = 1e-3
+"""Venues round a bar's volumes; units and scales that are wrong lie further off."""
+FUNDING_AHEAD_NS = 31 * 86_400_000_000_000
 ROUNDING = 1.5 * 2.0**52
 """Added and taken away it rounds a float64 below 2**51 to a whole number, in numbers and arrays alike."""
 
@@ -49,6 +52,12 @@ def event_time_before_market(v: View) -> Any:
 
 def event_time_in_future(v: View) -> Any:
     return v.event_time_ns > v.event_time_max_ns
+
+
+def time_implausible(v: View) -> Any:
+    published, took = v.publish_time_ns, v.participant_time_ns
+    early = (published != 0) & (published < v.event_time_min_ns) | (took != 0) & (took < v.event_time_min_ns)
+    return early | (published > v.event_time_max_ns) | (took > v.event_time_max_ns)
 
 
 def clock_skew(v: View) -> Any:
@@ -114,7 +123,8 @@ def size_implausible(v: View) -> Any:
 
 
 def quote_price_not_positive(v: View) -> Any:
-    return (v.bid < 0) | (v.ask < 0)
+    is_zero = ((v.bid == 0) & (v.bid_size > 0)) | ((v.ask == 0) & (v.ask_size > 0))
+    return (v.bid < 0) | (v.ask < 0) | is_zero & (v.price_may_be_zero == False)  # noqa: E712  also of an array
 
 
 def quote_price_implausible(v: View) -> Any:
@@ -199,3 +209,52 @@ def interval_missing(v: View) -> Any:
 
 def bar_misaligned(v: View) -> Any:
     return (v.interval_ns > 0) & (v.event_time_ns % (v.interval_ns + (v.interval_ns == 0)) != 0)
+
+
+def bar_average_negative(v: View) -> Any:
+    return v.vwap < 0
+
+
+def bar_volume_negative(v: View) -> Any:
+    return (v.quote_volume < 0) | (v.taker_buy_volume < 0)
+
+
+def volume_inconsistent(v: View) -> Any:
+    """A volume in the quote's unit is some price between low and high times the volume."""
+    least, most = v.low * v.size * (1 - VOLUME_TOLERANCE), v.high * v.size * (1 + VOLUME_TOLERANCE)
+    sound = (v.size >= 0) & (0 < v.low) & (v.low <= v.high)  # else another rule says so
+    return sound & ((v.taker_buy_volume > v.size) | (v.quote_volume < least) | (v.quote_volume > most))
+
+
+# --- what comes seldom -------------------------------------------------------------------------------------
+
+
+def bands_not_positive(v: View) -> Any:
+    return (v.limit_down < 0) | (v.limit_up < 0)
+
+
+def bands_reversed(v: View) -> Any:
+    return v.limit_down > v.limit_up
+
+
+def mark_not_positive(v: View) -> Any:
+    return (v.mark_price <= 0) | (v.index_price < 0)
+
+
+def mark_implausible(v: View) -> Any:
+    return (v.mark_price > v.price_max) | (v.index_price > v.price_max)
+
+
+def open_interest_negative(v: View) -> Any:
+    return v.open_interest < 0
+
+
+def funding_implausible(v: View) -> Any:
+    return (v.funding_rate > 1) | (v.funding_rate < -1)
+
+
+def funding_time_implausible(v: View) -> Any:
+    next_ns = v.next_funding_time_ns
+    return (next_ns != 0) & (
+        (next_ns < v.event_time_min_ns) | (next_ns > v.event_time_max_ns + FUNDING_AHEAD_NS)
+    )

@@ -73,6 +73,7 @@ _TIME_RULES = (
     Rule(Code.EVENT_TIME_MISSING, _HARD, rules.event_time_missing),
     Rule(Code.EVENT_TIME_BEFORE_MARKET, _HARD, rules.event_time_before_market),
     Rule(Code.EVENT_TIME_IN_FUTURE, _HARD, rules.event_time_in_future),
+    Rule(Code.TIME_IMPLAUSIBLE, _HARD, rules.time_implausible),
     Rule(Code.CLOCK_SKEW, _SOFT, rules.clock_skew),
     Rule(Code.EVENT_TIME_STALE, _SOFT, rules.event_time_stale),
 )
@@ -122,7 +123,31 @@ _BAR_RULES = (
     Rule(Code.OHLC_INCONSISTENT, _HARD, rules.ohlc_inconsistent),
     Rule(Code.SIZE_NEGATIVE, _HARD, rules.volume_negative),
     Rule(Code.SIZE_IMPLAUSIBLE, _HARD, rules.size_implausible),
+    Rule(Code.PRICE_NOT_POSITIVE, _HARD, rules.bar_average_negative),
+    Rule(Code.SIZE_NEGATIVE, _HARD, rules.bar_volume_negative),
+    Rule(Code.VOLUME_INCONSISTENT, _HARD, rules.volume_inconsistent),
     Rule(Code.BAR_MISALIGNED, _SOFT, rules.bar_misaligned),
+)
+
+_CORRECTION_RULES = (
+    *_TIME_RULES,
+    Rule(Code.PRICE_NOT_POSITIVE, _HARD, rules.price_not_positive),
+    Rule(Code.SIZE_NEGATIVE, _HARD, rules.size_negative),
+)
+
+_STATUS_RULES = (
+    *_TIME_RULES,
+    Rule(Code.PRICE_NOT_POSITIVE, _HARD, rules.bands_not_positive),
+    Rule(Code.BANDS_REVERSED, _HARD, rules.bands_reversed),
+)
+
+_STATS_RULES = (
+    *_TIME_RULES,
+    Rule(Code.PRICE_NOT_POSITIVE, _HARD, rules.mark_not_positive),
+    Rule(Code.PRICE_IMPLAUSIBLE, _HARD, rules.mark_implausible),
+    Rule(Code.SIZE_NEGATIVE, _HARD, rules.open_interest_negative),
+    Rule(Code.FUNDING_IMPLAUSIBLE, _HARD, rules.funding_implausible),
+    Rule(Code.TIME_IMPLAUSIBLE, _HARD, rules.funding_time_implausible),
 )
 
 SPECS: dict[Kind, ValidationSpec] = {
@@ -167,21 +192,21 @@ SPECS: dict[Kind, ValidationSpec] = {
     Kind.CORRECTION: ValidationSpec(
         table="corrections",
         kind=Kind.CORRECTION,
-        rules=_TIME_RULES,
+        rules=_CORRECTION_RULES,
         decimals=("last_price", "volume"),
         event_time_declared=False,
     ),
     Kind.STATUS: ValidationSpec(
         table="statuses",
         kind=Kind.STATUS,
-        rules=_TIME_RULES,
+        rules=_STATUS_RULES,
         decimals=("limit_down", "limit_up"),
         event_time_declared=False,
     ),
     Kind.STATS: ValidationSpec(
         table="stats",
         kind=Kind.STATS,
-        rules=_TIME_RULES,
+        rules=_STATS_RULES,
         decimals=("mark_price", "index_price", "open_interest", "funding_rate"),
         event_time_declared=False,
     ),

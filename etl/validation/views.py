@@ -16,6 +16,10 @@ NAN = float("nan")
 INFINITY = float("inf")
 
 
+TimeValues = tuple[Number, Number, Number, Number, Number, Number, Number, Number]
+"""The fields of ``Times``, in their order."""
+
+
 class Times(Struct, frozen=True, gc=False):
     """The bounds are absolute: the connection's clock offset is already in ``skew_max`` and ``stale_before``."""
 
@@ -25,6 +29,8 @@ class Times(Struct, frozen=True, gc=False):
     event_time_max_ns: Number
     skew_max_ns: Number
     stale_before_ns: Number
+    publish_time_ns: Number
+    participant_time_ns: Number
 
 
 class TradeView(Times, frozen=True, gc=False):
@@ -47,6 +53,8 @@ class QuoteView(Times, frozen=True, gc=False):
     ask_size: Number
     price_max: Number
     size_hard_max: Number
+    price_may_be_zero: Number = False
+    """An option's bid may be worth nothing; elsewhere a price of zero with a size is corrupt."""
 
 
 class BookView(Times, frozen=True, gc=False):
@@ -71,3 +79,25 @@ class BarView(Times, frozen=True, gc=False):
     interval_ns: Number
     price_max: Number
     size_hard_max: Number
+    vwap: Number = NAN
+    quote_volume: Number = NAN
+    taker_buy_volume: Number = NAN
+
+
+class CorrectionView(Times, frozen=True, gc=False):
+    price: Number
+    size: Number
+
+
+class StatusView(Times, frozen=True, gc=False):
+    limit_down: Number
+    limit_up: Number
+
+
+class StatsView(Times, frozen=True, gc=False):
+    mark_price: Number
+    index_price: Number
+    open_interest: Number
+    funding_rate: Number
+    next_funding_time_ns: Number
+    price_max: Number

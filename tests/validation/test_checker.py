@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from etl.codes import Code
 from etl.errors import UsageError
 from etl.exchange import Exchange
-from etl.records import Kind, Severity, SizeUnit, Source
+from etl.records import Correction, Kind, Record, Severity, SizeUnit, Source, Stats, Status
 from etl.validation import Checker
 from etl.validation.specs import DAY_NS, SPECS, specs_for
 from etl.validation.statistics import SymbolStatistics
@@ -34,6 +34,9 @@ BROKEN: list[tuple[Kind, dict[str, Any], list[tuple[Code, Severity]]]] = [
     (Kind.TRADE, {"event_time_ns": -1}, [(Code.EVENT_TIME_BEFORE_MARKET, HARD)]),
     (Kind.TRADE, {"event_time_ns": NOW_NS + 2 * DAY_NS}, [(Code.EVENT_TIME_IN_FUTURE, HARD)]),
     (Kind.TRADE, {"event_time_ns": 2**63 - 1}, [(Code.EVENT_TIME_IN_FUTURE, HARD)]),
+    (Kind.TRADE, {"publish_time_ns": 1_723_161_255}, [(Code.TIME_IMPLAUSIBLE, HARD)]),
+    (Kind.TRADE, {"publish_time_ns": 2**63 - 1}, [(Code.TIME_IMPLAUSIBLE, HARD)]),
+    (Kind.TRADE, {"participant_time_ns": NOW_NS + 2 * DAY_NS}, [(Code.TIME_IMPLAUSIBLE, HARD)]),
     (Kind.TRADE, {"last_price": None}, [(Code.PRICE_MISSING, HARD)]),
     (Kind.TRADE, {"last_price": "0"}, [(Code.PRICE_NOT_POSITIVE, HARD)]),
     (Kind.TRADE, {"last_price": "-1.5"}, [(Code.PRICE_NOT_POSITIVE, HARD)]),
@@ -51,6 +54,10 @@ BROKEN: list[tuple[Kind, dict[str, Any], list[tuple[Code, Severity]]]] = [
     (Kind.QUOTE, {"ask": "10000000000001"}, [(Code.PRICE_IMPLAUSIBLE, HARD)]),
     (Kind.QUOTE, {"bid_size": "-1"}, [(Code.SIZE_NEGATIVE, HARD)]),
     (Kind.QUOTE, {"ask_size": "1" + "0" * 16}, [(Code.SIZE_IMPLAUSIBLE, HARD)]),
+    (Kind.QUOTE, {"bid": "0"}, [(Code.PRICE_NOT_POSITIVE, HARD)]),
+    (Kind.QUOTE, {"bid": "0", "size_unit": SizeUnit.CONTRACT}, []),
+    (Kind.QUOTE, {"bid": "0", "bid_size": "0"}, []),
+    (Kind.QUOTE, {"publish_time_ns": 1, "event_time_ns": 0}, [(Code.TIME_IMPLAUSIBLE, HARD)]),
     (Kind.QUOTE, {"bid": None, "ask": None}, [(Code.QUOTE_EMPTY, SOFT)]),
     (Kind.QUOTE, {"bid": "61838"}, [(Code.QUOTE_CROSSED, SOFT)]),
     (Kind.QUOTE, {"bid": "61837.640"}, [(Code.QUOTE_LOCKED, SOFT)]),
@@ -70,8 +77,40 @@ BROKEN: list[tuple[Kind, dict[str, Any], list[tuple[Code, Severity]]]] = [
     (Kind.BAR, {"low": "2.5"}, [(Code.OHLC_INCONSISTENT, HARD)]),
     (Kind.BAR, {"volume": "-1"}, [(Code.SIZE_NEGATIVE, HARD)]),
     (Kind.BAR, {"vwap": "inf"}, [(Code.DECIMAL_MALFORMED, HARD)]),
+    (Kind.BAR, {"vwap": "-2"}, [(Code.PRICE_NOT_POSITIVE, HARD)]),
+    (Kind.BAR, {"taker_buy_volume": "-1"}, [(Code.SIZE_NEGATIVE, HARD)]),
+    (Kind.BAR, {"taker_buy_volume": "11"}, [(Code.VOLUME_INCONSISTENT, HARD)]),
+    (Kind.BAR, {"quote_volume": "30"}, []),
+    (Kind.BAR, {"quote_volume": "41"}, [(Code.VOLUME_INCONSISTENT, HARD)]),
+    (Kind.BAR, {"quote_volume": "9"}, [(Code.VOLUME_INCONSISTENT, HARD)]),
     (Kind.BAR, {"event_time_ns": BAR.event_time_ns + 1}, [(Code.BAR_MISALIGNED, SOFT)]),
 ]
+
+
+RARE: list[tuple[type[Record], dict[str, Any], list[Code]]] = [
+    (Stats, {"mark_price": "60000", "funding_rate": "-0.0001", "open_interest": "0"}, []),
+    (Stats, {"mark_price": "0"}, [Code.PRICE_NOT_POSITIVE]),
+    (Stats, {"index_price": "-1"}, [Code.PRICE_NOT_POSITIVE]),
+    (Stats, {"index_price": "10000000000001"}, [Code.PRICE_IMPLAUSIBLE]),
+    (Stats, {"open_interest": "-1"}, [Code.SIZE_NEGATIVE]),
+    (Stats, {"funding_rate": "38.167"}, [Code.FUNDING_IMPLAUSIBLE]),
+    (Stats, {"next_funding_time_ns": 1}, [Code.TIME_IMPLAUSIBLE]),
+    (Stats, {"next_funding_time_ns": 2**63 - 1}, [Code.TIME_IMPLAUSIBLE]),
+    (Status, {"limit_down": "99.5", "limit_up": "100.5"}, []),
+    (Status, {"limit_down": "-1", "limit_up": "100.5"}, [Code.PRICE_NOT_POSITIVE]),
+    (Status, {"limit_down": "100.5", "limit_up": "99.5"}, [Code.BANDS_REVERSED]),
+    (Correction, {"last_price": "-1"}, [Code.PRICE_NOT_POSITIVE]),
+    (Correction, {"volume": "-1"}, [Code.SIZE_NEGATIVE]),
+    (Correction, {}, []),
+]
+
+
+@pytest.mark.parametrize(("record_type", "fields", "expected"), RARE)
+def test_what_comes_seldom_is_judged_too(
+    record_type: type[Record], fields: dict[str, Any], expected: list[Code]
+) -> None:
+    head = {name: getattr(TRADE, name) for name in Record.__struct_fields__}
+    assert verdict(record_type(**{**head, **fields})) == [(str(code), HARD) for code in expected]
 
 
 @pytest.mark.parametrize(("kind", "changes", "expected"), BROKEN)
@@ -86,6 +125,7 @@ def test_every_hard_and_soft_rule_has_a_broken_example() -> None:
     stateful |= {Code.PRICE_OFF_TICK}
     shown = {(kind, code) for kind, _, expected in BROKEN for code, _ in expected}
     times = {Code.EVENT_TIME_MISSING, Code.EVENT_TIME_BEFORE_MARKET, Code.EVENT_TIME_IN_FUTURE}
+    times |= {Code.TIME_IMPLAUSIBLE}
     for kind in GOOD:
         for rule in SPECS[kind].rules:
             judged_as_trade = rule.code in times | {Code.SIZE_IMPLAUSIBLE}
