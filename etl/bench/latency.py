@@ -23,20 +23,18 @@ import typer
 from msgspec import Struct, structs
 
 from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, samples_of
+from etl.bench.feed.paced import CHANNELS, SYMBOLS, paced_part
 from etl.bench.report import percentiles, print_result, say, spread
-from etl.embedded.part import Part, tcp_ready
+from etl.embedded.part import Part
 from etl.embedded.plan import child_environment, parts
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
 from etl.monitoring import status
 from etl.settings import Settings
-from etl.simulator import recording
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
 
 app = typer.Typer()
 
-CHANNELS = "trade,bookTicker,depth@100ms"
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "DOGEUSDT", "LTCUSDT")
 POLLED_SYMBOL = "BTC-USDT"
 LEFT_OUT = ("timescale", "mailbox")
 TABLES = ("trades", "quotes", "books")
@@ -139,21 +137,10 @@ class Run:
         if part.name == "stream-binance":
             words = ("--symbols", ",".join(self._symbols), "--channels", CHANNELS)
             return structs.replace(part, command=(*part.command, *words))
-        return self._feed(part) if part.name == "simulate-binance" else part
-
-    def _feed(self, simulator: Part) -> Part:
-        """In the simulator's place."""
-        path = recording.shipped("binance")
-        port = self._settings.simulator_port_of("binance")
-        words = ["--port", str(port), "--recording", str(path), "--channels", CHANNELS]
-        words += ["--symbols", ",".join(self._symbols), "--rate", str(self._rate)]
-        return structs.replace(
-            simulator,
-            command=(simulator.command[0], "-m", "etl.bench.feed.paced", *words),
-            ports={"simulator_port": port},
-            metrics_port=0,
-            ready=tcp_ready(self._settings.bind_host, port),
-        )
+        if part.name == "simulate-binance":
+            port = self._settings.simulator_port_of("binance")
+            return paced_part(part.name, self._settings.bind_host, port, self._symbols, self._rate)
+        return part
 
 
 class Latencies(Struct, frozen=True):

@@ -9,11 +9,16 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from etl.bench.feed.__main__ import Feed, main
 from etl.bench.feed.frames import Recorded, frames, header, of_symbols, recorded
+from etl.embedded.part import Part, tcp_ready
+from etl.simulator import recording
 
+CHANNELS = "trade,bookTicker,depth@100ms"
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "DOGEUSDT", "LTCUSDT")
 TICK_S = 0.002
 
 
@@ -37,6 +42,18 @@ class PacedFeed(Feed):
             writer.write(b"".join(parts))
             sent = due
             await asyncio.sleep(TICK_S)
+
+
+def paced_part(name: str, host: str, port: int, symbols: Sequence[str], rate: float) -> Part:
+    """The feed of ``symbols`` as a part, in the place of a simulated Binance: ``rate`` frames a second."""
+    words = ["--port", str(port), "--recording", str(recording.shipped("binance")), "--channels", CHANNELS]
+    words += ["--symbols", ",".join(symbols), "--rate", str(rate)]
+    return Part(
+        name=name,
+        command=(sys.executable, "-m", "etl.bench.feed.paced", *words),
+        ports={"simulator_port": port},
+        ready=tcp_ready(host, port),
+    )
 
 
 if __name__ == "__main__":
