@@ -31,7 +31,7 @@ from etl.migrate import migrate_clickhouse
 from etl.monitoring.sink import SinkMetrics
 from etl.records import Record
 from etl.settings import Settings
-from etl.sinks.clickhouse import MARKET_DATA, ClickHouseSink, batch_path
+from etl.sinks.clickhouse import FREQUENT, ClickHouseSink, batch_path
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
 from etl.transports.kafka import KafkaPublisher, ensure_topics
@@ -45,7 +45,7 @@ DRAIN_WITHIN_S = 600.0
 POLL_S = 0.005
 INSERT_MESSAGES = 10_000
 INSERTS = 20
-FAN_OUTS = ("others", "books", "quotes", "trades")
+FAN_OUTS = ("books", "quotes", "trades")
 
 
 @app.command()
@@ -92,7 +92,7 @@ def _measure(settings: Settings, records: Sequence[Record], messages: int, repea
     costs, before = {}, _insert_ms(client, mix[:1])["p50"]
     empty_insert_ms = before
     for name in FAN_OUTS:
-        client.execute(f"DROP VIEW {name}_fan_out")
+        client.execute(f"DROP VIEW frequent_{name}_fan_out")
         after = _insert_ms(client, mix[:1])["p50"]
         costs[name], before = round(before - after, 2), after
     return {
@@ -157,7 +157,7 @@ def _insert_ms(client: ClickHouse, values: Sequence[bytes]) -> dict[str, float]:
     """p50 and p95 of one insert, the server otherwise idle."""
     body, taken = delimited(values), []
     for _ in range(INSERTS):
-        path = batch_path(MARKET_DATA, uuid.uuid4().hex, len(values))
+        path = batch_path(FREQUENT, uuid.uuid4().hex, len(values))
         began = time.perf_counter()
         client.insert(path, body)
         taken.append((time.perf_counter() - began) * 1000)

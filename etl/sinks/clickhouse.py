@@ -22,7 +22,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -43,6 +43,7 @@ from etl.sinks.clickhouse_batch import (
     decode_intent,
     delimited,
     encode_intent,
+    split_frequent,
     token,
 )
 from etl.sinks.clickhouse_check import all_stored
@@ -96,6 +97,8 @@ class Landing(Struct, frozen=True):
 
 
 MARKET_DATA = Landing("market_data", "MarketData", MARKET_DATA_SCHEMA)
+FREQUENT = Landing("frequent_market_data", "MarketData", MARKET_DATA_SCHEMA)
+"""Takes trades, quotes and books only, at less cost."""
 QUARANTINED = Landing("quarantined", "Quarantined", QUARANTINED_SCHEMA)
 
 
@@ -450,8 +453,22 @@ class ClickHouseSink:
             (intent.start, intent.end) if whole else (batch.offsets[low], batch.offsets[high - 1] + 1)
         )
         name = token(self._cluster_id, partition.topic_id, partition.number, start, end, intent.v)
-        path = batch_path(self._landings[partition.topic], name, self._settings.sink_batch_rows_max)
-        body = delimited(batch.values[low:high] if not whole else batch.values)
+        for landing, values in self._by_landing(partition.topic, batch.values[low:high]):
+            path = batch_path(landing, name, self._settings.sink_batch_rows_max)
+            self._send_until_known(partition, path, delimited(values))
+
+    def _by_landing(self, topic: str, values: Sequence[bytes]) -> Iterator[tuple[Landing, Sequence[bytes]]]:
+        """The same messages go the same ways each time."""
+        if self._landings[topic] is not MARKET_DATA:
+            yield self._landings[topic], values
+            return
+        frequent, others = split_frequent(values)
+        if others:
+            yield MARKET_DATA, others
+        if frequent:
+            yield FREQUENT, frequent
+
+    def _send_until_known(self, partition: Partition, path: str, body: bytes) -> None:
         wait_s = RETRY_FIRST_S
         while True:
             if partition.abandoned.is_set() or self._stopping.is_set():

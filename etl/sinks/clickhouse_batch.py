@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from msgspec import Struct
 
 from etl.errors import WireError
+from etl.records import Kind
 from etl.wire import codec
 
 SCHEMA_VERSION = 1
@@ -84,6 +85,18 @@ def delimited(values: Sequence[bytes]) -> bytes:
     parts[0::2] = prefixes
     parts[1::2] = values
     return b"".join(parts)
+
+
+_FREQUENT_HEADS = tuple(b"\x08" + bytes((kind,)) for kind in (Kind.TRADE, Kind.QUOTE, Kind.BOOK))
+"""How a message of these kinds begins: its first field is its kind (``etl/wire/codec.py``)."""
+
+
+def split_frequent(values: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Trades, quotes and books, and all other messages, each in their order."""
+    frequent = [value for value in values if value.startswith(_FREQUENT_HEADS)]
+    if len(frequent) == len(values):
+        return frequent, ()
+    return frequent, [value for value in values if not value.startswith(_FREQUENT_HEADS)]
 
 
 _SCHEMA_TYPES = {

@@ -43,8 +43,8 @@ from etl.records import (
     Source,
 )
 from etl.settings import Settings
-from etl.sinks.clickhouse import MARKET_DATA, QUARANTINED, ClickHouseSink, batch_path, group_of
-from etl.sinks.clickhouse_batch import Intent, delimited, encode_intent, token
+from etl.sinks.clickhouse import FREQUENT, MARKET_DATA, QUARANTINED, ClickHouseSink, batch_path, group_of
+from etl.sinks.clickhouse_batch import Intent, delimited, encode_intent, split_frequent, token
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
 from etl.sinks.losses import ANY
 from etl.tables import TABLE_BY_KIND
@@ -189,7 +189,10 @@ def insert(settings: Settings, records: Sequence[Record], name: str) -> None:
 
 def insert_as(settings: Settings, records: Sequence[Record], token: str) -> None:
     client = ClickHouse(parse_address(settings.clickhouse_address))
-    client.insert(batch_path(MARKET_DATA, token, 10_000), delimited([encode(record) for record in records]))
+    frequent, others = split_frequent([encode(record) for record in records])
+    for landing, values in ((MARKET_DATA, others), (FREQUENT, frequent)):
+        if values:
+            client.insert(batch_path(landing, token, 10_000), delimited(values))
     client.close()
 
 
@@ -490,8 +493,8 @@ def test_a_store_that_refuses_everything_stops_the_sink_instead_of_emptying_the_
 
 def test_a_missing_table_stops_the_sink_and_nothing_is_committed(settings: Settings) -> None:
     stream.publish(settings, stream.trade(1))
-    ClickHouse(parse_address(settings.clickhouse_address)).execute("DROP TABLE market_data")
-    with pytest.raises(StoreError, match="market_data"):
+    ClickHouse(parse_address(settings.clickhouse_address)).execute("DROP TABLE frequent_market_data")
+    with pytest.raises(StoreError, match="frequent_market_data"):
         drain(settings)
     migrated = ClickHouse(parse_address(settings.clickhouse_address))
     migrated.execute("TRUNCATE TABLE schema_migrations")
@@ -736,4 +739,4 @@ def test_the_queries_for_analysts_run(settings: Settings) -> None:
         for statement in statements((SQL_DIR / "queries" / "clickhouse_examples.sql").read_text())
     ]
     assert len(answers) == 6
-    assert answers[3].startswith(b"binance\tBTC-USDT\ttrade\tsequence\topen\t10\t12")
+    assert answers[3].startswith(b"binance\tBTC-USDT\ttrade\tsequence\t10\t12\t")

@@ -8,8 +8,18 @@ from google.protobuf.internal.decoder import _DecodeVarint32
 
 from etl.errors import StoreError, UsageError, WireError
 from etl.sinks import clickhouse_batch
-from etl.sinks.clickhouse_batch import SCHEMA_VERSION, Intent, decode_intent, delimited, encode_intent, token
+from etl.sinks.clickhouse_batch import (
+    SCHEMA_VERSION,
+    Intent,
+    decode_intent,
+    delimited,
+    encode_intent,
+    split_frequent,
+    token,
+)
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.wire.codec import encode, encode_by_library
+from tests import stream
 
 INTENT = Intent(topic_id="HLLDPaBDTx6FukMT1Lk9/A", start=10, end=25, rows=15, time_s=1_795_240_640.5)
 
@@ -121,3 +131,16 @@ def test_servers_below_the_lowest_version_are_refused(
     else:
         with pytest.raises(StoreError, match=r"25\.8 or later"):
             client.check_version()
+
+
+def test_frequent_kinds_are_told_by_how_they_begin_and_keep_their_order() -> None:
+    records = [stream.bar(1), stream.trade(1), stream.gap(1), stream.quote(1), stream.book(1), stream.trade(2)]
+    values = [encode(record) for record in records]
+    frequent, others = split_frequent(values)
+    assert list(frequent) == [values[1], values[3], values[4], values[5]]
+    assert list(others) == [values[0], values[2]]
+
+
+def test_the_plain_encoder_begins_a_message_the_same_way() -> None:
+    values = [encode_by_library(stream.trade(1)), encode_by_library(stream.bar(1))]
+    assert split_frequent(values) == (values[:1], values[1:])
