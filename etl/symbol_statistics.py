@@ -6,6 +6,7 @@ reads the newest of each symbol and one that runs learns of a refresh without re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ QUERY_FILE = Path(__file__).resolve().parent.parent / "sql" / "queries" / "symbo
 FLUSH_WAIT_S = 30.0
 FOLLOW_MESSAGES_MAX = 10_000
 
+_log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(SymbolStatistics).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -118,7 +120,7 @@ class Follower:
 
     def __init__(self, settings: Settings, exchange: str) -> None:
         self._exchange = exchange
-        self._consumer = Consumer(consumer_config(settings, "etl-statistics"))
+        self._consumer = Consumer(consumer_config(settings, "etl-statistics"), logger=_log)
         self._consumer.assign([TopicPartition(settings.statistics_topic, 0, 0)])
 
     def poll(self, timeout_s: float = 0.0) -> list[SymbolStatistics]:

@@ -188,7 +188,7 @@ class ClickHouseSink:
         self._cluster_id = ""
         self._backlog_at_s = 0.0
         self._commit_wait_s = RETRY_FIRST_S
-        self._admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
         self._consumer = Consumer(
             {
                 **consumer_config(settings, group_of(settings)),

@@ -49,7 +49,7 @@ def ensure_topics(settings: Settings) -> None:
             (settings.statistics_topic, 1, {**shared, "cleanup.policy": "compact"}),
         )
     ]
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
     try:
         for name, future in admin.create_topics(topics, operation_timeout=ADMIN_TIMEOUT_S).items():
             error = future.exception(timeout=ADMIN_TIMEOUT_S)

@@ -6,6 +6,7 @@ them; when it no longer does, ``RangeLost``.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -33,6 +34,9 @@ SILENCE_MAX_S = 60.0
 """A broker that answers nothing for this long within a range is taken to be down."""
 
 
+_log = logging.getLogger(__name__)
+
+
 class Bounds(Struct, frozen=True):
     """Offsets of a partition: the first it still has, and the one after its last."""
 
@@ -51,7 +55,8 @@ class RangeReader:
                 **consumer_config(settings, group),
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": FETCH_WAIT_MS,
-            }
+            },
+            logger=_log,
         )
 
     def __enter__(self) -> RangeReader:
@@ -64,7 +69,7 @@ class RangeReader:
 
     def topic_id(self) -> str:
         """The id the cluster gave the topic; a topic made anew under the same name has another."""
-        admin = AdminClient({"bootstrap.servers": self._settings.kafka_bootstrap})
+        admin = AdminClient({"bootstrap.servers": self._settings.kafka_bootstrap, "log_level": 0})
         try:
             described = admin.describe_topics(
                 TopicCollection([self.topic]), request_timeout=REQUEST_TIMEOUT_S
