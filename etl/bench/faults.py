@@ -263,12 +263,13 @@ class Run:
         }
 
 
-async def all_connected(settings: Settings, supervisor: Supervisor) -> None:
-    """Wait until every venue streams again. Raises ``EtlError``."""
+async def all_connected(settings: Settings, supervisor: Supervisor, connections_min: int = 0) -> None:
+    """Wait until every venue streams, over so many connections. Raises ``EtlError``."""
+    least = connections_min or len(settings.venue_names())
     deadline = time.monotonic() + CONNECTED_WITHIN_S
     while True:
         connections = (await asyncio.to_thread(samples_of, settings, supervisor)).get("etl_connection_up", ())
-        if len(connections) >= len(settings.venue_names()) and all(c.value for c in connections):
+        if len(connections) >= least and all(c.value for c in connections):
             return
         if time.monotonic() > deadline:
             raise EtlError(f"a venue is not connected {CONNECTED_WITHIN_S:g} s after the last fault")
