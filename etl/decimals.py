@@ -7,13 +7,13 @@ import re
 EXPONENT_MAX = 64
 """A venue's exponent beyond this is corruption; writing it out would only cost memory."""
 
-_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _EXPONENT = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,4})")
 
 
 def plain(text: str) -> str | None:
     """``text`` as ``-?\\d+(\\.\\d+)?``: unchanged if it is, rewritten from an exponent (``2e-8`` →
-    ``0.00000002``), ``None`` if it is no decimal number."""
+    ``0.00000002``), ``None`` if it is no decimal number, as with a leading zero (octal, padded, cut)."""
     if _PLAIN.fullmatch(text):
         return text
     match = _EXPONENT.fullmatch(text)

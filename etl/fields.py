@@ -19,7 +19,7 @@ from msgspec import Raw
 from etl.codes import Code
 from etl.decimals import plain
 from etl.exchange import Rejected
-from etl.records import BarState
+from etl.records import BarState, Frame
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -31,6 +31,10 @@ CONTENTS_MAX = 65_536
 QUOTES_IN_SHARES_FROM_NS = 1_762_146_000_000_000_000
 """2025-11-03 in New York: US quote sizes were round lots before, and are shares since."""
 
+NAME_CHARACTERS_MAX = 64
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\s\[\]{}:,"]+', re.DOTALL)
+_WORD = re.compile(rb"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _OF_A_TIME = re.compile(r"at `\$\.(t|s|e|r|y|pt|timestamp|[a-z]+_timestamp)`")
 """The names that venues give to times of type int."""
@@ -118,7 +122,10 @@ def rfc3339_ns(text: str) -> int:
 def _offset_ns(zone: str) -> int:
     if zone in ("Z", "z"):
         return 0
-    seconds = (int(zone[1:3]) * 60 + int(zone[4:6])) * 60
+    hours, minutes = int(zone[1:3]), int(zone[4:6])
+    if hours > 23 or minutes > 59:
+        raise FieldFault(Code.FIELD_MALFORMED, f"no time zone: {zone}")
+    seconds = (hours * 60 + minutes) * 60
     return (-seconds if zone[0] == "-" else seconds) * NS_PER_S
 
 
@@ -209,6 +216,34 @@ def fault_of(error: Exception) -> FieldFault:
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be."""
 UNREADABLE = (*UNDECODABLE, FieldFault)
+
+
+def readable(frame: Frame) -> Frame:
+    """``frame``, or where its JSON holds words that JSON has not (``NaN``, ``Infinity``, ``007``, ``0x1F``), with these
+    as text: so such a word costs the event that it stands in, and not those beside it."""
+    if frame.payload.lstrip()[:1] not in (b"[", b"{"):
+        return frame
+    try:
+        msgspec.json.decode(frame.payload, type=Raw)
+        return frame
+    except UNDECODABLE:
+        return msgspec.structs.replace(frame, payload=_TOKEN.sub(_as_text, frame.payload))
+
+
+def _as_text(token: re.Match[bytes]) -> bytes:
+    word = token[0]
+    return word if word[:1] == b'"' or _WORD.fullmatch(word) else b'"' + word.replace(b"\\", b"?") + b'"'
+
+
+def is_name(venue_symbol: str) -> bool:
+    """Whether this can be an instrument's name in any spelling."""
+    return venue_symbol.isprintable() and " " not in venue_symbol and len(venue_symbol) <= NAME_CHARACTERS_MAX
+
+
+def require_name(venue_symbol: str) -> None:
+    """Raises ``FieldFault`` for what is none."""
+    if not is_name(venue_symbol):
+        raise FieldFault(Code.SYMBOL_MALFORMED, f"{venue_symbol[:NAME_CHARACTERS_MAX]!r}")
 
 
 def text_of(raw: Raw) -> str:

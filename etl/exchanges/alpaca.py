@@ -58,7 +58,9 @@ from etl.fields import (
     is_no_order,
     new_york_day,
     new_york_day_of_hour,
+    readable,
     rejected,
+    require_name,
     rfc3339_ns,
     text_of,
 )
@@ -219,6 +221,8 @@ class Alpaca(Exchange):
                 payload = _json_of_msgpack(payload)
             except UNDECODABLE as error:
                 return [Rejected(Code.UNDECODABLE, str(error))]
+        else:
+            payload = readable(frame).payload
         if payload.lstrip()[:1] == b"{":
             return self._parse_answer(frame, payload)
         return self._parse_each(frame, payload)
@@ -644,6 +648,7 @@ class _Listings(dict[str, _Listing]):
     def __missing__(self, venue_symbol: str) -> _Listing:
         if not venue_symbol:
             raise FieldFault(Code.SYMBOL_MISSING, "neither the event nor its page names a symbol")
+        require_name(venue_symbol)
         if "/" in venue_symbol:
             listing = _Listing(venue_symbol.replace("/", "-"), False, SizeUnit.BASE)
         elif occ_symbol(venue_symbol):
@@ -776,6 +781,11 @@ _STREAM = _Page()
 # The wire: one type per event, and its twin without ``T`` and ``S`` for the rows of history.
 
 
+_TradeId = (
+    Annotated[int, Meta(ge=0, le=INT64_MAX)] | Annotated[str, Meta(pattern="^([0-9A-Za-z][0-9A-Za-z-]*)?$")]
+)
+
+
 class _Event(Struct, gc=False, kw_only=True):
     S: str = ""
 
@@ -784,7 +794,7 @@ class _TradeFields(_Event, gc=False, kw_only=True):
     t: str
     p: Raw
     s: Raw
-    i: int | str = ""
+    i: _TradeId = ""
     x: str = ""
     c: Raw = _ABSENT
     z: str = ""

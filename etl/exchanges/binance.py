@@ -37,7 +37,7 @@ from etl.exchange import (
     Subscription,
     channel_family,
 )
-from etl.fields import FieldFault
+from etl.fields import FieldFault, is_name, readable
 from etl.instruments import Instrument, Instruments
 from etl.records import (
     AggTrade,
@@ -65,7 +65,7 @@ _US_MIN = 10**15
 _US_MAX = (2**63 - 1) // 1_000
 _STREAM_NAME_START = len(b'{"stream":"')
 
-_NUMBER = r"-?[0-9]++(?:\.[0-9]++)?+"
+_NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+"
 _ARE_TWO = re.compile(f"{_NUMBER} {_NUMBER}").fullmatch
 _ARE_FOUR = re.compile(f"{_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER}").fullmatch
 _ARE_ALL = re.compile(f"(?:{_NUMBER} )*+").fullmatch
@@ -263,7 +263,7 @@ class Binance(Exchange):
         if frame.endpoint.startswith(_ARCHIVE):
             return self._archive_lines(frame) or _EMPTY
         try:
-            message = msgspec.json.decode(payload)
+            message = msgspec.json.decode(readable(frame).payload)
         except _UNDECODABLE as error:
             rows = _salvaged(payload)
             return self._array(frame, rows) if rows else (Rejected(Code.UNDECODABLE, str(error)),)
@@ -311,6 +311,10 @@ class Binance(Exchange):
         key = f"{symbol.lower()}@{channel}".encode()
         stream = self._streams.get(key)
         if stream is None or stream.venue_symbol != symbol:
+            if not _CHANNEL.fullmatch(channel):
+                return Rejected(Code.UNKNOWN_MESSAGE, f"stream {name!r:.80}", index)
+            if not is_name(symbol):
+                return Rejected(Code.SYMBOL_MALFORMED, f"{symbol!r:.80}", index)
             stream = self._stream(symbol, channel, reader)
             if len(self._streams) < STREAMS_KNOWN_MAX:
                 self._streams[key] = stream
@@ -749,6 +753,8 @@ class _Garbled(Struct, frozen=True):
     reason: str
 
 
+_CHANNEL = re.compile(r"[A-Za-z0-9_]{1,24}(?:@[A-Za-z0-9]{1,12}){0,2}")
+"""``trade``, ``depth20@100ms``, ``markPrice@arr@1s``"""
 _UNDECODABLE = (DecodeError, UnicodeDecodeError, RecursionError)
 _ARCHIVE = "archive:"
 _EMPTY = (Ignored("empty"),)

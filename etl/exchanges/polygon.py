@@ -58,7 +58,9 @@ from etl.fields import (
     inferred_interval,
     is_no_order,
     new_york_day_of_hour,
+    readable,
     rejected,
+    require_name,
     text_of,
     time_of_any_unit_ns,
 )
@@ -129,6 +131,7 @@ def _list(venue_symbol: str, instruments: Instruments) -> _Listing:
     name, known = venue_symbol.removeprefix(asset.prefix), True
     if not name:
         raise FieldFault(Code.SYMBOL_MISSING, "neither the event nor its page names a symbol")
+    require_name(name)
     if asset is Asset.OPTION:
         symbol, known = name, occ_symbol(name) is not None
     elif asset in (Asset.CRYPTO, Asset.FOREX) and "-" not in name:
@@ -252,6 +255,7 @@ class Polygon(Exchange):
         try:
             events = _decode_events(frame.payload)
         except UNDECODABLE:
+            frame = readable(frame)
             is_answer = frame.payload.lstrip()[:1] == b"{"
             return self._parse_answer(frame) if is_answer else self._parse_each(frame)
         return self._read_all(frame, events, _STREAM) if events else [Ignored("empty_frame")]
