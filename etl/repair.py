@@ -44,6 +44,8 @@ WIDEN_NS = 1_000_000_000
 MS = 1_000_000
 VERDICT = "repair: "
 """Where a gap's reason goes on with what the last repair made of it."""
+PENDING_MESSAGES_MAX = 5_000
+"""History waits while Kafka has so much to take: live records come first, and memory stays flat."""
 ROOM_POLL_S = 0.005
 
 _log = logging.getLogger(__name__)
@@ -64,7 +66,7 @@ class Repairer:
     def __init__(
         self, settings: Settings, ingest: Ingest, history: History, credentials: Credentials
     ) -> None:
-        self._pending_max = settings.read_pause_messages
+        self._pending_max = min(settings.read_resume_messages, PENDING_MESSAGES_MAX)
         self._ingest = ingest
         self._history = history
         self._credentials = credentials
