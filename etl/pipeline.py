@@ -325,6 +325,9 @@ class Intake:
                 outcome_time_ns=time.time_ns(),
             )
             self._publish(self._ingest.quarantine_topic, self._key, encode_quarantined(item))
+            # as the repair of the gap that its quarantine declared
+            came_back = msgspec.structs.replace(trade, source=Source.REPAIR)
+            self._ingest.publish_gaps(self._observe(came_back))
 
     def _followed(self, record: Book) -> Book:
         """``record``, flagged where its book went on over a small hole. Only sequences are kept, no levels."""

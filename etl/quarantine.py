@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from etl import exchanges
+from etl.continuity import settled
 from etl.errors import WireError
 from etl.exchange import Exchange, Rejected
-from etl.records import Frame, Quarantined, QuarantineOutcome, Record, Severity, Source
+from etl.records import Frame, Gap, GapState, Quarantined, QuarantineOutcome, Record, Severity, Source
 from etl.settings import Settings
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader
@@ -26,6 +27,8 @@ from etl.wire import codec
 
 READ_MESSAGES_MAX = 5_000
 FLUSH_WAIT_S = 30.0
+IDS_MAX = 10_000
+"""A gap of more ids is not settled by a replay: a repair fetches it."""
 PARSERS_MAX = 64
 """Connections whose parser is kept while their items are replayed."""
 
@@ -76,17 +79,28 @@ def _stream(settings: Settings) -> Iterator[Quarantined]:
 
 
 def replay(
-    items: Iterable[Quarantined], publisher: Publisher, settings: Settings, now_ns: int
+    items: Iterable[Quarantined],
+    publisher: Publisher,
+    settings: Settings,
+    now_ns: int,
+    gaps: Iterable[Gap] = (),
 ) -> Counter[QuarantineOutcome]:
-    """Parse and check again what was held hard; publish what is good now and note every outcome.
+    """Parse and check again what was held hard; publish what is good now and note every outcome. Those of ``gaps``
+    of which nothing is missing then are settled as repaired.
 
-    Soft items are in the stores already and items that were published stay published: both are passed over.
+    Soft items are in the stores already and items that were published stay published: neither is published again, but
+    what was published by a replay that died then may still settle its gap.
     """
     outcomes: Counter[QuarantineOutcome] = Counter()
+    came_back: set[tuple[str, str, str, int]] = set()
     for item in items:
-        if item.severity is Severity.SOFT or item.outcome in _SETTLED:
+        if item.severity is Severity.SOFT:
             continue
         record = good_record(item)
+        if record is not None:
+            came_back |= {(record.exchange, record.symbol, record.channel, number) for number in _ids(record)}
+        if item.outcome in SETTLED:
+            continue
         outcome = QuarantineOutcome.STILL_BAD if record is None else QuarantineOutcome.PUBLISHED
         if record is not None:
             publisher.publish(settings.normalized_topic, _key(record), codec.encode(record))
@@ -97,8 +111,32 @@ def replay(
         outcomes[outcome] += 1
         if publisher.pending_messages > settings.read_pause_messages:
             publisher.flush(FLUSH_WAIT_S)
+    for gap in gaps:
+        missing = _missing(gap)
+        if missing and all(
+            (gap.exchange, gap.symbol, gap.channel, number) in came_back for number in missing
+        ):
+            repaired = settled(gap, GapState.REPAIRED, now_ns, "brought back from the quarantine")
+            publisher.publish(settings.normalized_topic, _key(gap), codec.encode(repaired))
     publisher.flush(FLUSH_WAIT_S)
     return outcomes
+
+
+def _ids(record: Record) -> range:
+    """The ids that ``record`` stands for; of a range at most ``IDS_MAX``."""
+    last = record.sequence
+    if last is None:
+        return range(0)
+    first = last if record.first_sequence is None else record.first_sequence
+    return range(max(first, last - IDS_MAX + 1), last + 1)
+
+
+def _missing(gap: Gap) -> range:
+    """The ids that ``gap`` misses; none where they are not known, or where it is settled, or too wide to come back."""
+    first, last = gap.from_sequence, gap.to_sequence
+    if first is None or last is None or gap.gap_state is GapState.REPAIRED or last - first >= IDS_MAX:
+        return range(0)
+    return range(first, last + 1)
 
 
 def good_record(item: Quarantined) -> Record | None:
@@ -114,7 +152,7 @@ def good_record(item: Quarantined) -> Record | None:
     return msgspec.structs.replace(record, flags=tuple(finding.code for finding in findings))
 
 
-_SETTLED = (QuarantineOutcome.PUBLISHED, QuarantineOutcome.RELEASED)
+SETTLED = (QuarantineOutcome.PUBLISHED, QuarantineOutcome.RELEASED)
 
 
 def _parse_again(item: Quarantined) -> Record | None:

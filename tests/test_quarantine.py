@@ -10,7 +10,17 @@ import pytest
 from etl import exchanges
 from etl.pipeline import Ingest
 from etl.quarantine import Selection, good_record, identity_of, read_items, replay
-from etl.records import Quarantined, QuarantineOutcome, Record, Severity, Source, Trade
+from etl.records import (
+    Gap,
+    GapKind,
+    GapState,
+    Quarantined,
+    QuarantineOutcome,
+    Record,
+    Severity,
+    Source,
+    Trade,
+)
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.memory import MemoryPublisher
@@ -80,6 +90,29 @@ def test_a_replay_publishes_what_is_good_now_and_notes_every_outcome(settings: S
             (UNPARSABLE, QuarantineOutcome.STILL_BAD),
         )
     ]
+
+
+def quarantine_gap(first: int, last: int, state: GapState = GapState.OPEN) -> Gap:
+    return Gap(
+        "binance", "BTC-USDT", "BTCUSDT", "trade", 0, RECEIVE_NS, Source.STREAM, CONNECTION, 1, 0,
+        f"trade/{first}-{last}", RECEIVE_NS, 1, gap_kind=GapKind.QUARANTINE, gap_state=state,
+        from_sequence=first, to_sequence=last,
+    )  # fmt: skip
+
+
+def test_a_gap_of_which_all_came_back_is_repaired_also_after_a_replay_that_died(settings: Settings) -> None:
+    whole, partly = quarantine_gap(1, 1, GapState.UNREPAIRABLE), quarantine_gap(1, 2)
+    settled = msgspec.structs.replace(GOOD_NOW, outcome=QuarantineOutcome.PUBLISHED)
+    for items in (ITEMS, [settled, *ITEMS[1:]]):
+        publisher = MemoryPublisher()
+        replay(items, publisher, settings, now_ns=RECEIVE_NS + 9, gaps=[whole, partly])
+        [gap] = [record for record in trades(publisher, settings) if isinstance(record, Gap)]
+        assert gap == msgspec.structs.replace(
+            whole,
+            gap_state=GapState.REPAIRED,
+            receive_time_ns=RECEIVE_NS + 9,
+            reason="brought back from the quarantine",
+        )
 
 
 def test_what_was_published_is_not_published_again(settings: Settings) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from etl import gaps
 from etl import settings as settings_module
 from etl.errors import UsageError, WireError
 from etl.quarantine import Selection, read_items, replay
-from etl.records import Quarantined, Severity
+from etl.records import Gap, Quarantined, Severity
+from etl.settings import Settings
 from etl.times import parse_ns
 from etl.transports.kafka import KafkaPublisher
 from etl.wire import codec
@@ -91,8 +94,14 @@ def replay_selected(exchange: str, code: str, from_: str, to: str) -> dict[str, 
     """Replay what the texts select, as the command and the DAG are given them; items by outcome."""
     settings = settings_module.load()
     items = read_items(settings, _selection(exchange, code, from_, to))
-    outcomes = replay(items, KafkaPublisher(settings), settings, time.time_ns())
+    outcomes = replay(items, KafkaPublisher(settings), settings, time.time_ns(), _gaps_of(settings, items))
     return {outcome.name.lower(): count for outcome, count in sorted(outcomes.items())}
+
+
+def _gaps_of(settings: Settings, items: Sequence[Quarantined]) -> list[Gap]:
+    """What the ledger knows of the venues of ``items``."""
+    venues = {item.exchange for item in items if item.severity is Severity.HARD}
+    return [gap for name in sorted(venues) for gap in gaps.read_gaps(settings, gaps.Selection(exchange=name))]
 
 
 def _selection(exchange: str, code: str, from_: str, to: str) -> Selection:

@@ -607,10 +607,12 @@ def _code(error: str) -> Code:
     """The code of what msgspec found; its text ends with the field's path, ``at `$.data.T```."""
     if "missing required field" in error:
         return Code.FIELD_MISSING
+    if "of length" in error:
+        if error.endswith(".s`"):
+            return Code.SYMBOL_MISSING
+        return Code.LEVELS_UNEVEN if any(path in error for path in _LEVEL_PATHS) else Code.FIELD_MISSING
     if ">=" in error or "<=" in error or "out of range" in error:
         return Code.TIME_OUT_OF_RANGE if error.endswith(_TIME_PATHS) else Code.INTEGER_OVERFLOW
-    if "of length" in error:
-        return Code.LEVELS_UNEVEN if any(path in error for path in _LEVEL_PATHS) else Code.FIELD_MISSING
     return Code.FIELD_MALFORMED
 
 

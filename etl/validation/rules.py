@@ -222,7 +222,7 @@ def bar_volume_negative(v: View) -> Any:
 def volume_inconsistent(v: View) -> Any:
     """A volume in the quote's unit is some price between low and high times the volume."""
     least, most = v.low * v.size * (1 - VOLUME_TOLERANCE), v.high * v.size * (1 + VOLUME_TOLERANCE)
-    sound = (v.size >= 0) & (0 < v.low) & (v.low <= v.high)  # else another rule says so
+    sound = (v.size >= 0) & (v.low > 0) & (v.low <= v.high)  # else another rule says so
     return sound & ((v.taker_buy_volume > v.size) | (v.quote_volume < least) | (v.quote_volume > most))
 
 

@@ -96,7 +96,7 @@ CATALOGUE: list[tuple[str, str, str, int, str]] = [
     ("binance trade", '"61837.63000000"', '"٦١٨٣٧"', 0, "decimal_malformed"),
     ("binance trade", '"61837.63000000"', "NaN", 0, "decimal_malformed"),
     ("binance trade", '"61837.63000000"', "[[[[1]]]]", 0, "field_malformed"),
-    ("binance trade", '"s":"BTCUSDT"', '"s":""', 0, "symbol_mismatch"),
+    ("binance trade", '"s":"BTCUSDT"', '"s":""', 0, "symbol_missing"),
     ("binance trade", '"s":"BTCUSDT"', '"s":"ETHUSDT"', 0, "symbol_mismatch"),
     ("binance trade", "btcusdt@trade", "btcusdt@trade ", 0, "unknown_message"),
     ("binance trade", "}}", '}}{"stream":"btcusdt@trade"}', 0, "undecodable"),
