@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from etl.simulator import faults
-from etl.simulator.faults import Fault, FrameFaults, Outgoing, Refusal
+from etl.simulator.frame_faults import FrameFaults, Outgoing
 from etl.simulator.identities import Contents, events
 from etl.simulator.market import Listing
 from etl.simulator.session import Item, Session, SyntheticSession
@@ -41,6 +40,14 @@ class FeedStatus(Struct, frozen=True):
     first_send_ns: int
     last_send_ns: int
     faults_fired: Mapping[str, int]
+
+
+class Refusal(Struct, frozen=True):
+    """What requests get until then; status 0 = nothing at all."""
+
+    until_ns: int
+    status: int
+    headers: Mapping[str, str]
 
 
 class Feed:
@@ -120,9 +127,6 @@ class Feed:
     def start(self, now_ns: int) -> None:
         self.state = "playing" if self._wanted else "waiting"
         self.started_ns = self.started_ns or now_ns
-
-    def order(self, fault: Fault, now_ns: int) -> None:
-        faults.order(self, fault, now_ns)
 
     def insert(self, payload: bytes) -> None:
         """Send ``payload`` with the next frames."""

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from etl.errors import UsageError
-from etl.simulator.faults import KINDS, Fault
+from etl.simulator.faults import KINDS
+from etl.simulator.frame_faults import Fault
 
 SECOND = 1_000_000_000
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from etl.errors import UsageError
-from etl.simulator import recording, truth
+from etl.simulator import faults, recording, truth
 from etl.simulator.alpaca import AlpacaVenue
 from etl.simulator.binance import BinanceVenue
 from etl.simulator.feed import Feed
@@ -189,7 +189,7 @@ async def _watch(server: Server, scenario: Scenario, duration_s: float, ended: a
         now_ns = server.now_ns()
         for feed in server.feeds.values():
             for fault in scenario.due(feed.venue.exchange, feed.started_ns, now_ns):
-                feed.order(fault, now_ns)
+                faults.order(feed, fault, now_ns)
         starts = [feed.started_ns for feed in server.feeds.values()]
         if duration_s and all(starts) and now_ns - max(starts) >= duration_s * 1e9:
             ended.set()

@@ -20,8 +20,9 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from etl.errors import UsageError
-from etl.simulator.faults import Fault
+from etl.simulator import faults
 from etl.simulator.feed import Feed
+from etl.simulator.frame_faults import Fault
 from etl.simulator.venue import Answer, Connection
 
 TICK_S = 0.005
@@ -239,7 +240,7 @@ class Server:
         try:
             order = msgspec.json.decode(await request.read(), type=FaultOrder)
             for feed in self._chosen(order.exchange):
-                feed.order(order, self._clock())
+                faults.order(feed, order, self._clock())
         except (msgspec.DecodeError, UsageError) as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         return await self._status(request)

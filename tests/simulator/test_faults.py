@@ -11,7 +11,8 @@ import pytest
 from aiohttp import ClientTimeout, WSMsgType
 
 from etl.errors import UsageError
-from etl.simulator.faults import FEED_FAULTS, FRAME_FAULTS, KINDS
+from etl.simulator.faults import FEED_FAULTS, KINDS
+from etl.simulator.frame_faults import FRAME_FAULTS
 from etl.simulator.identities import INVALID, events
 from etl.simulator.scenario import Scenario, Step, every_fault
 from etl.simulator.truth import SENT, STREAM, WITHHELD, TruthLine
