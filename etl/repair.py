@@ -266,18 +266,19 @@ def _judge_times(gap: Gap, channel: Channel, intake: _RepairIntake) -> Verdict:
         reason = "the venue counts anew: no id and no order proves that all is there"
         return Verdict(GapState.UNREPAIRABLE, reason, intake.rows)
     times_ms = intake.times_ms
-    for name, time_ns in (("last", gap.from_time_ns), ("first", gap.to_time_ns)):
-        if name == "last" and NO_EVENT_BEFORE in gap.flags:
-            continue
-        if time_ns // MS not in times_ms:
-            return Verdict(GapState.OPEN, f"the {name} good event is not in the history", intake.rows)
+    has_last = NO_EVENT_BEFORE not in gap.flags
+    if has_last and gap.from_time_ns // MS not in times_ms:
+        return Verdict(GapState.OPEN, "the last good event is not in the history", intake.rows)
+    if gap.to_time_ns // MS not in times_ms:
+        return Verdict(GapState.OPEN, "the first good event is not in the history", intake.rows)
     length_ns = _bar_length_ns(channel, gap)
     if length_ns:
-        steps = range(gap.from_time_ns, gap.to_time_ns, length_ns)
+        steps = range(-(-gap.from_time_ns // length_ns) * length_ns, gap.to_time_ns, length_ns)
         absent = [step for step in steps if step // MS not in times_ms]
         if absent:
             return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {len(absent)} bars", intake.rows)
-    return Verdict(GapState.REPAIRED, "both ends are in the history", intake.rows)
+    ends = "both ends are" if has_last else "its end is"
+    return Verdict(GapState.REPAIRED, f"{ends} in the history", intake.rows)
 
 
 def _bar_length_ns(channel: Channel, gap: Gap) -> int:

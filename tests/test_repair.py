@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from aiohttp import ClientWebSocketResponse
 
 from etl import repair as repair_module
-from etl.exchange import Credentials
+from etl.continuity import NO_EVENT_BEFORE
+from etl.exchange import Channel, Credentials, Exchange
 from etl.exchanges import load
 from etl.pipeline import Ingest
 from etl.records import Frame, Gap, GapKind, GapState, Kind, Record, Source
@@ -175,6 +177,47 @@ def test_a_hole_of_a_million_ids_that_the_venue_left_out_costs_one_request(tmp_p
             assert len(asked) == 1
 
     asyncio.run(scene())
+
+
+def test_what_a_loss_before_the_first_record_missed_is_fetched_and_proved_by_its_end(tmp_path: Path) -> None:
+    """Also bars, whose time is their start, before the subscription."""
+
+    async def scene() -> None:
+        async with simulator(tmp_path, "binance") as client:
+            socket = await client.log_in("binance")
+            run = Run("binance", client, tmp_path)
+            run.exchange = type("BinanceBySeconds", (run.exchange,), {"channels": by_seconds(run.exchange)})
+            run.ingest = Ingest(run.settings, run.exchange, run.publisher)
+            run.ingest.offer_repair = run._note
+            run._intake = run.ingest.intake(run.exchange(), "c1", "ws://venue/stream")
+            run.ingest.continuity.expect([("BTC-USDT", "BTCUSDT")], ["trade", "kline_1s"], run.now_ns())
+            missed = await receive_until_bars(socket, 2)
+            run.lose(missed)
+            run.take(await receive_until_bars(socket, 2))
+            awaited = [gap for gap in await run.repaired() if NO_EVENT_BEFORE in gap.flags]
+            assert {(gap.channel, gap.gap_state) for gap in awaited} == {
+                ("trade", GapState.REPAIRED),
+                ("kline_1s", GapState.REPAIRED),
+            }
+            kinds = (Kind.TRADE, Kind.BAR)
+            assert identities(run.sent, kinds) - identities(run.published(), kinds) == set()
+
+    asyncio.run(scene())
+
+
+def by_seconds(exchange: type[Exchange]) -> tuple[Channel, ...]:
+    """Its channels with bars of a second, which close while a test runs."""
+    minutes = exchange.channel("kline_1m")
+    assert minutes is not None
+    return (*exchange.channels, msgspec.structs.replace(minutes, name="kline_1s"))
+
+
+async def receive_until_bars(socket: ClientWebSocketResponse, count: int) -> list[bytes]:
+    """Frames up to and with so many closed bars."""
+    frames: list[bytes] = []
+    while sum(b'"x":true' in frame for frame in frames) < count:
+        frames += await receive_bytes(socket, 1)
+    return frames
 
 
 def test_a_gap_whose_end_the_history_does_not_show_stays_open_with_its_reason(tmp_path: Path) -> None:
