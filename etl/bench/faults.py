@@ -276,6 +276,13 @@ async def all_connected(settings: Settings, supervisor: Supervisor, connections_
         await asyncio.sleep(POLL_S)
 
 
+def require_no_restart(supervisor: Supervisor) -> None:
+    """What was measured beside a start is no measurement. Raises ``EtlError``."""
+    again = [f"{s.name} ({s.last_exit}), see {s.log}" for s in supervisor.states.values() if s.restarts]
+    if again:
+        raise EtlError(f"started again during the run: {', '.join(again)}")
+
+
 async def next_bars() -> None:
     """Wait for the next minute's bars: only they tell that the ones before were missed."""
     await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)

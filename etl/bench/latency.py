@@ -22,13 +22,12 @@ from typing import Annotated, Any
 import typer
 from msgspec import Struct, structs
 
-from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, samples_of
+from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, require_no_restart, samples_of
 from etl.bench.feed.paced import CHANNELS, SYMBOLS, paced_part
 from etl.bench.report import percentiles, print_result, say, spread
 from etl.embedded.part import Part
 from etl.embedded.plan import child_environment, parts
 from etl.embedded.supervisor import Supervisor
-from etl.errors import EtlError
 from etl.monitoring import status
 from etl.settings import Settings
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
@@ -100,8 +99,7 @@ class Run:
             seconds = (ended_ns - began_ns) / 1e9
             figures = await asyncio.to_thread(store.latencies, began_ns, ended_ns)
             samples = await asyncio.to_thread(samples_of, settings, supervisor)
-            if any(state.restarts for state in supervisor.states.values()):
-                raise EtlError("a part was started again during the run")
+            require_no_restart(supervisor)
         return {
             "offered_per_s": self._rate,
             "stored_per_s": round(figures.rows / seconds),

@@ -45,6 +45,7 @@ BACKLOG_GROWTH_SHARE_MAX = 0.01
 """By how many messages a second the backlog may grow, as a share of the rate."""
 SERIES_POINTS = 30
 MIB = 1 << 20
+FLAT = "flat"
 
 
 @app.command()
@@ -58,7 +59,7 @@ def main(
         settings = free_settings(Path(folder), venues, rate)
         result = asyncio.run(Run(settings, minutes * 60).result())
     print_result("soak", result, as_json)
-    raise typer.Exit(0 if result["flat"] else 1)
+    raise typer.Exit(0 if result["verdict"] == FLAT else 1)
 
 
 Series = list[tuple[float, float]]
@@ -90,8 +91,9 @@ class Run:
         memory = {name: judged(series, _growth_share_max(name)) for name, series in self._memory_mib.items()}
         backlog = slope(self._backlog)
         bound = BACKLOG_GROWTH_SHARE_MAX * settings.simulator_rate
+        flat = all(part["flat"] for part in memory.values()) and backlog <= bound and not restarts
         return {
-            "flat": all(part["flat"] for part in memory.values()) and backlog <= bound and not restarts,
+            "verdict": FLAT if flat else "not flat",
             "minutes": round(self._seconds / 60, 1),
             "events_per_s": round(events / (self._seconds * (1 - WARM_UP_SHARE))),
             "memory": memory,
