@@ -47,7 +47,7 @@ STREAMS = {
     "polygon": ("T.AAPL", "Q.AAPL", "T.MSFT", "Q.MSFT", "A.AAPL", "AM.AAPL"),
     "alpaca": ("trades.AAPL", "quotes.AAPL", "trades.MSFT", "quotes.MSFT", "bars.AAPL"),
 }
-STREAMS["binance_usdm"] = STREAMS["binance"]
+STREAMS["binance_usdm"] = (*STREAMS["binance"], "btcusdt@markPrice@1s", "btcusdt@forceOrder")
 VENUES = sorted(STREAMS)
 BOOK_VENUES = ("binance", "binance_usdm")
 CUTS = st.dictionaries(st.integers(1, 400), st.integers(0, LOST_MAX), max_size=6)

@@ -35,6 +35,8 @@ _KNOWN = {
     "XRPUSDT": (4, 1, 61_240),
 }
 _TRADE, _AGGREGATE = "trade", "aggTrade"
+MARK_PRICE, FORCED_ORDER = "markPrice@1s", "forceOrder"
+FUNDING_NS = 8 * 60 * MINUTE
 
 
 class BinanceVenue(Venue):
@@ -47,6 +49,8 @@ class BinanceVenue(Venue):
     def __init__(self, exchange: str) -> None:
         super().__init__(exchange)
         self.futures = exchange == "binance_usdm"
+        if self.futures:
+            self.weights = {**self.weights, MARK_PRICE: 0.02, FORCED_ORDER: 0.01}
         self._width = 0 if self.futures else SPOT_DIGITS
         self._depth_names: dict[str, str] = {}
 
@@ -128,6 +132,10 @@ class BinanceVenue(Venue):
             return [self._quote(listing, symbol, time_ns)]
         if channel == "depth":
             return [self._depth(listing, symbol, time_ns)]
+        if channel == MARK_PRICE:
+            return [self._mark_price(listing, symbol, time_ns)]
+        if channel == FORCED_ORDER:
+            return [self._forced_order(listing, symbol, time_ns)]
         event = listing.print(time_ns)
         entry = Entry(event.number, time_ns, event)
         history.add(symbol, _TRADE, entry)
@@ -182,6 +190,32 @@ class BinanceVenue(Venue):
         )
         name = symbol.lower()
         return Item(f"{name}@depth", _wrap(f"{name}@{self._depth_names.get(name, 'depth')}", data))
+
+    def _mark_price(self, listing: Listing, symbol: str, time_ns: int) -> Item:
+        """Mark and index lie beside the best prices; funding is due every eight hours."""
+        instrument, funding_ns = listing.instrument, (time_ns // FUNDING_NS + 1) * FUNDING_NS
+        mark, index = (
+            decimal_text(ticks, instrument.price_digits, SPOT_DIGITS)
+            for ticks in (listing.best_bid, listing.best_ask)
+        )
+        stream = f"{symbol.lower()}@{MARK_PRICE}"
+        data = (
+            f'{{"e":"markPriceUpdate","E":{time_ns // MS},"s":"{symbol}","p":"{mark}","i":"{index}","P":"{index}",'
+            f'"r":"0.00010000","T":{funding_ns // MS}}}'
+        )
+        return Item(stream, _wrap(stream, data))
+
+    def _forced_order(self, listing: Listing, symbol: str, time_ns: int) -> Item:
+        """Somebody's position is closed at the best bid."""
+        instrument, ms = listing.instrument, time_ns // MS
+        price = self._price(instrument, listing.best_bid)
+        size = self._size(instrument, listing.bids[listing.best_bid])
+        stream = f"{symbol.lower()}@{FORCED_ORDER}"
+        data = (
+            f'{{"e":"forceOrder","E":{ms},"o":{{"s":"{symbol}","S":"SELL","o":"LIMIT","f":"IOC","q":"{size}",'
+            f'"p":"{price}","ap":"{price}","X":"FILLED","l":"{size}","z":"{size}","T":{ms}}}}}'
+        )
+        return Item(stream, _wrap(stream, data))
 
     def _levels(self, instrument: Instrument, levels: Sequence[tuple[int, int]]) -> str:
         texts = (

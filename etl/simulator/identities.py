@@ -7,7 +7,7 @@ not agree with itself. It knows no more of a venue than its identities need.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -135,7 +135,20 @@ def _binance(exchange: str, endpoint: str, payload: bytes) -> list[TruthEvent]:
             return [TruthEvent("book", symbol, key, int(data["E"]) * MS)]
         case "kline":
             return [_bar(symbol, data["k"]["i"], int(data["k"]["t"]) * MS)]
+        case "markPriceUpdate":
+            says = (data["p"], data["i"], data["r"], str(int(data["T"]) * MS))
+            return [_by_content("stats", symbol, stream, int(data["E"]) * MS, says)]
+        case "forceOrder":
+            order = data["o"]
+            told = (order["S"], order["p"], order["q"], order["X"], order["z"])
+            return [_by_content("liquidation", symbol, stream, int(order["T"]) * MS, told)]
     return [_invalid(payload)]
+
+
+def _by_content(kind: str, symbol: str, stream: str, time_ns: int, parts: Sequence[str]) -> TruthEvent:
+    """What has no id is told by its channel, its time and a hash of what it says."""
+    digest = hashlib.blake2b("/".join(parts).encode(), digest_size=8).hexdigest()
+    return TruthEvent(kind, symbol, f"{stream.partition('@')[2]}/{time_ns}/{digest}", time_ns)
 
 
 def _binance_answer(exchange: str, endpoint: str, message: Any, payload: bytes) -> list[TruthEvent]:

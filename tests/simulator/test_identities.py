@@ -27,7 +27,7 @@ STREAM_URLS = {
 }
 STREAMS = {
     "binance": ("trade", "aggTrade", "bookTicker", "depth", "kline_1s", "kline_1m"),
-    "binance_usdm": ("trade", "aggTrade", "bookTicker", "depth", "kline_1m"),
+    "binance_usdm": ("trade", "aggTrade", "bookTicker", "depth", "kline_1m", "markPrice@1s", "forceOrder"),
     "polygon": ("T", "Q", "A", "AM"),
     "alpaca": ("trades", "quotes", "bars"),
 }
@@ -104,6 +104,7 @@ def test_parser_and_truth_name_every_synthetic_event_alike(exchange: str) -> Non
         assert parsed(parser, number, frame, STREAM_URLS[exchange]) == expected, frame
         kinds |= {kind for kind, _, _ in expected}
     assert kinds >= {"trade", "quote", "bar"}
+    assert exchange != "binance_usdm" or kinds >= {"stats", "liquidation"}
     venue = make_venue(exchange)
     for path in REQUESTS[exchange]:
         endpoint, _, query = path.partition("?")
