@@ -83,6 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sink_batch_rows_max: int = 50_000
     sink_batch_bytes_max: int = 32 << 20
     sink_linger_ms: int = 20
+    """How long a batch waits for more. Longer: fewer parts and less work for ClickHouse, but later to be queried."""
     sink_revoke_wait_s: float = 10.0
     sink_intent_age_max_s: float = 3_600.0
     sink_inserts_parallel_max: int = 4

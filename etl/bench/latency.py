@@ -82,9 +82,12 @@ class Run:
         async with Supervisor(planned, child_environment(settings), settings.state_path) as supervisor:
             await asyncio.wait_for(supervisor.all_ready(), READY_WITHIN_S)
             await all_connected(settings, supervisor)
+            stop, store = threading.Event(), Store(settings)
+            async with asyncio.timeout(READY_WITHIN_S):
+                while not await asyncio.to_thread(store.active_parts):  # noqa: ASYNC110  a store sets no event
+                    await asyncio.sleep(POLL_EVERY_S)
             say("everything runs; warming up")
             await asyncio.sleep(WARM_UP_S)
-            stop, store = threading.Event(), Store(settings)
             began_ns, inserted = time.time_ns(), await asyncio.to_thread(store.inserted_parts)
             with ThreadPoolExecutor(2) as pool:
                 polling, counting = (
@@ -165,13 +168,14 @@ class Store:
         """Parts made by inserts so far: each takes the next block number of its table and month."""
         ((count,),) = self._rows(
             "SELECT sum(newest) FROM (SELECT max(max_block_number) AS newest FROM system.parts"
-            " WHERE database = currentDatabase() AND table LIKE '%_stored' GROUP BY table, partition)"
+            " WHERE database = currentDatabase() AND endsWith(table, '_stored') GROUP BY table, partition)"
         )
         return int(count)
 
     def active_parts(self) -> dict[str, int]:
         rows = self._rows(
-            "SELECT table, count() FROM system.parts WHERE active AND database = currentDatabase() GROUP BY table"
+            "SELECT table, count() FROM system.parts"
+            " WHERE active AND database = currentDatabase() AND endsWith(table, '_stored') GROUP BY table"
         )
         return {table: int(count) for table, count in rows}
 
@@ -212,7 +216,7 @@ def poll(settings: Settings, stop: threading.Event) -> list[float]:
     found: list[float] = []
     before = store.newest_trades(time.time_ns() - POLL_BEFORE_NS)
     seen = {key for key, _ in before}
-    newest_ns = max(receive_ns for _, receive_ns in before)
+    newest_ns = max((receive_ns for _, receive_ns in before), default=time.time_ns() - POLL_BEFORE_NS)
     while not stop.wait(POLL_EVERY_S):
         rows = store.newest_trades(newest_ns - POLL_OVERLAP_NS)
         now_ns = time.time_ns()

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+from msgspec import json
+
+from etl.bench import latency
+from etl.bench.faults import free_settings
+from etl.bench.feed.frames import frames, of_symbols, recorded
+from etl.bench.feed.paced import SYMBOLS
+from etl.simulator import recording
+
+
+def test_each_symbol_gets_every_frame_with_rising_ids_and_the_time_at_which_it_is_due() -> None:
+    path = recording.shipped("binance")
+    assert path is not None
+    mix = of_symbols(recorded(path, ("trade",)), ("BTCUSDT", "ETHUSDT"))
+    count = 3 * len(mix.templates)
+    made = [json.decode(frame)["data"] for frame in frames(mix, count, start_ms=1_000, frames_per_ms=10)]
+    assert [trade["s"] for trade in made[:4]] == ["BTCUSDT", "ETHUSDT"] * 2
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        ids = [trade["t"] for trade in made if trade["s"] == symbol]
+        assert ids == list(range(ids[0], ids[0] + count // 2))
+    assert [trade["T"] for trade in itertools.islice(made, 0, 41, 10)] == [1_000, 1_001, 1_002, 1_003, 1_004]
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(180)
+def test_a_short_run_measures_every_row_and_what_a_polling_client_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "WARM_UP_S", 4.0)
+    settings = free_settings(tmp_path, "binance", 300.0)
+    result = asyncio.run(latency.Run(settings, 300.0, SYMBOLS[:2], 4.0).result())
+    assert result["stored_per_s"] > 0
+    assert result["polled_events"] > 0
+    queryable, polled = result["queryable_ms"], result["polled_ms"]
+    assert 0 < queryable["p50"] <= queryable["p99"] <= queryable["p99_9"]
+    assert polled["p50"] > 0
+    assert result["parts_per_minute"] > 0
+    assert 0 < result["active_parts_max"] < 100
