@@ -24,12 +24,12 @@ from etl.bench.report import print_result, say
 from etl.embedded import closing
 from etl.embedded.part import Part
 from etl.embedded.plan import child_environment, parts
-from etl.embedded.ports import free_ports
+from etl.embedded.ports import free_ports, free_range
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
 from etl.gaps import Selection, read_gaps, repair_gaps
 from etl.monitoring import status
-from etl.reconcile import Report, reconcile
+from etl.reconcile import METRICS_PORTS, Report, reconcile
 from etl.records import Gap, GapKind, GapState, Kind
 from etl.settings import Settings
 from etl.simulator.faults import KINDS
@@ -82,17 +82,15 @@ def is_good(result: Mapping[str, Any]) -> bool:
 
 
 def free_settings(folder: Path, venues: str, rate: float) -> Settings:
-    """Every port free; metrics and simulators take one after the other, so theirs begin a free range."""
+    """Every port free, and those that parts and simulators take behind the first of theirs."""
+    count = len(venues.split(","))
     names = [name for name in Settings.__struct_fields__ if name.endswith("_port")]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
+    ports["metrics_port"] = free_range(METRICS_PORTS, ports.values())
+    metrics = range(ports["metrics_port"], ports["metrics_port"] + METRICS_PORTS)
+    ports["simulator_port"] = free_range(count, {*ports.values(), *metrics})
     return msgspec.convert(
-        {
-            **ports,
-            "state_dir": str(folder),
-            "venues": venues,
-            "simulator_rate": rate * len(venues.split(",")),
-        },
-        Settings,
+        {**ports, "state_dir": str(folder), "venues": venues, "simulator_rate": rate * count}, Settings
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
+from collections.abc import Collection
 
 from etl.embedded import sessions
 from etl.errors import PartError
@@ -48,3 +49,17 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
             if len(found) == count:
                 return found
     raise PartError(f"no {count} free ports from {FREE_PORT_MIN} on")
+
+
+def free_range(length: int, without: Collection[int] = (), host: str = "127.0.0.1") -> int:
+    """The first of ``length`` ports in a row that are free at this moment, and none of ``without``."""
+    for _ in range(TRIES_MAX):
+        first = FREE_PORT_MIN + secrets.randbelow(FREE_PORT_COUNT - length)
+        wanted = range(first, first + length)
+        if any(port in wanted for port in without):
+            continue
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            for port in wanted:
+                held.enter_context(socket.socket()).bind((host, port))
+            return first
+    raise PartError(f"no {length} free ports in a row from {FREE_PORT_MIN} on")
