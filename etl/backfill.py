@@ -315,11 +315,8 @@ class Backfill:
     ) -> None:
         kind = Kind[chunk.kind.upper()]
         for first in parser.history_requests(kind, chunk.symbol, chunk.start_ns, chunk.end_ns):
-            request: Request | None = first
-            while request is not None:
-                answer = await history.fetch(request)
+            async for answer in history.pages(first, PAGES_MAX):
                 await self._take(intake, answer)
-                request = parser.next_request(request, _frame(parser.name, intake, answer))
 
     async def _read_archive(
         self, parser: Exchange, intake: _ChunkIntake, chunk: Chunk, session: aiohttp.ClientSession
@@ -581,18 +578,6 @@ def _has_history(parser: Exchange, kind: Kind, from_archive: bool) -> bool:
     if from_archive:
         return bool(parser.archive_path(kind, "X", "2024-01-01"))
     return next(iter(parser.history_requests(kind, "X", 0, DAY_NS)), None) is not None
-
-
-def _frame(exchange: str, intake: Intake, answer: Answer) -> Frame:
-    return Frame(
-        exchange,
-        intake.connection_id,
-        intake.frame_sequence,
-        answer.endpoint,
-        answer.receive_time_ns,
-        answer.payload,
-        Source.BACKFILL,
-    )
 
 
 def _done(marks: Marks, chunk: Chunk) -> Fetched:

@@ -25,7 +25,7 @@ from etl.errors import VenueError
 from etl.exchange import Channel, Credentials, Exchange, Request, SequenceRule
 from etl.limiter import Limiter, limit_path
 from etl.pipeline import REASON_CHARACTERS_MAX, Ingest, Intake
-from etl.records import Frame, Gap, GapKind, GapState, Kind, Record, Severity, Source
+from etl.records import Gap, GapKind, GapState, Kind, Record, Severity, Source
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.websocket import connection_id
@@ -81,34 +81,21 @@ class Repairer:
         span = missing_ids(gap) if channel.rule is SequenceRule.CONTIGUOUS else None
         try:
             for request in _requests(parser, channel.repair, gap, span, time.time_ns()):
-                await self._fetch_chain(parser, intake, request)
+                await self._fetch_chain(intake, request)
                 if span and intake.highest_id > span[1]:
                     break  # pages rise: what none has up to here, none has
         except VenueError as error:
             return Verdict(GapState.OPEN, str(error), intake.rows)
         return _judge_ids(span, intake) if span else _judge_times(gap, channel, intake)
 
-    async def _fetch_chain(self, parser: Exchange, intake: Intake, first: Request) -> None:
+    async def _fetch_chain(self, intake: Intake, first: Request) -> None:
         """``first`` and the pages after it, through one parser: identities may count over pages. A request for ids
         (without ``end_ns``) is a page by itself."""
-        request: Request | None = first
-        for _ in range(PAGES_MAX):
-            if request is None:
-                return
-            answer = await self._history.fetch(request)
+        async for answer in self._history.pages(first, PAGES_MAX):
             intake.take(answer.payload, answer.receive_time_ns, answer.endpoint)
-            frame = Frame(
-                parser.name,
-                intake.connection_id,
-                intake.frame_sequence,
-                answer.endpoint,
-                answer.receive_time_ns,
-                answer.payload,
-                Source.REPAIR,
-            )
-            request = parser.next_request(request, frame) if first.end_ns else None
             await self._room()
-        raise VenueError(f"{first.path}: more than {PAGES_MAX} pages")
+            if not first.end_ns:
+                return
 
     async def _room(self) -> None:
         """History is read no faster than Kafka takes it."""

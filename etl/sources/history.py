@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator
 
 import aiohttp
 from msgspec import Struct
@@ -12,6 +13,7 @@ from msgspec import Struct
 from etl.errors import VenueError
 from etl.exchange import Exchange, Request
 from etl.limiter import BANNED, NO_ANSWER, TOO_MANY, Limiter
+from etl.records import Frame
 
 REQUEST_TIMEOUT_S = 20.0
 ATTEMPTS_MAX = 5
@@ -67,6 +69,20 @@ class History:
             if retry_after_s:
                 await asyncio.sleep(retry_after_s)
         raise VenueError(f"{request.path}: {refusal}")
+
+    async def pages(self, first: Request, pages_max: int) -> AsyncIterator[Answer]:
+        """The answer to ``first`` and to the requests for the pages after it, until the venue has no more. Raises
+        ``VenueError``, also where there are more than ``pages_max``."""
+        request: Request | None = first
+        for number in range(1, pages_max + 1):
+            if request is None:
+                return
+            answer = await self.fetch(request)
+            yield answer
+            place = (answer.endpoint, answer.receive_time_ns, answer.payload)
+            request = self._parser.next_request(request, Frame(self._parser.name, "", number, *place))
+        if request is not None:
+            raise VenueError(f"{first.path}: more than {pages_max} pages")
 
     async def _ask(self, request: Request) -> tuple[Answer | None, str, float]:
         assert self._session is not None, "use History as a context manager"

@@ -75,6 +75,36 @@ def test_every_request_is_counted_by_its_status(server: VenueServer, tmp_path: P
     assert sum(limiter.account().classes) == 2 * asked + 1
 
 
+PAGE = Request(
+    "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=7&limit=2", Kind.TRADE, "BTCUSDT", end_ns=1 << 62
+)
+ROWS = '[{"id":7,"time":1790000000000},{"id":8,"time":1790000000001}]'
+
+
+def pages(port: int, pages_max: int) -> list[Answer]:
+    async def run() -> list[Answer]:
+        async with History(f"http://127.0.0.1:{port}", Binance()) as venue:
+            return [answer async for answer in venue.pages(PAGE, pages_max)]
+
+    return asyncio.run(run())
+
+
+def test_pages_go_on_until_one_is_short(server: VenueServer) -> None:
+    server.answers["/api/v3/historicalTrades"] = (200, ROWS[:30] + "]")
+    assert [answer.payload for answer in pages(server.port, 1)] == [ROWS[:30].encode() + b"]"]
+
+
+def test_pages_without_end_are_an_error_after_the_last_that_is_allowed(server: VenueServer) -> None:
+    server.answers["/api/v3/historicalTrades"] = (200, ROWS)
+    with pytest.raises(VenueError, match="more than 3 pages"):
+        pages(server.port, 3)
+    assert [path.partition("fromId=")[2] for path in server.requests] == [
+        "7&limit=2",
+        "9&limit=2",
+        "9&limit=2",
+    ]
+
+
 def test_an_answer_without_end_is_refused(server: VenueServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "ANSWER_BYTES_MAX", 1_000)
     server.answers["/api/v3/depth"] = (200, "x" * 100_000)
