@@ -28,7 +28,7 @@ class VenueServer:
         """Path → (status, body) of requests; the rest gets an empty snapshot."""
         self.greeting: Sequence[str] = ()
         """Sent to each connection as it opens."""
-        self._sockets: set[web.WebSocketResponse] = set()
+        self._sockets: dict[web.WebSocketResponse, None] = {}
         self._loop = asyncio.new_event_loop()
         self._runner: web.AppRunner
 
@@ -70,6 +70,14 @@ class VenueServer:
 
         self._run(self._each(abort))
 
+    def close_first(self) -> None:
+        """The connection that is open longest."""
+
+        async def close() -> None:
+            await next(iter(self._sockets)).close(code=1001, message=b"going away")
+
+        self._run(close())
+
     @property
     def connections(self) -> int:
         return len(self._sockets)
@@ -100,13 +108,13 @@ class VenueServer:
         self.opened += 1
         for text in self.greeting:
             await socket.send_str(text)
-        self._sockets.add(socket)
+        self._sockets[socket] = None
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
                     self.received.append(message.data)
         finally:
-            self._sockets.discard(socket)
+            self._sockets.pop(socket, None)
         return socket
 
     async def _start(self) -> None:

@@ -456,22 +456,24 @@ class Stream:
     async def _change_over(
         self, elder: Connection, elder_life: asyncio.Task[End]
     ) -> tuple[Connection, asyncio.Task[End]]:
-        """Open the successor, then close the elder: between them nothing is missed."""
+        """Open the successor, then close the elder: between them nothing is missed. An elder that ends before is lost
+        at once, before the successor's first record hides where."""
         self._supervision.overlap(self._name, begins=True)
         successor, life = self._begin()
         ready = asyncio.create_task(successor.ready.wait())
         stopping = asyncio.create_task(self._stop.wait())
-        awaited = {ready, life, stopping}
+        awaited = {ready, life, stopping, elder_life}
         await asyncio.wait(awaited, timeout=OVERLAP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
-        if ready.done():
+        covered = successor.ready.is_set() and not elder_life.done()
+        if covered:
             await asyncio.wait({elder_life}, timeout=OVERLAP_S)
         ready.cancel()
         stopping.cancel()
-        covered = successor.ready.is_set() and not elder_life.done()
         elder.close("planned")
         end = await self._over(elder_life)
         if not covered:
             self._supervision.lost(elder, end)
+            self._lost_at = self._lost_at or time.monotonic()
         self._supervision.overlap(self._name, begins=False)
         self._counts.connections_up[self._name] = not life.done()
         return successor, life

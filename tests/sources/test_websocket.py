@@ -289,6 +289,33 @@ async def test_an_announced_shutdown_opens_the_successor_before_the_elder_is_clo
 
 
 @against_a_server
+async def test_an_elder_that_ends_before_its_successor_is_ready_is_lost_at_once(server: VenueServer) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "ready", "shutdown")
+        await run.until(lambda: server.connections == 2)
+        await asyncio.to_thread(server.close_first)
+        await run.until(lambda: len(run.ends) == 1)
+        assert not run.connections[1].ready.is_set()
+        await asyncio.to_thread(server.send, "ready")
+        await run.until(lambda: run.connections[1].ready.is_set())
+        assert (len(run.ends), server.opened) == (1, 2)
+
+
+@against_a_server
+async def test_an_elder_that_ends_by_itself_after_its_successor_is_ready_is_not_lost(
+    server: VenueServer,
+) -> None:
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "ready", "shutdown")
+        await run.until(lambda: server.connections == 2)
+        await asyncio.to_thread(server.send, "ready")
+        await run.until(lambda: run.connections[1].ready.is_set())
+        await asyncio.to_thread(server.close_first)
+        await run.until(lambda: run.overlaps == [True, False])
+        assert (run.ends, server.opened) == ([], 2)
+
+
+@against_a_server
 async def test_one_connection_per_key_is_closed_before_the_next_is_opened(server: VenueServer) -> None:
     async with running(server, OneConnection) as run:
         await asyncio.to_thread(server.send, "ready", "shutdown")
