@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from etl.errors import UsageError
 from etl.limiter import SECONDS_BOUNDS, Account
 from etl.records import GapKind, GapState, Kind, Severity
 
@@ -21,6 +22,14 @@ RECONNECT_BUCKETS_S = tuple(round(0.01 * 1.25**step, 6) for step in range(56))
 """10 ms to 35 min in steps of a quarter."""
 ACK_LATENCY_BUCKETS_S = tuple(round(0.0002 * 1.25**step, 7) for step in range(52))
 """0.2 ms to 17 s in steps of a quarter: percentiles read off them are within 12%."""
+
+
+def serve(registry: CollectorRegistry, host: str, port: int) -> None:
+    """On a thread of its own, until the process ends. Raises ``UsageError`` if the port is taken."""
+    try:
+        start_http_server(port, host, registry)
+    except OSError as error:
+        raise UsageError(f"metrics_port {port} on {host}: {error.strerror}") from None
 
 
 class WorkerCounts:
@@ -91,8 +100,8 @@ class WorkerMetrics(Collector):
         )
 
     def serve(self, host: str, port: int) -> None:
-        """On a thread of its own, until the process ends."""
-        start_http_server(port, host, self.registry)
+        """As ``serve``."""
+        serve(self.registry, host, port)
 
     def collect(self) -> Iterator[Metric]:
         counts, exchange = self._counts, self._exchange

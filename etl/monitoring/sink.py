@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from etl.errors import UsageError
+from etl.monitoring.metrics import serve
 
 WRITE_BUCKETS_S = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -56,8 +56,5 @@ class SinkMetrics:
         self._backlog.remove(self._sink, partition)
 
     def serve(self, host: str, port: int) -> None:
-        """On a thread of its own, until the process ends. Raises ``UsageError`` if the port is taken."""
-        try:
-            start_http_server(port, host, self.registry)
-        except OSError as error:
-            raise UsageError(f"metrics_port {port} on {host}: {error.strerror}") from None
+        """As ``etl.monitoring.metrics.serve``."""
+        serve(self.registry, host, port)

@@ -55,8 +55,8 @@ def ensure_topics(settings: Settings) -> None:
             error = future.exception(timeout=ADMIN_TIMEOUT_S)
             if error and error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TransportError(f"topic {name}: {error}")
-    except KafkaException as error:
-        raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {error}") from None
+    except (KafkaException, TimeoutError) as error:
+        raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {error or 'no answer'}") from None
 
 
 def producer_config(settings: Settings) -> dict[str, Any]:

@@ -27,6 +27,7 @@ LEADERLESS = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,  # the client's own word while a broker starts
 )
 FETCH_WAIT_MS = 10
 """A range ends where the partition does: half a second of the default's waiting there is lost with each partition."""

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import re
+import socket
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from prometheus_client import generate_latest
 
+from etl.errors import UsageError
 from etl.limiter import SECONDS_BOUNDS, Account
 from etl.monitoring.metrics import ACK_LATENCY_BUCKETS_S, RequestMetrics, WorkerCounts, WorkerMetrics
 from etl.records import GapKind, GapState, Kind, Severity
@@ -85,3 +88,10 @@ def test_latency_buckets_rise_by_a_quarter() -> None:
     assert ACK_LATENCY_BUCKETS_S[-1] > 10
     steps = pairwise(ACK_LATENCY_BUCKETS_S)
     assert all(1.2 < later / early < 1.3 for early, later in steps)
+
+
+def test_a_metrics_port_that_is_taken_is_named_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"metrics_port {port} on 127.0.0.1"):
+            WorkerMetrics("binance", WorkerCounts(), lambda: 0).serve("127.0.0.1", port)
