@@ -829,6 +829,8 @@ class _Timed(_Track):
         if self._open is not None:
             return _NONE
         from_ns = time_of(self._newest)
+        if self._channel.repair is None:
+            from_ns = min(from_ns, now_ns)  # a venue's clock may be ahead; what has a history is proved by the event
         self._open = self._gap(kind, str(from_ns), from_ns, None, None, None, None, reason, now_ns)
         return [self._open]
 

@@ -228,8 +228,8 @@ def _requests(parser: Exchange, kind: Kind, gap: Gap, span: _Span | None, now_ns
         yield from parser.id_requests(kind, gap.venue_symbol, *span)
         return
     to_ns = gap.to_time_ns or now_ns
-    # a venue's clock that was put right makes a gap that ends before it begins
-    start_ns = min(gap.from_time_ns or to_ns, to_ns) - WIDEN_NS
+    # a venue's clock that was ahead and was put right makes a gap that ends, or was found, before it begins
+    start_ns = min(gap.from_time_ns or to_ns, to_ns, gap.detected_time_ns or to_ns) - WIDEN_NS
     end_ns = to_ns + MS if gap.from_time_ns <= to_ns else gap.from_time_ns + WIDEN_NS
     yield from parser.history_requests(kind, gap.venue_symbol, start_ns, end_ns, channel=gap.channel)
 

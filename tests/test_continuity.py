@@ -439,6 +439,13 @@ def test_a_loss_before_the_first_record_is_declared_since_the_subscription(
         assert follower.observe(made(8)) == ()
 
 
+def test_a_gap_begins_no_later_than_its_loss_though_the_venue_s_clock_was_ahead() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    continuity.observe(quote(5_000))
+    (opened,) = continuity.lost(GapKind.DISCONNECT, "closed", DAY + 3_000 * MS)
+    assert opened.from_time_ns == DAY + 3_000 * MS
+
+
 def test_rising_ids_that_go_on_without_a_step_prove_that_nothing_was_missing() -> None:
     continuity = Continuity(Venue, declares_start=False)
     continuity.observe(quote(10))
@@ -557,9 +564,9 @@ def test_an_open_gap_alone_in_the_tail_is_closed_by_the_next_record(made: Callab
 def test_a_later_state_of_an_old_gap_does_not_close_the_open_one() -> None:
     first = Continuity(Venue, declares_start=False)
     first.observe(quote(1))
-    first.lost(GapKind.DISCONNECT, "closed", DAY)
+    first.lost(GapKind.DISCONNECT, "closed", DAY + 2 * MS)
     (old,) = first.observe(quote(5))
-    (opened,) = first.lost(GapKind.DISCONNECT, "closed", DAY)
+    (opened,) = first.lost(GapKind.DISCONNECT, "closed", DAY + 6 * MS)
     second = Continuity(Venue)
     for record in (quote(5), opened, settled(old, GapState.UNREPAIRABLE, DAY)):
         second.remember(record)
