@@ -1,0 +1,176 @@
+"""The operator's day on the whole platform: backfills from Airflow's pages, kills in the middle, a venue that falls
+silent. One `etl up` for all of it; the tests build on one another, in this order."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from etl.monitoring import incidents
+from tests.e2e.desk import DAG, Desk, log_in, run_by_dialog, run_by_form, until
+from tests.plugins.test_pipeline_monitor_page import CHROMIUM, FLAGS
+from tests.servers import settings_on_free_ports
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
+
+STORES = ("clickhouse", "timescale")
+DEADLINE_S = 20.0
+"""Shorter than what the third day of a backfill waits for the first two, whose scheduler is killed."""
+STALL_S = 15
+"""The venue answers no request for so long, while something is killed."""
+HEARTBEAT = {
+    # a killed task is found sooner than in production
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+}
+KILLED_WITHIN_S = 180.0
+CHUNKS = 25
+"""Of one day: an hour of trades each, and its bars."""
+RUNS_WITHIN_S = 400.0
+MAIL_WITHIN_S = 120.0
+MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+DAY = timedelta(days=1)
+FIRST, LAST = MIDNIGHT - 5 * DAY, MIDNIGHT - 3 * DAY
+AFTER = LAST + DAY
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no browser at {CHROMIUM}; as root: apt-get install chromium")
+    settings = settings_on_free_ports(
+        tmp_path_factory.mktemp("desk"),
+        venues="binance",
+        simulator_rate=40.0,
+        backfill_deadline_s=DEADLINE_S,
+        mail_to="desk@example.com",
+    )
+    with Desk(settings, **HEARTBEAT) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(desk: Desk) -> Iterator[Page]:
+    """A browser in which the operator is logged in."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+        opened.set_default_timeout(180_000)
+        log_in(opened, desk)
+        yield opened
+        browser.close()
+
+
+def test_a_run_of_the_trigger_form_is_green_and_every_store_holds_what_the_venue_has(
+    desk: Desk, page: Page
+) -> None:
+    start, end = FIRST - DAY, FIRST - DAY + timedelta(hours=2)
+    run_by_form(page, desk, "by_form", start.isoformat(), end.isoformat())
+    desk.load()
+    for store in STORES:
+        assert desk.stored_trades(store, start, end) == desk.venue_trades(start, end)
+        assert desk.stored_bars(store, start, end) == desk.venue_bars(start, end)
+
+
+def test_a_backfill_of_three_days_is_whole_though_its_scheduler_and_a_task_were_killed(
+    desk: Desk, page: Page
+) -> None:
+    runs = run_by_dialog(page, desk, FIRST.date(), LAST.date(), "Missing Runs")
+    done = _in_the_middle_of(desk, runs, dict.fromkeys(runs, 0))
+    scheduler = desk.part("airflow-scheduler").pid
+    os.kill(scheduler, signal.SIGKILL)
+    _in_the_middle_of(desk, runs, done)
+    tasks = [one["pid"] for one in desk.fetches(runs) if one["state"] == "running"]
+    os.kill(next(pid for pid in tasks if Path(f"/proc/{pid}").exists()), signal.SIGKILL)
+    assert desk.part("airflow-scheduler").pid not in (0, scheduler)
+
+    until("all runs succeed", lambda: desk.states(runs) == {"success"}, RUNS_WITHIN_S, poll_s=2)
+    assert any(one["try_number"] > 1 for one in desk.fetches(runs))
+    desk.load()
+    _check_three_days(desk)
+
+
+def _in_the_middle_of(desk: Desk, runs: list[str], done: dict[str, int]) -> dict[str, int]:
+    """Wait until a day is at work beyond the chunks that were ``done``, and let its next ones wait for the venue.
+    Returns the chunks that are done now."""
+
+    def is_at_work() -> bool:
+        return any(done[run] < len(desk.marks(run)) < CHUNKS - 5 for run in runs)
+
+    until("a day is at work", is_at_work, KILLED_WITHIN_S, poll_s=0.01)
+    desk.control("fault", kind="rest_timeout", duration_s=STALL_S)
+    return {run: len(desk.marks(run)) for run in runs}
+
+
+def _check_three_days(desk: Desk) -> None:
+    trades, bars = desk.venue_trades(FIRST, AFTER), desk.venue_bars(FIRST, AFTER)
+    assert (len(trades), len(bars)) == (3 * 8_640, 3 * 1_440)
+    for store in STORES:
+        assert desk.stored_trades(store, FIRST, AFTER) == trades
+        assert desk.stored_bars(store, FIRST, AFTER) == bars
+
+
+def test_a_backfill_that_is_late_is_mailed_by_its_deadline(desk: Desk) -> None:
+    run = f"backfill__{AFTER.date()}T00:00:00+00:00"
+
+    def of_the_run() -> list[dict[str, str]]:
+        return [mail for mail in desk.mails() if f"<p>Run {run} was queued at " in mail["text"]]
+
+    (mail,) = until("the mail", of_the_run, MAIL_WITHIN_S)
+    assert mail["subject"] == f"[late] {DAG}: not done after 0:00:20"
+    assert mail["to"] == "desk@example.com"
+    assert "a run that is stopped and cleared goes on there" in mail["text"]
+    assert f'href="http://127.0.0.1:{desk.settings.airflow_port}/dags/{DAG}/runs/{run}"' in mail["text"]
+
+
+@pytest.fixture(scope="module")
+def again(desk: Desk, page: Page) -> list[str]:
+    """The same three days, begun once more."""
+    until("nothing else is wrong", lambda: not incidents.read(desk.settings).open(), MAIL_WITHIN_S)
+    runs = run_by_dialog(page, desk, FIRST.date(), LAST.date(), "All Runs")
+    until("the runs begin anew", lambda: "success" not in desk.states(runs), MAIL_WITHIN_S)
+    return runs
+
+
+def test_a_venue_that_falls_silent_is_mailed_within_two_minutes_and_again_when_it_is_back(
+    desk: Desk, again: list[str]
+) -> None:
+    before = len(_incident_mails(desk))
+    desk.control("stop")
+    until("the mail", lambda: len(_incident_mails(desk)) > before, MAIL_WITHIN_S)
+    desk.control("start")
+    until("the recovery mail", lambda: len(_incident_mails(desk)) > before + 1, MAIL_WITHIN_S)
+
+    opened, recovered = _incident_mails(desk)[before:]
+    assert opened["subject"].startswith("[critical] binance: no data for ")
+    assert recovered["subject"].startswith("[recovered] binance: no data for ")
+    for line in (
+        "Since: 20",
+        " s since the last event of any channel; 30 s are normal",
+        "Venue: binance",
+        "Channels: bookTicker, depth@100ms, trade",
+        "Symbols: BTCUSDT, ETHUSDT, SOLUSDT",
+        "Likely cause: ",
+        "What to do: ",
+        f"Details: http://127.0.0.1:{desk.settings.airflow_port}/plugin/pipeline_monitor",
+        f"Airflow: http://127.0.0.1:{desk.settings.airflow_port}",
+    ):
+        assert line in opened["text"]
+    assert "Over since: 20" in recovered["text"]
+
+
+def _incident_mails(desk: Desk) -> list[dict[str, str]]:
+    """All but those of the backfills' deadline."""
+    return [mail for mail in desk.mails() if not mail["subject"].startswith("[late]")]
+
+
+def test_the_same_backfill_again_brings_no_new_row(desk: Desk, again: list[str]) -> None:
+    until("all runs succeed", lambda: desk.states(again) == {"success"}, RUNS_WITHIN_S, poll_s=2)
+    desk.load()
+    _check_three_days(desk)
