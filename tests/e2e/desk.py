@@ -27,7 +27,7 @@ from etl.errors import PartError
 from etl.query import query
 from etl.settings import Settings
 
-UP_WITHIN_S = 180.0
+UP_WITHIN_S = 300.0
 DOWN_WITHIN_S = 90.0
 DAG = "backfill_market_data"
 SYMBOL, VENUE_SYMBOL = "BTC-USDT", "BTCUSDT"
