@@ -77,8 +77,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     read_pause_messages: int = 50_000
     read_resume_messages: int = 25_000
     book_hole_messages_max: int = 3
-    """A hole in a book's changes of no more ids than so many of the last messages had is flagged and tolerated up to the
-    next snapshot; 0 = never."""
+    """A hole in a book's changes of no more ids than so many of the last messages had is flagged and tolerated up to
+    the next snapshot; 0 = never."""
 
     # ClickHouse sink
     sink_batch_rows_max: int = 50_000
