@@ -146,8 +146,17 @@ class Group:
         return found
 
     def intend(self, partition: int, intent: Intent) -> None:
+        """Again while the coordinator is just starting."""
         place = TopicPartition(self.topics[0], partition, intent.start, metadata=encode_intent(intent))
-        self._consumer.commit(offsets=[place], asynchronous=False)
+
+        def stands() -> bool:
+            try:
+                self._consumer.commit(offsets=[place], asynchronous=False)
+            except KafkaException:
+                return False
+            return True
+
+        eventually(stands)
 
 
 def drain(settings: Settings) -> None:
