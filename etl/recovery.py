@@ -3,13 +3,15 @@
 A worker dies between two produces: its last frames are on the raw topic, some of what they gave is not on the
 others. The tails of the topics are compared by position (connection, frame, event), and only what is missing is
 parsed and published, by the same code as live. What can be missing was in the producer's queue, which bounds the tail.
+Pages that a repair had fetched are frames on the tape like any other; the gaps it did not come to settle are told.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from typing import cast
 
 from confluent_kafka import Message
 from msgspec import Struct
@@ -18,7 +20,7 @@ from etl.continuity import Continuity
 from etl.errors import WireError
 from etl.exchange import Exchange
 from etl.pipeline import Ingest, Intake
-from etl.records import Frame, Quarantined, Record, Source
+from etl.records import Frame, Gap, GapState, Quarantined, Record, Source
 from etl.settings import Settings
 from etl.transports.kafka import HEADER_EXCHANGE, frame_of
 from etl.transports.publisher import Publisher
@@ -33,10 +35,19 @@ CONNECTIONS_MAX = 1_024
 FLUSH_TIMEOUT_S = 60.0
 REMEMBERED_MAX = 64
 """Records per (symbol, channel) from which continuity goes on: more than it waits for latecomers."""
+MENDED = (Source.STREAM, Source.REPAIR)
+"""Sources that are a worker's own. A backfill is another process, whose records may just be under way."""
 INDEX_BITS = 20
 """Room for a frame's events beside its number in one integer."""
 
 _log = logging.getLogger(__name__)
+
+
+class Recovered(Struct, frozen=True):
+    """``messages``: how many were published. ``open_gaps``: bounded, of the symbols asked for, settled by nobody."""
+
+    messages: int
+    open_gaps: Sequence[Gap]
 
 
 class Tail(Struct):
@@ -48,6 +59,8 @@ class Tail(Struct):
     """(connection, position, code) of each quarantined item."""
     newest: defaultdict[tuple[str, str], deque[bytes]]
     """(symbol, channel) → its last records and gaps, encoded: what continuity goes on from."""
+    gaps: dict[tuple[str, str], Gap]
+    """(symbol, record key) → the last state of the gap."""
 
 
 def recover(
@@ -56,9 +69,9 @@ def recover(
     publisher: Publisher,
     continuity: Continuity,
     venue_symbols: Collection[str],
-) -> int:
-    """Publish what the tail of the tape should have given and did not, wait until Kafka has it, and tell how many
-    messages that were. ``continuity`` learns where each channel stands.
+) -> Recovered:
+    """Publish what the tail of the tape should have given and did not, and wait until Kafka has it. ``continuity``
+    learns where each channel stands.
 
     ``venue_symbols``: only this worker's, another shard's records may just be under way. Raises ``TransportError``.
     """
@@ -81,6 +94,8 @@ def recover(
                 intake = intakes[frame.connection_id] = ingest.intake(
                     exchange(), frame.connection_id, frame.endpoint, frame.source, venue_symbols
                 )
+                if frame.source is Source.REPAIR:
+                    intake.checker.judge_lateness = False
             intake.parse(frame)
             publisher.poll()
             if publisher.pending_messages > settings.read_pause_messages:
@@ -95,7 +110,12 @@ def recover(
             published,
             quarantined,
         )
-    return published + quarantined
+    open_gaps = [
+        gap
+        for gap in tail.gaps.values()
+        if gap.gap_state is GapState.OPEN and gap.to_time_ns and gap.venue_symbol in venue_symbols
+    ]
+    return Recovered(published + quarantined, open_gaps)
 
 
 class _MendingIngest(Ingest):
@@ -143,14 +163,17 @@ def _first_time_ns(raw: RangeReader, ranges: dict[int, tuple[int, int]]) -> int:
 
 
 def _read_tail(settings: Settings, exchange: str, from_ns: int) -> Tail:
-    tail = Tail(defaultdict(set), set(), defaultdict(lambda: deque(maxlen=REMEMBERED_MAX)))
+    tail = Tail(defaultdict(set), set(), defaultdict(lambda: deque(maxlen=REMEMBERED_MAX)), {})
     for message in _since(settings, settings.normalized_topic, from_ns):
         if not (message.key() or b"").startswith(f"{exchange}:".encode()):
             continue
         data = message.value() or b""
         place = codec.place_of(data)
         tail.newest[place.symbol, place.channel].append(data)
-        if not place.is_gap:
+        if place.is_gap:
+            gap = cast(Gap, codec.decode(data))
+            tail.gaps[gap.symbol, gap.record_key] = gap
+        else:
             tail.records[place.connection_id].add(_position(place.frame_sequence, place.frame_index))
     for message in _since(settings, settings.quarantine_topic, from_ns):
         item = codec.decode_quarantined(message.value() or b"")
@@ -179,5 +202,5 @@ def _frames(raw: RangeReader, ranges: dict[int, tuple[int, int]], exchange: str)
                     except WireError as error:
                         _log.warning("passed over: %s", error)
                         continue
-                    if frame.source is Source.STREAM:
+                    if frame.source in MENDED:
                         yield frame

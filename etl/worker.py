@@ -128,7 +128,9 @@ class Worker:
         recovered = await asyncio.to_thread(
             recover, self._settings, self._exchange, publisher, ingest.continuity, symbols
         )
-        ingest.counts.recovered = recovered
+        ingest.counts.recovered = recovered.messages
+        for gap in recovered.open_gaps:
+            repairs.offer(gap)
         ingest.lost(GapKind.DISCONNECT, "the worker was not running", symbols)
         await asyncio.to_thread(self._hours.prepare, time.time_ns())
         stop = asyncio.Event()

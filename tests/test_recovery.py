@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 
 import pytest
+from msgspec import structs
 
 from etl.continuity import Continuity
 from etl.exchanges.binance import Binance
 from etl.pipeline import Ingest
-from etl.recovery import recover
+from etl.records import GapState, Source
+from etl.recovery import Recovered, recover
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.memory import Delivered, MemoryPublisher
 from etl.wire import codec
+from tests.stream import gap
 from tests.topics import messages
 from tests.venue_server import quote, trade
 
@@ -51,8 +55,12 @@ def held(settings: Settings, topic: str) -> list[bytes]:
     return sorted(message.value() or b"" for message in messages(settings, topic))
 
 
-def start(settings: Settings, symbols: set[str] = SYMBOLS) -> int:
+def recovered(settings: Settings, symbols: set[str] = SYMBOLS) -> Recovered:
     return recover(settings, Binance, KafkaPublisher(settings), Continuity(Binance), symbols)
+
+
+def start(settings: Settings, symbols: set[str] = SYMBOLS) -> int:
+    return recovered(settings, symbols).messages
 
 
 FRAMES = [
@@ -98,6 +106,53 @@ def test_another_shard_s_and_another_venue_s_frames_are_left_alone(settings: Set
     ]
     publish(settings, settings.raw_topic, others)
     assert start(settings, {"BTCUSDT"}) == 1
+
+
+PAGE = json.dumps(
+    [
+        {"id": n, "price": "1.5", "qty": "2", "time": RECEIVED_NS // 1_000_000 - 60_000 + n, "isBuyerMaker": True}
+        for n in range(100, 140)
+    ]
+)
+
+
+def test_a_repair_s_page_is_mended_too_and_its_old_times_are_no_fault(settings: Settings) -> None:
+    live = structs.replace(settings, recordings_dir="")
+    publisher = MemoryPublisher()
+    ingest = Ingest(live, Binance, publisher)
+    endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
+    ingest.intake(Binance(), "01b", endpoint, Source.REPAIR).take(PAGE.encode(), RECEIVED_NS)
+    publisher.poll()
+    whole = publisher.delivered
+    records = [one for one in whole[settings.normalized_topic] if not codec.place_of(one.value).is_gap]
+    assert len(records) == 40
+    publish(live, settings.raw_topic, whole[settings.raw_topic])
+    publish(live, settings.normalized_topic, records[:13])
+    assert start(live) == 27
+    assert held(settings, settings.normalized_topic) == sorted(one.value for one in records)
+
+
+def test_a_backfill_s_frames_are_left_to_the_backfill(settings: Settings) -> None:
+    publisher = MemoryPublisher()
+    ingest = Ingest(settings, Binance, publisher)
+    endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
+    ingest.intake(Binance(), "01b", endpoint, Source.BACKFILL).take(PAGE.encode(), RECEIVED_NS)
+    publisher.poll()
+    publish(settings, settings.raw_topic, publisher.delivered[settings.raw_topic])
+    assert start(settings) == 0
+
+
+def test_gaps_that_nobody_settled_are_told_again(settings: Settings) -> None:
+    whole = life(settings, *(trade(n) for n in (1, 2, 5, 6, 9, *range(10, 40))))
+    first, second = (
+        gap(3, venue_symbol="BTCUSDT", record_key=key, to_time_ns=RECEIVED_NS) for key in ("trade/3-4", "trade/7-8")
+    )
+    settled = structs.replace(second, gap_state=GapState.REPAIRED, receive_time_ns=second.receive_time_ns + 1)
+    publish(settings, settings.raw_topic, whole[settings.raw_topic])
+    encoded = [Delivered(b"binance:BTC-USDT", codec.encode(one), ()) for one in (first, second, settled)]
+    publish(settings, settings.normalized_topic, [*encoded, *whole[settings.normalized_topic]])
+    assert [one.record_key for one in recovered(settings).open_gaps] == ["trade/3-4"]
+    assert recovered(settings, {"ETHUSDT"}).open_gaps == []
 
 
 def test_empty_topics_need_nothing(settings: Settings) -> None:
