@@ -72,7 +72,8 @@ async def written(settings: Settings, supervisor: Supervisor, sinks: Sequence[st
 @pytest.mark.integration
 @pytest.mark.timeout(240)
 def test_three_workers_and_two_sinks_on_one_topic_store_every_identity_once(tmp_path: Path) -> None:
-    venue = asyncio.run(run(free_settings(tmp_path, "binance", 900.0))).venues["binance"]
+    report = asyncio.run(run(free_settings(tmp_path, "binance", 900.0)))
+    venue = report.venues["binance"]
     assert (venue.lost, venue.duplicated, venue.missed_undeclared, venue.unaccounted) == (0, 0, 0, 0)
-    assert (venue.clickhouse, venue.unexpected) == (venue.normalized, 0)
+    assert (venue.clickhouse, venue.unexpected) == (venue.normalized, 0), report.examples
     assert venue.normalized >= 2 * EVENTS

@@ -101,7 +101,7 @@ def test_values_of_38_digits_are_exact_in_the_views_and_beyond_their_column_in_t
 ) -> None:
     import polars
 
-    wide = "1234567890123.1234567890123456789"
+    wide, traded = "1234567890123.1234567890123456789", "12.1234567890123456789"
     levels = ("0.0000000000000000001", "2")
     stream.publish(
         settings,
@@ -109,7 +109,7 @@ def test_values_of_38_digits_are_exact_in_the_views_and_beyond_their_column_in_t
         stream.trade(1),
         stream.book(0, ask_prices=levels, ask_sizes=("1", "1")),
     )
-    stream.publish(settings, stream.bar(0, quote_volume=wide))
+    stream.publish(settings, stream.bar(0, quote_volume=traded))
     export(settings)
     assert query(settings, "SELECT last_price, volume FROM trades ORDER BY time") == [
         (Decimal(wide), Decimal("0.02")),
@@ -118,7 +118,7 @@ def test_values_of_38_digits_are_exact_in_the_views_and_beyond_their_column_in_t
     assert query(settings, "SELECT ask_prices, bid_prices FROM book_updates") == [
         ([Decimal(levels[0]), Decimal(2)], [Decimal("61837.63"), Decimal("61837.62")])
     ]
-    assert query(settings, "SELECT quote_volume FROM bars") == [(Decimal(wide),)]
+    assert query(settings, "SELECT quote_volume FROM bars") == [(Decimal(traded),)]
     frame = polars.read_parquet(f"{settings.lake_path}/data/trades/", hive_partitioning=True)
     assert frame["last_price"].to_list() == [None, Decimal("61838.01")]
     assert frame["beyond"].to_list() == [{"last_price": wide}, None]
