@@ -58,7 +58,7 @@ PEER_KAFKA_EVENTS = 20_000
 PEER_TOPIC = "trades-BINANCE-BTC-USDT"
 PEER_ADAPTED = (
     "recorded trades rewritten as aggTrade frames",
-    "websocket address",
+    "websocket address, opened without TLS",
     "symbol list given, not fetched",
     "uvloop event loop set before its start",
 )
@@ -239,7 +239,10 @@ class Bench:
         began = (0, 0.0, 0.0)
         while True:
             count = await asyncio.to_thread(arrived)
-            now = (count, time.monotonic(), _cpu_s(supervisor.states["stream"].pid))
+            state = supervisor.states["stream"]
+            if state.restarts:
+                raise EtlError(f"the reader ended: {state.last_exit}; {_last_line(Path(state.log))}")
+            now = (count, time.monotonic(), _cpu_s(state.pid))
             if count >= warm and not began[0]:
                 began = now
             if count >= warm + events:
@@ -353,6 +356,11 @@ def _arrived(reader: RangeReader) -> int:
     return sum(bounds.high for bounds in reader.bounds().values())
 
 
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else ""
+
+
 def _last_number(log: Path) -> int:
     """The count that the peer wrote last."""
     if not log.exists():
@@ -367,7 +375,11 @@ def _cpu_s(pid: int) -> float:
     """User and system time of every thread of ``pid``; 0 before it runs."""
     if not pid:
         return 0.0
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0  # it has ended; the supervisor will say so
+    fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

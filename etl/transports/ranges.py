@@ -6,7 +6,6 @@ them; when it no longer does, ``RangeLost``.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -35,9 +34,6 @@ SILENCE_MAX_S = 60.0
 """A broker that answers nothing for this long within a range is taken to be down."""
 
 
-_log = logging.getLogger(__name__)
-
-
 class Bounds(Struct, frozen=True):
     """Offsets of a partition: the first it still has, and the one after its last."""
 
@@ -56,8 +52,8 @@ class RangeReader:
                 **consumer_config(settings, group),
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": FETCH_WAIT_MS,
+                "log_level": 0,  # what matters of it arrives as an error
             },
-            logger=_log,
         )
 
     def __enter__(self) -> RangeReader:
