@@ -51,6 +51,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics_port: int = 9400
     """Where a process serves its Prometheus metrics, 0 = nowhere. ``etl up`` gives each part its own, from the
     one after this on."""
+    dag_metrics_port: int = 0
+    """Where Airflow's scheduler serves the metrics of the DAGs' runs, 0 = nowhere. ``etl up`` gives it one."""
 
     # the embedded TimescaleDB: one session that all its clients share
     timescale_idle_transaction_s: float = 60.0

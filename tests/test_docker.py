@@ -91,7 +91,7 @@ def test_airflow_gets_every_variable_that_it_gets_from_etl_up(tmp_path: Path) ->
         assert bootstrap[f"BOOTSTRAP_USER_{user.upper()}"].startswith(f"{role}:")
 
 
-def test_prometheus_scrapes_every_worker_and_sink_on_its_metrics_port() -> None:
+def test_prometheus_scrapes_every_worker_every_sink_and_the_scheduler_on_their_metrics_port() -> None:
     config = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
     found = set()
     for job in config["scrape_configs"]:
@@ -99,11 +99,12 @@ def test_prometheus_scrapes_every_worker_and_sink_on_its_metrics_port() -> None:
             found |= {tuple(target.split(":")) for target in static["targets"]}
         for discovered in job.get("dns_sd_configs", []):
             found |= {(name, str(discovered["port"])) for name in discovered["names"]}
+    scheduler = "airflow-scheduler"
     assert found == {
         (name, service["environment"]["ETL_METRICS_PORT"])
         for name, service in OURS.items()
         if name.startswith(("stream-", "sink-"))
-    }
+    } | {(scheduler, OURS[scheduler]["environment"]["ETL_DAG_METRICS_PORT"])}
 
 
 def test_alerts_and_dashboards_ask_for_metrics_that_are_documented() -> None:

@@ -96,7 +96,9 @@ def login(settings: Settings) -> tuple[str, str]:
     return "admin", credentials(settings).passwords["admin"]
 
 
-def airflow_parts(settings: Settings, depends_on: tuple[str, ...] = ()) -> tuple[Part, ...]:
+def airflow_parts(
+    settings: Settings, depends_on: tuple[str, ...] = (), dag_metrics_port: int = 0
+) -> tuple[Part, ...]:
     """Bootstrap, API server, scheduler, DAG processor and triggerer.
 
     Scheduler and triggerer start after ``depends_on``, for they run tasks; and the scheduler after the API server,
@@ -120,11 +122,22 @@ def airflow_parts(settings: Settings, depends_on: tuple[str, ...] = ()) -> tuple
     api_server = msgspec.structs.replace(
         component("api-server", ()), ports={"airflow_port": settings.airflow_port}, ready=_api_ready(settings)
     )
+    scheduler = component("scheduler", ("airflow-api-server", *depends_on), "--skip-serve-logs")
+    if dag_metrics_port:  # its tasks inherit the environment, and look for the platform's metrics where all do
+        scheduler = msgspec.structs.replace(
+            scheduler,
+            environment={
+                **environment,
+                "ETL_METRICS_PORT": str(settings.metrics_port),
+                "ETL_DAG_METRICS_PORT": str(dag_metrics_port),
+            },
+            metrics_port=dag_metrics_port,
+        )
     return (
         bootstrap,
         api_server,
         component("dag-processor", ()),
-        component("scheduler", ("airflow-api-server", *depends_on), "--skip-serve-logs"),
+        scheduler,
         component("triggerer", depends_on, "--skip-serve-logs"),
     )
 

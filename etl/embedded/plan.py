@@ -81,7 +81,7 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
         stores = tuple(
             name for name in ("topics", "migrate", "kafka", "timescale", "mailbox") if name in served
         )
-        planned += airflow_parts(settings, depends_on=stores)
+        planned += airflow_parts(settings, depends_on=stores, dag_metrics_port=next(metrics_ports))
     return planned
 
 

@@ -258,9 +258,8 @@ class Supervisor:
             state.pid = 0
 
     def _spawn(self, part: Part) -> subprocess.Popen[bytes]:
-        environment = {**self._environment, **part.environment}
-        if part.metrics_port:
-            environment["ETL_METRICS_PORT"] = str(part.metrics_port)
+        metrics = {"ETL_METRICS_PORT": str(part.metrics_port)} if part.metrics_port else {}
+        environment = {**self._environment, **metrics, **part.environment}
         with open(self._log_path(part), "ab") as log:
             return subprocess.Popen(
                 part.command,

@@ -24,6 +24,7 @@ from etl import settings as settings_module
 from etl.embedded.airflow import AirflowClient, credentials, url
 from etl.embedded.supervisor import PartState, read_status
 from etl.errors import PartError
+from etl.monitoring import status
 from etl.query import query
 from etl.settings import Settings
 
@@ -115,6 +116,11 @@ class Desk:
             tasks = client._call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")
             found += [one for one in tasks["task_instances"] if one["task_id"] == "binance.fetch"]
         return found
+
+    def counted(self, name: str, **labels: str) -> int:
+        """A metric of the platform, summed over what has these labels."""
+        samples, _ = status.platform(self.settings)
+        return status.total(samples, name, **labels)
 
     def marks(self, run_id: str) -> list[Path]:
         """What a backfill run has finished, while it is at work."""

@@ -76,6 +76,9 @@ def test_a_run_of_the_trigger_form_is_green_and_every_store_holds_what_the_venue
     for store in STORES:
         assert desk.stored_trades(store, start, end) == desk.venue_trades(start, end)
         assert desk.stored_bars(store, start, end) == desk.venue_bars(start, end)
+    assert desk.counted("etl_dag_runs_total", dag_id=DAG, state="success") == 1
+    assert desk.counted("etl_dag_run_seconds_count", dag_id="load_timescale") >= 1
+    assert desk.counted("etl_dag_last_success_timestamp_seconds", dag_id=DAG) > MIDNIGHT.timestamp()
 
 
 def test_a_backfill_of_three_days_is_whole_though_its_scheduler_and_a_task_were_killed(
