@@ -48,7 +48,7 @@ class MemoryPublisher:
         self._raise_failure()
         if len(self._queue) >= self._queue_messages_max:
             raise TransportError(f"queue full at {self._queue_messages_max} messages: reading was not paused")
-        self._queue.append((topic, Delivered(key, value, tuple(headers or ())), acknowledged))
+        self._queue.append((topic, Delivered(key, value, tuple((headers or {}).items())), acknowledged))
 
     def poll(self) -> None:
         self._raise_failure()

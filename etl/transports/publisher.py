@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Mapping[str, bytes]
 Acknowledged = Callable[[], None]
 
 
