@@ -65,7 +65,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     normalized_topic: str = "market-data.normalized"
     quarantine_topic: str = "market-data.quarantine"
     statistics_topic: str = "market-data.symbol-statistics"
-    topic_partitions: int = 4
+    topic_partitions: int = 1
+    """Of the raw and of the normalized topic, when they are made. As many sinks can share the work; one sink alone is
+    soonest done with one, for every partition has inserts of its own."""
     topic_replication: int = 1
     topic_retention_h: int = -1
     """-1 keeps everything; see docs/decisions.md."""
@@ -75,7 +77,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     message_bytes_max: int = 4 << 20
     producer_queue_messages_max: int = 200_000
     producer_queue_bytes_max: int = 256 << 20
-    producer_linger_ms: int = 2
+    producer_linger_ms: int = 5
     read_pause_messages: int = 50_000
     read_resume_messages: int = 25_000
     book_hole_messages_max: int = 3

@@ -111,7 +111,7 @@ def settings_with(
         def make(**values: Any) -> Settings:
             asked = [name for name in REAL_URL_VARIABLES if values.pop(name, False)]
             real = _real_urls(asked) if server_kind == REAL else {}
-            wired: dict[str, Any] = {"state_dir": str(tmp_path / "state")}
+            wired: dict[str, Any] = {"state_dir": str(tmp_path / "state"), "topic_partitions": 4}
             for field in Settings.__struct_fields__:
                 if field.endswith("_topic"):
                     wired[field] = f"{getattr(Settings(), field)}-{mark}"

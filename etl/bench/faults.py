@@ -50,6 +50,8 @@ SETTLE_WITHIN_S = 180.0
 POLL_S = 0.5
 REPAIR_ROUNDS = 5
 MINUTE_S = 60.0
+TOPIC_PARTITIONS = 4
+"""Several, so that whatever depends on their number shows."""
 BAR_DELAY_S = 3.0
 STATUS_TIMEOUT_S = 10.0
 
@@ -90,7 +92,14 @@ def free_settings(folder: Path, venues: str, rate: float) -> Settings:
     metrics = range(ports["metrics_port"], ports["metrics_port"] + METRICS_PORTS)
     ports["simulator_port"] = free_range(count, {*ports.values(), *metrics})
     return msgspec.convert(
-        {**ports, "state_dir": str(folder), "venues": venues, "simulator_rate": rate * count}, Settings
+        {
+            **ports,
+            "state_dir": str(folder),
+            "venues": venues,
+            "simulator_rate": rate * count,
+            "topic_partitions": TOPIC_PARTITIONS,
+        },
+        Settings,
     )
 
 

@@ -3,7 +3,8 @@
 Starts Kafka, ClickHouse, a worker and a sink on free ports, as ``etl up`` does, and a feed of recorded Binance frames
 at a fixed rate. ``queryable_ms`` is exact, over every row of the measured time: ``stored_time`` - ``receive_time``.
 ``polled_ms`` is what a client sees: one that asks again and again for the newest trades of one symbol, to the moment
-of its answer. ``ack_ms`` is read off the worker's own histogram, whose bounds lie a quarter apart.
+of its answer. ``ack_ms`` is read off what the worker's own histogram, whose bounds lie a quarter apart, gained in the
+measured time.
 """
 
 # ruff: noqa: S608  (queries are put together from the names of tables)
@@ -37,6 +38,7 @@ app = typer.Typer()
 POLLED_SYMBOL = "BTC-USDT"
 LEFT_OUT = ("timescale", "mailbox")
 TABLES = ("trades", "quotes", "books")
+ACKS = "etl_ack_latency_seconds"
 WARM_UP_S = 10.0
 POLL_EVERY_S = 0.1
 """Stands in ``polled_ms``; asked more often, the questions themselves take the store's time on a small machine."""
@@ -57,7 +59,9 @@ def main(
     linger_ms: Annotated[
         int | None, typer.Option(help="ETL_SINK_LINGER_MS; longer makes fewer parts.")
     ] = None,
-    partitions: Annotated[int | None, typer.Option(help="ETL_TOPIC_PARTITIONS")] = None,
+    partitions: Annotated[
+        int, typer.Option(min=1, help="ETL_TOPIC_PARTITIONS")
+    ] = Settings().topic_partitions,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         settings = free_settings(Path(folder), "binance", rate)
@@ -89,6 +93,7 @@ class Run:
                     await asyncio.sleep(POLL_EVERY_S)
             say("everything runs; warming up")
             await asyncio.sleep(WARM_UP_S)
+            samples = await asyncio.to_thread(samples_of, settings, supervisor)
             began_ns, inserted = time.time_ns(), await asyncio.to_thread(store.inserted_parts)
             with ThreadPoolExecutor(2) as pool:
                 polling, counting = (
@@ -102,14 +107,14 @@ class Run:
             await asyncio.sleep(WARM_UP_S / 2)  # what was received by the end is stored by now
             seconds = (ended_ns - began_ns) / 1e9
             figures = await asyncio.to_thread(store.latencies, began_ns, ended_ns)
-            samples = await asyncio.to_thread(samples_of, settings, supervisor)
+            samples = gained(samples, await asyncio.to_thread(samples_of, settings, supervisor))
             require_no_restart(supervisor)
         return {
             "offered_per_s": self._rate,
             "stored_per_s": round(figures.rows / seconds),
             "seconds": round(seconds, 1),
             "ack_ms": {
-                name: round(1e3 * (status.quantile(samples, "etl_ack_latency_seconds", share) or 0.0), 2)
+                name: round(1e3 * (status.quantile(samples, ACKS, share) or 0.0), 2)
                 for name, share in PERCENTILES
             },
             "queryable_ms": figures.whole_ms,
@@ -143,6 +148,18 @@ class Run:
             port = self._settings.simulator_port_of("binance")
             return paced_part(part.name, self._settings.bind_host, port, self._symbols, self._rate)
         return part
+
+
+def gained(before: status.Samples, now: status.Samples) -> status.Samples:
+    """What the histogram of acknowledgements counted between two readings."""
+    name = f"{ACKS}_bucket"
+    counted = {tuple(sorted(sample.labels.items())): sample.value for sample in before.get(name, ())}
+    return {
+        name: [
+            sample._replace(value=sample.value - counted.get(tuple(sorted(sample.labels.items())), 0.0))
+            for sample in now.get(name, ())
+        ]
+    }
 
 
 class Latencies(Struct, frozen=True):

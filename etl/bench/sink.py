@@ -43,6 +43,7 @@ FLUSH_TIMEOUT_S = 120.0
 POLL_EVERY_MESSAGES = 10_000
 DRAIN_WITHIN_S = 600.0
 POLL_S = 0.005
+TOPIC_PARTITIONS = 4
 INSERT_MESSAGES = 10_000
 INSERTS = 20
 FAN_OUTS = ("books", "quotes", "trades")
@@ -61,7 +62,11 @@ def main(
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         kafka, controller, clickhouse = free_ports(3)
         settings = Settings(
-            state_dir=folder, kafka_port=kafka, kafka_controller_port=controller, clickhouse_port=clickhouse
+            state_dir=folder,
+            kafka_port=kafka,
+            kafka_controller_port=controller,
+            clickhouse_port=clickhouse,
+            topic_partitions=TOPIC_PARTITIONS,
         )
         result = asyncio.run(_with_servers(settings, lambda: _measure(settings, records, messages, repeats)))
     print_result("sink", result, as_json)
