@@ -404,14 +404,17 @@ class Binance(Exchange):
             mismatch(stream, event.s)
         if event.f > event.l:
             raise FieldFault(Code.RANGE_REVERSED, f"f {event.f} > l {event.l}")
-        price, size = decimals(event.p, event.q)
+        price, size = event.p, event.q
+        if not _ARE_TWO(f"{price} {size}"):
+            price, size = decimals(price, size)
         time_ns = nanoseconds(event.T)
-        aggregate_id = str(event.a)
+        aggregate_id, first_id = str(event.a), str(event.f)
         return AggTrade(
             self.name, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
-            frame.source, frame.connection_id, frame.frame_sequence, index, aggregate_id, key_time(time_ns),
+            frame.source, frame.connection_id, frame.frame_sequence, index, aggregate_id, time_ns - time_ns % _MS,
             self.parser_version, event.a, None, None, nanoseconds(event.E) if event.E else 0, 0, stream.flags,
-            price, size, _SELL if event.m else _BUY, aggregate_id, _BASE, str(event.f), str(event.l),
+            price, size, _SELL if event.m else _BUY, aggregate_id, _BASE, first_id,
+            first_id if event.f == event.l else str(event.l),
         )  # fmt: skip
 
     def _quote(self, frame: Frame, stream: Stream, event: WireQuote, index: int) -> Record:
