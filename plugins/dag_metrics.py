@@ -2,8 +2,8 @@
 
     etl_dag_runs_total{dag_id,state}   etl_dag_run_seconds{dag_id}   etl_dag_last_success_timestamp_seconds{dag_id}
 
-Only where ``ETL_DAG_METRICS_PORT`` is set, as ``etl up`` does for the scheduler it starts. A run that an operator marks
-by hand in the web UI ends in the API server and is not counted.
+Only where ``ETL_DAG_METRICS_PORT`` is set: in the scheduler's environment alone, as ``etl up`` does it. A run that an
+operator marks by hand in the web UI ends in the API server and is not counted.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from airflow.jobs.job import Job
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    start_http_server,
+)
 
 if TYPE_CHECKING:
-    from airflow.jobs.job import Job
     from airflow.models.dagrun import DagRun
 
 RUN_SECONDS_BUCKETS = (1, 2.5, 5, 10, 25, 60, 150, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
@@ -27,6 +34,7 @@ class DagMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # so that there is an answer before the first run has ended
         self._runs = Counter(
             "etl_dag_runs", "Runs that ended, by their state", ["dag_id", "state"], registry=self.registry
         )
@@ -45,9 +53,9 @@ class DagMetrics:
         )
 
     @hookimpl
-    def on_starting(self, component: Job) -> None:
+    def on_starting(self, component: object) -> None:
         port = int(os.environ.get("ETL_DAG_METRICS_PORT", "0"))
-        if port and getattr(component, "job_type", None) == "SchedulerJob":
+        if port and isinstance(component, Job):  # a task, which inherits the variable, begins as something else
             start_http_server(port, os.environ.get("ETL_BIND_HOST", "127.0.0.1"), self.registry)
 
     @hookimpl

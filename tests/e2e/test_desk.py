@@ -76,7 +76,7 @@ def test_a_run_of_the_trigger_form_is_green_and_every_store_holds_what_the_venue
     for store in STORES:
         assert desk.stored_trades(store, start, end) == desk.venue_trades(start, end)
         assert desk.stored_bars(store, start, end) == desk.venue_bars(start, end)
-    assert desk.counted("etl_dag_runs_total", dag_id=DAG, state="success") == 1
+    assert desk.counted("etl_dag_runs_total", dag_id=DAG, state="success") >= 1
     assert desk.counted("etl_dag_run_seconds_count", dag_id="load_timescale") >= 1
     assert desk.counted("etl_dag_last_success_timestamp_seconds", dag_id=DAG) > MIDNIGHT.timestamp()
 
@@ -88,10 +88,11 @@ def test_a_backfill_of_three_days_is_whole_though_its_scheduler_and_a_task_were_
     done = _in_the_middle_of(desk, runs, dict.fromkeys(runs, 0))
     scheduler = desk.part("airflow-scheduler").pid
     os.kill(scheduler, signal.SIGKILL)
+    # not before: until then it is tasks of the old one that may be at work
+    until("another", lambda: desk.part("airflow-scheduler").pid not in (0, scheduler), KILLED_WITHIN_S)
     _in_the_middle_of(desk, runs, done)
     tasks = [one["pid"] for one in desk.fetches(runs) if one["state"] == "running"]
     os.kill(next(pid for pid in tasks if Path(f"/proc/{pid}").exists()), signal.SIGKILL)
-    assert desk.part("airflow-scheduler").pid not in (0, scheduler)
 
     until("all runs succeed", lambda: desk.states(runs) == {"success"}, RUNS_WITHIN_S, poll_s=2)
     assert any(one["try_number"] > 1 for one in desk.fetches(runs))

@@ -5,6 +5,7 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client.utils import floatToGoString
@@ -26,11 +27,14 @@ def test_the_scheduler_serves_what_became_of_the_runs(
     (port,) = free_ports(1)
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     monkeypatch.setenv("ETL_DAG_METRICS_PORT", str(port))
+    from airflow.jobs.job import Job  # after AIRFLOW_HOME is known
+
     listener = runpy.run_path(str(PLUGIN))["DagMetrics"]()
 
-    listener.on_starting(component=SimpleNamespace(job_type="TriggererJob"))
+    listener.on_starting(component=object())
     assert scrape("127.0.0.1", port) == {}
-    listener.on_starting(component=SimpleNamespace(job_type="SchedulerJob"))
+    listener.on_starting(component=Mock(spec=Job))
+    assert scrape("127.0.0.1", port) != {}
     listener.on_dag_run_success(run_of("load_timescale", 4.0), "")
     listener.on_dag_run_failed(run_of("load_timescale", 70.0), "")
     listener.on_dag_run_failed(SimpleNamespace(dag_id="export_parquet", start_date=None, end_date=None), "")
