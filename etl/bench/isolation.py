@@ -73,8 +73,8 @@ BURNERS = 2
 def main(
     as_json: bool = typer.Option(False, "--json"),
     seconds: float = typer.Option(20.0, min=2.0, help="measured, of each phase"),
-    rate: float = typer.Option(300.0, min=1.0, help="events a second of each worker"),
-    flood: float = typer.Option(10_000.0, min=1.0, help="events a second that flood one of them"),
+    rate: float = typer.Option(100.0, min=1.0, help="events a second of each worker"),
+    flood: float = typer.Option(5_000.0, min=1.0, help="events a second that flood one of them"),
     repeats: int = typer.Option(3, min=1),
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:

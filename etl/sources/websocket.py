@@ -37,7 +37,7 @@ PING_IDLE_S = 15.0
 PING_REPLY_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 """From our close, also of a connection that is just being opened, until it is let go."""
-POLL_S = 0.002
+POLL_S = 0.005
 SNAPSHOT_PAUSE_NS = 5_000_000_000
 """Between two snapshots of one symbol."""
 SNAPSHOT_POLL_S = 0.1
