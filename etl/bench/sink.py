@@ -93,6 +93,7 @@ def _measure(settings: Settings, records: Sequence[Record], messages: int, repea
         cpu_us.append((time.process_time() - used_s) / messages * 1e6)
         say(f"run {run + 1}: {rates[-1]:,.0f} messages/s")
     mix = [encode(record) for record in islice(_copies(records, repeats), INSERT_MESSAGES)]
+    client.execute("SYSTEM STOP MERGES")  # of what the runs stored: they would take turns with the inserts
     full = _insert_ms(client, mix)
     costs, before = {}, _insert_ms(client, mix[:1])["p50"]
     empty_insert_ms = before
