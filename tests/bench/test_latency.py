@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from msgspec import json
+from prometheus_client.samples import Sample
 
 from etl.bench import latency
 from etl.bench.faults import free_settings
 from etl.bench.feed.frames import frames, of_symbols, recorded
 from etl.bench.feed.paced import SYMBOLS
+from etl.monitoring import status
 from etl.simulator import recording
 
 
@@ -25,6 +27,22 @@ def test_each_symbol_gets_every_frame_with_rising_ids_and_the_time_at_which_it_i
         ids = [trade["t"] for trade in made if trade["s"] == symbol]
         assert ids == list(range(ids[0], ids[0] + count // 2))
     assert [trade["T"] for trade in itertools.islice(made, 0, 41, 10)] == [1_000, 1_001, 1_002, 1_003, 1_004]
+
+
+def test_acknowledgements_before_the_measured_time_do_not_count() -> None:
+    def reading(*counts: int) -> status.Samples:
+        bounds = ("0.001", "0.002", "+Inf")
+        return {
+            f"{latency.ACKS}_bucket": [
+                Sample(f"{latency.ACKS}_bucket", {"exchange": "binance", "le": bound}, count)
+                for bound, count in zip(bounds, counts, strict=True)
+            ]
+        }
+
+    cold, later = reading(0, 0, 50), reading(90, 100, 150)
+    assert status.quantile(later, latency.ACKS, 0.99) == float("inf")
+    assert status.quantile(latency.gained(cold, later), latency.ACKS, 0.99) == 0.002
+    assert status.quantile(latency.gained({}, later), latency.ACKS, 0.5) == 0.001
 
 
 @pytest.mark.integration
