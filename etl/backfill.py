@@ -359,7 +359,6 @@ class _ChunkIntake(Intake):
 
     def __init__(self, ingest: Ingest, parser: Exchange, chunk: Chunk) -> None:
         super().__init__(ingest, parser, connection_id(time.time_ns()), "", Source.BACKFILL)
-        self.checker.judge_lateness = False
         self._check = self._noted
         self._chunk = chunk
         self._kind = Kind[chunk.kind.upper()]

@@ -220,7 +220,9 @@ class Intake:
         self._counts = ingest.counts
         self._exchange = ingest.exchange.name
         self._parser = parser
-        self.checker = Checker(ingest.exchange, judge_lateness=ingest.judge_lateness)
+        # what a history gives, or an archive, lies in the past by intent
+        judge_lateness = ingest.judge_lateness and source is Source.STREAM
+        self.checker = Checker(ingest.exchange, judge_lateness=judge_lateness)
         self._check = self.checker.check
         self._observe = ingest.continuity.observe
         self._publish = ingest.publisher.publish

@@ -94,8 +94,6 @@ def recover(
                 intake = intakes[frame.connection_id] = ingest.intake(
                     exchange(), frame.connection_id, frame.endpoint, frame.source, venue_symbols
                 )
-                if frame.source is Source.REPAIR:
-                    intake.checker.judge_lateness = False
             intake.parse(frame)
             publisher.poll()
             if publisher.pending_messages > settings.read_pause_messages:

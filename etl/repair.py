@@ -110,7 +110,6 @@ class _RepairIntake(Intake):
 
     def __init__(self, ingest: Ingest, parser: Exchange, symbol: str, kind: Kind) -> None:
         super().__init__(ingest, parser, connection_id(time.time_ns()), "", Source.REPAIR)
-        self.checker.judge_lateness = False
         self._check = self._noted
         self._observe = _nothing
         self._symbol = symbol
