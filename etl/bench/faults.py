@@ -25,7 +25,7 @@ from etl.embedded import closing
 from etl.embedded.part import Part
 from etl.embedded.plan import child_environment, parts
 from etl.embedded.ports import free_ports, free_range
-from etl.embedded.supervisor import Supervisor
+from etl.embedded.supervisor import Supervisor, last_words
 from etl.errors import EtlError
 from etl.gaps import Selection, read_gaps, repair_gaps
 from etl.monitoring import status
@@ -285,7 +285,11 @@ async def all_connected(settings: Settings, supervisor: Supervisor, connections_
 
 def require_no_restart(supervisor: Supervisor) -> None:
     """What was measured beside a start is no measurement. Raises ``EtlError``."""
-    again = [f"{s.name} ({s.last_exit}), see {s.log}" for s in supervisor.states.values() if s.restarts]
+    again = [
+        f"{state.name} ({state.last_exit}; {last_words(Path(state.log))})"
+        for state in supervisor.states.values()
+        if state.restarts
+    ]
     if again:
         raise EtlError(f"started again during the run: {', '.join(again)}")
 

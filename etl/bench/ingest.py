@@ -23,6 +23,7 @@ import typer
 from msgspec import Struct, structs
 
 from etl import exchanges
+from etl.bench.faults import require_no_restart
 from etl.bench.feed import frames
 from etl.bench.feed.frames import Recorded
 from etl.bench.report import print_result, say, spread
@@ -31,6 +32,7 @@ from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.plan import SOURCE_ROOT, child_environment
 from etl.embedded.ports import free_ports
+from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError, UsageError
 from etl.pipeline import Ingest
@@ -240,9 +242,8 @@ class Bench:
         while True:
             count = await asyncio.to_thread(arrived)
             state = supervisor.states["stream"]
-            if state.restarts:
-                raise EtlError(f"the reader ended: {state.last_exit}; {_last_line(Path(state.log))}")
-            now = (count, time.monotonic(), _cpu_s(state.pid))
+            require_no_restart(supervisor)
+            now = (count, time.monotonic(), cpu_s(state.pid))
             if count >= warm and not began[0]:
                 began = now
             if count >= warm + events:
@@ -356,11 +357,6 @@ def _arrived(reader: RangeReader) -> int:
     return sum(bounds.high for bounds in reader.bounds().values())
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1] if lines else ""
-
-
 def _last_number(log: Path) -> int:
     """The count that the peer wrote last."""
     if not log.exists():
@@ -369,18 +365,6 @@ def _last_number(log: Path) -> int:
         file.seek(max(0, log.stat().st_size - 200))
         numbers = [line for line in file.read().split(b"\n")[:-1] if line.isdigit()]
     return int(numbers[-1]) if numbers else 0
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of every thread of ``pid``; 0 before it runs."""
-    if not pid:
-        return 0.0
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0.0  # it has ended; the supervisor will say so
-    fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _rss_mib(pid: int) -> float:

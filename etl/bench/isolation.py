@@ -39,6 +39,7 @@ from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part
 from etl.embedded.plan import another, child_environment, parts
 from etl.embedded.ports import free_ports
+from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
 from etl.settings import Settings
 from etl.transports.kafka import ensure_topics, frame_of
@@ -235,9 +236,4 @@ def _latencies_ms(settings: Settings, from_ns: int, seconds: float) -> list[floa
 
 def _cpu_s(supervisor: Supervisor) -> float:
     """User and system time of all parts so far."""
-    ticks = 0
-    for state in supervisor.states.values():
-        if state.pid:
-            fields = Path(f"/proc/{state.pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return sum(cpu_s(state.pid) for state in supervisor.states.values())

@@ -153,10 +153,10 @@ class Run:
 def gained(before: status.Samples, now: status.Samples) -> status.Samples:
     """What the histogram of acknowledgements counted between two readings."""
     name = f"{ACKS}_bucket"
-    counted = {tuple(sorted(sample.labels.items())): sample.value for sample in before.get(name, ())}
+    counted = {frozenset(sample.labels.items()): sample.value for sample in before.get(name, ())}
     return {
         name: [
-            sample._replace(value=sample.value - counted.get(tuple(sorted(sample.labels.items())), 0.0))
+            sample._replace(value=sample.value - counted.get(frozenset(sample.labels.items()), 0.0))
             for sample in now.get(name, ())
         ]
     }

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs
 
+from etl.bench.faults import TOPIC_PARTITIONS
 from etl.bench.report import print_result, say, spread
 from etl.bench.storage import recorded
 from etl.embedded.clickhouse import clickhouse_part
@@ -43,7 +44,6 @@ FLUSH_TIMEOUT_S = 120.0
 POLL_EVERY_MESSAGES = 10_000
 DRAIN_WITHIN_S = 600.0
 POLL_S = 0.005
-TOPIC_PARTITIONS = 4
 INSERT_MESSAGES = 10_000
 INSERTS = 20
 FAN_OUTS = ("books", "quotes", "trades")

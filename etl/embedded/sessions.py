@@ -22,6 +22,7 @@ KILL_WITHIN_S = 5.0
 _PROC = Path("/proc")
 _SESSION_FIELD = 3
 _STATE_FIELD = 0
+_USER_TIME_FIELD, _SYSTEM_TIME_FIELD = 11, 12
 _START_TIME_FIELD = 19
 
 
@@ -105,6 +106,13 @@ def sweep(directory: Path, stop_within_s: float) -> list[str]:
 def resident_bytes(session: Session) -> int:
     """Memory of the session, pages shared with others counted by their share."""
     return sum(_proportional_bytes(pid) for pid in members(session))
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of every thread of ``pid``; 0 before it runs and when it has ended."""
+    fields = _stat_fields(pid) if pid else []
+    ticks = int(fields[_USER_TIME_FIELD]) + int(fields[_SYSTEM_TIME_FIELD]) if fields else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def port_holder(port: int) -> str:
