@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from airflow.jobs.job import Job
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 from prometheus_client import (
@@ -20,7 +19,6 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
-    start_http_server,
 )
 
 if TYPE_CHECKING:
@@ -55,8 +53,15 @@ class DagMetrics:
     @hookimpl
     def on_starting(self, component: object) -> None:
         port = int(os.environ.get("ETL_DAG_METRICS_PORT", "0"))
-        if port and isinstance(component, Job):  # a task, which inherits the variable, begins as something else
-            start_http_server(port, os.environ.get("ETL_BIND_HOST", "127.0.0.1"), self.registry)
+        if not port:
+            return
+        # only here, for every process of Airflow imports its plugins
+        from airflow.jobs.job import Job
+
+        from etl.monitoring.metrics import serve
+
+        if isinstance(component, Job):  # a task, which inherits the variable, begins as something else
+            serve(self.registry, os.environ.get("ETL_BIND_HOST", "127.0.0.1"), port)
 
     @hookimpl
     def on_dag_run_success(self, dag_run: DagRun, msg: str) -> None:

@@ -163,7 +163,7 @@ def airflow_environment(settings: Settings, kept: Credentials) -> dict[str, str]
         "AIRFLOW_CONN_TIMESCALE_DEFAULT": settings.timescale_address,
         "AIRFLOW_CONN_CLICKHOUSE_DEFAULT": settings.clickhouse_address,
         "AIRFLOW_CONN_SMTP_DEFAULT": settings.smtp_address,
-        "ETL_DAG_METRICS_PORT": "0",
+        "ETL_DAG_METRICS_PORT": "0",  # the scheduler's alone
     }
 
 
