@@ -6,7 +6,6 @@ import email
 import email.policy
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 from playwright.sync_api import Locator, Page, expect
 
 from etl import settings as settings_module
+from etl.backfill_marks import MARK, Marks
 from etl.embedded.airflow import AirflowClient, credentials, url
 from etl.embedded.supervisor import PartState, read_status
 from etl.errors import PartError
@@ -124,8 +124,7 @@ class Desk:
 
     def marks(self, run_id: str) -> list[Path]:
         """What a backfill run has finished, while it is at work."""
-        folder = re.sub(r"[^\w.-]", "_", run_id)
-        return list((self.settings.state_path / "backfill" / folder).glob("*.json"))
+        return list(Marks(self.settings, run_id).folder.glob(f"*{MARK}"))
 
     # the venue
 
