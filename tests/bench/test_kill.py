@@ -29,3 +29,4 @@ def test_kill_9_of_parts_under_load_loses_doubles_and_hides_nothing(tmp_path: Pa
     assert result["kills"] >= 5
     assert result["kills"] == sum(result["kills_by_part"].values())
     assert result["events"] > 0
+    assert result["other_restarts"] == {}
