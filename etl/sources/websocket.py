@@ -15,6 +15,7 @@ import contextlib
 import logging
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -48,6 +49,11 @@ OVERLAP_TIMEOUT_S = 30.0
 """How long a successor may take to be ready before the elder is closed anyway."""
 OVERLAP_S = 1.0
 """How long both run together once the successor is ready: what is still under way to the elder arrives."""
+RECEIVE_BUFFER_BYTES = 1 << 20
+"""What the kernel holds of a connection (it doubles the number), and so the most that one read brings: left to itself
+it grows to 32 MiB under a burst, and one read filled the producer's queue before reading could be stopped."""
+READ_BYTES = 256 << 10
+"""What one read brings as a rule."""
 ENVELOPE_BYTES = 64 << 10
 """Room that headers and key need beside a frame in one message."""
 
@@ -147,6 +153,8 @@ class _Listener(WSListener):
         self._fragments: list[bytes] = []
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        connected: socket.socket = transport.underlying_transport.get_extra_info("socket")
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         for text in self._opening:
             transport.send(WSMsgType.TEXT, text.encode())
 
@@ -238,7 +246,7 @@ class Connection:
                 websocket_handshake_timeout=CONNECT_TIMEOUT_S,
                 max_frame_size=self._message_bytes_max,
                 extra_headers=dict(self.parser.handshake_headers()),
-                read_buffer_init_size=256 << 10,
+                read_buffer_init_size=READ_BYTES,
             )
         except (OSError, TimeoutError, picows.WSError) as error:
             return self._ended("connect", f"{type(error).__name__}: {error}")

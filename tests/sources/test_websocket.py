@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar
@@ -237,6 +238,23 @@ async def test_reading_stops_while_the_transport_is_stalled_and_nothing_is_lost(
         await run.until(lambda: len(run.tape()) == 1 + len(sent))
         assert run.tape()[1:] == [text.encode() for text in sent]
         assert run.ends == []
+
+
+@against_a_server
+async def test_a_burst_comes_in_bounded_reads_however_far_behind_the_worker_is(server: VenueServer) -> None:
+    burst, bursts = ["x" * 60_000] * 500, 4
+    async with running(server) as run:
+        await asyncio.to_thread(server.send, "first")
+        await run.until(lambda: run.tape() == [b"first"])
+        for _ in range(bursts):
+            server.send_without_waiting(*burst)
+            time.sleep(0.5)  # noqa: ASYNC251  stops all reading: what is sent piles up, as far as the kernel takes it
+            await asyncio.sleep(0.5)
+        await run.until(lambda: len(run.tape()) == 1 + bursts * len(burst))
+        read_bytes: Counter[bytes] = Counter()
+        for message in run.publisher.delivered[run.settings.raw_topic]:
+            read_bytes[dict(message.headers)["receive_time_ns"]] += len(message.value)
+        assert websocket.READ_BYTES < max(read_bytes.values()) <= 2 * websocket.RECEIVE_BUFFER_BYTES
 
 
 @against_a_server
