@@ -1,7 +1,8 @@
 """``etl bench document [NAME …]``: run the benchmarks, keep what each printed, and write docs/benchmarks.md from it.
 
-Each runs with the options of ``STANDARD``; its result is kept in docs/benchmarks/NAME.json, so that one that was not
-run again stays in the document, with its date. ``--render-only`` runs nothing.
+Each runs with the options of ``STANDARD``, ``--times`` times; what it printed is kept in docs/benchmarks/NAME.json, so
+that one that was not run again stays in the document, with its date. ``--beside`` keeps the older results as well,
+``--render-only`` runs nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from msgspec import Struct
 
@@ -33,6 +35,13 @@ class Figure(Struct, frozen=True):
     label: str
     paths: tuple[str, ...]
     goal: str = ""
+
+
+class Kept(Struct, frozen=True):
+    """What a benchmark printed, the oldest run first."""
+
+    command: str
+    results: tuple[dict[str, Any], ...]
 
 
 class Standard(Struct, frozen=True):
@@ -177,6 +186,8 @@ def main(
     recordings: Annotated[
         Path | None, typer.Option(help="Folder of recordings, for those that take one.")
     ] = None,
+    times: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 1,
+    beside: Annotated[bool, typer.Option("--beside", help="Keep the older results too.")] = False,
     render_only: Annotated[bool, typer.Option("--render-only")] = False,
 ) -> None:
     wanted = names or list(STANDARD)
@@ -184,10 +195,12 @@ def main(
         raise UsageError(f"no benchmark {', '.join(unknown)}; known are {', '.join(STANDARD)}")
     FOLDER.mkdir(exist_ok=True)
     for name in () if render_only else wanted:
-        say(f"== {name}")
         words = command(name, recordings)
-        text = json.dumps({"command": shown(words), **_run(words)}, indent=1)
-        (FOLDER / f"{name}.json").write_text(f"{text}\n")
+        results = list(kept()[name].results) if beside and name in kept() else []
+        for _ in range(times):
+            say(f"== {name}")
+            results.append(_run(words))  # kept at once: the next one may take an hour, and fail
+            _keep(name, Kept(shown(words), tuple(results)))
     DOCUMENT.write_text(rendered(kept()))
 
 
@@ -206,44 +219,53 @@ def shown(words: Sequence[str]) -> str:
     return " ".join(["etl bench", *names])
 
 
-def kept() -> dict[str, dict[str, Any]]:
-    """The newest result of each, as far as there is one."""
+def kept() -> dict[str, Kept]:
+    """The results of each, as far as there are any."""
     files = {name: FOLDER / f"{name}.json" for name in STANDARD}
-    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+    return {name: msgspec.json.decode(f.read_bytes(), type=Kept) for name, f in files.items() if f.exists()}
 
 
-def rendered(results: Mapping[str, Mapping[str, Any]]) -> str:
+def _keep(name: str, kept: Kept) -> None:
+    text = msgspec.json.format(msgspec.json.encode(kept), indent=1)
+    (FOLDER / f"{name}.json").write_bytes(text + b"\n")
+
+
+def rendered(kept: Mapping[str, Kept]) -> str:
     """The document."""
-    return (
-        "\n".join((*_head(), *(line for name, result in results.items() for line in _section(name, result))))
-        + "\n"
-    )
+    return "\n".join((*_head(), *(line for name, of_it in kept.items() for line in _section(name, of_it)))) + "\n"
 
 
 def _head() -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     yield "Written by `etl bench document`, not by hand. Each benchmark starts what it measures on free ports of one"
-    yield "machine and prints one JSON object as its last line; `docs/benchmarks/` has these objects whole. Of several"
-    yield "runs the median stands here, with the least and the greatest behind it. Goals are for two shared cores."
+    yield "machine and prints one JSON object as its last line; `docs/benchmarks/` has these objects whole. Of what a"
+    yield "command measures several times the median stands here, with the least and the greatest behind it; a command"
+    yield "that was run several times has a column for each run. Goals are for two shared cores."
 
 
-def _section(name: str, result: Mapping[str, Any]) -> Iterator[str]:
-    machine = result["machine"]
+def _section(name: str, kept: Kept) -> Iterator[str]:
+    machine = kept.results[-1]["machine"]
     yield ""
     yield f"## {name}"
     yield ""
     yield (
-        f"`{result['command']}` on {machine['date']}: {machine['cores']} cores ({machine['processor']}),"
+        f"`{kept.command}` on {machine['date']}: {machine['cores']} cores ({machine['processor']}),"
         f" {machine['memory_gib']} GiB, Python {machine['python']}"
     )
     yield ""
-    yield "| | measured | goal |"
-    yield "|---|---|---|"
+    runs = [f"run {number}" for number, _ in enumerate(kept.results, 1)]
+    yield " | ".join(("| ", *(runs if len(runs) > 1 else ["measured"]), "goal |"))
+    yield "|---" * (len(runs) + 2) + "|"
     for figure in STANDARD[name].figures:
-        values = [_at(result, path) for path in figure.paths]
-        if any(value is not None for value in values):
-            yield f"| {figure.label} | {' / '.join(map(_text, values))} | {figure.goal} |"
+        measured = [_measured(result, figure) for result in kept.results]
+        if any(measured):
+            yield " | ".join((f"| {figure.label}", *measured, f"{figure.goal} |"))
+
+
+def _measured(result: Mapping[str, Any], figure: Figure) -> str:
+    values = [_at(result, path) for path in figure.paths]
+    return "" if all(value is None for value in values) else " / ".join(map(_text, values))
 
 
 def _at(result: Mapping[str, Any], path: str) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pkgutil
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import etl.bench
-from etl.bench.document import DOCUMENT, STANDARD, command, kept, rendered, shown
+from etl.bench.document import DOCUMENT, STANDARD, Kept, command, kept, rendered, shown
 
 
 def test_the_document_is_what_the_kept_results_give() -> None:
@@ -22,8 +24,7 @@ def test_every_benchmark_has_its_place_in_the_document() -> None:
 
 @pytest.mark.parametrize("name", sorted(kept()))
 def test_every_figure_stands_in_the_kept_result(name: str) -> None:
-    result = kept()[name]
-    for figure in STANDARD[name].figures:
+    for result, figure in product(kept()[name].results, STANDARD[name].figures):
         for path in figure.paths:
             value: object = result
             for key in path.split("."):
@@ -34,3 +35,15 @@ def test_every_figure_stands_in_the_kept_result(name: str) -> None:
 
 def test_a_command_is_shown_without_the_place_of_the_recordings() -> None:
     assert shown(command("sink", Path("somewhere/recordings"))) == "etl bench sink --recordings DIR --json"
+
+
+def test_each_run_of_a_command_has_its_column() -> None:
+    machine = {"date": "2026-01-02", "cores": 2, "processor": "P", "memory_gib": 8, "python": "3.11"}
+    rates: list[Any] = [{"median": 1200.0, "min": 1000.0, "max": 1300.0}, 150_000.0]
+    runs = tuple({"machine": machine, "messages_per_s": rate} for rate in rates)
+    lines = rendered({"sink": Kept("etl bench sink --json", runs)}).splitlines()
+    assert lines[-3:] == [
+        "|  | run 1 | run 2 | goal |",
+        "|---|---|---|---|",
+        "| messages/s into ClickHouse in the recorded mix | 1,200 (1,000 to 1,300) | 150,000 | 200,000 |",
+    ]
