@@ -117,6 +117,11 @@ class Desk:
             found += [one for one in tasks["task_instances"] if one["task_id"] == "binance.fetch"]
         return found
 
+    def is_backfilling(self) -> bool:
+        """Whether Airflow holds a backfill for unfinished: looked at every half minute; no second one before."""
+        known = self.airflow()._call("GET", f"/api/v2/backfills?dag_id={DAG}")["backfills"]
+        return any(one["completed_at"] is None for one in known)
+
     def counted(self, name: str, **labels: str) -> int:
         """A metric of the platform, summed over what has these labels."""
         samples, _ = status.platform(self.settings)
