@@ -6,33 +6,34 @@ The recorded messages, over and over under other symbols, so that identities dif
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from msgspec import structs
+from msgspec import Struct, structs
 
-from etl.bench.faults import TOPIC_PARTITIONS
+from etl.bench.faults import TOPIC_PARTITIONS, require_no_restart
 from etl.bench.report import print_result, say, spread
 from etl.bench.storage import recorded
 from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.kafka import kafka_part
+from etl.embedded.part import Part, tcp_ready
 from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
+from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
-from etl.errors import StoreUnavailable
+from etl.errors import EtlError
 from etl.migrate import migrate_clickhouse
-from etl.monitoring.sink import SinkMetrics
+from etl.monitoring import status
 from etl.records import Record
 from etl.settings import Settings
-from etl.sinks.clickhouse import FREQUENT, ClickHouseSink, batch_path
+from etl.sinks.clickhouse import FREQUENT, batch_path
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_http import ClickHouse, parse_address
 from etl.transports.kafka import KafkaPublisher, ensure_topics
@@ -43,7 +44,7 @@ app = typer.Typer()
 FLUSH_TIMEOUT_S = 120.0
 POLL_EVERY_MESSAGES = 10_000
 DRAIN_WITHIN_S = 600.0
-POLL_S = 0.005
+POLL_S = 0.05
 INSERT_MESSAGES = 10_000
 INSERTS = 20
 FAN_OUTS = ("books", "quotes", "trades")
@@ -68,31 +69,48 @@ def main(
             clickhouse_port=clickhouse,
             topic_partitions=TOPIC_PARTITIONS,
         )
-        result = asyncio.run(_with_servers(settings, lambda: _measure(settings, records, messages, repeats)))
+        result = asyncio.run(_measure(settings, records, messages, repeats))
     print_result("sink", result, as_json)
 
 
-async def _with_servers(settings: Settings, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    parts = (kafka_part(settings), clickhouse_part(settings))
-    async with Supervisor(parts, child_environment(settings), settings.state_path) as supervisor:
+async def _measure(settings: Settings, records: Sequence[Record], messages: int, repeats: int) -> dict[str, Any]:
+    drained = []
+    servers = (kafka_part(settings), clickhouse_part(settings))
+    async with Supervisor(servers, child_environment(settings), settings.state_path) as supervisor:
         await supervisor.all_ready()
-        return await asyncio.to_thread(measure)
+        await asyncio.to_thread(migrate_clickhouse, settings)
+        for run in range(repeats):
+            of_run = _of_run(settings, run)
+            await asyncio.to_thread(_publish, of_run, islice(_copies(records, run), messages))
+            drained.append(await _drained(of_run, messages))
+            say(f"run {run + 1}: {drained[-1].messages_per_s:,.0f} messages/s")
+        mix = [encode(record) for record in islice(_copies(records, repeats), INSERT_MESSAGES)]
+        inserts = await asyncio.to_thread(_inserts, settings, mix)
+    return {
+        "messages_per_run": messages,
+        "runs": repeats,
+        "messages_per_s": spread([each.messages_per_s for each in drained], 0),
+        "sink_cpu_us_per_message": spread([each.cpu_us_per_message for each in drained], 2),
+        **inserts,
+    }
 
 
-def _measure(settings: Settings, records: Sequence[Record], messages: int, repeats: int) -> dict[str, Any]:
-    migrate_clickhouse(settings)
+def _of_run(settings: Settings, run: int) -> Settings:
+    """A topic, a group, a port and a folder of its own, on the servers that run."""
+    return structs.replace(
+        settings,
+        state_dir=f"{settings.state_dir}/{run}",
+        kafka_url=settings.kafka_bootstrap,
+        clickhouse_url=settings.clickhouse_address,
+        normalized_topic=f"{settings.normalized_topic}-{run}",
+        sink_group=f"bench-{run}",
+        metrics_port=free_ports(1)[0],
+    )
+
+
+def _inserts(settings: Settings, mix: Sequence[bytes]) -> dict[str, Any]:
+    """What an insert of ``mix`` takes, one of a message, and of that each view."""
     client = ClickHouse(parse_address(settings.clickhouse_address))
-    rates, cpu_us = [], []
-    for run in range(repeats):
-        of_run = structs.replace(
-            settings, normalized_topic=f"{settings.normalized_topic}-{run}", sink_group=f"bench-{run}"
-        )
-        _publish(of_run, islice(_copies(records, run), messages))
-        used_s = time.process_time()
-        rates.append(messages / _drain_s(of_run, messages))
-        cpu_us.append((time.process_time() - used_s) / messages * 1e6)
-        say(f"run {run + 1}: {rates[-1]:,.0f} messages/s")
-    mix = [encode(record) for record in islice(_copies(records, repeats), INSERT_MESSAGES)]
     client.execute("SYSTEM STOP MERGES")  # of what the runs stored: they would take turns with the inserts
     full = _insert_ms(client, mix)
     costs, before = {}, _insert_ms(client, mix[:1])["p50"]
@@ -102,10 +120,6 @@ def _measure(settings: Settings, records: Sequence[Record], messages: int, repea
         after = _insert_ms(client, mix[:1])["p50"]
         costs[name], before = round(before - after, 2), after
     return {
-        "messages_per_run": messages,
-        "runs": repeats,
-        "messages_per_s": spread(rates, 0),
-        "sink_cpu_us_per_message": spread(cpu_us, 2),
         "insert_10k_ms": full,
         "insert_1_ms": empty_insert_ms,
         "view_ms": costs,
@@ -134,29 +148,39 @@ def _publish(settings: Settings, records: Iterator[Record]) -> None:
     publisher.flush(FLUSH_TIMEOUT_S)
 
 
-def _drain_s(settings: Settings, messages: int) -> float:
-    """Seconds from the first batch to the last, as the sink's own counter tells."""
-    stop, metrics = threading.Event(), SinkMetrics("bench")
+class Drained(Struct):
+    """One run of the sink, from its first batches to the last message. CPU is the sink's own, of every thread."""
+
+    messages_per_s: float
+    cpu_us_per_message: float
+
+
+async def _drained(settings: Settings, messages: int) -> Drained:
+    """Raises ``EtlError``."""
+    sink = Part(
+        name="sink",
+        command=(sys.executable, "-m", "etl", "sink", "clickhouse"),
+        ready=tcp_ready(settings.bind_host, settings.metrics_port),
+        ports={"metrics_port": settings.metrics_port},
+    )
     deadline_s = time.monotonic() + DRAIN_WITHIN_S
-    began_s, first = 0.0, 0
-    with ThreadPoolExecutor(1) as executor:
-        sink = executor.submit(ClickHouseSink(settings, metrics).run, stop)
-        while (written := _written(metrics)) < messages and not sink.done() and time.monotonic() < deadline_s:
-            if written and not began_s:
-                began_s, first = time.monotonic(), written
-            time.sleep(POLL_S)
-        ended_s = time.monotonic()
-        stop.set()
-        sink.result()
-    if written < messages:
-        raise StoreUnavailable(
-            f"the sink wrote {written:,} of {messages:,} messages in {DRAIN_WITHIN_S:.0f} s"
-        )
-    return (ended_s - began_s) * messages / (messages - first)
-
-
-def _written(metrics: SinkMetrics) -> int:
-    return int(metrics.registry.get_sample_value("etl_sink_rows_total", {"sink": "bench"}) or 0)
+    async with Supervisor([sink], child_environment(settings), settings.state_path) as supervisor:
+        await supervisor.all_ready()
+        began = (0, 0.0, 0.0)
+        while True:
+            samples = await asyncio.to_thread(status.scrape, settings.bind_host, settings.metrics_port)
+            written = status.total(samples, "etl_sink_rows_total")
+            now = (written, time.monotonic(), cpu_s(supervisor.states["sink"].pid))
+            require_no_restart(supervisor)
+            if written and not began[0]:
+                began = now
+            if written >= messages:
+                break
+            if now[1] > deadline_s:
+                raise EtlError(f"the sink wrote {written:,} of {messages:,} messages in {DRAIN_WITHIN_S:.0f} s")
+            await asyncio.sleep(POLL_S)
+    made = now[0] - began[0]
+    return Drained(made / (now[1] - began[1]), (now[2] - began[2]) / made * 1e6)
 
 
 def _insert_ms(client: ClickHouse, values: Sequence[bytes]) -> dict[str, float]:

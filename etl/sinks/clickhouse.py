@@ -306,10 +306,8 @@ class ClickHouseSink:
     def _consume(self) -> None:
         # short, for an acknowledged intent is served from within, and its insert waits for it
         committing = any(partition.committing is not None for partition in self._partitions.values())
-        for message in self._consumer.consume(
-            CONSUME_MESSAGES_MAX, COMMIT_WAIT_S if committing else CONSUME_WAIT_S
-        ):
-            self._take(message)
+        wait_s = COMMIT_WAIT_S if committing else CONSUME_WAIT_S
+        self._buffer(self._consumer.consume(CONSUME_MESSAGES_MAX, wait_s), time.monotonic())
         rows_max = BUFFERED_BATCHES_MAX * self._settings.sink_batch_rows_max
         bytes_max = BUFFERED_BATCHES_MAX * self._settings.sink_batch_bytes_max
         for partition in self._partitions.values():
@@ -325,18 +323,20 @@ class ClickHouseSink:
                 self._consumer.resume([partition.at(partition.next_offset)])
                 partition.paused = False
 
-    def _take(self, message: Any) -> None:
-        error = message.error()
-        if error is not None:
-            self._on_message_error(message, error)
-            return
-        partition = self._partitions.get((message.topic(), message.partition()))
-        offset = message.offset()
-        if partition is None or offset < partition.next_offset:
-            return  # revoked between fetch and here, or fetched twice around a pause
-        if offset > partition.next_offset:
-            self._check_hole(partition, offset)
-        partition.buffer(offset, message.value() or b"", time.monotonic())
+    def _buffer(self, messages: Sequence[Any], now_s: float) -> None:
+        partitions = self._partitions
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._on_message_error(message, error)
+                continue
+            partition = partitions.get((message.topic(), message.partition()))
+            offset = message.offset()
+            if partition is None or offset < partition.next_offset:
+                continue  # revoked between fetch and here, or fetched twice around a pause
+            if offset > partition.next_offset:
+                self._check_hole(partition, offset)
+            partition.buffer(offset, message.value() or b"", now_s)
 
     def _on_message_error(self, message: Any, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
