@@ -12,6 +12,9 @@ from msgspec import Struct
 from etl.errors import TransportError
 from etl.settings import Settings
 
+CLIENT_FIRST_S = 0.5
+"""How much longer we wait than the client, whose time-out says why."""
+
 
 class Backlog(Struct, frozen=True):
     """``messages`` lie on the partition after what ``group`` has committed."""
@@ -26,7 +29,9 @@ def backlogs(settings: Settings, timeout_s: float) -> list[Backlog]:
     """Every group's, by partition. Raises ``TransportError`` if the broker does not answer within ``timeout_s``."""
     admin = _admin(settings.kafka_bootstrap)
     try:
-        listed = admin.list_consumer_groups(request_timeout=timeout_s).result(timeout_s)
+        listed = admin.list_consumer_groups(request_timeout=timeout_s).result(timeout_s + CLIENT_FIRST_S)
+        if listed.errors:  # what a broker did not tell is not nothing
+            raise KafkaException(listed.errors[0])
         groups = sorted(group.group_id for group in listed.valid)
         committed = list(_committed(admin, groups, timeout_s))
         partitions = {(p.topic, p.partition) for _, p in committed}

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from etl.errors import TransportError
 from etl.settings import Settings
-from etl.transports.groups import behind
+from etl.transports.groups import backlogs, behind
 from tests import stream, topics
+from tests.servers import settings_on_free_ports
 
 pytestmark = pytest.mark.integration
 TIMEOUT_S = 10.0
@@ -37,3 +39,9 @@ def test_a_group_is_behind_by_what_it_has_not_committed_of_partitions_it_never_h
     topics.delete_before(settings, topic, 1, 5)
     assert behind(settings, topic, wanted, TIMEOUT_S) == 288
     consumer.close()
+
+
+def test_a_broker_that_is_down_is_an_error_not_an_empty_list(tmp_path: Path) -> None:
+    settings = settings_on_free_ports(tmp_path)
+    with pytest.raises(TransportError, match=f"Kafka at {settings.kafka_bootstrap}: .*Timed out"):
+        backlogs(settings, 0.3)
