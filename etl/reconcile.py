@@ -174,11 +174,11 @@ def _add_clickhouse_figures(settings: Settings, report: Report, stores: Sequence
 
 
 def _add_ack_latency(settings: Settings, report: Report) -> None:
-    """From the workers that still run; their histograms know bounds, not values, and none beyond the last."""
+    """From the workers that still run; their histograms know nothing beyond their last bound."""
     ports = range(settings.metrics_port, settings.metrics_port + METRICS_PORTS)
     samples = status.scrape_all(ports, settings.bind_host)
     found = [status.quantile(samples, "etl_ack_latency_seconds", q) for q in (0.5, 0.99)]
-    p50, p99 = (None if bound in (None, inf) else round((bound or 0.0) * 1e3, 3) for bound in found)
+    p50, p99 = (None if seconds in (None, inf) else round((seconds or 0.0) * 1e3, 3) for seconds in found)
     report.latency_ms["receive_to_kafka_ack"] = Percentiles(p50, p99)
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +31,7 @@ from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
 from etl.migrate import migrate_clickhouse
 from etl.monitoring import status
-from etl.records import Record
+from etl.records import Quote, Record
 from etl.settings import Settings
 from etl.sinks.clickhouse import FREQUENT, batch_path
 from etl.sinks.clickhouse_batch import delimited
@@ -84,8 +84,7 @@ async def _measure(settings: Settings, records: Sequence[Record], messages: int,
             await asyncio.to_thread(_publish, of_run, islice(_copies(records, run), messages))
             drained.append(await _drained(of_run, messages))
             say(f"run {run + 1}: {drained[-1].messages_per_s:,.0f} messages/s")
-        mix = [encode(record) for record in islice(_copies(records, repeats), INSERT_MESSAGES)]
-        inserts = await asyncio.to_thread(_inserts, settings, mix)
+        inserts = await asyncio.to_thread(_inserts, settings, records)
     return {
         "messages_per_run": messages,
         "runs": repeats,
@@ -108,11 +107,14 @@ def _of_run(settings: Settings, run: int) -> Settings:
     )
 
 
-def _inserts(settings: Settings, mix: Sequence[bytes]) -> dict[str, Any]:
-    """What an insert of ``mix`` takes, one of a message, and of that each view."""
+def _inserts(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
+    """What an insert takes: of the recorded mix, of quotes alone, and of one message; of that each view."""
+    middle = len(records) // 2  # a recording begins with snapshots of its books
+    mix = _encoded([*records[middle:], *records[:middle]])
+    quotes = _encoded([record for record in records if isinstance(record, Quote)])
     client = ClickHouse(parse_address(settings.clickhouse_address))
     client.execute("SYSTEM STOP MERGES")  # of what the runs stored: they would take turns with the inserts
-    full = _insert_ms(client, mix)
+    full, of_quotes = _insert_ms(client, mix), _insert_ms(client, quotes)
     costs, before = {}, _insert_ms(client, mix[:1])["p50"]
     empty_insert_ms = before
     for name in FAN_OUTS:
@@ -121,10 +123,16 @@ def _inserts(settings: Settings, mix: Sequence[bytes]) -> dict[str, Any]:
         costs[name], before = round(before - after, 2), after
     return {
         "insert_10k_ms": full,
+        "insert_10k_quotes_ms": of_quotes,
         "insert_1_ms": empty_insert_ms,
         "view_ms": costs,
         "landing_ms": before,
     }
+
+
+def _encoded(records: Sequence[Record]) -> list[bytes]:
+    """As many as an insert takes, again from the first if there are fewer."""
+    return [encode(record) for record in islice(cycle(records), INSERT_MESSAGES)]
 
 
 def _copies(records: Sequence[Record], run: int) -> Iterator[Record]:

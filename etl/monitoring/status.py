@@ -11,6 +11,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import isinf
 
 import msgspec
 from msgspec import Struct
@@ -165,7 +166,8 @@ def scrape(host: str, port: int) -> Samples:
 
 
 def quantile(samples: Samples, histogram: str, q: float, **labels: str) -> float | None:
-    """The ``q`` quantile of a histogram over all series with ``labels``: the upper bound of its bucket.
+    """The ``q`` quantile of a histogram over all series with ``labels``, in a straight line between the bounds of its
+    bucket, as Prometheus's ``histogram_quantile`` has it; infinite beyond the last bound.
 
     ``None`` before the first observation.
     """
@@ -173,8 +175,14 @@ def quantile(samples: Samples, histogram: str, q: float, **labels: str) -> float
     for sample in _having(samples, f"{histogram}_bucket", labels):
         counts[float(sample.labels["le"])] += sample.value
     bounds = sorted(counts)
-    total = counts[bounds[-1]] if bounds else 0.0
-    return next((bound for bound in bounds if total and counts[bound] >= q * total), None)
+    rank = q * counts[bounds[-1]] if bounds else 0.0
+    low, below = 0.0, 0.0
+    for bound in bounds:
+        inside = counts[bound] - below
+        if inside and counts[bound] >= rank:
+            return bound if isinf(bound) else low + (bound - low) * (rank - below) / inside
+        low, below = bound, counts[bound]
+    return None
 
 
 def total(samples: Samples, name: str, **labels: str) -> int:
