@@ -186,6 +186,7 @@ def _add_ack_latency(settings: Settings, report: Report) -> None:
 
 _TABLES = """
 CREATE TABLE sent (exchange TEXT, kind TEXT, symbol TEXT, key TEXT, time_ns BIGINT, sent_ns BIGINT, streamed BOOLEAN);
+CREATE TABLE late (exchange TEXT, kind TEXT, symbol TEXT, key TEXT);
 CREATE TABLE raw (exchange TEXT, kind TEXT, symbol TEXT, key TEXT, receive_ns BIGINT,
                   connection_id TEXT, frame_sequence BIGINT, frame_index BIGINT);
 CREATE TABLE normalized (exchange TEXT, kind TEXT, symbol TEXT, key TEXT, first_id BIGINT, last_id BIGINT);
@@ -199,6 +200,8 @@ _IDENTITIES = """
 CREATE TABLE sent_once AS
     SELECT exchange, kind, symbol, key, min(time_ns) AS time_ns, min(sent_ns) AS sent_ns, bool_or(streamed) AS streamed
     FROM sent WHERE kind NOT IN ('ignored', 'invalid') GROUP BY ALL;
+CREATE TABLE late_once AS
+    SELECT DISTINCT exchange, kind, symbol, key FROM late ANTI JOIN sent_once USING (exchange, kind, symbol, key);
 CREATE TABLE normalized_once AS SELECT DISTINCT exchange, kind, symbol, key FROM normalized;
 CREATE TABLE on_tape AS
     SELECT exchange, kind, symbol, key, min(receive_ns) AS receive_ns
@@ -265,12 +268,19 @@ class Ledger:
 
     def add_truth(self, exchange: str, lines: Iterable[TruthLine]) -> None:
         self._venues.append(exchange)
-        self._insert("sent", self._truth_rows(exchange, lines))
+        late: list[tuple[Any, ...]] = []
+        self._insert("sent", self._truth_rows(exchange, lines, late))
+        self._insert("late", iter(late))
 
-    def _truth_rows(self, exchange: str, lines: Iterable[TruthLine]) -> Iterator[tuple[Any, ...]]:
+    def _truth_rows(
+        self, exchange: str, lines: Iterable[TruthLine], late: list[tuple[Any, ...]]
+    ) -> Iterator[tuple[Any, ...]]:
+        """What was sent; ``late`` gets what was answered after the end, which a store may hold and need not."""
         counts = self._uncounted["sent"]
         for line in lines:
             if line.fate == LATE:
+                events = (event for event in line.events if event.kind not in (IGNORED, INVALID))
+                late += [(exchange, *event_identity(event)) for event in events]
                 continue
             if line.fate == SENT:
                 self._frames_sent[exchange] += 1
@@ -416,7 +426,11 @@ class Ledger:
             f"ANTI JOIN normalized_once {identity}"
         )
         ahead = self._count("ahead_of_tape")
-        unexpected = self._count(f"normalized_once ANTI JOIN sent_once {identity}")
+        never_sent = (
+            f"(SELECT * FROM normalized_once ANTI JOIN sent_once {identity} ANTI JOIN late_once {identity})"
+        )
+        unexpected = self._count(never_sent)
+        self._note_examples("unexpected", never_sent, [], unexpected)
         sent, missed = self._count("sent_once"), self._count("missed")
         kinds = self._database.execute(
             "SELECT exchange, kind, count(*) FROM sent_once GROUP BY ALL"
@@ -439,7 +453,8 @@ class Ledger:
     def _fill_store(self, venues: Mapping[str, VenueReport], store: str, kinds: Sequence[str]) -> None:
         identity = "USING (exchange, kind, symbol, key)"
         held = (
-            "(SELECT exchange, kind, symbol, key, count(*) AS copies FROM held WHERE store = ? GROUP BY ALL)"
+            "(SELECT exchange, kind, symbol, key, count(*) AS copies FROM held"
+            f" ANTI JOIN late_once {identity} WHERE store = ? GROUP BY ALL)"
         )
         absent = (
             f"(SELECT * FROM arrived WHERE list_contains(?, kind)) ANTI JOIN {held} {identity} "

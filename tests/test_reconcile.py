@@ -262,7 +262,9 @@ def test_a_record_that_no_venue_sent_is_unexpected(run: Run) -> None:
     frame = Frame("binance", "c1", 999, STREAM_URL, T0, trade(500))
     (record,) = [outcome for outcome in run.parser.parse(frame) if isinstance(outcome, Record)]
     run.normalized.append(encode(record))
-    assert run.report().venues["binance"].unexpected == 1
+    report = run.report()
+    assert report.venues["binance"].unexpected == 1
+    assert [(example.what, example.record_key) for example in report.examples] == [("unexpected", "500")]
 
 
 def test_a_gap_that_is_said_to_be_repaired_declares_nothing_any_more(run: Run) -> None:
@@ -303,6 +305,21 @@ def test_what_is_answered_after_the_stop_is_asked_of_nobody(run: Run) -> None:
     report = run.report()
     assert report.ok
     assert report.venues["binance"].events_sent == 41
+
+
+def test_what_is_answered_after_the_stop_and_stored_is_neither_unexpected_nor_counted(run: Run) -> None:
+    whole(run)
+    run.send(depth(99), fate=LATE)
+    frame = Frame("binance", "c1", 99, STREAM_URL, T0, depth(99))
+    (record,) = [outcome for outcome in run.parser.parse(frame) if isinstance(outcome, Record)]
+    run.frames.append(frame)
+    run.normalized.append(encode(record))
+    run.held["clickhouse"].append(record)
+    report = run.report()
+    venue = report.venues["binance"]
+    assert report.ok
+    assert (venue.normalized, venue.clickhouse, venue.unexpected) == (40, 40, 0)
+    assert report.examples == []
 
 
 @pytest.mark.parametrize(("first", "last", "excess"), [(3, 4, 0), (3, 5, 1), (2, 6, 3)])
