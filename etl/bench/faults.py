@@ -12,12 +12,13 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
+from msgspec import Struct
 
 from etl import exchanges
 from etl.bench.report import print_result, say
@@ -25,6 +26,7 @@ from etl.embedded import closing
 from etl.embedded.part import Part
 from etl.embedded.plan import child_environment, parts
 from etl.embedded.ports import free_ports, free_range
+from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor, last_words
 from etl.errors import EtlError
 from etl.gaps import Selection, read_gaps, repair_gaps
@@ -297,6 +299,41 @@ def require_no_restart(supervisor: Supervisor) -> None:
 async def next_bars() -> None:
     """Wait for the next minute's bars: only they tell that the ones before were missed."""
     await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)
+
+
+class Pace(Struct):
+    """CPU is of every thread of the part that was measured."""
+
+    events_per_s: float
+    cpu_us_per_event: float
+
+
+async def paced(
+    supervisor: Supervisor,
+    part: str,
+    arrived: Callable[[], int],
+    first: int,
+    last: int,
+    within_s: float,
+    poll_s: float,
+) -> Pace:
+    """What ``part`` does from the first reading of ``arrived`` that is not below ``first`` to the one that is not
+    below ``last``. Raises ``EtlError``."""
+    deadline_s = time.monotonic() + within_s
+    began = (0, 0.0, 0.0)
+    while True:
+        count = await asyncio.to_thread(arrived)
+        require_no_restart(supervisor)
+        now = (count, time.monotonic(), cpu_s(supervisor.states[part].pid))
+        if count >= first and not began[0]:
+            began = now
+        if count >= last:
+            break
+        if now[1] > deadline_s:
+            raise EtlError(f"{count:,} of {last:,} events arrived in {within_s:.0f} s")
+        await asyncio.sleep(poll_s)
+    made = now[0] - began[0]
+    return Pace(made / (now[1] - began[1]), (now[2] - began[2]) / made * 1e6)
 
 
 def samples_of(settings: Settings, supervisor: Supervisor) -> status.Samples:

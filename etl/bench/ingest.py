@@ -23,7 +23,7 @@ import typer
 from msgspec import Struct, structs
 
 from etl import exchanges
-from etl.bench.faults import require_no_restart
+from etl.bench.faults import paced
 from etl.bench.feed import frames
 from etl.bench.feed.frames import Recorded
 from etl.bench.report import print_result, say, spread
@@ -32,7 +32,6 @@ from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.plan import SOURCE_ROOT, child_environment
 from etl.embedded.ports import free_ports
-from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError, UsageError
 from etl.pipeline import Ingest
@@ -237,26 +236,9 @@ class Bench:
     async def _measure(self, supervisor: Supervisor, arrived: Callable[[], int], events: int) -> Measured:
         """From the end of the warm-up to the last event. Raises ``EtlError``."""
         warm = round(events * WARM_UP_SHARE)
-        deadline_s = time.monotonic() + RUN_WITHIN_S
-        began = (0, 0.0, 0.0)
-        while True:
-            count = await asyncio.to_thread(arrived)
-            state = supervisor.states["stream"]
-            require_no_restart(supervisor)
-            now = (count, time.monotonic(), cpu_s(state.pid))
-            if count >= warm and not began[0]:
-                began = now
-            if count >= warm + events:
-                break
-            if now[1] > deadline_s:
-                raise EtlError(f"{count:,} of {warm + events:,} events arrived in {RUN_WITHIN_S:.0f} s")
-            await asyncio.sleep(POLL_S)
-        made = now[0] - began[0]
-        return Measured(
-            made / (now[1] - began[1]),
-            (now[2] - began[2]) / made * 1e6,
-            _rss_mib(supervisor.states["stream"].pid),
-        )
+        pace = await paced(supervisor, "stream", arrived, warm, warm + events, RUN_WITHIN_S, POLL_S)
+        pid = supervisor.states["stream"].pid
+        return Measured(pace.events_per_s, pace.cpu_us_per_event, _rss_mib(pid))  # µs an event: s a million
 
 
 def stages_us(mix: Recorded) -> dict[str, float]:

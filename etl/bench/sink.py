@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from msgspec import Struct, structs
+from msgspec import structs
 
-from etl.bench.faults import TOPIC_PARTITIONS, require_no_restart
+from etl.bench.faults import TOPIC_PARTITIONS, Pace, paced
 from etl.bench.report import print_result, say, spread
 from etl.bench.storage import recorded
 from etl.embedded.clickhouse import clickhouse_part
@@ -26,9 +26,7 @@ from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
-from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
-from etl.errors import EtlError
 from etl.migrate import migrate_clickhouse
 from etl.monitoring import status
 from etl.records import Quote, Record
@@ -83,13 +81,13 @@ async def _measure(settings: Settings, records: Sequence[Record], messages: int,
             of_run = _of_run(settings, run)
             await asyncio.to_thread(_publish, of_run, islice(_copies(records, run), messages))
             drained.append(await _drained(of_run, messages))
-            say(f"run {run + 1}: {drained[-1].messages_per_s:,.0f} messages/s")
+            say(f"run {run + 1}: {drained[-1].events_per_s:,.0f} messages/s")
         inserts = await asyncio.to_thread(_inserts, settings, records)
     return {
         "messages_per_run": messages,
         "runs": repeats,
-        "messages_per_s": spread([each.messages_per_s for each in drained], 0),
-        "sink_cpu_us_per_message": spread([each.cpu_us_per_message for each in drained], 2),
+        "messages_per_s": spread([each.events_per_s for each in drained], 0),
+        "sink_cpu_us_per_message": spread([each.cpu_us_per_event for each in drained], 2),
         **inserts,
     }
 
@@ -156,39 +154,21 @@ def _publish(settings: Settings, records: Iterator[Record]) -> None:
     publisher.flush(FLUSH_TIMEOUT_S)
 
 
-class Drained(Struct):
-    """One run of the sink, from its first batches to the last message. CPU is the sink's own, of every thread."""
+async def _drained(settings: Settings, messages: int) -> Pace:
+    """The sink from its first batches to the last message. Raises ``EtlError``."""
 
-    messages_per_s: float
-    cpu_us_per_message: float
+    def written() -> int:
+        return status.total(status.scrape(settings.bind_host, settings.metrics_port), "etl_sink_rows_total")
 
-
-async def _drained(settings: Settings, messages: int) -> Drained:
-    """Raises ``EtlError``."""
     sink = Part(
         name="sink",
         command=(sys.executable, "-m", "etl", "sink", "clickhouse"),
         ready=tcp_ready(settings.bind_host, settings.metrics_port),
         ports={"metrics_port": settings.metrics_port},
     )
-    deadline_s = time.monotonic() + DRAIN_WITHIN_S
     async with Supervisor([sink], child_environment(settings), settings.state_path) as supervisor:
         await supervisor.all_ready()
-        began = (0, 0.0, 0.0)
-        while True:
-            samples = await asyncio.to_thread(status.scrape, settings.bind_host, settings.metrics_port)
-            written = status.total(samples, "etl_sink_rows_total")
-            now = (written, time.monotonic(), cpu_s(supervisor.states["sink"].pid))
-            require_no_restart(supervisor)
-            if written and not began[0]:
-                began = now
-            if written >= messages:
-                break
-            if now[1] > deadline_s:
-                raise EtlError(f"the sink wrote {written:,} of {messages:,} messages in {DRAIN_WITHIN_S:.0f} s")
-            await asyncio.sleep(POLL_S)
-    made = now[0] - began[0]
-    return Drained(made / (now[1] - began[1]), (now[2] - began[2]) / made * 1e6)
+        return await paced(supervisor, "sink", written, 1, messages, DRAIN_WITHIN_S, POLL_S)
 
 
 def _insert_ms(client: ClickHouse, values: Sequence[bytes]) -> dict[str, float]:
