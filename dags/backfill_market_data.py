@@ -123,8 +123,8 @@ def backfill_market_data() -> None:
         import msgspec
 
         from etl import settings
-        from etl.backfill import announce, estimate, make_job, slices
-        from etl.times import parse_ns
+        from etl.ingest.backfill import announce, estimate, make_job, slices
+        from etl.model.times import parse_ns
 
         loaded, asked = settings.load(), params or {}
         kinds = loaded.backfill_daily_kinds.split(",") if dag_run.run_type == "scheduled" else asked["kinds"]
@@ -150,7 +150,7 @@ def backfill_market_data() -> None:
         from airflow.sdk import get_current_context
 
         from etl import settings
-        from etl.backfill import Job, fetch, label
+        from etl.ingest.backfill import Job, fetch, label
 
         one = msgspec.convert(job, Job)
         get_current_context()["label"] = label(one)  # type: ignore[typeddict-unknown-key]
@@ -166,7 +166,7 @@ def backfill_market_data() -> None:
         import msgspec
 
         from etl import settings
-        from etl.backfill import Job, check
+        from etl.ingest.backfill import Job, check
 
         summary = check(settings.load(), [msgspec.convert(job, Job) for job in jobs], run_id)
         found: dict[str, Any] = msgspec.to_builtins(summary)

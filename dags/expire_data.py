@@ -45,7 +45,7 @@ def expire_data() -> None:
         import msgspec
 
         from etl import settings
-        from etl.expiry import expire
+        from etl.stores.expiry import expire
 
         return [msgspec.to_builtins(one) for one in expire(settings.load(), store)]
 

@@ -57,7 +57,7 @@ def export_parquet() -> None:
         import msgspec
 
         from etl import settings
-        from etl.export import export
+        from etl.sinks.export import export
 
         until = None if dag_run.run_type == "manual" else data_interval_end
         until_ns = None if until is None else int(until.timestamp()) * 1_000_000_000

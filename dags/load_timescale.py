@@ -57,7 +57,7 @@ def load_timescale() -> None:
         import msgspec
 
         from etl import settings
-        from etl.load import load_timescale
+        from etl.sinks.load import load_timescale
 
         summary: dict[str, Any] = msgspec.to_builtins(load_timescale(settings.load()))
         return summary

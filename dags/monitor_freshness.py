@@ -46,7 +46,7 @@ def monitor_freshness() -> None:
         import msgspec
 
         from etl import settings
-        from etl.monitoring.watch import watch
+        from etl.monitoring.loop import watch
 
         found: dict[str, Any] = msgspec.to_builtins(watch(settings.load(), time.time_ns()))
         return found

@@ -43,9 +43,9 @@ def refresh_instruments() -> None:
         """Instruments by venue."""
         from etl import settings
         from etl.exchanges import load
-        from etl.repair import limiter_for
-        from etl.sources.instruments import refresh
-        from etl.worker import addresses, credentials
+        from etl.ingest.repair import limiter_for
+        from etl.ingest.worker import addresses, credentials
+        from etl.reference.instruments import refresh
 
         loaded, found = settings.load(), {}
         for venue in loaded.venue_names():
@@ -61,10 +61,11 @@ def refresh_instruments() -> None:
         """Splits by venue."""
         from datetime import UTC, datetime
 
-        from etl import settings, splits
+        from etl import settings
         from etl.exchanges import load
-        from etl.repair import limiter_for
-        from etl.worker import addresses, credentials
+        from etl.ingest.repair import limiter_for
+        from etl.ingest.worker import addresses, credentials
+        from etl.reference import splits
 
         loaded, found = settings.load(), {}
         today = (logical_date or datetime.now(UTC)).date()

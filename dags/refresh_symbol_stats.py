@@ -41,7 +41,7 @@ def refresh_symbol_stats() -> None:
         import time
 
         from etl import settings
-        from etl.symbol_statistics import refresh
+        from etl.reference.symbol_statistics import refresh
 
         return {"symbols": refresh(settings.load(), time.time_ns())}
 

@@ -48,7 +48,7 @@ def repair_gaps() -> None:
         from collections import Counter
 
         from etl import settings
-        from etl.gaps import Selection, due, read_gaps, repair_gaps
+        from etl.ingest.gap_ledger import Selection, due, read_gaps, repair_gaps
 
         loaded, asked = settings.load(), params or {}
         selection = Selection(

@@ -1,6 +1,6 @@
 """Fixtures: real servers, started when a test first asks, and settings that point at them.
 
-A test marked ``@BOTH_SERVERS`` (``tests/servers.py``) runs on the embedded servers, and again on those that
+A test marked ``@BOTH_SERVERS`` (``tests/support/servers.py``) runs on the embedded servers, and again on those that
 ``ETL_TEST_KAFKA``, ``ETL_TEST_CLICKHOUSE_URL`` and ``ETL_TEST_TIMESCALE_URL`` name; the second run is skipped,
 with the reason, where none of the servers it asks for is named.
 """
@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from etl.settings import Settings
-from tests.servers import (
+from tests.support.servers import (
     EMBEDDED,
     REAL,
     REAL_URL_VARIABLES,

@@ -15,21 +15,21 @@ SOURCES = sorted(
 )
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
-        "etl.records",
-        "etl.exchange",
+        "etl.model.records",
+        "etl.adapter.contract",
         "etl.errors",
-        "etl.codes",
-        "etl.decimals",
-        "etl.instruments",
-        "etl.tables",
+        "etl.model.codes",
+        "etl.model.decimals",
+        "etl.model.instruments",
+        "etl.model.tables",
     ),
-    ("etl.exchanges", "etl.validation", "etl.continuity", "etl.book", "etl.faults", "etl.wire"),
-    ("etl.settings", "etl.monitoring.metrics"),
+    ("etl.exchanges", "etl.validation", "etl.sequencing", "etl.adapter.faults", "etl.wire"),
+    ("etl.settings",),
     ("etl.transports",),
-    ("etl.sources", "etl.sinks"),
-    ("etl.pipeline",),
-    ("etl.recovery", "etl.repair"),
-    ("etl.worker",),
+    ("etl.sources", "etl.sinks", "etl.telemetry.worker"),
+    ("etl.ingest.intake",),
+    ("etl.ingest.recovery", "etl.ingest.repair"),
+    ("etl.ingest.worker",),
     ("etl.commands", "etl.cli", "etl.__main__"),
 )
 """From the bottom up. A module may import its own layer and those above it in this list."""

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 
 from etl.bench.faults import READY_WITHIN_S, free_settings
-from etl.embedded import closing
 from etl.embedded.part import Part
-from etl.embedded.plan import another, child_environment, parts
 from etl.embedded.supervisor import Supervisor
-from etl.monitoring import status
-from etl.reconcile import Report, reconcile
+from etl.monitoring import processes as status
+from etl.reconcile.reconcile import Report, reconcile
 from etl.settings import Settings
+from etl.up import closing
+from etl.up.plan import another, child_environment, parts
 
 SHARDS = 3
 SINKS = ("sink-clickhouse", "sink-clickhouse-2")

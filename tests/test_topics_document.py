@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.records import Gap, GapKind, Source, Trade
+from etl.model.records import Gap, GapKind, Source, Trade
 from etl.settings import Settings
 from etl.transports.kafka import (
     HEADER_ENDPOINT,

@@ -20,9 +20,9 @@ from etl.audit.offence import Offence
 from etl.errors import StoreUnavailable
 from etl.lake import query as lake
 from etl.lake.catalog import File
-from etl.migrate import SQL_DIR
 from etl.settings import Settings
-from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.migrate import SQL_DIR
 
 CHECKS_DIR = SQL_DIR / "checks"
 OFFENCES_MAX = 1_000

@@ -16,9 +16,9 @@ from psycopg import sql
 
 from etl.audit.findings import connect
 from etl.audit.offence import Offence
-from etl.records import Kind
+from etl.model.records import Kind
+from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
-from etl.tables import TABLE_BY_KIND
 from etl.validation.specs import SPECS
 
 OFFENDERS_SHOWN_MAX = 20

@@ -13,7 +13,7 @@ from etl.audit.checks import ANSWER_TIMEOUT_S, CLICKHOUSE_LIMITS, lake_files
 from etl.audit.offence import Offence
 from etl.errors import StoreUnavailable
 from etl.settings import Settings
-from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import ClickHouse, parse_address
 
 CHECK = "totals_differ"
 SUMMED = {"trades": "volume", "agg_trades": "volume", "quotes": "bid", "bars": "volume"}

@@ -32,7 +32,6 @@ from etl.audit.expectations import run_expectations
 from etl.audit.totals import TOTALS
 from etl.bench.report import print_result, say
 from etl.embedded.clickhouse import clickhouse_part
-from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor, read_status
 from etl.embedded.timescale import timescale_part
@@ -41,11 +40,12 @@ from etl.lake.catalog import Catalog, File, Range
 from etl.lake.files import write_file
 from etl.lake.layout import ROW_SCHEMAS
 from etl.lake.storage import open_storage
-from etl.migrate import migrate_clickhouse, migrate_timescale
-from etl.records import Kind
+from etl.model.records import Kind
 from etl.settings import Settings
-from etl.sinks.clickhouse_http import ClickHouse, parse_address
 from etl.sinks.timescale import TimescaleStore, connect
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.migrate import migrate_clickhouse, migrate_timescale
+from etl.up.plan import child_environment
 
 app = typer.Typer()
 

@@ -19,8 +19,8 @@ import typer
 from msgspec import Struct
 
 from etl.bench.report import say
-from etl.embedded.plan import SOURCE_ROOT
 from etl.errors import EtlError, UsageError
+from etl.up.plan import SOURCE_ROOT
 
 app = typer.Typer()
 

@@ -22,20 +22,20 @@ from msgspec import Struct
 
 from etl import exchanges
 from etl.bench.report import print_result, say
-from etl.embedded import closing
 from etl.embedded.part import Part
-from etl.embedded.plan import child_environment, parts
 from etl.embedded.ports import free_ports, free_range
 from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor, last_words
 from etl.errors import EtlError
-from etl.gaps import Selection, read_gaps, repair_gaps
-from etl.monitoring import status
-from etl.reconcile import METRICS_PORTS, Report, reconcile
-from etl.records import Gap, GapKind, GapState, Kind
+from etl.ingest.gap_ledger import Selection, read_gaps, repair_gaps
+from etl.model.records import Gap, GapKind, GapState, Kind
+from etl.monitoring import processes as status
+from etl.reconcile.reconcile import METRICS_PORTS, Report, reconcile
 from etl.settings import Settings
 from etl.simulator.faults import KINDS
 from etl.simulator.scenario import Step, every_fault
+from etl.up import closing
+from etl.up.plan import child_environment, parts
 
 app = typer.Typer()
 

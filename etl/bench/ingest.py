@@ -27,19 +27,19 @@ from etl.bench.faults import paced
 from etl.bench.feed import frames
 from etl.bench.feed.frames import Recorded
 from etl.bench.report import print_result, say, spread
-from etl.continuity import Continuity
 from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part, tcp_ready
-from etl.embedded.plan import SOURCE_ROOT, child_environment
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError, UsageError
-from etl.pipeline import Ingest
-from etl.records import Frame, Source
+from etl.ingest.intake import Ingest
+from etl.model.records import Frame, Source
+from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
 from etl.simulator import recording
 from etl.transports.kafka import ensure_topics
 from etl.transports.ranges import RangeReader
+from etl.up.plan import SOURCE_ROOT, child_environment
 from etl.validation import Checker
 from etl.wire.codec import encode
 

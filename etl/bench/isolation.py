@@ -37,13 +37,13 @@ from etl.bench.feed.paced import CHANNELS, SYMBOLS, paced_part
 from etl.bench.report import percentiles, print_result, say, spread
 from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part
-from etl.embedded.plan import another, child_environment, parts
 from etl.embedded.ports import free_ports
 from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
 from etl.settings import Settings
 from etl.transports.kafka import ensure_topics, frame_of
 from etl.transports.ranges import RangeReader
+from etl.up.plan import another, child_environment, parts
 
 app = typer.Typer()
 

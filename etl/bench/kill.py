@@ -28,13 +28,13 @@ from msgspec import Struct
 from etl import crash
 from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, next_bars
 from etl.bench.report import print_result, say
-from etl.embedded import closing
 from etl.embedded.part import Part
-from etl.embedded.plan import another, child_environment, parts
 from etl.embedded.supervisor import DONE, RUNNING, Supervisor
 from etl.errors import EtlError
-from etl.reconcile import Report, reconcile
+from etl.reconcile.reconcile import Report, reconcile
 from etl.settings import Settings
+from etl.up import closing
+from etl.up.plan import another, child_environment, parts
 
 app = typer.Typer()
 

@@ -27,11 +27,11 @@ from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, requi
 from etl.bench.feed.paced import CHANNELS, SYMBOLS, paced_part
 from etl.bench.report import percentiles, print_result, say, spread
 from etl.embedded.part import Part
-from etl.embedded.plan import child_environment, parts
 from etl.embedded.supervisor import Supervisor
-from etl.monitoring import status
+from etl.monitoring import processes as status
 from etl.settings import Settings
-from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.up.plan import child_environment, parts
 
 app = typer.Typer()
 

@@ -20,19 +20,19 @@ from psycopg.sql import SQL, Identifier
 from etl import exchanges
 from etl.bench.report import print_result, say, spread
 from etl.embedded.kafka import kafka_part
-from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.embedded.timescale import timescale_part
-from etl.export import export
-from etl.load import load_timescale
-from etl.migrate import migrate_timescale
-from etl.records import Quote, Record, Trade
+from etl.model.records import Quote, Record, Trade
 from etl.settings import Settings
 from etl.simulator import recording
+from etl.sinks.export import export
+from etl.sinks.load import load_timescale
 from etl.sinks.timescale import connect
 from etl.sources.recording import frames, read_lines
+from etl.stores.migrate import migrate_timescale
 from etl.transports.kafka import KafkaPublisher, ensure_topics
+from etl.up.plan import child_environment
 from etl.wire.codec import encode
 
 app = typer.Typer()

@@ -24,17 +24,17 @@ from etl.bench.storage import recorded
 from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part, tcp_ready
-from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
-from etl.migrate import migrate_clickhouse
-from etl.monitoring import status
-from etl.records import Quote, Record
+from etl.model.records import Quote, Record
+from etl.monitoring import processes as status
 from etl.settings import Settings
 from etl.sinks.clickhouse import FREQUENT, batch_path
 from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.migrate import migrate_clickhouse
 from etl.transports.kafka import KafkaPublisher, ensure_topics
+from etl.up.plan import child_environment
 from etl.wire.codec import encode
 
 app = typer.Typer()

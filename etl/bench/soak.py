@@ -22,12 +22,12 @@ from msgspec import structs
 
 from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, samples_of
 from etl.bench.report import print_result, say
-from etl.embedded import closing
 from etl.embedded.part import Part
-from etl.embedded.plan import child_environment, parts
 from etl.embedded.supervisor import Supervisor
-from etl.monitoring import status
+from etl.monitoring import processes as status
 from etl.settings import Settings
+from etl.up import closing
+from etl.up.plan import child_environment, parts
 
 app = typer.Typer()
 

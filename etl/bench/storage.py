@@ -22,23 +22,23 @@ from msgspec import structs
 
 from etl import exchanges
 from etl.bench.report import print_result, say
-from etl.columns import Rows, decode
 from etl.embedded.clickhouse import clickhouse_part
-from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.errors import UsageError
 from etl.lake.layout import parquet
 from etl.lake.rows import in_order, to_arrow
-from etl.migrate import migrate_clickhouse
-from etl.records import Kind, Record, Source
+from etl.model.records import Kind, Record, Source
 from etl.settings import Settings
 from etl.simulator import recording
 from etl.sinks.clickhouse import MARKET_DATA, batch_path
 from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_http import ClickHouse, parse_address
 from etl.sources.recording import frames, read_lines
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.migrate import migrate_clickhouse
+from etl.up.plan import child_environment
 from etl.wire.codec import encode
+from etl.wire.columns import Rows, decode
 
 app = typer.Typer()
 

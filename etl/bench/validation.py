@@ -16,7 +16,7 @@ import typer
 
 from etl import exchanges
 from etl.bench.report import best_seconds, print_result, spread
-from etl.records import Kind, Quote, Record, Side, SizeUnit, Source, Trade
+from etl.model.records import Kind, Quote, Record, Side, SizeUnit, Source, Trade
 from etl.validation import Checker
 from etl.validation.batch import Column, cast_decimals, check_batch, quote_view, trade_view
 from etl.validation.specs import specs_for

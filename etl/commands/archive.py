@@ -22,7 +22,7 @@ def raw(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Write the raw topic into the lake up to now; a killed run goes on where it was."""
-    from etl.export import archive as run
+    from etl.sinks.export import archive as run
 
     archived = run(settings_module.load())
     if json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from etl.backfill import Estimate, Job
+    from etl.ingest.backfill import Estimate, Job
     from etl.settings import Settings
 
 app = typer.Typer()
@@ -37,8 +37,8 @@ def backfill(
     import msgspec
 
     from etl import settings as settings_module
-    from etl.backfill import estimate, make_job
-    from etl.times import parse_ns
+    from etl.ingest.backfill import estimate, make_job
+    from etl.model.times import parse_ns
 
     settings = settings_module.load()
     if live:
@@ -62,7 +62,7 @@ def backfill(
 def _run(settings: Settings, job: Job, quiet: bool) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from etl.backfill import Chunk, Fetched, plan, run
+    from etl.ingest.backfill import Chunk, Fetched, plan, run
 
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
     with Progress(*columns, disable=quiet) as bar:

@@ -22,7 +22,7 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Write the normalized topic into the Parquet lake, up to now; a killed export goes on where it was."""
-    from etl.export import export as run
+    from etl.sinks.export import export as run
 
     until_ns = None if until is None else int(until.replace(tzinfo=UTC).timestamp()) * 1_000_000_000
     exported = run(settings_module.load(), until_ns)

@@ -11,9 +11,9 @@ import typer
 
 from etl import settings as settings_module
 from etl.errors import UsageError
-from etl.gaps import Selection, read_gaps, repair_gaps
-from etl.gaps import summary as read_summary
-from etl.records import Gap, GapKind, GapState
+from etl.ingest.gap_ledger import Selection, read_gaps, repair_gaps
+from etl.ingest.gap_ledger import summary as read_summary
+from etl.model.records import Gap, GapKind, GapState
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 

@@ -22,7 +22,7 @@ def timescale(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Exactly once: rows and offsets in one transaction, so that it may be killed and run again."""
-    from etl.load import load_timescale
+    from etl.sinks.load import load_timescale
 
     loaded = load_timescale(settings_module.load())
     if json:

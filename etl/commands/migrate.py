@@ -22,7 +22,7 @@ def migrate(
     store: Annotated[Store | None, typer.Argument(help="Only this store; both if left out.")] = None,
 ) -> None:
     """Apply the numbered files in sql/ that were not applied yet."""
-    from etl.migrate import migrate_clickhouse, migrate_timescale
+    from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 
     settings = settings_module.load()
     for name, apply in ((Store.CLICKHOUSE, migrate_clickhouse), (Store.TIMESCALE, migrate_timescale)):

@@ -18,7 +18,7 @@ def monitor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     import msgspec
 
     from etl import settings
-    from etl.monitoring.watch import watch
+    from etl.monitoring.loop import watch
 
     found = watch(settings.load(), time.time_ns())
     if as_json:

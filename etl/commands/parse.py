@@ -12,11 +12,11 @@ from typing import Annotated, Any, BinaryIO, cast
 import msgspec
 import typer
 
-from etl.continuity import Continuity, Window
+from etl.adapter.contract import Exchange, Ignored, Rejected
 from etl.errors import UsageError
-from etl.exchange import Exchange, Ignored, Rejected
 from etl.exchanges import load
-from etl.records import RECORD_TYPES, Frame, Record, Severity
+from etl.model.records import RECORD_TYPES, Frame, Record, Severity
+from etl.sequencing.continuity import Continuity, Window
 from etl.sources.recording import frames, read_lines
 from etl.validation import Checker
 

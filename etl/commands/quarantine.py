@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from etl import gaps
 from etl import settings as settings_module
 from etl.errors import UsageError, WireError
-from etl.quarantine import Selection, read_items, replay
-from etl.records import Gap, Quarantined, Severity
+from etl.ingest import gap_ledger as gaps
+from etl.ingest.quarantine import Selection, read_items, replay
+from etl.model.records import Gap, Quarantined, Severity
+from etl.model.times import parse_ns
 from etl.settings import Settings
-from etl.times import parse_ns
 from etl.transports.kafka import KafkaPublisher
 from etl.wire import codec
 

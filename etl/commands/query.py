@@ -30,8 +30,8 @@ def query(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a line of names.")] = False,
 ) -> None:
     """Ask a store. Decimals are exact, times are UTC; nothing can be written."""
-    from etl.query import plain
-    from etl.query import query as ask
+    from etl.stores.query import plain
+    from etl.stores.query import query as ask
 
     if json and as_csv:
         raise UsageError("etl query: --json or --csv, not both")

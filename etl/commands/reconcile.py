@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from etl import settings as settings_module
-from etl.reconcile import Report
+from etl.reconcile.reconcile import Report
 
 app = typer.Typer()
 
@@ -40,9 +40,9 @@ def reconcile(
     """Compare by identity; exit code 1 unless nothing is lost, doubled, or missing without a declared gap."""
     import msgspec
 
-    from etl import reconcile as reconciliation
     from etl.errors import UsageError
-    from etl.holdings import STORES
+    from etl.reconcile import reconcile as reconciliation
+    from etl.reconcile.holdings import STORES
 
     names = tuple(filter(None, stores.split(",")))
     unknown = set(names) - set(STORES)

@@ -10,8 +10,8 @@ import typer
 
 from etl import exchanges
 from etl import settings as settings_module
-from etl.replay import replay as replay_tape
-from etl.times import parse_ns
+from etl.ingest.replay import replay as replay_tape
+from etl.model.times import parse_ns
 
 app = typer.Typer()
 

@@ -25,9 +25,9 @@ def clickhouse() -> None:
     import signal
     import threading
 
-    from etl.monitoring.sink import SinkMetrics
     from etl.settings import load
     from etl.sinks.clickhouse import ClickHouseSink
+    from etl.telemetry.sink import SinkMetrics
 
     settings = load()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -10,8 +10,8 @@ import msgspec
 import typer
 
 from etl import settings as settings_module
-from etl.symbol_statistics import refresh as refresh_statistics
-from etl.symbol_statistics import show as newest
+from etl.reference.symbol_statistics import refresh as refresh_statistics
+from etl.reference.symbol_statistics import show as newest
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 

@@ -23,8 +23,8 @@ def status(
 
     from etl import settings as settings_module
     from etl.embedded.supervisor import read_status
-    from etl.monitoring import status as monitoring
-    from etl.monitoring import view
+    from etl.monitoring import page as view
+    from etl.monitoring import processes as monitoring
 
     settings = settings_module.load()
     if state:

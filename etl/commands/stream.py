@@ -20,8 +20,8 @@ def stream(
     """Websocket to Kafka until SIGTERM or Ctrl-C; metrics on ETL_METRICS_PORT."""
     import msgspec
 
+    from etl.ingest.worker import run
     from etl.settings import load
-    from etl.worker import run
 
     settings = load()
     if live:

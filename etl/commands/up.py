@@ -45,8 +45,8 @@ def up(
     from rich.console import Console
 
     from etl import settings as settings_module
-    from etl.embedded.running import RunOptions, run
     from etl.errors import UsageError
+    from etl.up.running import RunOptions, run
 
     settings = settings_module.load()
     changes: dict[str, object] = {
@@ -78,7 +78,7 @@ def _check_venues(settings: Settings) -> None:
     """Raises ``UsageError`` for an unknown venue, and for a missing key of a live one."""
     from etl import exchanges
     from etl.errors import UsageError
-    from etl.worker import credentials
+    from etl.ingest.worker import credentials
 
     if not settings.venue_names():
         raise UsageError("--venues: name at least one")

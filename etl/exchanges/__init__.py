@@ -9,8 +9,8 @@ import pkgutil
 from functools import cache
 from types import ModuleType
 
+from etl.adapter.contract import Exchange
 from etl.errors import UsageError
-from etl.exchange import Exchange
 
 
 @cache

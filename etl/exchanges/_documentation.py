@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etl.exchange import Exchange
+from etl.adapter.contract import Exchange
 from etl.exchanges import load, names
 
 _HEAD = """# Venues

@@ -23,8 +23,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from etl.codes import Code
-from etl.exchange import (
+from etl.adapter.contract import (
     Channel,
     Credentials,
     Exchange,
@@ -39,7 +38,7 @@ from etl.exchange import (
     Split,
     Subscription,
 )
-from etl.fields import (
+from etl.adapter.fields import (
     INT64_MAX,
     KNOWN_TEXTS_MAX,
     NS_PER_HOUR,
@@ -64,8 +63,9 @@ from etl.fields import (
     rfc3339_ns,
     text_of,
 )
-from etl.instruments import Instruments, occ_symbol
-from etl.records import (
+from etl.model.codes import Code
+from etl.model.instruments import Instruments, occ_symbol
+from etl.model.records import (
     Bar,
     BarState,
     Book,

@@ -21,9 +21,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from msgspec import DecodeError, Meta, Struct, ValidationError, field
 
-from etl.codes import Code
-from etl.decimals import plain
-from etl.exchange import (
+from etl.adapter.contract import (
     Channel,
     Credentials,
     Exchange,
@@ -37,9 +35,11 @@ from etl.exchange import (
     Subscription,
     channel_family,
 )
-from etl.fields import FieldFault, is_name, readable
-from etl.instruments import Instrument, Instruments
-from etl.records import (
+from etl.adapter.fields import FieldFault, is_name, readable
+from etl.model.codes import Code
+from etl.model.decimals import plain
+from etl.model.instruments import Instrument, Instruments
+from etl.model.records import (
     AggTrade,
     Bar,
     BarState,

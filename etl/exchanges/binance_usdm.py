@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
-from etl.exchange import Channel, SequenceRule
+from etl.adapter.contract import Channel, SequenceRule
 from etl.exchanges.binance import (
     Binance,
     InstrumentItem,
@@ -31,7 +31,7 @@ from etl.exchanges.binance import (
     mismatch,
     nanoseconds,
 )
-from etl.records import BookAction, Frame, Kind, Liquidation, Record, Side, SizeUnit, Stats
+from etl.model.records import BookAction, Frame, Kind, Liquidation, Record, Side, SizeUnit, Stats
 
 
 class BinanceUsdm(Binance):

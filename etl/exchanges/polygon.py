@@ -23,8 +23,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from etl.codes import Code
-from etl.exchange import (
+from etl.adapter.contract import (
     Channel,
     Credentials,
     Exchange,
@@ -40,7 +39,7 @@ from etl.exchange import (
     Subscription,
     shipped_instruments,
 )
-from etl.fields import (
+from etl.adapter.fields import (
     INT64_MAX,
     KNOWN_TEXTS_MAX,
     NS_PER_HOUR,
@@ -64,8 +63,9 @@ from etl.fields import (
     text_of,
     time_of_any_unit_ns,
 )
-from etl.instruments import UNKNOWN_SYMBOL, Instrument, Instruments, occ_symbol
-from etl.records import (
+from etl.model.codes import Code
+from etl.model.instruments import UNKNOWN_SYMBOL, Instrument, Instruments, occ_symbol
+from etl.model.records import (
     Bar,
     BarState,
     Frame,

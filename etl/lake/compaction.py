@@ -20,8 +20,8 @@ from etl.lake.catalog import Catalog, File, Range, State
 from etl.lake.files import write_file
 from etl.lake.query import distinct_rows, open_database, runs_of
 from etl.lake.storage import Storage, open_storage
+from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
-from etl.tables import KIND_BY_TABLE
 
 _NS_PER_S = 1_000_000_000
 _IN_ORDER = "CASE event_time_ns WHEN 0 THEN receive_time_ns ELSE event_time_ns END, record_key"

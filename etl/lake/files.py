@@ -11,9 +11,9 @@ from etl.lake.catalog import File, Range
 from etl.lake.layout import BEYOND
 from etl.lake.rows import time_ns
 from etl.lake.storage import Storage
-from etl.records import Kind
+from etl.model.records import Kind
+from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
-from etl.tables import TABLE_BY_KIND
 
 Place = tuple[str, str, str]
 """Exchange, symbol, date."""

@@ -23,9 +23,9 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl.columns import COLUMNS, REQUIRED, TIME, Column, Form
-from etl.records import Kind
-from etl.tables import TABLE_BY_KIND
+from etl.model.records import Kind
+from etl.model.tables import TABLE_BY_KIND
+from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form
 
 DATA = "data"
 NS_PER_DAY = 86_400_000_000_000

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.columns import COLUMNS, REQUIRED, TIME, Column, Form, Rows, require_decimals
 from etl.errors import StoreRejected
 from etl.lake.layout import BEYOND, DECIMAL, ROW_SCHEMAS
-from etl.records import BarState, GapState, Kind
+from etl.model.records import BarState, GapState, Kind
+from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form, Rows, require_decimals
 
 _FITS_NARROW = re.compile(r"-?0*\d{0,10}(\.\d{0,8}0*)?").fullmatch
 """Ten digits before the point and eight after it, leading and trailing zeros aside: DECIMAL(18,8) holds it."""

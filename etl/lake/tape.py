@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from etl.lake.catalog import Catalog, File
 from etl.lake.layout import TAPE, TAPE_SCHEMA
 from etl.lake.storage import Storage, open_storage
-from etl.records import Frame, Source
+from etl.model.records import Frame, Source
 from etl.settings import Settings
 
 BATCH_FRAMES = 10_000

@@ -31,9 +31,7 @@ from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
 from etl import crash
-from etl.columns import Refused
 from etl.errors import RangeLost, StoreError, StoreRejected, StoreUnavailable, TransportError
-from etl.monitoring.sink import SinkMetrics
 from etl.settings import Settings
 from etl.sinks import refusals
 from etl.sinks.clickhouse_batch import (
@@ -47,9 +45,11 @@ from etl.sinks.clickhouse_batch import (
     token,
 )
 from etl.sinks.clickhouse_check import all_stored
-from etl.sinks.clickhouse_http import Address, ClickHouse, insert_path, parse_address
 from etl.sinks.losses import BEGINS_LATER, declare_lost
+from etl.stores.clickhouse_http import Address, ClickHouse, insert_path, parse_address
+from etl.telemetry.sink import SinkMetrics
 from etl.transports.kafka import consumer_config
+from etl.wire.columns import Refused
 
 CONSUME_MESSAGES_MAX = 5_000
 CONSUME_WAIT_S = 0.005

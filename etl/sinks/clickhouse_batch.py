@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from msgspec import Struct
 
 from etl.errors import WireError
-from etl.records import Kind
+from etl.model.records import Kind
 from etl.wire import codec
 
 SCHEMA_VERSION = 1

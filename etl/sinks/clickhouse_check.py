@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from etl.errors import WireError
-from etl.records import Kind, Record
-from etl.sinks.clickhouse_http import ClickHouse
+from etl.model.records import Kind, Record
+from etl.stores.clickhouse_http import ClickHouse
 from etl.wire.codec import decode
 
 KEYS_MAX = 1_000

@@ -15,17 +15,17 @@ import numpy as np
 import pyarrow as pa
 from confluent_kafka import Message
 
-from etl.columns import Refused, Rows, decode, refused_rows, without
 from etl.errors import StoreRejected, WireError
 from etl.lake import layout
 from etl.lake.catalog import File, Range
 from etl.lake.files import Place, put_file, write_file
 from etl.lake.rows import in_order, newest, time_ns, to_arrow
 from etl.lake.storage import Storage
-from etl.records import Frame, Kind
+from etl.model.records import Frame, Kind
 from etl.settings import Settings
 from etl.sinks.refusals import screened
 from etl.transports.kafka import frame_of
+from etl.wire.columns import Refused, Rows, decode, refused_rows, without
 
 UNREADABLE = "unreadable"
 """The exchange under which the tape keeps a message whose headers say nothing; its bytes are kept all the same."""

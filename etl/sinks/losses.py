@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from etl.records import Gap, GapKind, GapState, Source
+from etl.model.records import Gap, GapKind, GapState, Source
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher
 from etl.wire.codec import encode

@@ -9,13 +9,13 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from etl import exchanges
-from etl.columns import Refused, Rows, without
-from etl.records import Quarantined, Severity, Source
+from etl.model.records import Quarantined, Severity, Source
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher
 from etl.validation.rows import RowsCheck
 from etl.wire import market_data_pb2 as pb
 from etl.wire.codec import encode_quarantined
+from etl.wire.columns import Refused, Rows, without
 
 FLUSH_TIMEOUT_S = 60.0
 

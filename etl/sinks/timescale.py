@@ -21,11 +21,21 @@ from msgspec import Struct
 from psycopg.sql import SQL, Composed, Identifier
 
 from etl import crash
-from etl.columns import COLUMNS, REQUIRED, Column, Form, Refused, Rows, newest, refused_rows, require_decimals
 from etl.errors import StoreError, StoreRejected, StoreUnavailable
-from etl.records import Kind
+from etl.model.records import Kind
+from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
-from etl.tables import TABLE_BY_KIND
+from etl.wire.columns import (
+    COLUMNS,
+    REQUIRED,
+    Column,
+    Form,
+    Refused,
+    Rows,
+    newest,
+    refused_rows,
+    require_decimals,
+)
 
 CONNECT_TIMEOUT_S = 10
 NS_PER_DAY = 86_400_000_000_000

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 from msgspec import Struct
 
+from etl.adapter.contract import Exchange, Request
 from etl.errors import VenueError
-from etl.exchange import Exchange, Request
-from etl.limiter import BANNED, NO_ANSWER, TOO_MANY, Limiter
-from etl.records import Frame
+from etl.model.records import Frame
+from etl.sources.limiter import BANNED, NO_ANSWER, TOO_MANY, Limiter
 
 REQUEST_TIMEOUT_S = 20.0
 ATTEMPTS_MAX = 5

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from etl.errors import EtlError
-from etl.records import Frame, Source
+from etl.model.records import Frame, Source
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -24,13 +24,13 @@ import picows
 from msgspec import Struct
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from etl.adapter.contract import Channel, Exchange, Fault, FaultKind, Reply, Subscription
+from etl.adapter.faults import policy_of, wait_s
 from etl.errors import VenueError
-from etl.exchange import Channel, Exchange, Fault, FaultKind, Reply, Subscription
-from etl.faults import policy_of, wait_s
-from etl.monitoring.metrics import WorkerCounts
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.market_hours import MarketHours
+from etl.telemetry.worker import WorkerCounts
 from etl.transports.publisher import Publisher
 
 CONNECT_TIMEOUT_S = 10.0
@@ -62,7 +62,7 @@ _log = logging.getLogger(__name__)
 
 
 class Intake(Protocol):
-    """Where a connection's frames go; see ``etl/pipeline.py``."""
+    """Where a connection's frames go; see ``etl/ingest/intake.py``."""
 
     connection_id: str
     last_event_ns: dict[str, int]
@@ -389,7 +389,7 @@ class Connection:
 
 
 class Supervision(Protocol):
-    """What hears how a stream fares; see ``etl/worker.py``."""
+    """What hears how a stream fares; see ``etl/ingest/worker.py``."""
 
     def overlap(self, name: str, begins: bool) -> None:
         """Two connections carry the same from now on, or no longer do."""

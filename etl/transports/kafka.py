@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from etl.errors import TransportError, WireError
-from etl.records import Frame, Source
+from etl.model.records import Frame, Source
 from etl.settings import Settings
 from etl.transports.publisher import Acknowledged, Headers
 

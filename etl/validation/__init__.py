@@ -1,6 +1,6 @@
 """One definition of valid, for every source and every writer. Pure.
 
-``Checker.check(record)`` gives the findings of one record; ``etl/codes.py`` lists what they can be.
+``Checker.check(record)`` gives the findings of one record; ``etl/model/codes.py`` lists what they can be.
 """
 
 from etl.validation.checker import Checker

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Struct
 
-from etl.records import Kind, Severity, SizeUnit
+from etl.model.records import Kind, Severity, SizeUnit
 from etl.validation.rules import Rule
 from etl.validation.specs import ValidationSpec
 from etl.validation.statistics import UNKNOWN, PriceBand

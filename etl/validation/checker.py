@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from etl.codes import Code
-from etl.exchange import Exchange
-from etl.records import (
+from etl.adapter.contract import Exchange
+from etl.model.codes import Code
+from etl.model.records import (
     AggTrade,
     Bar,
     Book,

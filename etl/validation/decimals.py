@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from etl.codes import Code
+from etl.model.codes import Code
 from etl.validation.views import NAN
 
 INTEGER_DIGITS_MAX = 19
@@ -29,7 +29,7 @@ def decimal_fault(text: str) -> Code | None:
 def number(text: str | None) -> float:
     """``text`` as float64 for the rules, NaN where absent. Raises ``ValueError`` if no store holds it exactly.
 
-    A parser gives plain decimals (``etl/decimals.py``), so only a long text needs the pattern.
+    A parser gives plain decimals (``etl/model/decimals.py``), so only a long text needs the pattern.
     """
     if text is None:
         return NAN

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from etl.codes import Code
-from etl.records import Kind, Severity, SizeUnit
+from etl.model.codes import Code
+from etl.model.records import Kind, Severity, SizeUnit
 from etl.validation.specs import SPECS, ValidationSpec
 
 _HEAD = """\

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from etl.records import Severity
+from etl.model.records import Severity
 
 
 class Finding(Struct, frozen=True, gc=False):

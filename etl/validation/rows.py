@@ -15,15 +15,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from etl.columns import Refused, Rows, require_decimals, without
+from etl.adapter.contract import Exchange
 from etl.errors import StoreRejected
-from etl.exchange import Exchange
-from etl.records import BookAction, Kind, Severity, SizeUnit
+from etl.model.records import BookAction, Kind, Severity, SizeUnit
 from etl.validation.batch import VIEW_OF, Column, cast_decimals, check_batch, times_of
 from etl.validation.checker import INTERVAL_NS, NOT_ALIGNED
 from etl.validation.decimals import SHORT_TEXT_MAX, decimal_fault
 from etl.validation.specs import SPECS, ValidationSpec, specs_for
 from etl.validation.views import BookView, Times
+from etl.wire.columns import Refused, Rows, require_decimals, without
 
 DECIMAL_RULE = "decimal_fits"
 REASON_VALUE_CHARACTERS_MAX = 60

@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from etl.codes import Code
-from etl.records import Severity
+from etl.model.codes import Code
+from etl.model.records import Severity
 from etl.validation.views import NAN
 
 View = Any

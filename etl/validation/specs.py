@@ -8,11 +8,11 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from etl.codes import Code
+from etl.adapter.contract import Exchange
 from etl.errors import UsageError
-from etl.exchange import Exchange
-from etl.records import Kind, Severity, SizeUnit
-from etl.tables import TABLE_BY_KIND
+from etl.model.codes import Code
+from etl.model.records import Kind, Severity, SizeUnit
+from etl.model.tables import TABLE_BY_KIND
 from etl.validation import rules
 from etl.validation.rules import Rule
 

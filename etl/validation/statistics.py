@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from etl.records import Trade
+from etl.model.records import Trade
 from etl.validation.specs import ValidationSpec
 from etl.validation.views import INFINITY, NAN
 

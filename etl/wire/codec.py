@@ -28,7 +28,7 @@ from msgspec import Struct
 from msgspec.inspect import EnumType, Field, IntType, StrType, StructType, UnionType, VarTupleType
 
 from etl.errors import WireError
-from etl.records import RECORD_TYPES, Book, Kind, Quarantined, Record
+from etl.model.records import RECORD_TYPES, Book, Kind, Quarantined, Record
 from etl.wire import market_data_pb2 as pb
 
 MarketData: Any = pb.MarketData

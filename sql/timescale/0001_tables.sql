@@ -1,4 +1,4 @@
--- One hypertable per kind (etl/tables.py), its columns named as in market_data.proto. TimescaleDB >= 2.20.
+-- One hypertable per kind (etl/model/tables.py), its columns named as in market_data.proto. TimescaleDB >= 2.20.
 --
 -- Identity is (exchange, symbol, record_key). A unique index of a hypertable must hold its time column, so the
 -- tables are partitioned by key_time: key_time_ns floored to the microsecond, equal for every source of one fact.

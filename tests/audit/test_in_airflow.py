@@ -15,9 +15,9 @@ from etl.audit.expectations import data_docs_path
 from etl.audit.findings import Finding, Suppression
 from etl.embedded.mailbox import mailbox_part
 from etl.settings import Settings
-from tests.audit.stores import DAY, clean_day, store_in_clickhouse, trade
 from tests.dags.test_runs import airflow
-from tests.servers import RunningPart
+from tests.support.audit_stores import DAY, clean_day, store_in_clickhouse, trade
+from tests.support.servers import RunningPart
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -13,9 +13,9 @@ from etl.audit.checks import OFFENCES_MAX, run_check
 from etl.audit.findings import Suppression
 from etl.audit.nightly import audit, mail_of
 from etl.audit.offence import Offence
-from etl.records import GapState
+from etl.model.records import GapState
 from etl.settings import Settings
-from tests.audit.stores import DAY, bar, clean_day, gap, store_in_clickhouse, trade
+from tests.support.audit_stores import DAY, bar, clean_day, gap, store_in_clickhouse, trade
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from etl.bench import latency
 from etl.bench.faults import free_settings
 from etl.bench.feed.frames import frames, of_symbols, recorded
 from etl.bench.feed.paced import SYMBOLS
-from etl.monitoring import status
+from etl.monitoring import processes as status
 from etl.simulator import recording
 
 

@@ -14,7 +14,7 @@ import pytest
 from etl.commands.parse import lines, write
 from etl.errors import EtlError
 from etl.exchanges import load
-from tests.exchanges import fixtures
+from tests.support import fixtures
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 RECORDED = {

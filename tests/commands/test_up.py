@@ -15,7 +15,7 @@ from etl.embedded import sessions
 from etl.embedded.supervisor import Status, read_status
 from etl.errors import PartError
 from etl.settings import Settings
-from tests.servers import settings_on_free_ports
+from tests.support.servers import settings_on_free_ports
 
 UP_WITHIN_S = 90.0
 DOWN_WITHIN_S = 40.0

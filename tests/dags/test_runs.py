@@ -13,10 +13,10 @@ import pytest
 
 from etl import settings as settings_module
 from etl.lake.query import connect
-from etl.migrate import migrate_timescale
 from etl.settings import Settings
-from tests import stream
+from etl.stores.migrate import migrate_timescale
 from tests.dags.test_policy import airflow_environment
+from tests.support import stream
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

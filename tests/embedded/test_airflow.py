@@ -12,11 +12,11 @@ import pytest
 
 from etl.embedded import airflow
 from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, login, url
-from etl.embedded.plan import child_environment
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
 from etl.settings import Settings
+from etl.up.plan import child_environment
 
 SECRET_WORDS = ("fernet_key", "secret_key", "jwt_secret", "password", "sql_alchemy_conn")
 

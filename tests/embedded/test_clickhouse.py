@@ -29,7 +29,7 @@ from etl.embedded.clickhouse import (
 )
 from etl.embedded.clickhouse_engine import EngineError
 from etl.settings import Settings
-from tests.servers import BOTH_SERVERS, RunningPart
+from tests.support.servers import BOTH_SERVERS, RunningPart
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from etl.embedded.kafka import kafka_part
 from etl.settings import Settings
 from etl.transports.kafka import consumer_config, ensure_topics, producer_config
-from tests.servers import BOTH_SERVERS, RunningPart
+from tests.support.servers import BOTH_SERVERS, RunningPart
 
 pytestmark = pytest.mark.integration
 

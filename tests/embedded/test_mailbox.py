@@ -10,7 +10,7 @@ from email.message import EmailMessage
 import pytest
 
 from etl.embedded.mailbox import mailbox_part
-from tests.servers import RunningPart
+from tests.support.servers import RunningPart
 
 pytestmark = pytest.mark.integration
 

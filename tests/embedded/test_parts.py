@@ -23,7 +23,7 @@ from etl.embedded.ports import free_ports, require_free
 from etl.embedded.timescale import timescale_part
 from etl.errors import PartError
 from etl.settings import Settings
-from tests.servers import RunningPart, settings_on_free_ports
+from tests.support.servers import RunningPart, settings_on_free_ports
 
 PARTS = pytest.mark.parametrize(
     "make", [kafka_part, clickhouse_part, timescale_part, mailbox_part], ids=lambda make: make.__name__

@@ -17,7 +17,7 @@ import sqlalchemy
 
 from etl.embedded.ports import free_ports
 from etl.embedded.timescale import timescale_part
-from tests.servers import RunningPart
+from tests.support.servers import RunningPart
 
 pytestmark = pytest.mark.integration
 

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from msgspec.msgpack import Ext
 
-from etl.codes import Code
-from etl.exchange import Credentials, Fault, FaultKind, Ignored, Rejected, Reply, Subscription
+from etl.adapter.contract import Credentials, Fault, FaultKind, Ignored, Rejected, Reply, Subscription
+from etl.adapter.faults import Tier, policy_of, wait_s
 from etl.exchanges import load
 from etl.exchanges.alpaca import Alpaca, AlpacaCrypto, AlpacaIex, AlpacaOptions
-from etl.faults import Tier, policy_of, wait_s
-from etl.records import Correction, CorrectionKind, Frame, Kind, Record, SizeUnit, Trade
-from tests.exchanges.mutations import wrong_value
+from etl.model.codes import Code
+from etl.model.records import Correction, CorrectionKind, Frame, Kind, Record, SizeUnit, Trade
+from tests.support.mutations import wrong_value
 
 CREDENTIALS = Credentials("a-key", "a-secret")
 SUBSCRIPTION = Subscription(("AAPL", "MSFT"), ("trades", "bars", "corrections"))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl.exchange import Fault, Ignored, Rejected, Reply
+from etl.adapter.contract import Fault, Ignored, Rejected, Reply
 from etl.exchanges import load, names
-from etl.records import Frame, Record
+from etl.model.records import Frame, Record
 
 FIELDS = [
     *(

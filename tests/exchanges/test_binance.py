@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from etl.exchange import Credentials, Fault, FaultKind, Request, Subscription
+from etl.adapter.contract import Credentials, Fault, FaultKind, Request, Subscription
+from etl.adapter.fields import FieldFault
 from etl.exchanges import binance
 from etl.exchanges.binance import Binance, key_time, nanoseconds, utc_day
 from etl.exchanges.binance_usdm import BinanceUsdm
-from etl.fields import FieldFault
-from etl.records import Frame, Kind, Source, Trade
-from tests.simulator.serving import Client, receive_bytes, simulator
+from etl.model.records import Frame, Kind, Source, Trade
+from tests.support.serving import Client, receive_bytes, simulator
 
 MS = 1_000_000
 T0 = 1_723_161_600_000 * MS

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from etl.adapter.contract import Exchange, channel_family
 from etl.errors import UsageError
-from etl.exchange import Exchange, channel_family
 from etl.exchanges import load, names
 from etl.exchanges.binance import Binance
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from etl.exchange import Ignored, Rejected
+from etl.adapter.contract import Ignored, Rejected
 from etl.exchanges import names
-from etl.records import Record
-from tests.exchanges import fixtures
+from etl.model.records import Record
+from tests.support import fixtures
 
 
 @pytest.mark.parametrize("path", fixtures.paths(), ids=lambda path: path.stem)

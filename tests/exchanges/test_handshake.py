@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from etl.exchange import Credentials, Fault, FaultKind, Outcome, Reply, Subscription
+from etl.adapter.contract import Credentials, Fault, FaultKind, Outcome, Reply, Subscription
 from etl.exchanges import load
-from etl.records import Frame, Record
-from tests.simulator.serving import WITHIN_S, simulator
+from etl.model.records import Frame, Record
+from tests.support.serving import WITHIN_S, simulator
 
 SUBSCRIPTIONS = {
     "polygon": Subscription(("AAPL", "MSFT"), ("T", "Q", "A", "AM")),

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from etl.exchange import Exchange
+from etl.adapter.contract import Exchange
 from etl.exchanges import alpaca, load, polygon
-from etl.records import Frame, Kind, Record, Source
-from tests.simulator.serving import receive_bytes, simulator
+from etl.model.records import Frame, Kind, Record, Source
+from tests.support.serving import receive_bytes, simulator
 
 FRAMES = 120
 PAGE_ROWS = 7

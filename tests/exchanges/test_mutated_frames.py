@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from etl.exchange import Exchange, Fault, Ignored, Outcome, Rejected, Reply
-from etl.records import Frame, Record
-from tests.exchanges import fixtures
-from tests.exchanges.mutations import mutated, wrong_value
+from etl.adapter.contract import Exchange, Fault, Ignored, Outcome, Rejected, Reply
+from etl.model.records import Frame, Record
+from tests.support import fixtures
+from tests.support.mutations import mutated, wrong_value
 
 FRAMES = int(os.environ.get("ETL_TEST_FUZZ_FRAMES", "400"))
 NEIGHBOUR_ROUNDS = 20

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from etl.codes import Code
-from etl.exchange import Credentials, Fault, FaultKind, Ignored, Rejected, Reply, Subscription
+from etl.adapter.contract import Credentials, Fault, FaultKind, Ignored, Rejected, Reply, Subscription
 from etl.exchanges import load
 from etl.exchanges.polygon import Polygon, PolygonCrypto, PolygonOptions
-from etl.records import Frame, Kind, Quote, Record, SizeUnit, Trade
-from tests.exchanges.mutations import wrong_value
+from etl.model.codes import Code
+from etl.model.records import Frame, Kind, Quote, Record, SizeUnit, Trade
+from tests.support.mutations import wrong_value
 
 KEY = "a-secret-key"
 SUBSCRIPTION = Subscription(("AAPL", "MSFT"), ("T", "AM"))

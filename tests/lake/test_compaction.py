@@ -12,11 +12,11 @@ from etl.errors import StoreError
 from etl.lake.catalog import Catalog
 from etl.lake.compaction import Compacted, compact
 from etl.lake.storage import open_storage
-from etl.records import BarState, Correction, CorrectionKind, Source
+from etl.model.records import BarState, Correction, CorrectionKind, Source
 from etl.settings import Settings
-from tests import stream
-from tests.lake.support import export_records, query, state_of
-from tests.stream import START_NS
+from tests.support import stream
+from tests.support.lake import export_records, query, state_of
+from tests.support.stream import START_NS
 
 SOON_NS = START_NS
 """Before any removal: nothing's grace is over."""

@@ -10,10 +10,10 @@ import pytest
 
 from etl import settings as settings_module
 from etl.lake.query import connect
+from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
-from etl.tables import KIND_BY_TABLE
-from tests import stream
-from tests.lake.support import export_records
+from tests.support import stream
+from tests.support.lake import export_records
 
 TEXT = (Path(__file__).parents[2] / "docs" / "lake.md").read_text()
 

@@ -5,14 +5,14 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from etl.columns import decode
 from etl.errors import StoreRejected
 from etl.lake.layout import ROW_SCHEMAS, day_of, folder, parquet
 from etl.lake.rows import in_order, newest, to_arrow
-from etl.records import Kind, Record
+from etl.model.records import Kind, Record
 from etl.wire.codec import encode
-from tests import stream
-from tests.stream import START_NS
+from etl.wire.columns import decode
+from tests.support import stream
+from tests.support.stream import START_NS
 
 
 def arrow(*records: Record) -> pa.Table:

@@ -12,9 +12,9 @@ from etl.errors import StoreUnavailable, UsageError
 from etl.lake.compaction import compact
 from etl.lake.storage import LocalStorage, ObjectStorage, Storage, open_storage
 from etl.settings import Settings
-from tests import stream
-from tests.lake.bucket import Objects, running_bucket
-from tests.lake.support import export_records, query
+from tests.support import stream
+from tests.support.bucket import Objects, running_bucket
+from tests.support.lake import export_records, query
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from __future__ import annotations
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import PartState
 from etl.monitoring.parts import PartMetrics
-from etl.monitoring.status import scrape, total
+from etl.monitoring.processes import scrape, total
 
 
 def test_the_supervisor_tells_of_every_part_and_where_its_metrics_are() -> None:

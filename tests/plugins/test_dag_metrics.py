@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.utils import floatToGoString
 
 from etl.embedded.ports import free_ports
-from etl.monitoring.status import scrape
+from etl.monitoring.processes import scrape
 
 PLUGIN = Path(__file__).parents[2] / "plugins" / "dag_metrics.py"
 STARTED = datetime(2026, 1, 5, 12, tzinfo=UTC)

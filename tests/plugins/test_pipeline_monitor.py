@@ -17,12 +17,12 @@ import pytest
 from fastapi.routing import APIRoute
 
 from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, url
-from etl.embedded.plan import child_environment
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
-from etl.monitoring.monitor import SECTIONS
+from etl.monitoring.alerts import SECTIONS
 from etl.settings import Settings
-from tests.servers import settings_on_free_ports
+from etl.up.plan import child_environment
+from tests.support.servers import settings_on_free_ports
 
 PLUGIN = Path(__file__).parents[2] / "plugins" / "pipeline_monitor.py"
 PATH_VALUES = {"name": "live", "path": "index.html", "dag_id": "load_timescale"}

@@ -16,7 +16,7 @@ from etl.simulator.frame_faults import FRAME_FAULTS
 from etl.simulator.identities import INVALID, events
 from etl.simulator.scenario import Scenario, Step, every_fault
 from etl.simulator.truth import SENT, STREAM, WITHHELD, TruthLine
-from tests.simulator.serving import (
+from tests.support.serving import (
     LOGINS,
     WITHIN_S,
     Client,

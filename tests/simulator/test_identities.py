@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-from etl.exchange import Exchange, Ignored, Rejected
+from etl.adapter.contract import Exchange, Ignored, Rejected
 from etl.exchanges import load
-from etl.records import Frame, Record
+from etl.model.records import Frame, Record
 from etl.simulator.alpaca import read_time, time_text
 from etl.simulator.identities import IGNORED, INVALID, events, new_york_day, time_of
 from etl.simulator.recording import SHIPPED

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from etl.exchange import Ignored
+from etl.adapter.contract import Ignored
 from etl.exchanges import load
-from etl.records import Frame, Kind, Record, Source
+from etl.model.records import Frame, Kind, Record, Source
 from etl.simulator import archive
 from etl.simulator.alpaca import time_text
 from etl.simulator.feed import Feed

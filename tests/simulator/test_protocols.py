@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, WSServerHandshakeError
 from etl.simulator.alpaca import time_text
 from etl.simulator.identities import events
 from etl.simulator.truth import CONTROL, SENT, STREAM, WITHHELD
-from tests.simulator.serving import (
+from tests.support.serving import (
     LOGINS,
     WITHIN_S,
     drain,

@@ -21,14 +21,11 @@ from msgspec import structs
 
 from etl import crash
 from etl import settings as settings_module
-from etl.columns import COLUMNS, TIME, Form
 from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.ports import free_ports
 from etl.errors import RangeLost, StoreError, StoreRejected
-from etl.migrate import SQL_DIR, migrate_clickhouse, statements
-from etl.monitoring.sink import SinkMetrics
-from etl.records import (
+from etl.model.records import (
     RECORD_TYPES,
     BarState,
     Correction,
@@ -42,19 +39,22 @@ from etl.records import (
     Severity,
     Source,
 )
+from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
 from etl.sinks.clickhouse import FREQUENT, MARKET_DATA, QUARANTINED, ClickHouseSink, batch_path, group_of
 from etl.sinks.clickhouse_batch import Intent, delimited, encode_intent, split_frequent, token
-from etl.sinks.clickhouse_http import ClickHouse, parse_address
 from etl.sinks.losses import ANY
-from etl.tables import TABLE_BY_KIND
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.migrate import SQL_DIR, migrate_clickhouse, statements
+from etl.telemetry.sink import SinkMetrics
 from etl.transports.kafka import ensure_topics
 from etl.transports.ranges import RangeReader
 from etl.wire.codec import encode, encode_quarantined
-from tests import stream, topics
-from tests.servers import BOTH_SERVERS, RunningPart, clickhouse_database
-from tests.stream import DAY, MS, START_NS
-from tests.topics import eventually
+from etl.wire.columns import COLUMNS, TIME, Form
+from tests.support import stream, topics
+from tests.support.servers import BOTH_SERVERS, RunningPart, clickhouse_database
+from tests.support.stream import DAY, MS, START_NS
+from tests.support.topics import eventually
 
 pytestmark = pytest.mark.integration
 

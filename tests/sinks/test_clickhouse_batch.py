@@ -17,9 +17,9 @@ from etl.sinks.clickhouse_batch import (
     split_frequent,
     token,
 )
-from etl.sinks.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.wire.codec import encode, encode_by_library
-from tests import stream
+from tests.support import stream
 
 INTENT = Intent(topic_id="HLLDPaBDTx6FukMT1Lk9/A", start=10, end=25, rows=15, time_s=1_795_240_640.5)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from etl.load import load_timescale
-from etl.migrate import migrate_timescale, statements
-from etl.query import query
 from etl.settings import Settings
-from tests import stream
-from tests.lake.support import export_records
+from etl.sinks.load import load_timescale
+from etl.stores.migrate import migrate_timescale, statements
+from etl.stores.query import query
+from tests.support import stream
+from tests.support.lake import export_records
 
 QUERIES = Path(__file__).parents[2] / "sql" / "queries"
 RECORDS = [stream.trade(5), stream.quote(0), stream.book(0), stream.gap(0)]

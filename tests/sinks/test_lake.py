@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from etl import settings as settings_module
-from etl.export import Exported, archive, export
 from etl.lake import tape
 from etl.lake.catalog import Catalog, Range
 from etl.lake.query import connect
 from etl.lake.storage import open_storage
-from etl.records import BarState, Frame, Source
+from etl.model.records import BarState, Frame, Source
 from etl.settings import Settings
+from etl.sinks.export import Exported, archive, export
 from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
 from etl.wire.codec import decode_quarantined, encode
-from tests import stream, topics
-from tests.stream import DAY, MS, START_NS
+from tests.support import stream, topics
+from tests.support.stream import DAY, MS, START_NS
 
 pytestmark = pytest.mark.integration
 

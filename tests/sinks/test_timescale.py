@@ -12,19 +12,19 @@ import psycopg
 import pytest
 
 from etl import settings as settings_module
-from etl.columns import COLUMNS, decode
 from etl.embedded.timescale import timescale_part
 from etl.errors import StoreError, StoreUnavailable
-from etl.load import Loaded, load_timescale
-from etl.migrate import migrate_timescale
-from etl.records import BarState, Correction, CorrectionKind, GapState, SizeUnit, Source
+from etl.model.records import BarState, Correction, CorrectionKind, GapState, SizeUnit, Source
+from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
+from etl.sinks.load import Loaded, load_timescale
 from etl.sinks.timescale import Span, TimescaleStore
-from etl.tables import TABLE_BY_KIND
+from etl.stores.migrate import migrate_timescale
 from etl.wire.codec import decode_quarantined, encode
-from tests import stream, topics
-from tests.stream import DAY, MS, START_NS
-from tests.topics import eventually
+from etl.wire.columns import COLUMNS, decode
+from tests.support import stream, topics
+from tests.support.stream import DAY, MS, START_NS
+from tests.support.topics import eventually
 
 pytestmark = pytest.mark.integration
 

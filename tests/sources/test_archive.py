@@ -14,7 +14,7 @@ from aiohttp import web
 
 from etl.errors import VenueError
 from etl.exchanges import load
-from etl.records import Frame, Source, Trade
+from etl.model.records import Frame, Source, Trade
 from etl.sources import archive
 
 LINES = b"".join(

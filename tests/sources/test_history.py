@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from etl.adapter.contract import Request
 from etl.errors import VenueError
-from etl.exchange import Request
 from etl.exchanges.binance import Binance
-from etl.limiter import NO_ANSWER, Limiter
-from etl.records import Kind
+from etl.model.records import Kind
 from etl.sources import history
 from etl.sources.history import Answer, History
-from tests.venue_server import SNAPSHOT, VenueServer, venue_server
+from etl.sources.limiter import NO_ANSWER, Limiter
+from tests.support.venue_server import SNAPSHOT, VenueServer, venue_server
 
 REQUEST = Request("/api/v3/depth?symbol=BTCUSDT", Kind.BOOK, "BTCUSDT")
 

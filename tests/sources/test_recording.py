@@ -7,7 +7,7 @@ import json
 import pytest
 
 from etl.errors import EtlError
-from etl.records import Frame, Source
+from etl.model.records import Frame, Source
 from etl.sources.recording import frames, read_lines
 
 

@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import pytest
 
+from etl.adapter.contract import Exchange, Fault, FaultKind, Ignored, Outcome, Reply, Request, Subscription
 from etl.errors import TransportError
-from etl.exchange import Exchange, Fault, FaultKind, Ignored, Outcome, Reply, Request, Subscription
 from etl.exchanges.binance import Binance
-from etl.pipeline import OVERLAP_DOUBLE, Ingest
-from etl.records import Frame, Kind, Record, Trade
+from etl.ingest.intake import OVERLAP_DOUBLE, Ingest
+from etl.model.records import Frame, Kind, Record, Trade
 from etl.settings import Settings
 from etl.sources import websocket
 from etl.sources.history import History
@@ -21,7 +21,7 @@ from etl.sources.market_hours import MarketHours
 from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
 from etl.transports.memory import MemoryPublisher
 from etl.wire import codec
-from tests.venue_server import VenueServer, trade, venue_server
+from tests.support.venue_server import VenueServer, trade, venue_server
 
 WITHIN_S = 15.0
 

@@ -9,8 +9,8 @@ from confluent_kafka import Consumer, TopicPartition
 from etl.errors import TransportError
 from etl.settings import Settings
 from etl.transports.groups import backlogs, behind
-from tests import stream, topics
-from tests.servers import settings_on_free_ports
+from tests.support import stream, topics
+from tests.support.servers import settings_on_free_ports
 
 pytestmark = pytest.mark.integration
 TIMEOUT_S = 10.0

@@ -12,13 +12,13 @@ import pytest
 
 from etl.embedded.kafka import kafka_part
 from etl.errors import TransportError
-from etl.records import Frame, Source
+from etl.model.records import Frame, Source
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers, frame_of
 from etl.transports.memory import MemoryPublisher
 from etl.transports.publisher import Publisher
-from tests.servers import RunningPart
-from tests.topics import eventually, messages
+from tests.support.servers import RunningPart
+from tests.support.topics import eventually, messages
 
 FLUSH_S = 30.0
 

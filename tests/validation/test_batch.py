@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from etl.records import Kind
+from etl.model.records import Kind
 from etl.validation import Checker
 from etl.validation.batch import bar_view, cast_decimals, check_batch, quote_view, trade_view
 from etl.validation.checker import INTERVAL_NS
 from etl.validation.specs import DAY_NS, specs_for
 from etl.validation.statistics import SymbolStatistics, band_of
-from tests.validation.venues import BAR, GOOD, NOW_NS, Venue
+from tests.support.venues import BAR, GOOD, NOW_NS, Venue
 
 SPECS = specs_for(Venue)
 STATISTICS = SymbolStatistics("test_venue", "BTC-USDT", 60_000.0, 0.0, 0.01, 30, NOW_NS)

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.codes import Code
+from etl.adapter.contract import Exchange
 from etl.errors import UsageError
-from etl.exchange import Exchange
-from etl.records import Correction, Kind, Record, Severity, SizeUnit, Source, Stats, Status
+from etl.model.codes import Code
+from etl.model.records import Correction, Kind, Record, Severity, SizeUnit, Source, Stats, Status
 from etl.validation import Checker
 from etl.validation.specs import DAY_NS, SPECS, specs_for
 from etl.validation.statistics import SymbolStatistics
-from tests.validation.venues import BAR, GOOD, NOW_NS, TRADE, Venue, altered
+from tests.support.venues import BAR, GOOD, NOW_NS, TRADE, Venue, altered
 
 HARD, SOFT = Severity.HARD, Severity.SOFT
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from etl import exchanges
-from etl.exchange import Rejected
-from etl.records import Frame, Record
+from etl.adapter.contract import Rejected
+from etl.model.records import Frame, Record
 from etl.validation import Checker
 from etl.validation.statistics import SymbolStatistics
 

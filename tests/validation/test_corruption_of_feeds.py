@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from etl import exchanges
-from etl.exchange import Rejected
-from etl.records import Frame, Record, Severity
+from etl.adapter.contract import Rejected
+from etl.model.records import Frame, Record, Severity
 from etl.validation import Checker
 
 CLOSED = (

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from etl import exchanges
-from etl.exchange import Exchange
-from etl.records import Frame, Kind, Record, Severity, Trade
+from etl.adapter.contract import Exchange
+from etl.model.records import Frame, Kind, Record, Severity, Trade
 from etl.sources.recording import frames, read_lines
 from etl.validation import Checker
 from etl.validation.statistics import SymbolStatistics
-from tests.validation.venues import NOW_NS, Venue, altered
+from tests.support.venues import NOW_NS, Venue, altered
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 needs_recordings = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="no recordings beside the repository")

@@ -5,15 +5,15 @@ import random
 import msgspec
 import pytest
 
-from etl.columns import Refused, Rows, decode
+from etl.adapter.contract import Exchange
 from etl.errors import UsageError
-from etl.exchange import Exchange
-from etl.records import Kind, Record, Severity, Stats
+from etl.model.records import Kind, Record, Severity, Stats
 from etl.validation import Checker
 from etl.validation.rows import RowsCheck
 from etl.validation.specs import DAY_NS
 from etl.wire.codec import encode
-from tests.validation.venues import GOOD, NOW_NS, TRADE, Venue, altered
+from etl.wire.columns import Refused, Rows, decode
+from tests.support.venues import GOOD, NOW_NS, TRADE, Venue, altered
 
 CHECK = RowsCheck([Venue])
 TEXTS = ["60000", "61900", "0", "-1", None, "99999999999999", "0.5", "9" * 16, "1" * 30, "1." + "1" * 25]

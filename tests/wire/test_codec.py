@@ -10,9 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.inspect import EnumType, Field, IntType, StructType, UnionType, VarTupleType
 
-from etl import records
 from etl.errors import WireError
-from etl.records import RECORD_TYPES, BarState, CorrectionKind, GapState, Kind, Quarantined, Quote, Record
+from etl.model import records
+from etl.model.records import (
+    RECORD_TYPES,
+    BarState,
+    CorrectionKind,
+    GapState,
+    Kind,
+    Quarantined,
+    Quote,
+    Record,
+)
 from etl.wire import codec
 from etl.wire import market_data_pb2 as pb
 

@@ -1,0 +1,75 @@
+"""The one error policy, in three tiers. Pure: the caller has the clock and the dice.
+
+    network   the socket broke, or the venue asks us to come back      reconnect, full-jitter back-off up to 30 s
+    venue     keys, rights, limits, bans: trying again changes nothing  page at once, then wait long between attempts
+    data      one message cannot be read                                quarantine that message, keep the connection
+
+Data errors never reach a connection: a parser returns them as ``Rejected``. ``READY`` is no error.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+from etl.adapter.contract import Fault, FaultKind
+
+BACK_OFF_FIRST_S = 0.25
+BACK_OFF_MAX_S = 30.0
+FAILURES_MAX = 16
+"""Doublings that are counted; the delay is at its limit long before."""
+VENUE_WAIT_S = 60.0
+VENUE_WAIT_MAX_S = 1_800.0
+
+
+class Tier(Enum):
+    NETWORK = "network"
+    VENUE = "venue"
+    DATA = "data"
+
+
+class Policy(Struct, frozen=True):
+    """What to do about a fault: ``pages`` = on-call hears of it at once. The n-th attempt in a row waits a random
+    share (``jitter``) or all of ``min(wait_max_s, wait_first_s * 2**n)``."""
+
+    tier: Tier
+    pages: bool
+    wait_first_s: float
+    wait_max_s: float
+    jitter: bool
+
+
+RECONNECT = Policy(Tier.NETWORK, False, BACK_OFF_FIRST_S, BACK_OFF_MAX_S, jitter=True)
+PAGE = Policy(Tier.VENUE, True, VENUE_WAIT_S, VENUE_WAIT_MAX_S, jitter=False)
+PAGE_AND_PACE = Policy(Tier.VENUE, True, BACK_OFF_MAX_S, VENUE_WAIT_MAX_S, jitter=False)
+"""For limits that an earlier session of ours, or a burst, can have used up: they may pass within the minute."""
+
+POLICIES: dict[FaultKind, Policy] = {
+    FaultKind.TRANSIENT: RECONNECT,
+    FaultKind.SHUTDOWN: RECONNECT,
+    FaultKind.SLOW_CLIENT: RECONNECT,
+    FaultKind.AUTHENTICATION: PAGE,
+    FaultKind.ENTITLEMENT: PAGE,
+    FaultKind.SUBSCRIPTION_LIMIT: PAGE,
+    FaultKind.REQUEST: PAGE,
+    FaultKind.CONNECTION_LIMIT: PAGE_AND_PACE,
+    FaultKind.RATE_LIMIT: PAGE_AND_PACE,
+    FaultKind.BANNED: PAGE,
+}
+
+
+def policy_of(fault: Fault | None) -> Policy:
+    """``None`` stands for a connection that ended without a word of the venue."""
+    return RECONNECT if fault is None else POLICIES[fault.kind]
+
+
+def wait_s(fault: Fault | None, failures: int, dice: float) -> float:
+    """How long to wait before the next attempt, after ``failures`` (from 0) without success in between.
+
+    ``dice`` is uniform in [0, 1). What the venue itself asks for (``Retry-After``) is the least it gets.
+    """
+    policy = policy_of(fault)
+    longest_s = min(policy.wait_max_s, policy.wait_first_s * 2.0 ** min(failures, FAILURES_MAX))
+    wait = longest_s * dice if policy.jitter else longest_s
+    return wait if fault is None else max(wait, fault.retry_after_s)

@@ -1,0 +1,280 @@
+"""What the fields of a venue's message become: decimal text, times, the market's day, a content key. Pure.
+
+Each refuses what it cannot read with ``FieldFault``, so that one bad field costs one event.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import islice, pairwise
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Raw
+
+from etl.adapter.contract import Rejected
+from etl.model.codes import Code
+from etl.model.decimals import plain
+from etl.model.records import BarState, Frame
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+NS_PER_HOUR = 3600 * NS_PER_S
+NS_PER_DAY = 24 * NS_PER_HOUR
+INT64_MAX = (1 << 63) - 1
+KNOWN_TEXTS_MAX = 65_536
+CONTENTS_MAX = 65_536
+QUOTES_IN_SHARES_FROM_NS = 1_762_146_000_000_000_000
+"""2025-11-03 in New York: US quote sizes were round lots before, and are shares since."""
+
+NAME_CHARACTERS_MAX = 64
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\s\[\]{}:,"]+', re.DOTALL)
+_WORD = re.compile(rb"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
+_OF_A_TIME = re.compile(r"at `\$\.(t|s|e|r|y|pt|timestamp|[a-z]+_timestamp)`")
+"""The names that venues give to times of type int."""
+_FRACTION_NS = [int(10 ** (9 - digits)) for digits in range(10)]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEW_YORK = ZoneInfo("America/New_York")
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})",
+    re.I,
+)
+
+
+class FieldFault(ValueError):
+    """A field that makes its event unreadable; ``code`` says how."""
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class DecimalTexts(dict[str, str | None]):
+    """JSON text of a number → its plain decimal text, ``None`` for null or absent. Remembers what it has seen
+    (prices and sizes repeat: 0.16 µs against 0.5 µs for checking anew), within ``KNOWN_TEXTS_MAX``."""
+
+    def __missing__(self, text: str) -> str | None:
+        number = text[1:-1] if text[:1] == '"' else text
+        if number in ("", "null"):
+            decimal = None
+        else:
+            decimal = plain(number)
+            if decimal is None:
+                raise FieldFault(Code.DECIMAL_MALFORMED, f"not a decimal number: {text[:40]}")
+        if len(self) >= KNOWN_TEXTS_MAX:
+            self.clear()
+        self[text] = decimal
+        return decimal
+
+
+def canonical(decimal: str | None) -> str:
+    """The one spelling of a value, for content keys: sources differ in trailing zeros. "" for ``None``."""
+    if decimal is None:
+        return ""
+    return decimal.rstrip("0").rstrip(".") if "." in decimal else decimal
+
+
+def is_no_order(price: str, size: str | None) -> bool:
+    """A quote's side of price 0 and size 0, or without size, stands for no order at all."""
+    return not price.strip("0.") and not (size or "").strip("0.")
+
+
+def content_hash(content: str) -> str:
+    """16 hexadecimal digits, for the keys of statuses and statistics."""
+    return blake2b(content.encode(), digest_size=8).hexdigest()
+
+
+def time_ns(count: int, unit_ns: int) -> int:
+    """``count`` units since 1970 in ns."""
+    ns = count * unit_ns
+    if not 0 < ns <= INT64_MAX:
+        raise FieldFault(Code.TIME_OUT_OF_RANGE, f"time {count}")
+    return ns
+
+
+def time_of_any_unit_ns(count: int) -> int:
+    """For fields whose unit the venue changed or never settled: s, ms, µs or ns by magnitude (each unit's
+    plausible times lie a thousandfold apart)."""
+    for unit_ns, below in ((NS_PER_S, 10**11), (NS_PER_MS, 10**14), (1000, 10**17)):
+        if count < below:
+            return time_ns(count, unit_ns)
+    return time_ns(count, 1)
+
+
+def rfc3339_ns(text: str) -> int:
+    """``2021-02-22T15:51:45.335689322Z``, 0 to 9 fraction digits, in ns."""
+    fraction = text[20:-1]
+    digits = len(fraction)
+    if text[19:20] == "." and text[-1] == "Z" and digits <= 9 and fraction.isdecimal():
+        return _second_ns(text[:19]) + int(fraction) * _FRACTION_NS[digits]
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise FieldFault(Code.FIELD_MALFORMED, f"not an RFC 3339 time: {text[:40]}")
+    return _second_ns(match[1].upper()) + int((match[2] or "").ljust(9, "0")) - _offset_ns(match[3])
+
+
+def _offset_ns(zone: str) -> int:
+    if zone in ("Z", "z"):
+        return 0
+    hours, minutes = int(zone[1:3]), int(zone[4:6])
+    if hours > 23 or minutes > 59:
+        raise FieldFault(Code.FIELD_MALFORMED, f"no time zone: {zone}")
+    seconds = (hours * 60 + minutes) * 60
+    return (-seconds if zone[0] == "-" else seconds) * NS_PER_S
+
+
+@lru_cache(maxsize=4096)
+def _second_ns(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text) if _SECOND.fullmatch(text) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise FieldFault(Code.FIELD_MALFORMED, f"not an RFC 3339 time: {text}")
+    seconds = (moment.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
+    if not 0 < seconds < INT64_MAX // NS_PER_S:
+        raise FieldFault(Code.TIME_OUT_OF_RANGE, f"time {text}")
+    return seconds * NS_PER_S
+
+
+def new_york_day(ns: int) -> str:
+    """The date in New York at ``ns``, ``2026-11-02``: US trade ids and sequences start anew with it."""
+    return new_york_day_of_hour(ns // NS_PER_HOUR)
+
+
+@lru_cache(maxsize=4096)
+def new_york_day_of_hour(hour: int) -> str:
+    """The same by hours since 1970, for hot paths: both the day and daylight saving time change on a whole one."""
+    return (_EPOCH + timedelta(hours=hour)).astimezone(_NEW_YORK).date().isoformat()
+
+
+@lru_cache(maxsize=4096)
+def date_ns(day: str) -> int:
+    """Midnight UTC of ``2026-11-02``: a key time for what is known by its day only."""
+    return (datetime.fromisoformat(day).replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+class CodeTexts(dict[str, tuple[str, ...]]):
+    """JSON text of a code, a list of codes, null or nothing → the codes; remembers within ``KNOWN_TEXTS_MAX``."""
+
+    def __missing__(self, text: str) -> tuple[str, ...]:
+        try:
+            codes = msgspec.json.decode(text or "null", type=list[int | str] | int | str | None)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise FieldFault(Code.FIELD_MALFORMED, f"codes: {error}") from None
+        found = () if codes is None else tuple(map(str, codes)) if isinstance(codes, list) else (str(codes),)
+        if len(self) >= KNOWN_TEXTS_MAX:
+            self.clear()
+        self[text] = found
+        return found
+
+
+class ContentCounts:
+    """Turns contents into keys where the venue gives no id: ``content/n``, n = identical ones before.
+
+    Remembers at least the last ``CONTENTS_MAX // 2`` contents; a content names its time, so older ones
+    do not come back.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def key(self, scope: str, content: str) -> str:
+        """``scope`` (kind and symbol) is what the count is within; it is not part of the key."""
+        counts, name = self._counts, f"{scope} {content}"
+        count = counts.get(name)
+        if count is not None:
+            counts[name] = count + 1
+            return f"{content}/{count}"
+        counts[name] = 1
+        if len(counts) > CONTENTS_MAX:
+            for oldest in list(islice(counts, CONTENTS_MAX // 2)):
+                del counts[oldest]
+        return content + "/0"
+
+
+def fault_of(error: Exception) -> FieldFault:
+    """What msgspec found wrong with one event, as a code."""
+    text = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return FieldFault(Code.FIELD_MALFORMED, text)
+    if not isinstance(error, msgspec.ValidationError):
+        return FieldFault(Code.UNDECODABLE, text)
+    if "missing required field" in text:
+        return FieldFault(Code.FIELD_MISSING, text)
+    if "`int` >=" in text or "`int` <=" in text:
+        return FieldFault(Code.TIME_OUT_OF_RANGE if _OF_A_TIME.search(text) else Code.INTEGER_OVERFLOW, text)
+    return FieldFault(Code.FIELD_MALFORMED, text)
+
+
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
+UNREADABLE = (*UNDECODABLE, FieldFault)
+
+
+def readable(frame: Frame) -> Frame:
+    """``frame``, or where its JSON holds words that JSON has not (``NaN``, ``Infinity``, ``007``, ``0x1F``), with these
+    as text: so such a word costs the event that it stands in, and not those beside it."""
+    if frame.payload.lstrip()[:1] not in (b"[", b"{"):
+        return frame
+    try:
+        msgspec.json.decode(frame.payload, type=Raw)
+        return frame
+    except UNDECODABLE:
+        return msgspec.structs.replace(frame, payload=_TOKEN.sub(_as_text, frame.payload))
+
+
+def _as_text(token: re.Match[bytes]) -> bytes:
+    word = token[0]
+    return word if word[:1] == b'"' or _WORD.fullmatch(word) else b'"' + word.replace(b"\\", b"?") + b'"'
+
+
+def is_name(venue_symbol: str) -> bool:
+    """Whether this can be an instrument's name in any spelling."""
+    return venue_symbol.isprintable() and " " not in venue_symbol and len(venue_symbol) <= NAME_CHARACTERS_MAX
+
+
+def require_name(venue_symbol: str) -> None:
+    """Raises ``FieldFault`` for what is none."""
+    if not is_name(venue_symbol):
+        raise FieldFault(Code.SYMBOL_MALFORMED, f"{venue_symbol[:NAME_CHARACTERS_MAX]!r}")
+
+
+def text_of(raw: Raw) -> str:
+    """The string in ``raw``; "" if it is anything else."""
+    value = bytes(raw)
+    try:
+        return msgspec.json.decode(value, type=str) if value[:1] == b'"' else ""
+    except UNDECODABLE:
+        return ""
+
+
+def rejected(error: Exception, index: int, venue_symbol: str) -> Rejected:
+    """The event at ``index``, which raised ``error`` (one of ``UNREADABLE``), as an outcome."""
+    fault = error if isinstance(error, FieldFault) else fault_of(error)
+    return Rejected(fault.code, str(fault), index, venue_symbol)
+
+
+def inferred_interval(starts_ns: Iterable[Iterable[int]]) -> str:
+    """For bars whose request was not kept, by the starts of each symbol's: the shortest step between them. Single
+    bars that start on a whole hour are taken for a day's, others for a minute's."""
+    by_symbol = [sorted(set(starts)) for starts in starts_ns]
+    steps = [after - before for starts in by_symbol for before, after in pairwise(starts)]
+    if not steps:
+        return "1d" if all(start % NS_PER_HOUR == 0 for starts in by_symbol for start in starts) else "1m"
+    return next((name for step_ns, name in _STEPS if min(steps) >= step_ns), "1s")
+
+
+_STEPS = ((23 * NS_PER_HOUR, "1d"), (NS_PER_HOUR, "1h"), (300 * NS_PER_S, "5m"), (60 * NS_PER_S, "1m"))
+"""A day lasts 23 hours when daylight saving time begins."""
+
+
+def bar_state_of_history(start_ns: int, receive_time_ns: int) -> BarState:
+    """History asked for after the bar's day has ended beats what the stream said."""
+    return BarState.REVISED if receive_time_ns > start_ns + NS_PER_DAY else BarState.CLOSED

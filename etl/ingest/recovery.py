@@ -1,0 +1,204 @@
+"""What a worker mends at its start, before it connects: frames that reached the tape and whose records did not.
+
+A worker dies between two produces: its last frames are on the raw topic, some of what they gave is not on the
+others. The tails of the topics are compared by position (connection, frame, event), and only what is missing is
+parsed and published, by the same code as live. What can be missing was in the producer's queue, which bounds the tail.
+Pages that a repair had fetched are frames on the tape like any other; the gaps it did not come to settle are told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Sequence
+from typing import cast
+
+from confluent_kafka import Message
+from msgspec import Struct
+
+from etl.adapter.contract import Exchange
+from etl.errors import WireError
+from etl.ingest.intake import Ingest, Intake
+from etl.model.records import Frame, Gap, GapState, Quarantined, Record, Source
+from etl.sequencing.continuity import Continuity
+from etl.settings import Settings
+from etl.transports.kafka import HEADER_EXCHANGE, frame_of
+from etl.transports.publisher import Publisher
+from etl.transports.ranges import RangeReader
+from etl.wire import codec
+
+READ_MESSAGES_MAX = 5_000
+RECORDS_TAIL_MAX = 1_000_000
+"""Published records per partition that are compared with the tail of the tape."""
+CONNECTIONS_MAX = 1_024
+"""Connections whose parser is kept while their frames are read again."""
+FLUSH_TIMEOUT_S = 60.0
+REMEMBERED_MAX = 64
+"""Records per (symbol, channel) from which continuity goes on: more than it waits for latecomers."""
+MENDED = (Source.STREAM, Source.REPAIR)
+"""Sources that are a worker's own. A backfill is another process, whose records may just be under way."""
+INDEX_BITS = 20
+"""Room for a frame's events beside its number in one integer."""
+
+_log = logging.getLogger(__name__)
+
+
+class Recovered(Struct, frozen=True):
+    """``messages``: how many were published. ``open_gaps``: bounded, of the symbols asked for, settled by nobody."""
+
+    messages: int
+    open_gaps: Sequence[Gap]
+
+
+class Tail(Struct):
+    """What is known of the newest published messages of one venue."""
+
+    records: defaultdict[str, set[int]]
+    """By connection: frame sequence and index of each record."""
+    noted: set[tuple[str, int, str]]
+    """(connection, position, code) of each quarantined item."""
+    newest: defaultdict[tuple[str, str], deque[bytes]]
+    """(symbol, channel) → its last records and gaps, encoded: what continuity goes on from."""
+    gaps: dict[tuple[str, str], Gap]
+    """(symbol, record key) → the last state of the gap."""
+
+
+def recover(
+    settings: Settings,
+    exchange: type[Exchange],
+    publisher: Publisher,
+    continuity: Continuity,
+    venue_symbols: Collection[str],
+) -> Recovered:
+    """Publish what the tail of the tape should have given and did not, and wait until Kafka has it. ``continuity``
+    learns where each channel stands.
+
+    ``venue_symbols``: only this worker's, another shard's records may just be under way. Raises ``TransportError``.
+    """
+    with RangeReader(settings, settings.raw_topic, f"etl-recovery-{exchange.name}") as raw:
+        ranges = {
+            partition: (max(bounds.low, bounds.high - settings.read_pause_messages), bounds.high)
+            for partition, bounds in raw.bounds().items()
+        }
+        tail = _read_tail(settings, exchange.name, _first_time_ns(raw, ranges))
+        for latest in tail.newest.values():
+            for data in latest:
+                continuity.remember(codec.decode(data))
+        ingest = _MendingIngest(settings, exchange, publisher, continuity, tail, venue_symbols)
+        intakes: dict[str, Intake] = {}
+        for frame in _frames(raw, ranges, exchange.name):
+            intake = intakes.get(frame.connection_id)
+            if intake is None:
+                if len(intakes) >= CONNECTIONS_MAX:
+                    intakes.clear()
+                intake = intakes[frame.connection_id] = ingest.intake(
+                    exchange(), frame.connection_id, frame.endpoint, frame.source, venue_symbols
+                )
+            intake.parse(frame)
+            publisher.poll()
+            if publisher.pending_messages > settings.read_pause_messages:
+                publisher.flush(FLUSH_TIMEOUT_S)
+    publisher.flush(FLUSH_TIMEOUT_S)
+    counts = ingest.counts
+    published, quarantined = sum(counts.published), counts.quarantined.total()
+    if published or quarantined:
+        _log.warning(
+            "%s: the tape held %d records and %d quarantined items that were not published",
+            exchange.name,
+            published,
+            quarantined,
+        )
+    open_gaps = [
+        gap
+        for gap in tail.gaps.values()
+        if gap.gap_state is GapState.OPEN and gap.to_time_ns and gap.venue_symbol in venue_symbols
+    ]
+    return Recovered(published + quarantined, open_gaps)
+
+
+class _MendingIngest(Ingest):
+    """Passes over what is published already, and over what is another shard's."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        exchange: type[Exchange],
+        publisher: Publisher,
+        continuity: Continuity,
+        tail: Tail,
+        venue_symbols: Collection[str],
+    ) -> None:
+        super().__init__(settings, exchange, publisher, continuity)
+        self._tail = tail
+        self._venue_symbols = venue_symbols
+        self.leaves_out = self._is_known
+
+    def _is_known(self, record: Record) -> bool:
+        known = self._tail.records[record.connection_id]
+        is_ours = record.venue_symbol in self._venue_symbols
+        return not is_ours or _position(record.frame_sequence, record.frame_index) in known
+
+    def quarantine(self, item: Quarantined) -> bool:
+        position = _position(item.frame_sequence, item.frame_index)
+        is_known = position in self._tail.records[item.connection_id]
+        if is_known or (item.connection_id, position, item.code) in self._tail.noted:
+            return False
+        return super().quarantine(item)
+
+
+def _position(frame_sequence: int, frame_index: int) -> int:
+    return frame_sequence << INDEX_BITS | frame_index
+
+
+def _first_time_ns(raw: RangeReader, ranges: dict[int, tuple[int, int]]) -> int:
+    """When the first message of the tape's tail was produced."""
+    times = [
+        messages[0].timestamp()[1] * 1_000_000
+        for partition, (start, end) in ranges.items()
+        for messages in raw.read(partition, start, min(start + 1, end), 1)
+    ]
+    return min(times, default=0)
+
+
+def _read_tail(settings: Settings, exchange: str, from_ns: int) -> Tail:
+    tail = Tail(defaultdict(set), set(), defaultdict(lambda: deque(maxlen=REMEMBERED_MAX)), {})
+    for message in _since(settings, settings.normalized_topic, from_ns):
+        if not (message.key() or b"").startswith(f"{exchange}:".encode()):
+            continue
+        data = message.value() or b""
+        place = codec.place_of(data)
+        tail.newest[place.symbol, place.channel].append(data)
+        if place.is_gap:
+            gap = cast(Gap, codec.decode(data))
+            tail.gaps[gap.symbol, gap.record_key] = gap
+        else:
+            tail.records[place.connection_id].add(_position(place.frame_sequence, place.frame_index))
+    for message in _since(settings, settings.quarantine_topic, from_ns):
+        item = codec.decode_quarantined(message.value() or b"")
+        if item.exchange == exchange:
+            tail.noted.add((item.connection_id, _position(item.frame_sequence, item.frame_index), item.code))
+    return tail
+
+
+def _since(settings: Settings, topic: str, from_ns: int) -> Iterator[Message]:
+    with RangeReader(settings, topic, "etl-recovery") as reader:
+        starts = reader.offsets_at(from_ns)
+        for partition, bounds in reader.bounds().items():
+            start = max(bounds.low, bounds.high - RECORDS_TAIL_MAX, starts[partition])
+            for messages in reader.read(partition, start, bounds.high, READ_MESSAGES_MAX):
+                yield from messages
+
+
+def _frames(raw: RangeReader, ranges: dict[int, tuple[int, int]], exchange: str) -> Iterator[Frame]:
+    own = (HEADER_EXCHANGE, exchange.encode())
+    for partition, (start, end) in ranges.items():
+        for messages in raw.read(partition, start, end, READ_MESSAGES_MAX):
+            for message in messages:
+                if own in (message.headers() or ()):
+                    try:
+                        frame = frame_of(message)
+                    except WireError as error:
+                        _log.warning("passed over: %s", error)
+                        continue
+                    if frame.source in MENDED:
+                        yield frame

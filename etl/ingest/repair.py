@@ -1,0 +1,284 @@
+"""Filling gaps from the venue's history, and saying so only with proof.
+
+    gap ─▶ requests for what it misses ─▶ raw topic, parse, check, publish (source=repair) ─▶ verdict
+
+By ids (``CONTIGUOUS``) exactly the missing ones are asked for: all there is ``REPAIRED``; rows beyond, but not these,
+is ``SOURCE_HOLE``. Without ids the interval is asked for by time, widened, and both of its ends must be among what
+comes: the last event that we had and the first that we had again. What cannot be proved stays ``OPEN`` with its
+reason, for the next attempt or for ``etl gaps repair``.
+
+``Repairer`` makes one attempt. ``Repairs`` is a worker's queue of gaps to close while it streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from etl.adapter.contract import Channel, Credentials, Exchange, Request, SequenceRule
+from etl.errors import VenueError
+from etl.ingest.intake import REASON_CHARACTERS_MAX, Ingest, Intake
+from etl.model.records import Gap, GapKind, GapState, Kind, Record, Severity, Source
+from etl.sequencing.continuity import NO_EVENT_BEFORE, interval_ns
+from etl.settings import Settings
+from etl.sources.history import History
+from etl.sources.limiter import Limiter, limit_path
+from etl.sources.websocket import connection_id
+from etl.validation import Finding
+
+QUEUE_GAPS_MAX = 10_000
+"""Gaps that wait for their repair; beyond, they stay open in the ledger for ``etl gaps repair``."""
+PARALLEL = 4
+ATTEMPTS_MAX = 6
+RETRY_FIRST_S = 0.5
+RETRY_MAX_S = 30.0
+"""Histories lag behind streams: what is not there yet is asked for again."""
+PAGES_MAX = 20_000
+WIDEN_NS = 1_000_000_000
+"""Before the last good event: what was sent late carries an earlier time."""
+MS = 1_000_000
+VERDICT = "repair: "
+"""Where a gap's reason goes on with what the last repair made of it."""
+PENDING_MESSAGES_MAX = 5_000
+"""History waits while Kafka has so much to take: live records come first, and memory stays flat."""
+ROOM_POLL_S = 0.005
+
+_log = logging.getLogger(__name__)
+_Span = tuple[int, int]
+
+
+class Verdict(Struct, frozen=True):
+    """What became of a gap; ``rows`` are the records that the history gave for it."""
+
+    state: GapState
+    reason: str
+    rows: int = 0
+
+
+class Repairer:
+    """One venue's repairs, one attempt a call."""
+
+    def __init__(
+        self, settings: Settings, ingest: Ingest, history: History, credentials: Credentials
+    ) -> None:
+        self._pending_max = min(settings.read_resume_messages, PENDING_MESSAGES_MAX)
+        self._ingest = ingest
+        self._history = history
+        self._credentials = credentials
+
+    async def attempt(self, gap: Gap) -> Verdict:
+        """Fetch and publish what ``gap`` misses, and judge. Raises ``TransportError`` only."""
+        channel = self._ingest.exchange.channel(gap.channel)
+        if channel is None or channel.repair is None:
+            return Verdict(GapState.UNREPAIRABLE, "the venue has no history of this channel")
+        parser = self._ingest.exchange(self._credentials)
+        intake = _RepairIntake(self._ingest, parser, gap.symbol, channel.repair)
+        span = missing_ids(gap) if channel.rule is SequenceRule.CONTIGUOUS else None
+        try:
+            for request in _requests(parser, channel.repair, gap, span, time.time_ns()):
+                await self._fetch_chain(intake, request)
+                if span and intake.highest_id > span[1]:
+                    break  # pages rise: what none has up to here, none has
+        except VenueError as error:
+            return Verdict(GapState.OPEN, str(error), intake.rows)
+        return _judge_ids(span, intake) if span else _judge_times(gap, channel, intake)
+
+    async def _fetch_chain(self, intake: Intake, first: Request) -> None:
+        """``first`` and the pages after it, through one parser: identities may count over pages. A request for ids
+        (without ``end_ns``) is a page by itself."""
+        async for answer in self._history.pages(first, PAGES_MAX):
+            intake.take(answer.payload, answer.receive_time_ns, answer.endpoint)
+            await self._room()
+            if not first.end_ns:
+                return
+
+    async def _room(self) -> None:
+        """History is read no faster than Kafka takes it."""
+        publisher = self._ingest.publisher
+        while publisher.is_full or publisher.pending_messages > self._pending_max:
+            publisher.poll()
+            await asyncio.sleep(ROOM_POLL_S)
+
+
+class _RepairIntake(Intake):
+    """Notes what the history gave of one symbol and kind. The verdict on the gap is the repairer's alone."""
+
+    def __init__(self, ingest: Ingest, parser: Exchange, symbol: str, kind: Kind) -> None:
+        super().__init__(ingest, parser, connection_id(time.time_ns()), "", Source.REPAIR)
+        self._check = self._noted
+        self._observe = _nothing
+        self._symbol = symbol
+        self._kind = kind
+        self.rows = 0
+        self.ids: set[int] = set()
+        self.refused_ids: set[int] = set()
+        self.times_ms: set[int] = set()
+        self.highest_id = 0
+
+    def _noted(self, record: Record) -> Sequence[Finding]:
+        findings = self.checker.check(record)
+        if record.symbol == self._symbol and record.kind is self._kind:
+            self.rows += 1
+            self.times_ms.add(record.event_time_ns // MS)
+            if record.sequence is not None:
+                self.highest_id = max(self.highest_id, record.sequence)
+                is_refused = any(finding.severity is Severity.HARD for finding in findings)
+                (self.refused_ids if is_refused else self.ids).add(record.sequence)
+        return findings
+
+
+class Repairs:
+    """The gaps that a worker closes while it streams. ``offer`` never blocks; ``run`` ends by being cancelled."""
+
+    def __init__(self, settings: Settings, ingest: Ingest, credentials: Credentials) -> None:
+        self._settings = settings
+        self._ingest = ingest
+        self._credentials = credentials
+        self._waiting: asyncio.Queue[tuple[Gap, int]] = asyncio.Queue()
+        self._known: dict[tuple[str, str], Gap] = {}
+        """Gaps in the queue, at work, or waiting for their next attempt."""
+
+    def offer(self, gap: Gap) -> None:
+        """Take ``gap`` if it is open, bounded, and there is room."""
+        key = (gap.symbol, gap.record_key)
+        if gap.gap_state is not GapState.OPEN or not gap.to_time_ns or key in self._known:
+            return
+        if len(self._known) >= QUEUE_GAPS_MAX:
+            self._ingest.counts.repairs_put_off += 1
+            return
+        self._known[key] = gap
+        self._waiting.put_nowait((gap, 1))
+
+    @property
+    def pending(self) -> int:
+        return len(self._known)
+
+    async def run(self, history: History) -> None:
+        repairer = Repairer(self._settings, self._ingest, history, self._credentials)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(PARALLEL):
+                group.create_task(self._work(repairer))
+
+    async def _work(self, repairer: Repairer) -> None:
+        while True:
+            gap, attempts = await self._waiting.get()
+            verdict = await repairer.attempt(gap)
+            if verdict.state is GapState.OPEN and attempts < ATTEMPTS_MAX:
+                delay_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (attempts - 1))
+                again = (_tried(gap, verdict), attempts + 1)
+                asyncio.get_running_loop().call_later(delay_s, self._waiting.put_nowait, again)
+                continue
+            self._known.pop((gap.symbol, gap.record_key), None)
+            publish_verdict(self._ingest, gap, verdict)
+
+
+def publish_verdict(ingest: Ingest, gap: Gap, verdict: Verdict) -> Gap:
+    """Publish the gap's next state after an attempt, and give it."""
+    reason = f"{VERDICT}{verdict.reason}"
+    cause = gap.reason.partition(VERDICT)[0].removesuffix("; ")
+    if cause:
+        reason = f"{cause}; {reason}"
+    tried, now_ns = _tried(gap, verdict), time.time_ns()
+    settled = ingest.continuity.settle(tried, verdict.state, now_ns, reason[-REASON_CHARACTERS_MAX:])
+    ingest.publish_settled(settled, verdict.rows)
+    level = logging.INFO if verdict.state is GapState.REPAIRED else logging.WARNING
+    _log.log(
+        level,
+        "%s %s %s: %s: %s; %d rows, attempt %d",
+        gap.exchange,
+        gap.symbol,
+        gap.record_key,
+        verdict.state.name.lower(),
+        reason,
+        verdict.rows,
+        settled.attempts,
+    )
+    return settled
+
+
+def _tried(gap: Gap, verdict: Verdict) -> Gap:
+    return msgspec.structs.replace(
+        gap, attempts=gap.attempts + 1, repaired_rows=max(gap.repaired_rows, verdict.rows)
+    )
+
+
+def limiter_for(
+    settings: Settings, exchange: type[Exchange], base_url: str, credentials: Credentials
+) -> Limiter:
+    """The purse of this address and key. A simulated venue has no published limit; its refusals count."""
+    path = limit_path(settings.state_path, exchange.name, base_url, credentials.key)
+    return Limiter(path, exchange.request_weight_per_minute if settings.live else 0)
+
+
+def missing_ids(gap: Gap) -> _Span | None:
+    """First and last id that ``gap`` misses; ``None`` where it is bounded by times only."""
+    if gap.from_sequence is None or gap.to_sequence is None:
+        return None
+    return gap.from_sequence, gap.to_sequence
+
+
+def _requests(parser: Exchange, kind: Kind, gap: Gap, span: _Span | None, now_ns: int) -> Iterator[Request]:
+    if span:
+        yield from parser.id_requests(kind, gap.venue_symbol, *span)
+        return
+    to_ns = gap.to_time_ns or now_ns
+    # a venue's clock that was ahead and was put right makes a gap that ends, or was found, before it begins
+    start_ns = min(gap.from_time_ns or to_ns, to_ns, gap.detected_time_ns or to_ns) - WIDEN_NS
+    end_ns = to_ns + MS if gap.from_time_ns <= to_ns else gap.from_time_ns + WIDEN_NS
+    yield from parser.history_requests(kind, gap.venue_symbol, start_ns, end_ns, channel=gap.channel)
+
+
+def _judge_ids(span: _Span, intake: _RepairIntake) -> Verdict:
+    missing = [number for number in range(span[0], span[1] + 1) if number not in intake.ids]
+    if not missing:
+        return Verdict(GapState.REPAIRED, "all ids are there", intake.rows)
+    refused = [number for number in missing if number in intake.refused_ids]
+    if refused:
+        return Verdict(GapState.UNREPAIRABLE, f"{_some(refused)} are in quarantine", intake.rows)
+    if intake.highest_id > missing[-1]:
+        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {_some(missing)}", intake.rows)
+    return Verdict(GapState.OPEN, f"the history does not reach {_some(missing)} yet", intake.rows)
+
+
+def _judge_times(gap: Gap, channel: Channel, intake: _RepairIntake) -> Verdict:
+    if not gap.to_time_ns:
+        return Verdict(GapState.OPEN, "nothing has come after it yet", intake.rows)
+    if gap.gap_kind is GapKind.RESET:
+        reason = "the venue counts anew: no id and no order proves that all is there"
+        return Verdict(GapState.UNREPAIRABLE, reason, intake.rows)
+    times_ms = intake.times_ms
+    has_last = NO_EVENT_BEFORE not in gap.flags
+    if has_last and gap.from_time_ns // MS not in times_ms:
+        return Verdict(GapState.OPEN, "the last good event is not in the history", intake.rows)
+    if gap.to_time_ns // MS not in times_ms:
+        return Verdict(GapState.OPEN, "the first good event is not in the history", intake.rows)
+    length_ns = _bar_length_ns(channel, gap)
+    if length_ns:
+        steps = range(-(-gap.from_time_ns // length_ns) * length_ns, gap.to_time_ns, length_ns)
+        absent = [step for step in steps if step // MS not in times_ms]
+        if absent:
+            return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {len(absent)} bars", intake.rows)
+    ends = "both ends are" if has_last else "its end is"
+    return Verdict(GapState.REPAIRED, f"{ends} in the history", intake.rows)
+
+
+def _bar_length_ns(channel: Channel, gap: Gap) -> int:
+    """Of a channel whose bars must not skip one; 0 elsewhere."""
+    if channel.rule is not SequenceRule.INTERVAL:
+        return 0
+    return interval_ns(gap.channel.rpartition("_")[2])
+
+
+def _some(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"id {numbers[0]}"
+    return f"{len(numbers)} ids from {numbers[0]} to {numbers[-1]}"
+
+
+def _nothing(record: Record) -> Sequence[Gap]:
+    return ()

@@ -1,0 +1,149 @@
+"""The tape again: frames of a time range through today's parser and rules, into the topic or straight into ClickHouse.
+
+The tape is the raw topic, and where its retention has taken the frames, the archive in the lake. Records keep their
+identity, so what a store already has stays as it is. Gaps are not derived again: they are on the normalized topic,
+with what became of them, and no frame says that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import msgspec
+
+from etl import exchanges
+from etl.adapter.contract import Exchange
+from etl.ingest.intake import Ingest, Intake
+from etl.lake import tape
+from etl.model.records import Frame, Gap, Quarantined, Source
+from etl.reference.instruments import with_known
+from etl.sequencing.continuity import Continuity
+from etl.settings import Settings
+from etl.sinks.clickhouse import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_batch import delimited
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.transports.kafka import HEADER_EXCHANGE, KafkaPublisher, frame_of
+from etl.transports.publisher import Acknowledged, Headers, Publisher
+from etl.transports.ranges import RangeReader
+
+READ_MESSAGES_MAX = 5_000
+CONNECTIONS_MAX = 1_024
+"""Connections whose parser is kept at once; frames of one lie in one partition, in their order."""
+FLUSH_WAIT_S = 60.0
+
+Progress = Callable[[int, int], None]
+"""Called now and then with the frames read and the records given so far."""
+
+
+def replay(
+    settings: Settings,
+    venues: Collection[str],
+    from_ns: int,
+    to_ns: int,
+    *,
+    archived: bool = False,
+    into_clickhouse: bool = False,
+    progress: Progress = lambda frames, records: None,
+) -> tuple[int, int]:
+    """Parse again what was received in [from_ns, to_ns); the frames read and the records given.
+
+    Raises ``TransportError``, ``StoreError``, ``RangeLost``.
+    """
+    publisher: Publisher
+    publisher = _ClickHouseWriter(settings) if into_clickhouse else KafkaPublisher(settings)
+    frames_count = records_count = 0
+    for name in venues:
+        exchange = with_known(settings, exchanges.load(name))
+        ingest = _ReplayIngest(settings, exchange, publisher, Continuity(exchange, declares_start=False))
+        intakes: dict[str, Intake] = {}
+        for frame in _tape(settings, name, from_ns, to_ns, archived):
+            intake = intakes.get(frame.connection_id)
+            if intake is None:
+                if len(intakes) >= CONNECTIONS_MAX:
+                    intakes.clear()
+                intake = ingest.intake(exchange(), frame.connection_id, frame.endpoint, Source.REPLAY)
+                intakes[frame.connection_id] = intake
+            intake.parse(msgspec.structs.replace(frame, source=Source.REPLAY))
+            frames_count += 1
+            publisher.poll()
+            if publisher.pending_messages > settings.read_pause_messages:
+                publisher.flush(FLUSH_WAIT_S)
+                progress(frames_count, records_count + sum(ingest.counts.published))
+        records_count += sum(ingest.counts.published)
+    publisher.flush(FLUSH_WAIT_S)
+    return frames_count, records_count
+
+
+class _ReplayIngest(Ingest):
+    """Publishes records alone: gaps and quarantined items are on their topics already."""
+
+    def __init__(
+        self, settings: Settings, exchange: type[Exchange], publisher: Publisher, continuity: Continuity
+    ) -> None:
+        super().__init__(settings, exchange, publisher, continuity)
+        self.judge_lateness = False
+
+    def publish_gaps(self, gaps: Sequence[Gap]) -> None:
+        for gap in gaps:
+            self.counts.gaps[gap.gap_kind] += 1
+
+    def quarantine(self, item: Quarantined) -> bool:
+        self.counts.quarantined[item.code, item.severity] += 1
+        return False
+
+
+class _ClickHouseWriter:
+    """A publisher whose broker is ClickHouse: batches of messages, each with a token made of its own bytes, so that
+    a replay that is killed and run again repeats nothing within the server's window."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = ClickHouse(parse_address(settings.clickhouse_address))
+        self._rows_max = settings.sink_batch_rows_max
+        self._batch: list[bytes] = []
+
+    @property
+    def pending_messages(self) -> int:
+        return len(self._batch)
+
+    @property
+    def is_full(self) -> bool:
+        return False
+
+    def publish(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Headers | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> None:
+        self._batch.append(value)
+
+    def poll(self) -> None:
+        if len(self._batch) >= self._rows_max:
+            self.flush(FLUSH_WAIT_S)
+
+    def flush(self, timeout_s: float) -> None:
+        if not self._batch:
+            return
+        body = delimited(self._batch)
+        token = f"replay-{hashlib.sha256(body).hexdigest()}"
+        self._client.insert(batch_path(MARKET_DATA, token, len(self._batch)), body)
+        self._batch = []
+
+
+def _tape(settings: Settings, exchange: str, from_ns: int, to_ns: int, archived: bool) -> Iterator[Frame]:
+    if archived:
+        yield from tape.frames(settings, exchange, from_ns, to_ns)
+        return
+    name = exchange.encode()
+    with RangeReader(settings, settings.raw_topic, "etl-replay") as reader:
+        for partition, bounds in reader.bounds().items():
+            for messages in reader.read(partition, bounds.low, bounds.high, READ_MESSAGES_MAX):
+                for message in messages:
+                    if dict(message.headers() or ()).get(HEADER_EXCHANGE) != name:
+                        continue
+                    frame = frame_of(message)
+                    if from_ns <= frame.receive_time_ns < to_ns:
+                        yield frame

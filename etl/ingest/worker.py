@@ -1,0 +1,241 @@
+"""The stream worker of one venue: its connections, the way in, the publisher, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+
+import uvloop
+
+from etl.adapter.contract import Credentials, Exchange, FaultKind, Subscription
+from etl.errors import UsageError
+from etl.exchanges import load as load_exchange
+from etl.ingest.intake import REASON_CHARACTERS_MAX, Ingest
+from etl.ingest.recovery import recover
+from etl.ingest.repair import Repairs, limiter_for
+from etl.model.records import GapKind
+from etl.reference.instruments import with_known
+from etl.reference.symbol_statistics import Follower
+from etl.settings import Settings
+from etl.sources.history import History
+from etl.sources.market_hours import ALWAYS, MarketHours
+from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
+from etl.telemetry.worker import RequestMetrics, WorkerMetrics
+from etl.transports.kafka import KafkaPublisher, ensure_topics
+
+FLUSH_TIMEOUT_S = 15.0
+"""How long a clean shutdown waits for Kafka to take what was read."""
+TICK_S = 1.0
+SIMULATION_CREDENTIALS = Credentials("demo-key", "demo-secret")
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    settings: Settings,
+    venue: str,
+    symbols: Sequence[str] = (),
+    channels: Sequence[str] = (),
+    shard: str = "0/1",
+) -> None:
+    """Until SIGTERM or SIGINT, then flush. Raises ``EtlError``: one line, exit code not zero."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("picows").setLevel(logging.ERROR)
+    exchange = with_known(settings, load_exchange(venue))
+    worker = Worker(settings, exchange, subscriptions(exchange, symbols, channels, shard))
+    uvloop.run(worker.run())
+
+
+def subscriptions(
+    exchange: type[Exchange], symbols: Sequence[str], channels: Sequence[str], shard: str
+) -> list[Subscription]:
+    """What each connection asks for: this shard's symbols, cut by the venue's limit of streams.
+
+    Raises ``UsageError``."""
+    index, count = _shard(shard)
+    if count > 1 and exchange.connections_max == 1:
+        raise UsageError(f"{exchange.name}: one connection per key, so --shard {shard} cannot work")
+    wanted = tuple(symbols or exchange.default_symbols)[index::count]
+    if not wanted:
+        raise UsageError(f"--shard {shard}: no symbol is left for it")
+    names = tuple(channels or exchange.default_channels or (channel.name for channel in exchange.channels))
+    for name in names:
+        if exchange.channel(name) is None:
+            known = ", ".join(channel.name for channel in exchange.channels)
+            raise UsageError(f"{exchange.name}: no channel {name}; known are {known}")
+    per_connection = max(1, exchange.streams_max // len(names)) if exchange.streams_max else len(wanted)
+    return [
+        Subscription(wanted[start : start + per_connection], names)
+        for start in range(0, len(wanted), per_connection)
+    ]
+
+
+def credentials(exchange: type[Exchange], live: bool) -> Credentials:
+    """Keys from the environment, a fixed one for the simulator. Raises ``UsageError`` for a missing key."""
+    if not live:
+        return SIMULATION_CREDENTIALS
+    found = []
+    for group in exchange.key_variables:
+        value = next((os.environ[name] for name in group if os.environ.get(name)), None)
+        if value is None:
+            raise UsageError(f"{exchange.name}: set {' or '.join(group)} in the environment")
+        found.append(value)
+    return Credentials(*found)
+
+
+def addresses(settings: Settings, exchange: type[Exchange]) -> tuple[tuple[str, ...], str]:
+    """Base addresses of the stream, one for each attempt in turn, and of the requests: the venue's own, or its
+    simulator's. Raises ``UsageError``."""
+    if settings.live:
+        return (exchange.websocket_url, *exchange.websocket_url_others), exchange.rest_url
+    if exchange.name not in settings.venue_names():
+        raise UsageError(f"{exchange.name} is not simulated: add it to ETL_VENUES, or use --live")
+    place = f"{settings.bind_host}:{settings.simulator_port_of(exchange.name)}/{exchange.name}"
+    return (f"ws://{place}",), f"http://{place}"
+
+
+class Worker:
+    """One venue in one process. ``subscriptions``: one connection each."""
+
+    def __init__(
+        self, settings: Settings, exchange: type[Exchange], subscriptions: Sequence[Subscription]
+    ) -> None:
+        self._settings = settings
+        self._exchange = exchange
+        self._subscriptions = subscriptions
+        self._credentials = credentials(exchange, settings.live)
+        self._hours = MarketHours(exchange.calendar if settings.live else ALWAYS)
+        self._websocket_urls, self._rest_url = addresses(settings, exchange)
+
+    async def run(self) -> None:
+        await asyncio.to_thread(ensure_topics, self._settings)
+        publisher = KafkaPublisher(self._settings)
+        ingest = Ingest(self._settings, self._exchange, publisher)
+        repairs = Repairs(self._settings, ingest, self._credentials)
+        ingest.offer_repair, ingest.counts.repairs_pending = repairs.offer, lambda: repairs.pending
+        metrics = WorkerMetrics(self._exchange.name, ingest.counts, lambda: publisher.pending_messages)
+        ingest.observe_ack_s = metrics.ack_latency_s.observe
+        limiter = limiter_for(self._settings, self._exchange, self._rest_url, self._credentials)
+        metrics.registry.register(RequestMetrics(self._exchange.name, limiter.account))
+        if self._settings.metrics_port:
+            metrics.serve(self._settings.bind_host, self._settings.metrics_port)
+        symbols = {symbol for subscription in self._subscriptions for symbol in subscription.symbols}
+        recovered = await asyncio.to_thread(
+            recover, self._settings, self._exchange, publisher, ingest.continuity, symbols
+        )
+        ingest.counts.recovered = recovered.messages
+        for gap in recovered.open_gaps:
+            repairs.offer(gap)
+        ingest.lost(GapKind.DISCONNECT, "the worker was not running", symbols)
+        await asyncio.to_thread(self._hours.prepare, time.time_ns())
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with History(self._rest_url, self._exchange(self._credentials), limiter) as history:
+            gate = ReadGate(self._settings, publisher, ingest.counts)
+            await self._stream(ingest, gate, repairs, history, stop)
+        ingest.publish_gaps(ingest.continuity.decide())
+        await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
+        _log.info("%s: stopped; %d frames", self._exchange.name, ingest.counts.frames)
+
+    async def _stream(
+        self, ingest: Ingest, gate: ReadGate, repairs: Repairs, history: History, stop: asyncio.Event
+    ) -> None:
+        streams = list(self._streams(ingest, gate, history, stop))
+        try:
+            async with asyncio.TaskGroup() as streaming:
+                polling = streaming.create_task(gate.poll())
+                ticking = streaming.create_task(self._tick(ingest))
+                repairing = streaming.create_task(repairs.run(history))
+                reading = [streaming.create_task(stream.run()) for stream in streams]
+                await asyncio.wait(reading)
+                polling.cancel()
+                ticking.cancel()
+                repairing.cancel()
+        except ExceptionGroup as group:
+            raise _first_of(group) from None
+
+    async def _tick(self, ingest: Ingest) -> None:
+        """What has to be done now and then: overdue gaps, released trades, new symbol statistics."""
+        follower = Follower(self._settings, self._exchange.name)
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                ingest.tick()
+                statistics = follower.poll()
+                if statistics:
+                    ingest.learn(statistics)
+        finally:
+            follower.close()
+
+    def _streams(
+        self, ingest: Ingest, gate: ReadGate, history: History, stop: asyncio.Event
+    ) -> Iterator[Stream]:
+        for number, subscription in enumerate(self._subscriptions):
+            name = f"{self._exchange.name}/{number}"
+            bases = itertools.cycle(self._websocket_urls)
+
+            def connect(
+                subscription: Subscription = subscription, bases: Iterator[str] = bases
+            ) -> Connection:
+                parser = self._exchange(self._credentials)
+                names = [(parser.instruments.symbol(symbol), symbol) for symbol in subscription.symbols]
+                ingest.continuity.expect(names, subscription.channels, time.time_ns())
+                url = parser.connect_url(next(bases), subscription)
+                intake = ingest.intake(
+                    parser, connection_id(time.time_ns()), url, venue_symbols=subscription.symbols
+                )
+                return Connection(
+                    self._settings,
+                    parser,
+                    subscription,
+                    url,
+                    intake,
+                    gate,
+                    ingest.counts,
+                    self._hours,
+                    history,
+                )
+
+            yield Stream(name, connect, ingest.counts, stop, _Supervision(ingest, gate))
+
+
+class _Supervision:
+    """Turns what a stream goes through into gaps, and keeps doubles out while two of its connections overlap."""
+
+    def __init__(self, ingest: Ingest, gate: ReadGate) -> None:
+        self._ingest = ingest
+        self._gate = gate
+
+    def overlap(self, name: str, begins: bool) -> None:
+        self._ingest.overlap(name, begins)
+
+    def lost(self, connection: Connection, end: End) -> None:
+        kind = GapKind.DISCONNECT
+        if end.reason == "stale":
+            kind = GapKind.STALE
+        elif end.reason == FaultKind.SLOW_CLIENT.value or connection.was_paused:
+            kind = GapKind.OVERFLOW
+        reason = f"{end.reason}: {end.detail}"[:REASON_CHARACTERS_MAX]
+        self._ingest.lost(kind, reason, connection.subscription.symbols)
+
+
+def _first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """The error that ended the worker: several tasks may have met the same."""
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UsageError(f"--shard {text}: i/n with 0 <= i < n")
+    return int(index), int(count)

@@ -1,0 +1,137 @@
+"""Symbol statistics: computed in ClickHouse, published to a compacted topic, followed by running workers.
+
+The topic's key is ``exchange:symbol`` and its value one ``SymbolStatistics`` as JSON, so that a worker which starts
+reads the newest of each symbol and one that runs learns of a refresh without restart.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from confluent_kafka import Consumer, TopicPartition
+
+from etl import exchanges
+from etl.reference.instruments import known
+from etl.settings import Settings
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.transports.kafka import KafkaPublisher, consumer_config
+from etl.transports.publisher import Publisher
+from etl.transports.ranges import RangeReader
+from etl.validation.statistics import SymbolStatistics
+
+QUERY_FILE = Path(__file__).resolve().parents[2] / "sql" / "queries" / "symbol_statistics.sql"
+FLUSH_WAIT_S = 30.0
+FOLLOW_MESSAGES_MAX = 10_000
+
+_log = logging.getLogger(__name__)
+_decode = msgspec.json.Decoder(SymbolStatistics).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class _Row(msgspec.Struct):
+    """A row of the query, as FORMAT JSONEachRow writes it."""
+
+    exchange: str
+    symbol: str
+    close: float
+    return_mean: float
+    return_deviation: float
+    days: int
+
+
+def compute(
+    settings: Settings, as_of_ns: int, price_steps: Mapping[tuple[str, str], float] | None = None
+) -> list[SymbolStatistics]:
+    """The statistics of every symbol that ClickHouse has days of, as of a time.
+
+    ``price_steps`` by (exchange, symbol) go along where known. Raises ``StoreError``.
+    """
+    as_of = datetime.fromtimestamp(as_of_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    client = ClickHouse(parse_address(settings.clickhouse_address))
+    try:
+        answer = client.execute(
+            f"{QUERY_FILE.read_text()} FORMAT JSONEachRow",
+            {"output_format_json_quote_64bit_integers": "0"},
+            {"as_of": as_of},
+        )
+    finally:
+        client.close()
+    rows = msgspec.json.Decoder(_Row).decode_lines(answer)
+    steps = price_steps or {}
+    return [
+        SymbolStatistics(
+            row.exchange,
+            row.symbol,
+            row.close,
+            row.return_mean,
+            row.return_deviation,
+            row.days,
+            as_of_ns,
+            price_step=steps.get((row.exchange, row.symbol)),
+        )
+        for row in rows
+    ]
+
+
+def publish(statistics: Sequence[SymbolStatistics], publisher: Publisher, settings: Settings) -> None:
+    """All of them, acknowledged when this returns. Raises ``TransportError``."""
+    for item in statistics:
+        key = f"{item.exchange}:{item.symbol}".encode()
+        publisher.publish(settings.statistics_topic, key, _encode(item))
+    publisher.flush(FLUSH_WAIT_S)
+
+
+def refresh(settings: Settings, as_of_ns: int) -> int:
+    """Compute, publish, and say how many symbols there were. What the DAG calls every four hours."""
+    statistics = compute(settings, as_of_ns, _known_price_steps(settings))
+    publish(statistics, KafkaPublisher(settings), settings)
+    return len(statistics)
+
+
+def show(settings: Settings) -> list[SymbolStatistics]:
+    """The newest of every symbol on the topic, by exchange and symbol."""
+    newest: dict[tuple[str, str], SymbolStatistics] = {}
+    with RangeReader(settings, settings.statistics_topic, "etl-statistics") as reader:
+        for partition, bounds in reader.bounds().items():
+            for messages in reader.read(partition, bounds.low, bounds.high, FOLLOW_MESSAGES_MAX):
+                for message in messages:
+                    item = _decode(message.value() or b"")
+                    newest[item.exchange, item.symbol] = item
+    return [newest[key] for key in sorted(newest)]
+
+
+def _known_price_steps(settings: Settings) -> dict[tuple[str, str], float]:
+    steps = {}
+    for name in exchanges.names():
+        instruments = known(settings, exchanges.load(name))
+        for symbol, venue_symbol in instruments.by_symbol().items():
+            instrument = instruments.get(venue_symbol)
+            if instrument is not None and instrument.price_step:
+                steps[name, symbol] = float(instrument.price_step)
+    return steps
+
+
+class Follower:
+    """Reads the topic from its beginning, then whatever comes; never commits, so every worker reads all."""
+
+    def __init__(self, settings: Settings, exchange: str) -> None:
+        self._exchange = exchange
+        self._consumer = Consumer(consumer_config(settings, "etl-statistics"), logger=_log)
+        self._consumer.assign([TopicPartition(settings.statistics_topic, 0, 0)])
+
+    def poll(self, timeout_s: float = 0.0) -> list[SymbolStatistics]:
+        """What was published for this venue since the last call; at most ``FOLLOW_MESSAGES_MAX`` messages."""
+        messages = self._consumer.consume(FOLLOW_MESSAGES_MAX, timeout=timeout_s)
+        prefix = f"{self._exchange}:".encode()
+        return [
+            _decode(message.value() or b"")
+            for message in messages
+            if message.error() is None and (message.key() or b"").startswith(prefix)
+        ]
+
+    def close(self) -> None:
+        self._consumer.close()

@@ -1,0 +1,85 @@
+"""``load``: the normalized topic into TimescaleDB, up to the high watermark seen at the start."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import cast
+
+from msgspec import Struct
+
+from etl.errors import StoreRejected
+from etl.model.records import Kind
+from etl.model.tables import TABLE_BY_KIND
+from etl.settings import Settings
+from etl.sinks.losses import BEGINS_LATER, declare_lost
+from etl.sinks.refusals import quarantine, rows_check, screened
+from etl.sinks.timescale import Span, TimescaleStore
+from etl.transports.ranges import RangeReader
+from etl.wire.columns import decode, without
+
+STORE = "timescale"
+GROUP = "timescale-load"
+"""Shows the load's lag beside the real consumer groups; the load itself goes by load_offsets."""
+
+
+class Loaded(Struct, frozen=True):
+    """What one load did: messages read, rows per table, messages refused, days of candles refreshed."""
+
+    messages: int
+    rows: dict[str, int]
+    refused: int
+    days_refreshed: int
+
+
+def load_timescale(settings: Settings) -> Loaded:
+    """Everything up to now, in transactions of at most ``load_batch_rows_max`` messages. What retention took before it
+    was loaded is declared as a gap.
+
+    Raises ``StoreUnavailable``, ``TransportError``, ``RangeLost``; whatever was committed by then is not read again.
+    """
+    rows_check()  # a venue without a spec is refused before anything is read
+    messages = refused = 0
+    rows: Counter[str] = Counter()
+    topic = settings.normalized_topic
+    with RangeReader(settings, topic, GROUP) as reader, TimescaleStore(settings) as store:
+        topic_id = reader.topic_id()
+        for partition, bounds in reader.bounds().items():
+            start = store.next_offset(topic_id, topic, partition, bounds.low)
+            if start < bounds.low:
+                declare_lost(settings, STORE, topic, partition, topic_id, start, bounds.low, BEGINS_LATER)
+                store.write([], Span(topic_id, partition, start, bounds.low))
+                start = bounds.low
+            for batch in reader.read(partition, start, bounds.high, settings.load_batch_rows_max):
+                pairs = [(cast(int, m.offset()), cast(bytes, m.value())) for m in batch]
+                span = Span(topic_id, partition, start, pairs[-1][0] + 1)
+                written, turned_away = _write(settings, store, pairs, span)
+                reader.show_progress(partition, span.end)
+                start = span.end
+                messages += len(pairs)
+                refused += turned_away
+                rows.update(written)
+        return Loaded(messages, dict(rows), refused, store.refresh_candles())
+
+
+def _write(
+    settings: Settings, store: TimescaleStore, pairs: Sequence[tuple[int, bytes]], span: Span
+) -> tuple[dict[str, int], int]:
+    """Rows written per table, and how many messages went to the quarantine instead."""
+    values = dict(pairs)
+    batch, refused = decode(pairs, () if settings.load_books else (Kind.BOOK,))
+    batch, broken = screened(batch)
+    refused += broken
+    try:
+        if refused:
+            quarantine(settings, [(item, values[item.offset]) for item in refused], STORE)
+        store.write(batch, span)
+    except StoreRejected:
+        found = [item for rows in batch for item in store.refused(rows)]
+        if not found:
+            raise
+        quarantine(settings, [(item, values[item.offset]) for item in found], STORE)
+        refused = [*refused, *found]
+        batch = without(batch, {item.offset for item in found})
+        store.write(batch, span)
+    return {TABLE_BY_KIND[rows.kind]: len(rows) for rows in batch}, len(refused)

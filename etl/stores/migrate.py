@@ -1,0 +1,206 @@
+"""Numbered migrations: ``sql/clickhouse/NNNN_name.sql`` and ``sql/timescale/NNNN_name.sql``, each applied once.
+
+What was applied stands in the table ``schema_migrations`` with the file's checksum; a file that changed afterwards
+is refused. TimescaleDB takes a file in one transaction. ClickHouse has none: its statements are written so that
+they may run again, and a file counts once all of them ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+from msgspec import Struct
+
+from etl.errors import StoreError, StoreUnavailable
+from etl.settings import Settings
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+
+SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
+CONNECT_TIMEOUT_S = 10
+LOCK_KEY = 0x65746C  # "etl": one migration of a database at a time
+
+_FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+_STATEMENT = re.compile(
+    r"""(?:[^;'"$/-]+ | '(?:[^'\\]|\\.|'')*' | "[^"]*" | \$\$.*?\$\$ | --[^\n]* | /\*.*?\*/ | [$/-])+""",
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+class Migration(Struct, frozen=True):
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        return f"{self.version:04}_{self.name}"
+
+
+class _Store(Protocol):
+    name: str
+
+    def applied(self) -> dict[int, str]:
+        """Checksum by version; makes ``schema_migrations`` if it is missing."""
+
+    def apply(self, migration: Migration) -> None:
+        """Run it and record it."""
+
+
+def read_migrations(folder: Path) -> list[Migration]:
+    """In order. Raises ``StoreError`` for a name that is not ``NNNN_name.sql`` or a number used twice."""
+    found: dict[int, Migration] = {}
+    for path in sorted(folder.glob("*.sql")):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match is None:
+            raise StoreError(f"{path}: a migration is named NNNN_name.sql")
+        migration = Migration(int(match.group(1)), match.group(2), path.read_text())
+        if migration.version in found:
+            raise StoreError(f"{path}: number {migration.version:04} is taken")
+        found[migration.version] = migration
+    return list(found.values())
+
+
+def statements(sql: str) -> Iterator[str]:
+    """The statements of a script, cut at semicolons that stand outside of strings and comments."""
+    for match in _STATEMENT.finditer(sql):
+        if _COMMENT.sub("", match.group()).strip():
+            yield match.group().strip()
+
+
+def pending(migrations: list[Migration], applied: dict[int, str], store: str) -> list[Migration]:
+    """Those to apply. Raises ``StoreError`` if history and files disagree."""
+    known = {migration.version for migration in migrations}
+    if applied and max(applied) not in known:
+        raise StoreError(f"{store}: migration {max(applied):04} was applied by newer code; use that version")
+    for migration in migrations:
+        checksum = applied.get(migration.version)
+        if checksum is None and applied and migration.version < max(applied):
+            raise StoreError(
+                f"{store}: {migration.label} comes before {max(applied):04}, already applied; renumber"
+            )
+        if checksum not in (None, migration.checksum):
+            raise StoreError(f"{store}: {migration.label} was changed after it was applied; write a new one")
+    return [migration for migration in migrations if migration.version not in applied]
+
+
+def migrate_clickhouse(settings: Settings) -> list[str]:
+    """Labels of what was applied now. Raises ``StoreError``."""
+    client = ClickHouse(parse_address(settings.clickhouse_address))
+    try:
+        client.create_database()
+        client.check_version()
+        applied = _migrate(_ClickHouseStore(client), SQL_DIR / "clickhouse")
+        _set_deduplication_window(client, settings.clickhouse_deduplication_window_blocks)
+        return applied
+    finally:
+        client.close()
+
+
+def migrate_timescale(settings: Settings) -> list[str]:
+    """Labels of what was applied now. Raises ``StoreError``."""
+    try:
+        with psycopg.connect(
+            settings.timescale_address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+        ) as connection:
+            return _migrate(_TimescaleStore(connection), SQL_DIR / "timescale")
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"TimescaleDB: {' '.join(str(error).split())}") from None
+    except psycopg.Error as error:
+        raise StoreError(f"TimescaleDB: {' '.join(str(error).split())}") from None
+
+
+def _migrate(store: _Store, folder: Path) -> list[str]:
+    labels = []
+    for migration in pending(read_migrations(folder), store.applied(), store.name):
+        store.apply(migration)
+        labels.append(migration.label)
+    return labels
+
+
+class _ClickHouseStore:
+    name = "ClickHouse"
+
+    def __init__(self, client: ClickHouse) -> None:
+        self._client = client
+
+    def applied(self) -> dict[int, str]:
+        self._client.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String, checksum String,"
+            " applied_time DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY version"
+        )
+        rows = self._client.execute("SELECT version, checksum FROM schema_migrations FINAL FORMAT TSV")
+        pairs = (line.split("\t") for line in rows.decode().splitlines())
+        return {int(version): checksum for version, checksum in pairs}
+
+    def apply(self, migration: Migration) -> None:
+        for statement in statements(migration.sql):
+            try:
+                self._client.execute(statement)
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                raise StoreError(f"{migration.label}: {error}") from None
+        self._client.execute(
+            "INSERT INTO schema_migrations (version, name, checksum)"
+            " SELECT {version:UInt32}, {name:String}, {checksum:String}",
+            parameters={
+                "version": str(migration.version),
+                "name": migration.name,
+                "checksum": migration.checksum,
+            },
+        )
+
+
+class _TimescaleStore:
+    name = "TimescaleDB"
+
+    def __init__(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        self._connection = connection
+
+    def applied(self) -> dict[int, str]:
+        with self._connection.transaction():
+            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS schema_migrations (version int PRIMARY KEY, name text NOT NULL,"
+                " checksum text NOT NULL, applied_time timestamptz NOT NULL DEFAULT now())"
+            )
+        rows = self._connection.execute("SELECT version, checksum FROM schema_migrations").fetchall()
+        return {int(str(version)): str(checksum) for version, checksum in rows}
+
+    def apply(self, migration: Migration) -> None:
+        with self._connection.transaction():
+            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+            recorded = self._connection.execute(
+                "INSERT INTO schema_migrations (version, name, checksum) VALUES (%s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                (migration.version, migration.name, migration.checksum),
+            )
+            if recorded.rowcount == 0:
+                return  # another process was faster
+            for statement in statements(migration.sql):
+                self._connection.execute(statement.encode())
+
+
+def _set_deduplication_window(client: ClickHouse, blocks: int) -> None:
+    """The files name the default; a setting that differs is brought to every table that inserts end in."""
+    rows = client.execute(
+        "SELECT name, extract(create_table_query, 'non_replicated_deduplication_window = (\\\\d+)')"
+        " FROM system.tables WHERE database = currentDatabase() AND engine = 'ReplacingMergeTree'"
+        " AND endsWith(name, '_stored') FORMAT TSV"
+    )
+    for line in rows.decode().splitlines():
+        table, window = line.split("\t")
+        if window != str(blocks):
+            client.execute(
+                f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {blocks}"
+            )

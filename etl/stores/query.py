@@ -1,0 +1,111 @@
+"""One SELECT on a store: names and rows, the same for all three; the databases are asked read-only.
+
+Decimals are exact, times are UTC. Raises ``UsageError`` with the engine's own words for a bad statement,
+``StoreUnavailable`` for a store that is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from etl.errors import StoreError, StoreUnavailable, UsageError
+from etl.settings import Settings
+
+
+class Answer(Struct, frozen=True):
+    names: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def query(settings: Settings, store: str, sql: str) -> Answer:
+    """``store`` is one of ``STORES``."""
+    return STORES[store](settings, sql)
+
+
+def _lake(settings: Settings, sql: str) -> Answer:
+    import duckdb
+
+    from etl.lake.query import connect
+
+    with connect(settings) as connection:
+        try:
+            result = connection.execute(sql)
+            return Answer([name for name, *_ in result.description or ()], result.fetchall())
+        except duckdb.Error as error:
+            raise UsageError(f"lake: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _timescale(settings: Settings, sql: str) -> Answer:
+    import psycopg
+
+    from etl.sinks.timescale import connect
+
+    with connect(settings) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        connection.execute("SET default_transaction_read_only = on")
+        try:
+            result = connection.execute(sql.encode())
+            names = [column.name for column in result.description or ()]
+            return Answer(names, result.fetchall() if names else [])
+        except psycopg.OperationalError as error:
+            raise StoreUnavailable(f"timescale: {_first_line(error)}") from None
+        except psycopg.Error as error:
+            raise UsageError(f"timescale: {_first_line(error)}") from None
+
+
+def _clickhouse(settings: Settings, sql: str) -> Answer:
+    from etl.stores.clickhouse_http import ClickHouse, parse_address
+
+    client = ClickHouse(parse_address(settings.clickhouse_address))
+    try:
+        answer = client.execute(
+            sql,
+            {
+                "readonly": "2",  # reads only, yet the settings below may be given
+                "default_format": "JSONCompactEachRowWithNames",
+                "output_format_json_quote_64bit_integers": "0",
+                "output_format_json_quote_decimals": "1",
+            },
+        )
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        raise UsageError(str(error)) from None
+    finally:
+        client.close()
+    try:
+        lines = [msgspec.json.decode(line, type=list[Any]) for line in answer.splitlines()]
+    except msgspec.DecodeError:
+        raise UsageError("clickhouse: leave out FORMAT; --json and --csv choose what is printed") from None
+    return Answer(lines[0], [tuple(row) for row in lines[1:]]) if lines else Answer([], [])
+
+
+STORES: dict[str, Callable[[Settings, str], Answer]] = {
+    "lake": _lake,
+    "timescale": _timescale,
+    "clickhouse": _clickhouse,
+}
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON has it: decimals as exact text without padding, times as ISO 8601 text."""
+    if isinstance(value, Decimal):
+        text = format(value, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

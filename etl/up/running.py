@@ -1,0 +1,233 @@
+"""One run of the platform: bring up, watch, and, if it has a duration, close and reconcile."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from etl.embedded import airflow
+from etl.embedded.ports import require_free
+from etl.embedded.supervisor import Supervisor
+from etl.errors import PartError
+from etl.monitoring import page as view
+from etl.monitoring import processes as status
+from etl.monitoring.parts import PartMetrics
+from etl.settings import Settings
+from etl.up import closing
+from etl.up.plan import child_environment, parts
+
+LIVE_EVERY_S = 1.0
+LINE_EVERY_S = 5.0
+STREAMING_POLL_S = 0.2
+STREAMING_WITHIN_S = 120.0
+RECONCILE_WITHIN_S = 1_800.0
+
+
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """``duration_s`` counts from when all venues stream; 0 = until stopped."""
+
+    with_airflow: bool = True
+    duration_s: float = 0.0
+    report: Path | None = None
+
+
+async def run(settings: Settings, options: RunOptions, console: Console) -> int:
+    """The exit code: 0, or 1 if a reconciliation was not ok, or 130 if a duration was cut short.
+
+    Raises ``EtlError``. Nothing that was started here runs any more afterwards.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    planned = parts(settings, options.with_airflow)
+    require_free("etl up", settings.bind_host, settings.metrics_port, "metrics_port")
+    console.print(f"state and logs in {settings.state_path}", highlight=False, soft_wrap=True)
+    async with Supervisor(
+        planned, child_environment(settings), settings.state_path, settings.bind_host
+    ) as supervisor:
+        metrics = PartMetrics(supervisor.states).serve(settings.bind_host, settings.metrics_port)
+        session = _Session(settings, options, console, supervisor)
+        try:
+            return await _first_of(session.run(), _stopped(stop, options), supervisor.failed())
+        finally:
+            console.print("stopping")
+            await asyncio.to_thread(metrics.shutdown)
+
+
+async def _stopped(stop: asyncio.Event, options: RunOptions) -> int:
+    await stop.wait()
+    return 130 if options.duration_s else 0
+
+
+async def _first_of(*works: Coroutine[Any, Any, int]) -> int:
+    """The result of the first to end; the others are cancelled and awaited."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(iter(done)).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Session:
+    """What happens while the parts run."""
+
+    def __init__(
+        self, settings: Settings, options: RunOptions, console: Console, supervisor: Supervisor
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._console = console
+        self._supervisor = supervisor
+        self._began = time.monotonic()
+
+    async def run(self) -> int:
+        announcing = [asyncio.create_task(self._announce(name)) for name in self._supervisor.states]
+        try:
+            async with self._watched():
+                if not self._options.duration_s:
+                    await self._supervisor.all_ready()
+                    self._console.print(self._addresses())
+                    await asyncio.Event().wait()
+                seconds = await self._stream_for_duration()
+                await self._close()
+            return await self._reconcile(seconds)
+        finally:
+            for task in announcing:
+                task.cancel()
+
+    async def _announce(self, name: str) -> None:
+        with suppress(PartError):
+            await self._supervisor.ready(name)
+            self._say(f"{name} {self._supervisor.states[name].state}")
+
+    async def _stream_for_duration(self) -> float:
+        """Seconds for which all venues streamed."""
+        await self._supervisor.ready(*(f"stream-{venue}" for venue in self._settings.venue_names()))
+        await self._all_streaming()
+        began = time.monotonic()
+        self._say("all venues stream")
+        await asyncio.sleep(self._options.duration_s)
+        await self._supervisor.all_ready()
+        self._console.print(self._addresses())
+        return time.monotonic() - began
+
+    async def _all_streaming(self) -> None:
+        deadline = time.monotonic() + STREAMING_WITHIN_S
+        while True:
+            venues = (await self._snapshot()).venues
+            waiting = [name for name, venue in venues.items() if venue.state != status.STREAMING]
+            if not waiting:
+                return
+            if time.monotonic() > deadline:
+                logs = self._settings.state_path / "logs"
+                raise PartError(f"{', '.join(waiting)}: nothing received yet; see {logs}/stream-*.log")
+            await asyncio.sleep(STREAMING_POLL_S)
+
+    async def _close(self) -> None:
+        if self._settings.live:
+            await asyncio.gather(
+                *(self._supervisor.stop_part(f"stream-{venue}") for venue in self._settings.venue_names())
+            )
+            self._say("workers stopped")
+        else:
+            await closing.stop_venues(self._settings)
+            self._say("venues stopped sending")
+        await closing.caught_up(self._settings, self._supervisor.states.values)
+        self._say("workers and sink have caught up")
+        if self._options.with_airflow:
+            await closing.load_by_airflow(self._settings)
+        else:
+            await closing.load_by_command(child_environment(self._settings))
+        self._say("TimescaleDB and the lake have caught up")
+        # the stores are compared at rest: no scheduled run may write, or hold the one session of TimescaleDB
+        running = [
+            name for name in ("airflow-scheduler", "airflow-triggerer") if name in self._supervisor.states
+        ]
+        await asyncio.gather(*(self._supervisor.stop_part(name) for name in running))
+
+    async def _reconcile(self, seconds: float) -> int:
+        if self._settings.live:
+            return 0
+        words = ["reconcile", "--duration", f"{seconds:.3f}"]
+        if self._options.report is not None:
+            words += ["--report", str(self._options.report.resolve())]
+        return await closing.run_command(words, child_environment(self._settings), RECONCILE_WITHIN_S)
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        watching = asyncio.create_task(
+            self._watch_live() if self._console.is_terminal else self._watch_lines()
+        )
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    async def _watch_live(self) -> None:
+        before = await self._snapshot()
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            while True:
+                await asyncio.sleep(LIVE_EVERY_S)
+                now = await self._snapshot()
+                live.update(
+                    view.tables(self._supervisor.states.values(), status.between(before, now)), refresh=True
+                )
+                before = now
+
+    async def _watch_lines(self) -> None:
+        before = await self._snapshot()
+        while True:
+            await asyncio.sleep(LINE_EVERY_S)
+            now = await self._snapshot()
+            self._say(view.line(self._supervisor.states.values(), status.between(before, now)))
+            before = now
+
+    async def _snapshot(self) -> status.Snapshot:
+        return await asyncio.to_thread(
+            status.take, list(self._supervisor.states.values()), self._settings.bind_host
+        )
+
+    def _say(self, text: str) -> None:
+        self._console.print(
+            f"{time.monotonic() - self._began:6.1f} s  {text}", highlight=False, soft_wrap=True
+        )
+
+    def _addresses(self) -> Table:
+        settings = self._settings
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        if self._options.with_airflow:
+            table.add_row("Airflow", airflow.url(settings), "")
+            if not settings.airflow_url:
+                for user, password in airflow.credentials(settings).passwords.items():
+                    table.add_row("", f"{user} / {password}", airflow.ROLE_BY_USER[user])
+        table.add_row("ClickHouse", _without_password(settings.clickhouse_address), "HTTP interface")
+        table.add_row("TimescaleDB", _without_password(settings.timescale_address), "")
+        table.add_row("Kafka", settings.kafka_bootstrap, settings.normalized_topic)
+        table.add_row("Parquet", _without_password(settings.lake_path), "")
+        if not settings.smtp_url:
+            table.add_row("Mailbox", f"http://{settings.bind_host}:{settings.mailbox_port}", "")
+        return table
+
+
+def _without_password(address: str) -> str:
+    """The address with its user but not the password; unchanged if it has none."""
+    url = urlsplit(address)
+    if not url.password:
+        return address
+    return urlunsplit(url._replace(netloc=url.netloc.replace(f":{url.password}@", ":…@")))

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from etl.adapter.contract import Fault, FaultKind
+from etl.adapter.faults import BACK_OFF_MAX_S, POLICIES, VENUE_WAIT_MAX_S, Tier, policy_of, wait_s
+
+
+def test_every_fault_has_a_policy_and_ready_is_none() -> None:
+    assert set(POLICIES) == set(FaultKind) - {FaultKind.READY}
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_what_the_venue_refuses_pages_and_what_the_network_does_does_not(kind: FaultKind) -> None:
+    policy = POLICIES[kind]
+    assert policy.pages == (policy.tier is Tier.VENUE)
+
+
+def test_a_broken_socket_is_tried_again_within_thirty_seconds_at_random() -> None:
+    longest = [wait_s(None, failures, 0.999999) for failures in range(40)]
+    assert longest == sorted(longest)
+    assert 0 < longest[0] <= 0.25
+    assert longest[-1] <= BACK_OFF_MAX_S == 30.0
+    assert wait_s(None, 39, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("kind", [kind for kind, policy in POLICIES.items() if policy.pages])
+def test_a_refusing_venue_is_not_hammered(kind: FaultKind) -> None:
+    waits = [wait_s(Fault(kind, "", ""), failures, 0.0) for failures in range(40)]
+    assert waits[0] >= 30.0
+    assert waits == sorted(waits)
+    assert waits[-1] == VENUE_WAIT_MAX_S
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_the_venues_own_wait_is_the_least(kind: FaultKind) -> None:
+    assert wait_s(Fault(kind, "429", "", retry_after_s=9_999.0), 0, 0.0) == 9_999.0
+
+
+def test_no_fault_is_a_network_matter() -> None:
+    assert policy_of(None) is policy_of(Fault(FaultKind.TRANSIENT, "", ""))

@@ -1,0 +1,281 @@
+"""Backfills: planned by the clock, fetched from a simulated venue, killed in the middle, run again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+import pytest
+
+from etl import settings as settings_module
+from etl.embedded.ports import free_ports
+from etl.errors import UsageError, VenueError
+from etl.exchanges import load
+from etl.ingest.backfill import (
+    Chunk,
+    Fetched,
+    Job,
+    _fewer_than_counted,
+    announce,
+    check,
+    make_job,
+    plan,
+    slices,
+)
+from etl.ingest.backfill_marks import Marks, Plan, at_work
+from etl.model.records import Bar, Kind, Record, Source
+from etl.settings import Settings
+from etl.transports.kafka import ensure_topics
+from etl.transports.ranges import RangeReader
+from etl.wire import codec
+
+HOUR_NS = 3_600_000_000_000
+DAY_NS = 24 * HOUR_NS
+MIDNIGHT_NS = time.time_ns() // DAY_NS * DAY_NS - DAY_NS
+STEP_S = 10
+"""The simulator's past has a trade of each symbol so often."""
+
+
+def job(**values: object) -> Job:
+    given: dict[str, object] = {
+        "exchange": "binance",
+        "symbols": ("BTCUSDT",),
+        "kinds": ("trade",),
+        "start_ns": MIDNIGHT_NS,
+        "end_ns": MIDNIGHT_NS + 3 * HOUR_NS,
+        **values,
+    }
+    return msgspec.convert(given, Job)
+
+
+def test_trades_are_cut_at_whole_hours_and_bars_at_days() -> None:
+    start, end = MIDNIGHT_NS + HOUR_NS // 2, MIDNIGHT_NS + DAY_NS + HOUR_NS
+    spans = [(chunk.start_ns, chunk.end_ns) for chunk in plan(job(start_ns=start, end_ns=end))]
+    assert spans[:2] == [(start, MIDNIGHT_NS + HOUR_NS), (MIDNIGHT_NS + HOUR_NS, MIDNIGHT_NS + 2 * HOUR_NS)]
+    assert len(spans) == 25
+    assert [(c.start_ns, c.end_ns) for c in plan(job(start_ns=start, end_ns=end, kinds=("bar",)))] == [
+        (start, MIDNIGHT_NS + DAY_NS),
+        (MIDNIGHT_NS + DAY_NS, end),
+    ]
+
+
+def test_the_archive_is_asked_for_whole_days() -> None:
+    assert len(plan(job(archive=True, end_ns=MIDNIGHT_NS + DAY_NS))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"symbols": ["NOSUCH"]}, "no instrument NOSUCH"),
+        ({"kinds": ["quote"]}, "no history of quote; there is trade"),
+        ({"kinds": []}, "name the kinds"),
+        ({"end_ns": MIDNIGHT_NS}, "the range is empty"),
+        ({"exchange_name": "nosuch"}, "no such venue"),
+        ({"exchange_name": "polygon", "symbols": ["AAPL"], "from_archive": True}, "no archive of trade"),
+    ],
+)
+def test_what_the_venue_cannot_do_is_refused_at_once(changed: dict[str, object], complaint: str) -> None:
+    asked: dict[str, object] = {
+        "exchange_name": "binance",
+        "symbols": ["BTCUSDT"],
+        "kinds": ["trade"],
+        "start_ns": MIDNIGHT_NS,
+        "end_ns": MIDNIGHT_NS + HOUR_NS,
+        **changed,
+    }
+    with pytest.raises(UsageError, match=complaint):
+        make_job(Settings(), **asked)  # type: ignore[arg-type]
+
+
+def test_a_job_that_is_not_done_has_no_coverage(settings: Settings) -> None:
+    with pytest.raises(VenueError, match="is not done"):
+        check(settings, (job(),), "unknown")
+
+
+def done(kind: str, start_ns: int, end_ns: int, **values: object) -> tuple[Chunk, Fetched]:
+    chunk = Chunk("polygon", "AAPL", kind, start_ns, end_ns)
+    return chunk, msgspec.convert({"symbol": "AAPL", **values}, Fetched)
+
+
+def test_a_day_with_fewer_trades_than_its_bars_count_is_a_hole_where_no_id_tells() -> None:
+    day = MIDNIGHT_NS, MIDNIGHT_NS + DAY_NS
+    hours = [done("trade", day[0] + n * HOUR_NS, day[0] + (n + 1) * HOUR_NS, rows=10) for n in range(24)]
+    for trades, expected in ((0, []), (240, []), (241, ["the venue's bars count 241 trades, its history gave 240"])):
+        found = list(_fewer_than_counted(load("polygon"), [*hours, done("bar", *day, trades=trades)]))
+        assert [hole.reason for hole in found] == expected
+        assert all((one.channel, one.from_time_ns, one.to_time_ns) == ("T", *day) for one in found)
+    without_trades = [done("bar", *day, trades=5)]
+    half_a_minute = [hours[0], done("bar", day[0], day[0] + HOUR_NS - 1, trades=11)]
+    for unjudged in (without_trades, half_a_minute):
+        assert list(_fewer_than_counted(load("polygon"), unjudged)) == []
+    assert list(_fewer_than_counted(load("binance"), [*hours, done("bar", *day, trades=241)])) == []
+
+
+def test_whoever_watches_sees_how_far_a_backfill_is(settings: Settings) -> None:
+    assert at_work(settings) == []
+    asked = job(symbols=("ETHUSDT", "BTCUSDT"), kinds=("trade", "bar"), end_ns=MIDNIGHT_NS + 2 * DAY_NS)
+    announce(settings, slices(asked, 256), "manual__2026-11-21T10:00:00+00:00")
+    marks = Marks(settings, "manual__2026-11-21T10:00:00+00:00")
+    for chunk in plan(asked)[:7]:
+        marks.put(chunk.name, b"{}")
+    (found,) = at_work(settings)
+    assert (found.name, found.done) == ("manual__2026-11-21T10_00_00_00_00", 7)
+    assert found.plan == Plan(
+        exchange="binance",
+        symbols=["BTCUSDT", "ETHUSDT"],
+        kinds=["trade", "bar"],
+        start_ns=MIDNIGHT_NS,
+        end_ns=MIDNIGHT_NS + 2 * DAY_NS,
+        chunks=2 * 2 * 25,
+    )
+    marks.remove()
+    assert at_work(settings) == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("venue", ["polygon", "alpaca"])
+def test_a_stock_venue_gives_as_many_trades_as_its_bars_count(
+    settings_with: Callable[..., Settings], venue: str
+) -> None:
+    settings = simulated(settings_with, venue)
+    with serving(settings):
+        words = _words("trade,bar", MIDNIGHT_NS, MIDNIGHT_NS + HOUR_NS, venue, "AAPL")
+        summary = _run(settings, words)
+    assert (summary["rows"], summary["holes"]) == (3_600 // STEP_S + 60, 0)
+    records = {(record.kind, record.record_key): record for record in published(settings)}.values()
+    hour = [one for one in records if MIDNIGHT_NS <= one.event_time_ns < MIDNIGHT_NS + HOUR_NS]
+    counted = sum(bar.trade_count for bar in hour if isinstance(bar, Bar))
+    assert counted == sum(one.kind is Kind.TRADE for one in hour) == 3_600 // STEP_S
+
+
+@pytest.mark.integration
+def test_a_killed_backfill_goes_on_where_it_was_and_a_second_one_brings_nothing_new(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = simulated(settings_with)
+    with serving(settings):
+        words = _words("trade,bar", MIDNIGHT_NS, MIDNIGHT_NS + 12 * HOUR_NS)
+        marks = settings.state_path / "backfill"
+        _kill_when(lambda: len(list(marks.glob("*/*.json"))) >= 2, settings, words)
+        done = len(list(marks.glob("*/*.json")))
+        assert 2 <= done < 13
+        assert _run(settings, words) == {"chunks": 13, "skipped": 0, "pages": 25, "rows": 5_040, "holes": 0}
+        first = _identities(settings)
+        assert len({key for kind, key in first if kind == "trade" and key}) >= 12 * 3_600 // STEP_S
+        _run(settings, words)
+    assert set(_identities(settings)) == set(first)
+    assert {record.source for record in published(settings)} == {Source.BACKFILL}
+    assert not list(marks.glob("*"))
+
+
+@pytest.mark.integration
+def test_the_archive_brings_what_the_history_brings_in_ms_and_in_microseconds(
+    settings_with: Callable[..., Settings],
+) -> None:
+    """The day on which the venue's files changed their unit of time, and the one before."""
+    settings = simulated(settings_with)
+    first_ns = 1_735_603_200_000_000_000
+    with serving(settings):
+        words = _words("trade,bar", first_ns, first_ns + 2 * DAY_NS)
+        done = _run(settings, [*words, "--archive"])
+        assert (done["chunks"], done["rows"], done["holes"]) == (4, 2 * (8_640 + 1_440), 0)
+        from_archive = [_fact(record) for record in published(settings)]
+        assert len(from_archive) == done["rows"]
+        _run(settings, words)
+        # an aggregate tells each chunk's first id
+        found = [one for one in published(settings)[len(from_archive) :] if one.kind is not Kind.AGG_TRADE]
+        from_history = {_fact(record) for record in found}
+        today_ns = MIDNIGHT_NS + DAY_NS
+        missing = _run(settings, [*_words("trade", today_ns, today_ns + DAY_NS), "--archive"])
+    assert (missing["rows"], missing["holes"]) == (0, 1)
+    assert set(from_archive) == {fact for fact in from_history if fact[1] < first_ns + 2 * DAY_NS}
+
+
+def _fact(record: Record) -> tuple[object, ...]:
+    """What a record says, whatever it came by."""
+    values = {name: getattr(record, name) for name in record.__struct_fields__}
+    for name in ("receive_time_ns", "connection_id", "frame_sequence", "frame_index"):
+        del values[name]
+    return record.record_key, record.event_time_ns, *map(str, values.values())
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[None]:
+    """The venue's simulator in a process of its own."""
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("ETL_")},
+        **settings_module.as_environment(settings),
+    }
+    words = ("simulate", settings.venues, "--session", "synthetic")
+    process = subprocess.Popen([sys.executable, "-m", "etl", *words], env=environment, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def simulated(settings_with: Callable[..., Settings], venue: str = "binance") -> Settings:
+    (port,) = free_ports(1)
+    settings = settings_with(kafka=True, venues=venue, simulator_port=port)
+    ensure_topics(settings)
+    return settings
+
+
+def _words(
+    kinds: str, start_ns: int, end_ns: int, venue: str = "binance", symbol: str = "BTCUSDT"
+) -> list[str]:
+    span = [f"{start_ns // 10**9}", f"{end_ns // 10**9}"]
+    texts = [time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(second))) for second in span]
+    return [
+        *("backfill", venue, "--symbols", symbol, "--kinds", kinds),
+        *("--from", texts[0], "--to", texts[1], "--json"),
+    ]
+
+
+def _start(settings: Settings, words: list[str]) -> subprocess.Popen[bytes]:
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("ETL_")},
+        **settings_module.as_environment(settings),
+    }
+    return subprocess.Popen([sys.executable, "-m", "etl", *words], env=environment, stdout=subprocess.PIPE)
+
+
+def _run(settings: Settings, words: list[str]) -> dict[str, int]:
+    process = _start(settings, words)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return dict(json.loads(output))
+
+
+def _kill_when(is_time: Callable[[], bool], settings: Settings, words: list[str]) -> None:
+    process = _start(settings, words)
+    deadline = time.monotonic() + 60
+    while not is_time():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+
+
+def published(settings: Settings) -> list[Record]:
+    with RangeReader(settings, settings.normalized_topic, "test") as reader:
+        return [
+            codec.decode(message.value() or b"")
+            for partition, bounds in reader.bounds().items()
+            for messages in reader.read(partition, bounds.low, bounds.high, 5_000)
+            for message in messages
+        ]
+
+
+def _identities(settings: Settings) -> list[tuple[str, str]]:
+    return [(record.kind.name.lower(), record.record_key) for record in published(settings)]

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+
+import pytest
+from msgspec import structs
+
+from etl.exchanges.binance import Binance
+from etl.ingest.intake import Ingest
+from etl.ingest.recovery import Recovered, recover
+from etl.model.records import GapState, Source
+from etl.sequencing.continuity import Continuity
+from etl.settings import Settings
+from etl.transports.kafka import KafkaPublisher, ensure_topics
+from etl.transports.memory import Delivered, MemoryPublisher
+from etl.wire import codec
+from tests.support.stream import gap
+from tests.support.topics import messages
+from tests.support.venue_server import quote, trade
+
+pytestmark = pytest.mark.integration
+FLUSH_S = 30.0
+RECEIVED_NS = 1_790_000_000_500_000_000
+SYMBOLS = {"BTCUSDT", "ETHUSDT"}
+
+
+@pytest.fixture
+def settings(settings_with: Callable[..., Settings]) -> Settings:
+    wired = settings_with(kafka=True, recordings_dir="served")
+    ensure_topics(wired)
+    return wired
+
+
+def life(settings: Settings, *texts: str) -> dict[str, list[Delivered]]:
+    """What a worker would publish for these frames, topic by topic."""
+    publisher = MemoryPublisher()
+    ingest = Ingest(settings, Binance, publisher)
+    intake = ingest.intake(Binance(), "01a", "ws://venue/stream")
+    for text in texts:
+        intake.take(text.encode(), RECEIVED_NS)
+    publisher.poll()
+    return publisher.delivered
+
+
+def publish(settings: Settings, topic: str, deliveries: list[Delivered]) -> None:
+    publisher = KafkaPublisher(settings)
+    for one in deliveries:
+        publisher.publish(topic, one.key, one.value, list(one.headers) or None)
+    publisher.flush(FLUSH_S)
+
+
+def held(settings: Settings, topic: str) -> list[bytes]:
+    return sorted(message.value() or b"" for message in messages(settings, topic))
+
+
+def recovered(settings: Settings, symbols: set[str] = SYMBOLS) -> Recovered:
+    return recover(settings, Binance, KafkaPublisher(settings), Continuity(Binance), symbols)
+
+
+def start(settings: Settings, symbols: set[str] = SYMBOLS) -> int:
+    return recovered(settings, symbols).messages
+
+
+FRAMES = [
+    *[text for n in range(1, 41) for text in (trade(n), quote(n), trade(n, "ETHUSDT"))],
+    '{"cut":',
+    trade(41),
+    "not json",
+]
+
+
+def test_exactly_what_is_missing_is_published_whatever_is_missing(settings: Settings) -> None:
+    whole = life(settings, *FRAMES)
+    chosen = random.Random(7)
+    records = [one for one in whole[settings.normalized_topic] if not codec.place_of(one.value).is_gap]
+    kept = [one for one in records if chosen.random() < 0.6]
+    publish(settings, settings.raw_topic, whole[settings.raw_topic])
+    publish(settings, settings.normalized_topic, kept)
+    publish(settings, settings.quarantine_topic, whole[settings.quarantine_topic][:1])
+    start(settings)
+    found = [value for value in held(settings, settings.normalized_topic) if not codec.place_of(value).is_gap]
+    assert found == sorted(one.value for one in records)
+    assert held(settings, settings.quarantine_topic) == sorted(
+        one.value for one in whole[settings.quarantine_topic]
+    )
+    assert len(held(settings, settings.raw_topic)) == len(FRAMES)
+
+
+def test_a_second_start_publishes_nothing_more(settings: Settings) -> None:
+    whole = life(settings, *FRAMES)
+    publish(settings, settings.raw_topic, whole[settings.raw_topic])
+    assert start(settings) == len(FRAMES)
+    once = held(settings, settings.normalized_topic)
+    assert start(settings) == 0
+    assert held(settings, settings.normalized_topic) == once
+
+
+def test_another_shard_s_and_another_venue_s_frames_are_left_alone(settings: Settings) -> None:
+    whole = life(settings, trade(1), trade(1, "ETHUSDT"))
+    publish(settings, settings.raw_topic, whole[settings.raw_topic])
+    others = [
+        Delivered(one.key, one.value, tuple((n, b"okx" if n == "exchange" else v) for n, v in one.headers))
+        for one in life(settings, trade(2))[settings.raw_topic]
+    ]
+    publish(settings, settings.raw_topic, others)
+    assert start(settings, {"BTCUSDT"}) == 1
+
+
+PAGE = json.dumps(
+    [
+        {"id": n, "price": "1.5", "qty": "2", "time": RECEIVED_NS // 1_000_000 - 60_000 + n, "isBuyerMaker": True}
+        for n in range(100, 140)
+    ]
+)
+
+
+def test_a_repair_s_page_is_mended_too_and_its_old_times_are_no_fault(settings: Settings) -> None:
+    live = structs.replace(settings, recordings_dir="")
+    publisher = MemoryPublisher()
+    ingest = Ingest(live, Binance, publisher)
+    endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
+    ingest.intake(Binance(), "01b", endpoint, Source.REPAIR).take(PAGE.encode(), RECEIVED_NS)
+    publisher.poll()
+    whole = publisher.delivered
+    records = [one for one in whole[settings.normalized_topic] if not codec.place_of(one.value).is_gap]
+    assert len(records) == 40
+    publish(live, settings.raw_topic, whole[settings.raw_topic])
+    publish(live, settings.normalized_topic, records[:13])
+    assert start(live) == 27
+    assert held(settings, settings.normalized_topic) == sorted(one.value for one in records)
+
+
+def test_a_backfill_s_frames_are_left_to_the_backfill(settings: Settings) -> None:
+    publisher = MemoryPublisher()
+    ingest = Ingest(settings, Binance, publisher)
+    endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
+    ingest.intake(Binance(), "01b", endpoint, Source.BACKFILL).take(PAGE.encode(), RECEIVED_NS)
+    publisher.poll()
+    publish(settings, settings.raw_topic, publisher.delivered[settings.raw_topic])
+    assert start(settings) == 0
+
+
+def test_gaps_that_nobody_settled_are_told_again(settings: Settings) -> None:
+    whole = life(settings, *(trade(n) for n in (1, 2, 5, 6, 9, *range(10, 40))))
+    first, second = (
+        gap(3, venue_symbol="BTCUSDT", record_key=key, to_time_ns=RECEIVED_NS) for key in ("trade/3-4", "trade/7-8")
+    )
+    settled = structs.replace(second, gap_state=GapState.REPAIRED, receive_time_ns=second.receive_time_ns + 1)
+    publish(settings, settings.raw_topic, whole[settings.raw_topic])
+    encoded = [Delivered(b"binance:BTC-USDT", codec.encode(one), ()) for one in (first, second, settled)]
+    publish(settings, settings.normalized_topic, [*encoded, *whole[settings.normalized_topic]])
+    assert [one.record_key for one in recovered(settings).open_gaps] == ["trade/3-4"]
+    assert recovered(settings, {"ETHUSDT"}).open_gaps == []
+
+
+def test_empty_topics_need_nothing(settings: Settings) -> None:
+    assert start(settings) == 0

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from etl.adapter.contract import Credentials, Subscription
+from etl.errors import UsageError
+from etl.exchanges.binance import Binance
+from etl.exchanges.polygon import Polygon
+from etl.ingest.worker import SIMULATION_CREDENTIALS, addresses, credentials, subscriptions
+from etl.settings import Settings
+
+
+def test_symbols_are_shared_out_and_no_two_shards_have_the_same() -> None:
+    symbols = [f"S{n}" for n in range(10)]
+    shards = [subscriptions(Binance, symbols, ["trade"], f"{i}/3") for i in range(3)]
+    found = [symbol for shard in shards for one in shard for symbol in one.symbols]
+    assert sorted(found) == sorted(symbols)
+
+
+def test_a_connection_carries_no_more_streams_than_the_venue_allows() -> None:
+    symbols = [f"S{n}" for n in range(1_000)]
+    parts = subscriptions(Binance, symbols, ["trade", "bookTicker", "kline_1m"], "0/1")
+    assert [len(part.symbols) for part in parts] == [341, 341, 318]
+    assert max(len(part.symbols) * len(part.channels) for part in parts) <= Binance.streams_max
+    assert [symbol for part in parts for symbol in part.symbols] == symbols
+
+
+def test_what_is_not_said_is_the_venue_s_default() -> None:
+    assert subscriptions(Binance, (), (), "0/1") == [
+        Subscription(Binance.default_symbols, Binance.default_channels)
+    ]
+
+
+@pytest.mark.parametrize("shard", ["", "1", "1/1", "2/2", "-1/2", "a/b", "1/", "/2", "0/0"])
+def test_a_shard_that_makes_no_sense_is_refused(shard: str) -> None:
+    with pytest.raises(UsageError):
+        subscriptions(Binance, (), (), shard)
+
+
+def test_a_venue_with_one_connection_per_key_refuses_shards() -> None:
+    with pytest.raises(UsageError, match="one connection per key"):
+        subscriptions(Polygon, (), (), "0/2")
+
+
+def test_more_shards_than_symbols_is_refused_where_nothing_is_left() -> None:
+    with pytest.raises(UsageError, match="no symbol is left"):
+        subscriptions(Binance, ["A"], (), "1/2")
+
+
+def test_a_missing_key_is_one_line_that_names_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for group in Polygon.key_variables:
+        for name in group:
+            monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match="POLYGON_API_KEY or MASSIVE_API_KEY"):
+        credentials(Polygon, live=True)
+    monkeypatch.setenv("MASSIVE_API_KEY", "k")
+    assert credentials(Polygon, live=True) == Credentials("k")
+
+
+def test_a_simulator_gets_a_key_that_is_no_secret_and_a_venue_without_keys_gets_none() -> None:
+    assert credentials(Polygon, live=False) == SIMULATION_CREDENTIALS
+    assert credentials(Binance, live=True) == Credentials()
+
+
+def test_a_venue_that_is_not_simulated_says_so() -> None:
+    with pytest.raises(UsageError, match="not simulated: add it to ETL_VENUES"):
+        addresses(Settings(venues="polygon"), Binance)
+
+
+def test_keys_are_never_printed() -> None:
+    assert "k" not in repr(Credentials("k", "s")).replace("Credentials", "")

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from etl.adapter.contract import shipped_instruments
+from etl.exchanges import load
+from etl.exchanges.binance import Binance
+from etl.exchanges.binance_usdm import BinanceUsdm
+from etl.model.instruments import Instrument, Instruments, occ_symbol
+
+LISTED = [name for name in ("binance", "binance_usdm") if len(shipped_instruments(load(name)))]
+
+
+@pytest.mark.parametrize(
+    ("venue", "venue_symbol", "symbol"),
+    [
+        ("binance", "BTCUSDT", "BTC-USDT"),
+        ("binance", "USDTTRY", "USDT-TRY"),
+        ("binance", "ETHBTC", "ETH-BTC"),
+        ("binance", "1000SATSUSDT", "1000SATS-USDT"),
+        ("binance_usdm", "BTCUSDT", "BTC-USDT-PERP"),
+        ("binance_usdm", "1000SHIBUSDT", "1000SHIB-USDT-PERP"),
+        ("binance_usdm", "1000000MOGUSDT", "1000000MOG-USDT-PERP"),
+    ],
+)
+def test_base_and_quote_come_from_the_list(venue: str, venue_symbol: str, symbol: str) -> None:
+    instruments = shipped_instruments(load(venue))
+    assert instruments.symbol(venue_symbol) == symbol
+    assert instruments.venue_symbol(symbol) == venue_symbol
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_shipped_list_is_one_to_one(name: str) -> None:
+    instruments = shipped_instruments(load(name))
+    assert len(instruments) > 200
+    assert len(instruments.by_symbol()) == len(instruments)
+    for symbol, venue_symbol in instruments.by_symbol().items():
+        assert instruments.symbol(venue_symbol) == symbol
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_the_default_symbols_are_listed(name: str) -> None:
+    instruments = shipped_instruments(load(name))
+    assert all(instruments.get(symbol) for symbol in load(name).default_symbols)
+
+
+def test_an_unknown_symbol_keeps_its_spelling_and_gets_a_flag_and_is_not_stored() -> None:
+    instruments = Instruments([Instrument("BTCUSDT", "BTC-USDT")])
+    assert instruments.names["NEWUSDT"] == ("NEWUSDT", ("unknown_symbol",))
+    assert instruments.names["BTCUSDT"] == ("BTC-USDT", ())
+    assert list(instruments.names) == ["BTCUSDT"]
+    assert instruments.venue_symbol("NEWUSDT") == "NEWUSDT"
+
+
+def test_of_two_that_claim_one_symbol_the_second_keeps_its_own_name() -> None:
+    instruments = Instruments([Instrument("XBTUSD", "BTC-USD"), Instrument("BTCUSD", "BTC-USD")])
+    assert (instruments.symbol("XBTUSD"), instruments.symbol("BTCUSD")) == ("BTC-USD", "BTCUSD")
+    assert (instruments.venue_symbol("BTC-USD"), instruments.venue_symbol("BTCUSD")) == ("XBTUSD", "BTCUSD")
+
+
+def test_an_answer_of_the_venue_replaces_the_shipped_list() -> None:
+    spot = b"""{"timezone":"UTC","serverTime":1,"rateLimits":[],"symbols":[{"symbol":"ETHBTC","status":"TRADING",
+        "baseAsset":"ETH","baseAssetPrecision":8,"quoteAsset":"BTC","filters":[
+        {"filterType":"PRICE_FILTER","minPrice":"0.00001","maxPrice":"922327","tickSize":"0.00001000"},
+        {"filterType":"LOT_SIZE","minQty":"0.0001","maxQty":"100000","stepSize":"0.00010000"}]}]}"""
+    assert list(Binance.read_instruments(spot)) == [
+        Instrument("ETHBTC", "ETH-BTC", price_step="0.00001000", size_step="0.00010000")
+    ]
+    futures = b"""{"timezone":"UTC","symbols":[
+        {"symbol":"BTCUSDT","contractType":"PERPETUAL","deliveryDate":4133404800000,"baseAsset":"BTC","quoteAsset":"USDT"},
+        {"symbol":"BTCUSDT_240927","contractType":"CURRENT_QUARTER","deliveryDate":1727424000000,"baseAsset":"BTC",
+         "quoteAsset":"USDT"}]}"""
+    assert [item.symbol for item in BinanceUsdm.read_instruments(futures)] == [
+        "BTC-USDT-PERP",
+        "BTC-USDT-20240927",
+    ]
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[]", b'{"symbols":[{}]}', b'{"symbols":"x"}', b"\xff"])
+def test_what_is_no_instrument_list_is_refused(payload: bytes) -> None:
+    with pytest.raises(ValueError, match="instrument list"):
+        list(Binance.read_instruments(payload))
+
+
+@pytest.mark.parametrize(
+    ("text", "symbol"),
+    [
+        ("O:AAPL240126P00050000", "AAPL240126P00050000"),
+        ("AAPL  240126P00050000", "AAPL240126P00050000"),
+        ("O:BRKB240126C00350500", "BRKB240126C00350500"),
+        ("O:SPXW1240126C00350500", "SPXW1240126C00350500"),
+        ("AAPL", None),
+        ("O:AAPL240126X00050000", None),
+        ("", None),
+    ],
+)
+def test_option_symbols_are_read_from_the_right(text: str, symbol: str | None) -> None:
+    assert occ_symbol(text) == symbol

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl.monitoring import alerts as monitor_module
+from etl.monitoring.alerts import DOWN, OK, SECTIONS, Monitor
+from etl.settings import Settings
+from tests.support.servers import settings_on_free_ports
+
+STORED = ("backlog", "history", "quarantine", "gaps", "coverage")
+
+
+def test_what_is_down_is_a_state_with_its_reason_not_an_error(tmp_path: Path) -> None:
+    monitor = Monitor(settings_on_free_ports(tmp_path))
+    found = {name: monitor.section(name) for name in SECTIONS}
+    assert {name: section.state for name, section in found.items()} == {
+        **dict.fromkeys(SECTIONS, DOWN),
+        "backfills": OK,
+        "incidents": OK,
+    }
+    assert "is `etl up` running?" in found["live"].reason
+    assert all(section.reason for section in found.values() if section.state == DOWN)
+
+
+def test_an_unknown_section_is_a_key_error(settings: Settings) -> None:
+    with pytest.raises(KeyError):
+        Monitor(settings).section("passwords")
+
+
+def test_many_who_ask_at_once_cost_one_reading(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings: list[float] = []
+    release = threading.Event()
+
+    def slow(_: Settings) -> str:
+        readings.append(time.monotonic())
+        release.wait(10)
+        return "read"
+
+    monkeypatch.setattr(monitor_module, "SECTIONS", {"slow": slow})
+    monitor, answers = Monitor(settings), []
+    threads = [threading.Thread(target=lambda: answers.append(monitor.section("slow"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert [answer.data for answer in answers] == ["read"] * 8
+    assert len(readings) == 1
+
+
+def test_a_section_that_hangs_is_down_in_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(monitor_module, "SECTIONS", {"hung": lambda _: release.wait(30)})
+    monkeypatch.setattr(monitor_module, "ANSWER_WITHIN_S", 0.05)
+    section = Monitor(settings).section("hung")
+    release.set()
+    assert (section.state, section.reason) == (DOWN, "no answer in 0.05 s")
+
+
+@pytest.mark.integration
+def test_sections_of_empty_stores_are_empty(settings_with: Callable[..., Settings]) -> None:
+    from etl.stores.migrate import migrate_clickhouse, migrate_timescale
+
+    settings = settings_with(kafka=True, clickhouse=True, timescale=True)
+    migrate_clickhouse(settings)
+    migrate_timescale(settings)
+    monitor = Monitor(settings)
+    found: dict[str, Any] = {name: monitor.section(name) for name in STORED}
+    assert {name: section.reason for name, section in found.items()} == dict.fromkeys(STORED, "")
+    topics = {settings.normalized_topic, settings.raw_topic}
+    assert [lag for lag in found["backlog"].data if lag["topic"] in topics] == []
+    assert found["history"].data == found["quarantine"].data == found["coverage"].data == []
+    assert found["gaps"].data == {"counts": [], "open": []}

@@ -1,0 +1,112 @@
+"""Reconciliation reads real stores: Kafka, ClickHouse, TimescaleDB and the lake, after a small run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from etl.exchanges import load
+from etl.model.records import Frame, Record
+from etl.reconcile.reconcile import Example, reconcile, write_report
+from etl.settings import Settings
+from etl.simulator import truth
+from etl.simulator.identities import events
+from etl.simulator.serve import make_venue
+from etl.simulator.session import SyntheticSession
+from etl.simulator.truth import SENT, STREAM, TruthFile, TruthLine
+from etl.sinks.clickhouse import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_batch import delimited
+from etl.sinks.export import export
+from etl.sinks.load import load_timescale
+from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.migrate import migrate_clickhouse, migrate_timescale
+from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
+from etl.wire.codec import encode
+
+pytestmark = pytest.mark.integration
+
+T0 = 1_795_242_275_000_000_000
+STREAMS = ("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth", "btcusdt@kline_1s")
+URL = "ws://127.0.0.1:1/binance/stream?streams=btcusdt@trade"
+
+
+def sent_frames() -> list[bytes]:
+    session = SyntheticSession(make_venue("binance"), 200.0, seed=9)
+    for stream in STREAMS:
+        session.subscribe(stream)
+    return [item.payload for tick in range(40) for item in session.due(T0 + tick * 50_000_000)]
+
+
+def run_venue(settings: Settings) -> list[Record]:
+    """What the venue sends arrives on both topics; returns the records."""
+    ensure_topics(settings)
+    parser, publisher = load("binance")(), KafkaPublisher(settings)
+    file = TruthFile(truth.path_of(settings.state_path, "binance"))
+    records: list[Record] = []
+    for number, payload in enumerate(sent_frames(), 1):
+        file.write([TruthLine(T0 + number, STREAM, SENT, events("binance", payload))])
+        frame = Frame("binance", "c1", number, URL, T0 + 10_000_000_000 + number, payload)
+        publisher.publish(settings.raw_topic, b"c1", payload, frame_headers(frame))
+        for record in parser.parse(frame):
+            assert isinstance(record, Record)
+            publisher.publish(settings.normalized_topic, b"binance:BTC-USDT", encode(record))
+            records.append(record)
+    publisher.flush(30.0)
+    file.close()
+    return records
+
+
+def publish_again(settings: Settings, records: list[Record]) -> None:
+    """A later range of the topic with identities of an earlier one: two files of the lake hold them."""
+    publisher = KafkaPublisher(settings)
+    for record in records:
+        publisher.publish(settings.normalized_topic, b"binance:BTC-USDT", encode(record))
+    publisher.flush(30.0)
+
+
+def insert_into_clickhouse(settings: Settings, records: list[Record], token: str) -> None:
+    client = ClickHouse(parse_address(settings.clickhouse_address))
+    client.insert(batch_path(MARKET_DATA, token, 10_000), delimited([encode(record) for record in records]))
+    client.close()
+
+
+def test_every_store_is_read_and_a_planted_loss_is_found(
+    settings_with: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = settings_with(kafka=True, clickhouse=True, timescale=True, lake_url=str(tmp_path / "lake"))
+    migrate_clickhouse(settings)
+    migrate_timescale(settings)
+    records = run_venue(settings)
+    insert_into_clickhouse(settings, records, "first")
+    insert_into_clickhouse(settings, records[:3], "again")
+    load_timescale(settings)
+    export(settings)
+    publish_again(settings, [record for record in records if record.kind.name == "BAR"])
+    load_timescale(settings)
+    export(settings)
+
+    report = reconcile(settings, duration_s=2.0)
+    venue = report.venues["binance"]
+    identities = {(record.kind, record.record_key) for record in records}
+    books = {key for kind, key in identities if kind.name == "BOOK"}
+    assert report.reasons() == []
+    assert (venue.events_sent, venue.normalized, venue.raw) == (
+        len(identities),
+        len(identities),
+        len(records),
+    )
+    assert (venue.clickhouse, venue.lake) == (len(identities), len(identities))
+    assert venue.timescale == len(identities) - len(books)
+    assert (venue.lost, venue.duplicated, venue.missed) == (0, 0, 0)
+    assert report.latency_ms["receive_to_clickhouse"].p50 is not None
+
+    lost = next(record for record in records if record.kind.name == "TRADE")
+    with psycopg.connect(settings.timescale_address, autocommit=True) as connection:
+        connection.execute("DELETE FROM trades WHERE record_key = %s", [lost.record_key])
+    report = reconcile(settings, duration_s=2.0)
+    assert report.examples == [Example("binance", "lost in timescale", "trade", "BTC-USDT", lost.record_key)]
+    write_report(report, tmp_path / "reports" / "r.json")
+    assert b'"ok": false' in (tmp_path / "reports" / "r.json").read_bytes()

@@ -1,0 +1,54 @@
+"""The instrument lists that refresh_instruments keeps, and who reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from etl.adapter.contract import Credentials
+from etl.errors import UsageError, VenueError
+from etl.exchanges import load
+from etl.ingest.backfill import make_job
+from etl.model.records import Frame
+from etl.reference.instruments import known, refresh, with_known
+from etl.settings import Settings
+from etl.sources.limiter import Limiter
+from tests.support.venue_server import venue_server
+
+LISTED = (
+    '{"timezone":"UTC","symbols":[{"symbol":"NEWUSDT","status":"TRADING","baseAsset":"NEW","quoteAsset":"USDT",'
+    '"filters":[{"filterType":"PRICE_FILTER","tickSize":"0.0100"},{"filterType":"LOT_SIZE","stepSize":"1"}]}]}'
+)
+TRADE = (
+    b'{"stream":"newusdt@trade","data":{"e":"trade","E":1795252862476,"s":"NEWUSDT","t":1,"p":"1.0","q":"2.0",'
+    b'"T":1795252862476,"m":true,"M":true}}'
+)
+
+
+def refreshed(settings: Settings, answer: str) -> int:
+    binance = load("binance")
+    with venue_server() as server:
+        server.answers[binance.instruments_path] = (200, answer)
+        limiter = Limiter(settings.state_path / "limits" / "binance", 0)
+        return refresh(settings, binance, f"http://127.0.0.1:{server.port}", Credentials(), limiter)
+
+
+def test_a_listing_since_the_release_is_known_to_workers_and_backfills_after_a_refresh(
+    settings: Settings,
+) -> None:
+    frame = Frame("binance", "c", 1, "ws://x/stream?streams=newusdt@trade", 1, TRADE)
+    (before,) = load("binance")().parse(frame)
+    assert (before.symbol, before.flags) == ("NEWUSDT", ("unknown_symbol",))  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="no instrument NEWUSDT"):
+        make_job(settings, "binance", ["NEWUSDT"], ["trade"], 0, 1)
+
+    assert refreshed(settings, LISTED) == 1
+    (after,) = with_known(settings, load("binance"))().parse(frame)
+    assert (after.symbol, after.flags) == ("NEW-USDT", ())  # type: ignore[union-attr]
+    assert make_job(settings, "binance", ["NEW-USDT"], ["trade"], 0, 1).symbols == ("NEWUSDT",)
+
+
+def test_a_broken_answer_leaves_the_old_list_in_use(settings: Settings) -> None:
+    refreshed(settings, LISTED)
+    with pytest.raises(VenueError, match="instrument list"):
+        refreshed(settings, "{}")
+    assert known(settings, load("binance")).symbol("NEWUSDT") == "NEW-USDT"

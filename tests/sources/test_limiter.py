@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from etl.errors import VenueError
+from etl.sources.limiter import (
+    BAN_WAIT_S,
+    BURST_SHARE,
+    MINUTE_NS,
+    NO_ANSWER,
+    SECOND_NS,
+    SECONDS_BOUNDS,
+    Account,
+    Allowance,
+    Limiter,
+    limit_path,
+)
+
+START_NS = 1_790_000_000 * SECOND_NS
+PER_MINUTE = 6_000
+
+
+def granted(weight: int, minutes: int) -> list[tuple[int, int]]:
+    """(time, weight) of every request that goes, asked for without a pause."""
+    allowance, now_ns, went = Allowance(), START_NS, []
+    while now_ns < START_NS + minutes * MINUTE_NS:
+        wait_ns, allowance = allowance.after(weight, PER_MINUTE, now_ns)
+        if wait_ns:
+            now_ns += wait_ns
+        else:
+            went.append((now_ns, weight))
+    return went
+
+
+@pytest.mark.parametrize("weight", [25, 50, 400])
+def test_no_minute_wherever_it_begins_sees_more_than_the_limit(weight: int) -> None:
+    went = granted(weight, minutes=4)
+    for start_ns, _ in went:
+        spent = sum(w for time_ns, w in went if start_ns <= time_ns < start_ns + MINUTE_NS)
+        assert spent <= PER_MINUTE + weight
+    assert sum(w for _, w in went) > 2 * PER_MINUTE
+
+
+def test_a_request_heavier_than_the_bucket_goes_when_the_bucket_is_full() -> None:
+    wait_ns, after = Allowance().after(PER_MINUTE * 3, PER_MINUTE, START_NS)
+    assert wait_ns == 0
+    assert after.after(1, PER_MINUTE, START_NS)[0] == int(MINUTE_NS / (PER_MINUTE * (1 - BURST_SHARE)))
+
+
+def test_a_venue_without_a_published_limit_is_not_paced() -> None:
+    assert Allowance().after(1_000_000, 0, START_NS) == (0, Allowance())
+
+
+def test_a_refusal_stops_everybody_for_as_long_as_the_venue_says() -> None:
+    shut = Allowance().refused(429, 7.0, START_NS)
+    assert shut.after(1, 0, START_NS + 1)[0] == 7 * SECOND_NS - 1
+    assert shut.after(1, 0, START_NS + 7 * SECOND_NS)[0] == 0
+
+
+def test_a_ban_without_a_duration_is_taken_for_the_shortest_there_is() -> None:
+    shut = Allowance().refused(418, 0.0, START_NS)
+    assert shut.shut_until_ns == START_NS + int(BAN_WAIT_S * SECOND_NS)
+
+
+def test_a_shorter_refusal_does_not_end_a_longer_one() -> None:
+    shut = Allowance().refused(418, 60.0, START_NS).refused(429, 1.0, START_NS)
+    assert shut.shut_until_ns == START_NS + 60 * SECOND_NS
+
+
+def test_limiters_on_one_file_spend_from_one_purse(tmp_path: Path) -> None:
+    path = limit_path(tmp_path, "binance", "https://api.binance.com", "")
+    one, other = (Limiter(path, 100, lambda: START_NS) for _ in range(2))
+    assert [one.take(20), other.take(20), one.take(10)] == [0, 0, 0]
+    assert one.take(1) == other.take(1) > 0
+
+
+def test_a_refusal_told_to_one_stops_the_other(tmp_path: Path) -> None:
+    one, other = (Limiter(tmp_path / "limits" / "x", 0, lambda: START_NS) for _ in range(2))
+    one.refused(429, 3.0)
+    assert other.take(1) == 3 * SECOND_NS
+
+
+def test_a_request_that_would_wait_for_too_long_is_refused(tmp_path: Path) -> None:
+    limiter = Limiter(tmp_path / "x", 0)
+    limiter.refused(418, 3_600.0)
+    with pytest.raises(VenueError, match="takes no request for 3600 s"):
+        asyncio.run(limiter.admit(1))
+
+
+def test_the_name_of_the_file_tells_no_key(tmp_path: Path) -> None:
+    path = limit_path(tmp_path, "alpaca", "https://data.alpaca.markets", "secret-key")
+    assert path.parent == tmp_path / "limits"
+    assert "secret" not in path.name
+    assert path != limit_path(tmp_path, "alpaca", "https://data.alpaca.markets", "another-key")
+
+
+def test_a_torn_file_counts_as_empty(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"\x01\x02")
+    assert Limiter(path, 100, lambda: START_NS).take(1) == 0
+    assert path.stat().st_size == 16
+
+
+def test_the_account_holds_what_every_process_asked_and_what_is_left(tmp_path: Path) -> None:
+    path = limit_path(tmp_path, "binance", "https://api.binance.com", "")
+    one, other = (Limiter(path, 100, lambda: START_NS) for _ in range(2))
+    assert one.account() == Account(classes=[0] * (len(SECONDS_BOUNDS) + 1))
+    one.take(20)
+    one.answered(200, 0.004)
+    other.answered(200, 0.006)
+    other.answered(429, 100.0)
+    other.answered(NO_ANSWER, 0.5)
+    other.refused(429, 3.0)
+    account = one.account()
+    assert account.statuses == {NO_ANSWER: 1, 200: 2, 429: 1}
+    assert (account.classes[:2], account.classes[-1], sum(account.classes)) == ([1, 1], 1, 4)
+    assert account.seconds == pytest.approx(100.51)
+    assert (account.budget, account.shut_s) == (0.0, 3.0)
+    assert one.take(1) == 3 * SECOND_NS
+
+
+def test_the_budget_is_the_share_of_the_bucket_that_is_left() -> None:
+    bucket = PER_MINUTE * BURST_SHARE
+    _, after = Allowance().after(int(bucket / 4), PER_MINUTE, START_NS)
+    assert after.left(PER_MINUTE, START_NS) == pytest.approx(0.75)
+    assert after.left(PER_MINUTE, START_NS + MINUTE_NS) == 1.0
+    assert Allowance().left(0, START_NS) == 1.0

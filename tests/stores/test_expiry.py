@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from etl.errors import UsageError
+from etl.lake.compaction import compact
+from etl.settings import Settings
+from etl.sinks.load import load_timescale
+from etl.stores.expiry import DAY_S, TABLES, Expired, Rule, expire, rules
+from etl.stores.migrate import migrate_clickhouse, migrate_timescale
+from etl.stores.query import query
+from tests.reconcile.test_holdings import insert_into_clickhouse
+from tests.support import stream
+from tests.support.lake import export_records
+
+
+def test_nothing_expires_by_default() -> None:
+    assert rules(Settings()) == []
+    assert [expire(Settings(), store) for store in TABLES] == [[], [], []]
+
+
+def test_rules_name_store_table_and_days() -> None:
+    settings = Settings(expire_days="timescale.quotes=90, clickhouse.books=400")
+    assert rules(settings) == [Rule("timescale", "quotes", 90), Rule("clickhouse", "books", 400)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["quotes=90", "timescale.quotes", "timescale.nosuch=9", "timescale.gaps=9", "lake.gaps=9",
+     "clickhouse.others=9", "elsewhere.trades=9",
+     "timescale.quotes=1", "timescale.quotes=-3", "timescale.quotes=all"],
+)  # fmt: skip
+def test_a_rule_that_can_be_misread_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expire_days"):
+        rules(Settings(expire_days=text))
+
+
+@pytest.mark.integration
+def test_only_chunks_that_are_wholly_older_go(settings_with: Callable[..., Settings]) -> None:
+    settings = settings_with(kafka=True, timescale=True, expire_days="timescale.trades=30")
+    migrate_timescale(settings)
+    now_s = stream.START_NS / 1e9 + 40 * 86_400
+    young_ns = stream.START_NS + 39 * stream.DAY
+    stream.publish(settings, stream.trade(1, "expiry"), stream.trade(2, "expiry", time_ns=young_ns))
+    load_timescale(settings)
+    assert expire(settings, "timescale", lambda: now_s) == [Expired("timescale", "trades", 1)]
+    assert expire(settings, "timescale", lambda: now_s) == [Expired("timescale", "trades", 0)]
+    with psycopg.connect(settings.timescale_address) as connection:
+        left = connection.execute("SELECT trade_id FROM trades WHERE exchange = 'expiry'").fetchall()
+    assert left == [(str(3_735_683_259 + 2),)]
+
+
+@pytest.mark.integration
+def test_only_months_that_are_wholly_older_go(settings_with: Callable[..., Settings]) -> None:
+    """Of 2024-08-08, 2024-09-17 and 2024-09-18, 30 days before 2024-10-17, the September ones stay."""
+    settings = settings_with(clickhouse=True, expire_days="clickhouse.trades=30")
+    migrate_clickhouse(settings)
+    days = (0, 40, 41)
+    trades = [stream.trade(n, time_ns=stream.START_NS + n * stream.DAY) for n in days]
+    insert_into_clickhouse(settings, [*trades], "expiry")
+    now_s = stream.START_NS / 1e9 + 70 * DAY_S
+    assert expire(settings, "clickhouse", lambda: now_s) == [Expired("clickhouse", "trades", 1)]
+    assert expire(settings, "clickhouse", lambda: now_s) == [Expired("clickhouse", "trades", 0)]
+    left = query(settings, "clickhouse", "SELECT trade_id FROM trades ORDER BY trade_id").rows
+    assert left == [(str(3_735_683_259 + n),) for n in days[1:]]
+
+
+def test_only_days_of_the_lake_that_are_wholly_older_go_and_their_files_after_the_grace(
+    settings: Settings,
+) -> None:
+    settings = msgspec.structs.replace(settings, expire_days="lake.trades=30")
+    days = (0, 39, 40)
+    export_records(settings, (stream.trade(n, time_ns=stream.START_NS + n * stream.DAY) for n in days))
+    export_records(settings, [stream.quote(0)], start=10)
+    old = {path for path in Path(settings.lake_path).rglob("*.parquet") if "2024-08-08" in str(path)}
+    now_s = stream.START_NS / 1e9 + 69 * DAY_S
+    assert expire(settings, "lake", lambda: now_s) == [Expired("lake", "trades", 1)]
+    assert expire(settings, "lake", lambda: now_s) == [Expired("lake", "trades", 0)]
+    left = query(settings, "lake", "SELECT trade_id FROM trades ORDER BY trade_id").rows
+    assert left == [(str(3_735_683_259 + n),) for n in days[1:]]
+    assert query(settings, "lake", "SELECT count(*) FROM quotes").rows == [(1,)]
+    assert all(path.exists() for path in old)
+    compact(settings, time.time_ns() + int(settings.lake_grace_s * 1e9) + 1)
+    assert [path.exists() for path in sorted(old)] == [True, False]
