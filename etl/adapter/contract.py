@@ -134,8 +134,7 @@ class Request(Struct, frozen=True):
 
 
 class Split(Struct, frozen=True):
-    """Prices before ``day`` (ISO, the venue's) times ``factor`` are prices after it: 0.25 where one share became four.
-    """
+    """Prices before ``day`` (ISO, the venue's) times ``factor`` are prices after it: 0.25 where one became four."""
 
     symbol: str
     day: str

@@ -88,7 +88,9 @@ STANDARD: dict[str, Standard] = {
         (
             Figure("messages/s into ClickHouse in the recorded mix", ("messages_per_s",), "200,000"),
             Figure(
-                "insert of 10,000 in that mix, ms: p50 / p95", ("insert_10k_ms.p50", "insert_10k_ms.p95"), "p50 12"
+                "insert of 10,000 in that mix, ms: p50 / p95",
+                ("insert_10k_ms.p50", "insert_10k_ms.p95"),
+                "p50 12",
             ),
             Figure("of 10,000 quotes", ("insert_10k_quotes_ms.p50", "insert_10k_quotes_ms.p95")),
             Figure("the sink's own CPU, µs a message", ("sink_cpu_us_per_message",)),
@@ -235,7 +237,10 @@ def _keep(name: str, kept: Kept) -> None:
 
 def rendered(kept: Mapping[str, Kept]) -> str:
     """The document."""
-    return "\n".join((*_head(), *(line for name, of_it in kept.items() for line in _section(name, of_it)))) + "\n"
+    return (
+        "\n".join((*_head(), *(line for name, of_it in kept.items() for line in _section(name, of_it))))
+        + "\n"
+    )
 
 
 def _head() -> Iterator[str]:

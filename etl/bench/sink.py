@@ -71,7 +71,9 @@ def main(
     print_result("sink", result, as_json)
 
 
-async def _measure(settings: Settings, records: Sequence[Record], messages: int, repeats: int) -> dict[str, Any]:
+async def _measure(
+    settings: Settings, records: Sequence[Record], messages: int, repeats: int
+) -> dict[str, Any]:
     drained = []
     servers = (kafka_part(settings), clickhouse_part(settings))
     async with Supervisor(servers, child_environment(settings), settings.state_path) as supervisor:

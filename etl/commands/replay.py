@@ -25,7 +25,9 @@ class Into(StrEnum):
 
 @app.command()
 def replay(
-    from_: Annotated[str, typer.Option("--from", help="received at or after, ISO 8601; all if not given")] = "",
+    from_: Annotated[
+        str, typer.Option("--from", help="received at or after, ISO 8601; all if not given")
+    ] = "",
     to: Annotated[str, typer.Option("--to", help="received before")] = "",
     venue: Annotated[str, typer.Option(help="only this venue; else every venue of the settings")] = "",
     store: Annotated[

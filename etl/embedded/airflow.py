@@ -123,7 +123,9 @@ def airflow_parts(
         component("api-server", ()), ports={"airflow_port": settings.airflow_port}, ready=_api_ready(settings)
     )
     scheduler = component("scheduler", ("airflow-api-server", *depends_on), "--skip-serve-logs")
-    if dag_metrics_port:  # its tasks inherit the environment, and look for the platform's metrics where all do
+    if (
+        dag_metrics_port
+    ):  # its tasks inherit the environment, and look for the platform's metrics where all do
         scheduler = msgspec.structs.replace(
             scheduler,
             environment={

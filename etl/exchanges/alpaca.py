@@ -126,7 +126,8 @@ class Alpaca(Exchange):
     """2016-01-01, where the venue's history begins."""
     calendar = "XNYS"
     splits_path = (
-        "/v1/corporate-actions?types=forward_split,reverse_split&start={from_day}&end={to_day}&limit=1000&sort=asc"
+        "/v1/corporate-actions?types=forward_split,reverse_split"
+        "&start={from_day}&end={to_day}&limit=1000&sort=asc"
     )
     history_path: ClassVar[str] = "/v2/stocks"
     history_query: ClassVar[Mapping[str, str]] = {"feed": "sip"}

@@ -226,7 +226,9 @@ class Binance(Exchange):
         name = {Kind.TRADE: "trades", Kind.AGG_TRADE: "aggTrades", Kind.BAR: "klines"}.get(kind)
         if name is None:
             return ""
-        folder, file = (f"klines/{venue_symbol}/1m", "1m") if kind is Kind.BAR else (f"{name}/{venue_symbol}", name)
+        folder, file = (
+            (f"klines/{venue_symbol}/1m", "1m") if kind is Kind.BAR else (f"{name}/{venue_symbol}", name)
+        )
         return f"{self.archive_folder}/{folder}/{venue_symbol}-{file}-{day}.zip"
 
     def headers(self) -> Mapping[str, str]:

@@ -442,7 +442,9 @@ class _ChunkIntake(Intake):
         return interval_ns(channel.rpartition("_")[2]) or MINUTE_NS
 
 
-async def _fetch(settings: Settings, marks: Marks, chunks: Sequence[Chunk], progress: Progress | None) -> None:
+async def _fetch(
+    settings: Settings, marks: Marks, chunks: Sequence[Chunk], progress: Progress | None
+) -> None:
     exchange = with_known(settings, load_exchange(chunks[0].exchange))
     publisher = KafkaPublisher(settings)
     backfill = Backfill(settings, exchange, publisher)
@@ -549,9 +551,7 @@ def _between(before: Fetched, after: Fetched) -> Iterator[Hole]:
         yield Hole(after.symbol, after.channel, before.last[1], after.first[1], *ids)
 
 
-def _fewer_than_counted(
-    exchange: type[Exchange], done: Sequence[tuple[Chunk, Fetched]]
-) -> Iterator[Hole]:
+def _fewer_than_counted(exchange: type[Exchange], done: Sequence[tuple[Chunk, Fetched]]) -> Iterator[Hole]:
     """Days whose bars count more trades than the history gave, where no id shows what is missing. Bars leave out the
     trades of some conditions, so more trades than they count are no sign of anything."""
     trades = next((one for one in exchange.channels if one.kind is Kind.TRADE), None)

@@ -1,7 +1,7 @@
 """How far backfills are: a folder for each below ``state_dir/backfill``, which goes when its coverage is checked.
 
-    plan                  what is to be done, written before the first chunk
-    trade-2026-….json     the mark of a chunk that is done: what came
+plan                  what is to be done, written before the first chunk
+trade-2026-….json     the mark of a chunk that is done: what came
 """
 
 from __future__ import annotations

@@ -52,9 +52,7 @@ WHERE correction = 'correct' AND last_price IS NOT NULL
 """
 
 
-def connect(
-    settings: Settings, wanted: Callable[[File], bool] | None = None
-) -> duckdb.DuckDBPyConnection:
+def connect(settings: Settings, wanted: Callable[[File], bool] | None = None) -> duckdb.DuckDBPyConnection:
     """The lake as it is now, or only the files that are ``wanted``; the connection keeps showing this state.
     Times in UTC."""
     storage = open_storage(settings)

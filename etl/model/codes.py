@@ -22,7 +22,10 @@ class Code(StrEnum):
     FIELD_MISSING = "field_missing", "a field without which the event has no meaning is absent"
     FIELD_MALFORMED = "field_malformed", "a field has another type than the venue documents"
     SYMBOL_MISSING = "symbol_missing", "neither the frame nor its endpoint names the instrument"
-    SYMBOL_MALFORMED = "symbol_malformed", "a name with spaces or control characters, or longer than any instrument's"
+    SYMBOL_MALFORMED = (
+        "symbol_malformed",
+        "a name with spaces or control characters, or longer than any instrument's",
+    )
     SYMBOL_MISMATCH = "symbol_mismatch", "the stream and its event name different instruments"
     DECIMAL_MALFORMED = "decimal_malformed", "a price or size is not a plain decimal number"
     INTEGER_OVERFLOW = "integer_overflow", "an id or count is negative or does not fit into 64 bits"
@@ -35,24 +38,42 @@ class Code(StrEnum):
     UNENCODABLE = "unencodable", "a number or text that the message cannot carry"
 
     # validation
-    DECIMAL_OVERFLOW = "decimal_overflow", "more than 19 digits before or after the point: no column holds it exactly"
-    EVENT_TIME_MISSING = "event_time_missing", "the venue declares an event time for this kind, and this event has none"
-    EVENT_TIME_BEFORE_MARKET = "event_time_before_market", "older than the venue's market (epoch 0, wrong unit)"
+    DECIMAL_OVERFLOW = (
+        "decimal_overflow",
+        "more than 19 digits before or after the point: no column holds it exactly",
+    )
+    EVENT_TIME_MISSING = (
+        "event_time_missing",
+        "the venue declares an event time for this kind, and this event has none",
+    )
+    EVENT_TIME_BEFORE_MARKET = (
+        "event_time_before_market",
+        "older than the venue's market (epoch 0, wrong unit)",
+    )
     EVENT_TIME_IN_FUTURE = "event_time_in_future", "more than a day after receipt (year 2299, wrong unit)"
     CLOCK_SKEW = "clock_skew", "further ahead of the connection's clock than the spec allows"
-    TIME_IMPLAUSIBLE = "time_implausible", "another time of the event (sending, participant's, funding) that cannot be"
+    TIME_IMPLAUSIBLE = (
+        "time_implausible",
+        "another time of the event (sending, participant's, funding) that cannot be",
+    )
     EVENT_TIME_STALE = "event_time_stale", "further behind the connection's clock than the spec allows"
     PRICE_MISSING = "price_missing", "no price where the kind requires one"
     PRICE_NOT_POSITIVE = "price_not_positive", "a price of zero or below"
     PRICE_IMPLAUSIBLE = "price_implausible", "a price above every price that the table admits"
     PRICE_OFF_TICK = "price_off_tick", "a price that is no multiple of the instrument's known step"
     PRICE_DEVIATES = "price_deviates", "a return of 3 to 10 standard deviations from the previous close"
-    PRICE_FAR_OUT = "price_far_out", "a return beyond 10 standard deviations, not yet confirmed by the trades after it"
+    PRICE_FAR_OUT = (
+        "price_far_out",
+        "a return beyond 10 standard deviations, not yet confirmed by the trades after it",
+    )
     SIZE_MISSING = "size_missing", "no size where the kind requires one"
     SIZE_NEGATIVE = "size_negative", "a size or volume below zero"
     SIZE_ZERO = "size_zero", "a trade of size zero"
     SIZE_ODD = "size_odd", "a size larger than is usual for its unit"
-    SIZE_IMPLAUSIBLE = "size_implausible", "a size larger than any real one of its unit (sign extension, wrong scale)"
+    SIZE_IMPLAUSIBLE = (
+        "size_implausible",
+        "a size larger than any real one of its unit (sign extension, wrong scale)",
+    )
     VOLUME_INCONSISTENT = "volume_inconsistent", "a bar's volumes contradict each other or its prices"
     FUNDING_IMPLAUSIBLE = "funding_implausible", "a funding rate beyond one"
     BANDS_REVERSED = "bands_reversed", "the lower price band lies above the upper"

@@ -307,7 +307,11 @@ def _since_restart(held: Iterable[Book]) -> list[Book]:
     """``held`` from where the venue's sequence last started again: a newer change with an older id."""
     since: list[Book] = []
     for record in held:
-        if since and record.event_time_ns > since[-1].event_time_ns and _sequence(record) < _sequence(since[-1]):
+        if (
+            since
+            and record.event_time_ns > since[-1].event_time_ns
+            and _sequence(record) < _sequence(since[-1])
+        ):
             since = []
         since.append(record)
     return since

@@ -573,7 +573,11 @@ class _Counted(_Track):
         if not gap.to_time_ns:
             self._loss = _Loss(gap.gap_kind, gap.reason, gap)
             return
-        if self._loss is not None and self._loss.gap is not None and self._loss.gap.record_key == gap.record_key:
+        if (
+            self._loss is not None
+            and self._loss.gap is not None
+            and self._loss.gap.record_key == gap.record_key
+        ):
             self._loss = None
         if gap.from_sequence is None or gap.to_sequence is None:
             return
@@ -830,7 +834,9 @@ class _Timed(_Track):
             return _NONE
         from_ns = time_of(self._newest)
         if self._channel.repair is None:
-            from_ns = min(from_ns, now_ns)  # a venue's clock may be ahead; what has a history is proved by the event
+            from_ns = min(
+                from_ns, now_ns
+            )  # a venue's clock may be ahead; what has a history is proved by the event
         self._open = self._gap(kind, str(from_ns), from_ns, None, None, None, None, reason, now_ns)
         return [self._open]
 

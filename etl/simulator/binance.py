@@ -359,9 +359,7 @@ class BinanceVenue(Venue):
         if self.futures:
             lines.insert(0, archive.HEADINGS[file.kind])
         content = archive.zipped(file, lines)
-        return Answer(
-            200, archive.checksum(file, content) if path.endswith(archive.CHECKSUM) else content
-        )
+        return Answer(200, archive.checksum(file, content) if path.endswith(archive.CHECKSUM) else content)
 
     def _archive_line(self, file: archive.File, entry: Entry, unit_ns: int) -> str:
         number = entry.number

@@ -75,7 +75,6 @@ class Allowance(Struct, frozen=True):
         until_ns = now_ns + int((retry_after_s or least_s) * SECOND_NS)
         return Allowance(self.spent_until_ns, max(self.shut_until_ns, until_ns))
 
-
     def left(self, per_minute: int, now_ns: int) -> float:
         """The share of the bucket that may be spent at once: 1 = all of it."""
         if now_ns < self.shut_until_ns:

@@ -173,7 +173,9 @@ class KafkaPublisher:
             if headers is None:
                 self._produce(topic, value, key)
             else:
-                self._produce(topic, value, key, ANY_PARTITION, None, None, NOW, headers)  # by place: names cost 0.3 µs
+                self._produce(
+                    topic, value, key, ANY_PARTITION, None, None, NOW, headers
+                )  # by place: names cost 0.3 µs
         except BufferError:
             return False
         except KafkaException as error:

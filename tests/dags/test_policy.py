@@ -63,7 +63,9 @@ def dags() -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
         for name, value in airflow_environment(Path(home)).items():
             patch.setenv(name, value)
-        patch.syspath_prepend(REPOSITORY / "plugins")  # as Airflow does, if another test had it imported before
+        patch.syspath_prepend(
+            REPOSITORY / "plugins"
+        )  # as Airflow does, if another test had it imported before
         from airflow.dag_processing.dagbag import DagBag
 
         found = {}

@@ -106,7 +106,11 @@ def done(kind: str, start_ns: int, end_ns: int, **values: object) -> tuple[Chunk
 def test_a_day_with_fewer_trades_than_its_bars_count_is_a_hole_where_no_id_tells() -> None:
     day = MIDNIGHT_NS, MIDNIGHT_NS + DAY_NS
     hours = [done("trade", day[0] + n * HOUR_NS, day[0] + (n + 1) * HOUR_NS, rows=10) for n in range(24)]
-    for trades, expected in ((0, []), (240, []), (241, ["the venue's bars count 241 trades, its history gave 240"])):
+    for trades, expected in (
+        (0, []),
+        (240, []),
+        (241, ["the venue's bars count 241 trades, its history gave 240"]),
+    ):
         found = list(_fewer_than_counted(load("polygon"), [*hours, done("bar", *day, trades=trades)]))
         assert [hole.reason for hole in found] == expected
         assert all((one.channel, one.from_time_ns, one.to_time_ns) == ("T", *day) for one in found)

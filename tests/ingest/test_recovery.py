@@ -110,7 +110,13 @@ def test_another_shard_s_and_another_venue_s_frames_are_left_alone(settings: Set
 
 PAGE = json.dumps(
     [
-        {"id": n, "price": "1.5", "qty": "2", "time": RECEIVED_NS // 1_000_000 - 60_000 + n, "isBuyerMaker": True}
+        {
+            "id": n,
+            "price": "1.5",
+            "qty": "2",
+            "time": RECEIVED_NS // 1_000_000 - 60_000 + n,
+            "isBuyerMaker": True,
+        }
         for n in range(100, 140)
     ]
 )
@@ -145,7 +151,8 @@ def test_a_backfill_s_frames_are_left_to_the_backfill(settings: Settings) -> Non
 def test_gaps_that_nobody_settled_are_told_again(settings: Settings) -> None:
     whole = life(settings, *(trade(n) for n in (1, 2, 5, 6, 9, *range(10, 40))))
     first, second = (
-        gap(3, venue_symbol="BTCUSDT", record_key=key, to_time_ns=RECEIVED_NS) for key in ("trade/3-4", "trade/7-8")
+        gap(3, venue_symbol="BTCUSDT", record_key=key, to_time_ns=RECEIVED_NS)
+        for key in ("trade/3-4", "trade/7-8")
     )
     settled = structs.replace(second, gap_state=GapState.REPAIRED, receive_time_ns=second.receive_time_ns + 1)
     publish(settings, settings.raw_topic, whole[settings.raw_topic])

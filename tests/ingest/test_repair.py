@@ -74,9 +74,7 @@ class Run:
         """Every open gap after one attempt."""
         async with self.history() as history:
             repairer = Repairer(self.settings, self.ingest, history, CREDENTIALS)
-            return [
-                publish_verdict(self.ingest, gap, await repairer.attempt(gap)) for gap in self.open_gaps
-            ]
+            return [publish_verdict(self.ingest, gap, await repairer.attempt(gap)) for gap in self.open_gaps]
 
     def published(self) -> list[Record]:
         self.publisher.poll()

@@ -63,9 +63,7 @@ class Server(Controller):
     def __init__(self, context: ssl.SSLContext, tls_from_start: bool) -> None:
         self.taken: list[tuple[list[str], bytes]] = []
         self._starttls = None if tls_from_start else context
-        super().__init__(
-            self, "127.0.0.1", free_ports(1)[0], ssl_context=context if tls_from_start else None
-        )
+        super().__init__(self, "127.0.0.1", free_ports(1)[0], ssl_context=context if tls_from_start else None)
 
     def factory(self) -> SMTP:
         return SMTP(
@@ -77,7 +75,9 @@ class Server(Controller):
             auth_require_tls=self._starttls is not None,
         )
 
-    def _authenticate(self, _server: SMTP, _session: Session, _envelope: Envelope, _way: str, data: Any) -> Any:
+    def _authenticate(
+        self, _server: SMTP, _session: Session, _envelope: Envelope, _way: str, data: Any
+    ) -> Any:
         return AuthResult(success=(data.login, data.password) == LOGIN, handled=False)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:

@@ -91,7 +91,9 @@ def test_a_split_that_a_venue_tells_is_no_return(
         ("polygon", split.symbol, 20),
     ]
     for item in found:
-        assert item.return_mean == pytest.approx(mean, rel=1e-2)  # a quarter of a price is rounded to the cent
+        assert item.return_mean == pytest.approx(
+            mean, rel=1e-2
+        )  # a quarter of a price is rounded to the cent
         assert item.return_deviation == pytest.approx(deviation, rel=1e-2)
 
 

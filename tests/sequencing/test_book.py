@@ -179,7 +179,11 @@ def test_a_small_hole_is_tolerated_where_allowed_and_suspect_until_the_next_snap
     applied(join, snapshot(10), spot(11, 20), spot(21, 25), spot(26, 27), spot(28, 28))
     assert not join.is_suspect
     assert applied(join, spot(37, 37), *after(37))[-1] == list(range(37, 38 + REORDER_MESSAGES))
-    assert (join.is_joined, join.is_suspect, join.holes) == (True, True, 1)  # 8 ids: 5 + 2 + 1 of the last three
+    assert (join.is_joined, join.is_suspect, join.holes) == (
+        True,
+        True,
+        1,
+    )  # 8 ids: 5 + 2 + 1 of the last three
     assert applied(join, snapshot(50)) == [[50]]
     assert not join.is_suspect
     applied(join, spot(100, 100), *after(100))

@@ -125,7 +125,11 @@ def test_a_day_of_every_interval_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("exchange", "day", "digits", "heading"),
-    [("binance", "2024-12-31", 13, 0), ("binance", "2025-01-01", 16, 0), ("binance_usdm", "2025-01-01", 13, 1)],
+    [
+        ("binance", "2024-12-31", 13, 0),
+        ("binance", "2025-01-01", 16, 0),
+        ("binance_usdm", "2025-01-01", 13, 1),
+    ],
 )
 def test_a_daily_file_is_what_the_requests_tell_and_what_the_parser_reads(
     tmp_path: Path, exchange: str, day: str, digits: int, heading: int
@@ -147,9 +151,9 @@ def test_a_daily_file_is_what_the_requests_tell_and_what_the_parser_reads(
         records = [one for one in outcomes if isinstance(one, Record)]
         truth = [event for event in events(exchange, zipped.body, path) if event.kind != IGNORED]
         assert len(records) == count
-        assert [(one.kind.name.lower(), one.symbol, one.record_key, one.event_time_ns) for one in records] == [
-            (event.kind, event.symbol, event.record_key, event.time_ns) for event in truth
-        ]
+        assert [
+            (one.kind.name.lower(), one.symbol, one.record_key, one.event_time_ns) for one in records
+        ] == [(event.kind, event.symbol, event.record_key, event.time_ns) for event in truth]
 
 
 def test_a_day_that_is_not_over_is_not_in_the_archive(tmp_path: Path) -> None:

@@ -134,7 +134,14 @@ def test_servers_below_the_lowest_version_are_refused(
 
 
 def test_frequent_kinds_are_told_by_how_they_begin_and_keep_their_order() -> None:
-    records = [stream.bar(1), stream.trade(1), stream.gap(1), stream.quote(1), stream.book(1), stream.trade(2)]
+    records = [
+        stream.bar(1),
+        stream.trade(1),
+        stream.gap(1),
+        stream.quote(1),
+        stream.book(1),
+        stream.trade(2),
+    ]
     values = [encode(record) for record in records]
     frequent, others = split_frequent(values)
     assert list(frequent) == [values[1], values[3], values[4], values[5]]

@@ -101,9 +101,7 @@ class Desk:
         """TimescaleDB and ClickHouse hold all that is published by now."""
         client = self.airflow()
         run = client.trigger("load_timescale")
-        until(
-            "load_timescale", lambda: client.run_state("load_timescale", run) == "success", LOADED_WITHIN_S
-        )
+        until("load_timescale", lambda: client.run_state("load_timescale", run) == "success", LOADED_WITHIN_S)
 
     def states(self, run_ids: Sequence[str]) -> set[str]:
         client = self.airflow()
@@ -174,7 +172,9 @@ class Desk:
     def stored_trades(self, store: str, start: datetime, end: datetime) -> list[tuple[Any, ...]]:
         """What a store has in [start, end), every row of it, as ``venue_trades`` tells it."""
         rows = self._rows(store, "trades", "record_key, event_time_ns, last_price, volume, side", start, end)
-        return [(key, time_ns, Decimal(price), Decimal(size), side) for key, time_ns, price, size, side in rows]
+        return [
+            (key, time_ns, Decimal(price), Decimal(size), side) for key, time_ns, price, size, side in rows
+        ]
 
     def stored_bars(self, store: str, start: datetime, end: datetime) -> list[tuple[Any, ...]]:
         columns = "record_key, open, high, low, close, volume, trade_count"
@@ -200,7 +200,9 @@ class Desk:
         for mail in listed:
             with urllib.request.urlopen(f"{base}/{mail['id']}", timeout=10) as answer:
                 parts = email.message_from_bytes(answer.read(), policy=email.policy.default).walk()
-            mail["text"] = "\n".join(part.get_content() for part in parts if part.get_content_maintype() == "text")
+            mail["text"] = "\n".join(
+                part.get_content() for part in parts if part.get_content_maintype() == "text"
+            )
         return list(reversed(listed))
 
 
@@ -259,4 +261,3 @@ def run_by_dialog(page: Page, desk: Desk, first: date, last: date, reprocess: st
     dialog.wait_for(state="hidden")
     ends = (first + timedelta(days=n + 1) for n in range((last - first).days + 1))
     return [f"backfill__{day.isoformat()}T00:00:00+00:00" for day in ends]
-
