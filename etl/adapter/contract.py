@@ -23,6 +23,7 @@ from enum import Enum
 from functools import cache
 from typing import ClassVar
 
+import msgspec
 from msgspec import Struct
 
 from etl.model.instruments import Instrument, Instruments
@@ -93,6 +94,10 @@ class Channel(Struct, frozen=True):
 
     ``repair`` names the history that can fill a hole exactly: a kind, or ``None`` where no history exists.
     ``stale_after_s`` is how long silence is normal on a liquid symbol, 0 = never stale.
+
+    ``family`` names the stream that variants of other speed, interval or depth belong to ("" = ``name`` itself),
+    ``interval_ns`` is the length of the channel's bars (0 = no bars, or of no fixed length), ``depth`` the levels a
+    book keeps by the venue's contract (0 = all, or no book). Shared code reads these, never the name.
     """
 
     name: str
@@ -100,6 +105,13 @@ class Channel(Struct, frozen=True):
     rule: SequenceRule
     repair: Kind | None = None
     stale_after_s: float = 0.0
+    family: str = ""
+    interval_ns: int = 0
+    depth: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.family:
+            msgspec.structs.force_setattr(self, "family", self.name)
 
 
 class Credentials(Struct, frozen=True):

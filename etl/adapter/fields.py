@@ -20,11 +20,8 @@ from etl.adapter.contract import Rejected
 from etl.model.codes import Code
 from etl.model.decimals import plain
 from etl.model.records import BarState, Frame
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MS, NS_PER_S
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
-NS_PER_HOUR = 3600 * NS_PER_S
-NS_PER_DAY = 24 * NS_PER_HOUR
 INT64_MAX = (1 << 63) - 1
 KNOWN_TEXTS_MAX = 65_536
 CONTENTS_MAX = 65_536

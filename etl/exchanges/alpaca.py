@@ -41,8 +41,6 @@ from etl.adapter.contract import (
 from etl.adapter.fields import (
     INT64_MAX,
     KNOWN_TEXTS_MAX,
-    NS_PER_HOUR,
-    NS_PER_S,
     QUOTES_IN_SHARES_FROM_NS,
     UNDECODABLE,
     UNREADABLE,
@@ -82,6 +80,7 @@ from etl.model.records import (
     Trade,
     TradingStatus,
 )
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_S
 
 PAGE_ROWS_MAX = 5_000
 """The venue allows 10,000; so few, an answer stays below 1 MiB and is one frame."""
@@ -96,9 +95,11 @@ class Alpaca(Exchange):
     channels: ClassVar[tuple[Channel, ...]] = (
         Channel("trades", Kind.TRADE, SequenceRule.NONE, repair=Kind.TRADE, stale_after_s=30),
         Channel("quotes", Kind.QUOTE, SequenceRule.NONE, repair=Kind.QUOTE, stale_after_s=30),
-        Channel("bars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, stale_after_s=180),
-        Channel("updatedBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
-        Channel("dailyBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
+        Channel(
+            "bars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, stale_after_s=180, interval_ns=NS_PER_MINUTE
+        ),
+        Channel("updatedBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, interval_ns=NS_PER_MINUTE),
+        Channel("dailyBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, interval_ns=NS_PER_DAY),
         Channel("statuses", Kind.STATUS, SequenceRule.NONE),
         Channel("lulds", Kind.STATUS, SequenceRule.NONE),
         Channel("corrections", Kind.CORRECTION, SequenceRule.NONE, repair=Kind.TRADE),
@@ -554,7 +555,7 @@ class AlpacaOptions(Alpaca):
     channels = (
         Channel("trades", Kind.TRADE, SequenceRule.NONE, repair=Kind.TRADE, stale_after_s=60),
         Channel("quotes", Kind.QUOTE, SequenceRule.NONE, stale_after_s=60),
-        Channel("bars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
+        Channel("bars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, interval_ns=NS_PER_MINUTE),
     )
     default_channels = ("trades", "quotes")
     default_symbols = ("SPY261218C00600000",)
@@ -575,9 +576,11 @@ class AlpacaCrypto(Alpaca):
     channels = (
         Channel("trades", Kind.TRADE, SequenceRule.NONE, repair=Kind.TRADE, stale_after_s=300),
         Channel("quotes", Kind.QUOTE, SequenceRule.NONE, repair=Kind.QUOTE, stale_after_s=60),
-        Channel("bars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, stale_after_s=300),
-        Channel("updatedBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
-        Channel("dailyBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
+        Channel(
+            "bars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, stale_after_s=300, interval_ns=NS_PER_MINUTE
+        ),
+        Channel("updatedBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, interval_ns=NS_PER_MINUTE),
+        Channel("dailyBars", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, interval_ns=NS_PER_DAY),
         Channel("orderbooks", Kind.BOOK, SequenceRule.NONE),
     )
     default_channels = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "orderbooks")

@@ -53,6 +53,7 @@ from etl.model.records import (
     SizeUnit,
     Trade,
 )
+from etl.model.times import NS_PER_MINUTE
 
 STREAMS_KNOWN_MAX = 4_096
 STREAM_NAME_BYTES_MAX = 96
@@ -80,8 +81,16 @@ class Binance(Exchange):
     channels: ClassVar[tuple[Channel, ...]] = (
         Channel("trade", Kind.TRADE, SequenceRule.CONTIGUOUS, Kind.TRADE, 60.0),
         Channel("bookTicker", Kind.QUOTE, SequenceRule.RISING, None, 60.0),
-        Channel("depth@100ms", Kind.BOOK, SequenceRule.RANGE, None, 60.0),
-        Channel("kline_1m", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR, 180.0),
+        Channel("depth@100ms", Kind.BOOK, SequenceRule.RANGE, None, 60.0, family="depth"),
+        Channel(
+            "kline_1m",
+            Kind.BAR,
+            SequenceRule.INTERVAL,
+            Kind.BAR,
+            180.0,
+            family="kline",
+            interval_ns=NS_PER_MINUTE,
+        ),
         Channel("aggTrade", Kind.AGG_TRADE, SequenceRule.CONTIGUOUS, Kind.AGG_TRADE, 60.0),
     )
     default_channels: ClassVar[tuple[str, ...]] = ("trade", "bookTicker", "depth@100ms", "kline_1m")

@@ -32,6 +32,7 @@ from etl.exchanges.binance import (
     nanoseconds,
 )
 from etl.model.records import BookAction, Frame, Kind, Liquidation, Record, Side, SizeUnit, Stats
+from etl.model.times import NS_PER_MINUTE
 
 
 class BinanceUsdm(Binance):
@@ -41,10 +42,18 @@ class BinanceUsdm(Binance):
     channels = (
         Channel("trade", Kind.TRADE, SequenceRule.CONTIGUOUS, Kind.TRADE, 60.0),
         Channel("bookTicker", Kind.QUOTE, SequenceRule.RISING, None, 60.0),
-        Channel("depth@100ms", Kind.BOOK, SequenceRule.BACK_POINTER, None, 60.0),
-        Channel("kline_1m", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR, 180.0),
+        Channel("depth@100ms", Kind.BOOK, SequenceRule.BACK_POINTER, None, 60.0, family="depth"),
+        Channel(
+            "kline_1m",
+            Kind.BAR,
+            SequenceRule.INTERVAL,
+            Kind.BAR,
+            180.0,
+            family="kline",
+            interval_ns=NS_PER_MINUTE,
+        ),
         Channel("aggTrade", Kind.AGG_TRADE, SequenceRule.CONTIGUOUS, Kind.AGG_TRADE, 60.0),
-        Channel("markPrice@1s", Kind.STATS, SequenceRule.NONE, None, 60.0),
+        Channel("markPrice@1s", Kind.STATS, SequenceRule.NONE, None, 60.0, family="markPrice"),
         Channel("forceOrder", Kind.LIQUIDATION, SequenceRule.NONE, None, 0.0),
     )
     default_channels = ("trade", "bookTicker", "depth@100ms", "kline_1m", "markPrice@1s", "forceOrder")

@@ -42,8 +42,6 @@ from etl.adapter.contract import (
 from etl.adapter.fields import (
     INT64_MAX,
     KNOWN_TEXTS_MAX,
-    NS_PER_HOUR,
-    NS_PER_MS,
     QUOTES_IN_SHARES_FROM_NS,
     UNDECODABLE,
     UNREADABLE,
@@ -77,6 +75,7 @@ from etl.model.records import (
     Status,
     Trade,
 )
+from etl.model.times import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 
 PAGE_ROWS_MAX = 3_000
 """The venue allows 50,000; so few, an answer stays below 1 MiB and is one frame."""
@@ -152,8 +151,10 @@ class Polygon(Exchange):
     channels: ClassVar[tuple[Channel, ...]] = (
         Channel("T", Kind.TRADE, SequenceRule.RISING, repair=Kind.TRADE, stale_after_s=30),
         Channel("Q", Kind.QUOTE, SequenceRule.RISING, repair=Kind.QUOTE, stale_after_s=30),
-        Channel("A", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR),
-        Channel("AM", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, stale_after_s=180),
+        Channel("A", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, interval_ns=NS_PER_S),
+        Channel(
+            "AM", Kind.BAR, SequenceRule.NONE, repair=Kind.BAR, stale_after_s=180, interval_ns=NS_PER_MINUTE
+        ),
         Channel("LULD", Kind.STATUS, SequenceRule.NONE),
     )
     ignored_names: ClassVar[Mapping[str, str]] = {
@@ -516,7 +517,14 @@ class PolygonCrypto(Polygon):
     channels = (
         Channel("XT", Kind.TRADE, SequenceRule.NONE, repair=Kind.TRADE, stale_after_s=60),
         Channel("XQ", Kind.QUOTE, SequenceRule.NONE, stale_after_s=60),
-        Channel("XA", Kind.BAR, SequenceRule.INTERVAL, repair=Kind.BAR, stale_after_s=180),
+        Channel(
+            "XA",
+            Kind.BAR,
+            SequenceRule.INTERVAL,
+            repair=Kind.BAR,
+            stale_after_s=180,
+            interval_ns=NS_PER_MINUTE,
+        ),
     )
     default_symbols = ("BTC-USD", "ETH-USD")
     splits_path = ""

@@ -32,8 +32,9 @@ from etl.ingest.intake import Ingest, Intake
 from etl.ingest.repair import limiter_for
 from etl.ingest.worker import addresses, credentials
 from etl.model.records import Bar, Frame, Gap, GapKind, GapState, Kind, Record, Source
+from etl.model.times import interval_ns
 from etl.reference.instruments import with_known
-from etl.sequencing.continuity import Continuity, interval_ns
+from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
 from etl.sources import archive
 from etl.sources.history import Answer, History

@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from etl.adapter.contract import Channel, Exchange, SequenceRule
 from etl.model.records import Bar, BarState, Book, BookAction, Gap, GapKind, GapState, Kind, Record, Source
+from etl.model.times import NS_PER_MINUTE, interval_ns
 
 TRACKS_MAX = 100_000
 """(symbol, channel) pairs that are followed; beyond, the one first seen is forgotten."""
@@ -44,8 +45,6 @@ RESET_MESSAGES = 3
 
 TAIL_RECORDS = 64
 """Of each (symbol, channel), enough to find again every break that was still waiting for its verdict."""
-
-INTERVAL_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9, "w": 604_800 * 10**9}
 
 NOTHING_MISSING = "nothing was missing"
 """Reason of a gap that ids proved to be none."""
@@ -243,7 +242,7 @@ class Continuity:
         since_ns = awaited.since_ns
         # a bar's time is its start, which may lie before the subscription
         is_bar = awaited.channel.kind is Kind.BAR
-        length_ns = (interval_ns(name.rpartition("_")[2]) or INTERVAL_NS["m"]) if is_bar else 0
+        length_ns = (interval_ns(name.rpartition("_")[2]) or NS_PER_MINUTE) if is_bar else 0
         return Gap(
             exchange=self._exchange.name,
             symbol=symbol,
@@ -288,12 +287,6 @@ def time_of(record: Record) -> int:
     if isinstance(record, Gap):
         return record.to_time_ns or record.from_time_ns
     return record.event_time_ns or record.receive_time_ns
-
-
-def interval_ns(interval: str) -> int:
-    """Length of ``1s``, ``5m``, ``1h``, ``1d``, ``1w``; 0 where it is not fixed (``1M``) or not known."""
-    count, unit = interval[:-1], interval[-1:]
-    return int(count) * INTERVAL_NS.get(unit, 0) if count.isdecimal() and count.isascii() else 0
 
 
 # the span of ids that a record covers, by rule; None = it says nothing
