@@ -58,7 +58,7 @@ class DagMetrics:
         # only here, for every process of Airflow imports its plugins
         from airflow.jobs.job import Job
 
-        from etl.telemetry.worker import serve
+        from etl.telemetry.serve import serve
 
         if isinstance(component, Job):  # a task, which inherits the variable, begins as something else
             serve(self.registry, os.environ.get("ETL_BIND_HOST", "127.0.0.1"), port)

@@ -42,9 +42,10 @@ from etl.lake.layout import ROW_SCHEMAS
 from etl.lake.storage import open_storage
 from etl.model.records import Kind
 from etl.settings import Settings
-from etl.sinks.timescale import TimescaleStore, connect
+from etl.sinks.timescale import TimescaleStore
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
+from etl.stores.timescale import connect
 from etl.up.plan import child_environment
 
 app = typer.Typer()

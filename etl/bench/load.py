@@ -28,9 +28,9 @@ from etl.settings import Settings
 from etl.simulator import recording
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
-from etl.sinks.timescale import connect
 from etl.sources.recording import frames, read_lines
 from etl.stores.migrate import migrate_timescale
+from etl.stores.timescale import connect
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.up.plan import child_environment
 from etl.wire.codec import encode

@@ -24,8 +24,9 @@ from etl.reference.symbol_statistics import Follower
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.market_hours import ALWAYS, MarketHours
+from etl.sources.request_metrics import RequestMetrics
 from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
-from etl.telemetry.worker import RequestMetrics, WorkerMetrics
+from etl.telemetry.worker import WorkerMetrics
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 
 FLUSH_TIMEOUT_S = 15.0

@@ -11,20 +11,19 @@ A column travels as the text of one PostgreSQL array, joined in C: 0.03 µs a va
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-import psycopg
 from msgspec import Struct
 from psycopg.sql import SQL, Composed, Identifier
 
 from etl import crash
-from etl.errors import StoreError, StoreRejected, StoreUnavailable
+from etl.errors import StoreError
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
+from etl.stores.timescale import connect, store_errors
 from etl.wire.columns import (
     COLUMNS,
     REQUIRED,
@@ -37,7 +36,6 @@ from etl.wire.columns import (
     require_decimals,
 )
 
-CONNECT_TIMEOUT_S = 10
 NS_PER_DAY = 86_400_000_000_000
 CANDLES = ("ohlcv_1m", "ohlcv_1h", "ohlcv_1d")
 """Continuous aggregates, each built from the one before."""
@@ -68,7 +66,6 @@ _NEWER_PARSER = "excluded.parser_version > stored.parser_version"
 """When a row replaces the stored one of the same identity: the order of ``columns.versions``."""
 
 # what the data itself can be refused for: wrong values, broken constraints, values beyond the engine's limits
-_REJECTED_CLASSES = ("22", "23", "54")
 
 
 class Span(Struct, frozen=True):
@@ -88,7 +85,7 @@ class TimescaleStore:
         self._settings = settings
         self._statements = {kind: _insert_statement(kind) for kind in TABLE_BY_KIND}
         self._connection = connect(settings)
-        with _store_errors(settings):
+        with store_errors(settings):
             # late rows open compressed segments again; load_batch_rows_max already bounds a transaction
             self._connection.execute("SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
 
@@ -102,7 +99,7 @@ class TimescaleStore:
 
     def next_offset(self, topic_id: str, topic: str, partition: int, first: int) -> int:
         """Where the load of this partition goes on: ``first`` if it never began."""
-        with _store_errors(self._settings):
+        with store_errors(self._settings):
             self._connection.execute(
                 "INSERT INTO load_offsets (topic_id, topic, partition, next) VALUES (%s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING",
@@ -120,7 +117,7 @@ class TimescaleStore:
         Raises ``StoreError`` if the offset is not at its start: another load won.
         """
         parameters = [(rows, _parameters(rows)) for rows in map(newest, batch)]
-        with _store_errors(self._settings), self._connection.transaction():
+        with store_errors(self._settings), self._connection.transaction():
             moved = self._connection.execute(
                 "UPDATE load_offsets SET next = %s, updated_time = now()"
                 " WHERE topic_id = %s AND partition = %s AND next = %s",
@@ -141,7 +138,7 @@ class TimescaleStore:
 
         def attempt(part: Rows) -> None:
             arrays = _parameters(part)
-            with _store_errors(self._settings), self._connection.transaction(force_rollback=True):
+            with store_errors(self._settings), self._connection.transaction(force_rollback=True):
                 self._connection.execute(self._statements[part.kind], arrays)
 
         return refused_rows(rows, attempt)
@@ -151,7 +148,7 @@ class TimescaleStore:
 
         A day is taken off the list only after its refresh, so one that dies is done again.
         """
-        with _store_errors(self._settings):
+        with store_errors(self._settings):
             days = self._connection.execute(
                 "SELECT day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC', day, noted"
                 " FROM pending_refreshes ORDER BY day"
@@ -174,37 +171,6 @@ class TimescaleStore:
             " ON CONFLICT (day) DO UPDATE SET noted = pending_refreshes.noted + 1",
             (days,),
         )
-
-
-def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection in which every statement is its own transaction. Raises ``StoreUnavailable``."""
-    with _store_errors(settings):
-        return psycopg.connect(settings.timescale_address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
-
-
-@contextmanager
-def _store_errors(settings: Settings) -> Iterator[None]:
-    """psycopg's errors as ours."""
-    try:
-        yield
-    except psycopg.errors.UndefinedTable as error:
-        raise StoreError(f"TimescaleDB: {_first_line(error)}: run etl migrate") from None
-    except psycopg.Error as error:
-        refusal = isinstance(error, psycopg.DataError)  # without a state where psycopg itself refuses a NUL
-        if refusal or (error.sqlstate or "")[:2] in _REJECTED_CLASSES:
-            raise StoreRejected(f"TimescaleDB: {_first_line(error)}") from None
-        if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
-            raise StoreUnavailable(f"TimescaleDB at {_place(settings)}: {_first_line(error)}") from None
-        raise StoreError(f"TimescaleDB: {_first_line(error)}") from None
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def _place(settings: Settings) -> str:
-    """The address without user and password."""
-    return settings.timescale_address.rpartition("@")[2]
 
 
 def _insert_statement(kind: Kind) -> Composed:

@@ -63,7 +63,7 @@ def expire(settings: Settings, store: str, clock: Callable[[], float] = time.tim
 
 
 def _drop_chunks(settings: Settings, table: str, before_s: float) -> int:
-    from etl.sinks.timescale import connect
+    from etl.stores.timescale import connect
 
     with connect(settings) as connection:
         dropped = connection.execute(

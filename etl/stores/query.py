@@ -48,7 +48,7 @@ def _first_line(error: Exception) -> str:
 def _timescale(settings: Settings, sql: str) -> Answer:
     import psycopg
 
-    from etl.sinks.timescale import connect
+    from etl.stores.timescale import connect
 
     with connect(settings) as connection:
         connection.execute("SET timezone = 'UTC'")

@@ -8,28 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Histogram, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from etl.errors import UsageError
 from etl.model.records import GapKind, GapState, Kind, Severity
-from etl.sources.limiter import SECONDS_BOUNDS, Account
+from etl.telemetry.serve import counter, gauge, serve
 
 RECONNECT_BUCKETS_S = tuple(round(0.01 * 1.25**step, 6) for step in range(56))
 """10 ms to 35 min in steps of a quarter."""
 ACK_LATENCY_BUCKETS_S = tuple(round(0.0002 * 1.25**step, 7) for step in range(52))
 """0.2 ms to 17 s in steps of a quarter: percentiles read off them are within 12%."""
-
-
-def serve(registry: CollectorRegistry, host: str, port: int) -> None:
-    """On a thread of its own, until the process ends. Raises ``UsageError`` if the port is taken."""
-    try:
-        start_http_server(port, host, registry)
-    except OSError as error:
-        raise UsageError(f"metrics_port {port} on {host}: {error.strerror}") from None
 
 
 class WorkerCounts:
@@ -105,9 +95,9 @@ class WorkerMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         counts, exchange = self._counts, self._exchange
-        yield _counter("etl_frames", "Frames received", ["exchange"], {(exchange,): counts.frames})
-        yield _counter("etl_events_read", "Events in them", ["exchange"], {(exchange,): counts.events_read})
-        yield _counter(
+        yield counter("etl_frames", "Frames received", ["exchange"], {(exchange,): counts.frames})
+        yield counter("etl_events_read", "Events in them", ["exchange"], {(exchange,): counts.events_read})
+        yield counter(
             "etl_events",
             "Events published",
             ["exchange", "kind"],
@@ -117,7 +107,7 @@ class WorkerMetrics(Collector):
                 if counts.published[kind]
             },
         )
-        yield _counter(
+        yield counter(
             "etl_quarantined",
             "Events quarantined: hard instead of, soft beside publishing",
             ["exchange", "code", "severity"],
@@ -126,147 +116,99 @@ class WorkerMetrics(Collector):
                 for (code, severity), n in counts.quarantined.copy().items()
             },
         )
-        yield _counter(
+        yield counter(
             "etl_ignored",
             "Events left aside on purpose",
             ["exchange", "name"],
             {(exchange, name): n for name, n in counts.ignored.copy().items()},
         )
-        yield _counter(
+        yield counter(
             "etl_gaps",
             "Gaps declared",
             ["exchange", "gap_kind"],
             {(exchange, kind.name.lower()): n for kind, n in counts.gaps.copy().items()},
         )
-        yield _counter(
+        yield counter(
             "etl_gap_states",
             "States of gaps published: what each was declared as, and what it became",
             ["exchange", "gap_state"],
             {(exchange, state.name.lower()): n for state, n in counts.gap_states.copy().items()},
         )
-        yield _counter(
+        yield counter(
             "etl_gap_repairs",
             "Gaps that a repair has settled, by what became of them",
             ["exchange", "gap_state"],
             {(exchange, state.name.lower()): n for state, n in counts.repairs.copy().items()},
         )
-        yield _counter(
+        yield counter(
             "etl_repaired_rows",
             "Records that repairs gave",
             ["exchange"],
             {(exchange,): counts.repaired_rows},
         )
-        yield _counter(
+        yield counter(
             "etl_repairs_put_off",
             "Gaps for which the queue of repairs had no room",
             ["exchange"],
             {(exchange,): counts.repairs_put_off},
         )
-        yield _gauge(
+        yield gauge(
             "etl_repairs_pending",
             "Gaps that wait for their repair",
             ["exchange"],
             {(exchange,): float(counts.repairs_pending())},
         )
-        yield _counter(
+        yield counter(
             "etl_reconnects",
             "Connections ended, by reason",
             ["exchange", "reason"],
             {(exchange, reason): n for reason, n in counts.reconnects.copy().items()},
         )
-        yield _counter(
+        yield counter(
             "etl_faults",
             "What the venue said of itself, by kind",
             ["exchange", "kind"],
             {(exchange, kind): n for kind, n in counts.faults.copy().items()},
         )
-        yield _counter(
+        yield counter(
             "etl_reads_paused",
             "Times that reading stopped for Kafka",
             ["exchange"],
             {(exchange,): counts.reads_paused},
         )
-        yield _counter(
+        yield counter(
             "etl_snapshots_requested",
             "Book snapshots asked for",
             ["exchange"],
             {(exchange,): counts.snapshots_requested},
         )
-        yield _counter(
+        yield counter(
             "etl_snapshots_saved",
             "Small holes in books tolerated instead of a snapshot",
             ["exchange"],
             {(exchange,): counts.snapshots_saved},
         )
-        yield _counter(
+        yield counter(
             "etl_recovered",
             "Messages published at start for frames on the tape",
             ["exchange"],
             {(exchange,): counts.recovered},
         )
-        yield _gauge(
+        yield gauge(
             "etl_last_receive_timestamp_seconds",
             "Receipt of the newest event",
             ["exchange", "channel"],
             {(exchange, channel): ns / 1e9 for channel, ns in counts.last_receive_ns.copy().items()},
         )
-        yield _gauge(
+        yield gauge(
             "etl_connection_up",
             "1 while connected",
             ["exchange", "connection"],
             {(exchange, name): float(up) for name, up in counts.connections_up.copy().items()},
         )
-        yield _gauge(
+        yield gauge(
             "etl_publisher_pending_messages",
             "Published, not yet acknowledged",
             ["exchange"],
             {(exchange,): float(self._pending_messages())},
         )
-
-
-class RequestMetrics(Collector):
-    """What all processes of this machine asked of a venue with one key: the worker, its repairs, backfills, DAGs."""
-
-    def __init__(self, exchange: str, account: Callable[[], Account]) -> None:
-        self._exchange = exchange
-        self._account = account
-
-    def collect(self) -> Iterator[Metric]:
-        account, exchange = self._account(), self._exchange
-        yield _counter(
-            "etl_rest_requests",
-            "Requests to the venue by the status of their answer; 0 = none came",
-            ["exchange", "status"],
-            {(exchange, str(status)): n for status, n in account.statuses.items()},
-        )
-        seconds = HistogramMetricFamily("etl_rest_seconds", "Request to whole answer", labels=["exchange"])
-        bounds = [*map(str, SECONDS_BOUNDS), "+Inf"]
-        counts = accumulate(account.classes)
-        seconds.add_metric([exchange], list(zip(bounds, counts, strict=True)), account.seconds)
-        yield seconds
-        yield _gauge(
-            "etl_rest_budget_ratio",
-            "Share of the venue's budget of requests that may be spent at once",
-            ["exchange"],
-            {(exchange,): account.budget},
-        )
-        yield _gauge(
-            "etl_rest_shut_seconds",
-            "Until the venue takes requests again after a refusal",
-            ["exchange"],
-            {(exchange,): account.shut_s},
-        )
-
-
-def _counter(name: str, text: str, labels: list[str], samples: dict[tuple[str, ...], int]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for values, number in samples.items():
-        family.add_metric(values, number)
-    return family
-
-
-def _gauge(name: str, text: str, labels: list[str], samples: dict[tuple[str, ...], float]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, number in samples.items():
-        family.add_metric(values, number)
-    return family

@@ -11,7 +11,8 @@ from prometheus_client import generate_latest
 from etl.errors import UsageError
 from etl.model.records import GapKind, GapState, Kind, Severity
 from etl.sources.limiter import SECONDS_BOUNDS, Account
-from etl.telemetry.worker import ACK_LATENCY_BUCKETS_S, RequestMetrics, WorkerCounts, WorkerMetrics
+from etl.sources.request_metrics import RequestMetrics
+from etl.telemetry.worker import ACK_LATENCY_BUCKETS_S, WorkerCounts, WorkerMetrics
 
 ARCHITECTURE = (Path(__file__).parent.parent.parent / "docs" / "architecture.md").read_text()
 
