@@ -70,7 +70,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     soonest done with one, for every partition has inserts of its own."""
     topic_replication: int = 1
     topic_retention_h: int = -1
-    """-1 keeps everything; see docs/decisions.md."""
+    """-1 keeps everything; see docs/decisions/retention_gaps.md."""
 
     # limits
     frame_bytes_max: int = 1 << 20
