@@ -50,7 +50,7 @@ def refresh_instruments() -> None:
         loaded, found = settings.load(), {}
         for venue in loaded.venue_names():
             exchange = load(venue)
-            if exchange.instruments_path:
+            if exchange.listing_requests():
                 keys, base_url = credentials(exchange, loaded.live), addresses(loaded, exchange)[1]
                 limiter = limiter_for(loaded, exchange, base_url, keys)
                 found[venue] = refresh(loaded, exchange, base_url, keys, limiter)

@@ -9,10 +9,12 @@ outcomes. One object per connection; it holds that connection's state and dies w
     ├── Rejected              quarantined, with a code
     ├── Ignored               counted by name; the raw tape keeps it
     ├── Reply                 send this text on the same socket (a pong, the next step of a handshake)
-    └── Fault                 the venue itself has something to say: see ``FaultKind``
+    ├── Fault                 the venue itself has something to say: see ``FaultKind``
+    ├── ConnectionSequence    the frame's number on its connection, where the venue counts over all of it
+    └── BookBroken            a book whose checksum does not hold
 
-Records, Rejected and Ignored are events, and each event of a frame is exactly one of them. Reply and Fault
-accompany an event and are not counted.
+Records, Rejected and Ignored are events, and each event of a frame is exactly one of them. The others accompany
+an event and are not counted.
 """
 
 from __future__ import annotations
@@ -21,13 +23,18 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 from msgspec import Struct
 
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind, Record
+
+JSON = "application/json"
+PONG = "pong"
+"""Name under which the bare answer to a keep-alive is counted."""
+LISTING_WEIGHT = 20
 
 
 class Rejected(Struct, frozen=True, gc=False):
@@ -75,7 +82,25 @@ class Fault(Struct, frozen=True, gc=False):
     retry_after_s: float = 0.0
 
 
-Outcome = Record | Rejected | Ignored | Reply | Fault
+class ConnectionSequence(Struct, frozen=True, gc=False):
+    """The frame's number where the venue counts over a connection and not by symbol: one more than the last of its
+    ``scope`` (Kalshi's ``sid``; "" = the whole connection), control messages included. It leads the frame's
+    outcomes; a break is a gap of all that the connection carries, told before the frame's own records."""
+
+    number: int
+    scope: str = ""
+
+
+class BookBroken(Struct, frozen=True, gc=False):
+    """The book of one symbol, kept by the parser, does not give the checksum that the venue sent. The record goes out
+    all the same; the gap and the new snapshot are of this symbol and channel alone."""
+
+    venue_symbol: str
+    channel: str
+    reason: str
+
+
+Outcome = Record | Rejected | Ignored | Reply | Fault | ConnectionSequence | BookBroken
 
 
 class SequenceRule(Enum):
@@ -98,6 +123,10 @@ class Channel(Struct, frozen=True):
     ``family`` names the stream that variants of other speed, interval or depth belong to ("" = ``name`` itself),
     ``interval_ns`` is the length of the channel's bars (0 = no bars, or of no fixed length), ``depth`` the levels a
     book keeps by the venue's contract (0 = all, or no book). Shared code reads these, never the name.
+
+    ``socket`` names the socket that carries the channel where a feed needs several ("" = the main one). Frames
+    received before ``checksum_until_ns`` carry a checksum of the book that the parser holds its own against (0 = none
+    ever did, ``INT64_MAX`` = they do).
     """
 
     name: str
@@ -108,6 +137,8 @@ class Channel(Struct, frozen=True):
     family: str = ""
     interval_ns: int = 0
     depth: int = 0
+    socket: str = ""
+    checksum_until_ns: int = 0
 
     def __post_init__(self) -> None:
         if not self.family:
@@ -125,17 +156,20 @@ class Credentials(Struct, frozen=True):
 
 
 class Subscription(Struct, frozen=True):
-    """What one connection asks for: venue symbols and channel names."""
+    """What one connection asks for: venue symbols and channel names. ``socket`` is the one that carries these
+    channels, once ``Exchange.sockets`` has told them apart."""
 
     symbols: tuple[str, ...]
     channels: tuple[str, ...]
+    socket: str = ""
 
 
 class Request(Struct, frozen=True):
     """One request to a venue's history, without host and credentials.
 
     ``path`` includes the query; ``symbol`` is the venue's. ``weight`` is what it costs at the venue's
-    limiter. ``end_ns`` (exclusive, 0 = open) tells ``next_request`` where to stop.
+    limiter. ``end_ns`` (exclusive, 0 = open) tells ``next_request`` where to stop. One with a ``body`` is a POST,
+    of JSON unless ``content_type`` says otherwise; the body is part of what was asked, and so of the tape.
     """
 
     path: str
@@ -143,6 +177,30 @@ class Request(Struct, frozen=True):
     symbol: str
     weight: int = 1
     end_ns: int = 0
+    body: bytes = b""
+    content_type: str = JSON
+
+
+class Budget(Struct, frozen=True):
+    """What the venue takes of all of us: ``weight`` within any ``per_s`` seconds."""
+
+    weight: int
+    per_s: float
+
+
+class KeepAlive(Struct, frozen=True):
+    """``text`` is sent every ``every_s``. ``answer`` is what comes back where that is a bare text and no message of
+    the venue's format: counted as ``PONG``, never parsed. Without an answer the connection ends as stale."""
+
+    text: str
+    every_s: float
+    answer: str = ""
+
+
+class History(Struct, frozen=True):
+    """How the past of a kind is asked for. By ``id`` alone: ``history_requests`` needs a first id."""
+
+    by: Literal["id", "time", "both"]
 
 
 class Split(Struct, frozen=True):
@@ -163,6 +221,11 @@ class Exchange:
     rest_url: ClassVar[str] = ""
     websocket_url_others: ClassVar[tuple[str, ...]] = ()
     """The same stream under other host names; attempts to connect take turns."""
+    socket_urls: ClassVar[Mapping[str, str]] = {}
+    """Live address of a socket (``Channel.socket``) where it is not ``websocket_url``."""
+    versions: ClassVar[tuple[tuple[int, type[Exchange]], ...]] = ()
+    """Parsers of former protocols, oldest first, each with the time (ns, exclusive) until which it was spoken; see
+    ``parser_at``. They bear the same ``name``."""
     channels: ClassVar[tuple[Channel, ...]]
     ignored_names: ClassVar[Mapping[str, str]]
     """Name → why it is left aside."""
@@ -178,8 +241,16 @@ class Exchange:
     """Streams on one connection, 0 = no such limit."""
     connection_life_s: ClassVar[float] = 0.0
     """The venue closes a connection of this age, 0 = never; the worker changes over before."""
-    request_weight_per_minute: ClassVar[int] = 0
-    """Budget of the history interface, in the venue's weights; 0 = unpublished."""
+    budgets: ClassVar[tuple[Budget, ...]] = ()
+    """Limits of the history interface, in the venue's weights; a request waits for all of them."""
+    messages_per_s: ClassVar[float] = 0.0
+    """How many messages a second one connection may send, 0 = no such limit."""
+    keepalive: ClassVar[KeepAlive | None] = None
+    """What has to be sent lest the venue close the connection; protocol pings need no mention."""
+    history: ClassVar[Mapping[Kind, History]] = {}
+    """The kinds that ``history_requests`` can ask for."""
+    archive_kinds: ClassVar[frozenset[Kind]] = frozenset()
+    """The kinds that have daily files."""
     event_time_min_ns: ClassVar[int] = 0
     """No event of this market is older (bitcoin: 2009); validation refuses a venue that leaves it at 0."""
     untimed_kinds: ClassVar[frozenset[Kind]] = frozenset()
@@ -191,8 +262,7 @@ class Exchange:
     archive_url: ClassVar[str] = ""
     """Where the venue's daily files lie, "" = it has none."""
     instruments_path: ClassVar[str] = ""
-    """History path that answers with the venue's instrument list, "" where symbols need none."""
-
+    """History path of (the first page of) the venue's instrument list, "" where symbols need none."""
     splits_path: ClassVar[str] = ""
     """History path of the splits of ``{from_day}`` to ``{to_day}``, "" where nothing splits."""
 
@@ -204,8 +274,15 @@ class Exchange:
 
     @classmethod
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
-        """The instruments of an answer to ``instruments_path``. Raises ``ValueError`` if it is not one."""
+        """The instruments of one page of the list. Raises ``ValueError`` if it is not one."""
         return ()
+
+    @classmethod
+    def listing_requests(cls) -> Sequence[Request]:
+        """First requests of the instrument list; ``next_request`` gives the pages after each."""
+        return (
+            [Request(cls.instruments_path, Kind.STATUS, "", LISTING_WEIGHT)] if cls.instruments_path else ()
+        )
 
     @classmethod
     def read_splits(cls, payload: bytes) -> Iterable[Split]:
@@ -214,17 +291,37 @@ class Exchange:
 
     @classmethod
     def channel(cls, name: str) -> Channel | None:
-        """The declared channel that ``name`` is, or is a variant of (``depth@1000ms`` of ``depth@100ms``)."""
-        family = channel_family(name)
-        same = [channel for channel in cls.channels if channel_family(channel.name) == family]
-        return next((channel for channel in same if channel.name == name), same[0] if same else None)
+        """The facts of the channel called ``name``, declared or parametric; ``None`` if the venue has none such."""
+        declared = next((channel for channel in cls.channels if channel.name == name), None)
+        return declared or cls.match(name)
+
+    @classmethod
+    def match(cls, name: str) -> Channel | None:
+        """A channel whose name carries its parameters (``kline_5m``, ``depth20@100ms``), with facts to match."""
+        return None
+
+    @classmethod
+    def sockets(cls, subscription: Subscription) -> tuple[Subscription, ...]:
+        """``subscription`` cut by the sockets that carry its channels."""
+        names: dict[str, list[str]] = {}
+        for name in subscription.channels:
+            channel = cls.channel(name)
+            names.setdefault(channel.socket if channel else "", []).append(name)
+        return tuple(
+            Subscription(subscription.symbols, tuple(channels), socket) for socket, channels in names.items()
+        )
 
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
-        """The address to open; ``base_url`` has no trailing slash."""
+        """The address to open; ``base_url`` (of the subscription's socket) has no trailing slash."""
         raise NotImplementedError
 
-    def open(self, subscription: Subscription) -> Sequence[str]:
+    def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
         """Messages to send at once after the socket opened."""
+        return ()
+
+    def resubscribe(self, subscription: Subscription) -> Sequence[str]:
+        """Messages that make the venue begin anew with these symbols and channels and leave the others as they are;
+        none where a snapshot is asked for by request."""
         return ()
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:
@@ -260,18 +357,18 @@ class Exchange:
         """The page after ``frame``, the answer to ``request``; ``None`` after the last."""
         return None
 
-    def headers(self) -> Mapping[str, str]:
-        """Headers that authenticate history requests; never logged."""
+    def headers(self, request: Request, now_ns: int) -> Mapping[str, str]:
+        """Headers that authenticate ``request``; never logged."""
         return {}
 
-    def handshake_headers(self) -> Mapping[str, str]:
+    def handshake_headers(self, now_ns: int) -> Mapping[str, str]:
         """Headers of the websocket's opening request; never logged."""
         return {}
 
 
-def channel_family(name: str) -> str:
-    """``depth@100ms`` → ``depth``, ``kline_1m`` → ``kline``: variants differ in speed or interval, not in rule."""
-    return name.partition("@")[0].partition("_")[0]
+def parser_at(exchange: type[Exchange], time_ns: int) -> type[Exchange]:
+    """The parser of the protocol that was spoken at ``time_ns``: the receipt of a connection's first frame."""
+    return next((parser for until_ns, parser in exchange.versions if time_ns < until_ns), exchange)
 
 
 def shipped_instruments(exchange: type[Exchange]) -> Instruments:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 
 from etl.adapter.contract import Exchange
@@ -34,13 +34,21 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(feed.name for module in modules for feed in _feeds(module)))
 
 
+@lru_cache(maxsize=4096)
+def channel_family(exchange: str, channel: str) -> str:
+    """``Channel.family`` for those who hold records of any venue; the name itself where nobody declares it."""
+    declared = load(exchange).channel(channel) if exchange in names() else None
+    return declared.family if declared else channel
+
+
 @cache
 def _files() -> frozenset[str]:
     return frozenset(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_")
 
 
 def _feeds(module: ModuleType) -> list[type[Exchange]]:
-    return [
+    """Without the parsers of former protocols, which bear the names of their successors."""
+    found = [
         value
         for value in vars(module).values()
         if isinstance(value, type)
@@ -48,3 +56,5 @@ def _feeds(module: ModuleType) -> list[type[Exchange]]:
         and value.__module__ == module.__name__
         and "name" in vars(value)
     ]
+    former = {parser for feed in found for _, parser in feed.versions}
+    return [feed for feed in found if feed not in former]

@@ -31,9 +31,9 @@ def _feed(feed: type[Exchange]) -> str:
         "connections a key": feed.connections_max,
         "streams a connection": feed.streams_max,
         "seconds a connection lives": int(feed.connection_life_s),
-        "request weight a minute": feed.request_weight_per_minute,
     }
     known = [f"{name}: {limit:,}" for name, limit in limits.items() if limit]
+    known += [f"request weight: {budget.weight:,} in {budget.per_s:g} s" for budget in feed.budgets]
     facts.append(f"Limits: {'; '.join(known) or 'none published'}. Sessions: {feed.calendar}.")
     lines = [f"## {feed.name}", "", *facts, "", "| channel | kind | proof | repair |", "|---|---|---|---|"]
     lines += [

@@ -24,11 +24,13 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from etl.adapter.contract import (
+    Budget,
     Channel,
     Credentials,
     Exchange,
     Fault,
     FaultKind,
+    History,
     Ignored,
     Outcome,
     Rejected,
@@ -121,8 +123,11 @@ class Alpaca(Exchange):
     default_symbols: ClassVar[tuple[str, ...]] = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "SPY")
     key_variables = (("ALPACA_API_KEY", "APCA_API_KEY_ID"), ("ALPACA_API_SECRET", "APCA_API_SECRET_KEY"))
     connections_max = 1
-    request_weight_per_minute = 200
+    budgets = (Budget(200, 60.0),)
     """Of the basic plan; the larger one has 10,000."""
+    history: ClassVar[Mapping[Kind, History]] = dict.fromkeys(
+        (Kind.TRADE, Kind.QUOTE, Kind.BAR), History("time")
+    )
     event_time_min_ns = 1_451_606_400_000_000_000
     """2016-01-01, where the venue's history begins."""
     calendar = "XNYS"
@@ -175,12 +180,12 @@ class Alpaca(Exchange):
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
         return base_url
 
-    def open(self, subscription: Subscription) -> Sequence[str]:
+    def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
         """The server speaks first; ``parse`` answers its ``connected`` and ``authenticated``."""
         self._subscription = subscription
         return ()
 
-    def headers(self) -> Mapping[str, str]:
+    def headers(self, request: Request, now_ns: int) -> Mapping[str, str]:
         if not self.credentials.key:
             return {}
         return {"APCA-API-KEY-ID": self.credentials.key, "APCA-API-SECRET-KEY": self.credentials.secret}
@@ -502,7 +507,7 @@ class Alpaca(Exchange):
         channel: str = "",
     ) -> Iterator[Request]:
         """By time, to the ns; bars of one minute, not adjusted for splits, as the stream sends them."""
-        if kind not in {channel.repair for channel in self.channels}:
+        if kind not in self.history:
             return
         query = {
             "symbols": venue_symbol, "start": _rfc3339(start_ns), "end": _rfc3339(end_ns - 1),
@@ -559,11 +564,12 @@ class AlpacaOptions(Alpaca):
     )
     default_channels = ("trades", "quotes")
     default_symbols = ("SPY261218C00600000",)
+    history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
     history_path = "/v1beta1/options"
     splits_path = ""
     history_query: ClassVar[Mapping[str, str]] = {}
 
-    def handshake_headers(self) -> Mapping[str, str]:
+    def handshake_headers(self, now_ns: int) -> Mapping[str, str]:
         return {"Content-Type": "application/msgpack"}
 
     def _reply(self, message: Mapping[str, Any]) -> Reply:

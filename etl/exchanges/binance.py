@@ -22,18 +22,19 @@ import msgspec
 from msgspec import DecodeError, Meta, Struct, ValidationError, field
 
 from etl.adapter.contract import (
+    Budget,
     Channel,
     Credentials,
     Exchange,
     Fault,
     FaultKind,
+    History,
     Ignored,
     Outcome,
     Rejected,
     Request,
     SequenceRule,
     Subscription,
-    channel_family,
 )
 from etl.adapter.fields import FieldFault, is_name, readable
 from etl.model.codes import Code
@@ -53,7 +54,7 @@ from etl.model.records import (
     SizeUnit,
     Trade,
 )
-from etl.model.times import NS_PER_MINUTE
+from etl.model.times import NS_PER_MINUTE, interval_ns
 
 STREAMS_KNOWN_MAX = 4_096
 STREAM_NAME_BYTES_MAX = 96
@@ -109,7 +110,15 @@ class Binance(Exchange):
     untimed_kinds: ClassVar[frozenset[Kind]] = frozenset({Kind.QUOTE, Kind.BOOK})  # bookTicker, REST depth
     streams_max = 1_024
     connection_life_s = 86_400.0
-    request_weight_per_minute = 6_000
+    budgets = (Budget(6_000, 60.0),)
+    history: ClassVar[Mapping[Kind, History]] = {
+        Kind.TRADE: History("both"),
+        Kind.AGG_TRADE: History("both"),
+        Kind.BAR: History("time"),
+        Kind.BOOK: History("time"),
+    }
+    """Of a book there is its snapshot now."""
+    archive_kinds = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.BAR})
     ready_on_open = True
     instruments_path = "/api/v3/exchangeInfo"
 
@@ -138,6 +147,20 @@ class Binance(Exchange):
         self._events = self.event_readers()
         self._answers = self.answer_readers()
         self._streams: dict[bytes, Stream] = {}
+
+    @classmethod
+    def match(cls, name: str) -> Channel | None:
+        """``depth@1000ms``, ``kline_5m``, ``depth20@100ms``, ``markPrice@arr@1s``."""
+        base, _, interval = name.partition("@")[0].partition("_")
+        depth = _depth_of(name)
+        if depth:
+            return Channel(name, Kind.BOOK, SequenceRule.RISING, None, 60.0, family=base, depth=depth)
+        declared = next((channel for channel in cls.channels if channel.family == base), None)
+        if declared is None or bool(interval) != (base == "kline"):
+            return None
+        length_ns = interval_ns(interval)
+        rule = declared.rule if length_ns or not interval else SequenceRule.NONE  # ``1M`` has no fixed length
+        return msgspec.structs.replace(declared, name=name, rule=rule, interval_ns=length_ns)
 
     # what to send
 
@@ -240,7 +263,7 @@ class Binance(Exchange):
         )
         return f"{self.archive_folder}/{folder}/{venue_symbol}-{file}-{day}.zip"
 
-    def headers(self) -> Mapping[str, str]:
+    def headers(self, request: Request, now_ns: int) -> Mapping[str, str]:
         return {"X-MBX-APIKEY": self.credentials.key} if self.credentials.key else {}
 
     def _request(self, endpoint: str, kind: Kind, symbol: str, end_ns: int = 0, **query: Any) -> Request:
@@ -684,7 +707,7 @@ def _symbol_and_channel(name: str, data: dict[str, Any]) -> tuple[str, str]:
 
 def _family(channel: str) -> str:
     """``depth@100ms`` → ``depth``, ``kline_1m`` → ``kline``; a partial book (``depth5``) is ``depthN``."""
-    return "depthN" if _depth_of(channel) else channel_family(channel)
+    return "depthN" if _depth_of(channel) else channel.partition("@")[0].partition("_")[0]
 
 
 def _depth_of(channel: str) -> int:

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
-from etl.adapter.contract import Channel, SequenceRule
+from etl.adapter.contract import Budget, Channel, SequenceRule
 from etl.exchanges.binance import (
     Binance,
     InstrumentItem,
@@ -63,7 +63,7 @@ class BinanceUsdm(Binance):
         "index": "composite and multi-assets index prices",
     }
     untimed_kinds = frozenset()
-    request_weight_per_minute = 2_400
+    budgets = (Budget(2_400, 60.0),)
     instruments_path = "/fapi/v1/exchangeInfo"
 
     archive_folder = "/data/futures/um/daily"

@@ -24,11 +24,13 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from etl.adapter.contract import (
+    Budget,
     Channel,
     Credentials,
     Exchange,
     Fault,
     FaultKind,
+    History,
     Ignored,
     Outcome,
     Rejected,
@@ -176,8 +178,11 @@ class Polygon(Exchange):
     default_symbols: ClassVar[tuple[str, ...]] = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "SPY")
     key_variables = (("POLYGON_API_KEY", "MASSIVE_API_KEY"),)
     connections_max = 1
-    request_weight_per_minute = 6_000
+    budgets = (Budget(6_000, 60.0),)
     """The venue asks paid plans to stay below 100 requests a second."""
+    history: ClassVar[Mapping[Kind, History]] = dict.fromkeys(
+        (Kind.TRADE, Kind.QUOTE, Kind.BAR), History("time")
+    )
     event_time_min_ns = 1_041_379_200_000_000_000
     """2003-01-01; the venue's history begins in September 2003."""
     calendar = "XNYS"
@@ -219,12 +224,12 @@ class Polygon(Exchange):
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
         return base_url
 
-    def open(self, subscription: Subscription) -> Sequence[str]:
+    def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
         """The server speaks first; ``parse`` answers its ``connected`` and ``auth_success``."""
         self._subscription = subscription
         return ()
 
-    def headers(self) -> Mapping[str, str]:
+    def headers(self, request: Request, now_ns: int) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.credentials.key}"} if self.credentials.key else {}
 
     def _status(self, event: _ControlMessage, index: int) -> Iterator[Outcome]:
@@ -469,7 +474,7 @@ class Polygon(Exchange):
     ) -> Iterator[Request]:
         """Trades and quotes by SIP time, widened to whole ms (the stream's unit); bars not adjusted for splits,
         as the stream sends them."""
-        if kind not in {channel.repair for channel in self.channels}:
+        if kind not in self.history:
             return
         start_ms, end_ms = start_ns // NS_PER_MS, -(-end_ns // NS_PER_MS)
         names = self._spellings(venue_symbol)
@@ -527,6 +532,7 @@ class PolygonCrypto(Polygon):
         ),
     )
     default_symbols = ("BTC-USD", "ETH-USD")
+    history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
     splits_path = ""
     event_time_min_ns = 1_262_304_000_000_000_000
     """2010-01-01."""

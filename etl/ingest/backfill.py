@@ -504,8 +504,8 @@ async def _estimated(
         covered_ns = max(1, max(times) - min(times))
         rows = int(page_rows * (job.end_ns - job.start_ns) / covered_ns)
         requests = -(-rows // page_rows)
-    per_minute = exchange.request_weight_per_minute
-    seconds = requests * weight * 60 / per_minute if per_minute else requests * REQUEST_S
+    waits_s = [requests * weight * budget.per_s / budget.weight for budget in exchange.budgets]
+    seconds = max(waits_s, default=requests * REQUEST_S)
     return Estimate(symbol, kind_name, requests, rows, round(seconds, 1))
 
 
@@ -575,9 +575,7 @@ def _is_contiguous(channel: Channel | None) -> bool:
 
 
 def _has_history(parser: Exchange, kind: Kind, from_archive: bool) -> bool:
-    if from_archive:
-        return bool(parser.archive_path(kind, "X", "2024-01-01"))
-    return next(iter(parser.history_requests(kind, "X", 0, DAY_NS)), None) is not None
+    return kind in (parser.archive_kinds if from_archive else parser.history)
 
 
 def _done(marks: Marks, chunk: Chunk) -> Fetched:

@@ -359,9 +359,10 @@ class Intake:
                 self._ingest.lost(GapKind.QUARANTINE, f"{outcome.code}: what it held is not known", symbols)
         elif isinstance(outcome, Ignored):
             self._counts.ignored[outcome.name] += 1
-        elif isinstance(outcome, Reply | Fault):
+        else:
             self._counts.events_read -= 1
-            return [*(answers or ()), outcome]
+            if isinstance(outcome, Reply | Fault):
+                return [*(answers or ()), outcome]
         return answers
 
     def _judged(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> Record | None:

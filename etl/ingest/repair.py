@@ -213,7 +213,8 @@ def limiter_for(
 ) -> Limiter:
     """The purse of this address and key. A simulated venue has no published limit; its refusals count."""
     path = limit_path(settings.state_path, exchange.name, base_url, credentials.key)
-    return Limiter(path, exchange.request_weight_per_minute if settings.live else 0)
+    per_minute = next((budget.weight for budget in exchange.budgets if budget.per_s == 60), 0)
+    return Limiter(path, per_minute if settings.live else 0)
 
 
 def missing_ids(gap: Gap) -> _Span | None:

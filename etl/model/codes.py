@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+REPLAYED = "replayed"
+"""Flag of a record that a venue repeats when it is subscribed to: a good record, whose time says nothing about now."""
+
 
 class Code(StrEnum):
     """``str(code)`` goes on the wire; ``code.meaning`` is the operator's line."""

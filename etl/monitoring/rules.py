@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 
 from msgspec import Struct
 
-from etl.adapter.contract import Exchange, FaultKind, channel_family
+from etl.adapter.contract import Exchange, FaultKind
 from etl.adapter.faults import POLICIES
 from etl.exchanges import load as load_exchange
 from etl.model.times import text_of
@@ -312,7 +312,7 @@ def _streamed(venue: type[Exchange], by_channel: Mapping[str, float]) -> Mapping
     return {
         name: last_s
         for name, last_s in by_channel.items()
-        if name in declared or name != channel_family(name)
+        if name in declared or not ((channel := venue.channel(name)) and channel.family == name)
     }
 
 

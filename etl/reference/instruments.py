@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from etl.adapter.contract import Credentials, Exchange, Request, shipped_instruments
+from etl.adapter.contract import Credentials, Exchange, shipped_instruments
 from etl.errors import VenueError
 from etl.model.instruments import Instruments
-from etl.model.records import Kind
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.limiter import Limiter
 
-REQUEST_WEIGHT = 20
+PAGES_MAX = 1_000
+PAGE_END = b"\x1e"
+"""Stands between the pages of a kept list: the record separator of JSON text sequences, which no JSON text holds."""
 LEAST_SHARE = 0.5
 """A list that lost more than half of what was known is taken for a broken answer."""
 
@@ -22,10 +24,14 @@ LEAST_SHARE = 0.5
 def known(settings: Settings, exchange: type[Exchange]) -> Instruments:
     """The newest list there is."""
     try:
-        payload = _path(settings, exchange).read_bytes()
+        kept = _path(settings, exchange).read_bytes()
     except FileNotFoundError:
         return shipped_instruments(exchange)
-    return Instruments(exchange.read_instruments(payload))
+    return _instruments(exchange, kept.split(PAGE_END))
+
+
+def _instruments(exchange: type[Exchange], pages: Sequence[bytes]) -> Instruments:
+    return Instruments(item for page in pages for item in exchange.read_instruments(page))
 
 
 def with_known(settings: Settings, exchange: type[Exchange]) -> type[Exchange]:
@@ -33,7 +39,13 @@ def with_known(settings: Settings, exchange: type[Exchange]) -> type[Exchange]:
     with: a symbol that was renamed in between would be two."""
     newest = known(settings, exchange)
 
+    return _with(exchange, newest)
+
+
+def _with(exchange: type[Exchange], newest: Instruments) -> type[Exchange]:
     class Known(exchange):  # type: ignore[valid-type, misc]
+        versions = tuple((until_ns, _with(former, newest)) for until_ns, former in exchange.versions)
+
         def __init__(
             self, credentials: Credentials | None = None, instruments: Instruments | None = None
         ) -> None:
@@ -49,9 +61,9 @@ def refresh(
 
     Raises ``VenueError`` for an answer that is none, and keeps the old list then.
     """
-    payload = asyncio.run(_fetch(exchange, base_url, keys, limiter))
+    pages = asyncio.run(_fetch(exchange, base_url, keys, limiter))
     try:
-        found = Instruments(exchange.read_instruments(payload))
+        found = _instruments(exchange, pages)
     except ValueError as error:
         raise VenueError(f"{exchange.name}: {error}") from None
     before = len(known(settings, exchange))
@@ -60,15 +72,18 @@ def refresh(
     path = _path(settings, exchange)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(payload)
+    unfinished.write_bytes(PAGE_END.join(pages))
     unfinished.rename(path)
     return len(found)
 
 
-async def _fetch(exchange: type[Exchange], base_url: str, keys: Credentials, limiter: Limiter) -> bytes:
-    request = Request(exchange.instruments_path, Kind.STATUS, "", REQUEST_WEIGHT)
+async def _fetch(exchange: type[Exchange], base_url: str, keys: Credentials, limiter: Limiter) -> list[bytes]:
     async with History(base_url, exchange(keys), limiter) as history:
-        return (await history.fetch(request)).payload
+        return [
+            page.payload
+            for request in exchange.listing_requests()
+            async for page in history.pages(request, PAGES_MAX)
+        ]
 
 
 def _path(settings: Settings, exchange: type[Exchange]) -> Path:

@@ -24,7 +24,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from etl.adapter.contract import channel_family
+from etl.exchanges import channel_family
 from etl.model.records import Book, BookAction, Gap, GapKind, GapState, Record
 from etl.sequencing.continuity import NO_EVENT_BEFORE, REORDER_MESSAGES, RESET_MESSAGES
 
@@ -269,7 +269,7 @@ def rebuild(records: Iterable[Record]) -> Iterator[Step]:
     for record in records:
         if not isinstance(record, Book | Gap):
             continue
-        key = (record.exchange, record.symbol, channel_family(record.channel))
+        key = (record.exchange, record.symbol, channel_family(record.exchange, record.channel))
         if isinstance(record, Gap):
             if key in books and _breaks(record, books[key].join):
                 books[key].join.reset(record.reason or record.gap_kind.name.lower())

@@ -43,7 +43,7 @@ class History:
 
     async def __aenter__(self) -> History:
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-        self._session = aiohttp.ClientSession(timeout=timeout, headers=dict(self._parser.headers()))
+        self._session = aiohttp.ClientSession(timeout=timeout)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -89,7 +89,8 @@ class History:
         url = self._base_url + request.path
         began, status = time.monotonic(), NO_ANSWER
         try:
-            async with self._session.get(url) as response:
+            headers = dict(self._parser.headers(request, time.time_ns()))
+            async with self._session.get(url, headers=headers) as response:
                 payload = await _whole(response, request)
                 status = response.status
         finally:

@@ -238,14 +238,16 @@ class Connection:
         self._heard_from_ns = self._watched_from_ns = time.time_ns()
 
     async def run(self) -> End:
-        listener = _Listener(self, self.parser.open(self.subscription), self._message_bytes_max)
+        listener = _Listener(
+            self, self.parser.open(self.subscription, time.time_ns()), self._message_bytes_max
+        )
         try:
             transport, _ = await picows.ws_connect(
                 lambda: listener,
                 self._url,
                 websocket_handshake_timeout=CONNECT_TIMEOUT_S,
                 max_frame_size=self._message_bytes_max,
-                extra_headers=dict(self.parser.handshake_headers()),
+                extra_headers=dict(self.parser.handshake_headers(time.time_ns())),
                 read_buffer_init_size=READ_BYTES,
             )
         except (OSError, TimeoutError, picows.WSError) as error:

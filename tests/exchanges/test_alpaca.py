@@ -9,7 +9,16 @@ import msgspec
 import pytest
 from msgspec.msgpack import Ext
 
-from etl.adapter.contract import Credentials, Fault, FaultKind, Ignored, Rejected, Reply, Subscription
+from etl.adapter.contract import (
+    Credentials,
+    Fault,
+    FaultKind,
+    Ignored,
+    Rejected,
+    Reply,
+    Request,
+    Subscription,
+)
 from etl.adapter.faults import Tier, policy_of, wait_s
 from etl.exchanges import load
 from etl.exchanges.alpaca import Alpaca, AlpacaCrypto, AlpacaIex, AlpacaOptions
@@ -17,6 +26,8 @@ from etl.model.codes import Code
 from etl.model.records import Correction, CorrectionKind, Frame, Kind, Record, SizeUnit, Trade
 from tests.support.mutations import wrong_value
 
+NOW_NS = 1_700_000_000_000_000_000
+REQUEST = Request("/v2/stocks/trades", Kind.TRADE, "AAPL")
 CREDENTIALS = Credentials("a-key", "a-secret")
 SUBSCRIPTION = Subscription(("AAPL", "MSFT"), ("trades", "bars", "corrections"))
 TRADE = {
@@ -51,7 +62,7 @@ def identity(record: Record) -> tuple[str, Kind, str, int]:
 
 def connected(feed: type[Alpaca] = Alpaca, subscription: Subscription = SUBSCRIPTION) -> Alpaca:
     parser = feed(CREDENTIALS)
-    assert not parser.open(subscription)
+    assert not parser.open(subscription, NOW_NS)
     return parser
 
 
@@ -78,7 +89,7 @@ def test_a_recorded_handshake_is_not_answered() -> None:
 
 def test_the_options_handshake_is_binary() -> None:
     parser = connected(AlpacaOptions)
-    assert parser.handshake_headers() == {"Content-Type": "application/msgpack"}
+    assert parser.handshake_headers(NOW_NS) == {"Content-Type": "application/msgpack"}
     greeting = Frame("alpaca_options", "c", 1, "", 0, msgspec.msgpack.encode(CONNECTED))
     ignored, reply = parser.parse(greeting)
     assert ignored == Ignored("success")
@@ -282,9 +293,9 @@ def test_the_next_page_is_asked_for_by_its_token() -> None:
 
 def test_key_and_secret_travel_in_headers_of_history_only() -> None:
     parser = Alpaca(CREDENTIALS)
-    assert parser.headers() == {"APCA-API-KEY-ID": "a-key", "APCA-API-SECRET-KEY": "a-secret"}
-    assert not parser.handshake_headers()
-    assert not Alpaca().headers()
+    assert parser.headers(REQUEST, NOW_NS) == {"APCA-API-KEY-ID": "a-key", "APCA-API-SECRET-KEY": "a-secret"}
+    assert not parser.handshake_headers(NOW_NS)
+    assert not Alpaca().headers(REQUEST, NOW_NS)
 
 
 @pytest.mark.parametrize("code", [*range(400, 414), 500])

@@ -20,6 +20,7 @@ from tests.support.serving import Client, receive_bytes, simulator
 
 MS = 1_000_000
 T0 = 1_723_161_600_000 * MS
+REQUEST = Request("/api/v3/depth", Kind.BOOK, "BTCUSDT")
 
 
 def answer(rows: Any, request: Request) -> Frame:
@@ -39,7 +40,7 @@ def test_one_connection_asks_for_every_symbol_and_channel_in_its_address() -> No
     assert Binance().connect_url("ws://127.0.0.1:1/binance", subscription) == (
         "ws://127.0.0.1:1/binance/stream?streams=btcusdt@trade/btcusdt@depth@100ms/ethusdt@trade/ethusdt@depth@100ms"
     )
-    assert Binance().open(subscription) == ()
+    assert Binance().open(subscription, T0) == ()
 
 
 def test_books_need_a_snapshot_and_other_channels_none() -> None:
@@ -138,9 +139,9 @@ def test_a_page_that_is_none_ends_the_paging(payload: bytes) -> None:
 
 def test_a_key_travels_in_a_header_only() -> None:
     parser = Binance(Credentials("secret-key"))
-    assert parser.headers() == {"X-MBX-APIKEY": "secret-key"}
+    assert parser.headers(REQUEST, T0) == {"X-MBX-APIKEY": "secret-key"}
     assert "secret-key" not in repr(parser.credentials)
-    assert Binance().headers() == {}
+    assert Binance().headers(REQUEST, T0) == {}
 
 
 @pytest.mark.parametrize(

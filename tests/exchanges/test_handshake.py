@@ -37,8 +37,8 @@ async def _conversation(state_path: Path, name: str, credentials: Credentials) -
     parser, outcomes = load(name)(credentials), []
     async with simulator(state_path, name) as client:
         url = parser.connect_url(f"ws://{client.address}/{name}", SUBSCRIPTIONS[name])
-        async with client.http.ws_connect(url, headers=parser.handshake_headers()) as socket:
-            assert not parser.open(SUBSCRIPTIONS[name])
+        async with client.http.ws_connect(url, headers=parser.handshake_headers(1)) as socket:
+            assert not parser.open(SUBSCRIPTIONS[name], 1)
             for number in range(60):
                 message = await socket.receive(timeout=WITHIN_S)
                 if not isinstance(message.data, str):

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from etl.adapter.contract import Credentials, Fault, FaultKind, Ignored, Rejected, Reply, Subscription
+from etl.adapter.contract import (
+    Credentials,
+    Fault,
+    FaultKind,
+    Ignored,
+    Rejected,
+    Reply,
+    Request,
+    Subscription,
+)
 from etl.exchanges import load
 from etl.exchanges.polygon import Polygon, PolygonCrypto, PolygonOptions
 from etl.model.codes import Code
@@ -14,6 +23,8 @@ from etl.model.records import Frame, Kind, Quote, Record, SizeUnit, Trade
 from tests.support.mutations import wrong_value
 
 KEY = "a-secret-key"
+NOW_NS = 1_700_000_000_000_000_000
+REQUEST = Request("/v3/trades/AAPL", Kind.TRADE, "AAPL")
 SUBSCRIPTION = Subscription(("AAPL", "MSFT"), ("T", "AM"))
 TRADE = {"ev": "T", "sym": "AAPL", "x": 4, "i": "1", "p": 1.5, "s": 100, "t": 1762200000123, "q": 1, "z": 3}
 HISTORY_TRADE = {
@@ -53,7 +64,7 @@ def identity(record: Record) -> tuple[str, Kind, str, int]:
 
 def connected(feed: type[Polygon] = Polygon, subscription: Subscription = SUBSCRIPTION) -> Polygon:
     parser = feed(Credentials(KEY))
-    assert not parser.open(subscription)
+    assert not parser.open(subscription, NOW_NS)
     return parser
 
 
@@ -322,8 +333,8 @@ def test_a_page_without_a_successor_is_the_last(page: bytes) -> None:
 
 def test_the_key_travels_in_a_header_only() -> None:
     parser = Polygon(Credentials(KEY))
-    assert parser.headers() == {"Authorization": f"Bearer {KEY}"}
-    assert not Polygon().headers()
+    assert parser.headers(REQUEST, NOW_NS) == {"Authorization": f"Bearer {KEY}"}
+    assert not Polygon().headers(REQUEST, NOW_NS)
     assert KEY not in repr(list(parser.history_requests(Kind.TRADE, "AAPL", 1, 2)))
 
 

@@ -37,7 +37,7 @@ class Spoken(Exchange):
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
         return f"{base_url}/stream"
 
-    def open(self, subscription: Subscription) -> Sequence[str]:
+    def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
         return ("hello", *subscription.symbols)
 
     def snapshot_requests(self, subscription: Subscription) -> Sequence[Request]:
