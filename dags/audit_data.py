@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, dag, task
+from policy import policy
 
 
 @dag(
     schedule=CronDataIntervalTimetable("30 1 * * *", timezone="UTC"),
-    catchup=False,
-    max_active_runs=1,
     tags=["audit", "quality"],
-    default_args={
-        "owner": "market-data",
-        "pool": "audit",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=5),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=30),
-        "execution_timeout": timedelta(hours=2),
-    },
+    **policy(pool="audit", retries=3, retry_wait_s=300, retry_wait_max_s=1_800, time_out_s=7_200),
     doc_md="""
 ### Audit the stores
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, TaskGroup, dag, task
 from deadlines import late
+from policy import policy
 
 EXCHANGES = Path(__file__).parents[1] / "etl" / "exchanges"
 FEEDS = {
@@ -28,8 +28,6 @@ LATE = late(
 
 @dag(
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-    catchup=False,
-    max_active_runs=2,
     deadline=LATE,
     tags=["backfill", "history"],
     params={
@@ -70,14 +68,7 @@ LATE = late(
             description="Tells what it would take, in plan's log",
         ),
     },
-    default_args={
-        "owner": "market-data",
-        "retries": 5,
-        "retry_delay": timedelta(seconds=10),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
-        "execution_timeout": timedelta(hours=3),
-    },
+    **policy(retries=5, retry_wait_s=10, retry_wait_max_s=600, time_out_s=10_800, runs_max=2),
     doc_md="""
 ### Backfill market data
 

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, dag, task
+from policy import policy
 
 LAKE = Asset("market-data-lake")
 
 
 @dag(
     schedule="20 3 * * *",
-    catchup=False,
-    max_active_runs=1,
     tags=["compaction", "lake"],
-    default_args={
-        "owner": "market-data",
-        "pool": "lake",
-        "retries": 3,
-        "retry_delay": timedelta(seconds=30),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
-        "execution_timeout": timedelta(hours=3),
-    },
+    **policy(pool="lake", retries=3, retry_wait_s=30, retry_wait_max_s=600, time_out_s=10_800),
     doc_md="""
 ### Compact the lake
 

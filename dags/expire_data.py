@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import dag, task
+from policy import policy
 
 POOLS = {"timescale": "timescale", "clickhouse": "topics", "lake": "lake"}
 """By store: nothing else writes the lake meanwhile."""
@@ -13,17 +13,8 @@ POOLS = {"timescale": "timescale", "clickhouse": "topics", "lake": "lake"}
 
 @dag(
     schedule="40 4 * * *",
-    catchup=False,
-    max_active_runs=1,
     tags=["retention"],
-    default_args={
-        "owner": "market-data",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=5),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=30),
-        "execution_timeout": timedelta(hours=1),
-    },
+    **policy(retries=2, retry_wait_s=300, retry_wait_max_s=1_800, time_out_s=3_600),
     doc_md="""
 ### Expire data
 

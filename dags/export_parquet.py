@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from airflow.sdk import Asset, CronDataIntervalTimetable, dag, task
 from deadlines import late
+from policy import policy
 
 LAKE = Asset("market-data-lake")
 
@@ -20,19 +21,9 @@ LATE = late(
 
 @dag(
     schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
-    catchup=False,
-    max_active_runs=1,
     deadline=LATE,
     tags=["export", "lake"],
-    default_args={
-        "owner": "market-data",
-        "pool": "lake",
-        "retries": 5,
-        "retry_delay": timedelta(seconds=10),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=1),
-    },
+    **policy(pool="lake", retries=5, retry_wait_s=10, retry_wait_max_s=300, time_out_s=3_600),
     doc_md="""
 ### Export to Parquet
 

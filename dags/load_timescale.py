@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, dag, task
 from deadlines import late
+from policy import policy
 
 TIMESCALE = Asset("market-data-timescale")
 
@@ -20,19 +20,9 @@ LATE = late(
 
 @dag(
     schedule="* * * * *",
-    catchup=False,
-    max_active_runs=1,
     deadline=LATE,
     tags=["load", "timescale"],
-    default_args={
-        "owner": "market-data",
-        "pool": "timescale",
-        "retries": 5,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=2),
-        "execution_timeout": timedelta(minutes=30),
-    },
+    **policy(pool="timescale", retries=5, retry_wait_s=5, retry_wait_max_s=120, time_out_s=1_800),
     doc_md="""
 ### Load TimescaleDB
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import dag, task
+from policy import policy
 
 
 @dag(
     schedule="* * * * *",
-    catchup=False,
-    max_active_runs=1,
     tags=["monitoring", "sla"],
-    default_args={
-        "owner": "market-data",
-        "pool": "monitor",
-        "priority_weight": 100,
-        "retries": 1,
-        "retry_delay": timedelta(seconds=10),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(seconds=30),
-        "execution_timeout": timedelta(minutes=2),
-    },
+    **policy(pool="monitor", priority=100, retries=1, retry_wait_s=10, retry_wait_max_s=30, time_out_s=120),
     doc_md="""
 ### Monitor freshness
 

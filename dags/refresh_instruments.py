@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import dag, task
+from policy import policy
 
 
 @dag(
     schedule="10 0 * * *",
-    catchup=False,
-    max_active_runs=1,
     tags=["instruments", "reference"],
-    default_args={
-        "owner": "market-data",
-        "pool": "topics",
-        "retries": 5,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=30),
-        "execution_timeout": timedelta(minutes=10),
-    },
+    **policy(pool="topics", retries=5, retry_wait_s=60, retry_wait_max_s=1_800, time_out_s=600),
     doc_md="""
 ### Refresh instruments
 

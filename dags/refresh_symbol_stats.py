@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, dag, task
+from policy import policy
 
 
 @dag(
     schedule=CronDataIntervalTimetable("15 */4 * * *", timezone="UTC"),
-    catchup=False,
-    max_active_runs=1,
     tags=["validation", "quality"],
-    default_args={
-        "owner": "market-data",
-        "pool": "topics",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
-        "execution_timeout": timedelta(minutes=15),
-    },
+    **policy(pool="topics", retries=3, retry_wait_s=60, retry_wait_max_s=600, time_out_s=900),
     doc_md="""
 ### Refresh symbol statistics
 

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, task
+from policy import policy
 
 
 @dag(
     schedule="*/5 * * * *",
-    catchup=False,
-    max_active_runs=1,
     tags=["gaps", "repair"],
     params={
         "exchange": Param("", type="string", title="Venue", description="Only this one; empty = all"),
         "symbol": Param("", type="string", title="Symbol", description="Only this one; empty = all"),
         "key": Param("", type="string", title="Gap", description="Only this record_key; empty = all"),
     },
-    default_args={
-        "owner": "market-data",
-        "pool": "topics",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=30),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=2),
-        "execution_timeout": timedelta(minutes=20),
-    },
+    **policy(pool="topics", retries=2, retry_wait_s=30, retry_wait_max_s=120, time_out_s=1_200),
     doc_md="""
 ### Repair gaps
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, task
+from policy import policy
 
 
 @dag(
     schedule=None,
-    catchup=False,
-    max_active_runs=1,
     tags=["validation", "replay"],
     params={
         "code": Param("", type="string", title="Code", description="Only this code; empty = any"),
@@ -27,15 +25,7 @@ from airflow.sdk import Param, dag, task
             None, type=["null", "string"], format="date-time", title="To", description="Received before"
         ),
     },
-    default_args={
-        "owner": "market-data",
-        "pool": "topics",
-        "retries": 3,
-        "retry_delay": timedelta(seconds=30),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=1),
-    },
+    **policy(pool="topics", retries=3, retry_wait_s=30, retry_wait_max_s=300, time_out_s=3_600),
     doc_md="""
 ### Replay the quarantine
 

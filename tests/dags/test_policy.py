@@ -152,3 +152,8 @@ def test_dag_files_do_not_import_each_other() -> None:
         assert not [
             other.stem for other in DAG_FILES if f"from {other.stem} import" in text or "import dags" in text
         ]
+
+
+def test_no_dag_file_repeats_the_policy() -> None:
+    repeated = ("default_args", "retry_delay", "max_active_runs", "catchup")
+    assert not [path.stem for path in DAG_FILES for word in repeated if word in path.read_text()]
