@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, TaskGroup, dag, task
 from deadlines import late
 from policy import policy
 
-EXCHANGES = Path(__file__).parents[1] / "etl" / "exchanges"
-FEEDS = {
-    path.stem: re.findall(r'^    name(?:: ClassVar\[str\])? = "(\w+)"', path.read_text(), re.MULTILINE)
-    for path in sorted(EXCHANGES.glob("[a-z]*.py"))
-}
-"""The feeds of each venue file, read without loading it. A venue file has a pool of its own."""
+from etl.exchanges import names_by_file
+
+FEEDS = names_by_file()
+"""A venue file has a pool of its own."""
 JOBS_MAX = 256
 
 LATE = late(

@@ -14,8 +14,9 @@ import os
 import sys
 from pathlib import Path
 
+from etl.exchanges import files
+
 POOLS_FILE = Path(__file__).with_name("pools.json")
-EXCHANGES = Path(__file__).parents[2] / "etl" / "exchanges"
 VENUE_SLOTS = "2"
 USER_PREFIX = "BOOTSTRAP_USER_"
 
@@ -26,7 +27,7 @@ def main() -> None:
         return
     airflow("db", "migrate")
     airflow("pools", "import", str(POOLS_FILE))
-    for venue in venues():
+    for venue in files():
         airflow("pools", "set", f"venue_{venue}", VENUE_SLOTS, f"Requests to the history of {venue}")
     for variable in [name for name in os.environ if name.startswith(USER_PREFIX)]:
         role, password = os.environ.pop(variable).split(":", 1)
@@ -38,11 +39,6 @@ def main() -> None:
         )
     if marker:
         marker.write_text(fingerprint)
-
-
-def venues() -> list[str]:
-    """A venue is a file in etl/exchanges."""
-    return sorted(path.stem for path in EXCHANGES.glob("[a-z]*.py"))
 
 
 def airflow(*words: str) -> None:

@@ -31,6 +31,7 @@ from msgspec import Struct
 
 from etl.embedded.part import PROBE_TIMEOUT_S, Part
 from etl.errors import EtlError
+from etl.exchanges import files
 from etl.settings import Settings
 
 SOURCE_ROOT = Path(__file__).parents[2]
@@ -275,8 +276,7 @@ def _fingerprint(settings: Settings, kept: Credentials) -> str:
         fingerprint.update(version(name).encode())
     for file in sorted(BOOTSTRAP.parent.glob("*.*")):
         fingerprint.update(file.read_bytes())
-    venues = sorted(path.stem for path in (SOURCE_ROOT / "etl" / "exchanges").glob("[a-z]*.py"))
-    fingerprint.update(msgspec.json.encode([venues, kept.passwords], order="sorted"))
+    fingerprint.update(msgspec.json.encode([files(), kept.passwords], order="sorted"))
     return fingerprint.hexdigest()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from etl.exchanges import files, names
 from etl.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -127,7 +128,7 @@ def test_every_task_has_owner_pool_time_out_and_retries_with_exponential_back_of
 def test_every_pool_of_a_task_is_made_at_set_up(dags: dict[str, Any]) -> None:
     made = json.loads((REPOSITORY / "docker" / "airflow" / "pools.json").read_text())
     bootstrap = runpy.run_path(str(REPOSITORY / "docker" / "airflow" / "bootstrap.py"))
-    venues = {f"venue_{venue}" for venue in bootstrap["venues"]()}
+    venues = {f"venue_{venue}" for venue in bootstrap["files"]()}
     assert {task.pool for dag in dags.values() for task in dag.tasks} <= made.keys() | venues
 
 
@@ -157,3 +158,11 @@ def test_dag_files_do_not_import_each_other() -> None:
 def test_no_dag_file_repeats_the_policy() -> None:
     repeated = ("default_args", "retry_delay", "max_active_runs", "catchup")
     assert not [path.stem for path in DAG_FILES for word in repeated if word in path.read_text()]
+
+
+def test_the_backfill_offers_every_feed_under_the_pool_of_its_file(dags: dict[str, Any]) -> None:
+    dag = dags["backfill_market_data"]
+    offered = dag.params.get_param("venue").schema["enum"]
+    assert sorted(offered) == list(names())
+    pools = {task.task_id: task.pool for task in dag.tasks if task.task_id.endswith(".fetch")}
+    assert pools == {f"{file}.fetch": f"venue_{file}" for file in files()}
