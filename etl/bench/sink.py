@@ -29,8 +29,8 @@ from etl.embedded.supervisor import Supervisor
 from etl.model.records import Quote, Record
 from etl.monitoring import processes as status
 from etl.settings import Settings
-from etl.sinks.clickhouse import FREQUENT, batch_path
 from etl.sinks.clickhouse_batch import delimited
+from etl.sinks.clickhouse_writer import FREQUENT, batch_path
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports.kafka import KafkaPublisher, ensure_topics

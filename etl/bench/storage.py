@@ -31,8 +31,8 @@ from etl.lake.rows import in_order, to_arrow
 from etl.model.records import Kind, Record, Source
 from etl.settings import Settings
 from etl.simulator import recording
-from etl.sinks.clickhouse import MARKET_DATA, batch_path
 from etl.sinks.clickhouse_batch import delimited
+from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.sources.recording import frames, read_lines
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import migrate_clickhouse

@@ -20,8 +20,8 @@ from etl.model.records import Frame, Gap, Quarantined, Source
 from etl.reference.instruments import with_known
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
-from etl.sinks.clickhouse import MARKET_DATA, batch_path
 from etl.sinks.clickhouse_batch import delimited
+from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.transports.kafka import HEADER_EXCHANGE, KafkaPublisher, frame_of
 from etl.transports.publisher import Acknowledged, Headers, Publisher

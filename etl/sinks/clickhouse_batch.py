@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +62,39 @@ def decode_intent(metadata: str | None, committed_offset: int) -> Intent | None:
 def token(cluster_id: str, topic_id: str, partition: int, start: int, end: int, version: int) -> str:
     """Names the content of [start, end) for all time."""
     return f"{cluster_id}/{topic_id}/{partition}/{start}/{end}/v{version}"
+
+
+class Place(Struct, frozen=True):
+    """One partition of one topic, told apart from every other that has or will have its name."""
+
+    cluster_id: str
+    topic: str
+    partition: int
+    topic_id: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+class Batch(Struct):
+    """[intent.start, intent.end) of one partition; ``offsets`` and ``values`` are parallel."""
+
+    place: Place
+    intent: Intent
+    offsets: list[int]
+    values: list[bytes]
+    intended: bool
+    """Its intent was found on the broker, and need not be committed."""
+    abandoned: threading.Event = msgspec.field(default_factory=threading.Event)
+    """The partition is no longer ours: another owner will send this batch."""
+
+    def token(self, low: int, high: int) -> str:
+        """The name of its messages [low, high), the same whoever sends them."""
+        place, intent = self.place, self.intent
+        whole = (low, high) == (0, len(self.values))
+        start, end = (intent.start, intent.end) if whole else (self.offsets[low], self.offsets[high - 1] + 1)
+        return token(place.cluster_id, place.topic_id, place.partition, start, end, intent.v)
 
 
 def _varint(number: int) -> bytes:

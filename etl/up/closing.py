@@ -15,7 +15,7 @@ from etl.errors import EtlError, TransportError
 from etl.monitoring import processes as status
 from etl.monitoring.processes import Snapshot
 from etl.settings import Settings
-from etl.sinks.clickhouse import group_of
+from etl.sinks.clickhouse_offsets import group_of
 from etl.transports import groups
 
 CONTROL_TIMEOUT_S = 10.0

@@ -13,8 +13,8 @@ from etl import exchanges
 from etl.ingest.intake import Ingest
 from etl.ingest.replay import replay
 from etl.settings import Settings
-from etl.sinks.clickhouse import MARKET_DATA, batch_path
 from etl.sinks.clickhouse_batch import delimited
+from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.sinks.export import archive
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import migrate_clickhouse

@@ -17,8 +17,8 @@ from etl.simulator.identities import events
 from etl.simulator.serve import make_venue
 from etl.simulator.session import SyntheticSession
 from etl.simulator.truth import SENT, STREAM, TruthFile, TruthLine
-from etl.sinks.clickhouse import MARKET_DATA, batch_path
 from etl.sinks.clickhouse_batch import delimited
+from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
 from etl.stores.clickhouse_http import ClickHouse, parse_address

@@ -10,8 +10,8 @@ import pytest
 from etl.model.records import Bar, BarState, Record, SizeUnit, Source, Trade
 from etl.reference.symbol_statistics import Follower, compute, publish
 from etl.settings import Settings
-from etl.sinks.clickhouse import MARKET_DATA, batch_path
 from etl.sinks.clickhouse_batch import delimited
+from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports.kafka import KafkaPublisher, ensure_topics

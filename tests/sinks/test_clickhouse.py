@@ -41,8 +41,10 @@ from etl.model.records import (
 )
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
-from etl.sinks.clickhouse import FREQUENT, MARKET_DATA, QUARANTINED, ClickHouseSink, batch_path, group_of
+from etl.sinks.clickhouse import ClickHouseSink
 from etl.sinks.clickhouse_batch import Intent, delimited, encode_intent, split_frequent, token
+from etl.sinks.clickhouse_offsets import group_of
+from etl.sinks.clickhouse_writer import FREQUENT, MARKET_DATA, QUARANTINED, batch_path
 from etl.sinks.losses import ANY
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import SQL_DIR, migrate_clickhouse, statements

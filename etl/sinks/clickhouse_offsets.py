@@ -1,0 +1,299 @@
+"""What the ClickHouse sink knows of Kafka: which partitions it has, how far each was read, and which intents stand.
+
+All of it runs on the one thread that consumes: the client's calls exclude one another, and consuming would starve a
+commit from another thread. Assignment, revocation and answers to commits are served from within ``consume``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from msgspec import Struct
+
+from etl import crash
+from etl.errors import TransportError
+from etl.settings import Settings
+from etl.sinks.clickhouse_batch import Intent, Place, encode_intent
+from etl.sinks.clickhouse_partition import Limits, Partition
+from etl.sinks.clickhouse_positions import Positions
+from etl.sinks.losses import BEGINS_LATER
+from etl.stores.clickhouse_http import parse_address
+from etl.telemetry.sink import SinkMetrics
+from etl.transports.kafka import consumer_config
+
+CONSUME_MESSAGES_MAX = 5_000
+CONSUME_WAIT_S = 0.005
+COMMIT_WAIT_S = 0.001
+COMMIT_ANSWER_WITHIN_S = 60.0
+REBALANCE_WITHIN_MS = 60_000
+"""How long the group waits for a member that does not join again, 5 minutes by default: one that was killed while it
+was joining is not noticed before. Longer than anything here keeps us from the consumer."""
+RETRY_FIRST_S = 0.05
+BACKLOG_EVERY_S = 1.0
+BACKLOG_TIMEOUT_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """Who writes what is read here. Called on the consuming thread."""
+
+    def intended(self, partition: Partition) -> None:
+        """The intent of the partition's batch stands on the broker."""
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """They go to other owners: what is stored of them when this returns is committed."""
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """Others own them already: nothing may be committed."""
+
+
+class _Held(Struct):
+    """An assigned partition as the broker knows it."""
+
+    partition: Partition
+    committed: int
+    """Everything before is in the store, and the broker knows."""
+    committing: Intent | None = None
+    commit_again_at_s: float = 0.0
+    paused: bool = False
+
+    def at(self, offset: int, intent: Intent | None = None) -> TopicPartition:
+        place = self.partition.place
+        if intent is None:
+            return TopicPartition(place.topic, place.partition, offset)
+        return TopicPartition(place.topic, place.partition, offset, metadata=encode_intent(intent))
+
+
+class Offsets:
+    """One member of the sink's consumer group."""
+
+    def __init__(self, settings: Settings, metrics: SinkMetrics, owner: Owner) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._owner = owner
+        self._topics = (settings.normalized_topic, settings.quarantine_topic)
+        self._limits = Limits(
+            settings.sink_batch_rows_max, settings.sink_batch_bytes_max, settings.sink_linger_ms / 1000
+        )
+        self._held: dict[tuple[str, int], _Held] = {}
+        self._backlog_at_s = 0.0
+        self._commit_wait_s = RETRY_FIRST_S
+        self._consumer = Consumer(
+            {
+                **consumer_config(settings, group_of(settings)),
+                # an offset that is gone is an error, never a silent jump
+                "auto.offset.reset": "error",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": settings.sink_session_timeout_ms,
+                "heartbeat.interval.ms": settings.sink_session_timeout_ms // 3,
+                "max.poll.interval.ms": REBALANCE_WITHIN_MS,
+                "fetch.wait.max.ms": 50,
+                "reconnect.backoff.max.ms": 1_000,
+                "on_commit": self._on_commit,
+                **({"group.instance.id": settings.sink_instance} if settings.sink_instance else {}),
+                "queued.max.messages.kbytes": settings.sink_batch_bytes_max >> 10,
+            },
+            logger=_log,
+        )
+        self._positions = Positions(settings, self._consumer)
+
+    @property
+    def partitions(self) -> list[Partition]:
+        return [held.partition for held in self._held.values()]
+
+    def subscribe(self) -> None:
+        self._consumer.subscribe(
+            list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def declare_lost(self, place: Place, start: int, end: int, why: str) -> None:
+        """As ``losses.declare_lost``."""
+        self._positions.declare_lost(place, start, end, why)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def consume(self) -> None:
+        """Buffer what has come, and stop reading where a buffer is full. Raises ``TransportError``, ``RangeLost``."""
+        # short, for an acknowledged intent is served from within, and its insert waits for it
+        committing = any(held.committing is not None for held in self._held.values())
+        wait_s = COMMIT_WAIT_S if committing else CONSUME_WAIT_S
+        self._buffer(self._consumer.consume(CONSUME_MESSAGES_MAX, wait_s), time.monotonic())
+        for held in self._held.values():
+            partition = held.partition
+            if partition.full and not held.paused:
+                self._consumer.pause([held.at(partition.next_offset)])
+                held.paused = True
+            elif held.paused and partition.roomy:
+                # what the client had fetched beyond our buffer is given up: read on from where the buffer ends
+                self._consumer.seek(held.at(partition.next_offset))
+                self._consumer.resume([held.at(partition.next_offset)])
+                held.paused = False
+
+    def _buffer(self, messages: Sequence[Any], now_s: float) -> None:
+        all_held = self._held
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._on_message_error(message, error)
+                continue
+            held = all_held.get((message.topic(), message.partition()))
+            offset = message.offset()
+            if held is None or offset < held.partition.next_offset:
+                continue  # revoked between fetch and here, or fetched twice around a pause
+            if offset > held.partition.next_offset:
+                self._check_hole(held, offset)
+            held.partition.buffer(offset, message.value() or b"", now_s)
+
+    def _on_message_error(self, message: Any, error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            held = self._held.get((message.topic(), message.partition()))
+            if held is not None:
+                low, _ = self._positions.bounds(held.partition.place)
+                self._pass_over(held.partition, low)
+                # after this error the client refuses to seek
+                self._consumer.incremental_unassign([held.at(low)])
+                self._consumer.incremental_assign([held.at(low)])
+                return
+        if error.fatal():
+            raise TransportError(f"Kafka: {error.str()}")
+        _log.warning("Kafka: %s", error.str())
+
+    def _check_hole(self, held: _Held, offset: int) -> None:
+        """Offsets may be skipped (transaction markers), but not because retention has overtaken us."""
+        low, _ = self._positions.bounds(held.partition.place)
+        if low > held.partition.next_offset:
+            self._pass_over(held.partition, min(low, offset))
+
+    def _pass_over(self, partition: Partition, low: int) -> None:
+        """Retention has overtaken us."""
+        self._positions.declare_lost(partition.place, partition.next_offset, low, BEGINS_LATER)
+        partition.pass_over(low)
+
+    def report_backlog(self, now_s: float) -> None:
+        if now_s - self._backlog_at_s < BACKLOG_EVERY_S:
+            return
+        self._backlog_at_s = now_s
+        for held in self._held.values():
+            partition = held.partition
+            try:
+                # what is paused fetches nothing, and so learns of nothing new
+                _, high = self._consumer.get_watermark_offsets(
+                    held.at(partition.start), timeout=BACKLOG_TIMEOUT_S, cached=not held.paused
+                )
+            except KafkaException as error:
+                _log.warning("%s: watermarks: %s", partition.place.label, error.args[0].str())
+                return
+            self._metrics.set_backlog(partition.place.label, max(high - partition.start, 0))
+
+    # ── intents ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def committing(self, partition: Partition, now_s: float) -> bool:
+        """Is an intent of this partition on its way? One that had no answer in time is sent again."""
+        held = self._held[_key(partition.place)]
+        if held.committing is None:
+            return False
+        if now_s >= held.commit_again_at_s:
+            self._commit(held, held.committing)
+        return True
+
+    def unsettled(self, partition: Partition) -> bool:
+        """Is more in the store than the broker knows?"""
+        return self._held[_key(partition.place)].committed < partition.start
+
+    def commit(self, partition: Partition, intent: Intent) -> None:
+        """ "Everything before its start is stored, and this is next": until it stands or the partition goes."""
+        self._commit(self._held[_key(partition.place)], intent)
+
+    def _commit(self, held: _Held, intent: Intent) -> None:
+        """Ask the broker; its answer comes to ``_on_commit``."""
+        if held.committed < held.partition.start:
+            crash.reach(self._settings, crash.BEFORE_COMMIT)
+        held.committing, held.commit_again_at_s = intent, time.monotonic() + COMMIT_ANSWER_WITHIN_S
+        try:
+            self._consumer.commit(offsets=[held.at(intent.start, intent)], asynchronous=True)
+        except KafkaException as error:
+            self._commit_failed(held, error.args[0])
+
+    def _on_commit(self, error: KafkaError | None, committed: list[TopicPartition]) -> None:
+        for each in committed:
+            held = self._held.get((each.topic, each.partition))
+            intent = held.committing if held is not None else None
+            if held is None or intent is None or each.metadata != encode_intent(intent):
+                continue  # of a time before the partition went and came back
+            failure = each.error or error
+            if failure is not None:
+                self._commit_failed(held, failure)
+                continue
+            self._commit_wait_s = RETRY_FIRST_S
+            held.committing, held.committed = None, intent.start
+            if not intent.empty:
+                self._owner.intended(held.partition)
+
+    def _commit_failed(self, held: _Held, error: KafkaError) -> None:
+        """Whatever became of it: the same again, until it stands or the partition goes."""
+        _log.warning("%s: commit: %s", held.partition.place.label, error.str())
+        held.commit_again_at_s = time.monotonic() + self._commit_wait_s
+        self._commit_wait_s = min(2 * self._commit_wait_s, self._settings.sink_retry_wait_max_s)
+
+    def settle(self) -> None:
+        """Commit the end of what is stored, of all partitions, and wait for it."""
+        self._settle(self._held.values())
+
+    def _settle(self, going: Iterable[_Held]) -> None:
+        ends = [
+            held.at(held.partition.start, held.partition.settled())
+            for held in going
+            if held.committed < held.partition.start
+        ]
+        if not ends:
+            return
+        try:
+            self._consumer.commit(offsets=ends, asynchronous=False)
+        except KafkaException as error:
+            # the intents stand: the next owner sends these batches again, and the server drops them
+            _log.warning("commit at the end: %s", error.args[0].str())
+
+    # ── assignment ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        if not assigned:
+            return
+        starts = []
+        for place, start, found in self._positions.resume(assigned):
+            partition = Partition(place, start, found, self._limits)
+            held = self._held[_key(place)] = _Held(partition, committed=start)
+            starts.append(held.at(start))
+            _log.info("%s: from %d%s", place.label, start, ", with an intent" * bool(found))
+        consumer.incremental_assign(starts)
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        going = self._drop(revoked)
+        self._owner.revoked([held.partition for held in going])
+        self._settle(going)
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        self._owner.lost([held.partition for held in self._drop(lost)])
+
+    def _drop(self, dropped: Sequence[TopicPartition]) -> list[_Held]:
+        found = [self._held.pop((each.topic, each.partition), None) for each in dropped]
+        going = [held for held in found if held is not None]
+        for held in going:
+            self._metrics.set_backlog(held.partition.place.label, 0)
+        return going
+
+
+def group_of(settings: Settings) -> str:
+    """A database has a consumer group of its own: another one starts from the beginning."""
+    return settings.sink_group or f"etl-clickhouse-{parse_address(settings.clickhouse_address).database}"
+
+
+def _key(place: Place) -> tuple[str, int]:
+    return place.topic, place.partition

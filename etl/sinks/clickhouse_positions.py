@@ -1,0 +1,93 @@
+"""Where a partition that has just been assigned begins, ends, and is to be read on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from etl.errors import RangeLost, TransportError
+from etl.settings import Settings
+from etl.sinks.clickhouse_batch import Intent, Place, decode_intent
+from etl.sinks.losses import BEGINS_LATER, declare_lost
+
+STORE = "clickhouse"
+KAFKA_TIMEOUT_S = 30.0
+RETRY_S = 0.05
+
+
+class Positions:
+    """What the broker says of the partitions of one consumer. Every method raises ``TransportError``."""
+
+    def __init__(self, settings: Settings, consumer: Consumer) -> None:
+        self._settings = settings
+        self._consumer = consumer
+        self._admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
+
+    def resume(self, assigned: list[TopicPartition]) -> Iterator[tuple[Place, int, Intent | None]]:
+        """Each partition, the offset before which all is stored, and the intent to carry out from there.
+
+        Raises ``RangeLost`` if a topic has less than it had: its offsets are given out again, and a new batch could
+        be taken for a stored one."""
+        cluster_id, topic_ids = self._describe(sorted({each.topic for each in assigned}))
+        for committed in self._committed(assigned):
+            if committed.error is not None:
+                raise TransportError(f"Kafka: offset of {committed.topic}: {committed.error.str()}")
+            place = Place(cluster_id, committed.topic, committed.partition, topic_ids[committed.topic])
+            start, intent = self._start(place, committed)
+            yield place, start, intent if intent is not None and not intent.empty else None
+
+    def _start(self, place: Place, committed: TopicPartition) -> tuple[int, Intent | None]:
+        low, high = self.bounds(place)
+        intent = decode_intent(committed.metadata, committed.offset) if committed.offset >= 0 else None
+        if committed.offset < 0 or (intent is not None and intent.topic_id != place.topic_id):
+            return low, None  # nothing read yet, or a topic of the same name that is no more
+        start = committed.offset
+        end = start if intent is None else intent.end
+        if end > high:
+            self.declare_lost(place, high, end, "the topic ends before it")
+            raise RangeLost(
+                f"{place.label}: the topic ends at {high} and had {end}; a gap is declared. Its offsets will be given"
+                " out again: make the topic anew before more is stored"
+            )
+        if start < low:
+            self.declare_lost(place, start, low, BEGINS_LATER)
+            return low, None
+        return start, intent
+
+    def bounds(self, place: Place) -> tuple[int, int]:
+        """The first offset that the topic still has, and the one after its last."""
+        try:
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(place.topic, place.partition), timeout=KAFKA_TIMEOUT_S, cached=False
+            )
+            return low, high
+        except KafkaException as error:
+            raise TransportError(f"Kafka: watermarks of {place.label}: {error}") from None
+
+    def declare_lost(self, place: Place, start: int, end: int, why: str) -> None:
+        """As ``losses.declare_lost``."""
+        declare_lost(self._settings, STORE, place.topic, place.partition, place.topic_id, start, end, why)
+
+    def _committed(self, assigned: list[TopicPartition]) -> list[TopicPartition]:
+        """A coordinator that just moved, or starts, is waited out."""
+        deadline_s = time.monotonic() + KAFKA_TIMEOUT_S
+        while True:
+            try:
+                return self._consumer.committed(assigned, timeout=KAFKA_TIMEOUT_S)
+            except KafkaException as error:
+                if time.monotonic() > deadline_s:
+                    raise TransportError(f"Kafka: offsets of the group: {error.args[0].str()}") from None
+            time.sleep(RETRY_S)
+
+    def _describe(self, topics: list[str]) -> tuple[str, dict[str, str]]:
+        """The cluster's id, and the id of each topic."""
+        try:
+            cluster = self._admin.describe_cluster(request_timeout=KAFKA_TIMEOUT_S).result(KAFKA_TIMEOUT_S)
+            described = self._admin.describe_topics(TopicCollection(topics), request_timeout=KAFKA_TIMEOUT_S)
+            topic_ids = {topic: str(described[topic].result(KAFKA_TIMEOUT_S).topic_id) for topic in topics}
+            return str(cluster.cluster_id), topic_ids
+        except (KafkaException, TimeoutError) as error:
+            raise TransportError(f"Kafka at {self._settings.kafka_bootstrap}: {error}") from None

@@ -1,0 +1,211 @@
+"""Batches into ClickHouse: the same bytes under the same token until the server says yes or no.
+
+One insert is one block, so together with its token it is stored once or not at all. What the server refuses for its
+data is halved down to the one message, which goes to the quarantine.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from msgspec import Struct
+
+from etl import crash
+from etl.errors import StoreError, StoreRejected, StoreUnavailable
+from etl.settings import Settings
+from etl.sinks import refusals
+from etl.sinks.clickhouse_batch import (
+    MARKET_DATA_SCHEMA,
+    QUARANTINED_SCHEMA,
+    Batch,
+    delimited,
+    split_frequent,
+)
+from etl.sinks.clickhouse_check import all_stored
+from etl.stores.clickhouse_http import ClickHouse, insert_path, parse_address
+from etl.telemetry.sink import SinkMetrics
+from etl.wire.columns import Refused
+
+STORE = "clickhouse"
+RETRY_FIRST_S = 0.05
+
+INSERT_SETTINGS = {
+    "async_insert": "0",
+    "deduplicate_blocks_in_dependent_materialized_views": "1",
+    "format_schema_source": "string",
+    "input_format_max_block_size_bytes": "0",
+    "input_format_parallel_parsing": "0",
+    "max_insert_block_size_bytes": "0",
+    "max_partitions_per_insert_block": "0",
+    "min_insert_block_size_bytes": "0",
+    "min_insert_block_size_rows": "0",
+    "optimize_on_insert": "0",
+}
+"""One insert is one block, answered when it is stored.
+
+Rows of one identity are left to the merges and to the views, which collapse them anyway: to do it in each insert
+too costs a sixth of it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Landing(Struct, frozen=True):
+    """Where the messages of a topic go, and what they are."""
+
+    table: str
+    message: str
+    schema: str
+
+
+MARKET_DATA = Landing("market_data", "MarketData", MARKET_DATA_SCHEMA)
+FREQUENT = Landing("frequent_market_data", "MarketData", MARKET_DATA_SCHEMA)
+"""Takes trades, quotes and books only, at less cost."""
+QUARANTINED = Landing("quarantined", "Quarantined", QUARANTINED_SCHEMA)
+
+
+class Abandoned(Exception):
+    """The partition is no longer ours, or the sink stops: another owner will send this batch."""
+
+
+class Writer:
+    """Inserts run on threads of its own, each with a connection of its own. ``close`` ends them."""
+
+    def __init__(self, settings: Settings, metrics: SinkMetrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._address = parse_address(settings.clickhouse_address)
+        self._executor = ThreadPoolExecutor(settings.sink_inserts_parallel_max, "insert")
+        self._clients = threading.local()
+        self._stopping = threading.Event()
+
+    def await_store(self, stop: threading.Event) -> None:
+        """Until the store answers, or ``stop``. Raises ``StoreError`` if it is too old."""
+        wait_s = RETRY_FIRST_S
+        client = ClickHouse(self._address)
+        while not stop.is_set():
+            try:
+                client.check_version()
+                break
+            except StoreUnavailable as error:
+                self._metrics.store_up.set(0)
+                _log.warning("%s; again in %.2g s", error, wait_s)
+            stop.wait(wait_s)
+            wait_s = self._longer(wait_s)
+        self._metrics.store_up.set(1)
+        client.close()
+
+    def begin(self, batch: Batch) -> Future[None]:
+        """Write ``batch``, whose intent stands. The future raises ``Abandoned``, ``StoreError``, ``TransportError``."""
+        return self._executor.submit(self._write, batch)
+
+    def close(self) -> None:
+        """What is not done by now is left to the next owner."""
+        self._stopping.set()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _write(self, batch: Batch) -> None:
+        crash.reach(self._settings, crash.AFTER_INTENT)
+        if not self._stored_before(batch):
+            self._insert(batch, 0, len(batch.values), refused=[])
+            crash.reach(self._settings, crash.AFTER_INSERT)
+
+    def _stored_before(self, batch: Batch) -> bool:
+        """For an intent so old that its token may be forgotten: is every record of it in the tables?"""
+        age_s = time.time() - batch.intent.time_s
+        if age_s <= self._settings.sink_intent_age_max_s:
+            return False
+        if batch.place.topic != self._settings.normalized_topic:
+            return False
+        stored = all_stored(self._client(), batch.values)
+        _log.warning(
+            "%s: intent of %.0f s ago, %s", batch.place.label, age_s, "stored" if stored else "not stored"
+        )
+        return stored
+
+    def _insert(self, batch: Batch, low: int, high: int, refused: list[str]) -> None:
+        """Messages [low, high) of the batch; a part that is refused for its data is halved down to the one message.
+        Halves are always the same, so that their tokens are."""
+        token = batch.token(low, high)
+        try:
+            for landing, values in self._by_landing(batch.place.topic, batch.values[low:high]):
+                path = batch_path(landing, token, self._settings.sink_batch_rows_max)
+                self._send_until_known(batch, path, delimited(values))
+        except StoreRejected as error:
+            if high - low > 1:
+                middle = (low + high) // 2
+                self._insert(batch, low, middle, refused)
+                self._insert(batch, middle, high, refused)
+                return
+            refused.append(str(error))
+            if len(refused) > self._settings.sink_rejected_max:
+                raise StoreError(
+                    f"{batch.place.label}: more than {self._settings.sink_rejected_max} messages of one batch"
+                    f" refused, the last with: {error}"
+                ) from None
+            self._quarantine(batch, low, str(error))
+
+    def _by_landing(self, topic: str, values: Sequence[bytes]) -> Iterator[tuple[Landing, Sequence[bytes]]]:
+        """The same messages go the same ways each time."""
+        if topic == self._settings.quarantine_topic:
+            yield QUARANTINED, values
+            return
+        frequent, others = split_frequent(values)
+        if others:
+            yield MARKET_DATA, others
+        if frequent:
+            yield FREQUENT, frequent
+
+    def _send_until_known(self, batch: Batch, path: str, body: bytes) -> None:
+        wait_s = RETRY_FIRST_S
+        while True:
+            if batch.abandoned.is_set() or self._stopping.is_set():
+                raise Abandoned
+            try:
+                with self._metrics.write_s.time():
+                    self._client().insert(path, body)
+                self._metrics.store_up.set(1)
+                return
+            except StoreUnavailable as error:
+                self._metrics.store_up.set(0)
+                self._metrics.retries.inc()
+                _log.warning("%s: %s; again in %.2g s", batch.place.label, error, wait_s)
+            batch.abandoned.wait(wait_s)
+            wait_s = self._longer(wait_s)
+
+    def _longer(self, wait_s: float) -> float:
+        return min(2 * wait_s, self._settings.sink_retry_wait_max_s)
+
+    def _quarantine(self, batch: Batch, number: int, reason: str) -> None:
+        """One message goes to the quarantine topic; returns when the broker has it."""
+        place, offset = batch.place, batch.offsets[number]
+        _log.error("%s@%d: %s", place.label, offset, reason)
+        item = Refused(offset, reason), batch.values[number]
+        refusals.quarantine(self._settings, [item], STORE, f"{place.topic_id}/{place.partition}")
+        self._metrics.rejected.inc()
+
+    def _client(self) -> ClickHouse:
+        """A connection per thread."""
+        client: ClickHouse | None = getattr(self._clients, "client", None)
+        if client is None:
+            client = self._clients.client = ClickHouse(
+                self._address, sent=lambda: crash.reach(self._settings, crash.IN_INSERT)
+            )
+        return client
+
+
+def batch_path(landing: Landing, deduplication_token: str, rows_max: int) -> str:
+    """Where to POST a batch of at most ``rows_max`` messages so that it is stored as one block, once."""
+    return insert_path(
+        f"INSERT INTO {landing.table} FORMAT Protobuf",
+        {
+            **INSERT_SETTINGS,
+            "format_schema": landing.schema,
+            "format_schema_message_name": landing.message,
+            "max_insert_block_size": str(2 * rows_max),
+            "insert_deduplication_token": deduplication_token,
+        },
+    )
