@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etl.adapter.contract import Credentials
+from etl.adapter.contract import Credentials, parser_at
 from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill import make_job
@@ -12,6 +12,7 @@ from etl.model.records import Frame
 from etl.reference.instruments import known, refresh, with_known
 from etl.settings import Settings
 from etl.sources.limiter import Limiter
+from tests.support.invented import OLD_UNTIL_NS, Invented, InventedOld
 from tests.support.venue_server import venue_server
 
 LISTED = (
@@ -52,3 +53,22 @@ def test_a_broken_answer_leaves_the_old_list_in_use(settings: Settings) -> None:
     with pytest.raises(VenueError, match="instrument list"):
         refreshed(settings, "{}")
     assert known(settings, load("binance")).symbol("NEWUSDT") == "NEW-USDT"
+
+
+def test_a_list_in_pages_is_fetched_to_its_end_and_kept_whole(settings: Settings) -> None:
+    page = '{"symbols":[{"name":"%s","base":"%s","quote":"BBB"}],"next":%d}'
+    with venue_server() as server:
+        server.answers["/symbols/1"] = (200, page % ("XXXBBB", "XXX", 2))
+        server.answers["/symbols/2"] = (200, page % ("YYYBBB", "YYY", 0))
+        limiter = Limiter(settings.state_path / "limits" / "invented", 0)
+        keys = Credentials("key", "secret")
+        assert refresh(settings, Invented, f"http://127.0.0.1:{server.port}", keys, limiter) == 2
+    assert known(settings, Invented).by_symbol() == {"XXX-BBB": "XXXBBB", "YYY-BBB": "YYYBBB"}
+
+
+def test_a_parser_of_a_former_protocol_knows_the_newest_list_too(settings: Settings) -> None:
+    exchange = with_known(settings, Invented)
+    former = parser_at(exchange, OLD_UNTIL_NS - 1)
+    assert issubclass(former, InventedOld)
+    assert not issubclass(former, Invented)
+    assert len(former().instruments) == 0, "as the list that is known, not the one the class brings"
