@@ -91,7 +91,7 @@ def backfill_market_data() -> None:
         """The venue's own branch; none for a scheduled run that has nothing to do."""
         from etl import settings
 
-        if dag_run.run_type == "scheduled" and not settings.load().backfill_daily_kinds:
+        if dag_run.run_type == "scheduled" and not settings.load().backfill.daily_kinds:
             return []
         venue = (params or {})["venue"]
         return [f"{file}.plan" for file, feeds in FEEDS.items() if venue in feeds]
@@ -114,7 +114,7 @@ def backfill_market_data() -> None:
         from etl.model.times import parse_ns
 
         loaded, asked = settings.load(), params or {}
-        kinds = loaded.backfill_daily_kinds.split(",") if dag_run.run_type == "scheduled" else asked["kinds"]
+        kinds = loaded.backfill.daily_kinds if dag_run.run_type == "scheduled" else asked["kinds"]
         span = [
             parse_ns(text) if text else int(moment.timestamp()) * 1_000_000_000
             for text, moment in ((asked["start"], data_interval_start), (asked["end"], data_interval_end))

@@ -38,10 +38,13 @@ def refresh_instruments() -> None:
         from etl.reference.instruments import refresh
 
         loaded, found = settings.load(), {}
-        for venue in loaded.venue_names():
+        for venue in loaded.venues.names:
             exchange = load(venue)
             if exchange.listing_requests():
-                keys, base_url = credentials(exchange, loaded.live), addresses(loaded, exchange)[1]
+                keys, base_url = (
+                    credentials(exchange, loaded.venues.live),
+                    addresses(loaded, exchange)[1],
+                )
                 limiter = limiter_for(loaded, exchange, base_url, keys)
                 found[venue] = refresh(loaded, exchange, base_url, keys, limiter)
         return found
@@ -59,10 +62,13 @@ def refresh_instruments() -> None:
 
         loaded, found = settings.load(), {}
         today = (logical_date or datetime.now(UTC)).date()
-        for venue in loaded.venue_names():
+        for venue in loaded.venues.names:
             exchange = load(venue)
             if exchange.splits_path:
-                keys, base_url = credentials(exchange, loaded.live), addresses(loaded, exchange)[1]
+                keys, base_url = (
+                    credentials(exchange, loaded.venues.live),
+                    addresses(loaded, exchange)[1],
+                )
                 limiter = limiter_for(loaded, exchange, base_url, keys)
                 found[venue] = splits.refresh(loaded, exchange, base_url, keys, limiter, today)
         return found

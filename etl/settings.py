@@ -1,7 +1,9 @@
-"""Every setting, in one frozen object; the only reader of the environment.
+"""Every setting, in sections, in one frozen object; the only reader of the environment.
 
-Sources, later wins: defaults, the TOML file named by ``ETL_CONFIG``, environment variables ``ETL_<FIELD>``.
-An unknown key is an error. ``ETL_TEST_*`` belongs to the tests and is passed over.
+Sources, later wins: defaults, the TOML file named by ``ETL_CONFIG``, environment variables ``ETL_<NAME>``. The TOML
+file has a table for each section (``[kafka] url = …``). A setting's ``NAME`` in the environment is its section and
+field (``ETL_KAFKA_URL``), or the shorter one in ``SHORT_NAMES`` (``ETL_VENUES``); docs/settings.md lists them all. An
+unknown key is an error. ``ETL_TEST_*`` belongs to the tests and is passed over.
 
 A server URL left empty means the embedded server on loopback; a URL that is set is used as it is and nothing
 is started for it.
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,149 +24,208 @@ from etl.errors import UsageError
 
 ENVIRONMENT_PREFIX = "ETL_"
 IGNORED_PREFIXES = ("ETL_TEST_",)
+CONFIG_VARIABLE = "ETL_CONFIG"
 
 
-class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    # places
-    state_dir: str = "var"
-    bind_host: str = "127.0.0.1"
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One concern's settings; a function takes the section that it needs."""
 
-    # servers: empty = embedded
-    kafka_url: str = ""
-    clickhouse_url: str = ""
-    timescale_url: str = ""
-    smtp_url: str = ""
-    airflow_url: str = ""
-    airflow_database_url: str = ""
-    lake_url: str = ""
 
-    # ports of the embedded servers
-    kafka_port: int = 9092
-    kafka_controller_port: int = 9093
-    clickhouse_port: int = 8123
-    timescale_port: int = 5433
-    smtp_port: int = 1025
-    mailbox_port: int = 8025
-    airflow_port: int = 8080
-    simulator_port: int = 8700
-    """First of a range: the n-th venue of ``venues`` is simulated on the n-th port from here."""
-    metrics_port: int = 9400
-    """Where a process serves its Prometheus metrics, 0 = nowhere. ``etl up`` gives each part its own, from the
-    one after this on."""
-    dag_metrics_port: int = 0
-    """Where Airflow's scheduler serves the metrics of the DAGs' runs, 0 = nowhere. ``etl up`` gives it one."""
+class Kafka(Section, frozen=True):
+    url: str = ""
+    """``host:port[,host:port]`` of the cluster; empty = the embedded broker."""
+    port: int = 9092
+    controller_port: int = 9093
 
-    # the embedded TimescaleDB: one session that all its clients share
-    timescale_idle_transaction_s: float = 60.0
-    """A client that sits in an open transaction so long is disconnected: it keeps all others waiting."""
-    timescale_housekeeping_s: float = 30.0
-    """Between checkpoints and between looks at TimescaleDB's jobs."""
 
-    # topics
-    raw_topic: str = "market-data.raw"
-    normalized_topic: str = "market-data.normalized"
-    quarantine_topic: str = "market-data.quarantine"
-    statistics_topic: str = "market-data.symbol-statistics"
-    topic_partitions: int = 1
+class Topics(Section, frozen=True):
+    raw: str = "market-data.raw"
+    normalized: str = "market-data.normalized"
+    quarantine: str = "market-data.quarantine"
+    statistics: str = "market-data.symbol-statistics"
+    partitions: int = 1
     """Of the raw and of the normalized topic, when they are made. As many sinks can share the work; one sink alone is
     soonest done with one, for every partition has inserts of its own."""
-    topic_replication: int = 1
-    topic_retention_h: int = -1
+    replication: int = 1
+    retention_h: int = -1
     """-1 keeps everything; see docs/decisions/retention_gaps.md."""
 
-    # limits
-    frame_bytes_max: int = 1 << 20
+
+class ClickHouse(Section, frozen=True):
+    url: str = ""
+    port: int = 8123
+    deduplication_window_blocks: int = 100_000
+
+
+class Timescale(Section, frozen=True):
+    """The embedded TimescaleDB has one session, which all its clients share."""
+
+    url: str = ""
+    port: int = 5433
+    idle_transaction_s: float = 60.0
+    """A client that sits in an open transaction so long is disconnected: it keeps all others waiting."""
+    housekeeping_s: float = 30.0
+    """Between checkpoints and between looks at TimescaleDB's jobs."""
+
+
+class Lake(Section, frozen=True):
+    url: str = ""
+    file_rows_max: int = 1_000_000
+    range_messages_max: int = 250_000
+    """Of one partition, held in memory at once."""
+    row_group_rows: int = 250_000
+    grace_s: float = 3_600.0
+    """How long a file that a compaction replaced is kept for readers that began before."""
+    compaction_memory_mib: int = 1_024
+
+
+class Mail(Section, frozen=True):
+    url: str = ""
+    """``smtp://user:password@host:port/?disable_ssl=true&disable_tls=true``, as Airflow has it."""
+    port: int = 1025
+    mailbox_port: int = 8025
+    """Where the embedded mailbox shows what it got."""
+    sender: str = "market-data@localhost"
+    to: str = "operator@localhost"
+    to_critical: str = ""
+    """Who hears of critical incidents; empty = ``to``."""
+
+
+class Airflow(Section, frozen=True):
+    url: str = ""
+    port: int = 8080
+    database_url: str = ""
+
+
+class Metrics(Section, frozen=True):
+    port: int = 9400
+    """Where a process serves its Prometheus metrics, 0 = nowhere. ``etl up`` gives each part its own, from the
+    one after this on."""
+    dag_port: int = 0
+    """Where Airflow's scheduler serves the metrics of the DAGs' runs, 0 = nowhere. ``etl up`` gives it one."""
+    addresses: tuple[str, ...] = ()
+    """host:port of every process to watch; empty = what the supervisor of ``etl up`` runs."""
+
+
+class Producer(Section, frozen=True):
     message_bytes_max: int = 4 << 20
-    producer_queue_messages_max: int = 200_000
-    producer_queue_bytes_max: int = 256 << 20
-    producer_linger_ms: int = 5
+    queue_messages_max: int = 200_000
+    queue_bytes_max: int = 256 << 20
+    linger_ms: int = 5
+
+
+class Ingest(Section, frozen=True):
+    frame_bytes_max: int = 1 << 20
     read_pause_messages: int = 50_000
     read_resume_messages: int = 25_000
     book_hole_messages_max: int = 3
     """A hole in a book's changes of no more ids than so many of the last messages had is flagged and tolerated up to
     the next snapshot; 0 = never."""
 
-    # ClickHouse sink
-    sink_batch_rows_max: int = 50_000
-    sink_batch_bytes_max: int = 32 << 20
-    sink_linger_ms: int = 20
+
+class Sink(Section, frozen=True):
+    """The ClickHouse sink."""
+
+    batch_rows_max: int = 50_000
+    batch_bytes_max: int = 32 << 20
+    linger_ms: int = 20
     """How long a batch waits for more. Longer: fewer parts and less work for ClickHouse, but later to be queried."""
-    sink_revoke_wait_s: float = 10.0
-    sink_intent_age_max_s: float = 3_600.0
-    sink_inserts_parallel_max: int = 4
-    sink_retry_wait_max_s: float = 5.0
-    sink_rejected_max: int = 100
+    revoke_wait_s: float = 10.0
+    intent_age_max_s: float = 3_600.0
+    inserts_parallel_max: int = 4
+    retry_wait_max_s: float = 5.0
+    rejected_max: int = 100
     """Messages of one batch that the store may refuse before the sink stops instead."""
-    sink_group: str = ""
+    group: str = ""
     """Kafka's consumer group; empty = one for each ClickHouse database. A new one reads from the beginning."""
-    sink_instance: str = ""
+    instance: str = ""
     """A name of its own for each sink process lets one that died be replaced at once instead of timing out."""
-    sink_session_timeout_ms: int = 6_000
+    session_timeout_ms: int = 6_000
     """Kafka gives the partitions of a sink that died to another after so long."""
-    clickhouse_deduplication_window_blocks: int = 100_000
 
-    # TimescaleDB load, lake
-    load_batch_rows_max: int = 10_000
-    load_books: bool = False
-    lake_file_rows_max: int = 1_000_000
-    lake_range_messages_max: int = 250_000
-    """Of one partition, held in memory at once."""
-    lake_row_group_rows: int = 250_000
-    lake_grace_s: float = 3_600.0
-    """How long a file that a compaction replaced is kept for readers that began before."""
-    lake_compaction_memory_mib: int = 1_024
 
-    # venues
-    venues: str = "binance,polygon,alpaca"
+class Load(Section, frozen=True):
+    """The load of TimescaleDB."""
+
+    batch_rows_max: int = 10_000
+    books: bool = False
+    deadline_s: float = 900.0
+    """Of a DAG run, from its queueing, here and below; one that is missed is mailed by Airflow's triggerer."""
+
+
+class Export(Section, frozen=True):
+    """The export into the lake."""
+
+    deadline_s: float = 2_700.0
+
+
+class Backfill(Section, frozen=True):
+    daily_kinds: tuple[str, ...] = ()
+    """Kinds that the daily scheduled run of backfill_market_data fetches; empty = none."""
+    deadline_s: float = 21_600.0
+
+
+class Venues(Section, frozen=True):
+    names: tuple[str, ...] = ("binance", "polygon", "alpaca")
     live: bool = False
     recordings_dir: str = ""
-    simulator_rate: float = 2_000.0
-    """Events per second of all simulated venues together; 0 = a recording's own pace."""
-    simulator_seed: int = 1
-    simulator_loop: bool = False
-    """Begin a recording again at its end, with ids and times moved on; else it is served once."""
-
-    backfill_daily_kinds: str = ""
-    """Kinds that the daily scheduled run of backfill_market_data fetches, comma-separated; empty = none."""
     archive_url: str = ""
     """Where archive files are fetched; empty = at the venue, or at its simulator."""
 
-    # mail
-    mail_from: str = "market-data@localhost"
-    mail_to: str = "operator@localhost"
-    mail_to_critical: str = ""
-    """Who hears of critical incidents; empty = ``mail_to``."""
 
-    # deadlines of DAG runs, from their queueing; one that is missed is mailed by Airflow's triggerer
-    load_deadline_s: float = 900.0
-    export_deadline_s: float = 2_700.0
-    backfill_deadline_s: float = 21_600.0
+class Simulator(Section, frozen=True):
+    port: int = 8700
+    """First of a range: the n-th of the venues is simulated on the n-th port from here."""
+    rate: float = 2_000.0
+    """Events per second of all simulated venues together; 0 = a recording's own pace."""
+    seed: int = 1
+    loop: bool = False
+    """Begin a recording again at its end, with ids and times moved on; else it is served once."""
 
-    # retention
-    expire_days: str = ""
-    """What expire_data deletes after how many days: ``timescale.quotes=90, lake.quotes=900``; empty = nothing."""
 
-    # freshness monitor
+class Monitor(Section, frozen=True):
+    """The freshness monitor."""
+
     freshness_s: float = 30.0
     """A venue of which no channel gives anything for so long, in session, is an incident."""
     incident_reminder_s: float = 3_600.0
     backlog_messages_max: int = 1_000_000
     """Messages that a consumer group may be behind without catching up; the hourly export 60 times as many."""
-    metrics_addresses: str = ""
-    """host:port of every process to watch, comma-separated; empty = what the supervisor of ``etl up`` runs."""
-    watch_airflow: bool = True
+    airflow: bool = True
     """Whether the monitor asks Airflow for failed runs."""
 
+
+class Expiry(Section, frozen=True):
+    days: str = ""
+    """What expire_data deletes after how many days: ``timescale.quotes=90, lake.quotes=900``; empty = nothing."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    state_dir: str = "var"
+    bind_host: str = "127.0.0.1"
+    """Where the embedded servers and the metrics listen."""
     log_level: str = "INFO"
     crash_point: str = ""
     """Where the process kills itself (etl/crash.py); for tests and ``etl bench kill`` only."""
 
-    def venue_names(self) -> tuple[str, ...]:
-        return tuple(name.strip() for name in self.venues.split(",") if name.strip())
-
-    def simulator_port_of(self, venue: str) -> int:
-        """The port of the simulator that plays ``venue``, which must be one of ``venues``."""
-        return self.simulator_port + self.venue_names().index(venue)
+    kafka: Kafka = Kafka()
+    topics: Topics = Topics()
+    clickhouse: ClickHouse = ClickHouse()
+    timescale: Timescale = Timescale()
+    lake: Lake = Lake()
+    mail: Mail = Mail()
+    airflow: Airflow = Airflow()
+    metrics: Metrics = Metrics()
+    producer: Producer = Producer()
+    ingest: Ingest = Ingest()
+    sink: Sink = Sink()
+    load: Load = Load()
+    export: Export = Export()
+    backfill: Backfill = Backfill()
+    venues: Venues = Venues()
+    simulator: Simulator = Simulator()
+    monitor: Monitor = Monitor()
+    expiry: Expiry = Expiry()
 
     @property
     def state_path(self) -> Path:
@@ -172,71 +233,187 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def kafka_bootstrap(self) -> str:
-        return self.kafka_url or f"{self.bind_host}:{self.kafka_port}"
+        return self.kafka.url or f"{self.bind_host}:{self.kafka.port}"
 
     @property
     def clickhouse_address(self) -> str:
-        return self.clickhouse_url or f"http://{self.bind_host}:{self.clickhouse_port}/market"
+        return self.clickhouse.url or f"http://{self.bind_host}:{self.clickhouse.port}/market"
 
     @property
     def timescale_address(self) -> str:
-        return self.timescale_url or (
-            f"postgresql://postgres@{self.bind_host}:{self.timescale_port}/postgres"
+        return self.timescale.url or (
+            f"postgresql://postgres@{self.bind_host}:{self.timescale.port}/postgres"
         )
 
     @property
     def smtp_address(self) -> str:
-        return self.smtp_url or (
-            f"smtp://{self.bind_host}:{self.smtp_port}/?disable_ssl=true&disable_tls=true"
+        return self.mail.url or (
+            f"smtp://{self.bind_host}:{self.mail.port}/?disable_ssl=true&disable_tls=true"
         )
 
     @property
     def lake_path(self) -> str:
-        return self.lake_url or str(self.state_path / "lake")
+        return self.lake.url or str(self.state_path / "lake")
+
+    def simulator_port_of(self, venue: str) -> int:
+        """The port of the simulator that plays ``venue``, which must be one of the venues."""
+        return self.simulator.port + self.venues.names.index(venue)
+
+
+SHORT_NAMES: Mapping[str, tuple[str, str]] = {
+    "raw_topic": ("topics", "raw"),
+    "normalized_topic": ("topics", "normalized"),
+    "quarantine_topic": ("topics", "quarantine"),
+    "statistics_topic": ("topics", "statistics"),
+    "topic_partitions": ("topics", "partitions"),
+    "topic_replication": ("topics", "replication"),
+    "topic_retention_h": ("topics", "retention_h"),
+    "smtp_url": ("mail", "url"),
+    "smtp_port": ("mail", "port"),
+    "mailbox_port": ("mail", "mailbox_port"),
+    "mail_from": ("mail", "sender"),
+    "dag_metrics_port": ("metrics", "dag_port"),
+    "message_bytes_max": ("producer", "message_bytes_max"),
+    "frame_bytes_max": ("ingest", "frame_bytes_max"),
+    "read_pause_messages": ("ingest", "read_pause_messages"),
+    "read_resume_messages": ("ingest", "read_resume_messages"),
+    "book_hole_messages_max": ("ingest", "book_hole_messages_max"),
+    "venues": ("venues", "names"),
+    "live": ("venues", "live"),
+    "recordings_dir": ("venues", "recordings_dir"),
+    "archive_url": ("venues", "archive_url"),
+    "expire_days": ("expiry", "days"),
+    "freshness_s": ("monitor", "freshness_s"),
+    "incident_reminder_s": ("monitor", "incident_reminder_s"),
+    "backlog_messages_max": ("monitor", "backlog_messages_max"),
+    "watch_airflow": ("monitor", "airflow"),
+}
+"""Names that are not simply section and field."""
+
+
+def _names() -> dict[str, tuple[str, str]]:
+    short = {place: name for name, place in SHORT_NAMES.items()}
+    names = {}
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.default, Section):
+            for inner in field.default.__struct_fields__:
+                place = (field.name, inner)
+                names[short.get(place, f"{field.name}_{inner}")] = place
+        else:
+            names[field.name] = ("", field.name)
+    return names
+
+
+NAMES: Mapping[str, tuple[str, str]] = _names()
+"""The name of every setting, as in ``ETL_<NAME>`` but in small letters → its section ("" = none) and field."""
+_DEFAULTS = Settings()
+
+
+def make(**values: Any) -> Settings:
+    """Settings that differ from the defaults, by the names of ``NAMES``: ``make(kafka_url="…", live=True)``."""
+    return changed(_DEFAULTS, **values)
+
+
+def changed(settings: Settings, **values: Any) -> Settings:
+    """``settings`` with other values, by the names of ``NAMES``; texts are read as in the environment. Raises
+    ``UsageError`` for a value of another type and ``KeyError`` for a name that is none."""
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        section, field = NAMES[name]
+        sections.setdefault(section, {})[field] = _typed(name, value)
+    plain = sections.pop("", {})
+    replaced = {
+        name: msgspec.structs.replace(getattr(settings, name), **fields) for name, fields in sections.items()
+    }
+    return msgspec.structs.replace(settings, **plain, **replaced)
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    """The setting that ``NAMES`` calls ``name``."""
+    section, field = NAMES[name]
+    return getattr(getattr(settings, section) if section else settings, field)
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Complete settings, or a ``UsageError`` that names the bad key and where it stands."""
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
-    config_file = environment.get("ETL_CONFIG", "")
+    config_file = environment.get(CONFIG_VARIABLE, "")
     if config_file:
         values.update(_read_toml(config_file))
-    known = set(Settings.__struct_fields__)
     for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == "ETL_CONFIG":
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
             continue
         if variable.startswith(IGNORED_PREFIXES):
             continue
-        field = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if field not in known:
-            raise UsageError(f"{variable}: no such setting; see etl/settings.py for the names")
-        values[field] = text
-    try:
-        return msgspec.convert(values, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"settings: {error}") from None
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name not in NAMES:
+            raise UsageError(f"{variable}: no such setting; see docs/settings.md for the names")
+        values[name] = text
+    return changed(_DEFAULTS, **values)
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
     """The settings that differ from the defaults, as variables for a child process."""
     return {
-        ENVIRONMENT_PREFIX + field.upper(): _as_text(getattr(settings, field))
-        for field in Settings.__struct_fields__
-        if getattr(settings, field) != getattr(_DEFAULTS, field)
+        ENVIRONMENT_PREFIX + name.upper(): _as_text(value)
+        for name in NAMES
+        if (value := value_of(settings, name)) != value_of(_DEFAULTS, name)
     }
 
 
+def other_environment() -> dict[str, str]:
+    """This process's environment without our settings, for a child that gets its own."""
+    return {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith(IGNORED_PREFIXES)
+    }
+
+
+def venue_key(names: Sequence[str], environment: Mapping[str, str] | None = None) -> str | None:
+    """The first that is set of these environment variables, in which keys of venues stand; ``None`` if none is."""
+    environment = os.environ if environment is None else environment
+    return next((environment[name] for name in names if environment.get(name)), None)
+
+
+def _typed(name: str, value: Any) -> Any:
+    """``value``, a text of the environment or a value of the TOML file, as its setting's type."""
+    default = value_of(_DEFAULTS, name)
+    if isinstance(default, tuple) and isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    kind = tuple[str, ...] if isinstance(default, tuple) else type(default)
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"settings: {name}: {error}") from None
+
+
 def _as_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _read_toml(config_file: str) -> dict[str, Any]:
+    """Values by name. A table is a section; a key outside of the tables goes by its name in the environment."""
     try:
         with open(config_file, "rb") as file:
-            return tomllib.load(file)
+            document = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"ETL_CONFIG={config_file}: {error}") from None
+        raise UsageError(f"{CONFIG_VARIABLE}={config_file}: {error}") from None
+    by_place = {place: name for name, place in NAMES.items()}
+    values = {}
+    for key, value in document.items():
+        if not isinstance(value, dict):
+            values[_known(key if key in NAMES else None, config_file, key)] = value
+            continue
+        for field, inner in value.items():
+            values[_known(by_place.get((key, field)), config_file, f"[{key}] {field}")] = inner
+    return values
 
 
-_DEFAULTS = Settings()
+def _known(name: str | None, config_file: str, shown: str) -> str:
+    if name is None:
+        raise UsageError(f"{config_file}: {shown}: no such setting; see docs/settings.md for the names")
+    return name

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from etl.settings import Settings
+from etl import settings as settings_module
+from etl.settings import NAMES, Settings, value_of
 from tests.support.servers import (
     EMBEDDED,
     REAL,
@@ -75,7 +75,7 @@ def kafka_url(servers: Servers) -> str:
 def clickhouse_url(servers: Servers) -> str:
     """``http://host:port`` without a database: use a database of your own."""
     settings = servers.clickhouse().settings
-    return f"http://{settings.bind_host}:{settings.clickhouse_port}"
+    return f"http://{settings.bind_host}:{settings.clickhouse.port}"
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +112,9 @@ def settings_with(
             asked = [name for name in REAL_URL_VARIABLES if values.pop(name, False)]
             real = _real_urls(asked) if server_kind == REAL else {}
             wired: dict[str, Any] = {"state_dir": str(tmp_path / "state"), "topic_partitions": 4}
-            for field in Settings.__struct_fields__:
+            for field in NAMES:
                 if field.endswith("_topic"):
-                    wired[field] = f"{getattr(Settings(), field)}-{mark}"
+                    wired[field] = f"{value_of(Settings(), field)}-{mark}"
             if "kafka" in asked:
                 wired["kafka_url"] = real.get("kafka") or request.getfixturevalue("kafka_url")
             if "clickhouse" in asked:
@@ -128,7 +128,7 @@ def settings_with(
                 )
             elif "timescale" in asked:
                 wired["timescale_url"] = request.getfixturevalue("timescale_url")
-            return msgspec.convert({**wired, **values}, Settings)
+            return settings_module.make(**{**wired, **values})
 
         yield make
 

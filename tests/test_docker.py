@@ -15,7 +15,7 @@ from yamllint.config import YamlLintConfig
 
 from etl import settings as settings_module
 from etl.embedded.airflow import ROLE_BY_USER, airflow_environment, credentials
-from etl.settings import Settings
+from etl.settings import make
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"
@@ -38,8 +38,8 @@ def test_the_yaml_is_sound(file: Path) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_settings_take_the_environment_of_every_service(name: str) -> None:
     settings = settings_module.load(environment_of(OURS[name]))
-    assert (settings.state_dir, settings.bind_host, settings.kafka_url) == ("/state", "0.0.0.0", "kafka:9092")
-    for address in (settings.clickhouse_url, settings.timescale_url, settings.smtp_url):
+    assert (settings.state_dir, settings.bind_host, settings.kafka.url) == ("/state", "0.0.0.0", "kafka:9092")
+    for address in (settings.clickhouse.url, settings.timescale.url, settings.mail.url):
         host = re.split(r"[@/]", address.partition("//")[2].rpartition("@")[2])[0].partition(":")[0]
         assert host in SERVICES
 
@@ -81,7 +81,7 @@ def test_every_secret_is_a_required_variable_that_the_example_lists() -> None:
 
 
 def test_airflow_gets_every_variable_that_it_gets_from_etl_up(tmp_path: Path) -> None:
-    settings = Settings(state_dir=str(tmp_path))
+    settings = make(state_dir=str(tmp_path))
     expected = set(airflow_environment(settings, credentials(settings)))
     for name, service in OURS.items():
         if name.startswith("airflow-"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from etl.model.records import Gap, GapKind, Source, Trade
-from etl.settings import Settings
+from etl.settings import NAMES, Settings, value_of
 from etl.transports.kafka import (
     HEADER_ENDPOINT,
     HEADER_EXCHANGE,
@@ -37,8 +37,8 @@ def example() -> str:
 
 def test_every_topic_and_header_is_named() -> None:
     settings = Settings()
-    topics = {name for name in Settings.__struct_fields__ if name.endswith("_topic")}
-    assert [name for name in topics if f"`{getattr(settings, name)}`" not in TEXT] == []
+    topics = {name for name in NAMES if name.endswith("_topic")}
+    assert [name for name in topics if f"`{value_of(settings, name)}`" not in TEXT] == []
     headers = (
         HEADER_EXCHANGE, HEADER_ENDPOINT, HEADER_RECEIVE_TIME_NS, HEADER_FRAME_SEQUENCE, HEADER_SOURCE,
     )  # fmt: skip
@@ -63,10 +63,10 @@ def test_the_example_runs_as_it_stands(settings_with: Callable[..., Settings], t
         gap_kind=GapKind.SEQUENCE, from_sequence=8, to_sequence=9,
     )  # fmt: skip
     for record in (trade, gap):
-        publisher.publish(settings.normalized_topic, b"binance:BTC-USDT", codec.encode(record))
+        publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", codec.encode(record))
     publisher.flush(WITHIN_S)
     program = example().replace("127.0.0.1:9092", settings.kafka_bootstrap)
-    program = program.replace("market-data.normalized", settings.normalized_topic)
+    program = program.replace("market-data.normalized", settings.topics.normalized)
     out = tmp_path / "out"
     with out.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-u", "-c", program], stdout=output, stderr=output)

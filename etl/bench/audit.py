@@ -41,7 +41,7 @@ from etl.lake.files import write_file
 from etl.lake.layout import ROW_SCHEMAS
 from etl.lake.storage import open_storage
 from etl.model.records import Kind
-from etl.settings import Settings
+from etl.settings import Settings, make
 from etl.sinks.timescale import TimescaleStore
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
@@ -92,7 +92,7 @@ def main(
     for store in asked:
         with tempfile.TemporaryDirectory(prefix="etl-bench-", dir=folder) as state_dir:
             clickhouse, timescale = free_ports(2)
-            settings = Settings(state_dir=state_dir, clickhouse_port=clickhouse, timescale_port=timescale)
+            settings = make(state_dir=state_dir, clickhouse_port=clickhouse, timescale_port=timescale)
             result[store] = asyncio.run(_with_server(settings, store, measures[store]))
     minutes = sum(result[store]["night_s"] for store in asked) / 60
     result |= {"night_minutes": round(minutes, 2), "within_minutes": minutes <= MINUTES_MAX}

@@ -31,7 +31,7 @@ from etl.ingest.gap_ledger import Selection, read_gaps, repair_gaps
 from etl.model.records import Gap, GapKind, GapState, Kind
 from etl.monitoring import processes as status
 from etl.reconcile.reconcile import METRICS_PORTS, Report, reconcile
-from etl.settings import Settings
+from etl.settings import NAMES, Settings, make
 from etl.simulator.faults import KINDS
 from etl.simulator.scenario import Step, every_fault
 from etl.up import closing
@@ -72,7 +72,7 @@ def main(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         settings = free_settings(Path(keep or folder), venues, rate)
-        steps = schedule(settings.venue_names(), disconnects, lively, waiting=waiting)
+        steps = schedule(settings.venues.names, disconnects, lively, waiting=waiting)
         seconds = lively + (WAITING_S if waiting else 0.0)
         result = asyncio.run(Run(settings, steps, seconds).result())
     print_result("faults", result, as_json)
@@ -88,20 +88,17 @@ def is_good(result: Mapping[str, Any]) -> bool:
 def free_settings(folder: Path, venues: str, rate: float) -> Settings:
     """Every port free, and those that parts and simulators take behind the first of theirs."""
     count = len(venues.split(","))
-    names = [name for name in Settings.__struct_fields__ if name.endswith("_port")]
+    names = [name for name in NAMES if name.endswith("_port")]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     ports["metrics_port"] = free_range(METRICS_PORTS, ports.values())
     metrics = range(ports["metrics_port"], ports["metrics_port"] + METRICS_PORTS)
     ports["simulator_port"] = free_range(count, {*ports.values(), *metrics})
-    return msgspec.convert(
-        {
-            **ports,
-            "state_dir": str(folder),
-            "venues": venues,
-            "simulator_rate": rate * count,
-            "topic_partitions": TOPIC_PARTITIONS,
-        },
-        Settings,
+    return make(
+        **ports,
+        state_dir=str(folder),
+        venues=venues,
+        simulator_rate=rate * count,
+        topic_partitions=TOPIC_PARTITIONS,
     )
 
 
@@ -218,7 +215,7 @@ class Run:
 
     def _faults_fired(self) -> dict[str, int]:
         fired: Counter[str] = Counter()
-        for venue in self._settings.venue_names():
+        for venue in self._settings.venues.names:
             port = self._settings.simulator_port_of(venue)
             address = f"http://{self._settings.bind_host}:{port}/control/status"
             with urllib.request.urlopen(address, timeout=STATUS_TIMEOUT_S) as answer:
@@ -274,7 +271,7 @@ class Run:
 
 async def all_connected(settings: Settings, supervisor: Supervisor, connections_min: int = 0) -> None:
     """Wait until every venue streams, over so many connections. Raises ``EtlError``."""
-    least = connections_min or len(settings.venue_names())
+    least = connections_min or len(settings.venues.names)
     deadline = time.monotonic() + CONNECTED_WITHIN_S
     while True:
         connections = (await asyncio.to_thread(samples_of, settings, supervisor)).get("etl_connection_up", ())

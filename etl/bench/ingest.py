@@ -35,7 +35,7 @@ from etl.errors import EtlError, UsageError
 from etl.ingest.intake import Ingest
 from etl.model.records import Frame, Source
 from etl.sequencing.continuity import Continuity
-from etl.settings import Settings
+from etl.settings import Settings, changed, make
 from etl.simulator import recording
 from etl.transports.kafka import ensure_topics
 from etl.transports.ranges import RangeReader
@@ -104,7 +104,7 @@ class Bench:
         self._repeats = repeats
         self._runs = 0
         kafka, controller = free_ports(2)
-        self._settings = Settings(
+        self._settings = make(
             state_dir=str(folder), kafka_port=kafka, kafka_controller_port=controller, venues="binance"
         )
 
@@ -188,11 +188,11 @@ class Bench:
         words = ("stream", "binance", "--symbols", "BTCUSDT", "--channels", ",".join(channels))
         worker = Part(name="stream", command=(sys.executable, "-m", "etl", *words), stop_within_s=20.0)
         async with self._running(settings, feed, worker) as supervisor:
-            with RangeReader(settings, settings.normalized_topic, "bench") as reader:
+            with RangeReader(settings, settings.topics.normalized, "bench") as reader:
                 return await self._measure(supervisor, lambda: _arrived(reader), self._events)
 
     async def _peer_with_kafka(self, feed: Part, interpreter: str) -> Measured:
-        settings = structs.replace(self._of_run(), normalized_topic=PEER_TOPIC)
+        settings = changed(self._of_run(), normalized_topic=PEER_TOPIC)
         await asyncio.to_thread(ensure_topics, settings)
         with RangeReader(settings, PEER_TOPIC, "bench") as reader:
             before = await asyncio.to_thread(_arrived, reader)
@@ -208,7 +208,7 @@ class Bench:
     def _of_run(self) -> Settings:
         """Topics, ports and a folder of its own."""
         self._runs += 1
-        return structs.replace(
+        return changed(
             self._settings,
             state_dir=str(self._folder / str(self._runs)),
             kafka_url=self._settings.kafka_bootstrap,
@@ -220,7 +220,7 @@ class Bench:
 
     @asynccontextmanager
     async def _running(self, settings: Settings, feed: Part, reader: Part) -> AsyncIterator[Supervisor]:
-        port = settings.simulator_port
+        port = settings.simulator.port
         serving = structs.replace(
             feed,
             command=(*feed.command, "--port", str(port)),
@@ -252,7 +252,7 @@ class Stages:
     def __init__(self, mix: Recorded) -> None:
         start_ms = time.time_ns() // 1_000_000
         self._payloads = list(frames.frames(mix, STAGE_FRAMES, start_ms))
-        self._settings = Settings(venues="binance")
+        self._settings = make(venues="binance")
         self._exchange = exchanges.load("binance")
 
     def times_us(self) -> dict[str, float]:
@@ -316,7 +316,7 @@ def _spread(runs: list[Measured]) -> dict[str, Any]:
 def _peer(interpreter: str, settings: Settings, into: str) -> Part:
     script = str(Path(__file__).with_name("peers") / "cryptofeed_reader.py")
     kafka = settings.kafka_bootstrap.rpartition(":")[2] if into == "kafka" else "none"
-    return Part(name="stream", command=(interpreter, script, str(settings.simulator_port), kafka))
+    return Part(name="stream", command=(interpreter, script, str(settings.simulator.port), kafka))
 
 
 def _peer_environment() -> str:

@@ -40,7 +40,7 @@ from etl.embedded.part import Part
 from etl.embedded.ports import free_ports
 from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
-from etl.settings import Settings
+from etl.settings import Settings, changed, make
 from etl.transports.kafka import ensure_topics, frame_of
 from etl.transports.ranges import RangeReader
 from etl.up.plan import another, child_environment, parts
@@ -178,13 +178,11 @@ def _added(runs: Sequence[Mapping[str, Phase]], name: str, against: str) -> dict
 
 def _settings(folder: Path) -> Settings:
     kafka, controller = free_ports(2)
-    settings = Settings(
+    settings = make(
         state_dir=str(folder), kafka_port=kafka, kafka_controller_port=controller, venues="binance"
     )
     # nothing is started for these: the workers go no further than Kafka
-    return structs.replace(
-        settings, clickhouse_url="http://unused", timescale_url="unused", smtp_url="unused"
-    )
+    return changed(settings, clickhouse_url="http://unused", timescale_url="unused", smtp_url="unused")
 
 
 def _burners(cores: float) -> Iterator[Part]:
@@ -199,7 +197,7 @@ def _keep_broker_times(settings: Settings) -> None:
     entry = ConfigEntry(
         "message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET
     )
-    resource = ConfigResource(ResourceType.TOPIC, settings.raw_topic, incremental_configs=[entry])
+    resource = ConfigResource(ResourceType.TOPIC, settings.topics.raw, incremental_configs=[entry])
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(REQUEST_WITHIN_S)
@@ -221,7 +219,7 @@ def _latencies_ms(settings: Settings, from_ns: int, seconds: float) -> list[floa
     """Receipt to the broker's log of every frame of the others that was received in these seconds."""
     to_ns, found = from_ns + int(seconds * 1e9), []
     of_victim = f'"{VICTIM.lower()}@'.encode()
-    with RangeReader(settings, settings.raw_topic, "bench") as reader:
+    with RangeReader(settings, settings.topics.raw, "bench") as reader:
         for partition, bounds in reader.bounds().items():
             for messages in reader.read(partition, bounds.low, bounds.high, READ_MESSAGES_MAX):
                 for message in messages:

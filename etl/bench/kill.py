@@ -213,7 +213,7 @@ class Run:
 
     def _victim(self, part: str) -> str:
         if part == WORKER:
-            return f"stream-{self._chance.choice(self._settings.venue_names())}"
+            return f"stream-{self._chance.choice(self._settings.venues.names)}"
         return self._chance.choice((FIRST_SINK, SECOND_SINK)) if part == SINK else part
 
     async def _leave_and_come_back(self) -> None:

@@ -29,7 +29,7 @@ from etl.bench.report import percentiles, print_result, say, spread
 from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
 from etl.monitoring import processes as status
-from etl.settings import Settings
+from etl.settings import Settings, changed, value_of
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.up.plan import child_environment, parts
 
@@ -61,12 +61,12 @@ def main(
     ] = None,
     partitions: Annotated[
         int, typer.Option(min=1, help="ETL_TOPIC_PARTITIONS")
-    ] = Settings().topic_partitions,
+    ] = Settings().topics.partitions,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         settings = free_settings(Path(folder), "binance", rate)
         changes = {"sink_linger_ms": linger_ms, "topic_partitions": partitions}
-        settings = structs.replace(settings, **{k: v for k, v in changes.items() if v is not None})
+        settings = changed(settings, **{k: v for k, v in changes.items() if v is not None})
         result = asyncio.run(Run(settings, rate, SYMBOLS[:symbols], minutes * 60).result())
     print_result("latency", result, as_json)
 
@@ -127,7 +127,7 @@ class Run:
             "active_parts_max": max(active.values(), default=0),
             "active_parts_max_by_table": active,
             "settings": {
-                name: getattr(settings, name)
+                name: value_of(settings, name)
                 for name in (
                     "topic_partitions",
                     "sink_linger_ms",

@@ -24,7 +24,7 @@ from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.embedded.timescale import timescale_part
 from etl.model.records import Quote, Record, Trade
-from etl.settings import Settings
+from etl.settings import Settings, changed, make
 from etl.simulator import recording
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
@@ -51,7 +51,7 @@ def main(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         kafka, controller, timescale = free_ports(3)
-        settings = Settings(
+        settings = make(
             state_dir=folder, kafka_port=kafka, kafka_controller_port=controller, timescale_port=timescale
         )
         result = asyncio.run(_with_servers(settings, lambda: _measure(settings, rows, repeats)))
@@ -71,7 +71,7 @@ def _measure(settings: Settings, rows: int, repeats: int) -> dict[str, Any]:
     load_rates: list[float] = []
     export_rates: list[float] = []
     for run in range(repeats):
-        of_run = msgspec.structs.replace(settings, normalized_topic=f"{settings.normalized_topic}-{run}")
+        of_run = changed(settings, normalized_topic=f"{settings.topics.normalized}-{run}")
         _publish(of_run, islice(_looped(session, run), rows))
         for rates, drain in ((load_rates, load_timescale), (export_rates, export)):
             began = time.perf_counter()
@@ -143,7 +143,7 @@ def _publish(settings: Settings, records: Iterator[Record]) -> None:
     publisher = KafkaPublisher(settings)
     for number, record in enumerate(records, 1):
         key = f"{record.exchange}:{record.symbol}".encode()
-        publisher.publish(settings.normalized_topic, key, encode(record))
+        publisher.publish(settings.topics.normalized, key, encode(record))
         if number % POLL_EVERY_MESSAGES == 0:
             publisher.poll()
     publisher.flush(FLUSH_TIMEOUT_S)

@@ -28,7 +28,7 @@ from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.model.records import Quote, Record
 from etl.monitoring import processes as status
-from etl.settings import Settings
+from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import FREQUENT, batch_path
 from etl.stores.clickhouse_http import ClickHouse, parse_address
@@ -60,7 +60,7 @@ def main(
     records = recorded(recordings)
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         kafka, controller, clickhouse = free_ports(3)
-        settings = Settings(
+        settings = make(
             state_dir=folder,
             kafka_port=kafka,
             kafka_controller_port=controller,
@@ -96,12 +96,12 @@ async def _measure(
 
 def _of_run(settings: Settings, run: int) -> Settings:
     """A topic, a group, a port and a folder of its own, on the servers that run."""
-    return structs.replace(
+    return changed(
         settings,
         state_dir=f"{settings.state_dir}/{run}",
         kafka_url=settings.kafka_bootstrap,
         clickhouse_url=settings.clickhouse_address,
-        normalized_topic=f"{settings.normalized_topic}-{run}",
+        normalized_topic=f"{settings.topics.normalized}-{run}",
         sink_group=f"bench-{run}",
         metrics_port=free_ports(1)[0],
     )
@@ -150,7 +150,7 @@ def _publish(settings: Settings, records: Iterator[Record]) -> None:
     publisher = KafkaPublisher(settings)
     for number, record in enumerate(records, 1):
         key = f"{record.exchange}:{record.symbol}".encode()
-        publisher.publish(settings.normalized_topic, key, encode(record))
+        publisher.publish(settings.topics.normalized, key, encode(record))
         if number % POLL_EVERY_MESSAGES == 0:
             publisher.flush(FLUSH_TIMEOUT_S)
     publisher.flush(FLUSH_TIMEOUT_S)
@@ -160,13 +160,13 @@ async def _drained(settings: Settings, messages: int) -> Pace:
     """The sink from its first batches to the last message. Raises ``EtlError``."""
 
     def written() -> int:
-        return status.total(status.scrape(settings.bind_host, settings.metrics_port), "etl_sink_rows_total")
+        return status.total(status.scrape(settings.bind_host, settings.metrics.port), "etl_sink_rows_total")
 
     sink = Part(
         name="sink",
         command=(sys.executable, "-m", "etl", "sink", "clickhouse"),
-        ready=tcp_ready(settings.bind_host, settings.metrics_port),
-        ports={"metrics_port": settings.metrics_port},
+        ready=tcp_ready(settings.bind_host, settings.metrics.port),
+        ports={"metrics_port": settings.metrics.port},
     )
     async with Supervisor([sink], child_environment(settings), settings.state_path) as supervisor:
         await supervisor.all_ready()

@@ -90,7 +90,7 @@ class Run:
             restarts = sum(state.restarts for state in supervisor.states.values())
         memory = {name: judged(series, _growth_share_max(name)) for name, series in self._memory_mib.items()}
         backlog = slope(self._backlog)
-        bound = BACKLOG_GROWTH_SHARE_MAX * settings.simulator_rate
+        bound = BACKLOG_GROWTH_SHARE_MAX * settings.simulator.rate
         flat = all(part["flat"] for part in memory.values()) and backlog <= bound and not restarts
         return {
             "verdict": FLAT if flat else "not flat",

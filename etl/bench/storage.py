@@ -29,7 +29,7 @@ from etl.errors import UsageError
 from etl.lake.layout import parquet
 from etl.lake.rows import in_order, to_arrow
 from etl.model.records import Kind, Record, Source
-from etl.settings import Settings
+from etl.settings import Settings, make
 from etl.simulator import recording
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
@@ -102,7 +102,7 @@ def main(
     records = recorded(recordings)
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         (port,) = free_ports(1)
-        settings = Settings(state_dir=folder, clickhouse_port=port)
+        settings = make(state_dir=folder, clickhouse_port=port)
         result = asyncio.run(_with_server(settings, lambda: _measure(settings, records)))
     print_result("storage", result, as_json)
 
@@ -155,7 +155,7 @@ def _parquet_sizes(settings: Settings, records: Sequence[Record]) -> dict[str, A
     counts: Counter[str] = Counter()
     for rows in _rows_by_venue(records):
         table = in_order(to_arrow(rows))
-        file = pq.ParquetFile(pa.BufferReader(parquet(rows.kind, table, settings.lake_row_group_rows)))
+        file = pq.ParquetFile(pa.BufferReader(parquet(rows.kind, table, settings.lake.row_group_rows)))
         name = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BOOK: "book_levels"}[rows.kind]
         levels = (len(side) for name in ("bid_prices", "ask_prices") for side in rows.values.get(name, ()))
         counts[name] += sum(levels) if rows.kind is Kind.BOOK else len(rows)

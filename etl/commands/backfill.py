@@ -42,7 +42,7 @@ def backfill(
 
     settings = settings_module.load()
     if live:
-        settings = msgspec.structs.replace(settings, live=True)
+        settings = settings_module.changed(settings, live=True)
     span = parse_ns(start), parse_ns(end)
     job = make_job(settings, venue, _listed(symbols), _listed(kinds), *span, archive)
     estimates = asyncio.run(estimate(settings, job))

@@ -38,7 +38,7 @@ def replay(
 ) -> None:
     """Parse the tape again and publish what it gives, under the same identities: nothing is stored twice."""
     settings = settings_module.load()
-    venues = (exchanges.load(venue).name,) if venue else settings.venue_names()
+    venues = (exchanges.load(venue).name,) if venue else settings.venues.names
     frames, records = replay_tape(
         settings,
         venues,

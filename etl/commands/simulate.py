@@ -38,26 +38,26 @@ def simulate(
 
     values = settings.load()
     exchanges = tuple(filter(None, venues.split(",")))
-    if rate is None and values.simulator_rate and not recorded_pace:
-        rate = values.simulator_rate / max(1, len(values.venue_names()))
+    if rate is None and values.simulator.rate and not recorded_pace:
+        rate = values.simulator.rate / max(1, len(values.venues.names))
     if port is None:
-        known = exchanges[0] in values.venue_names()
-        port = values.simulator_port_of(exchanges[0]) if known else values.simulator_port
-    directory = recordings or (Path(values.recordings_dir) if values.recordings_dir else None)
+        known = exchanges[0] in values.venues.names
+        port = values.simulator_port_of(exchanges[0]) if known else values.simulator.port
+    directory = recordings or (Path(values.venues.recordings_dir) if values.venues.recordings_dir else None)
     options = Options(
         exchanges=exchanges,
         state_path=values.state_path,
         host=values.bind_host,
         port=port,
         rate=rate,
-        seed=values.simulator_seed if seed is None else seed,
+        seed=values.simulator.seed if seed is None else seed,
         recordings=directory,
         session=session or ("" if directory else "shipped"),
-        loop=loop or values.simulator_loop,
+        loop=loop or values.simulator.loop,
         duration_s=duration,
         truth_path=truth,
         scenario=scenario,
         # the default port is left to the worker that listens to this simulator
-        metrics_port=values.metrics_port if values.metrics_port != settings.Settings().metrics_port else 0,
+        metrics_port=values.metrics.port if values.metrics.port != settings.Settings().metrics.port else 0,
     )
     asyncio.run(serve(options))

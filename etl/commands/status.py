@@ -28,7 +28,7 @@ def status(
 
     settings = settings_module.load()
     if state:
-        settings = msgspec.structs.replace(settings, state_dir=state)
+        settings = settings_module.changed(settings, state_dir=state)
     parts = read_status(settings.state_path).parts
     before = monitoring.take(parts, settings.bind_host)
     time.sleep(RATE_WINDOW_S)

@@ -18,14 +18,13 @@ def stream(
     live: Annotated[bool, typer.Option("--live", help="The venue itself instead of its simulator")] = False,
 ) -> None:
     """Websocket to Kafka until SIGTERM or Ctrl-C; metrics on ETL_METRICS_PORT."""
-    import msgspec
 
     from etl.ingest.worker import run
-    from etl.settings import load
+    from etl.settings import changed, load
 
     settings = load()
     if live:
-        settings = msgspec.structs.replace(settings, live=True)
+        settings = changed(settings, live=True)
     run(settings, venue, symbols=_listed(symbols), channels=_listed(channels), shard=shard)
 
 

@@ -15,6 +15,6 @@ def topics() -> None:
     """Create the topics that are missing, with the settings' partitions, replication and retention."""
     settings = settings_module.load()
     ensure_topics(settings)
-    for name in (settings.raw_topic, settings.normalized_topic, settings.quarantine_topic):
+    for name in (settings.topics.raw, settings.topics.normalized, settings.topics.quarantine):
         print(name)
-    print(settings.statistics_topic)
+    print(settings.topics.statistics)

@@ -41,7 +41,6 @@ def up(
     """
     import asyncio
 
-    import msgspec
     from rich.console import Console
 
     from etl import settings as settings_module
@@ -50,24 +49,24 @@ def up(
 
     settings = settings_module.load()
     changes: dict[str, object] = {
-        "venues": venues or settings.venues,
-        "live": live or settings.live,
-        "recordings_dir": str(recordings.resolve()) if recordings else settings.recordings_dir,
-        "simulator_rate": settings.simulator_rate if rate is None else rate,
+        "venues": venues or settings.venues.names,
+        "live": live or settings.venues.live,
+        "recordings_dir": str(recordings.resolve()) if recordings else settings.venues.recordings_dir,
+        "simulator_rate": settings.simulator.rate if rate is None else rate,
         # without an end, a recording that ends would leave a mute venue behind
-        "simulator_loop": loop or settings.simulator_loop or not duration,
+        "simulator_loop": loop or settings.simulator.loop or not duration,
         "state_dir": str(state or settings.state_dir),
     }
-    settings = msgspec.structs.replace(settings, **changes)
+    settings = settings_module.changed(settings, **changes)
     if report and not duration:
         raise UsageError("--report needs --duration: a run without an end is never reconciled")
-    if report and settings.live:
+    if report and settings.venues.live:
         raise UsageError("--report needs the simulators: nobody can say what a live venue has sent")
-    if not settings.metrics_port:
+    if not settings.metrics.port:
         raise UsageError("ETL_METRICS_PORT=0: etl up reads what its parts do from their metrics")
     _check_venues(settings)
-    if duration and state is None and not settings.live:
-        settings = msgspec.structs.replace(
+    if duration and state is None and not settings.venues.live:
+        settings = settings_module.changed(
             settings, state_dir=str(_fresh_state(settings.state_path / "runs"))
         )
     options = RunOptions(with_airflow=airflow, duration_s=duration, report=report)
@@ -80,10 +79,10 @@ def _check_venues(settings: Settings) -> None:
     from etl.errors import UsageError
     from etl.ingest.worker import credentials
 
-    if not settings.venue_names():
+    if not settings.venues.names:
         raise UsageError("--venues: name at least one")
-    for venue in settings.venue_names():
-        credentials(exchanges.load(venue), settings.live)
+    for venue in settings.venues.names:
+        credentials(exchanges.load(venue), settings.venues.live)
 
 
 def _fresh_state(runs: Path) -> Path:

@@ -82,17 +82,17 @@ def credentials(settings: Settings) -> Credentials:
 
 def url(settings: Settings) -> str:
     """Where a browser finds Airflow, without credentials and trailing slash."""
-    if settings.airflow_url:
-        parts = urlsplit(settings.airflow_url)
+    if settings.airflow.url:
+        parts = urlsplit(settings.airflow.url)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
     host = "127.0.0.1" if settings.bind_host in ("0.0.0.0", "::") else settings.bind_host  # noqa: S104
-    return f"http://{host}:{settings.airflow_port}"
+    return f"http://{host}:{settings.airflow.port}"
 
 
 def login(settings: Settings) -> tuple[str, str]:
     """User and password for the REST API: of ``airflow_url``, or the embedded administrator's."""
-    if settings.airflow_url:
-        parts = urlsplit(settings.airflow_url)
+    if settings.airflow.url:
+        parts = urlsplit(settings.airflow.url)
         return unquote(parts.username or ""), unquote(parts.password or "")
     return "admin", credentials(settings).passwords["admin"]
 
@@ -121,7 +121,7 @@ def airflow_parts(
         )
 
     api_server = msgspec.structs.replace(
-        component("api-server", ()), ports={"airflow_port": settings.airflow_port}, ready=_api_ready(settings)
+        component("api-server", ()), ports={"airflow_port": settings.airflow.port}, ready=_api_ready(settings)
     )
     scheduler = component("scheduler", ("airflow-api-server", *depends_on), "--skip-serve-logs")
     if (
@@ -131,7 +131,7 @@ def airflow_parts(
             scheduler,
             environment={
                 **environment,
-                "ETL_METRICS_PORT": str(settings.metrics_port),
+                "ETL_METRICS_PORT": str(settings.metrics.port),
                 "ETL_DAG_METRICS_PORT": str(dag_metrics_port),
             },
             metrics_port=dag_metrics_port,
@@ -157,7 +157,7 @@ def airflow_environment(settings: Settings, kept: Credentials) -> dict[str, str]
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url(settings)}/execution/",
         "AIRFLOW__API__BASE_URL": url(settings),
         "AIRFLOW__API__HOST": settings.bind_host,
-        "AIRFLOW__API__PORT": str(settings.airflow_port),
+        "AIRFLOW__API__PORT": str(settings.airflow.port),
         "AIRFLOW__API__SECRET_KEY": kept.api_secret_key,
         "AIRFLOW__API_AUTH__JWT_SECRET": kept.jwt_secret,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database_url(settings),
@@ -254,7 +254,7 @@ def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[
     marker = home / "bootstrapped"
     if not (home / "airflow.db").exists():
         marker.unlink(missing_ok=True)
-    if not settings.airflow_database_url:  # what became of a database elsewhere, no marker here can tell
+    if not settings.airflow.database_url:  # what became of a database elsewhere, no marker here can tell
         command += (str(marker), _fingerprint(settings, kept))
     users = {
         f"BOOTSTRAP_USER_{user.upper()}": f"{ROLE_BY_USER[user]}:{password}"
@@ -281,7 +281,7 @@ def _fingerprint(settings: Settings, kept: Credentials) -> str:
 
 
 def _database_url(settings: Settings) -> str:
-    return settings.airflow_database_url or f"sqlite:///{_home(settings) / 'airflow.db'}"
+    return settings.airflow.database_url or f"sqlite:///{_home(settings) / 'airflow.db'}"
 
 
 def _home(settings: Settings) -> Path:

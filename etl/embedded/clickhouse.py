@@ -69,8 +69,8 @@ def clickhouse_part(settings: Settings) -> Part:
     return Part(
         name="clickhouse",
         command=(sys.executable, "-m", "etl.embedded.clickhouse", "--with-parent"),
-        ports={"clickhouse_port": settings.clickhouse_port},
-        ready=http_ready(f"http://{settings.bind_host}:{settings.clickhouse_port}/ping"),
+        ports={"clickhouse_port": settings.clickhouse.port},
+        ready=http_ready(f"http://{settings.bind_host}:{settings.clickhouse.port}/ping"),
         ready_within_s=60.0,
         stop_within_s=STOP_WITHIN_S * 2,
     )
@@ -80,7 +80,7 @@ def main() -> None:
     if "--with-parent" in sys.argv:
         end_with_parent()
     settings = settings_module.load()
-    require_free("clickhouse", settings.bind_host, settings.clickhouse_port, "clickhouse_port")
+    require_free("clickhouse", settings.bind_host, settings.clickhouse.port, "clickhouse_port")
     os.environ["TZ"] = "UTC"  # DateTime without a zone means UTC, as X-ClickHouse-Timezone says
     data_dir = settings.state_path / "clickhouse"
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def main() -> None:
     web.run_app(
         application(engine),
         host=settings.bind_host,
-        port=settings.clickhouse_port,
+        port=settings.clickhouse.port,
         print=None,
         access_log=None,
         shutdown_timeout=STOP_WITHIN_S,

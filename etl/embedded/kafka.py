@@ -25,7 +25,7 @@ from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, run_part
 from etl.embedded.ports import free_ports, require_free
 from etl.errors import PartError
-from etl.settings import Settings
+from etl.settings import Settings, make
 
 PROPERTIES_TEMPLATE = Path(__file__).parent / "kafka_broker" / "broker.properties"
 CACHE_DIR = Path(__file__).parents[2] / ".cache" / "kafka"
@@ -44,8 +44,8 @@ def kafka_part(settings: Settings) -> Part:
         name="kafka",
         command=(sys.executable, "-m", "etl.embedded.kafka", "--with-parent"),
         ports={
-            "kafka_port": settings.kafka_port,
-            "kafka_controller_port": settings.kafka_controller_port,
+            "kafka_port": settings.kafka.port,
+            "kafka_controller_port": settings.kafka.controller_port,
         },
         ready=lambda: broker_answers(settings),
         ready_within_s=READY_WITHIN_S,
@@ -72,8 +72,8 @@ def main() -> None:
     if "--record-aot" in sys.argv:
         record_aot(settings)
         return
-    require_free("kafka", settings.bind_host, settings.kafka_port, "kafka_port")
-    require_free("kafka", settings.bind_host, settings.kafka_controller_port, "kafka_controller_port")
+    require_free("kafka", settings.bind_host, settings.kafka.port, "kafka_port")
+    require_free("kafka", settings.bind_host, settings.kafka.controller_port, "kafka_controller_port")
     properties = prepare(settings)
     options = ["-Xlog:disable", "-Xlog:all=error:stderr", f"-XX:AOTCache={aot_cache()}"]
     java = java_command(options if aot_cache().exists() else [], properties)
@@ -90,10 +90,10 @@ def prepare(settings: Settings) -> Path:
         PROPERTIES_TEMPLATE.read_text().format_map(
             {
                 "host": settings.bind_host,
-                "port": settings.kafka_port,
-                "controller_port": settings.kafka_controller_port,
+                "port": settings.kafka.port,
+                "controller_port": settings.kafka.controller_port,
                 "data_dir": data_dir,
-                "message_bytes_max": settings.message_bytes_max,
+                "message_bytes_max": settings.producer.message_bytes_max,
             }
         )
     )
@@ -120,7 +120,7 @@ def record_aot(settings: Settings) -> None:
         return
     port, controller_port = free_ports(2, settings.bind_host)
     with tempfile.TemporaryDirectory(prefix="etl-kafka-") as directory:
-        trial = Settings(
+        trial = make(
             state_dir=directory,
             bind_host=settings.bind_host,
             kafka_port=port,

@@ -91,8 +91,8 @@ def mailbox_part(settings: Settings) -> Part:
     return Part(
         name="mailbox",
         command=(sys.executable, "-m", "etl.embedded.mailbox", "--with-parent"),
-        ports={"smtp_port": settings.smtp_port, "mailbox_port": settings.mailbox_port},
-        ready=http_ready(f"http://{settings.bind_host}:{settings.mailbox_port}/ping"),
+        ports={"smtp_port": settings.mail.port, "mailbox_port": settings.mail.mailbox_port},
+        ready=http_ready(f"http://{settings.bind_host}:{settings.mail.mailbox_port}/ping"),
         ready_within_s=30.0,
         stop_within_s=STOP_WITHIN_S,
     )
@@ -102,8 +102,8 @@ def main() -> None:
     if "--with-parent" in sys.argv:
         end_with_parent()
     settings = settings_module.load()
-    require_free("mailbox", settings.bind_host, settings.smtp_port, "smtp_port")
-    require_free("mailbox", settings.bind_host, settings.mailbox_port, "mailbox_port")
+    require_free("mailbox", settings.bind_host, settings.mail.port, "smtp_port")
+    require_free("mailbox", settings.bind_host, settings.mail.mailbox_port, "mailbox_port")
     asyncio.run(serve(settings))
 
 
@@ -117,11 +117,11 @@ async def serve(settings: Settings) -> None:
     smtp = await loop.create_server(
         lambda: SMTP(mailbox, data_size_limit=MAIL_BYTES_MAX, hostname="localhost", enable_SMTPUTF8=True),
         settings.bind_host,
-        settings.smtp_port,
+        settings.mail.port,
     )
     pages = web.AppRunner(application(mailbox), access_log=None)
     await pages.setup()
-    await web.TCPSite(pages, settings.bind_host, settings.mailbox_port).start()
+    await web.TCPSite(pages, settings.bind_host, settings.mail.mailbox_port).start()
     await stopped.wait()
     smtp.close()
     await pages.cleanup()

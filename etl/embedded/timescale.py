@@ -24,7 +24,7 @@ from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, run_part, tcp_ready
 from etl.embedded.ports import free_ports, require_free
 from etl.errors import PartError
-from etl.settings import Settings
+from etl.settings import Settings, make
 
 FRONT_DIR = Path(__file__).parent / "timescale_front"
 CACHE_DIR = Path(__file__).parents[2] / ".cache" / "timescale"
@@ -39,9 +39,9 @@ def timescale_part(settings: Settings) -> Part:
     return Part(
         name="timescale",
         command=(sys.executable, "-m", "etl.embedded.timescale", "--with-parent"),
-        ports={"timescale_port": settings.timescale_port},
+        ports={"timescale_port": settings.timescale.port},
         # the front listens only when the engine is up
-        ready=tcp_ready(settings.bind_host, settings.timescale_port),
+        ready=tcp_ready(settings.bind_host, settings.timescale.port),
         ready_within_s=READY_WITHIN_S,
         stop_within_s=STOP_WITHIN_S,
     )
@@ -54,7 +54,7 @@ def main() -> None:
     if "--record-template" in sys.argv:
         record_template(settings.bind_host)
         return
-    require_free("timescale", settings.bind_host, settings.timescale_port, "timescale_port")
+    require_free("timescale", settings.bind_host, settings.timescale.port, "timescale_port")
     state = settings.state_path / "timescale"
     state.mkdir(parents=True, exist_ok=True)
     _lock(state)
@@ -79,7 +79,7 @@ def record_template(host: str) -> None:
     (port,) = free_ports(1, host)
     with tempfile.TemporaryDirectory(dir=CACHE_DIR) as directory:
         data_dir = Path(directory) / "data"
-        engine = subprocess.Popen(node_command(data_dir, Settings(bind_host=host, timescale_port=port)))
+        engine = subprocess.Popen(node_command(data_dir, make(bind_host=host, timescale_port=port)))
         try:
             _wait_until_listening(host, port, engine)
         finally:
@@ -106,8 +106,8 @@ def node_command(data_dir: Path, settings: Settings) -> list[str]:
         raise PartError(f"timescale: no node_modules in {FRONT_DIR}; run: make setup")
     if not NODE.exists():
         raise PartError(f"timescale: no {NODE}; run: make setup")
-    limits = [str(settings.timescale_idle_transaction_s), str(settings.timescale_housekeeping_s)]
-    address = [settings.bind_host, str(settings.timescale_port)]
+    limits = [str(settings.timescale.idle_transaction_s), str(settings.timescale.housekeeping_s)]
+    address = [settings.bind_host, str(settings.timescale.port)]
     return [str(NODE), str(FRONT_DIR / "front.mjs"), str(data_dir), *address, *limits]
 
 

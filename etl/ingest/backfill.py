@@ -279,7 +279,7 @@ async def estimate(settings: Settings, job: Job) -> list[Estimate]:
     if job.archive:
         days = len({chunk.start_ns // DAY_NS for chunk in plan(job)})
         return [Estimate(symbol, kind, 2 * days, 0, 0.0) for symbol in job.symbols for kind in job.kinds]
-    keys, base_url = credentials(exchange, settings.live), addresses(settings, exchange)[1]
+    keys, base_url = credentials(exchange, settings.venues.live), addresses(settings, exchange)[1]
     parser = exchange(keys)
     found = []
     async with History(base_url, parser, limiter_for(settings, exchange, base_url, keys)) as history:
@@ -296,7 +296,7 @@ class Backfill:
         self._settings = settings
         self._exchange = exchange
         self._publisher = publisher
-        self._credentials = credentials(exchange, settings.live)
+        self._credentials = credentials(exchange, settings.venues.live)
         continuity = Continuity(exchange, declares_start=False)
         self.ingest = Ingest(settings, exchange, publisher, continuity)
 
@@ -330,7 +330,7 @@ class Backfill:
             except archive.ArchiveMissing as error:
                 intake.miss(str(error))
                 return
-            for block in file.blocks(self._settings.frame_bytes_max):
+            for block in file.blocks(self._settings.ingest.frame_bytes_max):
                 await self._take(intake, block)
 
     async def _take(self, intake: _ChunkIntake, answer: Answer) -> None:
@@ -342,7 +342,8 @@ class Backfill:
                 raise VenueError(f"{word.kind.value}: {word.reason or word.code}")
         self._publisher.poll()
         while (
-            self._publisher.is_full or self._publisher.pending_messages > self._settings.read_pause_messages
+            self._publisher.is_full
+            or self._publisher.pending_messages > self._settings.ingest.read_pause_messages
         ):
             self._publisher.poll()
             await asyncio.sleep(ROOM_POLL_S)
@@ -350,9 +351,9 @@ class Backfill:
 
 def archive_address(settings: Settings, exchange: type[Exchange]) -> str:
     """Where the archive's paths begin: as set, at the venue, or at its simulator."""
-    if settings.archive_url:
-        return settings.archive_url
-    return exchange.archive_url if settings.live else addresses(settings, exchange)[1]
+    if settings.venues.archive_url:
+        return settings.venues.archive_url
+    return exchange.archive_url if settings.venues.live else addresses(settings, exchange)[1]
 
 
 class _ChunkIntake(Intake):
@@ -449,7 +450,7 @@ async def _fetch(
     exchange = with_known(settings, load_exchange(chunks[0].exchange))
     publisher = KafkaPublisher(settings)
     backfill = Backfill(settings, exchange, publisher)
-    keys, base_url = credentials(exchange, settings.live), addresses(settings, exchange)[1]
+    keys, base_url = credentials(exchange, settings.venues.live), addresses(settings, exchange)[1]
     waiting = iter(chunks)
     async with AsyncExitStack() as stack:
         limiter = limiter_for(settings, exchange, base_url, keys)

@@ -83,7 +83,7 @@ async def _repair_venue(
     settings: Settings, publisher: KafkaPublisher, name: str, gaps: Sequence[Gap]
 ) -> list[Gap]:
     exchange = with_known(settings, load_exchange(name))
-    keys = credentials(exchange, settings.live)
+    keys = credentials(exchange, settings.venues.live)
     _, rest_url = addresses(settings, exchange)
     ingest = Ingest(settings, exchange, publisher)
     limiter = limiter_for(settings, exchange, rest_url, keys)

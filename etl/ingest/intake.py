@@ -79,12 +79,12 @@ class Ingest:
         self.exchange = exchange
         self.publisher = publisher
         self.counts = WorkerCounts()
-        self.judge_lateness = settings.live or not settings.recordings_dir
+        self.judge_lateness = settings.venues.live or not settings.venues.recordings_dir
         """Served recordings carry the times of another day."""
-        self.book_hole_messages_max = settings.book_hole_messages_max
-        self.raw_topic = settings.raw_topic
-        self.normalized_topic = settings.normalized_topic
-        self.quarantine_topic = settings.quarantine_topic
+        self.book_hole_messages_max = settings.ingest.book_hole_messages_max
+        self.raw_topic = settings.topics.raw
+        self.normalized_topic = settings.topics.normalized
+        self.quarantine_topic = settings.topics.quarantine
         self.observe_ack_s: Callable[[float], None] | None = None
         self.keys: dict[str, bytes] = {}
         self._statistics: dict[str, SymbolStatistics] = {}

@@ -71,7 +71,7 @@ def read_items(settings: Settings, selection: Selection) -> list[Quarantined]:
 
 
 def _stream(settings: Settings) -> Iterator[Quarantined]:
-    with RangeReader(settings, settings.quarantine_topic, "etl-quarantine") as reader:
+    with RangeReader(settings, settings.topics.quarantine, "etl-quarantine") as reader:
         for partition, bounds in reader.bounds().items():
             for messages in reader.read(partition, bounds.low, bounds.high, READ_MESSAGES_MAX):
                 for message in messages:
@@ -103,13 +103,13 @@ def replay(
             continue
         outcome = QuarantineOutcome.STILL_BAD if record is None else QuarantineOutcome.PUBLISHED
         if record is not None:
-            publisher.publish(settings.normalized_topic, _key(record), codec.encode(record))
+            publisher.publish(settings.topics.normalized, _key(record), codec.encode(record))
         noted = msgspec.structs.replace(item, outcome=outcome, outcome_time_ns=now_ns)
         publisher.publish(
-            settings.quarantine_topic, item.connection_id.encode(), codec.encode_quarantined(noted)
+            settings.topics.quarantine, item.connection_id.encode(), codec.encode_quarantined(noted)
         )
         outcomes[outcome] += 1
-        if publisher.pending_messages > settings.read_pause_messages:
+        if publisher.pending_messages > settings.ingest.read_pause_messages:
             publisher.flush(FLUSH_WAIT_S)
     for gap in gaps:
         missing = _missing(gap)
@@ -117,7 +117,7 @@ def replay(
             (gap.exchange, gap.symbol, gap.channel, number) in came_back for number in missing
         ):
             repaired = settled(gap, GapState.REPAIRED, now_ns, "brought back from the quarantine")
-            publisher.publish(settings.normalized_topic, _key(gap), codec.encode(repaired))
+            publisher.publish(settings.topics.normalized, _key(gap), codec.encode(repaired))
     publisher.flush(FLUSH_WAIT_S)
     return outcomes
 

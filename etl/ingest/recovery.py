@@ -75,9 +75,9 @@ def recover(
 
     ``venue_symbols``: only this worker's, another shard's records may just be under way. Raises ``TransportError``.
     """
-    with RangeReader(settings, settings.raw_topic, f"etl-recovery-{exchange.name}") as raw:
+    with RangeReader(settings, settings.topics.raw, f"etl-recovery-{exchange.name}") as raw:
         ranges = {
-            partition: (max(bounds.low, bounds.high - settings.read_pause_messages), bounds.high)
+            partition: (max(bounds.low, bounds.high - settings.ingest.read_pause_messages), bounds.high)
             for partition, bounds in raw.bounds().items()
         }
         tail = _read_tail(settings, exchange.name, _first_time_ns(raw, ranges))
@@ -96,7 +96,7 @@ def recover(
                 )
             intake.parse(frame)
             publisher.poll()
-            if publisher.pending_messages > settings.read_pause_messages:
+            if publisher.pending_messages > settings.ingest.read_pause_messages:
                 publisher.flush(FLUSH_TIMEOUT_S)
     publisher.flush(FLUSH_TIMEOUT_S)
     counts = ingest.counts
@@ -162,7 +162,7 @@ def _first_time_ns(raw: RangeReader, ranges: dict[int, tuple[int, int]]) -> int:
 
 def _read_tail(settings: Settings, exchange: str, from_ns: int) -> Tail:
     tail = Tail(defaultdict(set), set(), defaultdict(lambda: deque(maxlen=REMEMBERED_MAX)), {})
-    for message in _since(settings, settings.normalized_topic, from_ns):
+    for message in _since(settings, settings.topics.normalized, from_ns):
         if not (message.key() or b"").startswith(f"{exchange}:".encode()):
             continue
         data = message.value() or b""
@@ -173,7 +173,7 @@ def _read_tail(settings: Settings, exchange: str, from_ns: int) -> Tail:
             tail.gaps[gap.symbol, gap.record_key] = gap
         else:
             tail.records[place.connection_id].add(_position(place.frame_sequence, place.frame_index))
-    for message in _since(settings, settings.quarantine_topic, from_ns):
+    for message in _since(settings, settings.topics.quarantine, from_ns):
         item = codec.decode_quarantined(message.value() or b"")
         if item.exchange == exchange:
             tail.noted.add((item.connection_id, _position(item.frame_sequence, item.frame_index), item.code))

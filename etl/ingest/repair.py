@@ -67,7 +67,7 @@ class Repairer:
     def __init__(
         self, settings: Settings, ingest: Ingest, history: History, credentials: Credentials
     ) -> None:
-        self._pending_max = min(settings.read_resume_messages, PENDING_MESSAGES_MAX)
+        self._pending_max = min(settings.ingest.read_resume_messages, PENDING_MESSAGES_MAX)
         self._ingest = ingest
         self._history = history
         self._credentials = credentials
@@ -214,7 +214,7 @@ def limiter_for(
     """The purse of this address and key. A simulated venue has no published limit; its refusals count."""
     path = limit_path(settings.state_path, exchange.name, base_url, credentials.key)
     per_minute = next((budget.weight for budget in exchange.budgets if budget.per_s == 60), 0)
-    return Limiter(path, per_minute if settings.live else 0)
+    return Limiter(path, per_minute if settings.venues.live else 0)
 
 
 def missing_ids(gap: Gap) -> _Span | None:

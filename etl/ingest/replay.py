@@ -67,7 +67,7 @@ def replay(
             intake.parse(msgspec.structs.replace(frame, source=Source.REPLAY))
             frames_count += 1
             publisher.poll()
-            if publisher.pending_messages > settings.read_pause_messages:
+            if publisher.pending_messages > settings.ingest.read_pause_messages:
                 publisher.flush(FLUSH_WAIT_S)
                 progress(frames_count, records_count + sum(ingest.counts.published))
         records_count += sum(ingest.counts.published)
@@ -99,7 +99,7 @@ class _ClickHouseWriter:
 
     def __init__(self, settings: Settings) -> None:
         self._client = ClickHouse(parse_address(settings.clickhouse_address))
-        self._rows_max = settings.sink_batch_rows_max
+        self._rows_max = settings.sink.batch_rows_max
         self._batch: list[bytes] = []
 
     @property
@@ -138,7 +138,7 @@ def _tape(settings: Settings, exchange: str, from_ns: int, to_ns: int, archived:
         yield from tape.frames(settings, exchange, from_ns, to_ns)
         return
     name = exchange.encode()
-    with RangeReader(settings, settings.raw_topic, "etl-replay") as reader:
+    with RangeReader(settings, settings.topics.raw, "etl-replay") as reader:
         for partition, bounds in reader.bounds().items():
             for messages in reader.read(partition, bounds.low, bounds.high, READ_MESSAGES_MAX):
                 for message in messages:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from etl.ingest.repair import Repairs, limiter_for
 from etl.model.records import GapKind
 from etl.reference.instruments import with_known
 from etl.reference.symbol_statistics import Follower
-from etl.settings import Settings
+from etl.settings import Settings, venue_key
 from etl.sources.history import History
 from etl.sources.market_hours import ALWAYS, MarketHours
 from etl.sources.request_metrics import RequestMetrics
@@ -82,7 +81,7 @@ def credentials(exchange: type[Exchange], live: bool) -> Credentials:
         return SIMULATION_CREDENTIALS
     found = []
     for group in exchange.key_variables:
-        value = next((os.environ[name] for name in group if os.environ.get(name)), None)
+        value = venue_key(group)
         if value is None:
             raise UsageError(f"{exchange.name}: set {' or '.join(group)} in the environment")
         found.append(value)
@@ -92,9 +91,9 @@ def credentials(exchange: type[Exchange], live: bool) -> Credentials:
 def addresses(settings: Settings, exchange: type[Exchange]) -> tuple[tuple[str, ...], str]:
     """Base addresses of the stream, one for each attempt in turn, and of the requests: the venue's own, or its
     simulator's. Raises ``UsageError``."""
-    if settings.live:
+    if settings.venues.live:
         return (exchange.websocket_url, *exchange.websocket_url_others), exchange.rest_url
-    if exchange.name not in settings.venue_names():
+    if exchange.name not in settings.venues.names:
         raise UsageError(f"{exchange.name} is not simulated: add it to ETL_VENUES, or use --live")
     place = f"{settings.bind_host}:{settings.simulator_port_of(exchange.name)}/{exchange.name}"
     return (f"ws://{place}",), f"http://{place}"
@@ -109,8 +108,8 @@ class Worker:
         self._settings = settings
         self._exchange = exchange
         self._subscriptions = subscriptions
-        self._credentials = credentials(exchange, settings.live)
-        self._hours = MarketHours(exchange.calendar if settings.live else ALWAYS)
+        self._credentials = credentials(exchange, settings.venues.live)
+        self._hours = MarketHours(exchange.calendar if settings.venues.live else ALWAYS)
         self._websocket_urls, self._rest_url = addresses(settings, exchange)
 
     async def run(self) -> None:
@@ -123,8 +122,8 @@ class Worker:
         ingest.observe_ack_s = metrics.ack_latency_s.observe
         limiter = limiter_for(self._settings, self._exchange, self._rest_url, self._credentials)
         metrics.registry.register(RequestMetrics(self._exchange.name, limiter.account))
-        if self._settings.metrics_port:
-            metrics.serve(self._settings.bind_host, self._settings.metrics_port)
+        if self._settings.metrics.port:
+            metrics.serve(self._settings.bind_host, self._settings.metrics.port)
         symbols = {symbol for subscription in self._subscriptions for symbol in subscription.symbols}
         recovered = await asyncio.to_thread(
             recover, self._settings, self._exchange, publisher, ingest.continuity, symbols

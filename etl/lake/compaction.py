@@ -51,7 +51,7 @@ def compact(settings: Settings, now_ns: int) -> Compacted:
     groups = list(_groups(settings, state))
     files_after = 0
     with open_database(storage) as database:
-        database.execute(f"SET memory_limit = '{settings.lake_compaction_memory_mib} MiB'")
+        database.execute(f"SET memory_limit = '{settings.lake.compaction_memory_mib} MiB'")
         for first in range(0, len(groups), GROUPS_PER_COMMIT):
             part = groups[first : first + GROUPS_PER_COMMIT]
             compaction = state.version + 1
@@ -71,7 +71,7 @@ def _groups(settings: Settings, state: State) -> Iterator[list[File]]:
             group = list(files)
             overlap = any(len(run) > 1 for run in runs_of(group))
             units = {file.compaction or file.path for file in group}
-            small = sum(file.rows < settings.lake_file_rows_max for file in group)
+            small = sum(file.rows < settings.lake.file_rows_max for file in group)
             if overlap or (len(units) > 1 and small > 1):
                 yield group
 
@@ -84,8 +84,8 @@ def _rewritten(
     place = (first.exchange, first.symbol, first.date)
     span = Range(first.partition, min(f.start for f in group), max(f.end for f in group))
     query = f"{distinct_rows(storage, first.table, group)} ORDER BY {_IN_ORDER}"
-    batches = database.sql(query).to_arrow_reader(settings.lake_row_group_rows)
-    for part, rows in enumerate(_tables(batches, settings.lake_file_rows_max)):
+    batches = database.sql(query).to_arrow_reader(settings.lake.row_group_rows)
+    for part, rows in enumerate(_tables(batches, settings.lake.file_rows_max)):
         name = layout.compacted_name(span.partition, span.start, span.end, compaction, part)
         yield write_file(settings, storage, kind, place, rows, span, name, compaction)
 
@@ -104,7 +104,7 @@ def _tables(batches: Any, rows_max: int) -> Iterator[pa.Table]:
 
 
 def _delete_old(settings: Settings, storage: Storage, catalog: Catalog, state: State, now_ns: int) -> int:
-    over = now_ns - int(settings.lake_grace_s * _NS_PER_S)
+    over = now_ns - int(settings.lake.grace_s * _NS_PER_S)
     paths = [item.path for item in state.removed.values() if item.removed_time_ns < over]
     for path in paths:
         storage.delete(path)

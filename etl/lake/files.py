@@ -30,7 +30,7 @@ def write_file(
     compaction: int = 0,
 ) -> File:
     """Write ``rows``, all of ``place``, in order, one per identity."""
-    data = layout.parquet(kind, rows, settings.lake_row_group_rows)
+    data = layout.parquet(kind, rows, settings.lake.row_group_rows)
     times, key_times = time_ns(rows), rows["key_time_ns"]
     file = put_file(storage, TABLE_BY_KIND[kind], place, data, times, key_times, span, name)
     beyond = len(rows) - rows[BEYOND.name].null_count if BEYOND.name in rows.column_names else 0

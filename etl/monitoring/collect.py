@@ -42,7 +42,7 @@ def observe(settings: Settings, now_ns: int) -> Observed:
         backlogs=asked("Kafka", lambda: _backlogs(settings), {}),
         rows=asked("ClickHouse", lambda: _rows(settings, now_ns), {}),
         failed_runs=asked("Airflow", lambda: _failed_runs(settings, now_ns), [])
-        if settings.watch_airflow
+        if settings.monitor.airflow
         else (),
         disk_free=(usage.free, usage.total),
         unseen=unseen,

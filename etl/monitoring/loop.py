@@ -6,7 +6,6 @@ import html
 import logging
 from urllib.parse import urljoin
 
-import msgspec
 from msgspec import Struct
 
 from etl.embedded.airflow import url
@@ -16,7 +15,7 @@ from etl.monitoring import incidents, mail
 from etl.monitoring.collect import observe
 from etl.monitoring.incidents import CRITICAL, Incident
 from etl.monitoring.rules import IsOpen, Observed, findings
-from etl.settings import Settings
+from etl.settings import Settings, changed
 from etl.sources.market_hours import ALWAYS, MarketHours
 
 _log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ def watch(settings: Settings, now_ns: int, seen: Observed | None = None) -> Roun
     with incidents.held(settings) as ledger:
         seen = observe(settings, now_ns) if seen is None else seen
         found = findings(seen, ledger.memory, settings, now_ns, sessions(settings))
-        ledger.note(found, now_ns, settings.incident_reminder_s)
+        ledger.note(found, now_ns, settings.monitor.incident_reminder_s)
         due = ledger.deliver(lambda incident: _sent(incident, settings, now_ns), now_ns)
         return Round([one.finding.title for one in ledger.open()], due)
 
@@ -45,7 +44,7 @@ def sessions(settings: Settings) -> IsOpen:
     by_calendar: dict[str, MarketHours] = {}
 
     def is_open(exchange: str, time_ns: int) -> bool:
-        name = load_exchange(exchange).calendar if settings.live else ALWAYS
+        name = load_exchange(exchange).calendar if settings.venues.live else ALWAYS
         hours = by_calendar.get(name)
         if hours is None:
             hours = by_calendar[name] = MarketHours(name)
@@ -87,11 +86,11 @@ def mail_of(incident: Incident, settings: Settings, now_ns: int) -> mail.Mail:
 
 
 def _sent(incident: Incident, settings: Settings, now_ns: int) -> bool:
-    to = settings.mail_to
-    if incident.finding.severity == CRITICAL and settings.mail_to_critical:
-        to = settings.mail_to_critical
+    to = settings.mail.to
+    if incident.finding.severity == CRITICAL and settings.mail.to_critical:
+        to = settings.mail.to_critical
     try:
-        mail.send(mail_of(incident, settings, now_ns), msgspec.structs.replace(settings, mail_to=to))
+        mail.send(mail_of(incident, settings, now_ns), changed(settings, mail_to=to))
     except mail.MailError as error:
         _log.warning("%s; tried again at the next round", error)
         return False

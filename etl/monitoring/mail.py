@@ -44,8 +44,8 @@ class _Server(Struct, frozen=True):
 def send(mail: Mail, settings: Settings) -> None:
     """Deliver to ``mail_to``. Raises ``MailError`` if the server is down or refuses, ``UsageError`` for the URL."""
     message = EmailMessage()
-    message["From"] = settings.mail_from
-    message["To"] = settings.mail_to
+    message["From"] = settings.mail.sender
+    message["To"] = settings.mail.to
     message["Subject"] = " ".join(mail.subject.split())[:SUBJECT_CHARACTERS_MAX]
     message["Date"] = formatdate(localtime=False)
     message["Message-ID"] = make_msgid(domain="market-data")

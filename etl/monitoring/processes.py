@@ -113,12 +113,12 @@ def platform(settings: Settings) -> tuple[Samples, list[str]]:
     The supervisor's metrics lead to those of its parts; without one, ``metrics_addresses`` names them.
     """
     found: dict[str, list[Sample]] = defaultdict(list)
-    if settings.metrics_addresses:
-        addresses = [address.strip() for address in settings.metrics_addresses.split(",")]
+    if settings.metrics.addresses:
+        addresses = list(settings.metrics.addresses)
     else:
-        supervisor = scrape(settings.bind_host, settings.metrics_port)
+        supervisor = scrape(settings.bind_host, settings.metrics.port)
         if not supervisor:
-            return {}, [f"{settings.bind_host}:{settings.metrics_port}"]
+            return {}, [f"{settings.bind_host}:{settings.metrics.port}"]
         found.update({name: list(those) for name, those in supervisor.items()})
         running = (one for one in found["etl_part_info"] if one.labels["state"] == RUNNING)
         ports = {one.labels["metrics_port"] for one in running} - {"0"}

@@ -101,7 +101,9 @@ def _silent_venues(
         newest_s = max([*received.values(), memory.get(f"last/{exchange}", 0.0)])
         memory[f"last/{exchange}"] = newest_s
         age_s = now_ns / 1e9 - newest_s
-        if age_s <= settings.freshness_s or not _in_session(exchange, now_ns, settings.freshness_s, is_open):
+        if age_s <= settings.monitor.freshness_s or not _in_session(
+            exchange, now_ns, settings.monitor.freshness_s, is_open
+        ):
             continue
         is_up = seen.connections_up.get(exchange, False)
         where = (
@@ -112,7 +114,7 @@ def _silent_venues(
             severity=CRITICAL,
             title=f"{exchange}: no data for {age_s:.0f} s",
             since_ns=int(newest_s * _S),
-            how_far=f"{age_s:.0f} s since the last event of any channel; {settings.freshness_s:g} s are normal",
+            how_far=f"{age_s:.0f} s since the last event of any channel; {settings.monitor.freshness_s:g} s are normal",
             cause=f"{where}: the venue is down or unreachable, or its worker hangs",
             to_do=f"Look at the venue's status page and at the log of stream-{exchange}. What is missed is declared "
             "as a gap and repaired from the venue's history when it is back (`etl gaps list`).",
@@ -207,7 +209,7 @@ def _backlogs(seen: Observed, memory: Memory, settings: Settings, now_ns: int) -
     for group, messages in seen.backlogs.items():
         before = memory.get(f"backlog/{group}", 0.0)
         memory[f"backlog/{group}"] = messages
-        allowed = settings.backlog_messages_max * (HOURLY_FACTOR if group in HOURLY_GROUPS else 1)
+        allowed = settings.monitor.backlog_messages_max * (HOURLY_FACTOR if group in HOURLY_GROUPS else 1)
         if messages <= allowed or messages < before:
             memory.pop(f"backlog-since/{group}", None)
             continue

@@ -37,7 +37,7 @@ EVENT_KINDS = tuple(kind for kind in Kind if kind is not Kind.GAP)
 
 def kinds_of(store: str, settings: Settings) -> Sequence[Kind]:
     """The kinds that ``store`` should hold."""
-    if store == "timescale" and not settings.load_books:
+    if store == "timescale" and not settings.load.books:
         return [kind for kind in EVENT_KINDS if kind is not Kind.BOOK]
     return EVENT_KINDS
 

@@ -140,9 +140,9 @@ def reconcile(
     with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch, Ledger(Path(scratch)) as ledger:
         for path in found:
             ledger.add_truth(path.stem, truth.read(path))
-        ledger.add_raw(map(frame_of, _messages(settings, settings.raw_topic)))
-        ledger.add_normalized(map(_value, _messages(settings, settings.normalized_topic)))
-        ledger.add_quarantine(map(_value, _messages(settings, settings.quarantine_topic)))
+        ledger.add_raw(map(frame_of, _messages(settings, settings.topics.raw)))
+        ledger.add_normalized(map(_value, _messages(settings, settings.topics.normalized)))
+        ledger.add_quarantine(map(_value, _messages(settings, settings.topics.quarantine)))
         for store in stores:
             for rows in holdings.STORES[store](settings, names):
                 ledger.add_held(store, rows)
@@ -176,7 +176,7 @@ def _add_clickhouse_figures(settings: Settings, report: Report, stores: Sequence
 
 def _add_ack_latency(settings: Settings, report: Report) -> None:
     """From the workers that still run; their histograms know nothing beyond their last bound."""
-    ports = range(settings.metrics_port, settings.metrics_port + METRICS_PORTS)
+    ports = range(settings.metrics.port, settings.metrics.port + METRICS_PORTS)
     samples = status.scrape_all(ports, settings.bind_host)
     found = [status.quantile(samples, "etl_ack_latency_seconds", q) for q in (0.5, 0.99)]
     p50, p99 = (None if seconds in (None, inf) else round((seconds or 0.0) * 1e3, 3) for seconds in found)

@@ -67,7 +67,7 @@ def refresh(
     except ValueError as error:
         raise VenueError(f"{exchange.name}: {error}") from None
     before = len(known(settings, exchange))
-    if settings.live and len(found) < before * LEAST_SHARE:
+    if settings.venues.live and len(found) < before * LEAST_SHARE:
         raise VenueError(f"{exchange.name}: the list names {len(found)} instruments, {before} were known")
     path = _path(settings, exchange)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -81,7 +81,7 @@ def publish(statistics: Sequence[SymbolStatistics], publisher: Publisher, settin
     """All of them, acknowledged when this returns. Raises ``TransportError``."""
     for item in statistics:
         key = f"{item.exchange}:{item.symbol}".encode()
-        publisher.publish(settings.statistics_topic, key, _encode(item))
+        publisher.publish(settings.topics.statistics, key, _encode(item))
     publisher.flush(FLUSH_WAIT_S)
 
 
@@ -95,7 +95,7 @@ def refresh(settings: Settings, as_of_ns: int) -> int:
 def show(settings: Settings) -> list[SymbolStatistics]:
     """The newest of every symbol on the topic, by exchange and symbol."""
     newest: dict[tuple[str, str], SymbolStatistics] = {}
-    with RangeReader(settings, settings.statistics_topic, "etl-statistics") as reader:
+    with RangeReader(settings, settings.topics.statistics, "etl-statistics") as reader:
         for partition, bounds in reader.bounds().items():
             for messages in reader.read(partition, bounds.low, bounds.high, FOLLOW_MESSAGES_MAX):
                 for message in messages:
@@ -121,7 +121,7 @@ class Follower:
     def __init__(self, settings: Settings, exchange: str) -> None:
         self._exchange = exchange
         self._consumer = Consumer(consumer_config(settings, "etl-statistics"), logger=_log)
-        self._consumer.assign([TopicPartition(settings.statistics_topic, 0, 0)])
+        self._consumer.assign([TopicPartition(settings.topics.statistics, 0, 0)])
 
     def poll(self, timeout_s: float = 0.0) -> list[SymbolStatistics]:
         """What was published for this venue since the last call; at most ``FOLLOW_MESSAGES_MAX`` messages."""

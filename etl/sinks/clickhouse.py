@@ -40,7 +40,7 @@ class ClickHouseSink:
     reads ahead while inserts run."""
 
     def __init__(self, settings: Settings, metrics: SinkMetrics) -> None:
-        self._revoke_wait_s = settings.sink_revoke_wait_s
+        self._revoke_wait_s = settings.sink.revoke_wait_s
         self._metrics = metrics
         self._writer = Writer(settings, metrics)
         self._offsets = Offsets(settings, metrics, self)

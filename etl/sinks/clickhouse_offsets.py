@@ -76,9 +76,9 @@ class Offsets:
         self._settings = settings
         self._metrics = metrics
         self._owner = owner
-        self._topics = (settings.normalized_topic, settings.quarantine_topic)
+        self._topics = (settings.topics.normalized, settings.topics.quarantine)
         self._limits = Limits(
-            settings.sink_batch_rows_max, settings.sink_batch_bytes_max, settings.sink_linger_ms / 1000
+            settings.sink.batch_rows_max, settings.sink.batch_bytes_max, settings.sink.linger_ms / 1000
         )
         self._held: dict[tuple[str, int], _Held] = {}
         self._backlog_at_s = 0.0
@@ -89,14 +89,14 @@ class Offsets:
                 # an offset that is gone is an error, never a silent jump
                 "auto.offset.reset": "error",
                 "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": settings.sink_session_timeout_ms,
-                "heartbeat.interval.ms": settings.sink_session_timeout_ms // 3,
+                "session.timeout.ms": settings.sink.session_timeout_ms,
+                "heartbeat.interval.ms": settings.sink.session_timeout_ms // 3,
                 "max.poll.interval.ms": REBALANCE_WITHIN_MS,
                 "fetch.wait.max.ms": 50,
                 "reconnect.backoff.max.ms": 1_000,
                 "on_commit": self._on_commit,
-                **({"group.instance.id": settings.sink_instance} if settings.sink_instance else {}),
-                "queued.max.messages.kbytes": settings.sink_batch_bytes_max >> 10,
+                **({"group.instance.id": settings.sink.instance} if settings.sink.instance else {}),
+                "queued.max.messages.kbytes": settings.sink.batch_bytes_max >> 10,
             },
             logger=_log,
         )
@@ -241,7 +241,7 @@ class Offsets:
         """Whatever became of it: the same again, until it stands or the partition goes."""
         _log.warning("%s: commit: %s", held.partition.place.label, error.str())
         held.commit_again_at_s = time.monotonic() + self._commit_wait_s
-        self._commit_wait_s = min(2 * self._commit_wait_s, self._settings.sink_retry_wait_max_s)
+        self._commit_wait_s = min(2 * self._commit_wait_s, self._settings.sink.retry_wait_max_s)
 
     def settle(self) -> None:
         """Commit the end of what is stored, of all partitions, and wait for it."""
@@ -292,7 +292,7 @@ class Offsets:
 
 def group_of(settings: Settings) -> str:
     """A database has a consumer group of its own: another one starts from the beginning."""
-    return settings.sink_group or f"etl-clickhouse-{parse_address(settings.clickhouse_address).database}"
+    return settings.sink.group or f"etl-clickhouse-{parse_address(settings.clickhouse_address).database}"
 
 
 def _key(place: Place) -> tuple[str, int]:

@@ -78,7 +78,7 @@ class Writer:
         self._settings = settings
         self._metrics = metrics
         self._address = parse_address(settings.clickhouse_address)
-        self._executor = ThreadPoolExecutor(settings.sink_inserts_parallel_max, "insert")
+        self._executor = ThreadPoolExecutor(settings.sink.inserts_parallel_max, "insert")
         self._clients = threading.local()
         self._stopping = threading.Event()
 
@@ -116,9 +116,9 @@ class Writer:
     def _stored_before(self, batch: Batch) -> bool:
         """For an intent so old that its token may be forgotten: is every record of it in the tables?"""
         age_s = time.time() - batch.intent.time_s
-        if age_s <= self._settings.sink_intent_age_max_s:
+        if age_s <= self._settings.sink.intent_age_max_s:
             return False
-        if batch.place.topic != self._settings.normalized_topic:
+        if batch.place.topic != self._settings.topics.normalized:
             return False
         stored = all_stored(self._client(), batch.values)
         _log.warning(
@@ -132,7 +132,7 @@ class Writer:
         token = batch.token(low, high)
         try:
             for landing, values in self._by_landing(batch.place.topic, batch.values[low:high]):
-                path = batch_path(landing, token, self._settings.sink_batch_rows_max)
+                path = batch_path(landing, token, self._settings.sink.batch_rows_max)
                 self._send_until_known(batch, path, delimited(values))
         except StoreRejected as error:
             if high - low > 1:
@@ -141,16 +141,16 @@ class Writer:
                 self._insert(batch, middle, high, refused)
                 return
             refused.append(str(error))
-            if len(refused) > self._settings.sink_rejected_max:
+            if len(refused) > self._settings.sink.rejected_max:
                 raise StoreError(
-                    f"{batch.place.label}: more than {self._settings.sink_rejected_max} messages of one batch"
+                    f"{batch.place.label}: more than {self._settings.sink.rejected_max} messages of one batch"
                     f" refused, the last with: {error}"
                 ) from None
             self._quarantine(batch, low, str(error))
 
     def _by_landing(self, topic: str, values: Sequence[bytes]) -> Iterator[tuple[Landing, Sequence[bytes]]]:
         """The same messages go the same ways each time."""
-        if topic == self._settings.quarantine_topic:
+        if topic == self._settings.topics.quarantine:
             yield QUARANTINED, values
             return
         frequent, others = split_frequent(values)
@@ -177,7 +177,7 @@ class Writer:
             wait_s = self._longer(wait_s)
 
     def _longer(self, wait_s: float) -> float:
-        return min(2 * wait_s, self._settings.sink_retry_wait_max_s)
+        return min(2 * wait_s, self._settings.sink.retry_wait_max_s)
 
     def _quarantine(self, batch: Batch, number: int, reason: str) -> None:
         """One message goes to the quarantine topic; returns when the broker has it."""

@@ -45,12 +45,12 @@ def export(settings: Settings, until_ns: int | None = None) -> Exported:
     Works in rounds of at most ``lake_range_messages_max`` messages per partition. Raises ``StoreUnavailable``,
     ``TransportError``, ``RangeLost``; whole rounds done by then stay.
     """
-    return _drain(settings, settings.normalized_topic, "lake-export", RecordWriter, until_ns)
+    return _drain(settings, settings.topics.normalized, "lake-export", RecordWriter, until_ns)
 
 
 def archive(settings: Settings, until_ns: int | None = None) -> Exported:
     """The raw topic, every frame with its exact bytes: the tape that outlives the topic's retention."""
-    return _drain(settings, settings.raw_topic, "lake-archive", TapeWriter, until_ns)
+    return _drain(settings, settings.topics.raw, "lake-archive", TapeWriter, until_ns)
 
 
 class _NewWriter(Protocol):
@@ -106,7 +106,7 @@ def _planned(
                 settings, STORE, topic, partition, topic_id, done[partition], bound.low, BEGINS_LATER
             )
     ranges = tuple(
-        Range(partition, start, min(bound.high, start + settings.lake_range_messages_max))
+        Range(partition, start, min(bound.high, start + settings.lake.range_messages_max))
         for partition, bound in bounds.items()
         if (start := max(bound.low, done.get(partition, bound.low))) < bound.high
     )

@@ -41,7 +41,7 @@ def load_timescale(settings: Settings) -> Loaded:
     rows_check()  # a venue without a spec is refused before anything is read
     messages = refused = 0
     rows: Counter[str] = Counter()
-    topic = settings.normalized_topic
+    topic = settings.topics.normalized
     with RangeReader(settings, topic, GROUP) as reader, TimescaleStore(settings) as store:
         topic_id = reader.topic_id()
         for partition, bounds in reader.bounds().items():
@@ -50,7 +50,7 @@ def load_timescale(settings: Settings) -> Loaded:
                 declare_lost(settings, STORE, topic, partition, topic_id, start, bounds.low, BEGINS_LATER)
                 store.write([], Span(topic_id, partition, start, bounds.low))
                 start = bounds.low
-            for batch in reader.read(partition, start, bounds.high, settings.load_batch_rows_max):
+            for batch in reader.read(partition, start, bounds.high, settings.load.batch_rows_max):
                 pairs = [(cast(int, m.offset()), cast(bytes, m.value())) for m in batch]
                 span = Span(topic_id, partition, start, pairs[-1][0] + 1)
                 written, turned_away = _write(settings, store, pairs, span)
@@ -67,7 +67,7 @@ def _write(
 ) -> tuple[dict[str, int], int]:
     """Rows written per table, and how many messages went to the quarantine instead."""
     values = dict(pairs)
-    batch, refused = decode(pairs, () if settings.load_books else (Kind.BOOK,))
+    batch, refused = decode(pairs, () if settings.load.books else (Kind.BOOK,))
     batch, broken = screened(batch)
     refused += broken
     try:

@@ -49,6 +49,6 @@ def declare_lost(
         detected_time_ns=now_ns,
     )
     publisher = KafkaPublisher(settings)
-    publisher.publish(settings.normalized_topic, ANY.encode(), encode(gap))
+    publisher.publish(settings.topics.normalized, ANY.encode(), encode(gap))
     publisher.flush(FLUSH_TIMEOUT_S)
     _log.error("%s: offsets [%d, %d) of %s are lost: %s; declared as a gap", store, start, end, place, why)

@@ -44,7 +44,7 @@ def quarantine(
     for item, value in refused:
         quarantined = _quarantined(item, value, store, place)
         publisher.publish(
-            settings.quarantine_topic, quarantined.exchange.encode(), encode_quarantined(quarantined)
+            settings.topics.quarantine, quarantined.exchange.encode(), encode_quarantined(quarantined)
         )
     publisher.flush(FLUSH_TIMEOUT_S)
 

@@ -99,8 +99,8 @@ class ReadGate:
     def __init__(self, settings: Settings, publisher: Publisher, counts: WorkerCounts) -> None:
         self._publisher = publisher
         self._counts = counts
-        self._pause_messages = settings.read_pause_messages
-        self._resume_messages = settings.read_resume_messages
+        self._pause_messages = settings.ingest.read_pause_messages
+        self._resume_messages = settings.ingest.read_resume_messages
         self._paused: list[asyncio.ReadTransport] = []
 
     def after_read(self, transport: asyncio.ReadTransport) -> None:
@@ -228,7 +228,7 @@ class Connection:
         """When it was subscribed, by ``time.monotonic``."""
         self.retiring = asyncio.Event()
         """Set when a successor should be opened: old age, or the venue announced its end."""
-        self._message_bytes_max = settings.message_bytes_max - ENVELOPE_BYTES
+        self._message_bytes_max = settings.producer.message_bytes_max - ENVELOPE_BYTES
         self._url = url
         self._hours = hours
         self._history = history

@@ -40,7 +40,7 @@ class Expired(Struct, frozen=True):
 def rules(settings: Settings) -> list[Rule]:
     """What ``expire_days`` says. Raises ``UsageError`` for anything that it cannot mean."""
     found = []
-    for text in filter(None, (part.strip() for part in settings.expire_days.split(","))):
+    for text in filter(None, (part.strip() for part in settings.expiry.days.split(","))):
         place, _, days = text.partition("=")
         store, _, table = place.strip().partition(".")
         if table not in TABLES.get(store, ()) or not days.strip().isdecimal() or int(days) < DAYS_MIN:

@@ -100,7 +100,7 @@ def migrate_clickhouse(settings: Settings) -> list[str]:
         client.create_database()
         client.check_version()
         applied = _migrate(_ClickHouseStore(client), SQL_DIR / "clickhouse")
-        _set_deduplication_window(client, settings.clickhouse_deduplication_window_blocks)
+        _set_deduplication_window(client, settings.clickhouse.deduplication_window_blocks)
         return applied
     finally:
         client.close()

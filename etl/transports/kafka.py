@@ -35,21 +35,21 @@ HEADER_SOURCE = "source"
 
 def ensure_topics(settings: Settings) -> None:
     """Create the topics that are missing. Raises ``TransportError``."""
-    retention_ms = -1 if settings.topic_retention_h < 0 else settings.topic_retention_h * 3_600_000
+    retention_ms = -1 if settings.topics.retention_h < 0 else settings.topics.retention_h * 3_600_000
     shared = {
         "compression.type": "producer",
-        "max.message.bytes": str(settings.message_bytes_max),
+        "max.message.bytes": str(settings.producer.message_bytes_max),
         "retention.bytes": "-1",
         "message.timestamp.type": "CreateTime",
     }
     kept = {**shared, "cleanup.policy": "delete", "retention.ms": str(retention_ms)}
     topics = [
-        NewTopic(name, partitions, settings.topic_replication, config=config)
+        NewTopic(name, partitions, settings.topics.replication, config=config)
         for name, partitions, config in (
-            (settings.raw_topic, settings.topic_partitions, kept),
-            (settings.normalized_topic, settings.topic_partitions, kept),
-            (settings.quarantine_topic, 1, kept),
-            (settings.statistics_topic, 1, {**shared, "cleanup.policy": "compact"}),
+            (settings.topics.raw, settings.topics.partitions, kept),
+            (settings.topics.normalized, settings.topics.partitions, kept),
+            (settings.topics.quarantine, 1, kept),
+            (settings.topics.statistics, 1, {**shared, "cleanup.policy": "compact"}),
         )
     ]
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
@@ -69,10 +69,10 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "enable.idempotence": True,
         "acks": "all",
         "message.timeout.ms": 0,
-        "message.max.bytes": settings.message_bytes_max,
-        "queue.buffering.max.messages": settings.producer_queue_messages_max,
-        "queue.buffering.max.kbytes": settings.producer_queue_bytes_max >> 10,
-        "linger.ms": settings.producer_linger_ms,
+        "message.max.bytes": settings.producer.message_bytes_max,
+        "queue.buffering.max.messages": settings.producer.queue_messages_max,
+        "queue.buffering.max.kbytes": settings.producer.queue_bytes_max >> 10,
+        "linger.ms": settings.producer.linger_ms,
         "compression.type": "lz4",
         "partitioner": "murmur2_random",
     }
@@ -87,7 +87,7 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
-        "fetch.message.max.bytes": settings.message_bytes_max,
+        "fetch.message.max.bytes": settings.producer.message_bytes_max,
         "allow.auto.create.topics": False,
     }
 

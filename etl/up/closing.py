@@ -34,7 +34,7 @@ CLOSING_COMMANDS = (("load", "timescale"), ("export",))
 
 async def stop_venues(settings: Settings) -> None:
     """Tell every simulator to send no more. Raises ``EtlError``."""
-    for venue in settings.venue_names():
+    for venue in settings.venues.names:
         address = f"http://{settings.bind_host}:{settings.simulator_port_of(venue)}/control/stop"
         try:
             await asyncio.to_thread(_post, address)
@@ -112,7 +112,7 @@ def _progress(snapshot: Snapshot) -> object:
 
 def _uncommitted(settings: Settings) -> str:
     """As the broker knows it: a sink that waits for its partitions tells of no backlog."""
-    topics = (settings.normalized_topic, settings.quarantine_topic)
+    topics = (settings.topics.normalized, settings.topics.quarantine)
     try:
         messages = groups.behind(settings, group_of(settings), topics, KAFKA_TIMEOUT_S)
     except TransportError as error:

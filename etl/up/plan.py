@@ -19,7 +19,7 @@ from etl.embedded.kafka import kafka_part
 from etl.embedded.mailbox import mailbox_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.timescale import timescale_part
-from etl.settings import ENVIRONMENT_PREFIX, IGNORED_PREFIXES, Settings
+from etl.settings import Settings, changed
 
 SOURCE_ROOT = Path(__file__).parents[2]
 PREPARED_WITHIN_S = 600.0
@@ -33,7 +33,7 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
     """Servers, what prepares them, venues, workers, sink and Airflow; nothing for a server that has a URL."""
     servers = tuple(_servers(settings))
     served = {part.name for part in servers}
-    metrics_ports = itertools.count(settings.metrics_port + 1)
+    metrics_ports = itertools.count(settings.metrics.port + 1)
 
     def command(name: str, *words: str, depends_on: tuple[str, ...] = (), runs_once: bool = False) -> Part:
         return Part(
@@ -61,8 +61,8 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
     )
     served |= {"topics", "migrate"}
     venues: list[Part] = []
-    for venue in settings.venue_names():
-        if not settings.live:
+    for venue in settings.venues.names:
+        if not settings.venues.live:
             served.add(f"simulate-{venue}")
             simulator = worker(f"simulate-{venue}", *_simulate(settings, venue), depends_on=())
             ports = {**simulator.ports, "simulator_port": settings.simulator_port_of(venue)}
@@ -74,10 +74,10 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
         worker(
             "sink-clickhouse", "sink", "clickhouse", depends_on=("topics", "migrate", "kafka", "clickhouse")
         ),
-        environment={} if settings.sink_instance else {"ETL_SINK_INSTANCE": sink_instance(settings)},
+        environment={} if settings.sink.instance else {"ETL_SINK_INSTANCE": sink_instance(settings)},
     )
     planned = (*servers, *preparations, *venues, sink)
-    if with_airflow and not settings.airflow_url:
+    if with_airflow and not settings.airflow.url:
         stores = tuple(
             name for name in ("topics", "migrate", "kafka", "timescale", "mailbox") if name in served
         )
@@ -106,12 +106,8 @@ def sink_instance(settings: Settings) -> str:
 
 def child_environment(settings: Settings) -> dict[str, str]:
     """The environment of every part: ours without its settings, then these settings, complete."""
-    inherited = {
-        name: text
-        for name, text in os.environ.items()
-        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith(IGNORED_PREFIXES)
-    }
-    absolute = msgspec.structs.replace(settings, state_dir=str(settings.state_path))
+    inherited = settings_module.other_environment()
+    absolute = changed(settings, state_dir=str(settings.state_path))
     return {
         **inherited,
         **settings_module.as_environment(absolute),
@@ -121,24 +117,24 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 
 def _servers(settings: Settings) -> Iterator[Part]:
-    if not settings.kafka_url:
+    if not settings.kafka.url:
         yield kafka_part(settings)
-    if not settings.clickhouse_url:
+    if not settings.clickhouse.url:
         yield clickhouse_part(settings)
-    if not settings.timescale_url:
+    if not settings.timescale.url:
         yield timescale_part(settings)
-    if not settings.smtp_url:
+    if not settings.mail.url:
         yield mailbox_part(settings)
 
 
 def _simulate(settings: Settings, venue: str) -> list[str]:
     """The words after ``etl``; the rate is the venue's even share."""
     words = ["simulate", venue, "--port", str(settings.simulator_port_of(venue))]
-    if settings.simulator_rate:
-        words += ["--rate", f"{settings.simulator_rate / len(settings.venue_names()):.3f}"]
-    if settings.recordings_dir:
-        words += ["--recordings", settings.recordings_dir]
-    return [*words, *(["--loop"] if settings.simulator_loop else [])]
+    if settings.simulator.rate:
+        words += ["--rate", f"{settings.simulator.rate / len(settings.venues.names):.3f}"]
+    if settings.venues.recordings_dir:
+        words += ["--recordings", settings.venues.recordings_dir]
+    return [*words, *(["--loop"] if settings.simulator.loop else [])]
 
 
 def _with_source_root(environment: Mapping[str, str]) -> str:

@@ -51,12 +51,12 @@ async def run(settings: Settings, options: RunOptions, console: Console) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     planned = parts(settings, options.with_airflow)
-    require_free("etl up", settings.bind_host, settings.metrics_port, "metrics_port")
+    require_free("etl up", settings.bind_host, settings.metrics.port, "metrics_port")
     console.print(f"state and logs in {settings.state_path}", highlight=False, soft_wrap=True)
     async with Supervisor(
         planned, child_environment(settings), settings.state_path, settings.bind_host
     ) as supervisor:
-        metrics = PartMetrics(supervisor.states).serve(settings.bind_host, settings.metrics_port)
+        metrics = PartMetrics(supervisor.states).serve(settings.bind_host, settings.metrics.port)
         session = _Session(settings, options, console, supervisor)
         try:
             return await _first_of(session.run(), _stopped(stop, options), supervisor.failed())
@@ -116,7 +116,7 @@ class _Session:
 
     async def _stream_for_duration(self) -> float:
         """Seconds for which all venues streamed."""
-        await self._supervisor.ready(*(f"stream-{venue}" for venue in self._settings.venue_names()))
+        await self._supervisor.ready(*(f"stream-{venue}" for venue in self._settings.venues.names))
         await self._all_streaming()
         began = time.monotonic()
         self._say("all venues stream")
@@ -138,9 +138,9 @@ class _Session:
             await asyncio.sleep(STREAMING_POLL_S)
 
     async def _close(self) -> None:
-        if self._settings.live:
+        if self._settings.venues.live:
             await asyncio.gather(
-                *(self._supervisor.stop_part(f"stream-{venue}") for venue in self._settings.venue_names())
+                *(self._supervisor.stop_part(f"stream-{venue}") for venue in self._settings.venues.names)
             )
             self._say("workers stopped")
         else:
@@ -160,7 +160,7 @@ class _Session:
         await asyncio.gather(*(self._supervisor.stop_part(name) for name in running))
 
     async def _reconcile(self, seconds: float) -> int:
-        if self._settings.live:
+        if self._settings.venues.live:
             return 0
         words = ["reconcile", "--duration", f"{seconds:.3f}"]
         if self._options.report is not None:
@@ -213,15 +213,15 @@ class _Session:
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         if self._options.with_airflow:
             table.add_row("Airflow", airflow.url(settings), "")
-            if not settings.airflow_url:
+            if not settings.airflow.url:
                 for user, password in airflow.credentials(settings).passwords.items():
                     table.add_row("", f"{user} / {password}", airflow.ROLE_BY_USER[user])
         table.add_row("ClickHouse", _without_password(settings.clickhouse_address), "HTTP interface")
         table.add_row("TimescaleDB", _without_password(settings.timescale_address), "")
-        table.add_row("Kafka", settings.kafka_bootstrap, settings.normalized_topic)
+        table.add_row("Kafka", settings.kafka_bootstrap, settings.topics.normalized)
         table.add_row("Parquet", _without_password(settings.lake_path), "")
-        if not settings.smtp_url:
-            table.add_row("Mailbox", f"http://{settings.bind_host}:{settings.mailbox_port}", "")
+        if not settings.mail.url:
+            table.add_row("Mailbox", f"http://{settings.bind_host}:{settings.mail.mailbox_port}", "")
         return table
 
 

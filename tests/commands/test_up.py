@@ -14,7 +14,7 @@ from etl import settings as settings_module
 from etl.embedded import sessions
 from etl.embedded.supervisor import Status, read_status
 from etl.errors import PartError
-from etl.settings import Settings
+from etl.settings import make
 from tests.support.servers import settings_on_free_ports
 
 UP_WITHIN_S = 90.0
@@ -129,5 +129,5 @@ def pid_of(state_dir: Path, name: str) -> int:
 
 
 def test_settings_of_the_command_line_reach_the_children() -> None:
-    settings = Settings(venues="binance", simulator_loop=True, simulator_rate=10.5)
+    settings = make(venues="binance", simulator_loop=True, simulator_rate=10.5)
     assert settings_module.load(settings_module.as_environment(settings)) == settings

@@ -141,9 +141,9 @@ def test_deadlines_are_those_of_the_settings(dags: dict[str, Any]) -> None:
     }
     settings = Settings()
     assert deadlines == {
-        "load_timescale": settings.load_deadline_s,
-        "export_parquet": settings.export_deadline_s,
-        "backfill_market_data": settings.backfill_deadline_s,
+        "load_timescale": settings.load.deadline_s,
+        "export_parquet": settings.export.deadline_s,
+        "backfill_market_data": settings.backfill.deadline_s,
     }
 
 

@@ -140,7 +140,7 @@ def test_a_backfill_that_is_late_is_mailed_by_its_deadline(desk: Desk) -> None:
     assert mail["subject"] == f"[late] {DAG}: not done after 0:00:20"
     assert mail["to"] == "desk@example.com"
     assert "a run that is stopped and cleared goes on there" in mail["text"]
-    assert f'href="http://127.0.0.1:{desk.settings.airflow_port}/dags/{DAG}/runs/{run}"' in mail["text"]
+    assert f'href="http://127.0.0.1:{desk.settings.airflow.port}/dags/{DAG}/runs/{run}"' in mail["text"]
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +173,8 @@ def test_a_venue_that_falls_silent_is_mailed_within_two_minutes_and_again_when_i
         "Symbols: BTCUSDT, ETHUSDT, SOLUSDT",
         "Likely cause: ",
         "What to do: ",
-        f"Details: http://127.0.0.1:{desk.settings.airflow_port}/plugin/pipeline_monitor",
-        f"Airflow: http://127.0.0.1:{desk.settings.airflow_port}",
+        f"Details: http://127.0.0.1:{desk.settings.airflow.port}/plugin/pipeline_monitor",
+        f"Airflow: http://127.0.0.1:{desk.settings.airflow.port}",
     ):
         assert line in opened["text"]
     assert "Over since: 20" in recovered["text"]

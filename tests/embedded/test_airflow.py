@@ -15,14 +15,14 @@ from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, logi
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
-from etl.settings import Settings
+from etl.settings import make
 from etl.up.plan import child_environment
 
 SECRET_WORDS = ("fernet_key", "secret_key", "jwt_secret", "password", "sql_alchemy_conn")
 
 
 def test_credentials_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:
-    settings = Settings(state_dir=str(tmp_path))
+    settings = make(state_dir=str(tmp_path))
     made = credentials(settings)
     assert sorted(made.passwords) == ["admin", "operator", "viewer"]
     assert len(set(made.passwords.values())) == 3
@@ -32,7 +32,7 @@ def test_credentials_are_made_once_and_only_their_owner_reads_them(tmp_path: Pat
 
 
 def test_no_secret_is_on_a_command_line(tmp_path: Path) -> None:
-    settings = Settings(state_dir=str(tmp_path))
+    settings = make(state_dir=str(tmp_path))
     made = credentials(settings)
     words = [word for part in airflow_parts(settings) for word in part.command]
     for secret in (made.fernet_key, made.jwt_secret, made.api_secret_key, *made.passwords.values()):
@@ -40,10 +40,10 @@ def test_no_secret_is_on_a_command_line(tmp_path: Path) -> None:
 
 
 def test_airflow_elsewhere_is_reached_with_the_login_of_its_url(tmp_path: Path) -> None:
-    elsewhere = Settings(state_dir=str(tmp_path), airflow_url="https://ops:s%40fe@airflow.example:8443/af/")
+    elsewhere = make(state_dir=str(tmp_path), airflow_url="https://ops:s%40fe@airflow.example:8443/af/")
     assert url(elsewhere) == "https://airflow.example:8443/af"
     assert login(elsewhere) == ("ops", "s@fe")
-    embedded = Settings(state_dir=str(tmp_path), airflow_port=18080)
+    embedded = make(state_dir=str(tmp_path), airflow_port=18080)
     assert url(embedded) == "http://127.0.0.1:18080"
     assert login(embedded) == ("admin", credentials(embedded).passwords["admin"])
 
@@ -100,7 +100,7 @@ def test_a_refused_run_is_an_error(answers: HTTPServer, statuses: list[int]) -> 
 @pytest.mark.integration
 def test_airflow_comes_up_lists_its_dags_and_knows_its_three_users(tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    settings = Settings(state_dir=str(tmp_path), airflow_port=port)
+    settings = make(state_dir=str(tmp_path), airflow_port=port)
     dags = {file.stem for file in (Path(__file__).parents[2] / "dags").glob("[a-z]*.py")}
 
     async def scenario() -> None:

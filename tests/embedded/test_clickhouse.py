@@ -355,7 +355,7 @@ def test_more_requests_than_may_wait_are_told_to_come_back() -> None:
 
 def test_what_was_answered_is_there_after_kill_9(crashable: Callable[..., RunningPart]) -> None:
     server = crashable(clickhouse_part)
-    raw = Raw(f"http://127.0.0.1:{server.settings.clickhouse_port}/default")
+    raw = Raw(f"http://127.0.0.1:{server.settings.clickhouse.port}/default")
     raw.text("CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a")
     answered = 0
     crash = threading.Timer(0.5, server.kill)

@@ -25,14 +25,14 @@ def produce(settings: Settings, values: list[bytes]) -> list[bytes]:
 
     producer = Producer(producer_config(settings))
     for value in values:
-        producer.produce(settings.quarantine_topic, value, on_delivery=note)
+        producer.produce(settings.topics.quarantine, value, on_delivery=note)
     producer.flush(READ_WITHIN_S)
     return acknowledged
 
 
 def read_all(settings: Settings) -> list[bytes]:
     consumer = Consumer(consumer_config(settings, "test"))
-    partition = TopicPartition(settings.quarantine_topic, 0, 0)
+    partition = TopicPartition(settings.topics.quarantine, 0, 0)
     _, end = consumer.get_watermark_offsets(partition, timeout=READ_WITHIN_S)
     consumer.assign([partition])
     values: list[bytes] = []
@@ -59,10 +59,10 @@ def test_what_was_acknowledged_is_there_after_kill_9(crashable: Callable[..., Ru
 def test_offsets_and_their_metadata_come_back(settings_with: Callable[..., Settings]) -> None:
     settings = settings_with(kafka=True)
     ensure_topics(settings)
-    group = f"group-{settings.raw_topic}"
+    group = f"group-{settings.topics.raw}"
     consumer = Consumer(consumer_config(settings, group))
-    wanted = TopicPartition(settings.quarantine_topic, 0, 0, metadata='{"start":0,"end":7}')
+    wanted = TopicPartition(settings.topics.quarantine, 0, 0, metadata='{"start":0,"end":7}')
     consumer.commit(offsets=[wanted], asynchronous=False)
-    found = consumer.committed([TopicPartition(settings.quarantine_topic, 0)], timeout=READ_WITHIN_S)[0]
+    found = consumer.committed([TopicPartition(settings.topics.quarantine, 0)], timeout=READ_WITHIN_S)[0]
     consumer.close()
     assert (found.offset, found.metadata) == (0, '{"start":0,"end":7}')

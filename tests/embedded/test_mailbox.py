@@ -19,12 +19,12 @@ def send(mailbox: RunningPart, subject: str, body: str) -> None:
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = "etl@localhost", "operator@localhost", subject
     mail.set_content(body)
-    with smtplib.SMTP(mailbox.settings.bind_host, mailbox.settings.smtp_port, timeout=10) as smtp:
+    with smtplib.SMTP(mailbox.settings.bind_host, mailbox.settings.mail.port, timeout=10) as smtp:
         smtp.send_message(mail)
 
 
 def get(mailbox: RunningPart, path: str) -> str:
-    url = f"http://{mailbox.settings.bind_host}:{mailbox.settings.mailbox_port}{path}"
+    url = f"http://{mailbox.settings.bind_host}:{mailbox.settings.mail.mailbox_port}{path}"
     return urllib.request.urlopen(url, timeout=10).read().decode()
 
 

@@ -22,7 +22,7 @@ from etl.embedded.part import Part
 from etl.embedded.ports import free_ports, require_free
 from etl.embedded.timescale import timescale_part
 from etl.errors import PartError
-from etl.settings import Settings
+from etl.settings import Settings, make
 from tests.support.servers import RunningPart, settings_on_free_ports
 
 PARTS = pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
 def test_missing_jars_and_packages_say_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "JARS_DIR", tmp_path)
     with pytest.raises(PartError, match=r"kafka: no jars in .*; run: make setup"):
-        kafka.prepare(Settings(state_dir=str(tmp_path)))
+        kafka.prepare(make(state_dir=str(tmp_path)))
     monkeypatch.setattr(timescale, "FRONT_DIR", tmp_path)
     with pytest.raises(PartError, match=r"timescale: no node_modules in .*; run: make setup"):
         timescale.node_command(tmp_path / "data", Settings())

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-import msgspec
 import psycopg
 import pytest
 import sqlalchemy
 
 from etl.embedded.ports import free_ports
 from etl.embedded.timescale import timescale_part
+from etl.settings import changed
 from tests.support.servers import RunningPart
 
 pytestmark = pytest.mark.integration
@@ -303,7 +303,7 @@ def test_what_was_committed_is_there_after_kill_9(crashable: Callable[..., Runni
 
 def test_one_data_directory_serves_one_process(crashable: Callable[..., RunningPart]) -> None:
     server = crashable(timescale_part)
-    settings = msgspec.structs.replace(server.settings, timescale_port=free_ports(1)[0])
+    settings = changed(server.settings, timescale_port=free_ports(1)[0])
     elsewhere = RunningPart(timescale_part(settings), settings)
     elsewhere.log = server.log.with_suffix(".second")
     with pytest.raises(RuntimeError, match="is in use by another process"):

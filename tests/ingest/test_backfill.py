@@ -216,7 +216,7 @@ def serving(settings: Settings) -> Iterator[None]:
         **{name: text for name, text in os.environ.items() if not name.startswith("ETL_")},
         **settings_module.as_environment(settings),
     }
-    words = ("simulate", settings.venues, "--session", "synthetic")
+    words = ("simulate", settings.venues.names, "--session", "synthetic")
     process = subprocess.Popen([sys.executable, "-m", "etl", *words], env=environment, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -272,7 +272,7 @@ def _kill_when(is_time: Callable[[], bool], settings: Settings, words: list[str]
 
 
 def published(settings: Settings) -> list[Record]:
-    with RangeReader(settings, settings.normalized_topic, "test") as reader:
+    with RangeReader(settings, settings.topics.normalized, "test") as reader:
         return [
             codec.decode(message.value() or b"")
             for partition, bounds in reader.bounds().items()

@@ -23,7 +23,7 @@ from etl.ingest.intake import Ingest
 from etl.model.records import Book, BookAction, Frame, Gap, GapKind, GapState, Kind, Record
 from etl.sequencing.book import Level, rebuild
 from etl.sequencing.continuity import REORDER_MESSAGES
-from etl.settings import Settings
+from etl.settings import make
 from etl.simulator.binance import BinanceVenue
 from etl.simulator.market import Listing
 from etl.simulator.serve import make_venue
@@ -164,7 +164,7 @@ def identity(record: Record) -> Identity:
 def take(exchange: str, sent: Iterable[Sent], cuts: Mapping[int, int]) -> Taken:
     """``sent`` on as many connections as ``cuts`` make."""
     publisher = MemoryPublisher()
-    own = Settings(book_hole_messages_max=0)
+    own = make(book_hole_messages_max=0)
     ingest = Ingest(own, load(exchange), publisher)
     names = {(record.symbol, record.venue_symbol) for record in events_of(exchange)}
     ingest.continuity.expect(names, [channel.name for channel in ingest.exchange.channels], T0)
@@ -184,7 +184,7 @@ def take(exchange: str, sent: Iterable[Sent], cuts: Mapping[int, int]) -> Taken:
         intake.take(frame.payload, frame.time_ns, frame.endpoint or None)
     ingest.publish_gaps(ingest.continuity.decide())
     publisher.poll()
-    records = [codec.decode(message.value) for message in publisher.delivered[own.normalized_topic]]
+    records = [codec.decode(message.value) for message in publisher.delivered[own.topics.normalized]]
     if not cuts:
         for record in records:
             frames.setdefault(identity(record), set()).add(record.frame_sequence)

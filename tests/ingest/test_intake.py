@@ -24,13 +24,13 @@ from etl.model.records import (
 )
 from etl.sequencing.book import BOOK_HOLE, rebuild
 from etl.sequencing.continuity import REORDER_MESSAGES
-from etl.settings import Settings
+from etl.settings import make
 from etl.transports.memory import MemoryPublisher
 from etl.validation.statistics import SymbolStatistics
 from etl.wire import codec
 from tests.support.venue_server import quote, trade
 
-SETTINGS = Settings(recordings_dir="served")
+SETTINGS = make(recordings_dir="served")
 RECEIVED_NS = 1_790_000_000_500_000_000
 
 
@@ -54,7 +54,7 @@ class Bench:
         return answers
 
     def records(self) -> list[Record]:
-        return [codec.decode(m.value) for m in self.publisher.delivered[SETTINGS.normalized_topic]]
+        return [codec.decode(m.value) for m in self.publisher.delivered[SETTINGS.topics.normalized]]
 
     def trade_ids(self) -> list[str]:
         return [record.trade_id for record in self.records() if isinstance(record, Trade)]
@@ -64,14 +64,14 @@ class Bench:
 
     def quarantined(self) -> list[Quarantined]:
         return [
-            codec.decode_quarantined(m.value) for m in self.publisher.delivered[SETTINGS.quarantine_topic]
+            codec.decode_quarantined(m.value) for m in self.publisher.delivered[SETTINGS.topics.quarantine]
         ]
 
 
 def test_a_frame_goes_to_the_tape_byte_for_byte_before_anything_made_of_it() -> None:
     bench = Bench()
     bench.give(b'{"broken\xff', trade(1))
-    tape = bench.publisher.delivered[SETTINGS.raw_topic]
+    tape = bench.publisher.delivered[SETTINGS.topics.raw]
     assert [message.value for message in tape] == [b'{"broken\xff', trade(1).encode()]
     assert {message.key for message in tape} == {b"c1"}
     assert dict(tape[1].headers) == {
@@ -82,13 +82,13 @@ def test_a_frame_goes_to_the_tape_byte_for_byte_before_anything_made_of_it() -> 
         "source": b"stream",
     }
     order = list(bench.publisher.delivered)
-    assert order[0] == SETTINGS.raw_topic
+    assert order[0] == SETTINGS.topics.raw
 
 
 def test_a_record_is_published_under_its_exchange_and_symbol() -> None:
     bench = Bench()
     bench.give(trade(1))
-    keys = [message.key for message in bench.publisher.delivered[SETTINGS.normalized_topic]]
+    keys = [message.key for message in bench.publisher.delivered[SETTINGS.topics.normalized]]
     assert keys == [b"binance:BTC-USDT"] * 2
     start, record = bench.records()
     assert isinstance(start, Gap)
@@ -225,7 +225,7 @@ def test_a_large_frame_is_not_copied_into_the_quarantine_but_can_be_found_by_its
 
 @pytest.mark.parametrize("served", [True, False])
 def test_lateness_is_judged_unless_a_recording_is_served(served: bool) -> None:
-    settings = Settings(recordings_dir="x" if served else "")
+    settings = make(recordings_dir="x" if served else "")
     assert Ingest(settings, Binance, MemoryPublisher()).judge_lateness is not served
 
 

@@ -67,7 +67,7 @@ ITEMS = [GOOD_NOW, STILL_BAD, UNPARSABLE, SOFT]
 
 def trades(publisher: MemoryPublisher, settings: Settings) -> list[Record]:
     publisher.poll()
-    return [codec.decode(message.value) for message in publisher.delivered[settings.normalized_topic]]
+    return [codec.decode(message.value) for message in publisher.delivered[settings.topics.normalized]]
 
 
 def test_a_replay_publishes_what_is_good_now_and_notes_every_outcome(settings: Settings) -> None:
@@ -80,7 +80,7 @@ def test_a_replay_publishes_what_is_good_now_and_notes_every_outcome(settings: S
     assert (trade.source, trade.connection_id, trade.frame_sequence) == (Source.REPLAY, CONNECTION, 1)
     assert outcomes == {QuarantineOutcome.PUBLISHED: 1, QuarantineOutcome.STILL_BAD: 2}
     noted = [
-        codec.decode_quarantined(message.value) for message in publisher.delivered[settings.quarantine_topic]
+        codec.decode_quarantined(message.value) for message in publisher.delivered[settings.topics.quarantine]
     ]
     assert noted == [
         msgspec.structs.replace(item, outcome=outcome, outcome_time_ns=7)
@@ -138,7 +138,7 @@ def test_the_topic_gives_each_item_once_with_its_newest_outcome(
     ensure_topics(settings)
     publisher = KafkaPublisher(settings)
     for item in ITEMS:
-        publisher.publish(settings.quarantine_topic, b"k", codec.encode_quarantined(item))
+        publisher.publish(settings.topics.quarantine, b"k", codec.encode_quarantined(item))
     publisher.flush(30)
     everything = Selection()
     assert read_items(settings, everything) == ITEMS
@@ -152,7 +152,7 @@ def test_the_topic_gives_each_item_once_with_its_newest_outcome(
         identity_of(UNPARSABLE): QuarantineOutcome.STILL_BAD,
         identity_of(SOFT): QuarantineOutcome.HELD,
     }
-    with RangeReader(settings, settings.normalized_topic, "test") as reader:
+    with RangeReader(settings, settings.topics.normalized, "test") as reader:
         published = [
             codec.decode(message.value() or b"")
             for partition, bounds in reader.bounds().items()
@@ -171,7 +171,7 @@ def test_the_live_door_holds_what_a_replay_would_find_bad(settings: Settings) ->
         intake.take(item.payload, item.receive_time_ns)
     publisher.poll()
     quarantined = [
-        codec.decode_quarantined(message.value) for message in publisher.delivered[settings.quarantine_topic]
+        codec.decode_quarantined(message.value) for message in publisher.delivered[settings.topics.quarantine]
     ]
     assert [(item.frame_sequence, item.code) for item in quarantined] == [
         (2, "price_not_positive"),

@@ -12,7 +12,7 @@ from etl.ingest.intake import Ingest
 from etl.ingest.recovery import Recovered, recover
 from etl.model.records import GapState, Source
 from etl.sequencing.continuity import Continuity
-from etl.settings import Settings
+from etl.settings import Settings, changed
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.memory import Delivered, MemoryPublisher
 from etl.wire import codec
@@ -74,37 +74,39 @@ FRAMES = [
 def test_exactly_what_is_missing_is_published_whatever_is_missing(settings: Settings) -> None:
     whole = life(settings, *FRAMES)
     chosen = random.Random(7)
-    records = [one for one in whole[settings.normalized_topic] if not codec.place_of(one.value).is_gap]
+    records = [one for one in whole[settings.topics.normalized] if not codec.place_of(one.value).is_gap]
     kept = [one for one in records if chosen.random() < 0.6]
-    publish(settings, settings.raw_topic, whole[settings.raw_topic])
-    publish(settings, settings.normalized_topic, kept)
-    publish(settings, settings.quarantine_topic, whole[settings.quarantine_topic][:1])
+    publish(settings, settings.topics.raw, whole[settings.topics.raw])
+    publish(settings, settings.topics.normalized, kept)
+    publish(settings, settings.topics.quarantine, whole[settings.topics.quarantine][:1])
     start(settings)
-    found = [value for value in held(settings, settings.normalized_topic) if not codec.place_of(value).is_gap]
+    found = [
+        value for value in held(settings, settings.topics.normalized) if not codec.place_of(value).is_gap
+    ]
     assert found == sorted(one.value for one in records)
-    assert held(settings, settings.quarantine_topic) == sorted(
-        one.value for one in whole[settings.quarantine_topic]
+    assert held(settings, settings.topics.quarantine) == sorted(
+        one.value for one in whole[settings.topics.quarantine]
     )
-    assert len(held(settings, settings.raw_topic)) == len(FRAMES)
+    assert len(held(settings, settings.topics.raw)) == len(FRAMES)
 
 
 def test_a_second_start_publishes_nothing_more(settings: Settings) -> None:
     whole = life(settings, *FRAMES)
-    publish(settings, settings.raw_topic, whole[settings.raw_topic])
+    publish(settings, settings.topics.raw, whole[settings.topics.raw])
     assert start(settings) == len(FRAMES)
-    once = held(settings, settings.normalized_topic)
+    once = held(settings, settings.topics.normalized)
     assert start(settings) == 0
-    assert held(settings, settings.normalized_topic) == once
+    assert held(settings, settings.topics.normalized) == once
 
 
 def test_another_shard_s_and_another_venue_s_frames_are_left_alone(settings: Settings) -> None:
     whole = life(settings, trade(1), trade(1, "ETHUSDT"))
-    publish(settings, settings.raw_topic, whole[settings.raw_topic])
+    publish(settings, settings.topics.raw, whole[settings.topics.raw])
     others = [
         Delivered(one.key, one.value, tuple((n, b"okx" if n == "exchange" else v) for n, v in one.headers))
-        for one in life(settings, trade(2))[settings.raw_topic]
+        for one in life(settings, trade(2))[settings.topics.raw]
     ]
-    publish(settings, settings.raw_topic, others)
+    publish(settings, settings.topics.raw, others)
     assert start(settings, {"BTCUSDT"}) == 1
 
 
@@ -123,19 +125,19 @@ PAGE = json.dumps(
 
 
 def test_a_repair_s_page_is_mended_too_and_its_old_times_are_no_fault(settings: Settings) -> None:
-    live = structs.replace(settings, recordings_dir="")
+    live = changed(settings, recordings_dir="")
     publisher = MemoryPublisher()
     ingest = Ingest(live, Binance, publisher)
     endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
     ingest.intake(Binance(), "01b", endpoint, Source.REPAIR).take(PAGE.encode(), RECEIVED_NS)
     publisher.poll()
     whole = publisher.delivered
-    records = [one for one in whole[settings.normalized_topic] if not codec.place_of(one.value).is_gap]
+    records = [one for one in whole[settings.topics.normalized] if not codec.place_of(one.value).is_gap]
     assert len(records) == 40
-    publish(live, settings.raw_topic, whole[settings.raw_topic])
-    publish(live, settings.normalized_topic, records[:13])
+    publish(live, settings.topics.raw, whole[settings.topics.raw])
+    publish(live, settings.topics.normalized, records[:13])
     assert start(live) == 27
-    assert held(settings, settings.normalized_topic) == sorted(one.value for one in records)
+    assert held(settings, settings.topics.normalized) == sorted(one.value for one in records)
 
 
 def test_a_backfill_s_frames_are_left_to_the_backfill(settings: Settings) -> None:
@@ -144,7 +146,7 @@ def test_a_backfill_s_frames_are_left_to_the_backfill(settings: Settings) -> Non
     endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
     ingest.intake(Binance(), "01b", endpoint, Source.BACKFILL).take(PAGE.encode(), RECEIVED_NS)
     publisher.poll()
-    publish(settings, settings.raw_topic, publisher.delivered[settings.raw_topic])
+    publish(settings, settings.topics.raw, publisher.delivered[settings.topics.raw])
     assert start(settings) == 0
 
 
@@ -155,9 +157,9 @@ def test_gaps_that_nobody_settled_are_told_again(settings: Settings) -> None:
         for key in ("trade/3-4", "trade/7-8")
     )
     settled = structs.replace(second, gap_state=GapState.REPAIRED, receive_time_ns=second.receive_time_ns + 1)
-    publish(settings, settings.raw_topic, whole[settings.raw_topic])
+    publish(settings, settings.topics.raw, whole[settings.topics.raw])
     encoded = [Delivered(b"binance:BTC-USDT", codec.encode(one), ()) for one in (first, second, settled)]
-    publish(settings, settings.normalized_topic, [*encoded, *whole[settings.normalized_topic]])
+    publish(settings, settings.topics.normalized, [*encoded, *whole[settings.topics.normalized]])
     assert [one.record_key for one in recovered(settings).open_gaps] == ["trade/3-4"]
     assert recovered(settings, {"ETHUSDT"}).open_gaps == []
 

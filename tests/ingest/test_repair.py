@@ -17,7 +17,7 @@ from etl.ingest.intake import Ingest
 from etl.ingest.repair import Repairer, Repairs, publish_verdict
 from etl.model.records import Frame, Gap, GapKind, GapState, Kind, Record, Source
 from etl.sequencing.continuity import NO_EVENT_BEFORE
-from etl.settings import Settings
+from etl.settings import Settings, make
 from etl.sources.history import History
 from etl.transports.memory import MemoryPublisher
 from etl.wire import codec
@@ -34,7 +34,7 @@ class Run:
         self.venue = venue
         self.client = client
         self.publisher = MemoryPublisher()
-        self.settings = Settings(state_dir=str(state_path))
+        self.settings = make(state_dir=str(state_path))
         self.exchange = load(venue)
         self.ingest = Ingest(self.settings, self.exchange, self.publisher)
         self.ingest.offer_repair = self._note
@@ -78,7 +78,7 @@ class Run:
 
     def published(self) -> list[Record]:
         self.publisher.poll()
-        return [codec.decode(m.value) for m in self.publisher.delivered[self.settings.normalized_topic]]
+        return [codec.decode(m.value) for m in self.publisher.delivered[self.settings.topics.normalized]]
 
 
 def identities(records: Sequence[Record], kinds: Sequence[Kind]) -> set[tuple[str, Kind, str]]:

@@ -61,7 +61,7 @@ def stream(settings: Settings) -> int:
 
 
 def normalized(settings: Settings) -> Iterator[bytes]:
-    with RangeReader(settings, settings.normalized_topic, "test") as reader:
+    with RangeReader(settings, settings.topics.normalized, "test") as reader:
         for partition, bounds in reader.bounds().items():
             for messages in reader.read(partition, bounds.low, bounds.high, 5_000):
                 yield from (message.value() or b"" for message in messages)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
@@ -18,7 +17,7 @@ from etl import settings as settings_module
 from etl.embedded.kafka import kafka_part
 from etl.model.records import Gap, GapKind, GapState, Trade
 from etl.sequencing.continuity import NO_EVENT_BEFORE
-from etl.settings import Settings
+from etl.settings import Settings, changed
 from tests.support.servers import RunningPart, settings_on_free_ports
 from tests.support.topics import eventually, messages, quarantined, records
 from tests.support.venue_server import VenueServer, quote, trade, venue_server
@@ -48,7 +47,7 @@ class RunningWorker:
 
     def metric(self, name: str) -> float:
         """Sum over the labels; 0 while the worker does not answer."""
-        address = f"http://127.0.0.1:{self._settings.metrics_port}/metrics"
+        address = f"http://127.0.0.1:{self._settings.metrics.port}/metrics"
         try:
             text = urllib.request.urlopen(address, timeout=5).read().decode()
         except OSError:
@@ -72,8 +71,8 @@ def server() -> Iterator[VenueServer]:
 
 def wired(settings: Settings, server: VenueServer, **values: Any) -> Settings:
     """Settings whose simulator of Binance is ``server``."""
-    metrics_port = settings_on_free_ports(Path(settings.state_dir)).metrics_port
-    return msgspec.structs.replace(
+    metrics_port = settings_on_free_ports(Path(settings.state_dir)).metrics.port
+    return changed(
         settings, venues="binance", simulator_port=server.port, metrics_port=metrics_port, **values
     )
 
@@ -110,7 +109,7 @@ def test_what_was_read_is_on_all_topics_after_a_clean_end(settings: Settings, se
         eventually(lambda: running.metric("etl_frames_total") >= 102)
         assert running.stop() == 0
     assert sorted(trade_ids(settings)) == expected(*range(1, 102))
-    raw = [message.value() for message in messages(settings, settings.raw_topic)]
+    raw = [message.value() for message in messages(settings, settings.topics.raw)]
     assert [trade(n).encode() for n in range(1, 101)] == [p for p in raw if p and b"@trade" in p][:100]
     items = quarantined(settings)
     assert [(item.code, item.payload) for item in items if item.code == "undecodable"] == [
@@ -169,11 +168,11 @@ def test_a_hole_across_a_kill_is_declared_by_the_next_start(settings: Settings, 
 def test_a_frame_on_the_tape_whose_records_were_never_published_is_published_by_the_next_start(
     settings: Settings, server: VenueServer
 ) -> None:
-    dying = msgspec.structs.replace(settings, crash_point="between_raw_and_normalized")
+    dying = changed(settings, crash_point="between_raw_and_normalized")
     with worker(dying, "--channels", "trade") as running:
         server.send(*[trade(n) for n in range(1, 251)])
         assert running.process.wait(STOP_WITHIN_S) == -signal.SIGKILL
-    tape = {message.value() for message in messages(settings, settings.raw_topic)}
+    tape = {message.value() for message in messages(settings, settings.topics.raw)}
     assert trade(200).encode() in tape
     assert "200" not in trade_ids(settings)
     with worker(settings, "--channels", "trade") as running:
@@ -190,15 +189,15 @@ def test_a_broker_that_refuses_for_good_ends_the_worker_with_one_line(
     settings: Settings, server: VenueServer
 ) -> None:
     larger_than_the_topic_takes = os.urandom(30_000).hex()
-    narrow = msgspec.structs.replace(settings, message_bytes_max=1 << 20)
+    narrow = changed(settings, message_bytes_max=1 << 20)
     with worker(narrow) as running:
         eventually(lambda: server.connections == 1)
-        lower_message_bytes_max(settings, settings.raw_topic, 10_000)
+        lower_message_bytes_max(settings, settings.topics.raw, 10_000)
         server.send(larger_than_the_topic_takes)
         assert running.process.wait(STOP_WITHIN_S) == 1
     lines = running.log.read_text().splitlines()
     assert [line for line in lines if line.startswith("etl: ")] == [lines[-1]]
-    assert settings.raw_topic in lines[-1]
+    assert settings.topics.raw in lines[-1]
     assert "Traceback" not in running.log.read_text()
 
 

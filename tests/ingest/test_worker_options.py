@@ -7,7 +7,7 @@ from etl.errors import UsageError
 from etl.exchanges.binance import Binance
 from etl.exchanges.polygon import Polygon
 from etl.ingest.worker import SIMULATION_CREDENTIALS, addresses, credentials, subscriptions
-from etl.settings import Settings
+from etl.settings import make
 
 
 def test_symbols_are_shared_out_and_no_two_shards_have_the_same() -> None:
@@ -64,7 +64,7 @@ def test_a_simulator_gets_a_key_that_is_no_secret_and_a_venue_without_keys_gets_
 
 def test_a_venue_that_is_not_simulated_says_so() -> None:
     with pytest.raises(UsageError, match="not simulated: add it to ETL_VENUES"):
-        addresses(Settings(venues="polygon"), Binance)
+        addresses(make(venues="polygon"), Binance)
 
 
 def test_keys_are_never_printed() -> None:

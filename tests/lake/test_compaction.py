@@ -13,7 +13,7 @@ from etl.lake.catalog import Catalog
 from etl.lake.compaction import Compacted, compact
 from etl.lake.storage import open_storage
 from etl.model.records import BarState, Correction, CorrectionKind, Source
-from etl.settings import Settings
+from etl.settings import Settings, changed
 from tests.support import stream
 from tests.support.lake import export_records, query, state_of
 from tests.support.stream import START_NS
@@ -74,7 +74,7 @@ def test_a_compacted_file_is_sorted_by_time_then_key(settings: Settings) -> None
 
 
 def test_a_day_larger_than_a_file_becomes_several_that_share_no_identity_and_stay(settings: Settings) -> None:
-    settings = structs.replace(settings, lake_file_rows_max=25, lake_row_group_rows=10)
+    settings = changed(settings, lake_file_rows_max=25, lake_row_group_rows=10)
     for part in range(6):  # quotes without event time: all key times are the day's
         export_records(settings, (stream.quote(n) for n in range(part * 10, part * 10 + 10)), part * 10)
     assert compact(settings, SOON_NS) == Compacted(days=1, files_before=6, files_after=3, deleted=0)

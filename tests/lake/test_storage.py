@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
 from etl.errors import StoreUnavailable, UsageError
 from etl.lake.compaction import compact
 from etl.lake.storage import LocalStorage, ObjectStorage, Storage, open_storage
-from etl.settings import Settings
+from etl.settings import Settings, changed, make
 from tests.support import stream
 from tests.support.bucket import Objects, running_bucket
 from tests.support.lake import export_records, query
@@ -57,7 +56,7 @@ def test_of_two_that_create_one_object_the_first_wins(storage: Storage) -> None:
 
 def test_a_folder_and_a_bucket_hold_the_same_lake(settings: Settings, bucket: tuple[str, Objects]) -> None:
     url, objects = bucket
-    in_bucket = structs.replace(settings, lake_url=url)
+    in_bucket = changed(settings, lake_url=url)
     for where in (settings, in_bucket):
         export_records(where, [stream.trade(0), stream.trade(1, symbol="XBT/USD"), stream.quote(0)])
         export_records(where, [stream.trade(0), stream.trade(2)], 3)
@@ -75,6 +74,6 @@ def test_a_folder_and_a_bucket_hold_the_same_lake(settings: Settings, bucket: tu
 def test_a_place_that_cannot_be_reached_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StoreUnavailable, match="lake at"):
-        open_storage(Settings(lake_url=str(tmp_path / "file" / "lake")))
+        open_storage(make(lake_url=str(tmp_path / "file" / "lake")))
     with pytest.raises(UsageError, match="ETL_LAKE_URL"):
-        open_storage(Settings(lake_url="ftp://somewhere/lake"))
+        open_storage(make(lake_url="ftp://somewhere/lake"))

@@ -73,7 +73,7 @@ def test_sections_of_empty_stores_are_empty(settings_with: Callable[..., Setting
     monitor = Monitor(settings)
     found: dict[str, Any] = {name: monitor.section(name) for name in STORED}
     assert {name: section.reason for name, section in found.items()} == dict.fromkeys(STORED, "")
-    topics = {settings.normalized_topic, settings.raw_topic}
+    topics = {settings.topics.normalized, settings.topics.raw}
     assert [lag for lag in found["backlog"].data if lag["topic"] in topics] == []
     assert found["history"].data == found["quarantine"].data == found["coverage"].data == []
     assert found["gaps"].data == {"counts": [], "open": []}

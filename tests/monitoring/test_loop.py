@@ -8,7 +8,6 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from aiosmtpd.controller import Controller
 
@@ -17,7 +16,7 @@ from etl.embedded.ports import free_ports
 from etl.monitoring import incidents
 from etl.monitoring.loop import watch
 from etl.monitoring.rules import Observed
-from etl.settings import Settings
+from etl.settings import Settings, changed
 
 NOW_NS = 1_768_406_400_000_000_000
 S = 1_000_000_000
@@ -59,7 +58,7 @@ def post(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def watched(settings: Settings, post: Post) -> Settings:
-    return msgspec.structs.replace(
+    return changed(
         settings, smtp_port=post.port, mail_to="desk@example.com", mail_to_critical="pager@example.com"
     )
 
@@ -103,7 +102,7 @@ def test_the_mail_says_what_since_when_how_far_where_why_and_what_to_do(
         "Symbols: BTCUSDT, ETHUSDT, SOLUSDT",
         "Likely cause: the worker is not connected and goes on trying",
         "What to do: Look at the venue's status page",
-        f"Details: http://127.0.0.1:{watched.airflow_port}/plugin/pipeline_monitor",
+        f"Details: http://127.0.0.1:{watched.airflow.port}/plugin/pipeline_monitor",
     ):
         assert line in text
     assert "<td>BTCUSDT, ETHUSDT, SOLUSDT</td>" in page.get_content()
@@ -111,7 +110,7 @@ def test_the_mail_says_what_since_when_how_far_where_why_and_what_to_do(
 
 def test_a_mail_server_that_is_down_costs_nothing_but_time(settings: Settings, tmp_path: Path) -> None:
     post = Post(tmp_path / "mailbox")
-    watched = msgspec.structs.replace(settings, smtp_port=post.port)
+    watched = changed(settings, smtp_port=post.port)
     watch(watched, NOW_NS, flowing(NOW_NS))
     assert watch(watched, NOW_NS + 60 * S, flowing(NOW_NS)).mails_due == 1
     assert watch(watched, NOW_NS + 120 * S, flowing(NOW_NS)).mails_due == 1
@@ -124,7 +123,7 @@ def test_a_mail_server_that_is_down_costs_nothing_but_time(settings: Settings, t
 
 
 def test_what_was_over_before_anybody_was_told_is_told_to_nobody(settings: Settings, tmp_path: Path) -> None:
-    watched = msgspec.structs.replace(settings, smtp_port=free_ports(1)[0])
+    watched = changed(settings, smtp_port=free_ports(1)[0])
     watch(watched, NOW_NS, flowing(NOW_NS))
     watch(watched, NOW_NS + 60 * S, flowing(NOW_NS))
     assert watch(watched, NOW_NS + 120 * S, flowing(NOW_NS + 120 * S)).mails_due == 0

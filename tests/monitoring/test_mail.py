@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from etl.embedded.ports import free_ports
 from etl.errors import UsageError
 from etl.monitoring.mail import Mail, MailError, send
-from etl.settings import Settings
+from etl.settings import Settings, make
 
 # aiosmtpd knows only STARTTLS as encryption
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
@@ -101,7 +101,7 @@ def server(
 def address(server: Server, user: str = USER) -> Settings:
     options = "disable_ssl=true" if server._starttls else ""
     url = f"smtp://{user}@127.0.0.1:{server.port}/?{options}"
-    return Settings(smtp_url=url, mail_to="desk@example.com, pager@example.com")
+    return make(smtp_url=url, mail_to="desk@example.com, pager@example.com")
 
 
 def test_a_mail_goes_encrypted_and_logged_in(server: Server) -> None:
@@ -137,11 +137,11 @@ def test_a_server_without_starttls_is_refused_where_it_is_asked_for() -> None:
     plain.start()
     try:
         with pytest.raises(MailError, match="STARTTLS"):
-            send(MAIL, Settings(smtp_url=f"smtp://127.0.0.1:{plain.port}/?disable_ssl=true"))
+            send(MAIL, make(smtp_url=f"smtp://127.0.0.1:{plain.port}/?disable_ssl=true"))
     finally:
         plain.stop()
 
 
 def test_an_address_of_another_kind_is_refused() -> None:
     with pytest.raises(UsageError, match="smtp_url"):
-        send(MAIL, Settings(smtp_url="http://mail.example.com"))
+        send(MAIL, make(smtp_url="http://mail.example.com"))

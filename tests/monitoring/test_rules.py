@@ -11,13 +11,13 @@ import pytest
 from etl.exchanges import load
 from etl.monitoring.loop import sessions
 from etl.monitoring.rules import FailedRun, Memory, Observed, findings, limits_s
-from etl.settings import Settings
+from etl.settings import Settings, make
 
 NOW_S = datetime(2026, 1, 14, 16, 0, tzinfo=UTC).timestamp()
 """A Wednesday, 11:00 in New York."""
 BINANCE = {"trade": NOW_S, "bookTicker": NOW_S, "depth@100ms": NOW_S, "kline_1m": NOW_S - 40}
 SETTINGS = Settings()
-LIVE = Settings(live=True)
+LIVE = make(live=True)
 UP = {"binance": True, "polygon": True}
 
 

@@ -49,10 +49,10 @@ def run_venue(settings: Settings) -> list[Record]:
     for number, payload in enumerate(sent_frames(), 1):
         file.write([TruthLine(T0 + number, STREAM, SENT, events("binance", payload))])
         frame = Frame("binance", "c1", number, URL, T0 + 10_000_000_000 + number, payload)
-        publisher.publish(settings.raw_topic, b"c1", payload, frame_headers(frame))
+        publisher.publish(settings.topics.raw, b"c1", payload, frame_headers(frame))
         for record in parser.parse(frame):
             assert isinstance(record, Record)
-            publisher.publish(settings.normalized_topic, b"binance:BTC-USDT", encode(record))
+            publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", encode(record))
             records.append(record)
     publisher.flush(30.0)
     file.close()
@@ -63,7 +63,7 @@ def publish_again(settings: Settings, records: list[Record]) -> None:
     """A later range of the topic with identities of an earlier one: two files of the lake hold them."""
     publisher = KafkaPublisher(settings)
     for record in records:
-        publisher.publish(settings.normalized_topic, b"binance:BTC-USDT", encode(record))
+        publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", encode(record))
     publisher.flush(30.0)
 
 

@@ -40,7 +40,7 @@ from etl.model.records import (
     Source,
 )
 from etl.model.tables import TABLE_BY_KIND
-from etl.settings import Settings
+from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse import ClickHouseSink
 from etl.sinks.clickhouse_batch import Intent, delimited, encode_intent, split_frequent, token
 from etl.sinks.clickhouse_offsets import group_of
@@ -70,7 +70,7 @@ RUN_WITHIN_S = 60.0
 def database(clickhouse_url: str) -> Iterator[str]:
     """One migrated database for the module."""
     with clickhouse_database(clickhouse_url, "sink_tests") as url:
-        migrate_clickhouse(Settings(clickhouse_url=url))
+        migrate_clickhouse(make(clickhouse_url=url))
         yield url
 
 
@@ -85,7 +85,7 @@ def settings(settings_with: MakeSettings, database: str) -> Settings:
 
 
 def with_topics(settings: Settings, **values: Any) -> Settings:
-    made = structs.replace(settings, **{"topic_partitions": 2, "sink_batch_rows_max": 500, **values})
+    made = changed(settings, **{"topic_partitions": 2, "sink_batch_rows_max": 500, **values})
     ensure_topics(made)
     return made
 
@@ -112,7 +112,7 @@ class Group:
     """The sink's consumer group as others see it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.topics = (settings.normalized_topic, settings.quarantine_topic)
+        self.topics = (settings.topics.normalized, settings.topics.quarantine)
         self._consumer = Consumer(
             {"bootstrap.servers": settings.kafka_bootstrap, "group.id": group_of(settings)}
         )
@@ -195,7 +195,7 @@ def count(settings: Settings, table: str) -> int:
 
 def insert(settings: Settings, records: Sequence[Record], name: str) -> None:
     """Under a token that is this test's own."""
-    insert_as(settings, records, f"{settings.normalized_topic}/{name}")
+    insert_as(settings, records, f"{settings.topics.normalized}/{name}")
 
 
 def insert_as(settings: Settings, records: Sequence[Record], token: str) -> None:
@@ -366,7 +366,7 @@ def test_quarantined_items_come_out_exactly_and_the_newest_outcome_holds(setting
     client = ClickHouse(parse_address(settings.clickhouse_address))
     for name, item in (("b", published), ("a", held)):
         client.insert(
-            batch_path(QUARANTINED, f"{settings.normalized_topic}/{name}", 10),
+            batch_path(QUARANTINED, f"{settings.topics.normalized}/{name}", 10),
             delimited([encode_quarantined(item)]),
         )
     (row,) = query(
@@ -499,7 +499,7 @@ def test_a_store_that_refuses_everything_stops_the_sink_instead_of_emptying_the_
 ) -> None:
     stream.publish_values(settings, *[("b", "s", b"\x0a\xff\xff" + bytes([n])) for n in range(40)])
     with pytest.raises(StoreError, match="more than 10 messages"):
-        drain(structs.replace(settings, sink_rejected_max=10))
+        drain(changed(settings, sink_rejected_max=10))
 
 
 def test_a_missing_table_stops_the_sink_and_nothing_is_committed(settings: Settings) -> None:
@@ -525,7 +525,7 @@ def test_a_refused_insert_leaves_no_part_of_its_batch(settings: Settings) -> Non
 
 def run_process(settings: Settings) -> subprocess.Popen[bytes]:
     (port,) = free_ports(1)
-    made = structs.replace(settings, metrics_port=port)
+    made = changed(settings, metrics_port=port)
     environment = {**settings_module.as_environment(made), "PATH": "/usr/bin:/bin"}
     return subprocess.Popen([sys.executable, "-m", "etl", "sink", "clickhouse"], env=environment)
 
@@ -544,9 +544,9 @@ def assert_exactly_once(settings: Settings, trades: int) -> None:
 def test_a_sink_killed_at_any_point_stores_everything_once_after_its_restart(
     settings: Settings, point: str
 ) -> None:
-    settings = structs.replace(settings, sink_instance="one")
+    settings = changed(settings, sink_instance="one")
     stream.publish(settings, *[stream.trade(n, symbol=f"S{n % 5}") for n in range(3_000)])
-    dying = run_process(structs.replace(settings, crash_point=point))
+    dying = run_process(changed(settings, crash_point=point))
     assert dying.wait(RUN_WITHIN_S) == -9
     drain(settings)
     assert_exactly_once(settings, 3_000)
@@ -597,7 +597,7 @@ def test_what_retention_took_of_an_intent_is_declared_and_the_rest_is_stored(set
         partition,
         Intent(topic_id=topic_id(settings), start=low, end=low + 50, rows=50, time_s=1e12),
     )
-    topics.delete_before(settings, settings.normalized_topic, partition, low + 20)
+    topics.delete_before(settings, settings.topics.normalized, partition, low + 20)
     drain(settings)
     assert_exactly_once(settings, 80)
     assert lost_ranges(settings) == [(GapKind.OVERFLOW, GapState.UNREPAIRABLE, 0, 19)]
@@ -632,7 +632,7 @@ def test_retention_that_overtakes_a_sink_while_its_store_is_down_is_declared_and
         store.kill()
         stream.publish(settings, *[stream.trade(n) for n in range(1_000, 10_000)])
         eventually(lambda: gauge(metrics, "etl_sink_backlog_messages") >= 9_000)
-        topics.delete_before(settings, settings.normalized_topic, 0, 8_000)
+        topics.delete_before(settings, settings.topics.normalized, 0, 8_000)
         store.start()
         eventually(Group(settings).drained, RUN_WITHIN_S)
     ((_, _, first, last),) = lost_ranges(settings)
@@ -644,9 +644,9 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> N
     stream.publish(settings, *[stream.trade(n) for n in range(30)])
     drain(settings)
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    for future in admin.delete_topics([settings.normalized_topic]).values():
+    for future in admin.delete_topics([settings.topics.normalized]).values():
         future.result()
-    eventually(lambda: settings.normalized_topic not in admin.list_topics(timeout=10).topics)
+    eventually(lambda: settings.topics.normalized not in admin.list_topics(timeout=10).topics)
     stream.publish(settings, *[stream.trade(n) for n in range(100, 150)])
     drain(settings)
     assert_exactly_once(settings, 80)
@@ -716,19 +716,19 @@ def test_one_batch_is_one_part_of_each_table_it_touches(settings: Settings) -> N
 
 
 def test_sigterm_finishes_commits_and_exits_with_zero(settings: Settings) -> None:
-    settings = structs.replace(settings, sink_linger_ms=0)
+    settings = changed(settings, sink_linger_ms=0)
     stream.publish(settings, *[stream.trade(n) for n in range(700)])
     process = run_process(settings)
     eventually(lambda: count(settings, "trades_stored") > 0)
     process.terminate()
     assert process.wait(RUN_WITHIN_S) == 0
-    assert sum(Group(settings).committed(settings.normalized_topic).values()) == count(
+    assert sum(Group(settings).committed(settings.topics.normalized).values()) == count(
         settings, "trades_stored"
     )
 
 
 def topic_id(settings: Settings) -> str:
-    with RangeReader(settings, settings.normalized_topic, "tests") as reader:
+    with RangeReader(settings, settings.topics.normalized, "tests") as reader:
         return reader.topic_id()
 
 

@@ -148,7 +148,7 @@ def test_the_same_range_gives_the_same_bytes(settings: Settings, settings_with: 
     stream.publish(settings, *records, stream.bar(0), stream.gap(0), stream.book(0))
     export(settings)
     again = settings_with(
-        kafka=True, normalized_topic=settings.normalized_topic, lake_url=settings.lake_path + "-again"
+        kafka=True, normalized_topic=settings.topics.normalized, lake_url=settings.lake_path + "-again"
     )
     export(again)
     assert files(settings) == files(again)
@@ -249,7 +249,7 @@ def test_a_value_that_the_type_cannot_hold_is_quarantined_not_rounded(settings: 
 def quarantined(settings: Settings) -> list[Any]:
     from etl.transports.ranges import RangeReader
 
-    with RangeReader(settings, settings.quarantine_topic, "test") as reader:
+    with RangeReader(settings, settings.topics.quarantine, "test") as reader:
         return [
             decode_quarantined(message.value())
             for partition, bounds in reader.bounds().items()
@@ -265,7 +265,7 @@ def test_a_topic_made_anew_does_not_overwrite_the_files_of_the_old(settings: Set
     export(settings)
     before = files(settings)
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    admin.delete_topics([settings.normalized_topic])[settings.normalized_topic].result(timeout=30)
+    admin.delete_topics([settings.topics.normalized])[settings.topics.normalized].result(timeout=30)
     stream.publish(settings, stream.trade(1, time_ns=START_NS + MS))
     export(settings)
     assert before.items() <= files(settings).items()
@@ -307,9 +307,9 @@ def test_the_tape_is_archived_byte_for_byte_and_read_back(settings: Settings) ->
     publisher = KafkaPublisher(settings)
     for frame in frames:
         publisher.publish(
-            settings.raw_topic, frame.connection_id.encode(), frame.payload, frame_headers(frame)
+            settings.topics.raw, frame.connection_id.encode(), frame.payload, frame_headers(frame)
         )
-    publisher.publish(settings.raw_topic, b"?", b"no headers at all")
+    publisher.publish(settings.topics.raw, b"?", b"no headers at all")
     publisher.flush(30.0)
     stream.publish(settings, stream.trade(0))
     assert export(settings).files == 1
@@ -337,7 +337,7 @@ def test_what_retention_took_before_an_export_is_declared_and_the_rest_is_export
     stream.publish(settings, *(stream.trade(n) for n in range(10)))
     export(settings)
     stream.publish(settings, *(stream.trade(n) for n in range(10, 100)))
-    topics.delete_before(settings, settings.normalized_topic, 0, 40)
+    topics.delete_before(settings, settings.topics.normalized, 0, 40)
     assert export(settings).messages == 60
     assert export(settings).messages == 1  # the gap
     assert query(settings, "SELECT count(*), min(trade_id), max(trade_id) FROM trades") == [
@@ -349,6 +349,6 @@ def test_what_retention_took_before_an_export_is_declared_and_the_rest_is_export
 def test_a_plan_of_a_dead_export_that_retention_has_cut_is_made_anew(settings: Settings) -> None:
     stream.publish(settings, *(stream.trade(n) for n in range(100)))
     assert run_export(settings, crash_point="between_lake_file_and_catalog").returncode == -9
-    topics.delete_before(settings, settings.normalized_topic, 0, 40)
+    topics.delete_before(settings, settings.topics.normalized, 0, 40)
     assert export(settings).messages == 60
     assert query(settings, "SELECT count(*), count(DISTINCT trade_id) FROM trades") == [(60, 60)]

@@ -251,7 +251,7 @@ def test_text_that_postgres_cannot_hold_and_bytes_that_are_no_message_are_quaran
 def quarantined(settings: Settings) -> list[Any]:
     from etl.transports.ranges import RangeReader
 
-    with RangeReader(settings, settings.quarantine_topic, "test") as reader:
+    with RangeReader(settings, settings.topics.quarantine, "test") as reader:
         return [
             decode_quarantined(message.value())
             for partition, bounds in reader.bounds().items()
@@ -436,9 +436,9 @@ def test_what_retention_took_before_a_load_is_declared_and_the_rest_is_loaded(
     stream.publish(settings, *(stream.trade(n, "overtaken") for n in range(10)))
     load_timescale(settings)
     stream.publish(settings, *(stream.trade(n, "overtaken") for n in range(10, 100)))
-    topics.delete_before(settings, settings.normalized_topic, 0, 40)
+    topics.delete_before(settings, settings.topics.normalized, 0, 40)
     assert load_timescale(settings).messages == 60
     assert load_timescale(settings).messages == 1  # the gap
     assert count(settings, "trades", "overtaken") == 70
     found = "SELECT from_sequence, to_sequence FROM gaps WHERE exchange = '*' AND channel = %s"
-    assert rows(settings, found, f"{settings.normalized_topic}-0") == [(10, 39)]
+    assert rows(settings, found, f"{settings.topics.normalized}-0") == [(10, 39)]

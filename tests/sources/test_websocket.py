@@ -14,7 +14,7 @@ from etl.errors import TransportError
 from etl.exchanges.binance import Binance
 from etl.ingest.intake import OVERLAP_DOUBLE, Ingest
 from etl.model.records import Frame, Kind, Record, Trade
-from etl.settings import Settings
+from etl.settings import make
 from etl.sources import websocket
 from etl.sources.history import History
 from etl.sources.market_hours import MarketHours
@@ -98,7 +98,7 @@ class Run:
     """A stream against a server in this process, with its own worker's surroundings."""
 
     def __init__(self, server: VenueServer, exchange: type[Exchange], **values: int) -> None:
-        self.settings = Settings(recordings_dir="served", **values)
+        self.settings = make(recordings_dir="served", **values)
         self.server = server
         self.publisher = MemoryPublisher()
         self.ingest = Ingest(self.settings, exchange, self.publisher)
@@ -138,11 +138,11 @@ class Run:
         self.ends.append(end)
 
     def tape(self) -> list[bytes]:
-        return [message.value for message in self.publisher.delivered[self.settings.raw_topic]]
+        return [message.value for message in self.publisher.delivered[self.settings.topics.raw]]
 
     def published(self) -> list[Record]:
         self.publisher.poll()
-        return [codec.decode(m.value) for m in self.publisher.delivered[self.settings.normalized_topic]]
+        return [codec.decode(m.value) for m in self.publisher.delivered[self.settings.topics.normalized]]
 
     async def until(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + WITHIN_S
@@ -214,7 +214,7 @@ async def test_snapshots_are_asked_for_once_ready_and_enter_as_frames(server: Ve
         await asyncio.to_thread(server.send, "ready")
         await run.until(lambda: len(run.tape()) == 4)
         assert server.requests == ["/depth?symbol=BTCUSDT", "/depth?symbol=ETHUSDT"]
-        headers = [dict(m.headers) for m in run.publisher.delivered[run.settings.raw_topic]]
+        headers = [dict(m.headers) for m in run.publisher.delivered[run.settings.topics.raw]]
         assert [h["endpoint"].decode().partition(f":{server.port}")[2] for h in headers] == [
             "/stream", "/stream", "/depth?symbol=BTCUSDT", "/depth?symbol=ETHUSDT",
         ]  # fmt: skip
@@ -252,7 +252,7 @@ async def test_a_burst_comes_in_bounded_reads_however_far_behind_the_worker_is(s
             await asyncio.sleep(0.5)
         await run.until(lambda: len(run.tape()) == 1 + bursts * len(burst))
         read_bytes: Counter[bytes] = Counter()
-        for message in run.publisher.delivered[run.settings.raw_topic]:
+        for message in run.publisher.delivered[run.settings.topics.raw]:
             read_bytes[dict(message.headers)["receive_time_ns"]] += len(message.value)
         assert websocket.READ_BYTES < max(read_bytes.values()) <= 3 * websocket.RECEIVE_BUFFER_BYTES
 

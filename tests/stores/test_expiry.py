@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import psycopg
 import pytest
 
 from etl.errors import UsageError
 from etl.lake.compaction import compact
-from etl.settings import Settings
+from etl.settings import Settings, changed, make
 from etl.sinks.load import load_timescale
 from etl.stores.expiry import DAY_S, TABLES, Expired, Rule, expire, rules
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
@@ -26,7 +25,7 @@ def test_nothing_expires_by_default() -> None:
 
 
 def test_rules_name_store_table_and_days() -> None:
-    settings = Settings(expire_days="timescale.quotes=90, clickhouse.books=400")
+    settings = make(expire_days="timescale.quotes=90, clickhouse.books=400")
     assert rules(settings) == [Rule("timescale", "quotes", 90), Rule("clickhouse", "books", 400)]
 
 
@@ -38,7 +37,7 @@ def test_rules_name_store_table_and_days() -> None:
 )  # fmt: skip
 def test_a_rule_that_can_be_misread_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expire_days"):
-        rules(Settings(expire_days=text))
+        rules(make(expire_days=text))
 
 
 @pytest.mark.integration
@@ -74,7 +73,7 @@ def test_only_months_that_are_wholly_older_go(settings_with: Callable[..., Setti
 def test_only_days_of_the_lake_that_are_wholly_older_go_and_their_files_after_the_grace(
     settings: Settings,
 ) -> None:
-    settings = msgspec.structs.replace(settings, expire_days="lake.trades=30")
+    settings = changed(settings, expire_days="lake.trades=30")
     days = (0, 39, 40)
     export_records(settings, (stream.trade(n, time_ns=stream.START_NS + n * stream.DAY) for n in days))
     export_records(settings, [stream.quote(0)], start=10)
@@ -86,5 +85,5 @@ def test_only_days_of_the_lake_that_are_wholly_older_go_and_their_files_after_th
     assert left == [(str(3_735_683_259 + n),) for n in days[1:]]
     assert query(settings, "lake", "SELECT count(*) FROM quotes").rows == [(1,)]
     assert all(path.exists() for path in old)
-    compact(settings, time.time_ns() + int(settings.lake_grace_s * 1e9) + 1)
+    compact(settings, time.time_ns() + int(settings.lake.grace_s * 1e9) + 1)
     assert [path.exists() for path in sorted(old)] == [True, False]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from etl.errors import StoreError, StoreUnavailable
-from etl.settings import Settings
+from etl.settings import Settings, make
 from etl.stores import migrate
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import SQL_DIR, Migration, migrate_clickhouse, pending, read_migrations, statements
@@ -76,7 +76,7 @@ def test_a_name_without_a_number_and_a_number_used_twice_are_refused(tmp_path: P
 
 def test_a_store_that_is_down_is_said_to_be() -> None:
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1/"):
-        migrate_clickhouse(Settings(clickhouse_url="http://127.0.0.1:1/x"))
+        migrate_clickhouse(make(clickhouse_url="http://127.0.0.1:1/x"))
 
 
 @pytest.mark.integration

@@ -11,7 +11,7 @@ import pytest
 
 from etl import settings as settings_module
 from etl.errors import StoreUnavailable, UsageError
-from etl.settings import Settings
+from etl.settings import Settings, make
 from etl.stores.query import Answer, plain, query
 from tests.support import stream
 from tests.support.lake import export_records
@@ -79,9 +79,7 @@ def test_timescale_is_asked_read_only(settings_with: Callable[..., Settings]) ->
 
 
 def test_a_store_that_is_down_says_so(settings: Settings) -> None:
-    down = Settings(
-        timescale_url="postgresql://u:secret@127.0.0.1:1/p", clickhouse_url="http://127.0.0.1:1/d"
-    )
+    down = make(timescale_url="postgresql://u:secret@127.0.0.1:1/p", clickhouse_url="http://127.0.0.1:1/d")
     for store in ("timescale", "clickhouse"):
         with pytest.raises(StoreUnavailable) as raised:
             query(down, store, "SELECT 1")

@@ -119,7 +119,7 @@ def clean_day(settings_with: Callable[..., Settings], **values: str) -> Settings
     clean += [bar(0, 60), bar(1, 40), *(quote(number) for number in range(20))]
     publisher = KafkaPublisher(made)
     for record in clean:
-        publisher.publish(made.normalized_topic, b"binance:BTC-USDT", encode(record))
+        publisher.publish(made.topics.normalized, b"binance:BTC-USDT", encode(record))
     publisher.flush(30)
     store_in_clickhouse(made, clean, "clean")
     load_timescale(made)

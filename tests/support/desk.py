@@ -132,12 +132,12 @@ class Desk:
     # the venue
 
     def control(self, order: str, **fault: object) -> None:
-        address = f"http://127.0.0.1:{self.settings.simulator_port}/control/{order}"
+        address = f"http://127.0.0.1:{self.settings.simulator.port}/control/{order}"
         urllib.request.urlopen(urllib.request.Request(address, json.dumps(fault).encode()), timeout=10).read()
 
     def _ask(self, path: str, **values: object) -> list[Any]:
         words = "&".join(f"{name}={value}" for name, value in values.items())
-        base = f"http://127.0.0.1:{self.settings.simulator_port}/binance/api/v3"
+        base = f"http://127.0.0.1:{self.settings.simulator.port}/binance/api/v3"
         with urllib.request.urlopen(
             f"{base}/{path}?symbol={VENUE_SYMBOL}&{words}&limit={PAGE_ROWS}"
         ) as answer:
@@ -194,7 +194,7 @@ class Desk:
 
     def mails(self) -> list[dict[str, str]]:
         """The oldest first; ``text`` is what its parts say."""
-        base = f"http://127.0.0.1:{self.settings.mailbox_port}/messages"
+        base = f"http://127.0.0.1:{self.settings.mail.mailbox_port}/messages"
         with urllib.request.urlopen(base, timeout=10) as answer:
             listed = json.load(answer)
         for mail in listed:

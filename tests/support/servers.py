@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import msgspec
 import psycopg
 import pytest
 
 from etl import settings as settings_module
 from etl.embedded.part import Part
 from etl.embedded.ports import free_ports
-from etl.settings import Settings
+from etl.settings import NAMES, Settings, make
 
 POLL_S = 0.05
 KILL_WITHIN_S = 10.0
@@ -109,9 +108,9 @@ class RunningPart:
 
 def settings_on_free_ports(state_dir: Path, **values: object) -> Settings:
     """Settings whose every port is free at this moment."""
-    names = [name for name in Settings.__struct_fields__ if name.endswith("_port")]
+    names = [name for name in NAMES if name.endswith("_port")]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    return msgspec.convert({**ports, "state_dir": str(state_dir), **values}, Settings)
+    return make(**{**ports, "state_dir": str(state_dir), **values})
 
 
 @contextlib.contextmanager

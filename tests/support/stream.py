@@ -171,7 +171,7 @@ def publish_values(settings: Settings, *values: tuple[str, str, bytes]) -> None:
     ensure_topics(settings)
     publisher = KafkaPublisher(settings)
     for exchange, symbol, value in values:
-        publisher.publish(settings.normalized_topic, f"{exchange}:{symbol}".encode(), value)
+        publisher.publish(settings.topics.normalized, f"{exchange}:{symbol}".encode(), value)
     publisher.flush(FLUSH_TIMEOUT_S)
 
 

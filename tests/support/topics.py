@@ -28,11 +28,11 @@ def messages(settings: Settings, topic: str) -> list[Message]:
 
 
 def records(settings: Settings) -> list[Record]:
-    return [codec.decode(m.value() or b"") for m in messages(settings, settings.normalized_topic)]
+    return [codec.decode(m.value() or b"") for m in messages(settings, settings.topics.normalized)]
 
 
 def quarantined(settings: Settings) -> list[Quarantined]:
-    found = messages(settings, settings.quarantine_topic)
+    found = messages(settings, settings.topics.quarantine)
     return [codec.decode_quarantined(message.value() or b"") for message in found]
 
 

@@ -19,7 +19,7 @@ TIMEOUT_S = 10.0
 def answers(settings: Settings, group: str) -> bool:
     """A coordinator that is just starting does not."""
     try:
-        return behind(settings, group, (settings.normalized_topic,), TIMEOUT_S) > 0
+        return behind(settings, group, (settings.topics.normalized,), TIMEOUT_S) > 0
     except TransportError:
         return False
 
@@ -29,8 +29,8 @@ def test_a_group_is_behind_by_what_it_has_not_committed_of_partitions_it_never_h
 ) -> None:
     settings = settings_with(kafka=True, topic_partitions=2)
     stream.publish(settings, *[stream.trade(n, symbol=f"S{n % 9}") for n in range(300)])
-    topic = settings.normalized_topic
-    wanted = (topic, settings.quarantine_topic)
+    topic = settings.topics.normalized
+    wanted = (topic, settings.topics.quarantine)
     topics.eventually(lambda: answers(settings, topic))
     assert behind(settings, topic, wanted, TIMEOUT_S) == 300
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": topic})

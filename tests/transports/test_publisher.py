@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgspec
 import pytest
 
 from etl.embedded.kafka import kafka_part
 from etl.errors import TransportError
 from etl.model.records import Frame, Source
-from etl.settings import Settings
+from etl.settings import Settings, changed, make
 from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers, frame_of
 from etl.transports.memory import MemoryPublisher
 from etl.transports.publisher import Publisher
@@ -45,7 +44,7 @@ class _Kafka:
     def __init__(self, settings: Settings) -> None:
         ensure_topics(settings)
         self.settings = settings
-        self.topic = settings.raw_topic
+        self.topic = settings.topics.raw
         self.publisher = KafkaPublisher(settings)
 
     def delivered(self) -> list[tuple[bytes, bytes]]:
@@ -112,20 +111,20 @@ def test_a_full_queue_overflows_in_order_and_publish_never_waits(
     crashable: Callable[..., RunningPart],
 ) -> None:
     broker = crashable(kafka_part)
-    settings = Settings(kafka_url=broker.settings.kafka_bootstrap, producer_queue_messages_max=1_000)
+    settings = make(kafka_url=broker.settings.kafka_bootstrap, producer_queue_messages_max=1_000)
     ensure_topics(settings)
     publisher = KafkaPublisher(settings)
-    publisher.publish(settings.raw_topic, b"k", b"0")
+    publisher.publish(settings.topics.raw, b"k", b"0")
     publisher.flush(FLUSH_S)
     broker.kill()
     begun = time.monotonic()
     for number in range(1, 5_001):
-        publisher.publish(settings.raw_topic, b"k", b"%d" % number)
+        publisher.publish(settings.topics.raw, b"k", b"%d" % number)
     assert time.monotonic() - begun < 1.0
     assert publisher.pending_messages >= 5_000
     broker.start()
     publisher.flush(FLUSH_S)
-    assert [int(m.value() or b"") for m in messages(settings, settings.raw_topic)] == list(range(5_001))
+    assert [int(m.value() or b"") for m in messages(settings, settings.topics.raw)] == list(range(5_001))
 
 
 @pytest.mark.integration
@@ -134,14 +133,14 @@ def test_a_message_that_the_broker_refuses_for_good_fails_the_publisher(
 ) -> None:
     settings = settings_with(kafka=True, message_bytes_max=10_000)
     ensure_topics(settings)
-    publisher = KafkaPublisher(msgspec.structs.replace(settings, message_bytes_max=1 << 20))
-    publisher.publish(settings.raw_topic, b"k", os.urandom(50_000))
+    publisher = KafkaPublisher(changed(settings, message_bytes_max=1 << 20))
+    publisher.publish(settings.topics.raw, b"k", os.urandom(50_000))
 
     def failed() -> bool:
         try:
             publisher.poll()
         except TransportError as error:
-            return settings.raw_topic in str(error)
+            return settings.topics.raw in str(error)
         return False
 
     eventually(failed)
@@ -153,7 +152,7 @@ def test_a_frame_comes_back_from_the_raw_topic_byte_for_byte(settings_with: Call
     ensure_topics(settings)
     frame = Frame("binance", "id", 7, "ws://h/s?streams=é", 123, bytes(range(256)), Source.REPAIR)
     publisher = KafkaPublisher(settings)
-    publisher.publish(settings.raw_topic, b"id", frame.payload, frame_headers(frame))
+    publisher.publish(settings.topics.raw, b"id", frame.payload, frame_headers(frame))
     publisher.flush(FLUSH_S)
-    found: list[Any] = messages(settings, settings.raw_topic)
+    found: list[Any] = messages(settings, settings.topics.raw)
     assert [frame_of(message) for message in found] == [frame]

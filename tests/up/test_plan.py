@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from etl import settings as settings_module
-from etl.settings import Settings
+from etl.settings import Settings, make
 from etl.up.plan import child_environment, parts
 
 SERVERS = {"kafka", "clickhouse", "timescale", "mailbox"}
@@ -16,7 +16,7 @@ def names(settings: Settings, with_airflow: bool = False) -> list[str]:
 
 
 def test_everything_is_started_where_no_url_is_set(tmp_path: Path) -> None:
-    settings = Settings(state_dir=str(tmp_path), venues="binance,polygon")
+    settings = make(state_dir=str(tmp_path), venues="binance,polygon")
     assert names(settings, with_airflow=True) == [
         *("kafka", "clickhouse", "timescale", "mailbox", "topics", "migrate"),
         *("simulate-binance", "stream-binance", "simulate-polygon", "stream-polygon", "sink-clickhouse"),
@@ -44,19 +44,19 @@ def test_nothing_is_started_for_a_server_whose_url_is_set(
 
 
 def test_no_airflow_is_started_where_its_url_is_set(tmp_path: Path) -> None:
-    settings = Settings(state_dir=str(tmp_path), airflow_url="https://airflow.example")
+    settings = make(state_dir=str(tmp_path), airflow_url="https://airflow.example")
     assert not [name for name in names(settings, with_airflow=True) if name.startswith("airflow")]
 
 
 def test_no_simulator_is_started_for_live_venues(tmp_path: Path) -> None:
-    settings = Settings(state_dir=str(tmp_path), venues="binance", live=True)
+    settings = make(state_dir=str(tmp_path), venues="binance", live=True)
     planned = {part.name: part for part in parts(settings, with_airflow=False)}
     assert "simulate-binance" not in planned
     assert planned["stream-binance"].depends_on == ("topics", "kafka")
 
 
 def test_every_dependency_is_planned_and_no_port_is_given_twice(tmp_path: Path) -> None:
-    planned = parts(Settings(state_dir=str(tmp_path)), with_airflow=True)
+    planned = parts(make(state_dir=str(tmp_path)), with_airflow=True)
     known = {part.name for part in planned}
     assert all(set(part.depends_on) <= known for part in planned)
     ports = [port for part in planned for port in part.ports.values()]
@@ -64,7 +64,7 @@ def test_every_dependency_is_planned_and_no_port_is_given_twice(tmp_path: Path) 
 
 
 def test_the_simulators_share_the_rate(tmp_path: Path) -> None:
-    settings = Settings(state_dir=str(tmp_path), venues="binance,polygon", simulator_rate=3000.0)
+    settings = make(state_dir=str(tmp_path), venues="binance,polygon", simulator_rate=3000.0)
     (simulator,) = [part for part in parts(settings, False) if part.name == "simulate-polygon"]
     assert simulator.command[-2:] == ("--rate", "1500.000")
 
@@ -75,7 +75,7 @@ def test_a_child_sees_the_settings_and_none_of_our_own_environment(
     monkeypatch.setenv("ETL_VENUES", "kraken")
     monkeypatch.setenv("ETL_CONFIG", "/nowhere.toml")
     monkeypatch.chdir(tmp_path)
-    settings = Settings(state_dir="here", kafka_port=19092)
+    settings = make(state_dir="here", kafka_port=19092)
     seen = {name: text for name, text in child_environment(settings).items() if name.startswith("ETL_")}
     assert {name: text for name, text in seen.items() if not name.startswith("ETL_TEST_")} == {
         "ETL_STATE_DIR": str(tmp_path / "here"),
@@ -88,6 +88,6 @@ def test_a_supervised_sink_keeps_one_name_in_its_group_and_shares_it_with_no_oth
         (sink,) = [part for part in parts(settings, False) if part.name == "sink-clickhouse"]
         return sink.environment.get("ETL_SINK_INSTANCE")
 
-    here, there = (Settings(state_dir=str(tmp_path / place)) for place in ("here", "there"))
+    here, there = (make(state_dir=str(tmp_path / place)) for place in ("here", "there"))
     assert name(here) == name(here) != name(there)
-    assert name(Settings(state_dir=str(tmp_path), sink_instance="chosen")) is None
+    assert name(make(state_dir=str(tmp_path), sink_instance="chosen")) is None
