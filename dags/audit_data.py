@@ -39,22 +39,10 @@ def audit_data() -> None:
         """Offences found, open and suppressed findings of the day."""
         from datetime import date
 
-        from etl import settings
-        from etl.audit.nightly import audit, mail_of
-        from etl.monitoring.mail import send
+        from etl.commands.audit import audit_and_tell
 
         asked = (dag_run.conf or {}).get("day") if dag_run else None
-        day = date.fromisoformat(asked) if asked else data_interval_start.date()
-        loaded = settings.load()
-        report = audit(loaded, day)
-        if report.open_findings:
-            send(mail_of(report, loaded), loaded)
-        return {
-            "day": str(day),
-            "offences": len(report.offences),
-            "open": len(report.open_findings),
-            "suppressed": report.suppressed,
-        }
+        return audit_and_tell(date.fromisoformat(asked) if asked else data_interval_start.date())
 
     audit()
 

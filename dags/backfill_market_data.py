@@ -105,30 +105,21 @@ def backfill_market_data() -> None:
         run_id: Any = None,
     ) -> list[dict[str, Any]]:
         """A job for each symbol and day; none for a dry run."""
-        import asyncio
-
         import msgspec
 
         from etl import settings
-        from etl.ingest.backfill import announce, estimate, make_job, slices
-        from etl.model.times import parse_ns
+        from etl.commands.backfill import plan_run
+        from etl.model.times import NS_PER_S
 
-        loaded, asked = settings.load(), params or {}
-        kinds = loaded.backfill.daily_kinds if dag_run.run_type == "scheduled" else asked["kinds"]
-        span = [
-            parse_ns(text) if text else int(moment.timestamp()) * 1_000_000_000
-            for text, moment in ((asked["start"], data_interval_start), (asked["end"], data_interval_end))
-        ]
-        job = make_job(loaded, asked["venue"], asked["symbols"], kinds, span[0], span[1], asked["archive"])
-        for one in asyncio.run(estimate(loaded, job)):
-            print(
-                f"{one.symbol} {one.kind}: about {one.requests} requests, {one.rows} rows, {one.seconds:.0f} s"
-            )
-        if asked["dry_run"]:
-            return []
-        jobs = slices(job, JOBS_MAX)
-        announce(loaded, jobs, run_id)
-        return [msgspec.to_builtins(one) for one in jobs]
+        form = params or {}
+        daily = settings.load().backfill.daily_kinds
+        kinds = daily if dag_run.run_type == "scheduled" else form["kinds"]
+        interval_ns = (
+            int(data_interval_start.timestamp()) * NS_PER_S,
+            int(data_interval_end.timestamp()) * NS_PER_S,
+        )
+        jobs = plan_run(form, interval_ns, kinds, run_id, JOBS_MAX)
+        return [msgspec.to_builtins(job) for job in jobs]
 
     @task(map_index_template="{{ label }}")
     def fetch(job: dict[str, Any], run_id: Any = None) -> None:

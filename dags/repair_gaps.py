@@ -34,22 +34,15 @@ def repair_gaps() -> None:
     @task
     def repair(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, int]:
         """Attempted gaps by what became of them."""
-        import time
-        from collections import Counter
+        from etl.commands.gaps import repair_round
 
-        from etl import settings
-        from etl.ingest.gap_ledger import Selection, due, read_gaps, repair_gaps
-
-        loaded, asked = settings.load(), params or {}
-        selection = Selection(
-            exchange=asked.get("exchange") or "",
+        asked = params or {}
+        return repair_round(
+            venue=asked.get("exchange") or "",
             symbol=asked.get("symbol") or "",
             key=asked.get("key") or "",
-            state="open",
+            any_age=dag_run.run_type == "manual",
         )
-        gaps = read_gaps(loaded, selection)
-        wanted = gaps if dag_run.run_type == "manual" else due(gaps, time.time_ns())
-        return dict(Counter(gap.gap_state.name.lower() for gap in repair_gaps(loaded, wanted)))
 
     repair()
 

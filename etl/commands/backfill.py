@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,6 +58,32 @@ def backfill(
         print(json.dumps(msgspec.to_builtins(summary)))
     else:
         print(f"{summary.rows} rows in {summary.pages} pages; {summary.holes} holes at the source")
+
+
+def plan_run(
+    form: Mapping[str, Any], interval_ns: tuple[int, int], kinds: Sequence[str], name: str, jobs_max: int
+) -> list[Job]:
+    """What the DAG's run ``name`` fetches: a job for each symbol and day, none if ``form`` asks for the estimate only.
+
+    ``form`` has venue, symbols, start, end, archive and dry_run; an empty bound is that of ``interval_ns``. The
+    estimate is printed. Raises ``EtlError``.
+    """
+    import asyncio
+
+    from etl import settings as settings_module
+    from etl.ingest.backfill import announce, estimate, make_job, slices
+    from etl.model.times import parse_ns
+
+    settings = settings_module.load()
+    bounds = zip((form["start"], form["end"]), interval_ns, strict=True)
+    start_ns, end_ns = (parse_ns(text) if text else bound for text, bound in bounds)
+    job = make_job(settings, form["venue"], form["symbols"], kinds, start_ns, end_ns, form["archive"])
+    _print_estimates(asyncio.run(estimate(settings, job)))
+    if form["dry_run"]:
+        return []
+    jobs = slices(job, jobs_max)
+    announce(settings, jobs, name)
+    return jobs
 
 
 def _run(settings: Settings, job: Job, quiet: bool) -> Any:

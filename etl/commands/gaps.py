@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 
 from etl import settings as settings_module
 from etl.errors import UsageError
-from etl.ingest.gap_ledger import Selection, read_gaps, repair_gaps
+from etl.ingest.gap_ledger import Selection, due, read_gaps, repair_gaps
 from etl.ingest.gap_ledger import summary as read_summary
 from etl.model.records import Gap, GapKind, GapState
 
@@ -70,6 +71,15 @@ def repair(venue: Venue = "", symbol: Symbol = "", kind: Kind = "", as_json: AsJ
         print(json.dumps(counts))
     else:
         print("  ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "no gap is open")
+
+
+def repair_round(venue: str, symbol: str, key: str, any_age: bool) -> dict[str, int]:
+    """One attempt at each open gap that the texts select and, unless ``any_age``, that a scheduled round asks for; gaps
+    by the state that they have now. Raises ``EtlError``."""
+    settings = settings_module.load()
+    gaps = read_gaps(settings, Selection(exchange=venue, symbol=symbol, key=key, state="open"))
+    settled = repair_gaps(settings, gaps if any_age else due(gaps, time.time_ns()))
+    return dict(Counter(gap.gap_state.name.lower() for gap in settled))
 
 
 @app.command()
