@@ -81,7 +81,7 @@ def settings(settings_with: MakeSettings, database: str) -> Settings:
     for table in STORED:
         client.execute(f"TRUNCATE TABLE {table}")
     made = settings_with(kafka=True, clickhouse_url=database)
-    return with_topics(made, sink_group=made.normalized_topic)
+    return with_topics(made, sink_group=made.topics.normalized)
 
 
 def with_topics(settings: Settings, **values: Any) -> Settings:
