@@ -16,7 +16,6 @@ JOBS_MAX = 256
 
 LATE = late(
     "backfill_deadline_s",
-    21_600,
     "Likely: the venue's limit, or a range larger than meant (see the estimate in the log of <i>plan</i>). "
     "What is done stays done; a run that is stopped and cleared goes on there.",
 )

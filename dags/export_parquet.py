@@ -13,7 +13,6 @@ LAKE = Asset("market-data-lake")
 
 LATE = late(
     "export_deadline_s",
-    2_700,
     "The lake lags behind the topic. Likely: the lake is full or out of reach. "
     "Look at the log of <i>export</i>; nothing is lost.",
 )

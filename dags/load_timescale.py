@@ -12,7 +12,6 @@ TIMESCALE = Asset("market-data-timescale")
 
 LATE = late(
     "load_deadline_s",
-    900,
     "TimescaleDB lags behind the topic. Likely: the store is down, slow or compressing. "
     "Look at the log of <i>load</i>; nothing is lost.",
 )

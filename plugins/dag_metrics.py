@@ -2,13 +2,13 @@
 
     etl_dag_runs_total{dag_id,state}   etl_dag_run_seconds{dag_id}   etl_dag_last_success_timestamp_seconds{dag_id}
 
-Only where ``ETL_DAG_METRICS_PORT`` is set: in the scheduler's environment alone, as ``etl up`` does it. A run that an
-operator marks by hand in the web UI ends in the API server and is not counted.
+Only where the setting ``dag_metrics_port`` is given. It belongs in the scheduler's environment alone, as ``etl up``
+does it: the listener cannot tell the scheduler from Airflow's other parts when it starts, and one port serves one
+process. A run that an operator marks by hand in the web UI ends in the API server and is not counted.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from airflow.listeners import hookimpl
@@ -52,16 +52,17 @@ class DagMetrics:
 
     @hookimpl
     def on_starting(self, component: object) -> None:
-        port = int(os.environ.get("ETL_DAG_METRICS_PORT", "0"))
-        if not port:
-            return
         # only here, for every process of Airflow imports its plugins
         from airflow.jobs.job import Job
 
+        from etl import settings as settings_module
         from etl.telemetry.serve import serve
 
-        if isinstance(component, Job):  # a task, which inherits the variable, begins as something else
-            serve(self.registry, os.environ.get("ETL_BIND_HOST", "127.0.0.1"), port)
+        settings = settings_module.load()
+        if settings.metrics.dag_port and isinstance(
+            component, Job
+        ):  # a task, which has the setting too, is no Job
+            serve(self.registry, settings.bind_host, settings.metrics.dag_port)
 
     @hookimpl
     def on_dag_run_success(self, dag_run: DagRun, msg: str) -> None:

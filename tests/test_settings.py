@@ -126,6 +126,6 @@ def test_nothing_but_the_settings_reads_the_environment() -> None:
                 name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
                 if name in {"environ", "getenv"}:
                     readers.add(path.relative_to(ROOT).as_posix())
-    # two libraries of the stores are told something before they start; the plugins are cut next
+    # two libraries of the stores are told something before they start
     told = {"etl/embedded/clickhouse.py", "etl/audit/expectations.py"}
-    assert readers - told == {"etl/settings.py", "plugins/deadlines.py", "plugins/dag_metrics.py"}
+    assert readers - told == {"etl/settings.py"}

@@ -29,7 +29,6 @@ HEAVY = (
     "psycopg",
     "confluent_kafka",
     "great_expectations",
-    "etl.settings",
 )
 
 
