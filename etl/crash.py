@@ -1,11 +1,10 @@
-"""Named places where a test lets the process die as by ``kill -9``: between two writes that must agree."""
+"""Named places between two writes that must agree. A rig hooks one, to let the process die there as by ``kill -9``;
+``etl/bench/crash_at.py`` is that rig. Without it nothing happens at any of them.
+"""
 
 from __future__ import annotations
 
-import os
-import signal
-
-from etl.settings import Settings
+from collections.abc import Callable
 
 BETWEEN_RAW_AND_NORMALIZED = "between_raw_and_normalized"
 AFTER_INTENT = "after_intent"
@@ -15,8 +14,19 @@ BEFORE_COMMIT = "before_commit"
 BEFORE_TIMESCALE_COMMIT = "before_timescale_commit"
 BETWEEN_LAKE_FILE_AND_CATALOG = "between_lake_file_and_catalog"
 
+_hooks: dict[str, Callable[[], None]] = {}
+"""Of the whole process, for a command makes its objects itself. Filled before the command begins, or never."""
 
-def reach(settings: Settings, point: str) -> None:
-    """Die here if ``settings.crash_point`` says so."""
-    if settings.crash_point == point:
-        os.kill(os.getpid(), signal.SIGKILL)
+
+def hook(point: str, action: Callable[[], None]) -> None:
+    """``action`` is called whenever ``point`` is reached."""
+    _hooks[point] = action
+
+
+def is_hooked(point: str) -> bool:
+    return point in _hooks
+
+
+def reach(point: str) -> None:
+    if _hooks and point in _hooks:
+        _hooks[point]()

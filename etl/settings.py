@@ -205,8 +205,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bind_host: str = "127.0.0.1"
     """Where the embedded servers and the metrics listen."""
     log_level: str = "INFO"
-    crash_point: str = ""
-    """Where the process kills itself (etl/crash.py); for tests and ``etl bench kill`` only."""
 
     kafka: Kafka = Kafka()
     topics: Topics = Topics()

@@ -26,6 +26,8 @@ import typer
 from msgspec import Struct
 
 from etl import crash
+from etl.bench import crash_at
+from etl.bench.crash_at import command_with
 from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, next_bars
 from etl.bench.report import print_result, say
 from etl.embedded.part import Part
@@ -114,8 +116,8 @@ class Run:
         self._times = times
         self._chance = random.Random(seed)
         self._environment = child_environment(settings)
-        self._armed: dict[str, dict[str, str]] = {}
-        """What a part's next start finds in its environment."""
+        self._commands: dict[str, list[str]] = {}
+        """What each part's next start runs."""
         self._draining = {name: asyncio.Lock() for name in DRAINS}
         self._killed: Counter[str] = Counter()
         self._points: Counter[str] = Counter()
@@ -159,8 +161,8 @@ class Run:
     def _adapted(self, part: Part) -> Part:
         if part.name.startswith("simulate-"):
             part = msgspec.structs.replace(part, command=(*part.command, "--session", "synthetic"))
-        environment = self._armed[part.name] = dict(part.environment)
-        return msgspec.structs.replace(part, environment=environment)
+        command = self._commands[part.name] = list(part.command)
+        return msgspec.structs.replace(part, command=command)
 
     # the blows
 
@@ -183,20 +185,22 @@ class Run:
             await self._running(name)
             await asyncio.sleep(self._chance.uniform(0.0, MOMENT_MAX_S))
             await self._running(name)
+            plain = list(self._commands[name])
             if blow.point:
-                self._armed[name]["ETL_CRASH_POINT"] = blow.point
+                self._commands[name][:] = command_with(plain, blow.point)
             await self._end(name, signal.SIGKILL)
             self._killed[blow.part] += 1
-            if not blow.point or await self._dies_at(name, blow):
+            if not blow.point or await self._dies_at(name, blow, plain):
                 return
         raise EtlError(f"{blow.part}: {blow.point} not reached in {TRIES_MAX} tries")
 
-    async def _dies_at(self, name: str, blow: Blow) -> bool:
-        """Whether one life, begun with the crash point set, ended there; if not, it is killed all the same."""
+    async def _dies_at(self, name: str, blow: Blow, plain: list[str]) -> bool:
+        """Whether one life, begun with the crash point hooked, ended there; if not, it is killed all the same. The
+        next is of the ``plain`` command."""
         state = self._supervisor.states[name]
         await self._until(lambda: state.pid, f"{name} starts again", RUNS_WITHIN_S)
         life = state.pid
-        del self._armed[name]["ETL_CRASH_POINT"]
+        self._commands[name][:] = plain
         deadline = time.monotonic() + DIES_WITHIN_S
         while state.pid == life and time.monotonic() < deadline:  # noqa: ASYNC110  an end sets no event
             await asyncio.sleep(POLL_S)
@@ -267,8 +271,8 @@ class Run:
         raise EtlError(f"{blow.part}: not killed in {TRIES_MAX} tries, {blow.point or 'at random'}")
 
     async def _drain_to(self, blow: Blow) -> bool:
-        environment = {**self._environment, "ETL_CRASH_POINT": blow.point}
-        code = await closing.run_command(DRAINS[blow.part], environment, DRAIN_WITHIN_S)
+        rig = (crash_at.MODULE, blow.point)
+        code = await closing.run_command(DRAINS[blow.part], self._environment, DRAIN_WITHIN_S, rig)
         self._points[blow.point] += code == -signal.SIGKILL
         return code == -signal.SIGKILL
 

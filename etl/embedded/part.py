@@ -8,7 +8,7 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -25,7 +25,8 @@ def always_ready() -> bool:
 class Part(Struct, frozen=True, kw_only=True):
     """A foreground process that ends on SIGTERM.
 
-    ``environment`` is added, at each start, to the supervisor's own and to the settings' variables. ``ports`` maps
+    ``command`` and ``environment`` are read at each start; the latter is added to the supervisor's own and to the
+    settings' variables. ``ports`` maps
     the name of the setting to the port that must be free before the start. ``metrics_port`` is where the part serves
     its Prometheus metrics, 0 = nowhere. ``ready`` is a quick probe without side effects, called from a thread every
     fraction of a second; it returns False or raises ``OSError`` while the part is not ready. A part that
@@ -33,7 +34,7 @@ class Part(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    command: tuple[str, ...]
+    command: Sequence[str]
     environment: Mapping[str, str] = {}
     ports: Mapping[str, int] = {}
     metrics_port: int = 0

@@ -106,7 +106,7 @@ class Ingest:
         venue_symbols: Collection[str] | None = None,
     ) -> Intake:
         """The way in for one connection's frames; ``venue_symbols`` is what it carries, ``None`` = anything."""
-        kind = _DyingIntake if self._settings.crash_point == crash.BETWEEN_RAW_AND_NORMALIZED else Intake
+        kind = _DyingIntake if crash.is_hooked(crash.BETWEEN_RAW_AND_NORMALIZED) else Intake
         intake = kind(self, parser, connection_id, endpoint, source, venue_symbols)
         intake.checker.learn(self._statistics.values())
         self._intakes.add(intake)
@@ -115,7 +115,7 @@ class Ingest:
     def die(self) -> None:
         """As by ``kill -9``, with everything published so far acknowledged. For tests."""
         self.publisher.flush(CRASH_FLUSH_TIMEOUT_S)
-        crash.reach(self._settings, crash.BETWEEN_RAW_AND_NORMALIZED)
+        crash.reach(crash.BETWEEN_RAW_AND_NORMALIZED)
 
     def key_of(self, symbol: str) -> bytes:
         """The message key of ``symbol``'s records."""

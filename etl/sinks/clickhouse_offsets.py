@@ -215,7 +215,7 @@ class Offsets:
     def _commit(self, held: _Held, intent: Intent) -> None:
         """Ask the broker; its answer comes to ``_on_commit``."""
         if held.committed < held.partition.start:
-            crash.reach(self._settings, crash.BEFORE_COMMIT)
+            crash.reach(crash.BEFORE_COMMIT)
         held.committing, held.commit_again_at_s = intent, time.monotonic() + COMMIT_ANSWER_WITHIN_S
         try:
             self._consumer.commit(offsets=[held.at(intent.start, intent)], asynchronous=True)

@@ -108,10 +108,10 @@ class Writer:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _write(self, batch: Batch) -> None:
-        crash.reach(self._settings, crash.AFTER_INTENT)
+        crash.reach(crash.AFTER_INTENT)
         if not self._stored_before(batch):
             self._insert(batch, 0, len(batch.values), refused=[])
-            crash.reach(self._settings, crash.AFTER_INSERT)
+            crash.reach(crash.AFTER_INSERT)
 
     def _stored_before(self, batch: Batch) -> bool:
         """For an intent so old that its token may be forgotten: is every record of it in the tables?"""
@@ -192,7 +192,7 @@ class Writer:
         client: ClickHouse | None = getattr(self._clients, "client", None)
         if client is None:
             client = self._clients.client = ClickHouse(
-                self._address, sent=lambda: crash.reach(self._settings, crash.IN_INSERT)
+                self._address, sent=lambda: crash.reach(crash.IN_INSERT)
             )
         return client
 

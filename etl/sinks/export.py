@@ -80,7 +80,7 @@ def _drain(
                 refused += _read_into(settings, writer, reader, span)
                 added += writer.write()
                 messages += span.end - span.start
-            crash.reach(settings, crash.BETWEEN_LAKE_FILE_AND_CATALOG)
+            crash.reach(crash.BETWEEN_LAKE_FILE_AND_CATALOG)
             offsets = {span.partition: span.end for span in ranges}
             catalog.commit(state, added=added, topic=topic, topic_id=topic_id, offsets=offsets)
             for partition, end in offsets.items():

@@ -131,7 +131,7 @@ class TimescaleStore:
                 self._connection.execute(self._statements[rows.kind], arrays)
                 if rows.kind is Kind.TRADE:
                     self._note_days(rows)
-            crash.reach(self._settings, crash.BEFORE_TIMESCALE_COMMIT)
+            crash.reach(crash.BEFORE_TIMESCALE_COMMIT)
 
     def refused(self, rows: Rows) -> list[Refused]:
         """The rows that the server does not take; nothing is stored."""

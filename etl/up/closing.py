@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from etl.embedded import airflow
 from etl.embedded.airflow import AirflowClient
@@ -76,11 +76,15 @@ async def load_by_command(environment: Mapping[str, str]) -> None:
             raise EtlError(f"etl {' '.join(words)}: exit code {code}; its own words are above")
 
 
-async def run_command(words: Iterable[str], environment: Mapping[str, str], within_s: float) -> int:
-    """Run ``etl`` with ``words`` on our standard output; its exit code. Raises ``EtlError`` if it takes longer."""
-    name = " ".join(["etl", *words])
+async def run_command(
+    words: Iterable[str], environment: Mapping[str, str], within_s: float, module: Sequence[str] = ("etl",)
+) -> int:
+    """Run ``etl``, or another ``module`` in its place, with ``words`` on our standard output; its exit code. Raises
+    ``EtlError`` if it takes longer."""
+    words = [*module, *words]
+    name = " ".join(words)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *name.split(), env=environment, start_new_session=True
+        sys.executable, "-m", *words, env=environment, start_new_session=True
     )
     try:
         code = await asyncio.wait_for(process.wait(), within_s)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,23 +12,26 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from etl import crash
 from etl import settings as settings_module
 from etl.embedded.kafka import kafka_part
 from etl.model.records import Gap, GapKind, GapState, Trade
 from etl.sequencing.continuity import NO_EVENT_BEFORE
 from etl.settings import Settings, changed
+from tests.support.processes import etl_command
 from tests.support.servers import RunningPart, settings_on_free_ports
 from tests.support.topics import eventually, messages, quarantined, records
 from tests.support.venue_server import VenueServer, quote, trade, venue_server
 
 pytestmark = pytest.mark.integration
 STOP_WITHIN_S = 30.0
+SYMBOLS = ("--symbols", "BTCUSDT,ETHUSDT")
 
 
 class RunningWorker:
     """``etl stream binance`` in a process of its own."""
 
-    def __init__(self, settings: Settings, log: Path, *options: str) -> None:
+    def __init__(self, settings: Settings, log: Path, *options: str, crash_point: str = "") -> None:
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("ETL_")},
             **settings_module.as_environment(settings),
@@ -38,7 +40,7 @@ class RunningWorker:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "etl", "stream", "binance", "--symbols", "BTCUSDT,ETHUSDT", *options],
+                etl_command("stream", "binance", *SYMBOLS, *options, crash_point=crash_point),
                 env=environment,
                 stdout=output,
                 stderr=output,
@@ -78,9 +80,11 @@ def wired(settings: Settings, server: VenueServer, **values: Any) -> Settings:
 
 
 @contextmanager
-def worker(settings: Settings, *options: str) -> Iterator[RunningWorker]:
+def worker(settings: Settings, *options: str, crash_point: str = "") -> Iterator[RunningWorker]:
     Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
-    running = RunningWorker(settings, Path(settings.state_dir) / "worker.log", *options)
+    running = RunningWorker(
+        settings, Path(settings.state_dir) / "worker.log", *options, crash_point=crash_point
+    )
     try:
         yield running
     except AssertionError as error:
@@ -168,8 +172,7 @@ def test_a_hole_across_a_kill_is_declared_by_the_next_start(settings: Settings, 
 def test_a_frame_on_the_tape_whose_records_were_never_published_is_published_by_the_next_start(
     settings: Settings, server: VenueServer
 ) -> None:
-    dying = changed(settings, crash_point="between_raw_and_normalized")
-    with worker(dying, "--channels", "trade") as running:
+    with worker(settings, "--channels", "trade", crash_point=crash.BETWEEN_RAW_AND_NORMALIZED) as running:
         server.send(*[trade(n) for n in range(1, 251)])
         assert running.process.wait(STOP_WITHIN_S) == -signal.SIGKILL
     tape = {message.value() for message in messages(settings, settings.topics.raw)}

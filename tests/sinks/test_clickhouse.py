@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +53,7 @@ from etl.transports.ranges import RangeReader
 from etl.wire.codec import encode, encode_quarantined
 from etl.wire.columns import COLUMNS, TIME, Form
 from tests.support import stream, topics
+from tests.support.processes import etl_command
 from tests.support.servers import BOTH_SERVERS, RunningPart, clickhouse_database
 from tests.support.stream import DAY, MS, START_NS
 from tests.support.topics import eventually
@@ -523,11 +523,12 @@ def test_a_refused_insert_leaves_no_part_of_its_batch(settings: Settings) -> Non
 # ── exactly once ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def run_process(settings: Settings) -> subprocess.Popen[bytes]:
+def run_process(settings: Settings, crash_point: str = "") -> subprocess.Popen[bytes]:
     (port,) = free_ports(1)
     made = changed(settings, metrics_port=port)
     environment = {**settings_module.as_environment(made), "PATH": "/usr/bin:/bin"}
-    return subprocess.Popen([sys.executable, "-m", "etl", "sink", "clickhouse"], env=environment)
+    command = etl_command("sink", "clickhouse", crash_point=crash_point)
+    return subprocess.Popen(command, env=environment)
 
 
 def assert_exactly_once(settings: Settings, trades: int) -> None:
@@ -546,7 +547,7 @@ def test_a_sink_killed_at_any_point_stores_everything_once_after_its_restart(
 ) -> None:
     settings = changed(settings, sink_instance="one")
     stream.publish(settings, *[stream.trade(n, symbol=f"S{n % 5}") for n in range(3_000)])
-    dying = run_process(changed(settings, crash_point=point))
+    dying = run_process(settings, point)
     assert dying.wait(RUN_WITHIN_S) == -9
     drain(settings)
     assert_exactly_once(settings, 3_000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +22,7 @@ from etl.sinks.export import Exported, archive, export
 from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
 from etl.wire.codec import decode_quarantined, encode
 from tests.support import stream, topics
+from tests.support.processes import etl_command
 from tests.support.stream import DAY, MS, START_NS
 
 pytestmark = pytest.mark.integration
@@ -192,11 +192,10 @@ def test_an_export_killed_between_file_and_catalog_shows_nothing_and_its_retry_w
     assert query(settings, "SELECT count(*), count(DISTINCT record_key) FROM trades") == [(45, 45)]
 
 
-def run_export(settings: Settings, **values: str) -> subprocess.CompletedProcess[str]:
+def run_export(settings: Settings, crash_point: str = "") -> subprocess.CompletedProcess[str]:
     environment = settings_module.as_environment(settings)
-    environment |= {f"ETL_{name.upper()}": value for name, value in values.items()}
     return subprocess.run(
-        [sys.executable, "-m", "etl", "export", "--json"],
+        etl_command("export", "--json", crash_point=crash_point),
         env={"PATH": "/usr/bin:/bin", **environment},
         capture_output=True,
         text=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -23,6 +22,7 @@ from etl.stores.migrate import migrate_timescale
 from etl.wire.codec import decode_quarantined, encode
 from etl.wire.columns import COLUMNS, decode
 from tests.support import stream, topics
+from tests.support.processes import etl_command
 from tests.support.stream import DAY, MS, START_NS
 from tests.support.topics import eventually
 
@@ -271,10 +271,10 @@ def test_a_load_killed_before_its_commit_stores_nothing_and_the_retry_everything
     assert count(settings, "trades", "killed") == 350
 
 
-def run_load(settings: Settings, **values: str) -> subprocess.CompletedProcess[str]:
+def run_load(settings: Settings, crash_point: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        load_command(),
-        env=environment_of(settings, **values),
+        load_command(crash_point),
+        env=environment_of(settings),
         capture_output=True,
         text=True,
         timeout=60,
@@ -282,13 +282,12 @@ def run_load(settings: Settings, **values: str) -> subprocess.CompletedProcess[s
     )
 
 
-def load_command() -> list[str]:
-    return [sys.executable, "-m", "etl", "load", "timescale", "--json"]
+def load_command(crash_point: str = "") -> list[str]:
+    return etl_command("load", "timescale", "--json", crash_point=crash_point)
 
 
-def environment_of(settings: Settings, **values: str) -> dict[str, str]:
-    environment = {"PATH": "/usr/bin:/bin", **settings_module.as_environment(settings)}
-    return environment | {f"ETL_{name.upper()}": value for name, value in values.items()}
+def environment_of(settings: Settings) -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", **settings_module.as_environment(settings)}
 
 
 def test_of_a_zombie_and_its_retry_one_wins(settings: Settings) -> None:
