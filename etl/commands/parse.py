@@ -16,7 +16,8 @@ from etl.adapter.contract import Exchange, Ignored, Rejected
 from etl.errors import UsageError
 from etl.exchanges import load
 from etl.model.records import RECORD_TYPES, Frame, Record, Severity
-from etl.sequencing.continuity import Continuity, Window
+from etl.sequencing.ahead import Window
+from etl.sequencing.continuity import Continuity
 from etl.sources.recording import frames, read_lines
 from etl.validation import Checker
 

@@ -18,7 +18,7 @@ from etl import exchanges
 from etl.adapter.contract import Exchange, Rejected
 from etl.errors import WireError
 from etl.model.records import Frame, Gap, GapState, Quarantined, QuarantineOutcome, Record, Severity, Source
-from etl.sequencing.continuity import settled
+from etl.sequencing.gap import settled
 from etl.settings import Settings
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader

@@ -25,7 +25,7 @@ from etl.errors import VenueError
 from etl.ingest.intake import REASON_CHARACTERS_MAX, Ingest, Intake
 from etl.model.records import Gap, GapKind, GapState, Kind, Record, Severity, Source
 from etl.model.times import interval_ns
-from etl.sequencing.continuity import NO_EVENT_BEFORE
+from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.limiter import Limiter, limit_path

@@ -26,7 +26,9 @@ from msgspec import Struct
 
 from etl.exchanges import channel_family
 from etl.model.records import Book, BookAction, Gap, GapKind, GapState, Record
-from etl.sequencing.continuity import NO_EVENT_BEFORE, REORDER_MESSAGES, RESET_MESSAGES
+from etl.sequencing.ahead import REORDER_MESSAGES
+from etl.sequencing.gap import NO_EVENT_BEFORE
+from etl.sequencing.restart import RESET_MESSAGES
 
 HELD_MAX = 2_000
 """Changes held while waiting for a snapshot; beyond, the oldest go and only a newer snapshot can be joined."""

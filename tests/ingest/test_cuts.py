@@ -21,8 +21,8 @@ from msgspec import Struct
 from etl.exchanges import load
 from etl.ingest.intake import Ingest
 from etl.model.records import Book, BookAction, Frame, Gap, GapKind, GapState, Kind, Record
+from etl.sequencing.ahead import REORDER_MESSAGES
 from etl.sequencing.book import Level, rebuild
-from etl.sequencing.continuity import REORDER_MESSAGES
 from etl.settings import make
 from etl.simulator.binance import BinanceVenue
 from etl.simulator.market import Listing

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from etl.commands.gaps import app
 from etl.ingest.gap_ledger import Selection, read_gaps, summary
 from etl.model.records import Gap, GapKind, GapState
-from etl.sequencing.continuity import settled
+from etl.sequencing.gap import settled
 from etl.settings import Settings
 from etl.stores.migrate import migrate_clickhouse
 from tests.sinks.test_clickhouse import insert

@@ -22,8 +22,8 @@ from etl.model.records import (
     Source,
     Trade,
 )
+from etl.sequencing.ahead import REORDER_MESSAGES
 from etl.sequencing.book import BOOK_HOLE, rebuild
-from etl.sequencing.continuity import REORDER_MESSAGES
 from etl.settings import make
 from etl.transports.memory import MemoryPublisher
 from etl.validation.statistics import SymbolStatistics

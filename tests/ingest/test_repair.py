@@ -16,7 +16,7 @@ from etl.ingest import repair as repair_module
 from etl.ingest.intake import Ingest
 from etl.ingest.repair import Repairer, Repairs, publish_verdict
 from etl.model.records import Frame, Gap, GapKind, GapState, Kind, Record, Source
-from etl.sequencing.continuity import NO_EVENT_BEFORE
+from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.settings import Settings, make
 from etl.sources.history import History
 from etl.transports.memory import MemoryPublisher

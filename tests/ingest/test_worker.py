@@ -16,7 +16,7 @@ from etl import crash
 from etl import settings as settings_module
 from etl.embedded.kafka import kafka_part
 from etl.model.records import Gap, GapKind, GapState, Trade
-from etl.sequencing.continuity import NO_EVENT_BEFORE
+from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.settings import Settings, changed
 from tests.support.processes import etl_command
 from tests.support.servers import RunningPart, settings_on_free_ports

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from etl.adapter.contract import SequenceRule
 from etl.model.records import Book, BookAction, Gap, GapKind, Quote, Record, Source
 from etl.sequencing import book
+from etl.sequencing.ahead import REORDER_MESSAGES
 from etl.sequencing.book import Join, JoinedBook, OrderBook, rebuild
-from etl.sequencing.continuity import REORDER_MESSAGES
 
 ABSOLUTE, RELATIVE, SNAPSHOT = BookAction.ABSOLUTE, BookAction.RELATIVE, BookAction.SNAPSHOT
 Levels = Sequence[tuple[str, str]]

@@ -23,18 +23,11 @@ from etl.model.records import (
     Source,
     Trade,
 )
-from etl.sequencing.continuity import (
-    JUMP_IDS_MAX,
-    NO_EVENT_BEFORE,
-    REORDER_LEAST_NS,
-    REORDER_MESSAGES,
-    REORDER_WAIT_NS,
-    RESET_MESSAGES,
-    Continuity,
-    Window,
-    interval_ns,
-    settled,
-)
+from etl.model.times import interval_ns
+from etl.sequencing.ahead import JUMP_IDS_MAX, REORDER_LEAST_NS, REORDER_MESSAGES, REORDER_WAIT_NS, Window
+from etl.sequencing.continuity import Continuity
+from etl.sequencing.gap import NO_EVENT_BEFORE, settled
+from etl.sequencing.restart import RESET_MESSAGES
 
 MS = 1_000_000
 BY_COUNT = Window(least_ns=0)

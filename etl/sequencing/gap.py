@@ -1,0 +1,80 @@
+"""Making a gap, ending it, and its later states. Pure.
+
+A gap's identity is made of what it spans, so declaring it again after a restart changes nothing, and a later state of
+it (``settled``) replaces it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from etl.adapter.contract import Channel
+from etl.model.records import Gap, GapKind, GapState, Record
+from etl.model.times import NS_PER_MS
+from etl.sequencing.spans import time_of
+
+NOTHING_MISSING = "nothing was missing"
+"""Reason of a gap that ids proved to be none."""
+NO_EVENT_BEFORE = "no_event_before"
+"""Flag of a gap before which no event came: ``from_time_ns`` is when the channel was subscribed."""
+
+
+def first_state(channel: Channel) -> GapState:
+    return GapState.UNREPAIRABLE if channel.repair is None else GapState.OPEN
+
+
+def declared(
+    near: Record,
+    kind: GapKind,
+    state: GapState,
+    gap_id: str,
+    from_time_ns: int,
+    to_time_ns: int = 0,
+    from_sequence: int | None = None,
+    to_sequence: int | None = None,
+    reason: str = "",
+    now_ns: int = 0,
+) -> Gap:
+    """A gap of ``near``'s channel, at the position of ``near``. ``to_time_ns`` 0 = it has no end yet; ``now_ns`` 0 =
+    found when ``near`` came."""
+    time_ns = from_time_ns or to_time_ns
+    detected_ns = now_ns or near.receive_time_ns
+    return Gap(
+        exchange=near.exchange,
+        symbol=near.symbol,
+        venue_symbol=near.venue_symbol,
+        channel=near.channel,
+        event_time_ns=time_ns,
+        receive_time_ns=detected_ns,
+        source=near.source,
+        connection_id=near.connection_id,
+        frame_sequence=near.frame_sequence,
+        frame_index=near.frame_index,
+        record_key=f"{near.channel}/{gap_id}",
+        key_time_ns=time_ns - time_ns % NS_PER_MS,
+        parser_version=near.parser_version,
+        gap_kind=kind,
+        gap_state=state,
+        from_sequence=from_sequence,
+        to_sequence=to_sequence,
+        from_time_ns=from_time_ns,
+        to_time_ns=to_time_ns,
+        reason=reason,
+        detected_time_ns=detected_ns,
+    )
+
+
+def settled(gap: Gap, state: GapState, now_ns: int, reason: str = "") -> Gap:
+    """The same gap in another state; as the last state it wins."""
+    return msgspec.structs.replace(
+        gap,
+        gap_state=state,
+        receive_time_ns=max(now_ns, gap.receive_time_ns + 1),
+        reason=reason or gap.reason,
+    )
+
+
+def completed(gap: Gap, record: Record, to_sequence: int | None = None) -> Gap:
+    """``gap``, which was open to the right, with its end: ``record`` is the first good one."""
+    closed = settled(gap, gap.gap_state, record.receive_time_ns)
+    return msgspec.structs.replace(closed, to_time_ns=time_of(record), to_sequence=to_sequence)

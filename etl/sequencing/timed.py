@@ -1,0 +1,55 @@
+"""A channel that proves nothing (``RISING``, ``NONE``): what it missed is known by times only. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from etl.adapter.contract import Channel
+from etl.model.records import Gap, GapKind, GapState, Record
+from etl.sequencing.gap import NOTHING_MISSING, completed, settled
+from etl.sequencing.spans import time_of
+from etl.sequencing.track import NO_GAPS, Loss, Track
+
+
+class Timed(Track):
+    __slots__ = ("_open",)
+
+    def __init__(self, record: Record, channel: Channel) -> None:
+        super().__init__(record, channel)
+        self._open: Gap | None = None
+
+    def observe(self, record: Record) -> Sequence[Gap]:
+        newest = self.newest.sequence
+        is_older = record.sequence is not None and newest is not None and record.sequence <= newest
+        if is_older and time_of(record) <= time_of(self.newest):
+            return NO_GAPS
+        before, self.newest = self.newest, record
+        return NO_GAPS if self._open is None else self._close(self._open, before, record)
+
+    def _close(self, gap: Gap, before: Record, record: Record) -> Sequence[Gap]:
+        self._open = None
+        last, first = before.sequence, record.sequence
+        if last is None or first is None or first <= last:
+            return [completed(gap, record)]
+        closed = msgspec.structs.replace(completed(gap, record, first - 1), from_sequence=last + 1)
+        if first == last + 1:
+            closed = settled(closed, GapState.REPAIRED, record.receive_time_ns, NOTHING_MISSING)
+        return [closed]
+
+    def lose(self, kind: GapKind, reason: str, now_ns: int) -> Sequence[Gap]:
+        if self._open is not None:
+            return NO_GAPS
+        from_ns = time_of(self.newest)
+        if self.channel.repair is None:
+            # a venue's clock may be ahead; what has a history is proved by the event
+            from_ns = min(from_ns, now_ns)
+        self._open = self.lost_gap(Loss(kind, reason), str(from_ns), from_ns, None, now_ns)
+        return [self._open]
+
+    def remember_gap(self, gap: Gap) -> None:
+        if not gap.to_time_ns:
+            self._open = gap
+        elif self._open is not None and self._open.record_key == gap.record_key:
+            self._open = None
