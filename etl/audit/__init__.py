@@ -1,4 +1,6 @@
-"""The nightly audit: what bypassed the door. Checks on each store, totals across them, findings that are kept.
+"""The nightly audit: rows that were not validated on ingestion.
+
+Checks on each store, totals across them, findings that are kept.
 
 checks.py        SQL files of sql/checks/<store>, each returns the offending rows; none = pass
 expectations.py  Great Expectations on TimescaleDB, with Data Docs

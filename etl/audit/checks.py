@@ -10,24 +10,21 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import duckdb
-import psycopg
 
 from etl.audit.offence import Offence
-from etl.errors import StoreUnavailable
 from etl.lake import query as lake
 from etl.lake.catalog import File
 from etl.settings import Settings
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores import timescale
+from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import SQL_DIR
 
 CHECKS_DIR = SQL_DIR / "checks"
 OFFENCES_MAX = 1_000
 """Offences kept of one check and store; how many there were beyond stands in a last one of key ``and more``."""
-CONNECT_TIMEOUT_S = 10
 EARLIEST = "1990-01-01"
 FUTURE = timedelta(days=2)
 """Rows before the one or further ahead than the other are looked at every night, whatever their day."""
@@ -73,24 +70,16 @@ def stores() -> tuple[str, ...]:
 
 
 def _ask_clickhouse(settings: Settings, sql: str, day: date) -> list[Row]:
-    client = ClickHouse(parse_address(settings.clickhouse_address), ANSWER_TIMEOUT_S)
-    try:
+    with connect(settings, ANSWER_TIMEOUT_S) as client:
         answer = client.execute(
             f"{sql}\nFORMAT JSONCompactEachRow", CLICKHOUSE_LIMITS, {"day": day.isoformat()}
         )
-    finally:
-        client.close()
     return [_as_row(json.loads(line)) for line in answer.splitlines()]
 
 
 def _ask_timescale(settings: Settings, sql: str, day: date) -> list[Row]:
-    try:
-        with psycopg.connect(
-            settings.timescale_address, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True
-        ) as connection:
-            return [_as_row(row) for row in connection.execute(sql.encode(), {"day": day})]
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"TimescaleDB: {error}") from None
+    with timescale.session(settings) as connection:
+        return [_as_row(row) for row in connection.execute(sql.encode(), {"day": day})]
 
 
 def _ask_lake(settings: Settings, sql: str, day: date) -> list[Row]:
@@ -123,7 +112,3 @@ _ASK: dict[str, Callable[[Settings, str, date], list[Row]]] = {
     "timescale": _ask_timescale,
     "lake": _ask_lake,
 }
-
-
-def check_files() -> list[Path]:
-    return sorted(CHECKS_DIR.glob("*/*.sql"))

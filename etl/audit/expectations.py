@@ -14,11 +14,11 @@ from typing import Any
 
 from psycopg import sql
 
-from etl.audit.findings import connect
 from etl.audit.offence import Offence
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
+from etl.stores.timescale import session
 from etl.validation.specs import SPECS
 
 OFFENDERS_SHOWN_MAX = 20
@@ -124,8 +124,7 @@ def _view_of_day(settings: Settings, table: str, day: date) -> Iterator[str]:
     """The name of a view of the day's rows. Of a query in its place Great Expectations fetches every row, to learn
     its columns."""
     view = sql.Identifier(f"audit_{table}_{day:%Y%m%d}")
-    with connect(settings) as connection:
-        connection.autocommit = True
+    with session(settings) as connection:
         connection.execute(
             sql.SQL(
                 "CREATE OR REPLACE VIEW {} AS SELECT * FROM {} WHERE key_time >= {} AND key_time < {}"
@@ -134,7 +133,7 @@ def _view_of_day(settings: Settings, table: str, day: date) -> Iterator[str]:
     try:
         yield view.as_string()[1:-1]
     finally:
-        with connect(settings) as connection:
+        with session(settings) as connection:
             connection.execute(sql.SQL("DROP VIEW {}").format(view))
 
 

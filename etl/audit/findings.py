@@ -15,10 +15,7 @@ from msgspec import Struct
 from psycopg.rows import class_row
 
 from etl.audit.offence import Offence
-from etl.errors import StoreUnavailable
-from etl.settings import Settings
 
-CONNECT_TIMEOUT_S = 10
 ROWS_MAX = 500
 """Findings written by one statement."""
 
@@ -68,14 +65,6 @@ class Suppression(Struct, frozen=True, kw_only=True):
     key_prefix: str = ""
     from_day: date | None = None
     to_day: date | None = None
-
-
-def connect(settings: Settings) -> psycopg.Connection[Any]:
-    """Raises ``StoreUnavailable``."""
-    try:
-        return psycopg.connect(settings.timescale_address, connect_timeout=CONNECT_TIMEOUT_S)
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"TimescaleDB: {error}") from None
 
 
 def record(

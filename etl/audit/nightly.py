@@ -16,6 +16,7 @@ from etl.audit.offence import Offence
 from etl.audit.totals import compare, read_totals
 from etl.monitoring.mail import Mail
 from etl.settings import Settings
+from etl.stores.timescale import session
 
 ALL_STORES = ("clickhouse", "timescale", "lake", "all")
 FINDINGS_MAILED_MAX = 50
@@ -37,7 +38,7 @@ def audit(settings: Settings, day: date, with_expectations: bool = True) -> Audi
     offences += compare(totals)
     if with_expectations and totals["timescale"]:  # an empty day is not worth the seconds of its import
         offences += run_expectations(settings, day)
-    with findings.connect(settings) as connection:
+    with session(settings) as connection:
         findings.record(connection, offences, day, ALL_STORES)
         of_day = findings.findings(connection, day)
     return AuditReport(

@@ -7,18 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 
-import psycopg
-
 from etl.audit.checks import ANSWER_TIMEOUT_S, CLICKHOUSE_LIMITS, lake_files
 from etl.audit.offence import Offence
-from etl.errors import StoreUnavailable
 from etl.settings import Settings
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores import timescale
+from etl.stores.clickhouse_http import connect
 
 CHECK = "totals_differ"
 SUMMED = {"trades": "volume", "agg_trades": "volume", "quotes": "bid", "bars": "volume"}
 """Table → the column whose sum is compared beside the count."""
-CONNECT_TIMEOUT_S = 10
 
 Place = tuple[str, str, str]
 Total = tuple[int, Decimal]
@@ -42,21 +39,18 @@ def compare(by_store: dict[str, dict[Place, Total]]) -> Iterator[Offence]:
 
 
 def _in_clickhouse(settings: Settings, day: date) -> dict[Place, Total]:
-    client = ClickHouse(parse_address(settings.clickhouse_address), ANSWER_TIMEOUT_S)
     sql = " UNION ALL ".join(
         f"SELECT '{table}', exchange, symbol, count(), toString(sum(ifNull({column}, 0))) FROM {table} "  # noqa: S608  names of ours
         "WHERE key_time >= toDateTime({day:Date}) AND key_time < toDateTime({day:Date}) + INTERVAL 1 DAY "
         "GROUP BY exchange, symbol"
         for table, column in SUMMED.items()
     )
-    try:
+    with connect(settings, ANSWER_TIMEOUT_S) as client:
         answer = client.execute(
             f"{sql} FORMAT JSONCompactEachRow",
             {**CLICKHOUSE_LIMITS, "output_format_json_quote_64bit_integers": "0"},
             {"day": day.isoformat()},
         )
-    finally:
-        client.close()
     return _totals(tuple(json.loads(line)) for line in answer.splitlines())
 
 
@@ -66,13 +60,8 @@ def _in_timescale(settings: Settings, day: date) -> dict[Place, Total]:
         "WHERE key_time >= %(day)s::date AND key_time < %(day)s::date + 1 GROUP BY exchange, symbol"
         for table, column in SUMMED.items()
     )
-    try:
-        with psycopg.connect(
-            settings.timescale_address, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True
-        ) as connection:
-            return _totals(connection.execute(sql.encode(), {"day": day}))
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"TimescaleDB: {error}") from None
+    with timescale.session(settings) as connection:
+        return _totals(connection.execute(sql.encode(), {"day": day}))
 
 
 def _in_lake(settings: Settings, day: date) -> dict[Place, Total]:

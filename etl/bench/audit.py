@@ -43,7 +43,7 @@ from etl.lake.storage import open_storage
 from etl.model.records import Kind
 from etl.settings import Settings, make
 from etl.sinks.timescale import TimescaleStore
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores import clickhouse_http
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 from etl.stores.timescale import connect
 from etl.up.plan import child_environment
@@ -147,18 +147,17 @@ GROUP BY exchange, symbol, venue_symbol, toUnixTimestamp(toStartOfMinute(key_tim
 
 def _clickhouse(settings: Settings, rows: int, days: int) -> dict[str, Any]:
     migrate_clickhouse(settings)
-    client = ClickHouse(parse_address(settings.clickhouse_address), INSERT_TIMEOUT_S)
-    began = time.perf_counter()
-    for number, day in enumerate(_days(days)):
-        trades, quotes = _split(rows // days)
-        at = {"symbols": SYMBOLS, "start": _start_ns(day), "day": day.isoformat()}
-        planted = {"bad": trades // 2, "missing": trades // 3} if not number else {}
-        for statement, count in ((_TRADES, trades), (_QUOTES, quotes), (_BARS, trades)):
-            parameters = {"bad": -1 % 2**64, "missing": -1 % 2**64, **planted, **at, "rows": count}
-            parameters["first"] = 1 + number * (count // SYMBOLS)
-            client.execute(statement, None, {name: str(value) for name, value in parameters.items()})
-        say(f"clickhouse: {day} made after {time.perf_counter() - began:.0f} s")
-    client.close()
+    with clickhouse_http.connect(settings, INSERT_TIMEOUT_S) as client:
+        began = time.perf_counter()
+        for number, day in enumerate(_days(days)):
+            trades, quotes = _split(rows // days)
+            at = {"symbols": SYMBOLS, "start": _start_ns(day), "day": day.isoformat()}
+            planted = {"bad": trades // 2, "missing": trades // 3} if not number else {}
+            for statement, count in ((_TRADES, trades), (_QUOTES, quotes), (_BARS, trades)):
+                parameters = {"bad": -1 % 2**64, "missing": -1 % 2**64, **planted, **at, "rows": count}
+                parameters["first"] = 1 + number * (count // SYMBOLS)
+                client.execute(statement, None, {name: str(value) for name, value in parameters.items()})
+            say(f"clickhouse: {day} made after {time.perf_counter() - began:.0f} s")
     return _night(settings, "clickhouse", days, PLANTED, pid=_pid(settings))
 
 

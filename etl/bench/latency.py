@@ -30,7 +30,7 @@ from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
 from etl.monitoring import processes as status
 from etl.settings import Settings, changed, value_of
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.up.plan import child_environment, parts
 
 app = typer.Typer()
@@ -174,7 +174,7 @@ class Store:
     """What ClickHouse says of itself. A connection of its own: one object a thread."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = ClickHouse(parse_address(settings.clickhouse_address))
+        self._client = connect(settings)
 
     def _rows(self, sql: str, **parameters: object) -> list[list[str]]:
         answer = self._client.execute(

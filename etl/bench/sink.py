@@ -31,7 +31,7 @@ from etl.monitoring import processes as status
 from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import FREQUENT, batch_path
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.up.plan import child_environment
@@ -112,15 +112,17 @@ def _inserts(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
     middle = len(records) // 2  # a recording begins with snapshots of its books
     mix = _encoded([*records[middle:], *records[:middle]])
     quotes = _encoded([record for record in records if isinstance(record, Quote)])
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    client.execute("SYSTEM STOP MERGES")  # of what the runs stored: they would take turns with the inserts
-    full, of_quotes = _insert_ms(client, mix), _insert_ms(client, quotes)
-    costs, before = {}, _insert_ms(client, mix[:1])["p50"]
-    empty_insert_ms = before
-    for name in FAN_OUTS:
-        client.execute(f"DROP VIEW frequent_{name}_fan_out")
-        after = _insert_ms(client, mix[:1])["p50"]
-        costs[name], before = round(before - after, 2), after
+    with connect(settings) as client:
+        client.execute(
+            "SYSTEM STOP MERGES"
+        )  # of what the runs stored: they would take turns with the inserts
+        full, of_quotes = _insert_ms(client, mix), _insert_ms(client, quotes)
+        costs, before = {}, _insert_ms(client, mix[:1])["p50"]
+        empty_insert_ms = before
+        for name in FAN_OUTS:
+            client.execute(f"DROP VIEW frequent_{name}_fan_out")
+            after = _insert_ms(client, mix[:1])["p50"]
+            costs[name], before = round(before - after, 2), after
     return {
         "insert_10k_ms": full,
         "insert_10k_quotes_ms": of_quotes,

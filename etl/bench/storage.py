@@ -34,7 +34,7 @@ from etl.simulator import recording
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.sources.recording import frames, read_lines
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import migrate_clickhouse
 from etl.up.plan import child_environment
 from etl.wire.codec import encode
@@ -133,19 +133,20 @@ async def _with_server(settings: Settings, measure: Callable[[], dict[str, Any]]
 
 def _measure(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
     migrate_clickhouse(settings)
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    _plain_tables(client)
-    for table in VENUE_COLUMNS:
-        # a part of this size would be compact, and its columns not told apart
-        client.execute(f"ALTER TABLE {table}_stored MODIFY SETTING min_bytes_for_wide_part = 0")
-    body = delimited([encode(record) for record in records])
-    client.insert(batch_path(MARKET_DATA, "storage", len(records)), body)
-    for table in VENUE_COLUMNS:
-        client.execute(f"OPTIMIZE TABLE {table}_stored FINAL")
-        client.execute(f"OPTIMIZE TABLE float_{table} FINAL")
-        _compare_hashes(client, table)
-    say("lossless: the hash over all columns is that of the plain tables")
-    return {**_sizes(client), **_parquet_sizes(settings, records)}
+    with connect(settings) as client:
+        _plain_tables(client)
+        for table in VENUE_COLUMNS:
+            # a part of this size would be compact, and its columns not told apart
+            client.execute(f"ALTER TABLE {table}_stored MODIFY SETTING min_bytes_for_wide_part = 0")
+        body = delimited([encode(record) for record in records])
+        client.insert(batch_path(MARKET_DATA, "storage", len(records)), body)
+        for table in VENUE_COLUMNS:
+            client.execute(f"OPTIMIZE TABLE {table}_stored FINAL")
+            client.execute(f"OPTIMIZE TABLE float_{table} FINAL")
+            _compare_hashes(client, table)
+        say("lossless: the hash over all columns is that of the plain tables")
+        sizes = _sizes(client)
+    return {**sizes, **_parquet_sizes(settings, records)}
 
 
 def _parquet_sizes(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:

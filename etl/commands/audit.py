@@ -1,4 +1,4 @@
-"""``etl audit run | findings | suppress``: what bypassed the door, found by set-based checks on the stores."""
+"""``etl audit run | findings | suppress``: rows that were not validated on ingestion, found by set-based checks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from etl.audit import findings as kept
 from etl.audit.nightly import audit, mail_of
 from etl.errors import UsageError
 from etl.monitoring.mail import send
+from etl.stores.timescale import session
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -60,7 +61,7 @@ def findings(
     as_json: AsJson = False,
 ) -> None:
     """What is known, newest day first."""
-    with kept.connect(settings_module.load()) as connection:
+    with session(settings_module.load()) as connection:
         for item in kept.findings(connection, _day(day) if day else None, state):
             if as_json:
                 print(json.dumps(msgspec.to_builtins(item)))
@@ -93,7 +94,7 @@ def suppress(
         from_day=_day(from_day) if from_day else None,
         to_day=_day(to_day) if to_day else None,
     )
-    with kept.connect(settings_module.load()) as connection:
+    with session(settings_module.load()) as connection:
         kept.suppress(connection, rule)
 
 

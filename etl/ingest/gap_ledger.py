@@ -18,7 +18,7 @@ from etl.model.records import Gap, GapKind, GapState, Source
 from etl.reference.instruments import with_known
 from etl.settings import Settings
 from etl.sources.history import History
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.transports.kafka import KafkaPublisher
 
 ROWS_MAX = 100_000
@@ -103,15 +103,12 @@ def summary(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _ask(settings: Settings, sql: str, parameters: dict[str, str]) -> bytes:
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    try:
+    with connect(settings) as client:
         return client.execute(
             sql,
             {"readonly": "2", "output_format_json_quote_64bit_integers": "0"},
             parameters,
         )
-    finally:
-        client.close()
 
 
 def _gap(row: dict[str, Any]) -> Gap:

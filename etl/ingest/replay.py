@@ -22,7 +22,7 @@ from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.transports.kafka import HEADER_EXCHANGE, KafkaPublisher, frame_of
 from etl.transports.publisher import Acknowledged, Headers, Publisher
 from etl.transports.ranges import RangeReader
@@ -98,7 +98,7 @@ class _ClickHouseWriter:
     a replay that is killed and run again repeats nothing within the server's window."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = ClickHouse(parse_address(settings.clickhouse_address))
+        self._client = connect(settings)
         self._rows_max = settings.sink.batch_rows_max
         self._batch: list[bytes] = []
 

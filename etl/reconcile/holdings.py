@@ -11,19 +11,17 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 from psycopg.sql import SQL, Identifier, Literal
 
-from etl.errors import StoreUnavailable
 from etl.lake import query as lake_query
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
+from etl.stores.timescale import session
 
-CONNECT_TIMEOUT_S = 10
 ROWS_PER_BATCH = 50_000
 
 HELD = pa.schema(
@@ -48,8 +46,7 @@ CLICKHOUSE_VIEWS = TABLE_BY_KIND | {Kind.BOOK: "books"}
 
 def clickhouse(settings: Settings, exchanges: Sequence[str]) -> Iterator[pa.Table]:
     """Raises ``StoreError``."""
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    try:
+    with connect(settings) as client:
         for kind in kinds_of("clickhouse", settings):
             for exchange in exchanges:
                 answer = client.execute(
@@ -60,15 +57,12 @@ def clickhouse(settings: Settings, exchanges: Sequence[str]) -> Iterator[pa.Tabl
                 )
                 rows = pq.read_table(io.BytesIO(answer))
                 yield _held(kind, rows["exchange"], rows["symbol"], rows["record_key"])
-    finally:
-        client.close()
 
 
 def clickhouse_physical_duplicates(settings: Settings, exchanges: Sequence[str]) -> Mapping[str, int]:
     """Rows in the tables under the views beyond one per identity, by exchange."""
-    client = ClickHouse(parse_address(settings.clickhouse_address))
     found = dict.fromkeys(exchanges, 0)
-    try:
+    with connect(settings) as client:
         for kind in EVENT_KINDS:
             answer = client.execute(
                 "SELECT exchange, count() - uniqExact(symbol, record_key) "
@@ -78,46 +72,36 @@ def clickhouse_physical_duplicates(settings: Settings, exchanges: Sequence[str])
                 exchange, doubles = line.split("\t")
                 if exchange in found:
                     found[exchange] += int(doubles)
-    finally:
-        client.close()
     return found
 
 
 def clickhouse_latency_ms(settings: Settings, exchanges: Sequence[str]) -> tuple[float, float]:
     """p50 and p99 from the receipt of a streamed event to its storing, over all kinds."""
-    client = ClickHouse(parse_address(settings.clickhouse_address))
     parts = " UNION ALL ".join(
         f"SELECT (toUnixTimestamp64Nano(stored_time) - receive_time_ns) / 1e6 AS ms "
         f"FROM {CLICKHOUSE_VIEWS[kind]}_stored "
         "WHERE source = 'stream' AND has({exchanges:Array(String)}, toString(exchange))"
         for kind in EVENT_KINDS
     )
-    try:
+    with connect(settings) as client:
         answer = client.execute(
             f"SELECT quantileTDigest(0.5)(ms), quantileTDigest(0.99)(ms) FROM ({parts}) FORMAT TSV",
             parameters={"exchanges": "[" + ",".join(f"'{name}'" for name in exchanges) + "]"},
         )
-    finally:
-        client.close()
     p50, p99 = answer.decode().split("\t")
     return float(p50), float(p99)
 
 
 def timescale(settings: Settings, exchanges: Sequence[str]) -> Iterator[pa.Table]:
-    """Raises ``StoreUnavailable``."""
-    try:
-        with psycopg.connect(settings.timescale_address, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            for kind in kinds_of("timescale", settings):
-                query = SQL(
-                    "COPY (SELECT exchange, symbol, record_key FROM {} WHERE exchange = ANY({})) TO STDOUT"
-                ).format(Identifier(TABLE_BY_KIND[kind]), Literal(list(exchanges)))
-                with connection.cursor().copy(query) as copy:
-                    copy.set_types(["text", "text", "text"])
-                    yield from _batches(kind, copy.rows())
-    except psycopg.Error as error:
-        raise StoreUnavailable(
-            f"TimescaleDB at {settings.timescale_address.rpartition('@')[2]}: {error}"
-        ) from None
+    """Raises ``StoreError``."""
+    with session(settings) as connection:
+        for kind in kinds_of("timescale", settings):
+            query = SQL(
+                "COPY (SELECT exchange, symbol, record_key FROM {} WHERE exchange = ANY({})) TO STDOUT"
+            ).format(Identifier(TABLE_BY_KIND[kind]), Literal(list(exchanges)))
+            with connection.cursor().copy(query) as copy:
+                copy.set_types(["text", "text", "text"])
+                yield from _batches(kind, copy.rows())
 
 
 def _batches(kind: Kind, rows: Iterator[tuple[str, ...]]) -> Iterator[pa.Table]:

@@ -13,7 +13,7 @@ from etl.model.records import Frame, Kind
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.limiter import Limiter
-from etl.stores.clickhouse_http import ClickHouse, insert_path, parse_address
+from etl.stores.clickhouse_http import connect, insert_path
 
 DAYS_BACK = 60
 """More than the days that the statistics look back."""
@@ -40,12 +40,9 @@ def refresh(
         {"exchange": exchange.name, "symbol": s.symbol, "effective_day": s.day, "factor": s.factor}
         for s in found
     ]
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    try:
+    with connect(settings) as client:
         statement = "INSERT INTO symbol_splits (exchange, symbol, effective_day, factor) FORMAT JSONEachRow"
         client.insert(insert_path(statement, {}), msgspec.json.Encoder().encode_lines(rows))
-    finally:
-        client.close()
     return len(rows)
 
 

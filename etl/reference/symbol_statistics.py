@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 from etl import exchanges
 from etl.reference.instruments import known
 from etl.settings import Settings
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.transports.kafka import KafkaPublisher, consumer_config
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader
@@ -51,15 +51,12 @@ def compute(
     ``price_steps`` by (exchange, symbol) go along where known. Raises ``StoreError``.
     """
     as_of = datetime.fromtimestamp(as_of_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    try:
+    with connect(settings) as client:
         answer = client.execute(
             f"{QUERY_FILE.read_text()} FORMAT JSONEachRow",
             {"output_format_json_quote_64bit_integers": "0"},
             {"as_of": as_of},
         )
-    finally:
-        client.close()
     rows = msgspec.json.Decoder(_Row).decode_lines(answer)
     steps = price_steps or {}
     return [

@@ -26,7 +26,7 @@ from etl.sinks.clickhouse_batch import (
     split_frequent,
 )
 from etl.sinks.clickhouse_check import all_stored
-from etl.stores.clickhouse_http import ClickHouse, insert_path, parse_address
+from etl.stores.clickhouse_http import ClickHouse, connect, insert_path
 from etl.telemetry.sink import SinkMetrics
 from etl.wire.columns import Refused
 
@@ -77,7 +77,6 @@ class Writer:
     def __init__(self, settings: Settings, metrics: SinkMetrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._address = parse_address(settings.clickhouse_address)
         self._executor = ThreadPoolExecutor(settings.sink.inserts_parallel_max, "insert")
         self._clients = threading.local()
         self._stopping = threading.Event()
@@ -85,18 +84,17 @@ class Writer:
     def await_store(self, stop: threading.Event) -> None:
         """Until the store answers, or ``stop``. Raises ``StoreError`` if it is too old."""
         wait_s = RETRY_FIRST_S
-        client = ClickHouse(self._address)
-        while not stop.is_set():
-            try:
-                client.check_version()
-                break
-            except StoreUnavailable as error:
-                self._metrics.store_up.set(0)
-                _log.warning("%s; again in %.2g s", error, wait_s)
-            stop.wait(wait_s)
-            wait_s = self._longer(wait_s)
+        with connect(self._settings) as client:
+            while not stop.is_set():
+                try:
+                    client.check_version()
+                    break
+                except StoreUnavailable as error:
+                    self._metrics.store_up.set(0)
+                    _log.warning("%s; again in %.2g s", error, wait_s)
+                stop.wait(wait_s)
+                wait_s = self._longer(wait_s)
         self._metrics.store_up.set(1)
-        client.close()
 
     def begin(self, batch: Batch) -> Future[None]:
         """Write ``batch``, whose intent stands. The future raises ``Abandoned``, ``StoreError``, ``TransportError``."""
@@ -191,9 +189,7 @@ class Writer:
         """A connection per thread."""
         client: ClickHouse | None = getattr(self._clients, "client", None)
         if client is None:
-            client = self._clients.client = ClickHouse(
-                self._address, sent=lambda: crash.reach(crash.IN_INSERT)
-            )
+            client = self._clients.client = connect(self._settings, sent=lambda: crash.reach(crash.IN_INSERT))
         return client
 
 

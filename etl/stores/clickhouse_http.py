@@ -11,11 +11,13 @@ import http.client
 import re
 import ssl
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from msgspec import Struct
 
 from etl.errors import StoreError, StoreRejected, StoreUnavailable, UsageError
+from etl.settings import Settings
 
 LOWEST_VERSION = (25, 8)
 """format_schema_source='string' is in 25.6 and later; 25.8 is the first long-term release with it."""
@@ -86,9 +88,17 @@ def parse_address(url: str) -> Address:
     )
 
 
+def connect(
+    settings: Settings, timeout_s: float = TIMEOUT_S, sent: Callable[[], None] | None = None
+) -> ClickHouse:
+    """The ClickHouse of these settings: ``with connect(settings) as client``. It is asked for nothing yet."""
+    return ClickHouse(parse_address(settings.clickhouse_address), timeout_s, sent)
+
+
 class ClickHouse:
-    """One connection; one thread at a time. What fails is ``StoreUnavailable`` (down, or the answer was lost: send
-    the same again), ``StoreRejected`` (the data itself) or ``StoreError`` (the statement, a table, a right)."""
+    """One connection, made with the first statement; one thread at a time. What fails is ``StoreUnavailable`` (down, or
+    the answer was lost: send the same again), ``StoreRejected`` (the data itself) or ``StoreError`` (the statement, a
+    table, a right)."""
 
     def __init__(
         self, address: Address, timeout_s: float = TIMEOUT_S, sent: Callable[[], None] | None = None
@@ -101,6 +111,14 @@ class ClickHouse:
         if address.user:
             self._headers |= {"X-ClickHouse-User": address.user, "X-ClickHouse-Key": address.password}
         self._connection: http.client.HTTPConnection | None = None
+
+    def __enter__(self) -> ClickHouse:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         if self._connection is not None:

@@ -74,12 +74,11 @@ def _drop_chunks(settings: Settings, table: str, before_s: float) -> int:
 
 def _drop_partitions(settings: Settings, table: str, before_s: float) -> int:
     """Months that ended before."""
-    from etl.stores.clickhouse_http import ClickHouse, parse_address
+    from etl.stores.clickhouse_http import connect
 
     month = datetime.fromtimestamp(before_s, UTC).strftime("%Y%m")
     stored = f"{table}_stored"
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    try:
+    with connect(settings) as client:
         listed = client.execute(
             "SELECT DISTINCT partition FROM system.parts WHERE database = currentDatabase() AND active"
             " AND table = {table:String} AND toUInt32OrZero(partition) BETWEEN 1 AND {month:UInt32} - 1"
@@ -90,8 +89,6 @@ def _drop_partitions(settings: Settings, table: str, before_s: float) -> int:
         for partition in old:
             client.execute(f"ALTER TABLE {stored} DROP PARTITION {int(partition)}")
         return len(old)
-    finally:
-        client.close()
 
 
 def _drop_days(settings: Settings, table: str, before_s: float) -> int:

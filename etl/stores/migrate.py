@@ -18,10 +18,10 @@ from msgspec import Struct
 
 from etl.errors import StoreError, StoreUnavailable
 from etl.settings import Settings
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores import timescale
+from etl.stores.clickhouse_http import ClickHouse, connect
 
 SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
-CONNECT_TIMEOUT_S = 10
 LOCK_KEY = 0x65746C  # "etl": one migration of a database at a time
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -95,28 +95,18 @@ def pending(migrations: list[Migration], applied: dict[int, str], store: str) ->
 
 def migrate_clickhouse(settings: Settings) -> list[str]:
     """Labels of what was applied now. Raises ``StoreError``."""
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    try:
+    with connect(settings) as client:
         client.create_database()
         client.check_version()
         applied = _migrate(_ClickHouseStore(client), SQL_DIR / "clickhouse")
         _set_deduplication_window(client, settings.clickhouse.deduplication_window_blocks)
         return applied
-    finally:
-        client.close()
 
 
 def migrate_timescale(settings: Settings) -> list[str]:
     """Labels of what was applied now. Raises ``StoreError``."""
-    try:
-        with psycopg.connect(
-            settings.timescale_address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
-        ) as connection:
-            return _migrate(_TimescaleStore(connection), SQL_DIR / "timescale")
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"TimescaleDB: {' '.join(str(error).split())}") from None
-    except psycopg.Error as error:
-        raise StoreError(f"TimescaleDB: {' '.join(str(error).split())}") from None
+    with timescale.session(settings) as connection:
+        return _migrate(_TimescaleStore(connection), SQL_DIR / "timescale")
 
 
 def _migrate(store: _Store, folder: Path) -> list[str]:

@@ -64,25 +64,21 @@ def _timescale(settings: Settings, sql: str) -> Answer:
 
 
 def _clickhouse(settings: Settings, sql: str) -> Answer:
-    from etl.stores.clickhouse_http import ClickHouse, parse_address
+    from etl.stores.clickhouse_http import connect
 
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    try:
-        answer = client.execute(
-            sql,
-            {
-                "readonly": "2",  # reads only, yet the settings below may be given
-                "default_format": "JSONCompactEachRowWithNames",
-                "output_format_json_quote_64bit_integers": "0",
-                "output_format_json_quote_decimals": "1",
-            },
-        )
-    except StoreUnavailable:
-        raise
-    except StoreError as error:
-        raise UsageError(str(error)) from None
-    finally:
-        client.close()
+    reading = {
+        "readonly": "2",  # reads only, yet the settings below may be given
+        "default_format": "JSONCompactEachRowWithNames",
+        "output_format_json_quote_64bit_integers": "0",
+        "output_format_json_quote_decimals": "1",
+    }
+    with connect(settings) as client:
+        try:
+            answer = client.execute(sql, reading)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            raise UsageError(str(error)) from None
     try:
         lines = [msgspec.json.decode(line, type=list[Any]) for line in answer.splitlines()]
     except msgspec.DecodeError:

@@ -22,6 +22,13 @@ def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
 
 
 @contextmanager
+def session(settings: Settings) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """Such a connection for a few statements, closed at the end. What fails within is a ``StoreError``."""
+    with store_errors(settings), connect(settings) as connection:
+        yield connection
+
+
+@contextmanager
 def store_errors(settings: Settings) -> Iterator[None]:
     """psycopg's errors as ours."""
     try:

@@ -15,6 +15,7 @@ from etl.audit.expectations import data_docs_path
 from etl.audit.findings import Finding, Suppression
 from etl.embedded.mailbox import mailbox_part
 from etl.settings import Settings
+from etl.stores.timescale import session
 from tests.dags.test_runs import airflow
 from tests.support.audit_stores import DAY, clean_day, store_in_clickhouse, trade
 from tests.support.servers import RunningPart
@@ -44,7 +45,7 @@ def test_two_nights_in_airflow_find_what_is_planted_and_tell_it_as_the_rules_say
     home.mkdir()
     assert airflow(home, settings, "db", "migrate").returncode == 0
     now = datetime.now(UTC)
-    with findings.connect(settings) as connection:
+    with session(settings) as connection:
         rule = Suppression(reason="known", expires=now + timedelta(days=1), check_name="trade_ids_missing")
         findings.suppress(connection, rule)
         expired = Suppression(reason="old", expires=now - timedelta(days=1), check_name="totals_differ")
@@ -72,7 +73,7 @@ def night(home: Path, settings: Settings) -> list[Finding]:
     """Every finding after one run of the DAG."""
     done = airflow(home, settings, "dags", "test", "audit_data", "--conf", f'{{"day": "{DAY}"}}')
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    with findings.connect(settings) as connection:
+    with session(settings) as connection:
         return findings.findings(connection)
 
 

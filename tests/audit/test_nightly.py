@@ -15,6 +15,7 @@ from etl.audit.nightly import audit, mail_of
 from etl.audit.offence import Offence
 from etl.model.records import GapState
 from etl.settings import Settings
+from etl.stores.timescale import session
 from tests.support.audit_stores import DAY, bar, clean_day, gap, store_in_clickhouse, trade
 
 pytestmark = pytest.mark.integration
@@ -62,7 +63,7 @@ def test_planted_errors_are_found_exactly_then_suppressed_then_told_again(settin
 
 def assert_suppression_silences_one_and_expires(settings: Settings, offences: list[Offence]) -> None:
     tonight = datetime.now(UTC)
-    with findings.connect(settings) as connection:
+    with session(settings) as connection:
         rule = Suppression(
             reason="known", expires=tonight + timedelta(days=2), check_name="trade_ids_missing"
         )
@@ -109,7 +110,7 @@ def test_of_very_many_offences_a_thousand_and_the_number_of_the_rest_are_kept(se
 def test_two_offences_of_one_key_are_one_finding(settings: Settings) -> None:
     offence = Offence("check", "clickhouse", "trades", "key", "first")
     again = Offence("check", "clickhouse", "trades", "key", "second")
-    with findings.connect(settings) as connection:
+    with session(settings) as connection:
         findings.record(connection, [offence, again], DAY, ("clickhouse",))
         [kept] = [f for f in findings.findings(connection) if f.check_name == "check"]
     assert kept.detail == "second"
