@@ -33,20 +33,14 @@ def refresh_instruments() -> None:
         """Instruments by venue."""
         from etl import settings
         from etl.exchanges import load
-        from etl.ingest.repair import limiter_for
-        from etl.ingest.worker import addresses, credentials
         from etl.reference.instruments import refresh
+        from etl.sources.access import VenueAccess
 
         loaded, found = settings.load(), {}
         for venue in loaded.venues.names:
             exchange = load(venue)
             if exchange.listing_requests():
-                keys, base_url = (
-                    credentials(exchange, loaded.venues.live),
-                    addresses(loaded, exchange)[1],
-                )
-                limiter = limiter_for(loaded, exchange, base_url, keys)
-                found[venue] = refresh(loaded, exchange, base_url, keys, limiter)
+                found[venue] = refresh(loaded, VenueAccess.from_settings(loaded, exchange))
         return found
 
     @task
@@ -56,21 +50,15 @@ def refresh_instruments() -> None:
 
         from etl import settings
         from etl.exchanges import load
-        from etl.ingest.repair import limiter_for
-        from etl.ingest.worker import addresses, credentials
         from etl.reference import splits
+        from etl.sources.access import VenueAccess
 
         loaded, found = settings.load(), {}
         today = (logical_date or datetime.now(UTC)).date()
         for venue in loaded.venues.names:
             exchange = load(venue)
             if exchange.splits_path:
-                keys, base_url = (
-                    credentials(exchange, loaded.venues.live),
-                    addresses(loaded, exchange)[1],
-                )
-                limiter = limiter_for(loaded, exchange, base_url, keys)
-                found[venue] = splits.refresh(loaded, exchange, base_url, keys, limiter, today)
+                found[venue] = splits.refresh(loaded, VenueAccess.from_settings(loaded, exchange), today)
         return found
 
     refresh()

@@ -77,7 +77,7 @@ def _check_venues(settings: Settings) -> None:
     """Raises ``UsageError`` for an unknown venue, and for a missing key of a live one."""
     from etl import exchanges
     from etl.errors import UsageError
-    from etl.ingest.worker import credentials
+    from etl.sources.access import credentials
 
     if not settings.venues.names:
         raise UsageError("--venues: name at least one")

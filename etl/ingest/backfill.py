@@ -16,11 +16,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 
@@ -29,14 +27,13 @@ from etl.errors import UsageError, VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_marks import Marks, Plan
 from etl.ingest.intake import Ingest, Intake
-from etl.ingest.repair import limiter_for
-from etl.ingest.worker import addresses, credentials
 from etl.model.records import Bar, Frame, Gap, GapKind, GapState, Kind, Record, Source
 from etl.model.times import interval_ns
 from etl.reference.instruments import with_known
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
 from etl.sources import archive
+from etl.sources.access import VenueAccess
 from etl.sources.history import Answer, History
 from etl.sources.websocket import connection_id
 from etl.transports.kafka import KafkaPublisher
@@ -279,54 +276,47 @@ async def estimate(settings: Settings, job: Job) -> list[Estimate]:
     if job.archive:
         days = len({chunk.start_ns // DAY_NS for chunk in plan(job)})
         return [Estimate(symbol, kind, 2 * days, 0, 0.0) for symbol in job.symbols for kind in job.kinds]
-    keys, base_url = credentials(exchange, settings.venues.live), addresses(settings, exchange)[1]
-    parser = exchange(keys)
     found = []
-    async with History(base_url, parser, limiter_for(settings, exchange, base_url, keys)) as history:
+    async with VenueAccess.from_settings(settings, exchange) as access:
         for symbol in job.symbols:
             for kind in job.kinds:
-                found.append(await _estimated(exchange, history, job, symbol, kind))
+                found.append(await _estimated(exchange, access.history, job, symbol, kind))
     return found
 
 
 class Backfill:
-    """One venue's chunks, each fetched once through its own parser. Use within one event loop."""
+    """One venue's chunks, each fetched once through its own parser. Use within one event loop, and ``access``."""
 
-    def __init__(self, settings: Settings, exchange: type[Exchange], publisher: Publisher) -> None:
+    def __init__(self, settings: Settings, access: VenueAccess, publisher: Publisher) -> None:
         self._settings = settings
-        self._exchange = exchange
+        self._access = access
         self._publisher = publisher
-        self._credentials = credentials(exchange, settings.venues.live)
-        continuity = Continuity(exchange, declares_start=False)
-        self.ingest = Ingest(settings, exchange, publisher, continuity)
+        continuity = Continuity(access.exchange, declares_start=False)
+        self.ingest = Ingest(settings, access.exchange, publisher, continuity)
 
-    async def chunk(self, chunk: Chunk, history: History, session: aiohttp.ClientSession) -> Fetched:
+    async def chunk(self, chunk: Chunk) -> Fetched:
         """Fetch and publish all of ``chunk``; returns when Kafka has it. Raises ``VenueError``, ``TransportError``."""
-        parser = self._exchange(self._credentials)
+        parser = self._access.parser()
         intake = _ChunkIntake(self.ingest, parser, chunk)
         if chunk.archive:
-            await self._read_archive(parser, intake, chunk, session)
+            await self._read_archive(parser, intake, chunk)
         else:
-            await self._read_pages(parser, intake, chunk, history)
+            await self._read_pages(parser, intake, chunk)
         self._publisher.flush(FLUSH_TIMEOUT_S)
         return intake.fetched()
 
-    async def _read_pages(
-        self, parser: Exchange, intake: _ChunkIntake, chunk: Chunk, history: History
-    ) -> None:
+    async def _read_pages(self, parser: Exchange, intake: _ChunkIntake, chunk: Chunk) -> None:
         kind = Kind[chunk.kind.upper()]
         for first in parser.history_requests(kind, chunk.symbol, chunk.start_ns, chunk.end_ns):
-            async for answer in history.pages(first, PAGES_MAX):
+            async for answer in self._access.history.pages(first, PAGES_MAX):
                 await self._take(intake, answer)
 
-    async def _read_archive(
-        self, parser: Exchange, intake: _ChunkIntake, chunk: Chunk, session: aiohttp.ClientSession
-    ) -> None:
+    async def _read_archive(self, parser: Exchange, intake: _ChunkIntake, chunk: Chunk) -> None:
         path = parser.archive_path(Kind[chunk.kind.upper()], chunk.symbol, _day(chunk.start_ns))
-        base_url = archive_address(self._settings, self._exchange)
+        url = self._access.archive_url + path
         with tempfile.TemporaryDirectory(prefix="archive-", dir=self._settings.state_path) as directory:
             try:
-                file = await archive.fetch(session, base_url + path, Path(directory))
+                file = await archive.fetch(self._access.session, url, Path(directory))
             except archive.ArchiveMissing as error:
                 intake.miss(str(error))
                 return
@@ -347,13 +337,6 @@ class Backfill:
         ):
             self._publisher.poll()
             await asyncio.sleep(ROOM_POLL_S)
-
-
-def archive_address(settings: Settings, exchange: type[Exchange]) -> str:
-    """Where the archive's paths begin: as set, at the venue, or at its simulator."""
-    if settings.venues.archive_url:
-        return settings.venues.archive_url
-    return exchange.archive_url if settings.venues.live else addresses(settings, exchange)[1]
 
 
 class _ChunkIntake(Intake):
@@ -449,17 +432,13 @@ async def _fetch(
 ) -> None:
     exchange = with_known(settings, load_exchange(chunks[0].exchange))
     publisher = KafkaPublisher(settings)
-    backfill = Backfill(settings, exchange, publisher)
-    keys, base_url = credentials(exchange, settings.venues.live), addresses(settings, exchange)[1]
     waiting = iter(chunks)
-    async with AsyncExitStack() as stack:
-        limiter = limiter_for(settings, exchange, base_url, keys)
-        history = await stack.enter_async_context(History(base_url, exchange(keys), limiter))
-        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=archive.session_timeout()))
+    async with VenueAccess.from_settings(settings, exchange) as access:
+        backfill = Backfill(settings, access, publisher)
 
         async def work() -> None:
             for chunk in waiting:
-                fetched = await backfill.chunk(chunk, history, session)
+                fetched = await backfill.chunk(chunk)
                 marks.put(chunk.name, msgspec.json.encode(fetched))
                 _log.info("%s %s: %d rows, %d pages", chunk.symbol, chunk.name, fetched.rows, fetched.pages)
                 if progress:

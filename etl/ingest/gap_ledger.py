@@ -12,12 +12,11 @@ from msgspec import Struct
 
 from etl.exchanges import load as load_exchange
 from etl.ingest.intake import Ingest
-from etl.ingest.repair import Repairer, limiter_for, publish_verdict
-from etl.ingest.worker import addresses, credentials
+from etl.ingest.repair import Repairer, publish_verdict
 from etl.model.records import Gap, GapKind, GapState, Source
 from etl.reference.instruments import with_known
 from etl.settings import Settings
-from etl.sources.history import History
+from etl.sources.access import VenueAccess
 from etl.stores.clickhouse_http import connect
 from etl.transports.kafka import KafkaPublisher
 
@@ -83,13 +82,10 @@ async def _repair_venue(
     settings: Settings, publisher: KafkaPublisher, name: str, gaps: Sequence[Gap]
 ) -> list[Gap]:
     exchange = with_known(settings, load_exchange(name))
-    keys = credentials(exchange, settings.venues.live)
-    _, rest_url = addresses(settings, exchange)
     ingest = Ingest(settings, exchange, publisher)
-    limiter = limiter_for(settings, exchange, rest_url, keys)
     settled = []
-    async with History(rest_url, exchange(keys), limiter) as history:
-        repairer = Repairer(settings, ingest, history, keys)
+    async with VenueAccess.from_settings(settings, exchange) as access:
+        repairer = Repairer(settings, ingest, access.history, access.credentials)
         for gap in gaps:
             verdict = await repairer.attempt(gap)
             settled.append(publish_verdict(ingest, gap, verdict))

@@ -28,7 +28,6 @@ from etl.model.times import interval_ns
 from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.settings import Settings
 from etl.sources.history import History
-from etl.sources.limiter import Limiter, limit_path
 from etl.sources.websocket import connection_id
 from etl.validation import Finding
 
@@ -206,15 +205,6 @@ def _tried(gap: Gap, verdict: Verdict) -> Gap:
     return msgspec.structs.replace(
         gap, attempts=gap.attempts + 1, repaired_rows=max(gap.repaired_rows, verdict.rows)
     )
-
-
-def limiter_for(
-    settings: Settings, exchange: type[Exchange], base_url: str, credentials: Credentials
-) -> Limiter:
-    """The purse of this address and key. A simulated venue has no published limit; its refusals count."""
-    path = limit_path(settings.state_path, exchange.name, base_url, credentials.key)
-    per_minute = next((budget.weight for budget in exchange.budgets if budget.per_s == 60), 0)
-    return Limiter(path, per_minute if settings.venues.live else 0)
 
 
 def missing_ids(gap: Gap) -> _Span | None:

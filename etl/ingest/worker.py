@@ -11,16 +11,17 @@ from collections.abc import Iterator, Sequence
 
 import uvloop
 
-from etl.adapter.contract import Credentials, Exchange, FaultKind, Subscription
+from etl.adapter.contract import Exchange, FaultKind, Subscription
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.intake import REASON_CHARACTERS_MAX, Ingest
 from etl.ingest.recovery import recover
-from etl.ingest.repair import Repairs, limiter_for
+from etl.ingest.repair import Repairs
 from etl.model.records import GapKind
 from etl.reference.instruments import with_known
 from etl.reference.symbol_statistics import Follower
-from etl.settings import Settings, venue_key
+from etl.settings import Settings
+from etl.sources.access import VenueAccess
 from etl.sources.history import History
 from etl.sources.market_hours import ALWAYS, MarketHours
 from etl.sources.request_metrics import RequestMetrics
@@ -31,7 +32,6 @@ from etl.transports.kafka import KafkaPublisher, ensure_topics
 FLUSH_TIMEOUT_S = 15.0
 """How long a clean shutdown waits for Kafka to take what was read."""
 TICK_S = 1.0
-SIMULATION_CREDENTIALS = Credentials("demo-key", "demo-secret")
 
 _log = logging.getLogger(__name__)
 
@@ -75,30 +75,6 @@ def subscriptions(
     ]
 
 
-def credentials(exchange: type[Exchange], live: bool) -> Credentials:
-    """Keys from the environment, a fixed one for the simulator. Raises ``UsageError`` for a missing key."""
-    if not live:
-        return SIMULATION_CREDENTIALS
-    found = []
-    for group in exchange.key_variables:
-        value = venue_key(group)
-        if value is None:
-            raise UsageError(f"{exchange.name}: set {' or '.join(group)} in the environment")
-        found.append(value)
-    return Credentials(*found)
-
-
-def addresses(settings: Settings, exchange: type[Exchange]) -> tuple[tuple[str, ...], str]:
-    """Base addresses of the stream, one for each attempt in turn, and of the requests: the venue's own, or its
-    simulator's. Raises ``UsageError``."""
-    if settings.venues.live:
-        return (exchange.websocket_url, *exchange.websocket_url_others), exchange.rest_url
-    if exchange.name not in settings.venues.names:
-        raise UsageError(f"{exchange.name} is not simulated: add it to ETL_VENUES, or use --live")
-    place = f"{settings.bind_host}:{settings.simulator_port_of(exchange.name)}/{exchange.name}"
-    return (f"ws://{place}",), f"http://{place}"
-
-
 class Worker:
     """One venue in one process. ``subscriptions``: one connection each."""
 
@@ -108,20 +84,18 @@ class Worker:
         self._settings = settings
         self._exchange = exchange
         self._subscriptions = subscriptions
-        self._credentials = credentials(exchange, settings.venues.live)
+        self._access = VenueAccess.from_settings(settings, exchange)
         self._hours = MarketHours(exchange.calendar if settings.venues.live else ALWAYS)
-        self._websocket_urls, self._rest_url = addresses(settings, exchange)
 
     async def run(self) -> None:
         await asyncio.to_thread(ensure_topics, self._settings)
         publisher = KafkaPublisher(self._settings)
         ingest = Ingest(self._settings, self._exchange, publisher)
-        repairs = Repairs(self._settings, ingest, self._credentials)
+        repairs = Repairs(self._settings, ingest, self._access.credentials)
         ingest.offer_repair, ingest.counts.repairs_pending = repairs.offer, lambda: repairs.pending
         metrics = WorkerMetrics(self._exchange.name, ingest.counts, lambda: publisher.pending_messages)
         ingest.observe_ack_s = metrics.ack_latency_s.observe
-        limiter = limiter_for(self._settings, self._exchange, self._rest_url, self._credentials)
-        metrics.registry.register(RequestMetrics(self._exchange.name, limiter.account))
+        metrics.registry.register(RequestMetrics(self._exchange.name, self._access.limiter.account))
         if self._settings.metrics.port:
             metrics.serve(self._settings.bind_host, self._settings.metrics.port)
         symbols = {symbol for subscription in self._subscriptions for symbol in subscription.symbols}
@@ -137,9 +111,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        async with History(self._rest_url, self._exchange(self._credentials), limiter) as history:
+        async with self._access as access:
             gate = ReadGate(self._settings, publisher, ingest.counts)
-            await self._stream(ingest, gate, repairs, history, stop)
+            await self._stream(ingest, gate, repairs, access.history, stop)
         ingest.publish_gaps(ingest.continuity.decide())
         await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
         _log.info("%s: stopped; %d frames", self._exchange.name, ingest.counts.frames)
@@ -179,12 +153,12 @@ class Worker:
     ) -> Iterator[Stream]:
         for number, subscription in enumerate(self._subscriptions):
             name = f"{self._exchange.name}/{number}"
-            bases = itertools.cycle(self._websocket_urls)
+            bases = itertools.cycle(self._access.websocket_urls)
 
             def connect(
                 subscription: Subscription = subscription, bases: Iterator[str] = bases
             ) -> Connection:
-                parser = self._exchange(self._credentials)
+                parser = self._access.parser()
                 names = [(parser.instruments.symbol(symbol), symbol) for symbol in subscription.symbols]
                 ingest.continuity.expect(names, subscription.channels, time.time_ns())
                 url = parser.connect_url(next(bases), subscription)

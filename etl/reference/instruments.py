@@ -11,8 +11,7 @@ from etl.adapter.contract import Credentials, Exchange, shipped_instruments
 from etl.errors import VenueError
 from etl.model.instruments import Instruments
 from etl.settings import Settings
-from etl.sources.history import History
-from etl.sources.limiter import Limiter
+from etl.sources.access import VenueAccess
 
 PAGES_MAX = 1_000
 PAGE_END = b"\x1e"
@@ -54,14 +53,12 @@ def _with(exchange: type[Exchange], newest: Instruments) -> type[Exchange]:
     return Known
 
 
-def refresh(
-    settings: Settings, exchange: type[Exchange], base_url: str, keys: Credentials, limiter: Limiter
-) -> int:
+def refresh(settings: Settings, access: VenueAccess) -> int:
     """Fetch and keep the list of a venue that has one; returns how many instruments it names.
 
     Raises ``VenueError`` for an answer that is none, and keeps the old list then.
     """
-    pages = asyncio.run(_fetch(exchange, base_url, keys, limiter))
+    exchange, pages = access.exchange, asyncio.run(_fetch(access))
     try:
         found = _instruments(exchange, pages)
     except ValueError as error:
@@ -77,12 +74,12 @@ def refresh(
     return len(found)
 
 
-async def _fetch(exchange: type[Exchange], base_url: str, keys: Credentials, limiter: Limiter) -> list[bytes]:
-    async with History(base_url, exchange(keys), limiter) as history:
+async def _fetch(access: VenueAccess) -> list[bytes]:
+    async with access:
         return [
             page.payload
-            for request in exchange.listing_requests()
-            async for page in history.pages(request, PAGES_MAX)
+            for request in access.exchange.listing_requests()
+            async for page in access.history.pages(request, PAGES_MAX)
         ]
 
 

@@ -7,12 +7,11 @@ from datetime import date, timedelta
 
 import msgspec
 
-from etl.adapter.contract import Credentials, Exchange, Request, Split
+from etl.adapter.contract import Request, Split
 from etl.errors import VenueError
-from etl.model.records import Frame, Kind
+from etl.model.records import Kind
 from etl.settings import Settings
-from etl.sources.history import History
-from etl.sources.limiter import Limiter
+from etl.sources.access import VenueAccess
 from etl.stores.clickhouse_http import connect, insert_path
 
 DAYS_BACK = 60
@@ -21,24 +20,16 @@ DAYS_AHEAD = 14
 PAGES_MAX = 100
 
 
-def refresh(
-    settings: Settings,
-    exchange: type[Exchange],
-    base_url: str,
-    keys: Credentials,
-    limiter: Limiter,
-    today: date,
-) -> int:
+def refresh(settings: Settings, access: VenueAccess, today: date) -> int:
     """Fetch the splits around ``today`` and keep them; returns how many there are. Again is harmless.
 
     Raises ``VenueError`` for an answer that is none, and ``StoreError``.
     """
     days = {"from_day": today - timedelta(days=DAYS_BACK), "to_day": today + timedelta(days=DAYS_AHEAD)}
-    request = Request(exchange.splits_path.format(**days), Kind.STATUS, "")
-    found = asyncio.run(_fetch(exchange, base_url, keys, limiter, request))
+    request = Request(access.exchange.splits_path.format(**days), Kind.STATUS, "")
     rows = [
-        {"exchange": exchange.name, "symbol": s.symbol, "effective_day": s.day, "factor": s.factor}
-        for s in found
+        {"exchange": access.exchange.name, "symbol": s.symbol, "effective_day": s.day, "factor": s.factor}
+        for s in asyncio.run(_fetch(access, request))
     ]
     with connect(settings) as client:
         statement = "INSERT INTO symbol_splits (exchange, symbol, effective_day, factor) FORMAT JSONEachRow"
@@ -46,22 +37,13 @@ def refresh(
     return len(rows)
 
 
-async def _fetch(
-    exchange: type[Exchange], base_url: str, keys: Credentials, limiter: Limiter, first: Request
-) -> list[Split]:
+async def _fetch(access: VenueAccess, first: Request) -> list[Split]:
     """Every page."""
     found: list[Split] = []
-    parser, request = exchange(keys), first
-    async with History(base_url, parser, limiter) as history:
-        for _ in range(PAGES_MAX):
-            answer = await history.fetch(request)
+    async with access:
+        async for page in access.history.pages(first, PAGES_MAX):
             try:
-                found += exchange.read_splits(answer.payload)
+                found += access.exchange.read_splits(page.payload)
             except ValueError as error:
-                raise VenueError(f"{exchange.name}: not a list of splits: {error}") from None
-            frame = Frame(exchange.name, "", 0, answer.endpoint, answer.receive_time_ns, answer.payload)
-            following = parser.next_request(request, frame)
-            if following is None:
-                return found
-            request = following
-    raise VenueError(f"{exchange.name}: more than {PAGES_MAX} pages of splits")
+                raise VenueError(f"{access.exchange.name}: not a list of splits: {error}") from None
+    return found

@@ -19,8 +19,8 @@ from msgspec import Struct
 from etl.errors import VenueError
 from etl.sources.history import Answer
 
-CONNECT_TIMEOUT_S = 20.0
-SILENCE_TIMEOUT_S = 60.0
+TIMEOUT = aiohttp.ClientTimeout(total=None, connect=20.0, sock_read=60.0)
+"""A file may take as long as it likes, as long as bytes come."""
 ATTEMPTS_MAX = 3
 ARCHIVE_BYTES_MAX = 8 << 30
 READ_BYTES = 1 << 20
@@ -73,13 +73,8 @@ async def fetch(session: aiohttp.ClientSession, url: str, directory: Path) -> Ar
     raise VenueError(f"{url}: {refusal}")
 
 
-def session_timeout() -> aiohttp.ClientTimeout:
-    """A file may take as long as it likes, as long as bytes come."""
-    return aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S)
-
-
 async def _checksum(session: aiohttp.ClientSession, url: str) -> str:
-    async with session.get(url) as answer:
+    async with session.get(url, timeout=TIMEOUT) as answer:
         _require_found(answer, url)
         text = (await answer.content.read(CHECKSUM_BYTES_MAX)).decode("ascii", "replace")
     return text.partition(" ")[0].strip().lower()
@@ -88,7 +83,7 @@ async def _checksum(session: aiohttp.ClientSession, url: str) -> str:
 async def _download(session: aiohttp.ClientSession, url: str, path: Path) -> str:
     """The SHA-256 of what is in ``path`` now."""
     digest, size = hashlib.sha256(), 0
-    async with session.get(url) as answer:
+    async with session.get(url, timeout=TIMEOUT) as answer:
         _require_found(answer, url)
         with path.open("wb") as file:
             async for part in answer.content.iter_chunked(READ_BYTES):

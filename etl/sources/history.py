@@ -15,7 +15,7 @@ from etl.errors import VenueError
 from etl.model.records import Frame
 from etl.sources.limiter import BANNED, NO_ANSWER, TOO_MANY, Limiter
 
-REQUEST_TIMEOUT_S = 20.0
+TIMEOUT = aiohttp.ClientTimeout(total=20.0)
 ATTEMPTS_MAX = 5
 BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MAX_S = 15.0
@@ -42,13 +42,17 @@ class History:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> History:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-        self._session = aiohttp.ClientSession(timeout=timeout)
+        self._session = aiohttp.ClientSession()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._session:
-            await self._session.close()
+        await self.session.close()
+        self._session = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        assert self._session is not None, "use it within async with"
+        return self._session
 
     async def fetch(self, request: Request) -> Answer:
         """The venue's answer. Tries again what may pass (time-outs, 5xx, limits with their ``Retry-After``) up to
@@ -85,12 +89,11 @@ class History:
             raise VenueError(f"{first.path}: more than {pages_max} pages")
 
     async def _ask(self, request: Request) -> tuple[Answer | None, str, float]:
-        assert self._session is not None, "use History as a context manager"
         url = self._base_url + request.path
         began, status = time.monotonic(), NO_ANSWER
         try:
             headers = dict(self._parser.headers(request, time.time_ns()))
-            async with self._session.get(url, headers=headers) as response:
+            async with self.session.get(url, headers=headers, timeout=TIMEOUT) as response:
                 payload = await _whole(response, request)
                 status = response.status
         finally:

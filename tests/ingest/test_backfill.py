@@ -216,7 +216,7 @@ def serving(settings: Settings) -> Iterator[None]:
         **{name: text for name, text in os.environ.items() if not name.startswith("ETL_")},
         **settings_module.as_environment(settings),
     }
-    words = ("simulate", settings.venues.names, "--session", "synthetic")
+    words = ("simulate", ",".join(settings.venues.names), "--session", "synthetic")
     process = subprocess.Popen([sys.executable, "-m", "etl", *words], env=environment, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from etl.adapter.contract import Credentials, Subscription
+from etl.adapter.contract import Subscription
 from etl.errors import UsageError
 from etl.exchanges.binance import Binance
 from etl.exchanges.polygon import Polygon
-from etl.ingest.worker import SIMULATION_CREDENTIALS, addresses, credentials, subscriptions
-from etl.settings import make
+from etl.ingest.worker import subscriptions
 
 
 def test_symbols_are_shared_out_and_no_two_shards_have_the_same() -> None:
@@ -45,27 +44,3 @@ def test_a_venue_with_one_connection_per_key_refuses_shards() -> None:
 def test_more_shards_than_symbols_is_refused_where_nothing_is_left() -> None:
     with pytest.raises(UsageError, match="no symbol is left"):
         subscriptions(Binance, ["A"], (), "1/2")
-
-
-def test_a_missing_key_is_one_line_that_names_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for group in Polygon.key_variables:
-        for name in group:
-            monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UsageError, match="POLYGON_API_KEY or MASSIVE_API_KEY"):
-        credentials(Polygon, live=True)
-    monkeypatch.setenv("MASSIVE_API_KEY", "k")
-    assert credentials(Polygon, live=True) == Credentials("k")
-
-
-def test_a_simulator_gets_a_key_that_is_no_secret_and_a_venue_without_keys_gets_none() -> None:
-    assert credentials(Polygon, live=False) == SIMULATION_CREDENTIALS
-    assert credentials(Binance, live=True) == Credentials()
-
-
-def test_a_venue_that_is_not_simulated_says_so() -> None:
-    with pytest.raises(UsageError, match="not simulated: add it to ETL_VENUES"):
-        addresses(make(venues="polygon"), Binance)
-
-
-def test_keys_are_never_printed() -> None:
-    assert "k" not in repr(Credentials("k", "s")).replace("Credentials", "")

@@ -11,7 +11,7 @@ from etl.ingest.backfill import make_job
 from etl.model.records import Frame
 from etl.reference.instruments import known, refresh, with_known
 from etl.settings import Settings
-from etl.sources.limiter import Limiter
+from tests.support.access import access_at
 from tests.support.invented import OLD_UNTIL_NS, Invented, InventedOld
 from tests.support.venue_server import venue_server
 
@@ -29,8 +29,7 @@ def refreshed(settings: Settings, answer: str) -> int:
     binance = load("binance")
     with venue_server() as server:
         server.answers[binance.instruments_path] = (200, answer)
-        limiter = Limiter(settings.state_path / "limits" / "binance", 0)
-        return refresh(settings, binance, f"http://127.0.0.1:{server.port}", Credentials(), limiter)
+        return refresh(settings, access_at(f"http://127.0.0.1:{server.port}", binance, settings.state_path))
 
 
 def test_a_listing_since_the_release_is_known_to_workers_and_backfills_after_a_refresh(
@@ -60,9 +59,8 @@ def test_a_list_in_pages_is_fetched_to_its_end_and_kept_whole(settings: Settings
     with venue_server() as server:
         server.answers["/symbols/1"] = (200, page % ("XXXBBB", "XXX", 2))
         server.answers["/symbols/2"] = (200, page % ("YYYBBB", "YYY", 0))
-        limiter = Limiter(settings.state_path / "limits" / "invented", 0)
-        keys = Credentials("key", "secret")
-        assert refresh(settings, Invented, f"http://127.0.0.1:{server.port}", keys, limiter) == 2
+        place, keys = f"http://127.0.0.1:{server.port}", Credentials("key", "secret")
+        assert refresh(settings, access_at(place, Invented, settings.state_path, keys)) == 2
     assert known(settings, Invented).by_symbol() == {"XXX-BBB": "XXXBBB", "YYY-BBB": "YYYBBB"}
 
 

@@ -11,17 +11,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from etl.adapter.contract import Credentials, Split
+from etl.adapter.contract import Split
 from etl.errors import VenueError
 from etl.exchanges import load
 from etl.reference import splits
 from etl.reference.symbol_statistics import compute
 from etl.settings import Settings
 from etl.simulator.venue import SPLITS
-from etl.sources.limiter import Limiter
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import migrate_clickhouse
 from tests.reference.test_symbol_statistics import CLOSES, DAY_NS, daily_bars, day_before, moments, store
+from tests.support.access import access_at
 from tests.support.serving import simulator
 from tests.support.venue_server import venue_server
 
@@ -106,6 +106,5 @@ async def refresh_from_simulators(settings: Settings, state_path: Path) -> None:
 
 
 def refresh(settings: Settings, venue: str, base_url: str) -> int:
-    limiter = Limiter(settings.state_path / "limits" / venue, 0)
     today = datetime.fromtimestamp(NOW_NS // 1_000_000_000, UTC).date()
-    return splits.refresh(settings, load(venue), base_url, Credentials(), limiter, today)
+    return splits.refresh(settings, access_at(base_url, load(venue), settings.state_path), today)

@@ -49,7 +49,7 @@ def fetched(files: Mapping[str, bytes], directory: Path) -> archive.ArchiveFile:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         try:
-            async with aiohttp.ClientSession(timeout=archive.session_timeout()) as session:
+            async with aiohttp.ClientSession() as session:
                 return await archive.fetch(
                     session, f"http://127.0.0.1:{runner.addresses[0][1]}{PATH}", directory
                 )

@@ -1,0 +1,100 @@
+"""How a venue is reached: addresses, keys, the shared request budget, and one HTTP session for all that is asked.
+
+    async with VenueAccess.from_settings(settings, exchange) as access:
+        answer = await access.history.fetch(request)
+
+The only place that knows whether a venue is live or simulated.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import aiohttp
+
+from etl.adapter.contract import Credentials, Exchange
+from etl.errors import UsageError
+from etl.settings import Settings, venue_key
+from etl.sources.history import History
+from etl.sources.limiter import Limiter, limit_path
+
+SIMULATION_CREDENTIALS = Credentials("demo-key", "demo-secret")
+
+
+class VenueAccess:
+    """One venue with one key. What needs no connection is there at once, ``session`` and ``history`` within
+    ``async with``."""
+
+    def __init__(
+        self,
+        exchange: type[Exchange],
+        credentials: Credentials,
+        websocket_urls: tuple[str, ...],
+        rest_url: str,
+        archive_url: str,
+        limiter: Limiter,
+    ) -> None:
+        self.exchange = exchange
+        self.credentials = credentials
+        self.websocket_urls = websocket_urls
+        """Base addresses of the stream; attempts to connect take turns."""
+        self.rest_url = rest_url
+        self.archive_url = archive_url
+        self.limiter = limiter
+        self.history = History(rest_url, self.parser(), limiter)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, exchange: type[Exchange]) -> VenueAccess:
+        """The venue itself, or its simulator. Raises ``UsageError`` for a missing key, and for a venue that is
+        neither live nor simulated."""
+        venues = settings.venues
+        if venues.live:
+            websocket_urls = (exchange.websocket_url, *exchange.websocket_url_others)
+            rest_url, archive_url = exchange.rest_url, exchange.archive_url
+        else:
+            place = _simulator(settings, exchange.name)
+            websocket_urls, rest_url = (f"ws://{place}",), f"http://{place}"
+            archive_url = rest_url
+        keys = credentials(exchange, venues.live)
+        path = limit_path(settings.state_path, exchange.name, rest_url, keys.key)
+        # a simulated venue has no published limit; its refusals count
+        per_minute = next((budget.weight for budget in exchange.budgets if budget.per_s == 60), 0)
+        limiter = Limiter(path, per_minute if venues.live else 0)
+        return cls(exchange, keys, websocket_urls, rest_url, venues.archive_url or archive_url, limiter)
+
+    def parser(self) -> Exchange:
+        """A new parser with this access's keys: one for each connection."""
+        return self.exchange(self.credentials)
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """For what is no request to the history: archive files."""
+        return self.history.session
+
+    async def __aenter__(self) -> VenueAccess:
+        await self.history.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.history.__aexit__(kind, error, trace)
+
+
+def credentials(exchange: type[Exchange], live: bool) -> Credentials:
+    """Keys from the environment, a fixed one for the simulator. Raises ``UsageError`` for a missing key."""
+    if not live:
+        return SIMULATION_CREDENTIALS
+    found = []
+    for group in exchange.key_variables:
+        value = venue_key(group)
+        if value is None:
+            raise UsageError(f"{exchange.name}: set {' or '.join(group)} in the environment")
+        found.append(value)
+    return Credentials(*found)
+
+
+def _simulator(settings: Settings, venue: str) -> str:
+    if venue not in settings.venues.names:
+        raise UsageError(f"{venue} is not simulated: add it to ETL_VENUES, or use --live")
+    return f"{settings.bind_host}:{settings.simulator_port_of(venue)}/{venue}"

@@ -1,0 +1,77 @@
+"""How a venue is reached, live or simulated."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from etl.adapter.contract import Credentials
+from etl.errors import UsageError
+from etl.exchanges.binance import Binance
+from etl.exchanges.polygon import Polygon
+from etl.settings import make
+from etl.sources.access import SIMULATION_CREDENTIALS, VenueAccess, credentials
+from etl.sources.limiter import limit_path
+
+
+def test_a_missing_key_is_one_line_that_names_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for group in Polygon.key_variables:
+        for name in group:
+            monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match="POLYGON_API_KEY or MASSIVE_API_KEY"):
+        credentials(Polygon, live=True)
+    monkeypatch.setenv("MASSIVE_API_KEY", "k")
+    assert credentials(Polygon, live=True) == Credentials("k")
+
+
+def test_a_simulator_gets_a_key_that_is_no_secret_and_a_venue_without_keys_gets_none() -> None:
+    assert credentials(Polygon, live=False) == SIMULATION_CREDENTIALS
+    assert credentials(Binance, live=True) == Credentials()
+
+
+def test_a_venue_that_is_not_simulated_says_so() -> None:
+    with pytest.raises(UsageError, match="not simulated: add it to ETL_VENUES"):
+        VenueAccess.from_settings(make(venues="polygon"), Binance)
+
+
+def test_keys_are_never_printed() -> None:
+    assert "k" not in repr(Credentials("k", "s")).replace("Credentials", "")
+
+
+def test_a_simulated_venue_is_reached_at_its_port_and_a_live_one_at_its_own_addresses(tmp_path: Path) -> None:
+    simulated = VenueAccess.from_settings(
+        make(state_dir=str(tmp_path), venues="polygon,binance", simulator_port=7000), Binance
+    )
+    place = "127.0.0.1:7001/binance"
+    assert (simulated.websocket_urls, simulated.rest_url) == ((f"ws://{place}",), f"http://{place}")
+    assert simulated.archive_url == f"http://{place}"
+
+    live = VenueAccess.from_settings(make(state_dir=str(tmp_path), venues="polygon", live=True), Binance)
+    assert live.websocket_urls == (Binance.websocket_url, *Binance.websocket_url_others)
+    assert (live.rest_url, live.archive_url) == (Binance.rest_url, Binance.archive_url)
+
+    mirrored = make(state_dir=str(tmp_path), live=True, archive_url="http://mirror")
+    assert VenueAccess.from_settings(mirrored, Binance).archive_url == "http://mirror"
+
+
+def test_all_who_reach_a_venue_with_one_key_share_its_budget(tmp_path: Path) -> None:
+    settings = make(state_dir=str(tmp_path), live=True)
+    one, other = (VenueAccess.from_settings(settings, Binance) for _ in range(2))
+    one.limiter.refused(429, 30.0)
+    assert other.limiter.take(1) > 29e9
+    assert limit_path(tmp_path, "binance", Binance.rest_url, "").exists()
+
+
+def test_the_session_is_there_within_the_block_only(tmp_path: Path) -> None:
+    async def sessions() -> bool:
+        access = VenueAccess.from_settings(make(state_dir=str(tmp_path), venues="binance"), Binance)
+        async with access:
+            session = access.session
+            assert not session.closed
+        with pytest.raises(AssertionError):
+            _ = access.session
+        return session.closed
+
+    assert asyncio.run(sessions())
