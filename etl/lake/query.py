@@ -16,20 +16,14 @@ import pyarrow as pa
 from etl.lake.catalog import Catalog, File, State
 from etl.lake.layout import BEYOND, FILE_SCHEMAS, NAME_PATTERN, NARROW_DECIMAL, TAPE, TAPE_SCHEMA
 from etl.lake.storage import ObjectStorage, Storage, open_storage
+from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
+from etl.wire.precedence import Term, precedence
 
 _SCHEMAS = {**FILE_SCHEMAS, TAPE: TAPE_SCHEMA}
 _PLACE_TYPES = {"exchange": pa.string(), "symbol": pa.string(), "date": pa.date32()}
 _HIVE_TYPES = {"exchange": "VARCHAR", "symbol": "VARCHAR", "date": "DATE"}
 """Given, not guessed: a symbol may read as a number, or as TRUE."""
-_VERSION = {
-    "bars": "list_position(['open', 'closed', 'revised'], bar_state) DESC NULLS LAST,"
-    " CASE publish_time_ns WHEN 0 THEN receive_time_ns ELSE publish_time_ns END DESC, parser_version DESC",
-    "gaps": "receive_time_ns DESC,"
-    " list_position(['open', 'repaired', 'source_hole', 'unrepairable'], gap_state) DESC NULLS LAST",
-}
-_PARSER_VERSION = "parser_version DESC"
-"""The order of ``columns.versions``: the first of an identity is shown."""
 _ADDED = {"gaps": {"attempts": "INTEGER", "repaired_rows": "BIGINT", "detected_time_ns": "BIGINT"}}
 """Columns that files written before they were added do not have; there they read as 0."""
 _START_OFFSET = f"regexp_extract(filename, '{NAME_PATTERN}', 2)::BIGINT"
@@ -132,12 +126,20 @@ def _all_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
 
 
 def distinct_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
-    """The SELECT of ``files`` with one row per identity; of equal versions the first, as in the other stores."""
+    """The SELECT of ``files`` with one row per identity: the first of those that take precedence."""
+    ranks = ", ".join(f"{_rank(term)} DESC" for term in precedence(KIND_BY_TABLE[table]))
     return (
         f"SELECT {_columns(table)} FROM {_scan(storage, files)} QUALIFY row_number() OVER ("  # noqa: S608
-        f"PARTITION BY exchange, symbol, record_key ORDER BY {_VERSION.get(table, _PARSER_VERSION)},"
-        f" {_START_OFFSET}) = 1"
+        f"PARTITION BY exchange, symbol, record_key ORDER BY {ranks}, {_START_OFFSET}) = 1"
     )
+
+
+def _rank(term: Term) -> str:
+    if term.states:
+        return f"coalesce(list_position({list(term.states)}, {term.name}), 0)"
+    if term.otherwise:
+        return f"CASE {term.name} WHEN 0 THEN {term.otherwise} ELSE {term.name} END"
+    return term.name
 
 
 def _columns(table: str) -> str:

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from etl.errors import StoreRejected
 from etl.lake.layout import BEYOND, DECIMAL, ROW_SCHEMAS
-from etl.model.records import BarState, GapState, Kind
+from etl.model.records import Kind
 from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form, Rows, require_decimals
+from etl.wire.precedence import Term, precedence
 
 _FITS_NARROW = re.compile(r"-?0*\d{0,10}(\.\d{0,8}0*)?").fullmatch
 """Ten digits before the point and eight after it, leading and trailing zeros aside: DECIMAL(18,8) holds it."""
@@ -87,37 +88,30 @@ def time_ns(rows: pa.Table) -> pa.ChunkedArray:
 def newest(rows: pa.Table, kind: Kind) -> pa.Table:
     """``rows`` of one exchange and symbol with one row per identity, in the order they had.
 
-    The greatest version wins, and of equals the first: the order of ``columns.versions``.
+    It is the first of those that take precedence.
     """
     keys = rows["record_key"].combine_chunks().dictionary_encode()
     if len(keys.dictionary) == len(keys):
         return rows
     identity = keys.indices.to_numpy(zero_copy_only=False)
     position = np.arange(len(rows))
-    # lexsort's last key is its first: by identity, by version, and the first row last among equals
-    order = np.lexsort((-position, *reversed(_versions(rows, kind)), identity))
+    ranks = [_rank(term, rows) for term in precedence(kind)]
+    # lexsort's last key is its first: by identity, by precedence, and the first row last among equals
+    order = np.lexsort((-position, *reversed(ranks), identity))
     sorted_identity = identity[order]
     is_last = np.append(sorted_identity[1:] != sorted_identity[:-1], True)
     return rows.take(pa.array(np.sort(order[is_last])))
 
 
-def _versions(rows: pa.Table, kind: Kind) -> list[np.ndarray[Any, Any]]:
-    if kind is Kind.BAR:
-        sent = _first_said(rows["publish_time_ns"], rows["receive_time_ns"])
-        return [_ranks(rows["bar_state"], BarState), _numbers(sent), _numbers(rows["parser_version"])]
-    if kind is Kind.GAP:
-        return [_numbers(rows["receive_time_ns"]), _ranks(rows["gap_state"], GapState)]
-    return [_numbers(rows["parser_version"])]
+def _rank(term: Term, rows: pa.Table) -> np.ndarray[Any, Any]:
+    column = rows[term.name]
+    if term.states:  # from 1 on, 0 for null
+        return _numbers(pc.add(pc.fill_null(pc.index_in(column, pa.array(term.states)), -1), 1))
+    return _numbers(_first_said(column, rows[term.otherwise]) if term.otherwise else column)
 
 
 def _first_said(times: pa.ChunkedArray, otherwise: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(times, 0), otherwise, times)
-
-
-def _ranks(names: pa.ChunkedArray, enum: type[BarState] | type[GapState]) -> np.ndarray[Any, Any]:
-    """Each name's number; 0 for null."""
-    known = pa.array([member.name.lower() for member in enum if member])
-    return _numbers(pc.add(pc.fill_null(pc.index_in(names, known), -1), 1))
 
 
 def _numbers(values: Any) -> np.ndarray[Any, Any]:

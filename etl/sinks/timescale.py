@@ -35,6 +35,7 @@ from etl.wire.columns import (
     refused_rows,
     require_decimals,
 )
+from etl.wire.precedence import Term, precedence
 
 NS_PER_DAY = 86_400_000_000_000
 CANDLES = ("ohlcv_1m", "ohlcv_1h", "ohlcv_1d")
@@ -55,17 +56,6 @@ _NAME_TYPES = {"correction": "correction_kind", "status": "trading_status"}
 """Enum types are named as their column, save these."""
 _INSTANTS = {"time_ns": "time", "key_time_ns": "key_time"}
 """Kept as timestamptz, which holds whole microseconds; the exact ns stand in the other columns."""
-
-_NEWER = {
-    Kind.BAR: "(excluded.bar_state, coalesce(excluded.publish_time_ns, excluded.receive_time_ns),"
-    " excluded.parser_version) > (stored.bar_state, coalesce(stored.publish_time_ns, stored.receive_time_ns),"
-    " stored.parser_version)",
-    Kind.GAP: "(excluded.receive_time_ns, excluded.gap_state) > (stored.receive_time_ns, stored.gap_state)",
-}
-_NEWER_PARSER = "excluded.parser_version > stored.parser_version"
-"""When a row replaces the stored one of the same identity: the order of ``columns.versions``."""
-
-# what the data itself can be refused for: wrong values, broken constraints, values beyond the engine's limits
 
 
 class Span(Struct, frozen=True):
@@ -187,8 +177,22 @@ def _insert_statement(kind: Kind) -> Composed:
         arrays=SQL(", ").join(SQL("%s::" + _array_type(column) + "[]") for column in columns),
         columns=SQL(", ").join(Identifier(column.name) for column in columns),
         excluded=SQL(", ").join(SQL("excluded.{}").format(name) for name in names),
-        newer=SQL(_NEWER.get(kind, _NEWER_PARSER)),
+        newer=SQL(f"({_ranks(kind, 'excluded')}) > ({_ranks(kind, 'stored')})"),
     )
+
+
+def _ranks(kind: Kind, row: str) -> str:
+    """What decides whether ``row`` replaces another of its identity; a NULL would decide nothing."""
+
+    def rank(term: Term) -> str:
+        if term.states:
+            states = ", ".join(f"'{state}'" for state in term.states)
+            return f"coalesce(array_position(ARRAY[{states}], {row}.{term.name}::text), 0)"
+        if term.otherwise:
+            return f"coalesce({row}.{term.name}, {row}.{term.otherwise})"
+        return f"{row}.{term.name}"
+
+    return ", ".join(map(rank, precedence(kind)))
 
 
 def _array_type(column: Column) -> str:

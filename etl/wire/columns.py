@@ -22,8 +22,9 @@ from msgspec import Struct
 from msgspec.inspect import EnumType, Field, NoneType, StrType, StructType, Type, UnionType, VarTupleType
 
 from etl.errors import StoreRejected
-from etl.model.records import RECORD_TYPES, BarState, GapState, Kind
+from etl.model.records import RECORD_TYPES, Kind
 from etl.wire import market_data_pb2 as pb
+from etl.wire.precedence import Term, precedence
 
 _parse: Callable[[bytes], Any] = pb.MarketData.FromString
 
@@ -197,35 +198,25 @@ def without(batch: Iterable[Rows], offsets: Collection[int]) -> list[Rows]:
     return [rows for rows in kept if len(rows)]
 
 
-_BAR_RANK = {name: rank for rank, name in enumerate(("", *(s.name.lower() for s in BarState if s)))}
-_GAP_RANK = {name: rank for rank, name in enumerate(("", *(s.name.lower() for s in GapState if s)))}
-
-
-def versions(rows: Rows) -> list[tuple[int, ...]]:
-    """What decides among equal identities: the greater wins, and of equals the first (contract, section 2)."""
-    values = rows.values
-    if rows.kind is Kind.BAR:
-        published = (
-            sent or received
-            for sent, received in zip(values["publish_time_ns"], values["receive_time_ns"], strict=True)
-        )
-        states = (_BAR_RANK[state] for state in values["bar_state"])
-        return list(zip(states, published, values["parser_version"], strict=True))
-    if rows.kind is Kind.GAP:
-        states = (_GAP_RANK[state] for state in values["gap_state"])
-        return list(zip(values["receive_time_ns"], states, strict=True))
-    return [(version,) for version in values["parser_version"]]
-
-
 def newest(rows: Rows) -> Rows:
-    """``rows`` with one row per identity."""
+    """``rows`` with one row per identity: the first of those that take precedence."""
     identities = list(rows.identities())
     if len(set(identities)) == len(identities):
         return rows
-    ranks = versions(rows)
+    ranks = list(zip(*(_ranks(term, rows.values) for term in precedence(rows.kind)), strict=True))
     winner: dict[tuple[str, str, str], int] = {}
     for index, identity in enumerate(identities):
         best = winner.setdefault(identity, index)
         if ranks[index] > ranks[best]:
             winner[identity] = index
     return rows.take(sorted(winner.values()))
+
+
+def _ranks(term: Term, values: dict[str, list[Any]]) -> list[int]:
+    column = values[term.name]
+    if term.states:
+        rank = {state: number for number, state in enumerate(("", *term.states))}
+        return [rank[state] for state in column]
+    if term.otherwise:
+        return [first or other for first, other in zip(column, values[term.otherwise], strict=True)]
+    return column
