@@ -58,8 +58,7 @@ class VenueAccess:
         keys = credentials(exchange, venues.live)
         path = limit_path(settings.state_path, exchange.name, rest_url, keys.key)
         # a simulated venue has no published limit; its refusals count
-        per_minute = next((budget.weight for budget in exchange.budgets if budget.per_s == 60), 0)
-        limiter = Limiter(path, per_minute if venues.live else 0)
+        limiter = Limiter(path, exchange.budgets if venues.live else ())
         return cls(exchange, keys, websocket_urls, rest_url, venues.archive_url or archive_url, limiter)
 
     def parser(self) -> Exchange:

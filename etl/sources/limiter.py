@@ -1,12 +1,13 @@
-"""One budget of requests for each venue and key, shared by every process of this machine.
+"""One shared request budget for each venue and key, spent by every process of this machine.
 
     Allowance   pure: how much was spent, until when the venue shut us out, what a request has to wait
-    Limiter     the same in a small file under a lock, so that workers, repairs and backfills spend from one purse
+    Limiter     the same in a small file under a lock, for workers, repairs and backfills alike
     Account     what they all asked for with it, and how long the venue took: kept in the same file
 
-A venue's limit is a weight per minute. It is spent as a bucket that holds ``BURST_SHARE`` of it and refills with the
-rest over a minute, so that no window of a minute, wherever it begins, sees more than the limit. 429 stops everybody
-for its ``Retry-After``, 418 for longer: to go on asking under a ban lengthens it.
+A venue's limits are weights within a time, often several side by side (per second and per minute); a request waits
+for all of them. Each is spent as a bucket that holds ``BURST_SHARE`` of it and refills with the rest over its time, so
+that no such window, wherever it begins, sees more than the limit. 429 stops everybody for its ``Retry-After``, 418 for
+longer: to go on asking under a ban lengthens it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from etl.adapter.contract import Budget
 from etl.errors import VenueError
+from etl.model.times import NS_PER_S
 
-MINUTE_NS = 60_000_000_000
-SECOND_NS = 1_000_000_000
 BURST_SHARE = 0.5
+BUDGETS_MAX = 8
 WAIT_MAX_S = 120.0
 """A request that would have to wait longer is refused instead: a ban can last for days."""
 LIMIT_WAIT_S = 1.0
@@ -41,52 +43,72 @@ SECONDS_BOUNDS = tuple(0.005 * 2**step for step in range(14))
 STATUS_MAX = 599
 NO_ANSWER = 0
 _STATE = struct.Struct("<qq")
+"""Of the longest budget, until when it is spent; until when the venue takes nothing. At the file's head since its first
+version, which knew one budget."""
 _ACCOUNT = struct.Struct(f"<q{len(SECONDS_BOUNDS) + 1}q{STATUS_MAX + 1}q")
 """Behind the state: ns in all, answers by their class of time (the last is beyond), answers by status."""
 _COUNT = struct.Struct("<q")
+_SHORTER = struct.Struct(f"<{BUDGETS_MAX - 1}q")
+_SHORTER_OFFSET = _STATE.size + _ACCOUNT.size
+"""Of the other budgets, from the longest: behind all that the first version kept."""
 
 
 class Allowance(Struct, frozen=True):
-    """``spent_until_ns``: when the bucket will be full again; ``shut_until_ns``: the venue takes nothing before."""
+    """``spent_until_ns``: when the bucket of each budget will be full again, in the order of the budgets;
+    ``shut_until_ns``: the venue takes nothing before."""
 
-    spent_until_ns: int = 0
+    spent_until_ns: tuple[int, ...] = (0,) * BUDGETS_MAX
     shut_until_ns: int = 0
 
-    def after(self, weight: int, per_minute: int, now_ns: int) -> tuple[int, Allowance]:
+    def after(self, weight: int, budgets: Sequence[Budget], now_ns: int) -> tuple[int, Allowance]:
         """How long a request of ``weight`` must wait; 0 = it may go now, and the allowance is what is left then.
 
-        ``per_minute`` 0 = the venue publishes no limit. A single request heavier than the bucket may go when the
-        bucket is full.
+        No ``budgets`` = the venue publishes no limit. A single request heavier than a bucket may go when that is
+        full.
         """
         if now_ns < self.shut_until_ns:
             return self.shut_until_ns - now_ns, self
-        if not per_minute:
+        if not budgets:
             return 0, self
-        refill_per_minute = per_minute * (1 - BURST_SHARE)
-        bucket_ns = int(per_minute * BURST_SHARE / refill_per_minute * MINUTE_NS)
-        cost_ns = min(bucket_ns, int(weight / refill_per_minute * MINUTE_NS))
-        spent_until_ns = max(self.spent_until_ns, now_ns) + cost_ns
-        wait_ns = spent_until_ns - bucket_ns - now_ns
-        return (wait_ns, self) if wait_ns > 0 else (0, Allowance(spent_until_ns, self.shut_until_ns))
+        wait_ns, spent = 0, []
+        for budget, known_ns in zip(budgets, self.spent_until_ns, strict=False):
+            bucket_ns = _bucket_ns(budget)
+            # no bucket is emptier than empty: a clock that was ahead, or budgets that changed, left such a time
+            begun_ns = min(max(known_ns, now_ns), now_ns + bucket_ns)
+            until_ns = begun_ns + min(bucket_ns, _refill_ns(budget, weight))
+            wait_ns = max(wait_ns, until_ns - bucket_ns - now_ns)
+            spent.append(until_ns)
+        return (wait_ns, self) if wait_ns else (0, Allowance(tuple(spent), self.shut_until_ns))
 
     def refused(self, status: int, retry_after_s: float, now_ns: int) -> Allowance:
         """After the venue's 429 or 418."""
         least_s = BAN_WAIT_S if status == BANNED else LIMIT_WAIT_S
-        until_ns = now_ns + int((retry_after_s or least_s) * SECOND_NS)
+        until_ns = now_ns + int((retry_after_s or least_s) * NS_PER_S)
         return Allowance(self.spent_until_ns, max(self.shut_until_ns, until_ns))
 
-    def left(self, per_minute: int, now_ns: int) -> float:
-        """The share of the bucket that may be spent at once: 1 = all of it."""
+    def left(self, budgets: Sequence[Budget], now_ns: int) -> float:
+        """The share of the emptiest bucket that may be spent at once: 1 = all of it."""
         if now_ns < self.shut_until_ns:
             return 0.0
-        if not per_minute:
-            return 1.0
-        bucket_ns = BURST_SHARE / (1 - BURST_SHARE) * MINUTE_NS
-        return 1.0 - min(1.0, max(0, self.spent_until_ns - now_ns) / bucket_ns)
+        spent = zip(budgets, self.spent_until_ns, strict=False)
+        return min(
+            (1.0 - min(1.0, max(0, until_ns - now_ns) / _bucket_ns(budget)) for budget, until_ns in spent),
+            default=1.0,
+        )
+
+
+def _bucket_ns(budget: Budget) -> int:
+    """How long an empty bucket takes to be full."""
+    return int(budget.per_s * BURST_SHARE / (1 - BURST_SHARE) * NS_PER_S)
+
+
+def _refill_ns(budget: Budget, weight: int) -> int:
+    """How long the bucket takes to get ``weight`` back."""
+    return int(weight * budget.per_s / (budget.weight * (1 - BURST_SHARE)) * NS_PER_S)
 
 
 class Account(Struct, frozen=True):
-    """Requests of every process with this purse since it was made.
+    """Requests of every process with this budget since its file was made.
 
     ``statuses``: how many by HTTP status, ``NO_ANSWER`` where none came; ``classes``: how many by their time, as
     ``SECONDS_BOUNDS`` cuts it; ``budget``: what is left of the bucket, 0 to 1; ``shut_s``: until the venue takes
@@ -103,24 +125,28 @@ class Account(Struct, frozen=True):
 class Limiter:
     """The allowance in ``path``, which is made if it is not there. The lock is held for microseconds."""
 
-    def __init__(self, path: Path, per_minute: int, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, path: Path, budgets: Sequence[Budget], clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        if len(budgets) > BUDGETS_MAX:
+            raise ValueError(f"{path.name}: {len(budgets)} budgets, at most {BUDGETS_MAX}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._per_minute = per_minute
+        self._budgets = sorted(budgets, key=lambda budget: budget.per_s, reverse=True)
         self._clock = clock
 
     async def admit(self, weight: int) -> None:
         """Wait until a request of ``weight`` may go, and count it. Raises ``VenueError`` if that is too far off."""
         while wait_ns := self.take(weight):
-            if wait_ns > WAIT_MAX_S * SECOND_NS:
+            if wait_ns > WAIT_MAX_S * NS_PER_S:
                 raise VenueError(
-                    f"{self._path.name}: the venue takes no request for {wait_ns / SECOND_NS:.0f} s"
+                    f"{self._path.name}: the venue takes no request for {wait_ns / NS_PER_S:.0f} s"
                 )
-            await asyncio.sleep(wait_ns / SECOND_NS)
+            await asyncio.sleep(wait_ns / NS_PER_S)
 
     def take(self, weight: int) -> int:
         """How long to wait in ns; 0 = counted, go."""
-        return self._change(lambda allowance, now_ns: allowance.after(weight, self._per_minute, now_ns))
+        return self._change(lambda allowance, now_ns: allowance.after(weight, self._budgets, now_ns))
 
     def refused(self, status: int, retry_after_s: float) -> None:
         """The venue answered 429 or 418: nobody asks until it is over."""
@@ -131,38 +157,34 @@ class Limiter:
         of_time, of_status = bisect_left(SECONDS_BOUNDS, seconds), min(max(status, 0), STATUS_MAX)
         with self._locked() as file:
             for place, more in (
-                (0, int(seconds * SECOND_NS)),
+                (0, int(seconds * NS_PER_S)),
                 (1 + of_time, 1),
                 (1 + len(SECONDS_BOUNDS) + 1 + of_status, 1),
             ):
                 offset = _STATE.size + place * _COUNT.size
-                before = os.pread(file, _COUNT.size, offset)
-                known = _COUNT.unpack(before)[0] if len(before) == _COUNT.size else 0
+                (known,) = _read(_COUNT, file, offset)
                 os.pwrite(file, _COUNT.pack(known + more), offset)
 
     def account(self) -> Account:
         with self._locked() as file:
-            kept = os.pread(file, _STATE.size + _ACCOUNT.size, 0)
-        state, counts = kept[: _STATE.size], kept[_STATE.size :].ljust(_ACCOUNT.size, b"\0")
-        allowance = Allowance(*_STATE.unpack(state)) if len(state) == _STATE.size else Allowance()
-        total_ns, *numbers = _ACCOUNT.unpack(counts)
+            allowance = _read_allowance(file)
+            total_ns, *numbers = _read(_ACCOUNT, file, _STATE.size)
         classes, statuses = numbers[: len(SECONDS_BOUNDS) + 1], numbers[len(SECONDS_BOUNDS) + 1 :]
         now_ns = self._clock()
         return Account(
             {status: count for status, count in enumerate(statuses) if count},
             classes,
-            total_ns / SECOND_NS,
-            allowance.left(self._per_minute, now_ns),
-            max(0, allowance.shut_until_ns - now_ns) / SECOND_NS,
+            total_ns / NS_PER_S,
+            allowance.left(self._budgets, now_ns),
+            max(0, allowance.shut_until_ns - now_ns) / NS_PER_S,
         )
 
     def _change(self, change: Callable[[Allowance, int], tuple[int, Allowance]]) -> int:
         with self._locked() as file:
-            before = os.pread(file, _STATE.size, 0)
-            known = Allowance(*_STATE.unpack(before)) if len(before) == _STATE.size else Allowance()
+            known = _read_allowance(file)
             result, changed = change(known, self._clock())
             if changed != known:
-                os.pwrite(file, _STATE.pack(changed.spent_until_ns, changed.shut_until_ns), 0)
+                _write_allowance(file, changed)
             return result
 
     @contextmanager
@@ -173,6 +195,24 @@ class Limiter:
             yield file
         finally:
             os.close(file)
+
+
+def _read(form: struct.Struct, file: int, offset: int) -> tuple[int, ...]:
+    """Zeros where nothing was written yet."""
+    kept = os.pread(file, form.size, offset)
+    return form.unpack(kept.ljust(form.size, b"\0"))
+
+
+def _read_allowance(file: int) -> Allowance:
+    longest_ns, shut_ns = _read(_STATE, file, 0)
+    return Allowance((longest_ns, *_read(_SHORTER, file, _SHORTER_OFFSET)), shut_ns)
+
+
+def _write_allowance(file: int, allowance: Allowance) -> None:
+    longest_ns, *shorter_ns = allowance.spent_until_ns
+    os.pwrite(file, _STATE.pack(longest_ns, allowance.shut_until_ns), 0)
+    if shorter_ns:
+        os.pwrite(file, struct.pack(f"<{len(shorter_ns)}q", *shorter_ns), _SHORTER_OFFSET)
 
 
 def limit_path(state_path: Path, exchange: str, base_url: str, key: str) -> Path:

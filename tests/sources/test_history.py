@@ -64,7 +64,7 @@ def test_a_venue_that_is_not_there_is_an_error_of_the_venue(server: VenueServer)
 
 
 def test_every_request_is_counted_by_its_status(server: VenueServer, tmp_path: Path) -> None:
-    limiter = Limiter(tmp_path / "purse", 0)
+    limiter = Limiter(tmp_path / "limit", ())
     fetch(server.port, limiter)
     server.answers["/api/v3/depth"] = (503, "busy")
     for port in (server.port, 1):

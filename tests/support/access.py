@@ -13,6 +13,6 @@ def access_at(
     base_url: str, exchange: type[Exchange], state_path: Path, credentials: Credentials | None = None
 ) -> VenueAccess:
     """To ``exchange`` at ``base_url`` (http), without a budget."""
-    limiter = Limiter(state_path / "limits" / exchange.name, 0)
+    limiter = Limiter(state_path / "limits" / exchange.name, ())
     websocket_url = base_url.replace("http", "ws", 1)
     return VenueAccess(exchange, credentials or Credentials(), (websocket_url,), base_url, base_url, limiter)
