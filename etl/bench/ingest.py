@@ -32,7 +32,8 @@ from etl.embedded.part import Part, tcp_ready
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError, UsageError
-from etl.ingest.intake import Ingest
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
 from etl.model.records import Frame, Source
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings, changed, make
@@ -281,8 +282,8 @@ class Stages:
             for record in records:
                 step(record)
             yield name, time.process_time() - began
-        ingest = Ingest(self._settings, self._exchange, _Nowhere())
-        take = ingest.intake(self._exchange(), "c", "wss://stream").take
+        feed = Feed(self._settings, self._exchange, _Nowhere())
+        take = open_intake(feed, self._exchange(), "c", "wss://stream").take
         began = time.process_time()
         for payload in self._payloads:
             take(payload, now_ns)

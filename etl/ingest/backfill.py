@@ -26,7 +26,8 @@ from etl.adapter.contract import Channel, Exchange, Fault, FaultKind, Request, S
 from etl.errors import UsageError, VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_marks import Marks, Plan
-from etl.ingest.intake import Ingest, Intake
+from etl.ingest.feed import Feed
+from etl.ingest.intake import Intake
 from etl.model.records import Bar, Frame, Gap, GapKind, GapState, Kind, Record, Source
 from etl.model.times import interval_ns
 from etl.reference.instruments import with_known
@@ -292,12 +293,12 @@ class Backfill:
         self._access = access
         self._publisher = publisher
         continuity = Continuity(access.exchange, declares_start=False)
-        self.ingest = Ingest(settings, access.exchange, publisher, continuity)
+        self.feed = Feed(settings, access.exchange, publisher, continuity)
 
     async def chunk(self, chunk: Chunk) -> Fetched:
         """Fetch and publish all of ``chunk``; returns when Kafka has it. Raises ``VenueError``, ``TransportError``."""
         parser = self._access.parser()
-        intake = _ChunkIntake(self.ingest, parser, chunk)
+        intake = _ChunkIntake(self.feed, parser, chunk)
         if chunk.archive:
             await self._read_archive(parser, intake, chunk)
         else:
@@ -342,12 +343,12 @@ class Backfill:
 class _ChunkIntake(Intake):
     """Notes what came of the chunk's kind within its span, and what is missing between."""
 
-    def __init__(self, ingest: Ingest, parser: Exchange, chunk: Chunk) -> None:
-        super().__init__(ingest, parser, connection_id(time.time_ns()), "", Source.BACKFILL)
+    def __init__(self, feed: Feed, parser: Exchange, chunk: Chunk) -> None:
+        super().__init__(feed, parser, connection_id(time.time_ns()), "", Source.BACKFILL)
         self._check = self._noted
         self._chunk = chunk
         self._kind = Kind[chunk.kind.upper()]
-        self._channels = ingest.exchange
+        self._channels = feed.exchange
         self._symbol = parser.instruments.symbol(chunk.symbol)
         self._channel = ""
         self._rows = self._trades = 0
@@ -492,7 +493,7 @@ async def _estimated(
 def _publish_holes(settings: Settings, exchange_name: str, holes: Sequence[Hole]) -> None:
     exchange = with_known(settings, load_exchange(exchange_name))
     publisher = KafkaPublisher(settings)
-    ingest = Ingest(settings, exchange, publisher)
+    feed = Feed(settings, exchange, publisher)
     connection, now_ns = connection_id(time.time_ns()), time.time_ns()
     instruments = exchange().instruments
     for number, hole in enumerate(holes, 1):
@@ -521,7 +522,7 @@ def _publish_holes(settings: Settings, exchange_name: str, holes: Sequence[Hole]
             reason=hole.reason or "the venue's history leaves it out",
             detected_time_ns=now_ns,
         )
-        ingest.publish_gaps([gap])
+        feed.publish_gaps([gap])
     publisher.flush(FLUSH_TIMEOUT_S)
 
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from etl.exchanges import load as load_exchange
-from etl.ingest.intake import Ingest
+from etl.ingest.feed import Feed
 from etl.ingest.repair import Repairer, publish_verdict
 from etl.model.records import Gap, GapKind, GapState, Source
 from etl.reference.instruments import with_known
@@ -82,13 +82,13 @@ async def _repair_venue(
     settings: Settings, publisher: KafkaPublisher, name: str, gaps: Sequence[Gap]
 ) -> list[Gap]:
     exchange = with_known(settings, load_exchange(name))
-    ingest = Ingest(settings, exchange, publisher)
+    feed = Feed(settings, exchange, publisher)
     settled = []
     async with VenueAccess.from_settings(settings, exchange) as access:
-        repairer = Repairer(settings, ingest, access.history, access.credentials)
+        repairer = Repairer(settings, feed, access.history, access.credentials)
         for gap in gaps:
             verdict = await repairer.attempt(gap)
-            settled.append(publish_verdict(ingest, gap, verdict))
+            settled.append(publish_verdict(feed, gap, verdict))
     return settled
 
 

@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from etl.adapter.contract import Exchange
 from etl.errors import WireError
-from etl.ingest.intake import Ingest, Intake
+from etl.ingest.feed import Feed
+from etl.ingest.intake import Intake, open_intake
 from etl.model.records import Frame, Gap, GapState, Quarantined, Record, Source
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
@@ -84,22 +85,22 @@ def recover(
         for latest in tail.newest.values():
             for data in latest:
                 continuity.remember(codec.decode(data))
-        ingest = _MendingIngest(settings, exchange, publisher, continuity, tail, venue_symbols)
+        feed = _RecoveryFeed(settings, exchange, publisher, continuity, tail, venue_symbols)
         intakes: dict[str, Intake] = {}
         for frame in _frames(raw, ranges, exchange.name):
             intake = intakes.get(frame.connection_id)
             if intake is None:
                 if len(intakes) >= CONNECTIONS_MAX:
                     intakes.clear()
-                intake = intakes[frame.connection_id] = ingest.intake(
-                    exchange(), frame.connection_id, frame.endpoint, frame.source, venue_symbols
+                intake = intakes[frame.connection_id] = open_intake(
+                    feed, exchange(), frame.connection_id, frame.endpoint, frame.source, venue_symbols
                 )
             intake.parse(frame)
             publisher.poll()
             if publisher.pending_messages > settings.ingest.read_pause_messages:
                 publisher.flush(FLUSH_TIMEOUT_S)
     publisher.flush(FLUSH_TIMEOUT_S)
-    counts = ingest.counts
+    counts = feed.counts
     published, quarantined = sum(counts.published), counts.quarantined.total()
     if published or quarantined:
         _log.warning(
@@ -116,7 +117,7 @@ def recover(
     return Recovered(published + quarantined, open_gaps)
 
 
-class _MendingIngest(Ingest):
+class _RecoveryFeed(Feed):
     """Passes over what is published already, and over what is another shard's."""
 
     def __init__(

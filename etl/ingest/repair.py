@@ -22,7 +22,9 @@ from msgspec import Struct
 
 from etl.adapter.contract import Channel, Credentials, Exchange, Request, SequenceRule
 from etl.errors import VenueError
-from etl.ingest.intake import REASON_CHARACTERS_MAX, Ingest, Intake
+from etl.ingest.feed import Feed
+from etl.ingest.intake import Intake
+from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
 from etl.model.records import Gap, GapKind, GapState, Kind, Record, Severity, Source
 from etl.model.times import interval_ns
 from etl.sequencing.gap import NO_EVENT_BEFORE
@@ -63,21 +65,19 @@ class Verdict(Struct, frozen=True):
 class Repairer:
     """One venue's repairs, one attempt a call."""
 
-    def __init__(
-        self, settings: Settings, ingest: Ingest, history: History, credentials: Credentials
-    ) -> None:
+    def __init__(self, settings: Settings, feed: Feed, history: History, credentials: Credentials) -> None:
         self._pending_max = min(settings.ingest.read_resume_messages, PENDING_MESSAGES_MAX)
-        self._ingest = ingest
+        self._feed = feed
         self._history = history
         self._credentials = credentials
 
     async def attempt(self, gap: Gap) -> Verdict:
         """Fetch and publish what ``gap`` misses, and judge. Raises ``TransportError`` only."""
-        channel = self._ingest.exchange.channel(gap.channel)
+        channel = self._feed.exchange.channel(gap.channel)
         if channel is None or channel.repair is None:
             return Verdict(GapState.UNREPAIRABLE, "the venue has no history of this channel")
-        parser = self._ingest.exchange(self._credentials)
-        intake = _RepairIntake(self._ingest, parser, gap.symbol, channel.repair)
+        parser = self._feed.exchange(self._credentials)
+        intake = _RepairIntake(self._feed, parser, gap.symbol, channel.repair)
         span = missing_ids(gap) if channel.rule is SequenceRule.CONTIGUOUS else None
         try:
             for request in _requests(parser, channel.repair, gap, span, time.time_ns()):
@@ -99,7 +99,7 @@ class Repairer:
 
     async def _room(self) -> None:
         """History is read no faster than Kafka takes it."""
-        publisher = self._ingest.publisher
+        publisher = self._feed.publisher
         while publisher.is_full or publisher.pending_messages > self._pending_max:
             publisher.poll()
             await asyncio.sleep(ROOM_POLL_S)
@@ -108,8 +108,8 @@ class Repairer:
 class _RepairIntake(Intake):
     """Notes what the history gave of one symbol and kind. The verdict on the gap is the repairer's alone."""
 
-    def __init__(self, ingest: Ingest, parser: Exchange, symbol: str, kind: Kind) -> None:
-        super().__init__(ingest, parser, connection_id(time.time_ns()), "", Source.REPAIR)
+    def __init__(self, feed: Feed, parser: Exchange, symbol: str, kind: Kind) -> None:
+        super().__init__(feed, parser, connection_id(time.time_ns()), "", Source.REPAIR)
         self._check = self._noted
         self._observe = _nothing
         self._symbol = symbol
@@ -135,9 +135,9 @@ class _RepairIntake(Intake):
 class Repairs:
     """The gaps that a worker closes while it streams. ``offer`` never blocks; ``run`` ends by being cancelled."""
 
-    def __init__(self, settings: Settings, ingest: Ingest, credentials: Credentials) -> None:
+    def __init__(self, settings: Settings, feed: Feed, credentials: Credentials) -> None:
         self._settings = settings
-        self._ingest = ingest
+        self._feed = feed
         self._credentials = credentials
         self._waiting: asyncio.Queue[tuple[Gap, int]] = asyncio.Queue()
         self._known: dict[tuple[str, str], Gap] = {}
@@ -149,7 +149,7 @@ class Repairs:
         if gap.gap_state is not GapState.OPEN or not gap.to_time_ns or key in self._known:
             return
         if len(self._known) >= QUEUE_GAPS_MAX:
-            self._ingest.counts.repairs_put_off += 1
+            self._feed.counts.repairs_put_off += 1
             return
         self._known[key] = gap
         self._waiting.put_nowait((gap, 1))
@@ -159,7 +159,7 @@ class Repairs:
         return len(self._known)
 
     async def run(self, history: History) -> None:
-        repairer = Repairer(self._settings, self._ingest, history, self._credentials)
+        repairer = Repairer(self._settings, self._feed, history, self._credentials)
         async with asyncio.TaskGroup() as group:
             for _ in range(PARALLEL):
                 group.create_task(self._work(repairer))
@@ -174,18 +174,18 @@ class Repairs:
                 asyncio.get_running_loop().call_later(delay_s, self._waiting.put_nowait, again)
                 continue
             self._known.pop((gap.symbol, gap.record_key), None)
-            publish_verdict(self._ingest, gap, verdict)
+            publish_verdict(self._feed, gap, verdict)
 
 
-def publish_verdict(ingest: Ingest, gap: Gap, verdict: Verdict) -> Gap:
+def publish_verdict(feed: Feed, gap: Gap, verdict: Verdict) -> Gap:
     """Publish the gap's next state after an attempt, and give it."""
     reason = f"{VERDICT}{verdict.reason}"
     cause = gap.reason.partition(VERDICT)[0].removesuffix("; ")
     if cause:
         reason = f"{cause}; {reason}"
     tried, now_ns = _tried(gap, verdict), time.time_ns()
-    settled = ingest.continuity.settle(tried, verdict.state, now_ns, reason[-REASON_CHARACTERS_MAX:])
-    ingest.publish_settled(settled, verdict.rows)
+    settled = feed.continuity.settle(tried, verdict.state, now_ns, reason[-REASON_CHARACTERS_MAX:])
+    feed.publish_settled(settled, verdict.rows)
     level = logging.INFO if verdict.state is GapState.REPAIRED else logging.WARNING
     _log.log(
         level,

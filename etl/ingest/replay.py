@@ -14,7 +14,8 @@ import msgspec
 
 from etl import exchanges
 from etl.adapter.contract import Exchange
-from etl.ingest.intake import Ingest, Intake
+from etl.ingest.feed import Feed
+from etl.ingest.intake import Intake, open_intake
 from etl.lake import tape
 from etl.model.records import Frame, Gap, Quarantined, Source
 from etl.reference.instruments import with_known
@@ -55,27 +56,27 @@ def replay(
     frames_count = records_count = 0
     for name in venues:
         exchange = with_known(settings, exchanges.load(name))
-        ingest = _ReplayIngest(settings, exchange, publisher, Continuity(exchange, declares_start=False))
+        feed = _ReplayFeed(settings, exchange, publisher, Continuity(exchange, declares_start=False))
         intakes: dict[str, Intake] = {}
         for frame in _tape(settings, name, from_ns, to_ns, archived):
             intake = intakes.get(frame.connection_id)
             if intake is None:
                 if len(intakes) >= CONNECTIONS_MAX:
                     intakes.clear()
-                intake = ingest.intake(exchange(), frame.connection_id, frame.endpoint, Source.REPLAY)
+                intake = open_intake(feed, exchange(), frame.connection_id, frame.endpoint, Source.REPLAY)
                 intakes[frame.connection_id] = intake
             intake.parse(msgspec.structs.replace(frame, source=Source.REPLAY))
             frames_count += 1
             publisher.poll()
             if publisher.pending_messages > settings.ingest.read_pause_messages:
                 publisher.flush(FLUSH_WAIT_S)
-                progress(frames_count, records_count + sum(ingest.counts.published))
-        records_count += sum(ingest.counts.published)
+                progress(frames_count, records_count + sum(feed.counts.published))
+        records_count += sum(feed.counts.published)
     publisher.flush(FLUSH_WAIT_S)
     return frames_count, records_count
 
 
-class _ReplayIngest(Ingest):
+class _ReplayFeed(Feed):
     """Publishes records alone: gaps and quarantined items are on their topics already."""
 
     def __init__(

@@ -14,7 +14,9 @@ import uvloop
 from etl.adapter.contract import Exchange, FaultKind, Subscription
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
-from etl.ingest.intake import REASON_CHARACTERS_MAX, Ingest
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
+from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
 from etl.ingest.recovery import recover
 from etl.ingest.repair import Repairs
 from etl.model.records import GapKind
@@ -90,42 +92,42 @@ class Worker:
     async def run(self) -> None:
         await asyncio.to_thread(ensure_topics, self._settings)
         publisher = KafkaPublisher(self._settings)
-        ingest = Ingest(self._settings, self._exchange, publisher)
-        repairs = Repairs(self._settings, ingest, self._access.credentials)
-        ingest.offer_repair, ingest.counts.repairs_pending = repairs.offer, lambda: repairs.pending
-        metrics = WorkerMetrics(self._exchange.name, ingest.counts, lambda: publisher.pending_messages)
-        ingest.observe_ack_s = metrics.ack_latency_s.observe
+        feed = Feed(self._settings, self._exchange, publisher)
+        repairs = Repairs(self._settings, feed, self._access.credentials)
+        feed.offer_repair, feed.counts.repairs_pending = repairs.offer, lambda: repairs.pending
+        metrics = WorkerMetrics(self._exchange.name, feed.counts, lambda: publisher.pending_messages)
+        feed.observe_ack_s = metrics.ack_latency_s.observe
         metrics.registry.register(RequestMetrics(self._exchange.name, self._access.limiter.account))
         if self._settings.metrics.port:
             metrics.serve(self._settings.bind_host, self._settings.metrics.port)
         symbols = {symbol for subscription in self._subscriptions for symbol in subscription.symbols}
         recovered = await asyncio.to_thread(
-            recover, self._settings, self._exchange, publisher, ingest.continuity, symbols
+            recover, self._settings, self._exchange, publisher, feed.continuity, symbols
         )
-        ingest.counts.recovered = recovered.messages
+        feed.counts.recovered = recovered.messages
         for gap in recovered.open_gaps:
             repairs.offer(gap)
-        ingest.lost(GapKind.DISCONNECT, "the worker was not running", symbols)
+        feed.lost(GapKind.DISCONNECT, "the worker was not running", symbols)
         await asyncio.to_thread(self._hours.prepare, time.time_ns())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         async with self._access as access:
-            gate = ReadGate(self._settings, publisher, ingest.counts)
-            await self._stream(ingest, gate, repairs, access.history, stop)
-        ingest.publish_gaps(ingest.continuity.decide())
+            gate = ReadGate(self._settings, publisher, feed.counts)
+            await self._stream(feed, gate, repairs, access.history, stop)
+        feed.publish_gaps(feed.continuity.decide())
         await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
-        _log.info("%s: stopped; %d frames", self._exchange.name, ingest.counts.frames)
+        _log.info("%s: stopped; %d frames", self._exchange.name, feed.counts.frames)
 
     async def _stream(
-        self, ingest: Ingest, gate: ReadGate, repairs: Repairs, history: History, stop: asyncio.Event
+        self, feed: Feed, gate: ReadGate, repairs: Repairs, history: History, stop: asyncio.Event
     ) -> None:
-        streams = list(self._streams(ingest, gate, history, stop))
+        streams = list(self._streams(feed, gate, history, stop))
         try:
             async with asyncio.TaskGroup() as streaming:
                 polling = streaming.create_task(gate.poll())
-                ticking = streaming.create_task(self._tick(ingest))
+                ticking = streaming.create_task(self._tick(feed))
                 repairing = streaming.create_task(repairs.run(history))
                 reading = [streaming.create_task(stream.run()) for stream in streams]
                 await asyncio.wait(reading)
@@ -135,22 +137,20 @@ class Worker:
         except ExceptionGroup as group:
             raise _first_of(group) from None
 
-    async def _tick(self, ingest: Ingest) -> None:
+    async def _tick(self, feed: Feed) -> None:
         """What has to be done now and then: overdue gaps, released trades, new symbol statistics."""
         follower = Follower(self._settings, self._exchange.name)
         try:
             while True:
                 await asyncio.sleep(TICK_S)
-                ingest.tick()
+                feed.tick()
                 statistics = follower.poll()
                 if statistics:
-                    ingest.learn(statistics)
+                    feed.learn(statistics)
         finally:
             follower.close()
 
-    def _streams(
-        self, ingest: Ingest, gate: ReadGate, history: History, stop: asyncio.Event
-    ) -> Iterator[Stream]:
+    def _streams(self, feed: Feed, gate: ReadGate, history: History, stop: asyncio.Event) -> Iterator[Stream]:
         for number, subscription in enumerate(self._subscriptions):
             name = f"{self._exchange.name}/{number}"
             bases = itertools.cycle(self._access.websocket_urls)
@@ -160,10 +160,10 @@ class Worker:
             ) -> Connection:
                 parser = self._access.parser()
                 names = [(parser.instruments.symbol(symbol), symbol) for symbol in subscription.symbols]
-                ingest.continuity.expect(names, subscription.channels, time.time_ns())
+                feed.continuity.expect(names, subscription.channels, time.time_ns())
                 url = parser.connect_url(next(bases), subscription)
-                intake = ingest.intake(
-                    parser, connection_id(time.time_ns()), url, venue_symbols=subscription.symbols
+                intake = open_intake(
+                    feed, parser, connection_id(time.time_ns()), url, venue_symbols=subscription.symbols
                 )
                 return Connection(
                     self._settings,
@@ -172,23 +172,23 @@ class Worker:
                     url,
                     intake,
                     gate,
-                    ingest.counts,
+                    feed.counts,
                     self._hours,
                     history,
                 )
 
-            yield Stream(name, connect, ingest.counts, stop, _Supervision(ingest, gate))
+            yield Stream(name, connect, feed.counts, stop, _Supervision(feed, gate))
 
 
 class _Supervision:
     """Turns what a stream goes through into gaps, and keeps doubles out while two of its connections overlap."""
 
-    def __init__(self, ingest: Ingest, gate: ReadGate) -> None:
-        self._ingest = ingest
+    def __init__(self, feed: Feed, gate: ReadGate) -> None:
+        self._feed = feed
         self._gate = gate
 
     def overlap(self, name: str, begins: bool) -> None:
-        self._ingest.overlap(name, begins)
+        self._feed.overlap(name, begins)
 
     def lost(self, connection: Connection, end: End) -> None:
         kind = GapKind.DISCONNECT
@@ -197,7 +197,7 @@ class _Supervision:
         elif end.reason == FaultKind.SLOW_CLIENT.value or connection.was_paused:
             kind = GapKind.OVERFLOW
         reason = f"{end.reason}: {end.detail}"[:REASON_CHARACTERS_MAX]
-        self._ingest.lost(kind, reason, connection.subscription.symbols)
+        self._feed.lost(kind, reason, connection.subscription.symbols)
 
 
 def _first_of(group: ExceptionGroup[Exception]) -> Exception:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from etl.exchanges import load
-from etl.ingest.intake import Ingest
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
 from etl.model.records import Book, BookAction, Frame, Gap, GapKind, GapState, Kind, Record
 from etl.sequencing.ahead import REORDER_MESSAGES
 from etl.sequencing.book import Level, rebuild
@@ -165,24 +166,24 @@ def take(exchange: str, sent: Iterable[Sent], cuts: Mapping[int, int]) -> Taken:
     """``sent`` on as many connections as ``cuts`` make."""
     publisher = MemoryPublisher()
     own = make(book_hole_messages_max=0)
-    ingest = Ingest(own, load(exchange), publisher)
+    feed = Feed(own, load(exchange), publisher)
     names = {(record.symbol, record.venue_symbol) for record in events_of(exchange)}
-    ingest.continuity.expect(names, [channel.name for channel in ingest.exchange.channels], T0)
+    feed.continuity.expect(names, [channel.name for channel in feed.exchange.channels], T0)
     deaf = 0
-    intake = ingest.intake(ingest.exchange(), "c0", URL)
+    intake = open_intake(feed, feed.exchange(), "c0", URL)
     frames: dict[Identity, set[int]] = {}
     lost = set()
     for number, frame in enumerate(sent, 1):
         if number in cuts:
-            ingest.lost(GapKind.DISCONNECT, "cut")
-            intake = ingest.intake(ingest.exchange(), f"c{number}", URL)
+            feed.lost(GapKind.DISCONNECT, "cut")
+            intake = open_intake(feed, feed.exchange(), f"c{number}", URL)
             deaf = cuts[number]
         if deaf:
             deaf -= 1
             lost.add(number)
             continue
         intake.take(frame.payload, frame.time_ns, frame.endpoint or None)
-    ingest.publish_gaps(ingest.continuity.decide())
+    feed.publish_gaps(feed.continuity.decide())
     publisher.poll()
     records = [codec.decode(message.value) for message in publisher.delivered[own.topics.normalized]]
     if not cuts:

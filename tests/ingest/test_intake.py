@@ -7,7 +7,11 @@ import pytest
 
 from etl.adapter.contract import Exchange, Fault, FaultKind, Ignored, Outcome, Rejected, Reply
 from etl.exchanges.binance import Binance
-from etl.ingest.intake import OVERLAP_DOUBLE, QUARANTINE_PAYLOAD_BYTES_MAX, SUSPECT_BOOK_NS, Ingest, Intake
+from etl.ingest.book_watch import SUSPECT_BOOK_NS
+from etl.ingest.feed import Feed
+from etl.ingest.intake import Intake, open_intake
+from etl.ingest.overlap import OVERLAP_DOUBLE
+from etl.ingest.quarantine_notes import PAYLOAD_BYTES_MAX
 from etl.model.records import (
     Bar,
     Book,
@@ -35,15 +39,15 @@ RECEIVED_NS = 1_790_000_000_500_000_000
 
 
 class Bench:
-    """An ingest into memory, and one connection into it."""
+    """A feed into memory, and one connection into it."""
 
     def __init__(self, exchange: type[Exchange] = Binance) -> None:
         self.publisher = MemoryPublisher()
-        self.ingest = Ingest(SETTINGS, exchange, self.publisher)
+        self.feed = Feed(SETTINGS, exchange, self.publisher)
         self.intake = self.connection("c1")
 
     def connection(self, name: str) -> Intake:
-        return self.ingest.intake(self.ingest.exchange(), name, "ws://venue/stream")
+        return open_intake(self.feed, self.feed.exchange(), name, "ws://venue/stream")
 
     def give(self, *texts: str | bytes, to: Intake | None = None) -> list[Reply | Fault]:
         answers: list[Reply | Fault] = []
@@ -109,8 +113,8 @@ def test_a_broken_frame_costs_that_frame_and_nothing_else() -> None:
         b"not json",
         b"\xff\xfe",
     ]
-    assert bench.ingest.counts.ignored == {"empty": 1}
-    assert bench.ingest.counts.closed
+    assert bench.feed.counts.ignored == {"empty": 1}
+    assert bench.feed.counts.closed
 
 
 def test_a_price_that_no_column_holds_is_quarantined_with_its_record_and_its_id_declared() -> None:
@@ -129,7 +133,7 @@ def test_a_price_that_no_column_holds_is_quarantined_with_its_record_and_its_id_
 def test_a_missing_id_is_declared_when_its_time_is_over() -> None:
     bench = Bench()
     bench.give(*[trade(n) for n in (1, 2, 5, *range(6, 20))])
-    bench.ingest.tick()
+    bench.feed.tick()
     bench.publisher.poll()
     holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.SEQUENCE]
     assert [(gap.from_sequence, gap.to_sequence, gap.gap_state) for gap in holes] == [(3, 4, GapState.OPEN)]
@@ -138,8 +142,8 @@ def test_a_missing_id_is_declared_when_its_time_is_over() -> None:
 def test_a_lost_connection_is_a_gap_once_per_symbol_and_channel() -> None:
     bench = Bench()
     bench.give(quote(5), quote(6, "ETHUSDT"))
-    bench.ingest.lost(GapKind.DISCONNECT, "cut", ["BTCUSDT", "ETHUSDT"])
-    bench.ingest.lost(GapKind.DISCONNECT, "could not connect", ["BTCUSDT", "ETHUSDT"])
+    bench.feed.lost(GapKind.DISCONNECT, "cut", ["BTCUSDT", "ETHUSDT"])
+    bench.feed.lost(GapKind.DISCONNECT, "could not connect", ["BTCUSDT", "ETHUSDT"])
     bench.give(quote(9), to=bench.connection("c2"))
     holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.DISCONNECT]
     assert [(gap.symbol, gap.from_sequence, gap.to_sequence) for gap in holes] == [
@@ -154,25 +158,25 @@ def test_a_lost_connection_is_a_gap_once_per_symbol_and_channel() -> None:
 def test_overlapping_connections_give_each_event_once() -> None:
     bench = Bench()
     bench.give(trade(1))
-    bench.ingest.overlap("s", begins=True)
+    bench.feed.overlap("s", begins=True)
     successor = bench.connection("c2")
     bench.give(trade(2), quote(7))
     bench.give(trade(2), trade(3), quote(7), to=successor)
     bench.give(trade(3), trade(4))
-    bench.ingest.overlap("s", begins=False)
+    bench.feed.overlap("s", begins=False)
     bench.give(trade(4), trade(5), to=successor)
     assert bench.trade_ids() == ["1", "2", "3", "4", "4", "5"]
-    assert bench.ingest.counts.ignored == {OVERLAP_DOUBLE: 3}
-    assert bench.ingest.counts.closed
+    assert bench.feed.counts.ignored == {OVERLAP_DOUBLE: 3}
+    assert bench.feed.counts.closed
 
 
 def test_bars_are_never_doubles_for_a_newer_state_has_the_same_identity() -> None:
     bench = Bench()
     bar = Bar("binance", "S", "S", "kline_1m", 60, 1, Source.STREAM, "c", 1, 0, "1m/60", 60, 1)
-    bench.ingest.overlap("s", begins=True)
-    assert bench.ingest.leaves_out is not None
-    assert not bench.ingest.leaves_out(bar)
-    assert not bench.ingest.leaves_out(bar)
+    bench.feed.overlap("s", begins=True)
+    assert bench.feed.leaves_out is not None
+    assert not bench.feed.leaves_out(bar)
+    assert not bench.feed.leaves_out(bar)
 
 
 class Odd(Exchange):
@@ -197,14 +201,14 @@ def test_a_parser_s_own_defect_costs_the_message_not_the_connection() -> None:
     bench.give("raise")
     (item,) = bench.quarantined()
     assert (item.code, item.reason, item.payload) == ("parser_failed", "RuntimeError: a defect", b"raise")
-    assert bench.ingest.counts.closed
+    assert bench.feed.counts.closed
 
 
 def test_replies_and_faults_come_back_and_are_no_events() -> None:
     bench = Bench(Odd)
     assert bench.give("ping") == [Reply("pong"), Fault(FaultKind.READY, "ok", "")]
-    assert bench.ingest.counts.events_read == 1
-    assert bench.ingest.counts.ignored == {"heartbeat": 1}
+    assert bench.feed.counts.events_read == 1
+    assert bench.feed.counts.ignored == {"heartbeat": 1}
 
 
 def test_each_rejected_event_of_a_frame_is_an_item_of_its_own_with_a_bounded_reason() -> None:
@@ -212,12 +216,12 @@ def test_each_rejected_event_of_a_frame_is_an_item_of_its_own_with_a_bounded_rea
     bench.give("many")
     assert [item.frame_index for item in bench.quarantined()] == [0, 1, 2]
     assert {len(item.reason) for item in bench.quarantined()} == {500}
-    assert bench.ingest.counts.closed
+    assert bench.feed.counts.closed
 
 
 def test_a_large_frame_is_not_copied_into_the_quarantine_but_can_be_found_by_its_number() -> None:
     bench = Bench(Odd)
-    bench.give(b"large" + b"x" * QUARANTINE_PAYLOAD_BYTES_MAX)
+    bench.give(b"large" + b"x" * PAYLOAD_BYTES_MAX)
     (item,) = bench.quarantined()
     assert (item.payload, item.connection_id, item.frame_sequence) == (b"", "c1", 1)
     assert item.reason == "large ?"
@@ -226,7 +230,7 @@ def test_a_large_frame_is_not_copied_into_the_quarantine_but_can_be_found_by_its
 @pytest.mark.parametrize("served", [True, False])
 def test_lateness_is_judged_unless_a_recording_is_served(served: bool) -> None:
     settings = make(recordings_dir="x" if served else "")
-    assert Ingest(settings, Binance, MemoryPublisher()).judge_lateness is not served
+    assert Feed(settings, Binance, MemoryPublisher()).judge_lateness is not served
 
 
 def depth(first: int, last: int, price: str = "61837.63000000") -> str:
@@ -263,7 +267,7 @@ def test_a_small_hole_in_a_book_is_flagged_and_its_snapshot_waits() -> None:
     assert bench.intake.snapshots_due_ns == {"BTCUSDT": RECEIVED_NS + SUSPECT_BOOK_NS}
     books = [record for record in bench.records() if isinstance(record, Book)]
     assert [book.flags for book in books] == [()] * (2 + REORDER_MESSAGES) + [(BOOK_HOLE,)] * 2
-    assert bench.ingest.counts.snapshots_saved == 1
+    assert bench.feed.counts.snapshots_saved == 1
     assert [step.record.sequence for step in rebuild(books)] == [book.sequence for book in books]
     bench.intake.take(snapshot(120), RECEIVED_NS, SNAPSHOT_ENDPOINT)
     bench.give(depth(121, 122))
@@ -273,10 +277,10 @@ def test_a_small_hole_in_a_book_is_flagged_and_its_snapshot_waits() -> None:
 
 def test_trades_on_a_level_that_others_confirm_are_released_and_noted_so() -> None:
     bench = Bench()
-    bench.ingest.learn([SymbolStatistics("binance", "BTC-USDT", 61_800.0, 0.0, 0.01, 30, 0)])
+    bench.feed.learn([SymbolStatistics("binance", "BTC-USDT", 61_800.0, 0.0, 0.01, 30, 0)])
     bench.give(trade(1), *[trade(n, price="90000.00000000") for n in range(2, 7)])
     assert bench.trade_ids() == ["1", "6"]
-    bench.ingest.tick()
+    bench.feed.tick()
     bench.publisher.poll()
     assert bench.trade_ids() == ["1", "6", "2", "3", "4", "5"]
     outcomes = [
@@ -286,14 +290,14 @@ def test_trades_on_a_level_that_others_confirm_are_released_and_noted_so() -> No
     assert outcomes == [*held, *[(n, QuarantineOutcome.RELEASED) for n in range(2, 6)]]
     states = {gap.from_sequence: gap.gap_state for gap in bench.gaps() if gap.gap_kind is GapKind.QUARANTINE}
     assert states == dict.fromkeys(range(2, 6), GapState.REPAIRED)
-    bench.ingest.tick()
+    bench.feed.tick()
     bench.publisher.poll()
     assert len(bench.trade_ids()) == 6
 
 
 def test_a_later_connection_checks_by_the_statistics_that_came_before_it() -> None:
     bench = Bench()
-    bench.ingest.learn([SymbolStatistics("binance", "BTC-USDT", 61_800.0, 0.0, 0.01, 30, 0)])
+    bench.feed.learn([SymbolStatistics("binance", "BTC-USDT", 61_800.0, 0.0, 0.01, 30, 0)])
     bench.give(trade(1, price="90000.00000000"), to=bench.connection("c2"))
     assert [item.code for item in bench.quarantined()] == ["price_far_out"]
 

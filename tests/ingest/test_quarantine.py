@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from etl import exchanges
-from etl.ingest.intake import Ingest
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
 from etl.ingest.quarantine import Selection, good_record, identity_of, read_items, replay
 from etl.model.records import (
     Gap,
@@ -165,8 +166,8 @@ def test_the_topic_gives_each_item_once_with_its_newest_outcome(
 def test_the_live_door_holds_what_a_replay_would_find_bad(settings: Settings) -> None:
     exchange = exchanges.load("binance")
     publisher = MemoryPublisher()
-    ingest = Ingest(settings, exchange, publisher)
-    intake = ingest.intake(exchange(), CONNECTION, STILL_BAD.endpoint)
+    feed = Feed(settings, exchange, publisher)
+    intake = open_intake(feed, exchange(), CONNECTION, STILL_BAD.endpoint)
     for item in (GOOD_NOW, STILL_BAD, UNPARSABLE):
         intake.take(item.payload, item.receive_time_ns)
     publisher.poll()

@@ -8,7 +8,8 @@ import pytest
 from msgspec import structs
 
 from etl.exchanges.binance import Binance
-from etl.ingest.intake import Ingest
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
 from etl.ingest.recovery import Recovered, recover
 from etl.model.records import GapState, Source
 from etl.sequencing.continuity import Continuity
@@ -36,8 +37,8 @@ def settings(settings_with: Callable[..., Settings]) -> Settings:
 def life(settings: Settings, *texts: str) -> dict[str, list[Delivered]]:
     """What a worker would publish for these frames, topic by topic."""
     publisher = MemoryPublisher()
-    ingest = Ingest(settings, Binance, publisher)
-    intake = ingest.intake(Binance(), "01a", "ws://venue/stream")
+    feed = Feed(settings, Binance, publisher)
+    intake = open_intake(feed, Binance(), "01a", "ws://venue/stream")
     for text in texts:
         intake.take(text.encode(), RECEIVED_NS)
     publisher.poll()
@@ -127,9 +128,9 @@ PAGE = json.dumps(
 def test_a_repair_s_page_is_mended_too_and_its_old_times_are_no_fault(settings: Settings) -> None:
     live = changed(settings, recordings_dir="")
     publisher = MemoryPublisher()
-    ingest = Ingest(live, Binance, publisher)
+    feed = Feed(live, Binance, publisher)
     endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
-    ingest.intake(Binance(), "01b", endpoint, Source.REPAIR).take(PAGE.encode(), RECEIVED_NS)
+    open_intake(feed, Binance(), "01b", endpoint, Source.REPAIR).take(PAGE.encode(), RECEIVED_NS)
     publisher.poll()
     whole = publisher.delivered
     records = [one for one in whole[settings.topics.normalized] if not codec.place_of(one.value).is_gap]
@@ -142,9 +143,9 @@ def test_a_repair_s_page_is_mended_too_and_its_old_times_are_no_fault(settings: 
 
 def test_a_backfill_s_frames_are_left_to_the_backfill(settings: Settings) -> None:
     publisher = MemoryPublisher()
-    ingest = Ingest(settings, Binance, publisher)
+    feed = Feed(settings, Binance, publisher)
     endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
-    ingest.intake(Binance(), "01b", endpoint, Source.BACKFILL).take(PAGE.encode(), RECEIVED_NS)
+    open_intake(feed, Binance(), "01b", endpoint, Source.BACKFILL).take(PAGE.encode(), RECEIVED_NS)
     publisher.poll()
     publish(settings, settings.topics.raw, publisher.delivered[settings.topics.raw])
     assert start(settings) == 0

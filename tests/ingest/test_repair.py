@@ -13,7 +13,8 @@ from aiohttp import ClientWebSocketResponse
 from etl.adapter.contract import Channel, Credentials, Exchange
 from etl.exchanges import load
 from etl.ingest import repair as repair_module
-from etl.ingest.intake import Ingest
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
 from etl.ingest.repair import Repairer, Repairs, publish_verdict
 from etl.model.records import Frame, Gap, GapKind, GapState, Kind, Record, Source
 from etl.sequencing.gap import NO_EVENT_BEFORE
@@ -36,11 +37,13 @@ class Run:
         self.publisher = MemoryPublisher()
         self.settings = make(state_dir=str(state_path))
         self.exchange = load(venue)
-        self.ingest = Ingest(self.settings, self.exchange, self.publisher)
-        self.ingest.offer_repair = self._note
+        self.feed = Feed(self.settings, self.exchange, self.publisher)
+        self.feed.offer_repair = self._note
         self.declared: dict[tuple[str, str], Gap] = {}
         self.sent: list[Record] = []
-        self._intake = self.ingest.intake(self.exchange(), "c1", "ws://venue/stream?streams=btcusdt@trade")
+        self._intake = open_intake(
+            self.feed, self.exchange(), "c1", "ws://venue/stream?streams=btcusdt@trade"
+        )
         self._reader = self.exchange()
 
     def _note(self, gap: Gap) -> None:
@@ -57,7 +60,7 @@ class Run:
 
     def lose(self, frames: Sequence[bytes], kind: GapKind = GapKind.DISCONNECT) -> None:
         self._see(frames)
-        self.ingest.publish_gaps(self.ingest.continuity.lost(kind, "cut", self.now_ns()))
+        self.feed.publish_gaps(self.feed.continuity.lost(kind, "cut", self.now_ns()))
 
     def _see(self, frames: Sequence[bytes]) -> None:
         for payload in frames:
@@ -73,8 +76,8 @@ class Run:
     async def repaired(self) -> list[Gap]:
         """Every open gap after one attempt."""
         async with self.history() as history:
-            repairer = Repairer(self.settings, self.ingest, history, CREDENTIALS)
-            return [publish_verdict(self.ingest, gap, await repairer.attempt(gap)) for gap in self.open_gaps]
+            repairer = Repairer(self.settings, self.feed, history, CREDENTIALS)
+            return [publish_verdict(self.feed, gap, await repairer.attempt(gap)) for gap in self.open_gaps]
 
     def published(self) -> list[Record]:
         self.publisher.poll()
@@ -106,14 +109,14 @@ def test_what_a_lost_connection_missed_is_fetched_and_its_gaps_are_closed(
             run.take(await receive_bytes(socket, BEFORE))
             run.lose(await receive_bytes(socket, LOST))
             run.take(await receive_bytes(socket, AFTER))
-            run.ingest.publish_gaps(run.ingest.continuity.decide())
+            run.feed.publish_gaps(run.feed.continuity.decide())
             assert identities(run.sent, kinds) - identities(run.published(), kinds)
             settled = [gap for gap in await run.repaired() if not gap.channel.startswith(("A", "kline"))]
             assert {gap.gap_state for gap in settled} == {GapState.REPAIRED}
             assert identities(run.sent, kinds) - identities(run.published(), kinds) == set()
             sources = {record.source for record in run.published() if record.kind in kinds}
             assert sources == {Source.STREAM, Source.REPAIR}
-            assert run.ingest.counts.closed
+            assert run.feed.counts.closed
 
     asyncio.run(scene())
 
@@ -125,7 +128,7 @@ def test_of_a_small_hole_of_trades_only_the_missing_ids_are_asked_for(tmp_path: 
             run = Run("binance", client, tmp_path)
             frames = [f for f in await receive_bytes(socket, 400) if b"@trade" in f]
             run.take([*frames[:20], *frames[22:60]])
-            run.ingest.publish_gaps(run.ingest.continuity.decide())
+            run.feed.publish_gaps(run.feed.continuity.decide())
             (gap,) = run.open_gaps
             (settled,) = await run.repaired()
             assert settled.gap_state is GapState.REPAIRED
@@ -149,7 +152,7 @@ def test_ids_that_the_venue_leaves_out_are_a_hole_of_its_own(tmp_path: Path) -> 
             run.take(await receive_bytes(socket, 100))
             await client.fault("binance", "wrong_sequence", count=3)
             run.take(await receive_bytes(socket, 300))
-            run.ingest.publish_gaps(run.ingest.continuity.decide())
+            run.feed.publish_gaps(run.feed.continuity.decide())
             settled = [gap for gap in await run.repaired() if gap.channel == "trade"]
             assert [gap.gap_state for gap in settled] == [GapState.SOURCE_HOLE]
             assert "the history leaves out 3 ids" in settled[0].reason
@@ -167,7 +170,7 @@ def test_a_hole_of_a_million_ids_that_the_venue_left_out_costs_one_request(tmp_p
             run.take(await receive_bytes(socket, 100))
             await client.fault("binance", "wrong_sequence", count=1_000_000)
             run.take(await receive_bytes(socket, 300))
-            run.ingest.publish_gaps(run.ingest.continuity.decide())
+            run.feed.publish_gaps(run.feed.continuity.decide())
             (settled,) = [gap for gap in await run.repaired() if gap.channel == "trade"]
             assert settled.gap_state is GapState.SOURCE_HOLE
             assert "the history leaves out 1000000 ids" in settled.reason
@@ -185,10 +188,10 @@ def test_what_a_loss_before_the_first_record_missed_is_fetched_and_proved_by_its
             socket = await client.log_in("binance")
             run = Run("binance", client, tmp_path)
             run.exchange = type("BinanceBySeconds", (run.exchange,), {"channels": by_seconds(run.exchange)})
-            run.ingest = Ingest(run.settings, run.exchange, run.publisher)
-            run.ingest.offer_repair = run._note
-            run._intake = run.ingest.intake(run.exchange(), "c1", "ws://venue/stream")
-            run.ingest.continuity.expect([("BTC-USDT", "BTCUSDT")], ["trade", "kline_1s"], run.now_ns())
+            run.feed = Feed(run.settings, run.exchange, run.publisher)
+            run.feed.offer_repair = run._note
+            run._intake = open_intake(run.feed, run.exchange(), "c1", "ws://venue/stream")
+            run.feed.continuity.expect([("BTC-USDT", "BTCUSDT")], ["trade", "kline_1s"], run.now_ns())
             missed = await receive_until_bars(socket, 2)
             run.lose(missed)
             run.take(await receive_until_bars(socket, 2))
@@ -229,7 +232,7 @@ def test_a_gap_whose_end_the_history_does_not_show_stays_open_with_its_reason(tm
             (gap,) = [gap for gap in run.open_gaps if gap.channel == "Q"]
             later = msgspec.structs.replace(gap, to_time_ns=run.now_ns() + 3_600_000_000_000)
             async with run.history() as history:
-                verdict = await Repairer(run.settings, run.ingest, history, CREDENTIALS).attempt(later)
+                verdict = await Repairer(run.settings, run.feed, history, CREDENTIALS).attempt(later)
             assert (verdict.state, verdict.reason) == (
                 GapState.OPEN,
                 "the first good event is not in the history",
@@ -245,12 +248,12 @@ def test_repairs_try_again_until_the_history_has_it(tmp_path: Path, monkeypatch:
         async with simulator(tmp_path, "binance") as client:
             socket = await client.log_in("binance")
             run = Run("binance", client, tmp_path)
-            repairs = Repairs(run.settings, run.ingest, CREDENTIALS)
-            run.ingest.offer_repair = repairs.offer
+            repairs = Repairs(run.settings, run.feed, CREDENTIALS)
+            run.feed.offer_repair = repairs.offer
             frames = [f for f in await receive_bytes(socket, 400) if b"@trade" in f]
             await client.fault("binance", "page_cut", count=1, duration_s=0.2)
             run.take([*frames[:20], *frames[25:60]])
-            run.ingest.publish_gaps(run.ingest.continuity.decide())
+            run.feed.publish_gaps(run.feed.continuity.decide())
             assert repairs.pending == 1
             async with run.history() as history:
                 running = asyncio.create_task(repairs.run(history))
@@ -258,7 +261,7 @@ def test_repairs_try_again_until_the_history_has_it(tmp_path: Path, monkeypatch:
                     while repairs.pending:  # noqa: ASYNC110  a test polls
                         await asyncio.sleep(0.01)
                 running.cancel()
-            assert run.ingest.counts.repairs == {GapState.REPAIRED: 1}
+            assert run.feed.counts.repairs == {GapState.REPAIRED: 1}
             assert identities(run.sent, [Kind.TRADE]) <= identities(run.published(), [Kind.TRADE])
 
     asyncio.run(scene())
@@ -269,13 +272,13 @@ def test_the_queue_of_repairs_is_bounded_and_takes_a_gap_once(monkeypatch: pytes
     exchange = load("binance")
 
     async def scene() -> None:
-        ingest = Ingest(Settings(), exchange, MemoryPublisher())
-        repairs = Repairs(Settings(), ingest, CREDENTIALS)
+        feed = Feed(Settings(), exchange, MemoryPublisher())
+        repairs = Repairs(Settings(), feed, CREDENTIALS)
         for number in (1, 1, 2, 3):
             repairs.offer(gap_of(number))
         repairs.offer(msgspec.structs.replace(gap_of(9), gap_state=GapState.UNREPAIRABLE))
         repairs.offer(msgspec.structs.replace(gap_of(9), to_time_ns=0))
-        assert (repairs.pending, ingest.counts.repairs_put_off) == (2, 1)
+        assert (repairs.pending, feed.counts.repairs_put_off) == (2, 1)
 
     asyncio.run(scene())
 

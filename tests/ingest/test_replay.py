@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from etl import exchanges
-from etl.ingest.intake import Ingest
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
 from etl.ingest.replay import replay
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
@@ -50,14 +51,14 @@ def stream(settings: Settings) -> int:
     """The shipped session through the live path; the records it gave."""
     exchange = exchanges.load("binance")
     publisher = KafkaPublisher(settings)
-    ingest = Ingest(settings, exchange, publisher)
-    intake = ingest.intake(exchange(), "0190aa00-0000-7000-8000-000000000001", "ws://x/stream")
+    feed = Feed(settings, exchange, publisher)
+    intake = open_intake(feed, exchange(), "0190aa00-0000-7000-8000-000000000001", "ws://x/stream")
     for number, (payload, time_ns, url) in enumerate(shipped_frames()):
         if number >= FRAMES:
             break
         intake.take(payload, time_ns, url or None)
     publisher.flush(60)
-    return sum(ingest.counts.published)
+    return sum(feed.counts.published)
 
 
 def normalized(settings: Settings) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from etl import crash
 from etl import settings as settings_module
 from etl.embedded.kafka import kafka_part
+from etl.ingest.intake import SAMPLE_FRAMES
 from etl.model.records import Gap, GapKind, GapState, Trade
 from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.settings import Settings, changed
@@ -176,16 +177,16 @@ def test_a_frame_on_the_tape_whose_records_were_never_published_is_published_by_
         server.send(*[trade(n) for n in range(1, 251)])
         assert running.process.wait(STOP_WITHIN_S) == -signal.SIGKILL
     tape = {message.value() for message in messages(settings, settings.topics.raw)}
-    assert trade(200).encode() in tape
-    assert "200" not in trade_ids(settings)
+    assert trade(SAMPLE_FRAMES).encode() in tape
+    assert str(SAMPLE_FRAMES) not in trade_ids(settings)
     with worker(settings, "--channels", "trade") as running:
         eventually(lambda: server.opened == 2 and server.connections == 1)
-        assert sorted(trade_ids(settings)) == expected(*range(1, 201))
+        assert sorted(trade_ids(settings)) == expected(*range(1, SAMPLE_FRAMES + 1))
         assert running.metric("etl_recovered_total") == 1
         server.send(trade(251))
         eventually(lambda: running.metric("etl_events_total") >= 1)
         assert running.stop() == 0
-    assert sorted(trade_ids(settings)) == expected(*range(1, 201), 251)
+    assert sorted(trade_ids(settings)) == expected(*range(1, SAMPLE_FRAMES + 1), 251)
 
 
 def test_a_broker_that_refuses_for_good_ends_the_worker_with_one_line(

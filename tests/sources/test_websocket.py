@@ -12,7 +12,9 @@ import pytest
 from etl.adapter.contract import Exchange, Fault, FaultKind, Ignored, Outcome, Reply, Request, Subscription
 from etl.errors import TransportError
 from etl.exchanges.binance import Binance
-from etl.ingest.intake import OVERLAP_DOUBLE, Ingest
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
+from etl.ingest.overlap import OVERLAP_DOUBLE
 from etl.model.records import Frame, Kind, Record, Trade
 from etl.settings import make
 from etl.sources import websocket
@@ -101,21 +103,21 @@ class Run:
         self.settings = make(recordings_dir="served", **values)
         self.server = server
         self.publisher = MemoryPublisher()
-        self.ingest = Ingest(self.settings, exchange, self.publisher)
-        self.gate = ReadGate(self.settings, self.publisher, self.ingest.counts)
+        self.feed = Feed(self.settings, exchange, self.publisher)
+        self.gate = ReadGate(self.settings, self.publisher, self.feed.counts)
         self.history = History(f"http://127.0.0.1:{server.port}", exchange())
         self.ends: list[End] = []
         self.overlaps: list[bool] = []
         self.stop = asyncio.Event()
         self.connections: list[Connection] = []
         self.hours = Hours()
-        self.stream = Stream("s", self._connect, self.ingest.counts, self.stop, self)
+        self.stream = Stream("s", self._connect, self.feed.counts, self.stop, self)
 
     def _connect(self) -> Connection:
-        parser = self.ingest.exchange()
+        parser = self.feed.exchange()
         subscription = Subscription(("BTCUSDT", "ETHUSDT"), ("trade",))
         url = parser.connect_url(f"ws://127.0.0.1:{self.server.port}", subscription)
-        intake = self.ingest.intake(parser, connection_id(time.time_ns()), url)
+        intake = open_intake(self.feed, parser, connection_id(time.time_ns()), url)
         connection = Connection(
             self.settings,
             parser,
@@ -123,7 +125,7 @@ class Run:
             url,
             intake,
             self.gate,
-            self.ingest.counts,
+            self.feed.counts,
             self.hours,
             self.history,
         )
@@ -132,7 +134,7 @@ class Run:
 
     def overlap(self, name: str, begins: bool) -> None:
         self.overlaps.append(begins)
-        self.ingest.overlap(name, begins)
+        self.feed.overlap(name, begins)
 
     def lost(self, connection: Connection, end: End) -> None:
         self.ends.append(end)
@@ -288,7 +290,7 @@ async def test_a_venue_that_refuses_the_key_is_not_hammered(server: VenueServer)
         assert (run.ends[0].reason, run.ends[0].detail) == ("authentication", "401: no")
         await asyncio.sleep(0.5)
         assert server.opened == 1
-        assert run.ingest.counts.faults == {"authentication": 1}
+        assert run.feed.counts.faults == {"authentication": 1}
 
 
 @against_a_server
@@ -359,12 +361,12 @@ async def test_of_what_both_connections_give_while_one_replaces_the_other_the_do
     async with running(server, ShortLivedBinance) as run:
         await run.until(lambda: server.connections == 2)
         await asyncio.to_thread(server.send, trade(1), trade(2))
-        await run.until(lambda: run.ingest.counts.ignored[OVERLAP_DOUBLE] == 2)
+        await run.until(lambda: run.feed.counts.ignored[OVERLAP_DOUBLE] == 2)
         await run.until(lambda: run.overlaps[:2] == [True, False])
         assert run.ends == []
         trades = [m for m in run.published() if isinstance(m, Trade)]
         assert [record.trade_id for record in trades] == ["1", "2"]
-        assert run.ingest.counts.closed
+        assert run.feed.counts.closed
 
 
 @against_a_server
@@ -437,7 +439,7 @@ async def test_an_error_while_a_snapshot_is_taken_ends_the_stream_with_it(server
     async with run.history:
         task = asyncio.create_task(run.stream.run())
         await asyncio.to_thread(server.send, "hello")
-        await run.until(lambda: len(run.connections) == 1 and run.ingest.counts.frames == 1)
+        await run.until(lambda: len(run.connections) == 1 and run.feed.counts.frames == 1)
         connection = run.connections[0]
         connection.intake.take = _fail  # type: ignore[method-assign]
         connection.ready.set()

@@ -1,0 +1,197 @@
+"""The way of a frame: raw tape first, then parse, check, publish. The same for live, replay, repair and backfill.
+
+An ``Intake`` does its work in the call that brings the frame, without waiting: the publisher queues, and whoever
+reads the socket stops at its threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from etl import crash
+from etl.adapter.contract import Exchange, Fault, Ignored, Outcome, Rejected, Reply
+from etl.errors import WireError
+from etl.ingest.book_watch import BookWatch
+from etl.ingest.feed import Feed
+from etl.ingest.quarantine_notes import QuarantineNotes
+from etl.model.codes import Code
+from etl.model.records import Book, Frame, GapKind, Record, Severity, Source, Trade
+from etl.transports.kafka import TapeHeaders, frame_headers
+from etl.validation import Checker, Finding
+from etl.validation.statistics import SymbolStatistics
+from etl.wire.codec import ENCODERS
+
+SAMPLE_FRAMES = 64
+"""One raw message in so many reports how long its acknowledgement took; behind it lies the crash point."""
+CRASH_FLUSH_TIMEOUT_S = 30.0
+HARMLESS_CODES = frozenset({Code.UNKNOWN_MESSAGE})
+"""Quarantined events that took no place of a record. Any other may have been one: where no id proves the contrary,
+that is a gap."""
+
+_ENCODE_BOOK = ENCODERS[Book]
+_NO_REPLIES: tuple[Reply | Fault, ...] = ()
+
+
+def open_intake(
+    feed: Feed,
+    parser: Exchange,
+    connection_id: str,
+    endpoint: str,
+    source: Source = Source.STREAM,
+    venue_symbols: Collection[str] | None = None,
+) -> Intake:
+    """The way in for one connection's frames; ``venue_symbols`` is what it carries, ``None`` = anything."""
+    intake = Intake(feed, parser, connection_id, endpoint, source, venue_symbols)
+    feed.join(intake)
+    return intake
+
+
+class Intake:
+    """One connection's frames, in the order of their arrival. Dies with the connection, as the parser does."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        parser: Exchange,
+        connection_id: str,
+        endpoint: str,
+        source: Source,
+        venue_symbols: Collection[str] | None = None,
+    ) -> None:
+        self.connection_id = connection_id
+        self.frame_sequence = 0
+        self.last_event_ns: dict[str, int] = {}
+        """Receipt of the newest event by channel."""
+        self.venue_symbols = venue_symbols
+        """What the connection carries; ``None`` = not known."""
+        self._feed = feed
+        self._counts = feed.counts
+        self._exchange = feed.exchange.name
+        self._parser = parser
+        # what a history gives, or an archive, lies in the past by intent
+        judge_lateness = feed.judge_lateness and source is Source.STREAM
+        self.checker = Checker(feed.exchange, judge_lateness=judge_lateness)
+        self._check = self.checker.check
+        self._observe = feed.continuity.observe
+        self._publish = feed.publisher.publish
+        self._endpoint = endpoint
+        self._source = source
+        self._key = connection_id.encode()
+        self._tape_headers = TapeHeaders(self._exchange, endpoint, source)
+        self._notes = QuarantineNotes(feed, parser)
+        self._books = BookWatch(feed.book_hole_messages_max, feed.counts)
+        self.snapshots_due_ns = self._books.snapshots_due_ns
+
+    def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
+        self.checker.learn(statistics)
+
+    def take(
+        self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
+    ) -> Sequence[Reply | Fault]:
+        """One frame all the way; replies to send and what the venue says of itself come back.
+
+        ``endpoint`` is given where it differs from the connection's own: the answer to a request.
+        Raises ``TransportError``; nothing that a venue can send raises.
+        """
+        number = self.frame_sequence = self.frame_sequence + 1
+        frame = Frame(
+            self._exchange,
+            self.connection_id,
+            number,
+            self._endpoint if endpoint is None else endpoint,
+            receive_time_ns,
+            payload,
+            self._source,
+        )
+        feed = self._feed
+        self._counts.frames += 1
+        headers = self._tape_headers.of(number, receive_time_ns) if endpoint is None else frame_headers(frame)
+        if number % SAMPLE_FRAMES:
+            self._publish(feed.raw_topic, self._key, payload, headers)
+        else:
+            self._publish(feed.raw_topic, self._key, payload, headers, feed.acknowledged(receive_time_ns))
+            self._reach_crash_point()
+        return self.parse(frame)
+
+    def parse(self, frame: Frame) -> Sequence[Reply | Fault]:
+        """From the tape on. This loop is the hot path: it is flat, and calls only what every record needs."""
+        try:
+            outcomes: Sequence[Outcome] = self._parser.parse(frame)
+        except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
+            outcomes = (Rejected(Code.PARSER_FAILED, f"{type(error).__name__}: {error}"),)
+        feed, counts = self._feed, self._counts
+        counts.events_read += len(outcomes)
+        replies: list[Reply | Fault] | None = None
+        record: Any  # records are told from the rest by a look-up, which no type checker follows
+        for record in outcomes:
+            encode = ENCODERS.get(type(record))
+            if encode is None:
+                replies = self._take_other(frame, record, replies)
+                continue
+            if feed.leaves_out is not None and feed.leaves_out(record):
+                continue
+            findings = self._check(record)
+            if findings:
+                record = self._judge(frame, record, findings)
+                if record is None:
+                    continue
+            if encode is _ENCODE_BOOK:
+                record = self._books.track(record)
+            try:
+                message = encode(record)
+            except WireError as error:
+                self._judge(frame, record, [Finding(Code.UNENCODABLE, Severity.HARD, "encode", str(error))])
+                continue
+            gaps = self._observe(record)
+            if gaps:
+                feed.publish_gaps(gaps)
+            symbol = record.symbol
+            key = feed.keys.get(symbol) or feed.key_of(symbol)
+            self._publish(feed.normalized_topic, key, message)
+            counts.published[record.kind] += 1
+            self.last_event_ns[record.channel] = frame.receive_time_ns
+        return replies or _NO_REPLIES
+
+    def publish_released(self) -> None:
+        """Trades held as far out whose level the trades after them confirmed: now they are good, and noted so."""
+        released, self.checker.released = self.checker.released, []
+        for trade in released:
+            message = ENCODERS[Trade](trade)
+            self._publish(self._feed.normalized_topic, self._feed.key_of(trade.symbol), message)
+            self._notes.release(trade, self._endpoint, message, self._key)
+            # as the repair of the gap that its quarantine declared
+            came_back = msgspec.structs.replace(trade, source=Source.REPAIR)
+            self._feed.publish_gaps(self._observe(came_back))
+
+    def _take_other(
+        self, frame: Frame, outcome: Outcome, replies: list[Reply | Fault] | None
+    ) -> list[Reply | Fault] | None:
+        """What is no record: quarantined, counted, or a reply, which is no event."""
+        if isinstance(outcome, Rejected):
+            is_new = self._notes.reject(frame, outcome)
+            if is_new and self._source is Source.STREAM and outcome.code not in HARMLESS_CODES:
+                symbols = [outcome.venue_symbol] if outcome.venue_symbol else self.venue_symbols
+                self._feed.lost(GapKind.QUARANTINE, f"{outcome.code}: what it held is not known", symbols)
+        elif isinstance(outcome, Ignored):
+            self._counts.ignored[outcome.name] += 1
+        else:
+            self._counts.events_read -= 1
+            if isinstance(outcome, Reply | Fault):
+                return [*(replies or ()), outcome]
+        return replies
+
+    def _judge(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> Record | None:
+        """The record with its flags; ``None`` where it stays out, and its place is declared."""
+        accepted = self._notes.judge(frame, record, findings)
+        if accepted is None:
+            self._feed.publish_gaps(self._feed.continuity.quarantined(record))
+        return accepted
+
+    def _reach_crash_point(self) -> None:
+        """For rigs: this frame on the tape, what was before it everywhere, and nothing of it published."""
+        if crash.is_hooked(crash.BETWEEN_RAW_AND_NORMALIZED):
+            self._feed.publisher.flush(CRASH_FLUSH_TIMEOUT_S)
+            crash.reach(crash.BETWEEN_RAW_AND_NORMALIZED)
