@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import aiohttp
 from msgspec import Struct
@@ -24,7 +25,8 @@ ANSWER_BYTES_MAX = 32 << 20
 
 
 class Answer(Struct, frozen=True):
-    """``endpoint`` is the URL asked for; credentials travel in headers and are not in it."""
+    """``endpoint`` is the URL asked for, with the body of a POST behind ``#body=`` (percent-encoded), so that the tape
+    tells the whole question; credentials travel in headers and are not in it."""
 
     endpoint: str
     payload: bytes
@@ -93,14 +95,23 @@ class History:
         began, status = time.monotonic(), NO_ANSWER
         try:
             headers = dict(self._parser.headers(request, time.time_ns()))
-            async with self.session.get(url, headers=headers, timeout=TIMEOUT) as response:
+            if request.body:
+                headers["Content-Type"] = request.content_type
+            async with self.session.request(
+                "POST" if request.body else "GET",
+                url,
+                headers=headers,
+                data=request.body or None,
+                timeout=TIMEOUT,
+            ) as response:
                 payload = await _whole(response, request)
                 status = response.status
         finally:
             if self._limiter is not None:
                 self._limiter.answered(status, time.monotonic() - began)
         if status == 200:
-            return Answer(url, payload, time.time_ns()), "", 0.0
+            endpoint = f"{url}#body={quote(request.body)}" if request.body else url
+            return Answer(endpoint, payload, time.time_ns()), "", 0.0
         refusal = f"status {status}: {payload[:200].decode(errors='replace')}"
         if status not in (408, 418, 425, 429) and status < 500:
             raise VenueError(f"{request.path}: {refusal}")

@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from etl.adapter.contract import Request
+from etl.adapter.contract import Credentials, Request
 from etl.errors import VenueError
 from etl.exchanges.binance import Binance
 from etl.model.records import Kind
+from etl.model.times import NS_PER_MS
 from etl.sources import history
 from etl.sources.history import Answer, History
 from etl.sources.limiter import NO_ANSWER, Limiter
+from tests.support.invented import SYMBOL, Invented
 from tests.support.venue_server import SNAPSHOT, VenueServer, venue_server
 
 REQUEST = Request("/api/v3/depth?symbol=BTCUSDT", Kind.BOOK, "BTCUSDT")
@@ -110,3 +116,39 @@ def test_an_answer_without_end_is_refused(server: VenueServer, monkeypatch: pyte
     server.answers["/api/v3/depth"] = (200, "x" * 100_000)
     with pytest.raises(VenueError, match="larger than 1000 bytes"):
         fetch(server.port)
+
+
+def rows_of(*ids: int) -> str:
+    rows = [
+        {"op": "trade", "sym": SYMBOL, "id": n, "px": "1", "qty": "2", "ts": 1_700_000_000_000, "side": "buy"}
+        for n in ids
+    ]
+    return json.dumps({"rows": rows})
+
+
+def test_a_request_with_a_body_is_a_post_signed_at_its_time_and_the_tape_tells_it(
+    server: VenueServer,
+) -> None:
+    parser = Invented(Credentials("key", "secret"))
+    (first,) = parser.history_requests(Kind.TRADE, SYMBOL, 0, 0, first_id=5)
+    server.answers["/trades"] = (200, [rows_of(5, 6), rows_of(7)])
+    before_ms = time.time_ns() // NS_PER_MS
+
+    async def run() -> list[Answer]:
+        async with History(f"http://127.0.0.1:{server.port}", parser) as venue:
+            return [answer async for answer in venue.pages(first, 9)]
+
+    answers = asyncio.run(run())
+    assert [answer.payload.decode() for answer in answers] == [rows_of(5, 6), rows_of(7)]
+    assert server.bodies == [b'{"sym":"AAABBB","from":5,"limit":2}', b'{"sym":"AAABBB","from":7,"limit":2}']
+    for headers, body in zip(server.headers, server.bodies, strict=True):
+        assert headers["Content-Type"] == "application/json"
+        at_ms = int(headers["X-Time"])
+        assert before_ms <= at_ms <= time.time_ns() // NS_PER_MS
+        told = f"POST/trades{at_ms}secret".encode() + body
+        assert headers["X-Signature"] == sha256(told).hexdigest()
+    bodies = [unquote_to_bytes(answer.endpoint.partition("#body=")[2]) for answer in answers]
+    assert bodies == server.bodies
+    assert {answer.endpoint.partition("#")[0] for answer in answers} == {
+        f"http://127.0.0.1:{server.port}/trades"
+    }

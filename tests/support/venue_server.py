@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -23,9 +23,13 @@ class VenueServer:
         self.port = 0
         self.opened = 0
         self.requests: list[str] = []
+        self.bodies: list[bytes] = []
+        """Of the requests."""
+        self.headers: list[Mapping[str, str]] = []
+        """Of everything that was asked, openings of sockets among them."""
         self.received: list[str] = []
-        self.answers: dict[str, tuple[int, str]] = {}
-        """Path → (status, body) of requests; the rest gets an empty snapshot."""
+        self.answers: dict[str, tuple[int, str | list[str]]] = {}
+        """Path → (status, body, or one body after the other) of requests; the rest gets an empty snapshot."""
         self.greeting: Sequence[str] = ()
         """Sent to each connection as it opens."""
         self._sockets: dict[web.WebSocketResponse, None] = {}
@@ -99,9 +103,13 @@ class VenueServer:
             await act(socket)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        self.headers.append(request.headers)
         if request.headers.get("Upgrade", "").lower() != "websocket":
             self.requests.append(request.path_qs)
+            self.bodies.append(await request.read())
             status, body = self.answers.get(request.path, (200, SNAPSHOT))
+            if not isinstance(body, str):
+                body = body.pop(0)
             return web.Response(status=status, text=body)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -119,7 +127,7 @@ class VenueServer:
 
     async def _start(self) -> None:
         application = web.Application()
-        application.router.add_get("/{path:.*}", self._serve)
+        application.router.add_route("*", "/{path:.*}", self._serve)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
