@@ -29,9 +29,9 @@ from etl.ingest.backfill_marks import Marks, Plan
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake
 from etl.model.records import Bar, Frame, Gap, GapKind, GapState, Kind, Record, Source
-from etl.model.times import interval_ns
 from etl.reference.instruments import with_known
 from etl.sequencing.continuity import Continuity
+from etl.sequencing.spans import bar_length_ns
 from etl.settings import Settings
 from etl.sources import archive
 from etl.sources.access import VenueAccess
@@ -351,6 +351,8 @@ class _ChunkIntake(Intake):
         self._channels = feed.exchange
         self._symbol = parser.instruments.symbol(chunk.symbol)
         self._channel = ""
+        self._bar_ns = 0
+        """The length of the channel's bars where none may be skipped."""
         self._rows = self._trades = 0
         self._first = self._last = (0, 0)
         self._holes: list[Hole] = []
@@ -364,9 +366,9 @@ class _ChunkIntake(Intake):
         self._holes.append(Hole(self._symbol, channel, *span, reason=reason))
 
     def fetched(self) -> Fetched:
-        if self._rows and self._bar_ns(self._channel):
-            length_ns, end_ns = self._bar_ns(self._channel), min(self._chunk.end_ns, time.time_ns())
-            self._step(end_ns - end_ns % length_ns)
+        if self._bar_ns:
+            end_ns = min(self._chunk.end_ns, time.time_ns())
+            self._step(end_ns - end_ns % self._bar_ns)
         return Fetched(
             self.frame_sequence,
             self._rows,
@@ -387,10 +389,13 @@ class _ChunkIntake(Intake):
 
     def _count(self, record: Record, time_ns: int) -> None:
         self._rows += 1
-        self._channel = self._channel or record.channel
+        if self._rows == 1:
+            self._channel = record.channel
+            declared = self._channels.channel(record.channel)
+            self._bar_ns = bar_length_ns(declared, record) if declared else 0
         self._trades += record.trade_count if isinstance(record, Bar) else 0
         number = record.sequence or 0
-        if self._bar_ns(record.channel):
+        if self._bar_ns:
             self._step(time_ns)
         elif (
             _is_contiguous(self._channels.channel(record.channel))
@@ -407,7 +412,7 @@ class _ChunkIntake(Intake):
 
     def _step(self, time_ns: int) -> None:
         """A bar at ``time_ns``: the one before it must lie one length back, within the chunk."""
-        length_ns = self._bar_ns(self._channel)
+        length_ns = self._bar_ns
         expected_ns = (
             self._last[1] + length_ns if self._last[1] else -(-self._chunk.start_ns // length_ns) * length_ns
         )
@@ -419,13 +424,6 @@ class _ChunkIntake(Intake):
         if len(self._holes) >= HOLES_MAX:
             raise VenueError(f"{self._chunk.symbol}: more than {HOLES_MAX} holes in {self._chunk.name}")
         self._holes.append(hole)
-
-    def _bar_ns(self, channel: str) -> int:
-        """The length of this channel's bars where none may be skipped; 0 elsewhere."""
-        declared = self._channels.channel(channel) if channel else None
-        if declared is None or declared.rule is not SequenceRule.INTERVAL:
-            return 0
-        return interval_ns(channel.rpartition("_")[2]) or MINUTE_NS
 
 
 async def _fetch(

@@ -26,8 +26,9 @@ from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake
 from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
 from etl.model.records import Gap, GapKind, GapState, Kind, Record, Severity, Source
-from etl.model.times import interval_ns
+from etl.model.times import NS_PER_MS
 from etl.sequencing.gap import NO_EVENT_BEFORE
+from etl.sequencing.spans import bar_length_ns, bars_between
 from etl.settings import Settings
 from etl.sources.history import History
 from etl.sources.websocket import connection_id
@@ -43,7 +44,6 @@ RETRY_MAX_S = 30.0
 PAGES_MAX = 20_000
 WIDEN_NS = 1_000_000_000
 """Before the last good event: what was sent late carries an earlier time."""
-MS = 1_000_000
 VERDICT = "repair: "
 """Where a gap's reason goes on with what the last repair made of it."""
 PENDING_MESSAGES_MAX = 5_000
@@ -77,7 +77,7 @@ class Repairer:
         if channel is None or channel.repair is None:
             return Verdict(GapState.UNREPAIRABLE, "the venue has no history of this channel")
         parser = self._feed.exchange(self._credentials)
-        intake = _RepairIntake(self._feed, parser, gap.symbol, channel.repair)
+        intake = _RepairIntake(self._feed, parser, gap.symbol, channel)
         span = missing_ids(gap) if channel.rule is SequenceRule.CONTIGUOUS else None
         try:
             for request in _requests(parser, channel.repair, gap, span, time.time_ns()):
@@ -108,26 +108,33 @@ class Repairer:
 class _RepairIntake(Intake):
     """Notes what the history gave of one symbol and kind. The verdict on the gap is the repairer's alone."""
 
-    def __init__(self, feed: Feed, parser: Exchange, symbol: str, kind: Kind) -> None:
+    def __init__(self, feed: Feed, parser: Exchange, symbol: str, channel: Channel) -> None:
         super().__init__(feed, parser, connection_id(time.time_ns()), "", Source.REPAIR)
         self._check = self._noted
         self._observe = _nothing
         self._symbol = symbol
-        self._kind = kind
+        self._channel = channel
         self.rows = 0
         self.ids: set[int] = set()
         self.refused_ids: set[int] = set()
         self.times_ms: set[int] = set()
+        self.refused_times_ms: set[int] = set()
         self.highest_id = 0
+        self.bar_ns = 0
+        """The length of bars of which none may be skipped."""
 
     def _noted(self, record: Record) -> Sequence[Finding]:
         findings = self.checker.check(record)
-        if record.symbol == self._symbol and record.kind is self._kind:
+        if record.symbol == self._symbol and record.kind is self._channel.repair:
             self.rows += 1
-            self.times_ms.add(record.event_time_ns // MS)
+            self.bar_ns = self.bar_ns or bar_length_ns(self._channel, record)
+            is_refused = any(finding.severity is Severity.HARD for finding in findings)
+            time_ms = record.event_time_ns // NS_PER_MS
+            self.times_ms.add(time_ms)
+            if is_refused:
+                self.refused_times_ms.add(time_ms)
             if record.sequence is not None:
                 self.highest_id = max(self.highest_id, record.sequence)
-                is_refused = any(finding.severity is Severity.HARD for finding in findings)
                 (self.refused_ids if is_refused else self.ids).add(record.sequence)
         return findings
 
@@ -221,7 +228,7 @@ def _requests(parser: Exchange, kind: Kind, gap: Gap, span: _Span | None, now_ns
     to_ns = gap.to_time_ns or now_ns
     # a venue's clock that was ahead and was put right makes a gap that ends, or was found, before it begins
     start_ns = min(gap.from_time_ns or to_ns, to_ns, gap.detected_time_ns or to_ns) - WIDEN_NS
-    end_ns = to_ns + MS if gap.from_time_ns <= to_ns else gap.from_time_ns + WIDEN_NS
+    end_ns = to_ns + NS_PER_MS if gap.from_time_ns <= to_ns else gap.from_time_ns + WIDEN_NS
     yield from parser.history_requests(kind, gap.venue_symbol, start_ns, end_ns, channel=gap.channel)
 
 
@@ -245,25 +252,31 @@ def _judge_times(gap: Gap, channel: Channel, intake: _RepairIntake) -> Verdict:
         return Verdict(GapState.UNREPAIRABLE, reason, intake.rows)
     times_ms = intake.times_ms
     has_last = NO_EVENT_BEFORE not in gap.flags
-    if has_last and gap.from_time_ns // MS not in times_ms:
+    if has_last and gap.from_time_ns // NS_PER_MS not in times_ms:
         return Verdict(GapState.OPEN, "the last good event is not in the history", intake.rows)
-    if gap.to_time_ns // MS not in times_ms:
+    if gap.to_time_ns // NS_PER_MS not in times_ms:
         return Verdict(GapState.OPEN, "the first good event is not in the history", intake.rows)
-    length_ns = _bar_length_ns(channel, gap)
-    if length_ns:
-        steps = range(-(-gap.from_time_ns // length_ns) * length_ns, gap.to_time_ns, length_ns)
-        absent = [step for step in steps if step // MS not in times_ms]
-        if absent:
-            return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {len(absent)} bars", intake.rows)
+    if channel.rule is SequenceRule.INTERVAL:
+        verdict = _judge_bars(gap, intake)
+        if verdict is not None:
+            return verdict
     ends = "both ends are" if has_last else "its end is"
     return Verdict(GapState.REPAIRED, f"{ends} in the history", intake.rows)
 
 
-def _bar_length_ns(channel: Channel, gap: Gap) -> int:
-    """Of a channel whose bars must not skip one; 0 elsewhere."""
-    if channel.rule is not SequenceRule.INTERVAL:
-        return 0
-    return interval_ns(gap.channel.rpartition("_")[2])
+def _judge_bars(gap: Gap, intake: _RepairIntake) -> Verdict | None:
+    """Each bar between the ends must be there; ``None`` if it is."""
+    if not intake.bar_ns:
+        return Verdict(GapState.OPEN, "the history does not say how long its bars are", intake.rows)
+    first, last = bars_between(gap.from_time_ns, gap.to_time_ns, intake.bar_ns)
+    times_ms = {number * intake.bar_ns // NS_PER_MS for number in range(first, last + 1)}
+    absent = times_ms - intake.times_ms
+    if absent:
+        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {len(absent)} bars", intake.rows)
+    refused = times_ms & intake.refused_times_ms
+    if refused:
+        return Verdict(GapState.UNREPAIRABLE, f"{len(refused)} bars are in quarantine", intake.rows)
+    return None
 
 
 def _some(numbers: Sequence[int]) -> str:

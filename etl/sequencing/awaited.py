@@ -1,13 +1,14 @@
-"""Channels that are subscribed and have given no record yet: their loss is declared too. Pure."""
+"""Channels that are subscribed, or were left with an open gap, and have given no record yet. Pure."""
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import Struct
 
 from etl.adapter.contract import Channel, Exchange
-from etl.model.records import Gap, GapKind, Kind, Source
-from etl.model.times import NS_PER_MINUTE, NS_PER_MS, interval_ns
-from etl.sequencing.gap import NO_EVENT_BEFORE, first_state
+from etl.model.records import Bar, Gap, GapKind, Record, Source
+from etl.model.times import NS_PER_MS, interval_ns
+from etl.sequencing.gap import NO_EVENT_BEFORE, completed, first_state
 
 
 class Awaited(Struct):
@@ -22,9 +23,6 @@ class Awaited(Struct):
         self, exchange: type[Exchange], symbol: str, name: str, kind: GapKind, reason: str, now_ns: int
     ) -> Gap:
         """Nothing has come since the subscription: the gap begins there."""
-        # a bar's time is its start, which may lie before the subscription
-        is_bar = self.channel.kind is Kind.BAR
-        length_ns = (interval_ns(name.rpartition("_")[2]) or NS_PER_MINUTE) if is_bar else 0
         self.gap = Gap(
             exchange=exchange.name,
             symbol=symbol,
@@ -42,8 +40,15 @@ class Awaited(Struct):
             flags=(NO_EVENT_BEFORE,),
             gap_kind=kind,
             gap_state=first_state(self.channel),
-            from_time_ns=self.since_ns - length_ns,
+            # a bar's time is its start, which may lie before the subscription
+            from_time_ns=self.since_ns - self.channel.interval_ns,
             reason=reason,
             detected_time_ns=now_ns,
         )
         return self.gap
+
+    def complete(self, gap: Gap, record: Record) -> Gap:
+        """``gap`` with its end: ``record`` is the first that came. A bar tells itself how long it is."""
+        whole = completed(gap, record)
+        bar_ns = interval_ns(record.interval) if isinstance(record, Bar) else 0
+        return msgspec.structs.replace(whole, from_time_ns=self.since_ns - bar_ns) if bar_ns else whole

@@ -37,16 +37,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-import msgspec
-
 from etl.adapter.contract import Channel, Exchange, SequenceRule
 from etl.model.records import Gap, GapKind, GapState, Record
-from etl.model.times import interval_ns
 from etl.sequencing.ahead import Window
 from etl.sequencing.awaited import Awaited
 from etl.sequencing.counted import Contiguous, Counted
-from etl.sequencing.gap import NO_EVENT_BEFORE, completed, settled
-from etl.sequencing.spans import SPANS, Span, is_snapshot, time_of
+from etl.sequencing.gap import NO_EVENT_BEFORE, settled
+from etl.sequencing.spans import Span, SpanReader, bar_length_ns, is_snapshot, span_reader
 from etl.sequencing.timed import Timed
 from etl.sequencing.track import FOLLOWED, NO_GAPS, Track
 
@@ -100,11 +97,7 @@ class Continuity:
     def quarantined(self, record: Record) -> Sequence[Gap]:
         """``record`` is kept out of the stores: its id came, its content is missing."""
         track = self._tracks.get((record.symbol, record.channel))
-        if track is None or record.source not in FOLLOWED or not track.is_missing(record):
-            return NO_GAPS
-        # What made it bad may be its time: the good neighbour's stands in.
-        link = msgspec.structs.replace(record, event_time_ns=time_of(track.newest))
-        return [*track.observe(link), *track.quarantine_gap(link)]
+        return NO_GAPS if track is None or record.source not in FOLLOWED else track.quarantine(record)
 
     def lost(
         self, kind: GapKind, reason: str, now_ns: int, venue_symbols: Collection[str] | None = None
@@ -165,63 +158,81 @@ class Continuity:
         key = (record.symbol, record.channel)
         track = self._tracks.get(key)
         if isinstance(record, Gap):
-            # Without records before it only a gap that is open still says where the channel stands; another may
-            # be a later state of an old one.
-            if track is None and not record.to_time_ns:
-                track = self._begin_at_gap(key, record)
-            if track is not None:
-                track.remember_gap(record)
+            self._remember_gap(key, track, record)
         elif track is None:
             self._begin(key, record)
         else:
             track.remember(record)
 
+    def _remember_gap(self, key: _Key, track: Track | None, gap: Gap) -> None:
+        if track is not None:
+            track.remember_gap(gap)
+            return
+        channel = self._exchange.channel(gap.channel)
+        if channel is None:
+            return
+        awaited = self._awaited.get(key)
+        if awaited is not None and awaited.gap is not None:
+            is_later = awaited.gap.record_key == gap.record_key
+            if is_later and NO_EVENT_BEFORE not in gap.flags:
+                awaited.gap = gap
+        elif gap.to_time_ns:
+            # may be a later state of an old one: only a gap that is open to the right says where the channel stands
+            return
+        elif NO_EVENT_BEFORE in gap.flags or channel.rule is SequenceRule.INTERVAL:
+            # the first bar will tell how long bars are
+            self._awaited[key] = Awaited(gap.venue_symbol, channel, gap.event_time_ns, gap)
+        else:
+            self._begin_at_gap(key, gap, channel, bar_ns=0)
+
     def _begin(self, key: _Key, record: Record) -> Sequence[Gap]:
         channel = self._exchange.channel(record.channel)
         if channel is None or is_snapshot(record):
             return NO_GAPS
-        if channel.rule in SPANS:
-            span = SPANS[channel.rule](record)
+        awaited = self._awaited.get(key)
+        gap = awaited.gap if awaited else None
+        if gap is not None and NO_EVENT_BEFORE not in gap.flags:
+            self._begin_at_gap(key, gap, channel, bar_length_ns(channel, record))
+            return self._tracks[key].observe(record)
+        bar_ns = bar_length_ns(channel, record)
+        reader = span_reader(channel, bar_ns)
+        if reader is None:
+            track: Track = Timed(record, channel)
+        else:
+            span = reader(record)
             if span is None:
                 return NO_GAPS
-            track = self._follow(key, record, channel, span[1])
-        else:
-            track = self._follow(key, record, channel)
+            track = self._counted(record, channel, span[1], reader, bar_ns)
+        self._follow(key, track)
         gaps = [track.start_gap()] if self._declares_start else []
-        awaited = self._awaited.pop(key, None)
-        if awaited is not None and awaited.gap is not None:
-            gaps.append(completed(awaited.gap, record))
+        if awaited is not None and gap is not None:
+            gaps.append(awaited.complete(gap, record))
         return gaps
 
-    def _begin_at_gap(self, key: _Key, gap: Gap) -> Track | None:
+    def _begin_at_gap(self, key: _Key, gap: Gap, channel: Channel, bar_ns: int) -> None:
         """Of a gap that is open to the right, without what came before it."""
-        channel = self._exchange.channel(gap.channel)
-        if channel is None:
-            return None
-        if NO_EVENT_BEFORE in gap.flags:
-            self._awaited[key] = Awaited(gap.venue_symbol, channel, gap.from_time_ns, gap)
-            return None
-        if channel.rule not in SPANS:
-            return self._follow(key, gap, channel)
-        length_ns = interval_ns(gap.channel.rpartition("_")[2])
-        last = gap.from_time_ns // length_ns if length_ns else (gap.from_sequence or 1) - 1
-        return self._follow(key, gap, channel, last)
-
-    def _follow(self, key: _Key, newest: Record, channel: Channel, last: int | None = None) -> Track:
-        """A new track from ``newest`` on; ``last`` is its id, where ids count."""
-        track: Track
-        if last is None:
-            track = Timed(newest, channel)
-        elif channel.rule is SequenceRule.CONTIGUOUS:
-            track = Contiguous(newest, channel, last, self._window, self._start_pending)
+        reader = span_reader(channel, bar_ns)
+        if reader is None:
+            track: Track = Timed(gap, channel)
         else:
-            track = Counted(newest, channel, last, self._window, self._start_pending)
+            last = gap.from_time_ns // bar_ns if bar_ns else (gap.from_sequence or 1) - 1
+            track = self._counted(gap, channel, last, reader, bar_ns)
+        self._follow(key, track)
+        track.remember_gap(gap)
+
+    def _counted(
+        self, newest: Record, channel: Channel, last: int, reader: SpanReader, bar_ns: int
+    ) -> Counted:
+        kind = Contiguous if channel.rule is SequenceRule.CONTIGUOUS else Counted
+        return kind(newest, channel, last, reader, bar_ns, self._window, self._start_pending)
+
+    def _follow(self, key: _Key, track: Track) -> None:
         if len(self._tracks) >= TRACKS_MAX:
             oldest = next(iter(self._tracks))
             del self._tracks[oldest]
             self._pending.pop(oldest, None)
         self._tracks[key] = track
-        return track
+        self._awaited.pop(key, None)
 
     def _start_pending(self, track: Track) -> None:
         self._pending[track.newest.symbol, track.newest.channel] = track

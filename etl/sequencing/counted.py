@@ -13,29 +13,48 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from etl.adapter.contract import Channel, SequenceRule
+from etl.adapter.contract import Channel
 from etl.model.records import Gap, GapKind, GapState, Record
 from etl.sequencing.ahead import Ahead, Segment, Window
 from etl.sequencing.gap import NOTHING_MISSING, completed, declared, first_state, settled
 from etl.sequencing.holes import Holes
 from etl.sequencing.restart import Restart
-from etl.sequencing.spans import SPANS, Span, time_of
+from etl.sequencing.spans import Span, SpanReader, missed_span, time_of
 from etl.sequencing.track import FOLLOWED, NO_GAPS, Loss, Track
 
 StartPending = Callable[["Counted"], None]
 
 
 class Counted(Track):
-    """``last`` is the id up to which nothing is asked for. ``start_pending`` is called when a break begins to wait for
-    its verdict: somebody must ask ``overdue`` from then on."""
+    """``last`` is the id up to which nothing is asked for, ``bar_ns`` the length of bars that are numbered by their
+    times (0 = the records carry ids). ``start_pending`` is called when a break begins to wait for its verdict: somebody
+    must ask ``overdue`` from then on."""
 
-    __slots__ = ("_ahead", "_holes", "_is_quiet", "_last", "_loss", "_restart", "_span", "_start_pending")
+    __slots__ = (
+        "_ahead",
+        "_bar_ns",
+        "_holes",
+        "_is_quiet",
+        "_last",
+        "_loss",
+        "_restart",
+        "_span",
+        "_start_pending",
+    )
 
     def __init__(
-        self, record: Record, channel: Channel, last: int, window: Window, start_pending: StartPending
+        self,
+        record: Record,
+        channel: Channel,
+        last: int,
+        reader: SpanReader,
+        bar_ns: int,
+        window: Window,
+        start_pending: StartPending,
     ) -> None:
         super().__init__(record, channel)
-        self._span = SPANS[channel.rule]
+        self._span = reader
+        self._bar_ns = bar_ns
         self._last = last
         self._ahead = Ahead(window)
         self._holes = Holes()
@@ -169,9 +188,8 @@ class Counted(Track):
 
     def _hole(self, loss: Loss, span: Span, after: Record) -> Gap:
         from_ns, to_ns, state = time_of(self.newest), time_of(after), first_state(self.channel)
-        is_timed = self.channel.rule is SequenceRule.INTERVAL
-        gap_id = f"{from_ns}-{to_ns}" if is_timed else f"{span[0]}-{span[1]}"
-        from_id, to_id = (None, None) if is_timed else span
+        gap_id = f"{from_ns}-{to_ns}" if self._bar_ns else f"{span[0]}-{span[1]}"
+        from_id, to_id = (None, None) if self._bar_ns else span
         return declared(after, loss.kind, state, gap_id, from_ns, to_ns, from_id, to_id, loss.reason)
 
     # losses
@@ -184,7 +202,7 @@ class Counted(Track):
         if kind is GapKind.QUARANTINE:
             return NO_GAPS
         from_ns = time_of(self.newest)
-        first = None if self.channel.rule is SequenceRule.INTERVAL else self._last + 1
+        first = None if self._bar_ns else self._last + 1
         gap_id = f"{from_ns if first is None else first}-"
         gap = self.lost_gap(loss, gap_id, from_ns, first, now_ns)
         self._loss = Loss(kind, reason, gap)
@@ -199,28 +217,37 @@ class Counted(Track):
         open_gap = self._loss.gap if self._loss else None
         if open_gap is not None and open_gap.record_key == gap.record_key:
             self._loss = None
-        if gap.from_sequence is None or gap.to_sequence is None:
+        span = missed_span(gap, self._bar_ns)
+        if span is None:
             return
         if gap.gap_state is GapState.OPEN:
-            self._holes.add(gap, (gap.from_sequence, gap.to_sequence))
-        if gap.to_sequence > self._last:
-            self._last, self.newest = gap.to_sequence, gap
+            self._holes.add(gap, span)
+        if span[1] > self._last:
+            self._last, self.newest = span[1], gap
             self._loss = None
             self._absorb()
 
     # quarantine and holes
 
+    def quarantine(self, record: Record) -> Sequence[Gap]:
+        if not self.is_missing(record):
+            return NO_GAPS
+        if self._bar_ns:
+            # its id is its time, which may be what is bad: the next bar proves which one is missing
+            return self.lose(GapKind.QUARANTINE, "", record.receive_time_ns)
+        # its time may be what is bad: the good neighbour's stands in
+        link = msgspec.structs.replace(record, event_time_ns=time_of(self.newest))
+        gaps, span = self.observe(link), self._span(link)
+        if span is None:
+            return gaps
+        gap = self._hole(Loss(GapKind.QUARANTINE, ""), span, link)
+        self._holes.add(gap, span)
+        return [*gaps, gap]
+
     def is_missing(self, record: Record) -> bool:
+        """Whether ``record`` is provably new."""
         span = self._span(record)
         return span is not None and span[1] > self._last
-
-    def quarantine_gap(self, record: Record) -> Sequence[Gap]:
-        span = self._span(record)
-        if span is None:
-            return NO_GAPS
-        gap = self._hole(Loss(GapKind.QUARANTINE, ""), span, record)
-        self._holes.add(gap, span)
-        return [gap]
 
     def missing(self, gap: Gap) -> Sequence[Span]:
         return self._holes.missing(gap)

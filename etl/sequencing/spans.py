@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from etl.adapter.contract import SequenceRule
+from etl.adapter.contract import Channel, SequenceRule
 from etl.model.records import Bar, BarState, Book, BookAction, Gap, Record
 from etl.model.times import interval_ns
 
 Span = tuple[int, int]
+SpanReader = Callable[[Record], Span | None]
 
 
 def time_of(record: Record) -> int:
@@ -44,22 +45,53 @@ def back_pointer_span(record: Record) -> Span | None:
     return record.previous_sequence + 1, record.sequence
 
 
-def interval_span(record: Record) -> Span | None:
-    """A closed bar's number since 1970."""
-    if not isinstance(record, Bar) or record.bar_state is BarState.OPEN:
-        return None
-    length_ns = interval_ns(record.interval)
-    number = record.event_time_ns // length_ns if length_ns else None
-    return None if number is None else (number, number)
+def interval_span(bar_ns: int) -> SpanReader:
+    """Of closed bars of this length: their number since 1970."""
+
+    def span(record: Record) -> Span | None:
+        if not isinstance(record, Bar) or record.bar_state is BarState.OPEN:
+            return None
+        number = record.event_time_ns // bar_ns
+        return number, number
+
+    return span
 
 
-SPANS: dict[SequenceRule, Callable[[Record], Span | None]] = {
+_READERS: dict[SequenceRule, SpanReader] = {
     SequenceRule.CONTIGUOUS: contiguous_span,
     SequenceRule.RANGE: range_span,
     SequenceRule.BACK_POINTER: back_pointer_span,
-    SequenceRule.INTERVAL: interval_span,
 }
-"""The rules that prove completeness; of the others (``RISING``, ``NONE``) no record says what lies before it."""
+
+
+def span_reader(channel: Channel, bar_ns: int) -> SpanReader | None:
+    """How the channel's records tell what they cover; ``None`` where none proves anything (``RISING``, ``NONE``, bars
+    of no fixed length)."""
+    return interval_span(bar_ns) if bar_ns else _READERS.get(channel.rule)
+
+
+def bar_length_ns(channel: Channel, record: Record) -> int:
+    """Of the bars of a channel that must not skip one, as ``record`` says, else as the venue declares; 0 elsewhere, and
+    where the length is not fixed."""
+    if channel.rule is not SequenceRule.INTERVAL:
+        return 0
+    told_ns = interval_ns(record.interval) if isinstance(record, Bar) else 0
+    return told_ns or channel.interval_ns
+
+
+def bars_between(from_ns: int, to_ns: int, bar_ns: int) -> Span:
+    """Numbers of the first and last bar that start after ``from_ns`` and before ``to_ns``; none if last < first."""
+    return from_ns // bar_ns + 1, -(-to_ns // bar_ns) - 1
+
+
+def missed_span(gap: Gap, bar_ns: int) -> Span | None:
+    """What ``gap`` missed when it was declared; ``None`` where only its times are known, or it has no end."""
+    if bar_ns and gap.from_time_ns and gap.to_time_ns:
+        first, last = bars_between(gap.from_time_ns, gap.to_time_ns, bar_ns)
+        return (first, last) if first <= last else None
+    if gap.from_sequence is None or gap.to_sequence is None:
+        return None
+    return gap.from_sequence, gap.to_sequence
 
 
 def change_span(change: Book) -> Span | None:

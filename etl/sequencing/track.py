@@ -58,9 +58,9 @@ class Track:
         """As after the verdict that gave it, or the repair that ended it."""
         raise NotImplementedError
 
-    def is_missing(self, record: Record) -> bool:
-        """Whether ``record`` is provably new."""
-        return False
+    def quarantine(self, record: Record) -> Sequence[Gap]:
+        """``record`` came and is kept out of the stores: the gaps that it leaves or closes."""
+        return NO_GAPS
 
     def fill(self, record: Record) -> Sequence[Gap]:
         """A record from history: the gaps that it closes."""
@@ -72,9 +72,6 @@ class Track:
 
     def forget(self, gap: Gap) -> None:
         """Look no more for what ``gap`` misses."""
-
-    def quarantine_gap(self, record: Record) -> Sequence[Gap]:
-        return NO_GAPS
 
     def overdue(self, now_ns: int) -> Sequence[Gap]:
         return NO_GAPS
