@@ -35,8 +35,8 @@ from etl.sequencing.spans import bar_length_ns
 from etl.settings import Settings
 from etl.sources import archive
 from etl.sources.access import VenueAccess
+from etl.sources.connection_id import connection_id
 from etl.sources.history import Answer, History
-from etl.sources.websocket import connection_id
 from etl.transports.kafka import KafkaPublisher
 from etl.transports.publisher import Publisher
 from etl.validation import Finding

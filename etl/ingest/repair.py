@@ -30,8 +30,8 @@ from etl.model.times import NS_PER_MS
 from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.sequencing.spans import bar_length_ns, bars_between
 from etl.settings import Settings
+from etl.sources.connection_id import connection_id
 from etl.sources.history import History
-from etl.sources.websocket import connection_id
 from etl.validation import Finding
 
 QUEUE_GAPS_MAX = 10_000

@@ -24,10 +24,13 @@ from etl.reference.instruments import with_known
 from etl.reference.symbol_statistics import Follower
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
+from etl.sources.connection_id import connection_id
 from etl.sources.history import History
 from etl.sources.market_hours import ALWAYS, MarketHours
+from etl.sources.read_gate import ReadGate
 from etl.sources.request_metrics import RequestMetrics
-from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
+from etl.sources.stream import Stream
+from etl.sources.websocket import Connection, End
 from etl.telemetry.worker import WorkerMetrics
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 
@@ -114,7 +117,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         async with self._access as access:
-            gate = ReadGate(self._settings, publisher, feed.counts)
+            gate = ReadGate(self._settings.ingest, publisher, feed.counts)
             await self._stream(feed, gate, repairs, access.history, stop)
         feed.publish_gaps(feed.continuity.decide())
         await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
@@ -166,7 +169,7 @@ class Worker:
                     feed, parser, connection_id(time.time_ns()), url, venue_symbols=subscription.symbols
                 )
                 return Connection(
-                    self._settings,
+                    self._settings.producer,
                     parser,
                     subscription,
                     url,

@@ -17,10 +17,13 @@ from etl.ingest.intake import open_intake
 from etl.ingest.overlap import OVERLAP_DOUBLE
 from etl.model.records import Frame, Kind, Record, Trade
 from etl.settings import make
-from etl.sources import websocket
+from etl.sources import liveness, read_gate, stream, websocket
+from etl.sources.connection_id import connection_id
 from etl.sources.history import History
 from etl.sources.market_hours import MarketHours
-from etl.sources.websocket import Connection, End, ReadGate, Stream, connection_id
+from etl.sources.read_gate import ReadGate
+from etl.sources.stream import Stream
+from etl.sources.websocket import Connection, End
 from etl.transports.memory import MemoryPublisher
 from etl.wire import codec
 from tests.support.venue_server import VenueServer, trade, venue_server
@@ -104,7 +107,7 @@ class Run:
         self.server = server
         self.publisher = MemoryPublisher()
         self.feed = Feed(self.settings, exchange, self.publisher)
-        self.gate = ReadGate(self.settings, self.publisher, self.feed.counts)
+        self.gate = ReadGate(self.settings.ingest, self.publisher, self.feed.counts)
         self.history = History(f"http://127.0.0.1:{server.port}", exchange())
         self.ends: list[End] = []
         self.overlaps: list[bool] = []
@@ -119,7 +122,7 @@ class Run:
         url = parser.connect_url(f"ws://127.0.0.1:{self.server.port}", subscription)
         intake = open_intake(self.feed, parser, connection_id(time.time_ns()), url)
         connection = Connection(
-            self.settings,
+            self.settings.producer,
             parser,
             subscription,
             url,
@@ -294,7 +297,7 @@ async def test_a_venue_that_refuses_the_key_is_not_hammered(server: VenueServer)
 
 
 @against_a_server
-async def test_an_announced_shutdown_opens_the_successor_before_the_elder_is_closed(
+async def test_an_announced_shutdown_opens_the_successor_before_the_old_connection_is_closed(
     server: VenueServer,
 ) -> None:
     async with running(server) as run:
@@ -309,7 +312,9 @@ async def test_an_announced_shutdown_opens_the_successor_before_the_elder_is_clo
 
 
 @against_a_server
-async def test_an_elder_that_ends_before_its_successor_is_ready_is_lost_at_once(server: VenueServer) -> None:
+async def test_an_old_connection_that_ends_before_its_successor_is_ready_is_lost_at_once(
+    server: VenueServer,
+) -> None:
     async with running(server) as run:
         await asyncio.to_thread(server.send, "ready", "shutdown")
         await run.until(lambda: server.connections == 2)
@@ -322,7 +327,7 @@ async def test_an_elder_that_ends_before_its_successor_is_ready_is_lost_at_once(
 
 
 @against_a_server
-async def test_an_elder_that_ends_by_itself_after_its_successor_is_ready_is_not_lost(
+async def test_an_old_connection_that_ends_by_itself_after_its_successor_is_ready_is_not_lost(
     server: VenueServer,
 ) -> None:
     async with running(server) as run:
@@ -417,13 +422,13 @@ async def test_a_stop_while_a_server_does_not_answer_the_handshake_ends_in_time(
     task = asyncio.create_task(run.stream.run())
     await asyncio.wait_for(reached.wait(), WITHIN_S)
     run.stop.set()
-    await asyncio.wait_for(task, websocket.CLOSE_TIMEOUT_S + 3.0)
+    await asyncio.wait_for(task, stream.CLOSE_TIMEOUT_S + 3.0)
     assert [end.reason for end in run.ends] == ["planned"]
     deaf.close()
 
 
 @against_a_server
-async def test_a_stop_during_a_change_over_closes_both_connections(server: VenueServer) -> None:
+async def test_a_stop_during_a_rotation_closes_both_connections(server: VenueServer) -> None:
     async with running(server) as run:
         await asyncio.to_thread(server.send, "ready", "shutdown")
         await run.until(lambda: server.connections == 2)
@@ -470,4 +475,4 @@ def test_connection_ids_are_version_7_and_sort_by_time() -> None:
 
 
 def test_limits_of_the_source_are_named() -> None:
-    assert websocket.POLL_S < websocket.WATCH_S < websocket.PING_IDLE_S
+    assert read_gate.POLL_S < stream.WATCH_S < liveness.PING_IDLE_S

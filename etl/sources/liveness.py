@@ -1,0 +1,48 @@
+"""When the silence of a connection means that it is dead. Pure: whoever watches brings the time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+from etl.adapter.contract import Channel
+from etl.model.times import NS_PER_S
+
+PING_IDLE_S = 15.0
+PING_REPLY_S = 10.0
+
+
+class Silence(Enum):
+    NORMAL = "normal"
+    PING = "ping"  # so long that the socket should be asked whether it lives
+    PING_TIMEOUT = "ping_timeout"  # it was asked and did not answer
+
+
+class Liveness:
+    """One connection's silence: of its socket, and of each channel that has a ``stale_after_s``."""
+
+    def __init__(self, channels: Sequence[Channel], now_ns: int) -> None:
+        self._channels = [channel for channel in channels if channel.stale_after_s]
+        self._socket_from_ns = self._channels_from_ns = now_ns
+
+    def excuse(self, now_ns: int) -> None:
+        """Silence up to now means nothing: reading is paused, or there is no socket yet."""
+        self._socket_from_ns = self._channels_from_ns = now_ns
+
+    def market_closed(self, now_ns: int) -> None:
+        """Its channels may be silent up to now."""
+        self._channels_from_ns = now_ns
+
+    def of_socket(self, now_ns: int, last_receive_ns: int) -> Silence:
+        silent_ns = now_ns - max(self._socket_from_ns, last_receive_ns)
+        if silent_ns > (PING_IDLE_S + PING_REPLY_S) * NS_PER_S:
+            return Silence.PING_TIMEOUT
+        return Silence.PING if silent_ns > PING_IDLE_S * NS_PER_S else Silence.NORMAL
+
+    def stale(self, now_ns: int, last_event_ns: Mapping[str, int]) -> Channel | None:
+        """A channel that has been silent for too long."""
+        for channel in self._channels:
+            heard_ns = max(last_event_ns.get(channel.name, 0), self._channels_from_ns)
+            if now_ns - heard_ns > channel.stale_after_s * NS_PER_S:
+                return channel
+        return None
