@@ -176,7 +176,7 @@ def against_a_server(test: Callable[[VenueServer], Awaitable[None]]) -> Callable
 
     def run() -> None:
         with venue_server() as server:
-            asyncio.run(asyncio.wait_for(test(server), 60.0))  # type: ignore[arg-type]
+            asyncio.run(asyncio.wait_for(test(server), 60.0))
 
     run.__name__ = test.__name__
     return run
