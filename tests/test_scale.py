@@ -14,7 +14,8 @@ from etl.bench.faults import READY_WITHIN_S, free_settings
 from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
 from etl.monitoring import processes as status
-from etl.reconcile.reconcile import Report, reconcile
+from etl.reconcile.reconcile import reconcile
+from etl.reconcile.report import Report
 from etl.settings import Settings
 from etl.up import closing
 from etl.up.plan import another, child_environment, parts

@@ -30,7 +30,8 @@ from etl.errors import EtlError
 from etl.ingest.gap_ledger import Selection, read_gaps, repair_gaps
 from etl.model.records import Gap, GapKind, GapState, Kind
 from etl.monitoring import processes as status
-from etl.reconcile.reconcile import METRICS_PORTS, Report, reconcile
+from etl.reconcile.reconcile import METRICS_PORTS, reconcile
+from etl.reconcile.report import Report
 from etl.settings import NAMES, Settings, make
 from etl.simulator.faults import KINDS
 from etl.simulator.scenario import Step, every_fault

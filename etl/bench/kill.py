@@ -33,7 +33,8 @@ from etl.bench.report import print_result, say
 from etl.embedded.part import Part
 from etl.embedded.supervisor import DONE, RUNNING, Supervisor
 from etl.errors import EtlError
-from etl.reconcile.reconcile import Report, reconcile
+from etl.reconcile.reconcile import reconcile
+from etl.reconcile.report import Report
 from etl.settings import Settings
 from etl.up import closing
 from etl.up.plan import another, child_environment, parts

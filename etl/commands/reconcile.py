@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from etl import settings as settings_module
-from etl.reconcile.reconcile import Report
+from etl.reconcile.report import Report
 
 app = typer.Typer()
 
@@ -43,6 +43,7 @@ def reconcile(
     from etl.errors import UsageError
     from etl.reconcile import reconcile as reconciliation
     from etl.reconcile.holdings import STORES
+    from etl.reconcile.report import write_report
 
     names = tuple(filter(None, stores.split(",")))
     unknown = set(names) - set(STORES)
@@ -50,7 +51,7 @@ def reconcile(
         raise UsageError(f"--stores {', '.join(sorted(unknown))}: there are {', '.join(STORES)}")
     found = reconciliation.reconcile(settings_module.load(), names, duration)
     if report is not None:
-        reconciliation.write_report(found, report)
+        write_report(found, report)
     if json:
         print(msgspec.json.encode(found).decode())
     else:

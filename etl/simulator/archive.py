@@ -13,25 +13,42 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from etl.model.times import NS_PER_DAY, NS_PER_MS, NS_PER_S, NS_PER_US, interval_ns
+from etl.simulator.history import PRINTS, FactKind
+from etl.simulator.session import Session
+from etl.simulator.truth import IGNORED, TruthEvent
+from etl.simulator.venue import Answer, Venue
+from etl.simulator.words import WORDS, Form
+
 PREFIX = "/data/"
 CHECKSUM = ".CHECKSUM"
-DAY_NS = 86_400_000_000_000
-SPOT_MICROSECONDS_FROM_NS = 1_735_689_600_000_000_000
+MICROSECONDS_FROM_NS = 1_735_689_600_000_000_000
 _PATH = re.compile(
     r"/data/(?:spot|futures/um)/daily/(?P<kind>trades|aggTrades|klines)/(?P<symbol>\w+)/(?:(?P<interval>\w+)/)?"
     r"(?P<name>(?P=symbol)-\w+-(?P<day>\d{4}-\d\d-\d\d))\.zip"
 )
-HEADINGS = {
-    "trades": "id,price,qty,quote_qty,time,is_buyer_maker",
-    "aggTrades": "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker",
-    "klines": "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
-    "taker_buy_quote_volume,ignore",
+NO_SUCH_FILE = Answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+HEADING = TruthEvent(IGNORED, "csv_header", "")
+
+WORDS_OF_LINES = WORDS | {
+    "at": lambda words: words["time_ns"] // words["unit_ns"],
+    "last_at": lambda words: (words.fact.end_ns - 1) // words["unit_ns"],
+    "Maker": lambda words: words["maker"].capitalize(),
 }
+
+
+class Archive(Struct, frozen=True):
+    """What the files of a venue hold, by the kind in their path. ``headings`` = "" for files without."""
+
+    lines: Mapping[str, Form]
+    headings: Mapping[str, str] = {}
+    is_finer: bool = False
+    """Whether times are in µs from 2025 on."""
 
 
 class File(Struct, frozen=True):
@@ -50,8 +67,35 @@ def file_of(path: str) -> File | None:
     if found is None:
         return None
     day = datetime.fromisoformat(found["day"]).replace(tzinfo=UTC)
-    start_ns = int(day.timestamp()) * 1_000_000_000
-    return File(found["kind"], found["symbol"], found["interval"] or "", found["name"], start_ns)
+    return File(
+        found["kind"],
+        found["symbol"],
+        found["interval"] or "",
+        found["name"],
+        int(day.timestamp()) * NS_PER_S,
+    )
+
+
+def answer(venue: Venue, archive: Archive, path: str, session: Session) -> Answer:
+    """A file or its checksum. A day is published when it is over: of the days before the session."""
+    file = file_of(path)
+    if file is None or file.start_ns + NS_PER_DAY > session.history.past_end_ns:
+        return NO_SUCH_FILE
+    kind: FactKind = interval_ns(file.interval) if file.interval else PRINTS
+    entries = session.history.between(
+        file.symbol, kind, file.start_ns, file.start_ns + NS_PER_DAY, 0, NS_PER_DAY
+    )
+    is_finer = archive.is_finer and file.start_ns >= MICROSECONDS_FROM_NS
+    unit_ns = NS_PER_US if is_finer else NS_PER_MS
+    form = archive.lines[file.kind]
+    lines, events = venue.rows(form, file.symbol, entries, unit_ns=unit_ns, interval=file.interval)
+    if archive.headings:
+        lines.insert(0, archive.headings[file.kind])
+        events.insert(0, HEADING)
+    content = zipped(file, lines)
+    if path.endswith(CHECKSUM):
+        return Answer(200, checksum(file, content), is_reference=True)
+    return Answer(200, content, events, lines=[line.encode() for line in lines])
 
 
 def zipped(file: File, lines: Iterable[str]) -> bytes:

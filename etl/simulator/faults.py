@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from etl.errors import UsageError
+from etl.model.times import NS_PER_S
+from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed, Refusal
-from etl.simulator.frame_faults import FRAME_FAULTS, SECOND, Fault
-from etl.simulator.venue import Connection
+from etl.simulator.frame_faults import FRAME_FAULTS, Fault
 
 FOR_GOOD = 1 << 62
 
@@ -42,8 +43,8 @@ def sequence_reset(feed: Feed, fault: Fault, now_ns: int) -> None:
 
 def clock_skew(feed: Feed, fault: Fault, now_ns: int) -> None:
     """The venue's clock is ``delay_s`` ahead (or behind) for a while."""
-    feed.session.skew_ns = int(fault.delay_s * SECOND)
-    feed.later(now_ns + int(fault.duration_s * SECOND), _clock_right)
+    feed.session.skew_ns = int(fault.delay_s * NS_PER_S)
+    feed.later(now_ns + int(fault.duration_s * NS_PER_S), _clock_right)
 
 
 def _clock_right(feed: Feed) -> None:
@@ -62,7 +63,7 @@ def disconnect(feed: Feed, fault: Fault, now_ns: int) -> None:
 def mute(feed: Feed, fault: Fault, now_ns: int) -> None:
     """The sockets stay open and silent, for good if ``duration_s`` is 0; the market goes on."""
     for socket in feed.sockets:
-        socket.muted_until_ns = now_ns + int(fault.duration_s * SECOND) if fault.duration_s else FOR_GOOD
+        socket.muted_until_ns = now_ns + int(fault.duration_s * NS_PER_S) if fault.duration_s else FOR_GOOD
 
 
 def shutdown(feed: Feed, fault: Fault, now_ns: int) -> None:
@@ -71,7 +72,7 @@ def shutdown(feed: Feed, fault: Fault, now_ns: int) -> None:
     for socket in feed.sockets:
         if farewell:
             socket.outbox.append(farewell)
-        feed.later(now_ns + int(fault.delay_s * SECOND), _close(socket))
+        feed.later(now_ns + int(fault.delay_s * NS_PER_S), _close(socket))
 
 
 def _close(socket: Connection) -> Callable[[Feed], None]:
@@ -113,23 +114,23 @@ def ban(feed: Feed, fault: Fault, now_ns: int) -> None:
 
 
 def _refuse(feed: Feed, fault: Fault, now_ns: int, status: int) -> None:
-    until_ns = now_ns + int(fault.duration_s * SECOND)
+    until_ns = now_ns + int(fault.duration_s * NS_PER_S)
     feed.refusal = Refusal(until_ns, status, {"Retry-After": str(max(1, round(fault.retry_after_s)))})
 
 
 def rest_error(feed: Feed, fault: Fault, now_ns: int) -> None:
-    feed.refusal = Refusal(now_ns + int(fault.duration_s * SECOND), fault.status, {})
+    feed.refusal = Refusal(now_ns + int(fault.duration_s * NS_PER_S), fault.status, {})
 
 
 def rest_timeout(feed: Feed, fault: Fault, now_ns: int) -> None:
     """Requests get no answer until it is over."""
-    feed.refusal = Refusal(now_ns + int(fault.duration_s * SECOND), 0, {})
+    feed.refusal = Refusal(now_ns + int(fault.duration_s * NS_PER_S), 0, {})
 
 
 def page_cut(feed: Feed, fault: Fault, now_ns: int) -> None:
     """Pages end after ``count`` rows, inside a timestamp sooner or later."""
     feed.venue.page_items_max = fault.count
-    feed.later(now_ns + int(fault.duration_s * SECOND), _page_whole)
+    feed.later(now_ns + int(fault.duration_s * NS_PER_S), _page_whole)
 
 
 def _page_whole(feed: Feed) -> None:

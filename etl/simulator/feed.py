@@ -10,12 +10,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from etl.simulator.connection import Connection
 from etl.simulator.frame_faults import FrameFaults, Outgoing
-from etl.simulator.identities import Contents, events
 from etl.simulator.market import Listing
+from etl.simulator.replay import RecordingSession
 from etl.simulator.session import Item, Session, SyntheticSession
-from etl.simulator.truth import CONTROL, LATE, SENT, STREAM, WITHHELD, TruthFile, TruthLine
-from etl.simulator.venue import Answer, Connection, Venue
+from etl.simulator.truth import (
+    ARCHIVE,
+    CONTROL,
+    LATE,
+    RESPONSE,
+    SENT,
+    STREAM,
+    WITHHELD,
+    TruthEvent,
+    TruthFile,
+    TruthLine,
+    digest_of,
+    numbered,
+    place_of,
+)
+from etl.simulator.venue import Answer, Venue
 
 UNREAD_BYTES_MAX = 64 << 20
 """A client that leaves more than this unread is cut off, as the venues do."""
@@ -66,7 +81,6 @@ class Feed:
         self._rng = random.Random(seed)
         self._wanted: set[str] = set()
         self._inserted: list[Outgoing] = []
-        self._contents: Contents = {}
         self._later: list[tuple[int, Callable[[Feed], None]]] = []
         self._resets = 0
         self._frames_sent = self._frames_withheld = self._events_sent = self._answers_sent = 0
@@ -75,7 +89,6 @@ class Feed:
 
     def opened(self, socket: Connection, now_ns: int) -> None:
         self.sockets.append(socket)
-        self._contents.clear()
         self.venue.opened(socket)
         self.note_streams(socket, now_ns)
 
@@ -102,14 +115,33 @@ class Feed:
         if now_ns < self.refusal.until_ns:
             if not self.refusal.status:
                 return None
-            return Answer(self.refusal.status, b'{"code":-1003,"msg":"refused"}', self.refusal.headers)
-        answer = self.venue.answer(path, query, self.session, now_ns)
+            return Answer(
+                self.refusal.status, b'{"code":-1003,"msg":"refused"}', headers=self.refusal.headers
+            )
+        answer = self._answer(path, query_text, query, now_ns)
         if answer is not None and answer.status == 200 and not answer.is_reference:
-            endpoint = f"{path}?{query_text}"
-            found = events(self.venue.exchange, answer.body, endpoint)
-            self._truth.write([TruthLine(now_ns, endpoint, self._fate, found)])
+            self._truth.write([self._truth_of(answer, f"{path}?{query_text}", now_ns)])
             self._answers_sent += 1
         return answer
+
+    def _answer(self, path: str, query_text: str, query: Mapping[str, str], now_ns: int) -> Answer | None:
+        """Out of the recording, where nobody could make it anew; else the venue's."""
+        if isinstance(self.session, RecordingSession) and self.venue.told is None:
+            try:
+                found = self.session.recorded(f"{path}?{query_text}")
+            except LookupError:
+                return self.venue.answer(path, query, self.session, now_ns)
+            return None if found is None else Answer(200, found.payload, [found.event])
+        return self.venue.answer(path, query, self.session, now_ns)
+
+    def _truth_of(self, answer: Answer, endpoint: str, now_ns: int) -> TruthLine:
+        events = numbered(answer.events, {})
+        if answer.lines:
+            place = place_of(f"{ARCHIVE}{endpoint}")
+            digests = [digest_of(line, place) for line in answer.lines]
+            return TruthLine(now_ns, endpoint, self._fate, events, digests=digests)
+        digest = digest_of(answer.body, place_of(endpoint))
+        return TruthLine(now_ns, endpoint, self._fate, events, digest=digest)
 
     @property
     def _fate(self) -> str:
@@ -184,7 +216,10 @@ class Feed:
             if socket.outbox:
                 messages, socket.outbox = socket.outbox, []
                 self._write_truth(
-                    [TruthLine(now_ns, CONTROL, self._fate, events(self.venue.exchange, m)) for m in messages]
+                    [
+                        TruthLine(now_ns, CONTROL, self._fate, [RESPONSE], digest=digest_of(message))
+                        for message in messages
+                    ]
                 )
                 socket.write(messages)
 
@@ -213,34 +248,42 @@ class Feed:
         if not frames:
             return
         hearing = [socket for socket in self.sockets if self._hears(socket, now_ns)]
-        sending: dict[int, list[bytes]] = {n: [] for n in range(len(hearing))}
-        lines = []
+        sending: list[list[bytes]] = [[] for _ in hearing]
+        lines: list[TruthLine] = []
         for frame in frames:
-            heard = False
-            for number, socket in enumerate(hearing):
-                payload = self._payload_for(socket, frame) if frame.is_sent else None
-                if payload is not None:
-                    sending[number].append(payload)
-                    heard = True
-            position = frame.items[0].position if frame.items else 0
-            found = events(self.venue.exchange, frame.payload, "", self._contents if heard else None)
-            if heard or frame.items:
-                lines.append(TruthLine(now_ns, STREAM, SENT if heard else WITHHELD, found, position))
+            missed = set(range(len(frame.items)))
+            copies: dict[bytes, TruthLine] = {}
+            for socket, out in zip(hearing, sending, strict=True):
+                mine = self._places_for(socket, frame) if frame.is_sent else None
+                if mine is None:
+                    continue
+                payload = self._payload_for(socket, frame, mine)
+                told = [frame.items[n].event for n in mine] if frame.items else frame.told
+                events = numbered(told, socket.contents)
+                out.append(payload)
+                missed.difference_update(mine)
+                if payload not in copies:
+                    copies[payload] = _line(now_ns, SENT, frame, events, digest_of(payload))
+            lines += copies.values()
+            if missed:
+                lines.append(_line(now_ns, WITHHELD, frame, [frame.items[n].event for n in sorted(missed)]))
         self._write_truth(lines)
-        for number, socket in enumerate(hearing):
-            if sending[number]:
-                socket.write(sending[number])
+        for socket, out in zip(hearing, sending, strict=True):
+            if out:
+                socket.write(out)
         self.last_send_ns = now_ns
 
-    def _payload_for(self, socket: Connection, frame: Outgoing) -> bytes | None:
-        """The frame as this client asked for it; ``None`` if it asked for nothing in it."""
+    def _places_for(self, socket: Connection, frame: Outgoing) -> Sequence[int] | None:
+        """Which of the frame's items this client asked for; ``None`` if it asked for nothing in it."""
         streams, items = socket.streams, frame.items
-        if not items:
+        mine = [n for n, item in enumerate(items) if item.stream in streams or not item.stream]
+        return mine if mine or not items else None
+
+    def _payload_for(self, socket: Connection, frame: Outgoing, mine: Sequence[int]) -> bytes:
+        """The frame as this client asked for it."""
+        if not frame.items or (len(mine) == len(frame.items) and not socket.is_raw):
             return frame.payload
-        mine = [item for item in items if item.stream in streams or not item.stream]
-        if len(mine) == len(items):
-            return self.venue.join(items, socket) if socket.is_raw else frame.payload
-        return self.venue.join(mine, socket) if mine else None
+        return self.venue.join([frame.items[n] for n in mine], socket)
 
     def _write_truth(self, lines: Sequence[TruthLine]) -> None:
         self._truth.write(lines)
@@ -250,3 +293,11 @@ class Feed:
                 self._events_sent += len(line.events)
             else:
                 self._frames_withheld += 1
+
+
+def _line(
+    now_ns: int, fate: str, frame: Outgoing, events: Sequence[TruthEvent], digest: str = ""
+) -> TruthLine:
+    """Of a streamed frame. What is withheld, with a key still open, was never numbered: it counts as the first."""
+    position = frame.items[0].position if frame.items else 0
+    return TruthLine(now_ns, STREAM, fate, numbered(events, {}), position, digest)

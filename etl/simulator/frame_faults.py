@@ -1,6 +1,8 @@
 """Faults of frames on their way: what happens to the next ``count`` of them.
 
-A frame that is kept back or broken is ``withheld`` in the truth: the venue had its events, nobody got them.
+Each says what becomes of the frame's events: dropped, they are ``withheld`` in the truth (the venue had them, nobody
+got them); doubled, they are sent twice; delayed, they are sent then; broken, they are withheld, and what is
+sent instead is one ``invalid`` event.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from etl.model.times import NS_PER_S
 from etl.simulator.session import Item
-
-SECOND = 1_000_000_000
+from etl.simulator.truth import BROKEN, TruthEvent
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,13 +32,14 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Outgoing(Struct):
-    """A frame on its way: its events, its bytes, whether it is sent, and when."""
+    """A frame on its way: its events, its bytes, whether it is sent, and when. One without ``items`` is not the
+    market's: it goes to everybody, and is ``told`` to be something else."""
 
     items: Sequence[Item]
     payload: bytes
     is_sent: bool = True
     at_ns: int = 0
-    is_altered: bool = False
+    told: Sequence[TruthEvent] = (BROKEN,)
 
 
 FrameFault = Callable[["Outgoing", Fault, int, random.Random], list[Outgoing]]
@@ -52,13 +55,13 @@ def duplicate(frame: Outgoing, fault: Fault, now_ns: int, rng: random.Random) ->
 
 
 def delay(frame: Outgoing, fault: Fault, now_ns: int, rng: random.Random) -> list[Outgoing]:
-    frame.at_ns = now_ns + int(fault.delay_s * SECOND)
+    frame.at_ns = now_ns + int(fault.delay_s * NS_PER_S)
     return [frame]
 
 
 def reorder(frame: Outgoing, fault: Fault, now_ns: int, rng: random.Random) -> list[Outgoing]:
     """A frame waits a moment, so that those after it overtake it."""
-    frame.at_ns = now_ns + 1 + int(rng.random() * fault.delay_s * SECOND)
+    frame.at_ns = now_ns + 1 + int(rng.random() * fault.delay_s * NS_PER_S)
     return [frame]
 
 
@@ -75,7 +78,7 @@ def cut(frame: Outgoing, fault: Fault, now_ns: int, rng: random.Random) -> list[
 
 def _instead(frame: Outgoing, payload: bytes) -> list[Outgoing]:
     frame.is_sent = False
-    return [frame, Outgoing((), payload, is_altered=True)]
+    return [frame, Outgoing((), payload)]
 
 
 FRAME_FAULTS: dict[str, FrameFault] = {

@@ -26,9 +26,11 @@ MOVE_SHARE = 0.15
 
 
 class Instrument(Struct, frozen=True):
-    """``start_ticks`` is the first price in units of 10^-price_digits, sizes are in 10^-size_digits."""
+    """``symbol`` is the venue's own, ``unified`` ours. ``start_ticks`` is the first price in units of
+    10^-price_digits, sizes are in 10^-size_digits."""
 
     symbol: str
+    unified: str
     price_digits: int
     size_digits: int
     start_ticks: int
@@ -95,6 +97,10 @@ class Bar(Struct):
     last_number: int = -1
 
     @property
+    def time_ns(self) -> int:
+        return self.start_ns
+
+    @property
     def end_ns(self) -> int:
         return self.start_ns + self.interval_ns
 
@@ -159,15 +165,13 @@ class Listing:
             self._set_ask(self.best_ask, self._lots())
         spare = int(draw * DRAWS)
         self.last_sequence += 1 + spare % 3
+        return self.best(time_ns, spare)
+
+    def best(self, time_ns: int, draw: int = 0) -> Top:
+        """What is best now; nothing changes."""
+        bid, ask = self.best_bid, self.best_ask
         return Top(
-            self.last_update,
-            self.last_sequence,
-            time_ns,
-            self.best_bid,
-            self.bids[self.best_bid],
-            self.best_ask,
-            self.asks[self.best_ask],
-            spare,
+            self.last_update, self.last_sequence, time_ns, bid, self.bids[bid], ask, self.asks[ask], draw
         )
 
     def change(self, time_ns: int) -> Change:

@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from etl.errors import UsageError
+from etl.model.times import NS_PER_S
 from etl.simulator.faults import KINDS
 from etl.simulator.frame_faults import Fault
-
-SECOND = 1_000_000_000
+from etl.simulator.venues import make_venue
 
 
 class Step(Fault, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -59,7 +59,7 @@ class Scenario:
         """The faults whose time has come for ``exchange`` since the last call; each once."""
         if not started_ns:
             return []
-        elapsed_s = (now_ns - started_ns) / SECOND
+        elapsed_s = (now_ns - started_ns) / NS_PER_S
         due: list[Fault] = []
         for number, step in enumerate(self._steps):
             if step.exchange in ("", exchange):
@@ -70,9 +70,6 @@ class Scenario:
         return due
 
 
-# Faults that a venue's own protocol can reveal. A frame that is dropped on a channel without contiguous ids is known
-# to nobody but the truth: there, whole connections are lost instead.
-_COUNTED_CHANNELS = ("trade", "depth")
 _EVERYWHERE = (
     "duplicate",
     "delay",
@@ -98,11 +95,14 @@ def every_fault(duration_s: float, disconnects: int, exchanges: Sequence[str]) -
         {"kind": kind, "exchange": name} for kind in _EVERYWHERE for name in exchanges
     ]
     for name in exchanges:
-        if name.startswith("binance"):
+        # a frame that is dropped on a channel without contiguous ids is known to nobody but the truth: there, whole
+        # connections are lost instead
+        counted = [channel for channel, facts in make_venue(name).channels.items() if facts.is_counted]
+        if counted:
             orders += [
                 {"kind": kind, "exchange": name, "channel": channel, "count": 2}
                 for kind in ("drop", "garble", "cut")
-                for channel in _COUNTED_CHANNELS
+                for channel in counted
             ]
             orders += [
                 {"kind": kind, "exchange": name, "count": 3} for kind in ("wrong_sequence", "sequence_reset")

@@ -11,20 +11,20 @@ from pathlib import Path
 from msgspec import Struct
 
 from etl.errors import UsageError
+from etl.model.times import NS_PER_S
 from etl.simulator import faults, recording, truth
-from etl.simulator.alpaca import AlpacaVenue
-from etl.simulator.binance import BinanceVenue
 from etl.simulator.feed import Feed
+from etl.simulator.history import History
 from etl.simulator.past import Past
-from etl.simulator.polygon import PolygonVenue
-from etl.simulator.recording import RecordingSession, Served
+from etl.simulator.recorded_venue import RecordedVenue
+from etl.simulator.replay import RecordingSession, Served
 from etl.simulator.scenario import Scenario
 from etl.simulator.server import Server
-from etl.simulator.session import History, Session, SyntheticSession
+from etl.simulator.session import Session, SyntheticSession
 from etl.simulator.truth import BEGIN, LATE, TruthFile, TruthLine
 from etl.simulator.venue import Venue
+from etl.simulator.venues import make_venue
 
-VENUES: dict[str, type[Venue]] = {"binance": BinanceVenue, "polygon": PolygonVenue, "alpaca": AlpacaVenue}
 LIFE_NUMBERS = 1_000_000
 """Between the last id of a killed simulator and the first of its successor."""
 POLL_S = 0.05
@@ -53,13 +53,6 @@ SYNTHETIC_RATE = 667.0
 SHIPPED, SYNTHETIC = "shipped", "synthetic"
 
 
-def make_venue(exchange: str) -> Venue:
-    kind = VENUES.get(exchange.split("_")[0])
-    if kind is None:
-        raise UsageError(f"{exchange}: the simulator has no such venue; it has {', '.join(VENUES)}")
-    return kind(exchange)
-
-
 def recording_of(options: Options, exchange: str) -> Path | None:
     """The file that ``exchange`` is served from, ``None`` = synthetic."""
     if options.session == SYNTHETIC:
@@ -79,14 +72,20 @@ def recording_of(options: Options, exchange: str) -> Path | None:
 
 
 def make_feed(options: Options, exchange: str) -> Feed:
-    venue = make_venue(exchange)
+    file = recording_of(options, exchange)
+    try:
+        venue = make_venue(exchange)
+    except UsageError:
+        if file is None:
+            raise
+        venue = RecordedVenue(exchange)
     path = options.truth_path or truth.path_of(options.state_path, exchange)
     before = _Before(path)
     truth_file = TruthFile(path)
     if not before.began_ns:
         before.began_ns = time.time_ns()
         truth_file.write([TruthLine(before.began_ns, BEGIN, LATE, [])])
-    session = _session(options, exchange, venue, before)
+    session = _session(options, file, venue, before)
     tail = history_path(options, exchange)
     if tail.exists():
         session.history.load(tail.read_bytes())
@@ -98,25 +97,19 @@ def history_path(options: Options, exchange: str) -> Path:
     return options.state_path / "simulated" / f"{exchange}.history"
 
 
-def _session(options: Options, exchange: str, venue: Venue, before: _Before) -> Session:
-    file = recording_of(options, exchange)
+def _session(options: Options, file: Path | None, venue: Venue, before: _Before) -> Session:
+    past = Past(venue.instrument, before.began_ns)
     if file is None:
-        past = Past(venue.instrument, before.began_ns)
-        history = History(past=past, past_kinds=venue.past_kinds)
         rate = SYNTHETIC_RATE if options.rate is None else options.rate
         first_number = before.next_number or past.last_number("")
-        return SyntheticSession(venue, rate, options.seed + before.lives, first_number, history)
-    if not (options.loop or options.session == SHIPPED):
+        return SyntheticSession(venue, rate, options.seed + before.lives, first_number, History(past=past))
+    served = Served(before.position, before.highest)
+    if venue.told is None or not (options.loop or options.session == SHIPPED):
         # its times are of another day: a past that ends now would lie in its future
-        return RecordingSession(file, options.rate, before=before.served)
-    first_trades = recording.first_trades(file)
-    past = Past(venue.instrument, before.began_ns)
-    last = past.last_number("")
-    past = Past(
-        venue.instrument, before.began_ns, lambda symbol: first_trades.get(symbol, last + 1) - last - 1
-    )
-    history = History(past=past, past_kinds=venue.past_kinds)
-    return RecordingSession(file, options.rate, loop=True, before=before.served, history=history)
+        return RecordingSession(venue, file, options.rate, before=served)
+    firsts, last = venue.told.first_prints(recording.frames(file)), past.last_number("")
+    past = Past(venue.instrument, before.began_ns, lambda symbol: firsts.get(symbol, last + 1) - last - 1)
+    return RecordingSession(venue, file, options.rate, loop=True, before=served, history=History(past=past))
 
 
 def keep_histories(options: Options, feeds: Mapping[str, Feed]) -> None:
@@ -131,33 +124,27 @@ class _Before:
     """What the truth tells of earlier lives of this simulator, so that no identity is given twice."""
 
     def __init__(self, path: Path) -> None:
-        self._highest = {"trade": 0, "agg_trade": 0, "quote": 0, "book": 0}
-        self._position = 0
+        self.highest = {"trade": 0, "agg_trade": 0, "quote": 0, "book": 0}
+        self.position = 0
         self.began_ns = 0
         self.lives = 0
         if path.exists():
             for line in truth.read(path):
                 self._note(line)
-        if any(self._highest.values()):
-            self.lives = max(self._highest.values())
+        self.lives = max(self.highest.values())
 
     def _note(self, line: TruthLine) -> None:
         self.began_ns = self.began_ns or line.time_ns
-        self._position = max(self._position, line.position)
+        self.position = max(self.position, line.position)
         for event in line.events:
             number = event.record_key.rpartition("/")[2]
-            if event.kind in self._highest and number.isdecimal():
-                self._highest[event.kind] = max(self._highest[event.kind], int(number))
+            if event.kind in self.highest and number.isdecimal():
+                self.highest[event.kind] = max(self.highest[event.kind], int(number))
 
     @property
     def next_number(self) -> int:
         """0 = nothing was given out yet."""
-        return max(self._highest.values()) + LIFE_NUMBERS if self.lives else 0
-
-    @property
-    def served(self) -> Served:
-        quotes, books = self._highest["quote"], self._highest["book"]
-        return Served(self._position, self._highest["trade"], max(quotes, books), books)
+        return self.lives + LIFE_NUMBERS if self.lives else 0
 
 
 async def serve(options: Options) -> None:
@@ -191,6 +178,6 @@ async def _watch(server: Server, scenario: Scenario, duration_s: float, ended: a
             for fault in scenario.due(feed.venue.exchange, feed.started_ns, now_ns):
                 faults.order(feed, fault, now_ns)
         starts = [feed.started_ns for feed in server.feeds.values()]
-        if duration_s and all(starts) and now_ns - max(starts) >= duration_s * 1e9:
+        if duration_s and all(starts) and now_ns - max(starts) >= duration_s * NS_PER_S:
             ended.set()
         await asyncio.sleep(POLL_S)

@@ -21,9 +21,10 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from etl.errors import UsageError
 from etl.simulator import faults
+from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed
 from etl.simulator.frame_faults import Fault
-from etl.simulator.venue import Answer, Connection
+from etl.simulator.venue import Answer
 
 TICK_S = 0.005
 UNPACED_UNREAD_BYTES_MAX = 1 << 20
@@ -193,7 +194,9 @@ class Server:
         answer: Answer | None = None
         while answer is None and time.monotonic() < deadline:
             try:
-                answer = feed.answer(path, request.query_string, dict(request.query), self._clock())
+                answer = feed.answer(
+                    path, request.rel_url.raw_query_string, dict(request.query), self._clock()
+                )
             except (ValueError, KeyError, LookupError) as error:
                 answer = Answer(
                     400, msgspec.json.encode({"code": -1100, "msg": f"Illegal parameter: {error}"})

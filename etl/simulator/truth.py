@@ -1,8 +1,9 @@
 """What a venue sent, by identity: the yardstick that the stores are held against.
 
-The simulator writes a line before each send:
+Who makes an event says what it is: the simulator writes a line before each send, of the bytes and of the identities
+that it put into them. Nothing is read back out of a payload, so no second parser can agree with a wrong first one.
 
-    {"time_ns": 1732…, "endpoint": "stream", "fate": "sent", "position": 12,
+    {"time_ns": 1732…, "endpoint": "stream", "fate": "sent", "position": 12, "digest": "6b1f…",
      "events": [["trade", "BTC-USDT", "3735683259", 1723161255342000000], ["ignored", "status", "", 0]]}
 
 ``fate`` is ``late`` for what is answered after the venue was told to stop: stores that have caught up by then
@@ -10,32 +11,23 @@ need not hold it. It is ``withheld`` where the venue had the events and did not 
 fault kept them back. ``position`` is the line of the recording that was played, 0 = none. ``endpoint`` is
 ``stream``, ``control`` (a venue's answer on the socket), or the path and query of a request; the first line of a
 file is ``begin``: when this venue came to be.
+
+``digest`` is what a frame on the tape is known by again (``digest_of``); of a daily file, whose lines are taken in
+one by one, ``digests`` has one for each event instead.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
-
-from etl.simulator.identities import TruthEvent, events
-
-__all__ = [
-    "BEGIN",
-    "CONTROL",
-    "LATE",
-    "SENT",
-    "STREAM",
-    "WITHHELD",
-    "TruthEvent",
-    "TruthFile",
-    "TruthLine",
-    "events",
-]
 
 SENT = "sent"
 WITHHELD = "withheld"
@@ -44,15 +36,96 @@ STREAM = "stream"
 CONTROL = "control"
 BEGIN = "begin"
 
+IGNORED = "ignored"
+INVALID = "invalid"
+FRAME = "frame"
+
+ARCHIVE = "archive:"
+"""Begins the endpoint of lines that were cut from a daily file."""
+DIGEST_BYTES = 12
 TAIL_BYTES = 65_536
 
 
-class TruthLine(Struct, frozen=True, gc=False):
+CONTENTS_MAX = 65_536
+
+
+class TruthEvent(Struct, frozen=True, array_like=True, gc=False):
+    """``kind`` is a record's kind, or one of
+
+    ``ignored``: left aside on purpose; ``symbol`` is then its name;
+    ``invalid``: must be quarantined;
+    ``frame``: recorded, of a venue whose identities nobody told. It is judged by whether it came, and what the parser
+    made of it by whether every store holds it.
+    """
+
+    kind: str
+    symbol: str
+    record_key: str
+    time_ns: int = 0
+
+
+RESPONSE = TruthEvent(IGNORED, "response", "")
+"""What a venue says of the connection itself."""
+EMPTY = TruthEvent(IGNORED, "empty", "")
+"""An answer without a row."""
+BROKEN = TruthEvent(INVALID, "", "")
+"""Bytes that are no message, or a message that nobody has documented."""
+UNTOLD = TruthEvent(FRAME, "", "")
+
+
+class TruthLine(Struct, frozen=True, gc=False, omit_defaults=True):
     time_ns: int
     endpoint: str
     fate: str
-    events: list[TruthEvent]
+    events: Sequence[TruthEvent]
     position: int = 0
+    digest: str = ""
+    digests: Sequence[str] = ()
+
+
+def digest_of(payload: bytes, place: str = "") -> str:
+    """What a payload is known by; ``place`` tells equal answers to different requests apart (``place_of``)."""
+    text = b"%b\n%b" % (place.encode(), payload) if place else payload
+    return hashlib.blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def place_of(endpoint: str, exchange: str = "") -> str:
+    """Where a request went: its path and query, or the path of a daily file without its ending; "" for a stream.
+
+    ``endpoint`` is the truth's, or, with ``exchange``, that of a frame on the tape, which begins with an address.
+    """
+    if endpoint in (STREAM, CONTROL) or endpoint.startswith("ws"):
+        return ""
+    place = endpoint.removeprefix(ARCHIVE)
+    if exchange:
+        place = endpoint.partition(f"/{exchange}/")[2] or endpoint
+    if endpoint.startswith(ARCHIVE):
+        place = place.partition("#")[0].rpartition(".")[0]
+    return unquote(place.strip("/?"))
+
+
+Contents = dict[str, int]
+"""How often a content was sent on a connection: events without an id are told apart by it."""
+CONTENT_END = "/#"
+"""Ends a key made of content; the number of equal ones before it takes the place of ``#``."""
+
+
+def numbered(found: Sequence[TruthEvent], contents: Contents) -> Sequence[TruthEvent]:
+    """``found`` with the keys that are made of content completed; ``contents`` remembers them."""
+    if not any(event.record_key.endswith(CONTENT_END) for event in found):
+        return found
+    complete = []
+    for event in found:
+        if event.record_key.endswith(CONTENT_END):
+            name = f"{event.kind} {event.symbol} {event.record_key}"
+            count = contents.get(name, 0)
+            contents[name] = count + 1
+            event = TruthEvent(event.kind, event.symbol, f"{event.record_key[:-1]}{count}", event.time_ns)
+        complete.append(event)
+    if len(contents) > CONTENTS_MAX:
+        for oldest in list(islice(contents, CONTENTS_MAX // 2)):
+            del contents[oldest]
+    return complete
 
 
 class TruthFile:

@@ -1,151 +1,237 @@
-"""What every simulated venue shares: connections, answers, and the contract of a venue's protocol.
+"""What every simulated venue shares: how it writes the market's facts, and how it gives them again.
 
 A venue here opens nothing and reads no clock. It puts what it has to say into a connection's ``outbox``; the
-server carries it out.
+server carries it out. How one is made stands in ``venues/__init__.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
 
 from msgspec import Struct
 
-from etl.simulator.market import Bar, Instrument, Listing
-from etl.simulator.session import History, Item, Session
+from etl.model.times import NS_PER_MS, interval_ns
+from etl.simulator.connection import Connection
+from etl.simulator.dialect import Conversation
+from etl.simulator.history import PRINTS, TOPS, Entry, FactKind, History
+from etl.simulator.market import Bar, Instrument, Listing, Snapshot, number_text
+from etl.simulator.session import Answered, Item, Session
+from etl.simulator.told import Told
+from etl.simulator.truth import EMPTY, TruthEvent
+from etl.simulator.words import WORDS, Form, Words
+
+PRINT, TOP, CHANGE, BEST, LIQUIDATION, BAR = "print", "top", "change", "best", "liquidation", "bar"
+KEPT: Mapping[str, FactKind] = {PRINT: PRINTS, TOP: TOPS}
+"""What of the market's facts can be asked for again, beside bars."""
 
 
-class Connection:
-    """One client on one socket. ``outbox`` holds control messages to send; ``closing`` ends it after them."""
+class Channel(Struct, frozen=True):
+    """A stream per symbol. ``draws`` is what the market does for it:
 
-    def __init__(self, path: str = "", query: Mapping[str, str] | None = None) -> None:
-        self.path = path
-        self.query = query or {}
-        self.key = ""
-        self.authenticated = False
-        self.streams: set[str] = set()
-        self.outbox: list[bytes] = []
-        self.closing = False
-        self.muted_until_ns = 0
-        self.is_raw = False
-        """Whether events come without the envelope that names their stream (Binance ``/ws``)."""
+    ``PRINT``        a trade
+    ``TOP``          a change at the best prices
+    ``CHANGE``       all changes of the book since the last one
+    ``BEST``         nothing: the best prices as they are
+    ``LIQUIDATION``  somebody's position is closed at the best prices as they are
+    ``BAR``          the bar of ``interval`` ends
 
-    def write(self, payloads: Sequence[bytes]) -> None:
-        """Send these frames, in this order, without waiting."""
-        raise NotImplementedError
+    ``share`` is its share of events. Channels that draw the same are given the same event. ``is_counted``: its ids are
+    contiguous, so that a frame that is lost on the way can be known to be missing.
+    """
 
-    def abort(self) -> None:
-        """The connection is gone, now and without a word."""
-        raise NotImplementedError
-
-    @property
-    def unread_bytes(self) -> int:
-        """Sent, and not yet taken by the client."""
-        return 0
-
-    @property
-    def is_open(self) -> bool:
-        return True
+    draws: str
+    form: Form
+    share: float = 0.0
+    interval: str = ""
+    is_counted: bool = False
 
 
 class Answer(Struct, frozen=True):
-    """``is_reference``: no market data, hence nothing that a store could miss."""
+    """``events`` are what the body tells; ``lines``, of a daily file, its lines, an event each. ``is_reference``: no
+    market data, hence nothing that a store could miss."""
 
     status: int
     body: bytes
+    events: Sequence[TruthEvent] = ()
     headers: Mapping[str, str] = {}
     is_reference: bool = False
+    lines: Sequence[bytes] = ()
 
 
-class Split(Struct, frozen=True):
-    """``before`` shares became ``after``."""
-
-    symbol: str
-    before: int
-    after: int
-    age_days: int
-
-
-SPLITS = (Split("SPLT", 1, 4, 10), Split("RVRS", 10, 1, 20))
-"""Of stocks that are not traded here: the prices of those that are do not jump."""
-
-
-def splits_between(now_ns: int, from_day: str, to_day: str) -> list[tuple[str, Split]]:
-    """The splits of these days, each with its day, oldest first."""
-    today = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date()
-    dated = sorted(((today - timedelta(days=split.age_days)).isoformat(), split) for split in SPLITS)
-    return [(day, split) for day, split in dated if from_day <= day <= to_day]
-
-
-class Venue:
-    """Base of the simulated venues: facts, protocol, how events are written, and the request interface."""
+class Venue(Conversation):
+    """Base of the simulated venues. A subclass that names its ``exchange`` is found by its file."""
 
     exchange: str
-    default_symbols: tuple[str, ...]
-    weights: Mapping[str, float]
-    bar_channels: Mapping[str, int]
+    symbols: Mapping[str, Instrument]
+    """What is listed, the default ones first."""
+    channels: Mapping[str, Channel]
+    words = WORDS
+    separator = "."
+    """Between the two parts of a stream's name."""
+    symbol_leads = False
+    """Whether the first part of a stream's name is the symbol, in small letters."""
     sends_forming_bars = False
-    past_kinds: Mapping[str, str | int]
+    sends_empty_bars = False
     events_per_frame_max = 1
+    """More than one: a frame is an array of events."""
+    told: Told | None = None
+    """What its recordings tell, ``None`` = they are judged frame by frame."""
 
     def __init__(self, exchange: str) -> None:
+        super().__init__()
         self.exchange = exchange
-        self.refuse_logins = 0
-        """How many of the next logins to refuse: the authentication fault."""
-        self.refuse_connections = 0
-        """How many of the next connections to refuse as one too many: the connection limit fault."""
         self.page_items_max = 0
         """Cuts pages of history shorter than asked for, 0 = as asked."""
+        self._written: dict[tuple[frozenset[str], str, str], list[tuple[str, str]]] = {}
 
-    # protocol
+    @cached_property
+    def shares(self) -> Mapping[str, float]:
+        return {name: channel.share for name, channel in self.channels.items() if channel.share}
 
-    def refuse_upgrade(self) -> int:
-        """The HTTP status that refuses a websocket, for venues that log nobody in; 0 = welcome."""
-        return 0
+    @cached_property
+    def prints(self) -> frozenset[str]:
+        return frozenset(name for name, channel in self.channels.items() if channel.draws == PRINT)
 
-    def opened(self, connection: Connection) -> None:
-        """A client has connected."""
+    @cached_property
+    def bar_channels(self) -> Mapping[str, int]:
+        bars = ((name, channel) for name, channel in self.channels.items() if channel.draws == BAR)
+        return {name: interval_ns(channel.interval) for name, channel in bars}
 
-    def received(self, connection: Connection, text: str, others: Sequence[Connection]) -> None:
-        """A client has said ``text``; ``others`` are the other open connections."""
-        raise NotImplementedError
+    # names
 
-    def farewell(self, kind: str, now_ns: int) -> bytes | None:
-        """The message before a close of that kind (``slow_client``, ``shutdown``, …), if the venue sends one."""
-        return None
+    def instrument(self, symbol: str) -> Instrument:
+        return self.symbols.get(symbol) or self.unlisted(symbol)
 
-    def join(self, items: Sequence[Item], connection: Connection | None = None) -> bytes:
-        """The frame that carries ``items``, as ``connection`` asked for it."""
-        raise NotImplementedError
+    def unlisted(self, symbol: str) -> Instrument:
+        """What a symbol that is not listed here trades as: whoever asks for it shall have it."""
+        return Instrument(symbol, symbol, 2, 0, 10_000)
 
-    def unknown_event(self, now_ns: int) -> bytes:
-        """A frame of a type that nobody has documented."""
-        raise NotImplementedError
+    def split(self, stream: str) -> tuple[str, str]:
+        """Stream → (symbol, channel)."""
+        first, _, second = stream.partition(self.separator)
+        return (first.upper(), second) if self.symbol_leads else (second, first)
+
+    def stream(self, symbol: str, channel: str) -> str:
+        if self.symbol_leads:
+            return f"{symbol.lower()}{self.separator}{channel}"
+        return f"{channel}{self.separator}{symbol}"
+
+    def expand(self, name: str) -> set[str]:
+        symbol, channel = self.split(name)
+        return {self.stream(one, channel) for one in self.symbols} if symbol == "*" else {name}
+
+    def spelled(self, symbol: str, channel: str) -> str:
+        """The channel under the name that the client used, where a venue has several."""
+        return channel
 
     # writing
 
-    def instrument(self, symbol: str) -> Instrument:
-        raise NotImplementedError
+    def write(self, units: int, digits: int) -> str:
+        """``units`` x 10^-digits as the venue writes decimals."""
+        return number_text(units, digits)
 
-    def split(self, stream: str) -> tuple[str, str]:
-        raise NotImplementedError
+    def words_of(self, symbol: str, fact: Any, **given: Any) -> Words:
+        instrument = self.instrument(symbol)
+        return Words(self.words, self.write, instrument, fact, {"unified": instrument.unified, **given})
 
     def draw(
         self, listing: Listing, channel: str, time_ns: int, streams: frozenset[str], history: History
     ) -> list[Item]:
-        raise NotImplementedError
+        symbol, draws = listing.instrument.symbol, self.channels[channel].draws
+        fact: Any
+        if draws == PRINT:
+            fact = listing.print(time_ns)
+        elif draws == TOP:
+            fact = listing.top(time_ns)
+        elif draws == CHANGE:
+            fact = listing.change(time_ns)
+        else:
+            fact = listing.best(time_ns)
+        if draws in KEPT:
+            history.add(symbol, KEPT[draws], Entry(fact.number, time_ns, fact))
+        return [
+            self._item(symbol, name, stream, fact) for name, stream in self._streams(streams, symbol, draws)
+        ]
+
+    def _streams(self, streams: frozenset[str], symbol: str, draws: str) -> list[tuple[str, str]]:
+        """The channels that draw the same and are subscribed to, each with its stream."""
+        place = (streams, symbol, draws)
+        if place not in self._written:
+            named = [
+                (name, self.stream(symbol, name)) for name, c in self.channels.items() if c.draws == draws
+            ]
+            self._written[place] = [(name, stream) for name, stream in named if stream in streams]
+        return self._written[place]
 
     def bar(
         self, listing: Listing, channel: str, bar: Bar, now_ns: int, closed: bool, history: History
     ) -> list[Item]:
-        raise NotImplementedError
+        if not (bar.count or self.sends_empty_bars):
+            return []
+        symbol = listing.instrument.symbol
+        if closed:
+            history.add(symbol, bar.interval_ns, Entry(bar.start_ns, bar.start_ns, bar))
+        given = {"is_closed": closed, "now_ms": now_ns // NS_PER_MS}
+        return [self._item(symbol, channel, self.stream(symbol, channel), bar, **given)]
+
+    def _item(self, symbol: str, channel: str, stream: str, fact: Any, **given: Any) -> Item:
+        known = self.channels[channel]
+        spelled = self.spelled(symbol, channel)
+        words = self.words_of(symbol, fact, channel=spelled, interval=known.interval, **given)
+        event = known.form.event(words)
+        return Item(stream, known.form.text(words).encode(), event)
+
+    def join(self, items: Sequence[Item], connection: Connection | None = None) -> bytes:
+        """The frame that carries ``items``, as ``connection`` asked for it."""
+        if self.events_per_frame_max == 1:
+            return items[0].payload
+        return b"[" + b",".join([item.payload for item in items]) + b"]"
+
+    def farewell(self, kind: str, now_ns: int) -> bytes | None:
+        """The message before a close of that kind, if the venue sends one."""
+        return self.dialect.reply(kind, now_ns)
+
+    def unknown_event(self, now_ns: int) -> bytes:
+        """A frame of a type that nobody has documented."""
+        return self.dialect.reply("unknown_event", now_ns) or b"{}"
 
     # history
 
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
-        """The answer to a request, or ``None`` if it must wait for the session to get there."""
+        """The answer to a request, or ``None`` if it must wait for the session to get there. May raise
+        ``ValueError``, ``LookupError``: the request is refused with it."""
         raise NotImplementedError
 
     def page_limit(self, query: Mapping[str, str], default: int, most: int) -> int:
         asked = min(most, int(query.get("limit", default)))
         return min(asked, self.page_items_max) if self.page_items_max else asked
+
+    def rows(
+        self, form: Form, symbol: str, entries: Sequence[Entry], **given: Any
+    ) -> tuple[list[str], list[TruthEvent]]:
+        """The entries as the venue writes them in an answer, and what they are."""
+        texts, events = [], []
+        for entry in entries:
+            words = self.words_of(symbol, entry.fact, **given)
+            events.append(form.event(words))
+            texts.append(form.text(words))
+        return texts, events
+
+    def book(self, form: Form, symbol: str, levels_max: int, session: Session, now_ns: int) -> Answer | None:
+        """The whole book, or ``None`` until a recording has come to it. Raises ``LookupError``."""
+        found = session.snapshot(symbol, now_ns)
+        if isinstance(found, Answered):
+            return Answer(200, found.payload, [found.event])
+        if found is None:
+            return None
+        kept = Snapshot(found.last, found.time_ns, found.bids[:levels_max], found.asks[:levels_max])
+        words = self.words_of(symbol, kept, now_ms=now_ns // NS_PER_MS)
+        event = form.event(words)
+        return Answer(200, form.text(words).encode(), [event])
+
+
+def page(text: str, rows: Sequence[str], events: Sequence[TruthEvent]) -> Answer:
+    """``text`` with the rows in the place of ``$rows``."""
+    return Answer(200, text.replace("$rows", ",".join(rows)).encode(), list(events) or [EMPTY])

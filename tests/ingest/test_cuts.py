@@ -25,11 +25,13 @@ from etl.model.records import Book, BookAction, Frame, Gap, GapKind, GapState, K
 from etl.sequencing.ahead import REORDER_MESSAGES
 from etl.sequencing.book import Level, rebuild
 from etl.settings import make
-from etl.simulator.binance import BinanceVenue
+from etl.simulator.history import History
 from etl.simulator.market import Listing
-from etl.simulator.serve import make_venue
 from etl.simulator.session import Item, SyntheticSession
-from etl.simulator.venue import Venue
+from etl.simulator.venue import CHANGE, Venue
+from etl.simulator.venues import make_venue
+from etl.simulator.venues.binance import Binance
+from etl.simulator.venues.binance_usdm import BinanceUsdm
 from etl.transports.memory import MemoryPublisher
 from etl.wire import codec
 
@@ -73,29 +75,47 @@ class Stream(Struct, frozen=True):
     books: dict[tuple[str, int], Levels]
 
 
-class WatchedBinance(BinanceVenue):
+class Watched(Venue):
+    """Notes each book after each of its changes."""
+
     def __init__(self, exchange: str) -> None:
         super().__init__(exchange)
         self.books: dict[tuple[str, int], Levels] = {}
 
-    def _depth(self, listing: Listing, symbol: str, time_ns: int) -> Item:
-        item = super()._depth(listing, symbol, time_ns)
-        self.note(listing, symbol)
-        return item
+    def draw(
+        self, listing: Listing, channel: str, time_ns: int, streams: frozenset[str], history: History
+    ) -> list[Item]:
+        items = super().draw(listing, channel, time_ns, streams, history)
+        if self.channels[channel].draws == CHANGE:
+            self.note(listing, listing.instrument.symbol)
+        return items
 
     def note(self, listing: Listing, symbol: str) -> None:
         instrument = listing.instrument
         bids, asks = (
-            [(self._price(instrument, price), self._size(instrument, lots)) for price, lots in levels]
+            [
+                (self.write(price, instrument.price_digits), self.write(lots, instrument.size_digits))
+                for price, lots in levels
+            ]
             for levels in (sorted(listing.bids.items(), reverse=True), sorted(listing.asks.items()))
         )
         self.books[symbol, listing.last_update] = bids, asks
 
 
+class WatchedBinance(Watched, Binance):
+    pass
+
+
+class WatchedBinanceUsdm(Watched, BinanceUsdm):
+    pass
+
+
+WATCHED = {"binance": WatchedBinance, "binance_usdm": WatchedBinanceUsdm}
+
+
 @cache
 def stream_of(exchange: str) -> Stream:
-    is_binance = exchange.startswith("binance")
-    venue: Venue = WatchedBinance(exchange) if is_binance else make_venue(exchange)
+    venue: Venue = WATCHED[exchange](exchange) if exchange in WATCHED else make_venue(exchange)
     session = SyntheticSession(venue, RATE, seed=7)
     for name in STREAMS[exchange]:
         session.subscribe(name)
@@ -107,13 +127,13 @@ def stream_of(exchange: str) -> Stream:
             count = 1 + generator.randrange(venue.events_per_frame_max)
             sent.append(Sent(now_ns, venue.join(items[:count])))
             items = items[count:]
-        if isinstance(venue, WatchedBinance) and tick % SNAPSHOT_TICKS == 1:
+        if isinstance(venue, Watched) and tick % SNAPSHOT_TICKS == 1:
             sent += [_snapshot(venue, session, symbol, now_ns) for symbol in ("BTCUSDT", "ETHUSDT")]
-    return Stream(sent, venue.books if isinstance(venue, WatchedBinance) else {})
+    return Stream(sent, venue.books if isinstance(venue, Watched) else {})
 
 
-def _snapshot(venue: WatchedBinance, session: SyntheticSession, symbol: str, now_ns: int) -> Sent:
-    path = "/fapi/v1/depth" if venue.futures else "/api/v3/depth"
+def _snapshot(venue: Watched, session: SyntheticSession, symbol: str, now_ns: int) -> Sent:
+    path = "/fapi/v1/depth" if isinstance(venue, BinanceUsdm) else "/api/v3/depth"
     answer = venue.answer(path, {"symbol": symbol, "limit": "1000"}, session, now_ns)
     assert answer is not None
     venue.note(session.listing(symbol), symbol)

@@ -10,13 +10,13 @@ import pytest
 
 from etl.exchanges import load
 from etl.model.records import Frame, Record
-from etl.reconcile.reconcile import Example, reconcile, write_report
+from etl.reconcile.reconcile import reconcile
+from etl.reconcile.report import Example, write_report
 from etl.settings import Settings
 from etl.simulator import truth
-from etl.simulator.identities import events
-from etl.simulator.serve import make_venue
-from etl.simulator.session import SyntheticSession
-from etl.simulator.truth import SENT, STREAM, TruthFile, TruthLine
+from etl.simulator.session import Item, SyntheticSession
+from etl.simulator.truth import SENT, STREAM, TruthFile, TruthLine, digest_of
+from etl.simulator.venues import make_venue
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.sinks.export import export
@@ -33,11 +33,11 @@ STREAMS = ("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth", "btcusdt@klin
 URL = "ws://127.0.0.1:1/binance/stream?streams=btcusdt@trade"
 
 
-def sent_frames() -> list[bytes]:
+def sent_items() -> list[Item]:
     session = SyntheticSession(make_venue("binance"), 200.0, seed=9)
     for stream in STREAMS:
         session.subscribe(stream)
-    return [item.payload for tick in range(40) for item in session.due(T0 + tick * 50_000_000)]
+    return [item for tick in range(40) for item in session.due(T0 + tick * 50_000_000)]
 
 
 def run_venue(settings: Settings) -> list[Record]:
@@ -46,8 +46,10 @@ def run_venue(settings: Settings) -> list[Record]:
     parser, publisher = load("binance")(), KafkaPublisher(settings)
     file = TruthFile(truth.path_of(settings.state_path, "binance"))
     records: list[Record] = []
-    for number, payload in enumerate(sent_frames(), 1):
-        file.write([TruthLine(T0 + number, STREAM, SENT, events("binance", payload))])
+    for number, item in enumerate(sent_items(), 1):
+        payload = item.payload
+        line = TruthLine(T0 + number, STREAM, SENT, [item.event], digest=digest_of(payload))
+        file.write([line])
         frame = Frame("binance", "c1", number, URL, T0 + 10_000_000_000 + number, payload)
         publisher.publish(settings.topics.raw, b"c1", payload, frame_headers(frame))
         for record in parser.parse(frame):

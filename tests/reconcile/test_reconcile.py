@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pytest
 
 from etl.exchanges import load
 from etl.model.records import Frame, Gap, GapKind, GapState, Kind, Quarantined, Record, Severity, Source
 from etl.reconcile.holdings import EVENT_KINDS, HELD
-from etl.reconcile.reconcile import Example, Ledger, Report
-from etl.simulator.identities import events
-from etl.simulator.truth import CONTROL, LATE, SENT, STREAM, WITHHELD, TruthLine
+from etl.reconcile.ledger import Ledger
+from etl.reconcile.reconcile import compare
+from etl.reconcile.report import Example, Report
+from etl.simulator.truth import (
+    BROKEN,
+    CONTROL,
+    LATE,
+    RESPONSE,
+    SENT,
+    STREAM,
+    WITHHELD,
+    TruthEvent,
+    TruthLine,
+    digest_of,
+)
 from etl.wire.codec import encode, encode_quarantined
 
 T0 = 1_795_000_000_000_000_000
 STEP = 10_000_000
 STREAM_URL = "ws://127.0.0.1:1/binance/stream?streams=btcusdt@trade"
-BROKEN = b'{"stream":"btcusdt@trade","data":{"e":"tr'
+CUT = b'{"stream":"btcusdt@trade","data":{"e":"tr'
 REPLY = b'{"result":null,"id":1}'
 STORES = {"clickhouse": EVENT_KINDS, "timescale": [k for k in EVENT_KINDS if k is not Kind.BOOK]}
 
@@ -39,6 +52,16 @@ def depth(number: int) -> bytes:
     ).encode()
 
 
+def told(payload: bytes) -> TruthEvent:
+    """What the venue says that it is."""
+    if payload in (REPLY, CUT):
+        return RESPONSE if payload == REPLY else BROKEN
+    data = msgspec.json.decode(payload)["data"]
+    if data["e"] == "trade":
+        return TruthEvent("trade", "BTC-USDT", str(data["t"]), data["T"] * 1_000_000)
+    return TruthEvent("book", "BTC-USDT", f"depth@100ms/d/{data['u']}", data["E"] * 1_000_000)
+
+
 class Run:
     """A run of one venue: what it sends arrives everywhere, unless a test says otherwise."""
 
@@ -56,7 +79,7 @@ class Run:
     ) -> list[Record]:
         endpoint = CONTROL if payload == REPLY else STREAM
         now = T0 + len(self.truth) * STEP
-        self.truth.append(TruthLine(now, endpoint, fate, events("binance", payload)))
+        self.truth.append(TruthLine(now, endpoint, fate, [told(payload)], digest=digest_of(payload)))
         if fate != SENT or not arrives:
             return []
         number = len(self.frames) + 1
@@ -99,7 +122,7 @@ class Run:
             ledger.add_quarantine(self.quarantine)
             for store, records in self.held.items():
                 ledger.add_held(store, held(records))
-            return ledger.report(STORES, 10.0)
+            return compare(ledger, STORES, 10.0)
 
 
 def held(records: list[Record]) -> pa.Table:
@@ -209,7 +232,7 @@ def test_what_was_missed_on_the_stream_and_repaired_from_history_is_not_missed(r
 def test_a_broken_frame_counts_as_quarantined_and_its_events_as_missed(run: Run) -> None:
     whole(run)
     run.send(trade(21), fate=WITHHELD)
-    run.send(BROKEN)
+    run.send(CUT)
     run.reject(None, "undecodable")
     run.declare("trade", from_sequence=21, to_sequence=21)
     report = run.report()
@@ -220,7 +243,7 @@ def test_a_broken_frame_counts_as_quarantined_and_its_events_as_missed(run: Run)
 
 def test_a_broken_frame_that_nobody_quarantined_is_lost(run: Run) -> None:
     whole(run)
-    run.send(BROKEN)
+    run.send(CUT)
     venue = run.report().venues["binance"]
     assert (venue.lost, venue.store_lost["quarantine"], venue.unaccounted) == (1, 1, 1)
 

@@ -17,7 +17,7 @@ from etl.exchanges import load
 from etl.reference import splits
 from etl.reference.symbol_statistics import compute
 from etl.settings import Settings
-from etl.simulator.venue import SPLITS
+from etl.simulator.splits import SPLITS
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.stores.migrate import migrate_clickhouse
 from tests.reference.test_symbol_statistics import CLOSES, DAY_NS, daily_bars, day_before, moments, store

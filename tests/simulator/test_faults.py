@@ -13,24 +13,33 @@ from aiohttp import ClientTimeout, WSMsgType
 from etl.errors import UsageError
 from etl.simulator.faults import FEED_FAULTS, KINDS
 from etl.simulator.frame_faults import FRAME_FAULTS
-from etl.simulator.identities import INVALID, events
 from etl.simulator.scenario import Scenario, Step, every_fault
-from etl.simulator.truth import SENT, STREAM, WITHHELD, TruthLine
+from etl.simulator.truth import CONTROL, INVALID, SENT, STREAM, WITHHELD, TruthLine, digest_of
 from tests.support.serving import (
     LOGINS,
     WITHIN_S,
     Client,
     drain,
+    parsed_all,
     receive,
     receive_bytes,
     simulator,
+    told_of,
 )
 
 TRADES = "/binance/stream?streams=btcusdt@trade"
 
 
 def trade_ids(frames: list[bytes]) -> list[int]:
-    return [json.loads(frame)["data"]["t"] for frame in frames if events("binance", frame)[0].kind == "trade"]
+    return [json.loads(frame)["data"]["t"] for frame in frames if is_whole(frame)]
+
+
+def is_whole(frame: bytes) -> bool:
+    try:
+        json.loads(frame)
+    except ValueError:
+        return False
+    return True
 
 
 def streamed(client: Client, fate: str) -> list[TruthLine]:
@@ -102,13 +111,14 @@ def test_a_broken_frame_stands_in_the_truth_beside_what_it_was(tmp_path: Path, k
     async def run() -> None:
         async with simulator(tmp_path, "binance") as client:
             frames = await under(client, kind, count=2)
-            broken = [frame for frame in frames if events("binance", frame)[0].kind == INVALID]
+            broken = [frame for frame in frames if not is_whole(frame)]
             assert len(broken) == 2
             lost = [int(e.record_key) for line in streamed(client, WITHHELD) for e in line.events]
             ids = trade_ids(frames)
             assert sorted(ids + lost) == list(range(min(ids), max(ids) + 1))
-            told = [e for line in streamed(client, SENT) for e in line.events if e.kind == INVALID]
-            assert told == [events("binance", frame)[0] for frame in broken]
+            told = [line for line in streamed(client, SENT) if line.events[0].kind == INVALID]
+            assert [line.digest for line in told] == [digest_of(frame) for frame in broken]
+            assert {len(line.events) for line in told} == {1}
 
     asyncio.run(run())
 
@@ -121,7 +131,9 @@ def test_an_unknown_type_is_sent_and_told_as_invalid(tmp_path: Path, exchange: s
             await receive_bytes(socket, 5)
             await client.fault(exchange, "unknown_type", count=2)
             frames = await receive_bytes(socket, 60)
-            assert sum(e.kind == INVALID for frame in frames for e in events(exchange, frame)) == 2
+            told = told_of(client.truth(exchange), frames)
+            assert sum(event.kind == INVALID for event in told) == 2
+            assert [kind for kind, _, _ in parsed_all(exchange, frames)] == [event.kind for event in told]
 
     asyncio.run(run())
 
@@ -195,7 +207,8 @@ def test_binance_announces_the_24_hour_close(tmp_path: Path) -> None:
             await client.fault("binance", "shutdown", delay_s=0.1)
             frames = await drain(socket)
             (announced,) = [frame for frame in frames if b"serverShutdown" in frame]
-            assert [event.kind for event in events("binance", announced)] == ["ignored"]
+            (line,) = [line for line in client.truth("binance") if line.digest == digest_of(announced)]
+            assert (line.endpoint, [event.kind for event in line.events]) == (CONTROL, ["ignored"])
             assert frames.index(announced) < len(frames) - 1
             assert socket.closed
 

@@ -17,12 +17,12 @@ from etl.adapter.contract import Ignored
 from etl.exchanges import load
 from etl.model.records import Frame, Kind, Record, Source
 from etl.simulator import archive
-from etl.simulator.alpaca import time_text
+from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed
-from etl.simulator.identities import IGNORED, events
 from etl.simulator.past import STEP_NS
 from etl.simulator.serve import Options, make_feed
-from etl.simulator.venue import Connection
+from etl.simulator.truth import IGNORED, TruthEvent
+from etl.simulator.words import time_text
 
 DAY_NS = 86_400_000_000_000
 NOW_NS = time.time_ns()
@@ -57,11 +57,16 @@ def options_of(options: Options) -> dict[str, Any]:
 
 
 def ask(feed: Feed, path: str, now_ns: int) -> Any:
+    return ask_all(feed, path, now_ns)[0]
+
+
+def ask_all(feed: Feed, path: str, now_ns: int) -> tuple[Any, list[TruthEvent]]:
+    """The answer, and what the venue says that it tells."""
     endpoint, _, query = path.partition("?")
     answer = feed.answer(endpoint, query, dict(pair.split("=", 1) for pair in query.split("&")), now_ns)
     assert answer is not None
     assert answer.status == 200, answer.body
-    return json.loads(answer.body)
+    return json.loads(answer.body), list(answer.events)
 
 
 def test_binance_ids_run_on_from_the_past_into_the_session(tmp_path: Path) -> None:
@@ -82,10 +87,10 @@ def test_pages_cross_the_seam_once(tmp_path: Path, exchange: str, kind: str) -> 
         "polygon": f"/v3/{kind}/AAPL?timestamp.gte={start}&limit=6",
         "alpaca": f"/v2/stocks/{kind}?symbols=AAPL&start={time_text(start)}&limit=6",
     }[exchange]
-    first, found = path, []
+    first, found = path, list[TruthEvent]()
     while path:
-        page = ask(feed, path, began_ns)
-        found += events(exchange, json.dumps(page).encode(), path)
+        page, events = ask_all(feed, path, began_ns)
+        found += events
         if exchange == "polygon":
             path = page["next_url"].removeprefix("https://api.polygon.io") if "next_url" in page else None
         else:
@@ -149,7 +154,8 @@ def test_a_daily_file_is_what_the_requests_tell_and_what_the_parser_reads(
         outcomes = parser.parse(Frame(exchange, "c", 1, endpoint, NOW_NS, lines, Source.BACKFILL))
         assert sum(isinstance(one, Ignored) for one in outcomes) == heading
         records = [one for one in outcomes if isinstance(one, Record)]
-        truth = [event for event in events(exchange, zipped.body, path) if event.kind != IGNORED]
+        assert list(zipped.lines) == lines.splitlines()
+        truth = [event for event in zipped.events if event.kind != IGNORED]
         assert len(records) == count
         assert [
             (one.kind.name.lower(), one.symbol, one.record_key, one.event_time_ns) for one in records

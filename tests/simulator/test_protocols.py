@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
-from etl.simulator.alpaca import time_text
-from etl.simulator.identities import events
-from etl.simulator.truth import CONTROL, SENT, STREAM, WITHHELD
+from etl.simulator.truth import CONTROL, SENT, STREAM, WITHHELD, digest_of, place_of
+from etl.simulator.words import time_text
 from tests.support.serving import (
     LOGINS,
     WITHIN_S,
     drain,
+    identity,
+    parsed_all,
     receive,
     receive_bytes,
     simulator,
@@ -34,9 +35,13 @@ def test_every_frame_sent_stands_in_the_truth_with_its_identity(tmp_path: Path, 
             frames = await receive_bytes(socket, 300)
             await client.stop()
             frames += await drain(socket)
-            got = [event for frame in frames for event in events(exchange, frame)]
-            sent = [e for line in client.truth(exchange) if line.endpoint == STREAM for e in line.events]
-            assert [event for event in got if event.kind != "ignored"] == sent
+            lines = [line for line in client.truth(exchange) if line.endpoint == STREAM]
+            sent = [event for line in lines for event in line.events]
+            by_digest = {digest_of(frame): frame for frame in frames}
+            streamed = [by_digest[line.digest] for line in lines]
+            acks = {line.digest for line in client.truth(exchange) if line.endpoint == CONTROL}
+            assert [frame for frame in frames if digest_of(frame) not in acks] == streamed
+            assert parsed_all(exchange, streamed) == [identity(event) for event in sent]
             assert {event.kind for event in sent} >= {"trade", "quote"}
 
     asyncio.run(run())
@@ -224,7 +229,8 @@ async def _pages(client: Any, exchange: str, kind: str, start_ns: int) -> list[l
     while path:
         async with client.http.get(f"http://{client.address}/{exchange}{path}") as answer:
             body = await answer.read()
-        pages.append(events(exchange, body, path))
+        lines = {line.digest: line for line in client.truth(exchange)}
+        pages.append(list(lines[digest_of(body, place_of(path))].events))
         page = json.loads(body)
         if exchange == "polygon":
             path = page["next_url"].removeprefix("https://api.polygon.io") if "next_url" in page else None

@@ -13,13 +13,16 @@ import pytest
 
 from etl.errors import UsageError
 from etl.simulator import truth
-from etl.simulator.identities import TruthEvent, events
+from etl.simulator.connection import Connection
+from etl.simulator.history import Entry, History
 from etl.simulator.market import Instrument, Listing, decimal_text, number_text
-from etl.simulator.recording import RecordingSession, find, lines, shipped
-from etl.simulator.serve import Options, keep_histories, make_feed, make_venue
-from etl.simulator.session import Entry, History, Item, SyntheticSession
-from etl.simulator.truth import SENT, STREAM, TruthFile, TruthLine
-from etl.simulator.venue import Connection
+from etl.simulator.recording import find, frames, lines, shipped
+from etl.simulator.replay import RecordingSession
+from etl.simulator.serve import Options, keep_histories, make_feed
+from etl.simulator.session import Answered, Item, SyntheticSession
+from etl.simulator.truth import SENT, STREAM, TruthEvent, TruthFile, TruthLine, digest_of
+from etl.simulator.venues import make_venue
+from tests.support.serving import identity, parsed_all
 
 T0 = 1_795_242_275_000_000_000
 SECOND = 1_000_000_000
@@ -108,7 +111,7 @@ def test_a_second_without_a_trade_has_a_flat_bar_on_binance_and_none_on_polygon(
 def test_a_market_near_zero_turns_around() -> None:
     import random
 
-    listing = Listing(Instrument("X", 2, 0, 110), random.Random(1), 1)
+    listing = Listing(Instrument("X", "X", 2, 0, 110), random.Random(1), 1)
     for tick in range(5_000):
         listing.top(tick)
         listing.change(tick)
@@ -140,34 +143,39 @@ def test_history_is_bounded_and_answers_in_order_even_after_the_clock_turned_bac
 
 
 def test_a_recording_is_served_once_exactly_and_then_there_is_silence() -> None:
-    session = RecordingSession(recorded(), rate=0)
+    session = RecordingSession(make_venue("binance"), recorded(), rate=0)
     items = list(play(session, 100))
-    frames = [line.frame.encode() for line in lines(recorded()) if line.kind == "ws"]
-    assert [item.payload for item in items] == frames
+    assert [item.payload for item in items] == list(frames(recorded()))
+    assert [identity(item.event) for item in items] == parsed_all("binance", frames(recorded()))
     assert session.finished
     assert session.due(T0 + 900 * SECOND) == []
 
 
 def test_a_recording_keeps_its_pace_unless_told_otherwise() -> None:
     receive_ns = [line.receive_time_ns for line in lines(recorded())]
-    session = RecordingSession(recorded())
+    session = RecordingSession(make_venue("binance"), recorded())
     session.due(T0)
     got = sum(len(session.due(T0 + tick * 10_000_000)) for tick in range(1, 1_001))
     expected = sum(time - receive_ns[0] <= 10 * SECOND for time in receive_ns)
     assert got == pytest.approx(expected, abs=2)
-    paced = RecordingSession(recorded(), rate=100.0)
+    paced = RecordingSession(make_venue("binance"), recorded(), rate=100.0)
     paced.due(T0)
     assert sum(len(paced.due(T0 + n * SECOND // 10)) for n in range(1, 51)) == pytest.approx(500, abs=2)
 
 
 def test_the_recorded_snapshot_is_given_at_its_moment_and_later_ones_are_the_book_of_then() -> None:
-    session = RecordingSession(recorded(), rate=100.0)
+    session = RecordingSession(make_venue("binance"), recorded(), rate=100.0)
     assert session.snapshot("BTCUSDT", T0) is None
     items = list(play(session, 100))
     answers = [line.frame for line in lines(recorded()) if line.kind == "rest"]
-    assert session.snapshot("BTCUSDT", T0) == answers[0].encode()
+    last_id = json.loads(answers[0])["lastUpdateId"]
+    event = TruthEvent("book", "BTC-USDT", f"depth/s/{last_id}")
+    assert session.snapshot("BTCUSDT", T0) == Answered(answers[0].encode(), event)
     items += list(play(session, 4_000, 100_000_000))
-    later = json.loads(session.snapshot("BTCUSDT", T0) or b"")
+    answer = session.snapshot("BTCUSDT", T0)
+    assert answer is not None
+    later = json.loads(answer.payload)
+    assert answer.event.record_key == f"depth/s/{later['lastUpdateId']}"
     changes = [d for d in data_of(items) if d.get("e") == "depthUpdate"]
     book = {"b": dict(json.loads(answers[0])["bids"]), "a": dict(json.loads(answers[0])["asks"])}
     for change in changes:
@@ -181,12 +189,13 @@ def test_the_recorded_snapshot_is_given_at_its_moment_and_later_ones_are_the_boo
 
 
 def test_a_loop_moves_ids_and_times_on_and_joins_the_books() -> None:
-    session = RecordingSession(recorded(), rate=0, loop=True)
+    session = RecordingSession(make_venue("binance"), recorded(), rate=0, loop=True)
     items = list(play(session, 60))
     found = data_of(items)
     assert len(items) > 3 * 8_000
-    identities = [events("binance", item.payload)[0] for item in items]
-    assert len({(e.kind, e.record_key) for e in identities}) == len(items)
+    identities = [identity(item.event) for item in items]
+    assert identities == parsed_all("binance", [item.payload for item in items])
+    assert len(set(identities)) == len(items)
     trades = [d["t"] for d in found if d.get("e") == "trade"]
     assert trades == list(range(trades[0], trades[0] + len(trades)))
     changes = [d for d in found if d.get("e") == "depthUpdate"]
@@ -194,14 +203,14 @@ def test_a_loop_moves_ids_and_times_on_and_joins_the_books() -> None:
     quotes = [d["u"] for d in found if "A" in d]
     assert all(a < b for a, b in itertools.pairwise(quotes))
     assert all(T0 // 1_000_000 <= d["E"] <= T0 // 1_000_000 + 300 for d in found if "E" in d)
-    book = json.loads(session.snapshot("BTCUSDT", T0) or b"")
-    for _ in range(2):
-        book = json.loads(session.snapshot("BTCUSDT", T0) or b"")
+    answer = [session.snapshot("BTCUSDT", T0) for _ in range(3)][-1]
+    assert answer is not None
+    book = json.loads(answer.payload)
     assert float(book["bids"][0][0]) < float(book["asks"][0][0])
 
 
 def test_history_of_a_recording_gives_its_trades() -> None:
-    session = RecordingSession(recorded(), rate=0)
+    session = RecordingSession(make_venue("binance"), recorded(), rate=0)
     trades = [d for d in data_of(list(play(session, 100))) if d.get("e") == "trade"]
     venue = make_venue("binance")
     query = {"symbol": "BTCUSDT", "fromId": str(trades[5]["t"]), "limit": "3"}
@@ -254,8 +263,9 @@ def test_a_recording_that_was_killed_goes_on_after_the_last_line_it_sent(tmp_pat
     run_feed(options(tmp_path, session=str(recorded())), ticks=3)
     run_feed(options(tmp_path, session=str(recorded())), ticks=200)
     sent = [(e.kind, e.record_key) for e in all_events(tmp_path)]
-    frames = [line.frame.encode() for line in lines(recorded()) if line.kind == "ws"]
-    assert sent == [(e.kind, e.record_key) for f in frames for e in events("binance", f)]
+    assert sent == [(kind, key) for kind, _, key in parsed_all("binance", frames(recorded()))]
+    digests = [line.digest for line in truth.read(truth.path_of(tmp_path, "binance")) if line.position]
+    assert digests == [digest_of(frame) for frame in frames(recorded())]
 
 
 @pytest.mark.parametrize("session", ["synthetic", "shipped"])

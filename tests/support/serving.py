@@ -10,10 +10,13 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from etl.adapter.contract import Exchange, Ignored, Rejected
+from etl.exchanges import load
+from etl.model.records import Frame, Record
 from etl.simulator import truth
 from etl.simulator.serve import Options, make_feed
 from etl.simulator.server import Server
-from etl.simulator.truth import TruthLine
+from etl.simulator.truth import IGNORED, INVALID, TruthEvent, TruthLine, digest_of
 
 WITHIN_S = 10.0
 PATHS = {
@@ -110,3 +113,44 @@ async def simulator(state_path: Path, *exchanges: str, **options: Any) -> AsyncI
 
 def names(messages: Iterable[Any]) -> list[str]:
     return [str(event.get("ev") or event.get("T") or event.get("stream")) for m in messages for event in m]
+
+
+Identity = tuple[str, str, str]
+"""Kind, symbol and record_key; of what has none, the kind alone."""
+
+
+def identity(event: TruthEvent) -> Identity:
+    if event.kind in (IGNORED, INVALID):
+        return event.kind, "", ""
+    return event.kind, event.symbol, event.record_key
+
+
+def parsed(parser: Exchange, number: int, payload: bytes, endpoint: str) -> list[Identity]:
+    """What the venue's parser makes of a frame, in the words of the truth."""
+    found: list[Identity] = []
+    for outcome in parser.parse(Frame(parser.name, "c", number, endpoint, number, payload)):
+        if isinstance(outcome, Record):
+            found.append((outcome.kind.name.lower(), outcome.symbol, outcome.record_key))
+        elif isinstance(outcome, Ignored | Rejected):
+            found.append((IGNORED if isinstance(outcome, Ignored) else INVALID, "", ""))
+    return found
+
+
+def parsed_all(
+    exchange: str, payloads: Iterable[bytes], endpoint: str = "ws://venue/stream"
+) -> list[Identity]:
+    """Of all frames of a connection."""
+    parser = load(exchange)()
+    return [one for n, payload in enumerate(payloads, 1) for one in parsed(parser, n, payload, endpoint)]
+
+
+def told_of(lines: Iterable[TruthLine], payloads: Iterable[bytes]) -> list[TruthEvent]:
+    """What the truth has of each of these frames, known by their bytes."""
+    known: dict[str, list[TruthLine]] = {}
+    for line in lines:
+        known.setdefault(line.digest, []).append(line)
+    events: list[TruthEvent] = []
+    for payload in payloads:
+        same = known[digest_of(payload)]
+        events += (same.pop(0) if len(same) > 1 else same[0]).events
+    return events

@@ -1,0 +1,83 @@
+"""The ways in which venues let one leaf through their history."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+
+from etl.model.times import NS_PER_MS
+from etl.simulator.history import Entry, FactKind, History
+
+END_OF_TIME_NS = 1 << 62
+END_OF_TIME_MS = END_OF_TIME_NS // NS_PER_MS
+
+
+def span_ms(query: Mapping[str, str]) -> tuple[int, int]:
+    """``startTime`` and ``endTime`` in ms, both included → [start, end) in ns. Raises ``ValueError``."""
+    start, end = int(query.get("startTime", "0")), int(query.get("endTime", END_OF_TIME_MS))
+    return start * NS_PER_MS, (end + 1) * NS_PER_MS
+
+
+def by_id_or_time(
+    history: History, symbol: str, kind: FactKind, query: Mapping[str, str], limit: int
+) -> Sequence[Entry]:
+    """From an id, between two times, or the last ones. Raises ``ValueError``."""
+    if "fromId" in query:
+        return history.from_number(symbol, kind, int(query["fromId"]), limit)
+    if "startTime" in query or "endTime" in query:
+        return history.between(symbol, kind, *span_ms(query), 0, limit)
+    return history.last(symbol, kind, limit)
+
+
+def bars_by_time(
+    history: History, symbol: str, length_ns: int, query: Mapping[str, str], limit: int, now_ns: int
+) -> Sequence[Entry]:
+    """Between two times; without a first one, the last ones. Raises ``ValueError``."""
+    start_ns, end_ns = span_ms(query)
+    if "startTime" not in query:
+        start_ns = max(start_ns, min(end_ns, now_ns) - limit * length_ns)
+    return history.between(symbol, length_ns, start_ns, end_ns, 0, limit)
+
+
+def by_cursor(
+    query: Mapping[str, str], read: Callable[[Mapping[str, str], int], Sequence[Entry]], limit: int
+) -> tuple[Sequence[Entry], str]:
+    """A page, and the cursor of the next one, "" = that was all. ``read`` gives entries after so many."""
+    skip = int(query.get("skip", 0))
+    found = read(query, skip)
+    if len(found) <= limit:
+        return found, ""
+    text = "&".join(f"{name}={value}" for name, value in {**query, "skip": str(skip + limit)}.items())
+    return found[:limit], base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def read_cursor(query: Mapping[str, str]) -> Mapping[str, str]:
+    """The query that a cursor stands for; one without a cursor stands for itself."""
+    if "cursor" not in query:
+        return query
+    cursor = query["cursor"]
+    text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    return dict(pair.split("=", 1) for pair in text.split("&"))
+
+
+def by_symbol_token(
+    symbols: Sequence[str],
+    token: str,
+    limit: int,
+    read: Callable[[str, int, int], Sequence[Entry]],
+) -> tuple[dict[str, Sequence[Entry]], str]:
+    """One symbol after the other, ``limit`` rows in all, and the token of the next page. ``read`` gives a symbol's
+    entries after so many, so many at most. Raises ``ValueError``."""
+    first, skip = symbols[0], 0
+    if token:
+        first, _, after = base64.urlsafe_b64decode(token).decode().partition("|")
+        skip = int(after)
+    pages: dict[str, Sequence[Entry]] = {}
+    for symbol in symbols[symbols.index(first) :]:
+        found = read(symbol, skip, limit + 1)
+        if found[:limit]:
+            pages[symbol] = found[:limit]
+        if len(found) > limit:
+            return pages, base64.urlsafe_b64encode(f"{symbol}|{skip + limit}".encode()).decode()
+        limit, skip = limit - len(found), 0
+    return pages, ""

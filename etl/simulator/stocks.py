@@ -1,0 +1,37 @@
+"""What the simulated venues of US stocks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from etl.simulator.market import Instrument, number_text
+from etl.simulator.words import Words
+
+PRICE_DIGITS = 2
+LISTED: Mapping[str, Instrument] = {
+    symbol: Instrument(symbol, symbol, PRICE_DIGITS, 0, start_ticks)
+    for symbol, start_ticks in (
+        ("AAPL", 23_750),
+        ("MSFT", 47_120),
+        ("NVDA", 18_830),
+        ("AMZN", 22_045),
+        ("TSLA", 41_260),
+        ("SPY", 66_340),
+    )
+}
+
+
+def vwap(digits: int) -> Callable[[Words], str]:
+    """Rounded down to ``digits``: the venues' own rounding is not documented."""
+
+    def write(words: Words) -> str:
+        bar = words.fact
+        return number_text(bar.turnover * 10 ** (digits - PRICE_DIGITS) // bar.volume, digits)
+
+    return write
+
+
+def one_of(values: Any) -> Callable[[Words], Any]:
+    """By the fact's spare chance."""
+    return lambda words: values[words.fact.draw % len(values)]

@@ -1,0 +1,149 @@
+"""A simulated Alpaca: stocks.
+
+    ws /alpaca/v2/{sip,iex,test}   connected → {"action":"auth"} → authenticated → {"action":"subscribe"} → subscription
+    GET /alpaca/v2/stocks/{trades,quotes,bars}   several symbols, next_page_token
+    GET /alpaca/v1/corporate-actions             splits
+
+One connection per endpoint: a second one gets 406.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from etl.model.times import interval_ns
+from etl.simulator.connection import Connection
+from etl.simulator.dialect import OLDER_STAYS, Dialect
+from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
+from etl.simulator.market import Instrument
+from etl.simulator.paging import END_OF_TIME_NS, by_symbol_token
+from etl.simulator.session import Session
+from etl.simulator.splits import splits_between
+from etl.simulator.stocks import LISTED, PRICE_DIGITS, one_of, vwap
+from etl.simulator.truth import EMPTY, TruthEvent
+from etl.simulator.venue import BAR, PRINT, TOP, Answer, Channel, Venue
+from etl.simulator.words import WORDS, Form, Words, read_time
+
+MARKETS = "VQPKZDX"
+CHANNELS = (
+    "trades",
+    "quotes",
+    "bars",
+    "updatedBars",
+    "dailyBars",
+    "statuses",
+    "lulds",
+    "corrections",
+    "cancelErrors",
+)
+INTERVALS = {"1Min": "1m", "1T": "1m", "5Min": "5m", "1Hour": "1h", "1Day": "1d"}
+PAST: Mapping[str, FactKind] = {"trades": PRINTS, "quotes": TOPS}
+ERROR = '[{"T":"error","code":%d,"msg":"%s"}]'
+
+ALPACA_WORDS: dict[str, Callable[[Words], Any]] = WORDS | {
+    "market": one_of(MARKETS),
+    "conditions": one_of(('"@"', '"@","I"', '"@","F","T","I"')),
+    "bid_market": one_of(MARKETS),
+    "ask_market": lambda words: MARKETS[words.fact.draw // 7 % 7],
+    "vwap": vwap(6),
+    "start": lambda words: words["time"],
+}
+TRADE = '"i":$number,"x":"$market","p":$price,"s":$size,"c":[$conditions],"z":"C","t":"$time"}'
+QUOTE = '"bx":"$bid_market","bp":$bid,"bs":$bid_size,"ax":"$ask_market","ap":$ask,"as":$ask_size,"c":["R"],"z":"C","t":"$time"}'  # fmt: skip
+BAR_TEXT = '"o":$open,"h":$high,"l":$low,"c":$close,"v":$volume,"t":"$time","n":$count,"vw":$vwap}'
+TRADE_KEY = "$day/$market/$number"
+QUOTE_KEY = "$time_ns/$bid/$bid_size/$bid_market/$ask/$ask_size/$ask_market/R/#"
+"""No id: the content is the identity."""
+BAR_KEY = "$interval/$start_ns"
+ROWS = {
+    "trades": Form("trade", TRADE_KEY, "{" + TRADE, 1),
+    "quotes": Form("quote", QUOTE_KEY, "{" + QUOTE, 1),
+    "bars": Form("bar", BAR_KEY, "{" + BAR_TEXT, 1),
+}
+
+
+class Alpaca(Venue):
+    exchange = "alpaca"
+    symbols = LISTED
+    words = ALPACA_WORDS
+    events_per_frame_max = 4
+    dialect = Dialect(
+        login="auth",
+        secrets=("key", "secret"),
+        rivals=OLDER_STAYS,
+        replies={
+            "greeting": '[{"T":"success","msg":"connected"}]',
+            "welcome": '[{"T":"success","msg":"authenticated"}]',
+            "already": ERROR % (403, "already authenticated"),
+            "auth_failed": ERROR % (402, "auth failed"),
+            "too_many": ERROR % (406, "connection limit exceeded"),
+            "not_logged_in": ERROR % (401, "not authenticated"),
+            "bad_request": ERROR % (400, "invalid syntax"),
+            "unknown_action": ERROR % (400, "invalid syntax"),
+            "slow_client": ERROR % (407, "slow client"),
+            "error": ERROR % (500, "internal error"),
+            "unknown_event": '[{"T":"zz","S":"AAPL","t":"$time"}]',
+        },
+    )
+    channels: Mapping[str, Channel] = {
+        "trades": Channel(PRINT, Form("trade", TRADE_KEY, '{"T":"t","S":"$symbol",' + TRADE, 1), 0.35),
+        "quotes": Channel(TOP, Form("quote", QUOTE_KEY, '{"T":"q","S":"$symbol",' + QUOTE, 1), 0.65),
+        "bars": Channel(BAR, Form("bar", BAR_KEY, '{"T":"b","S":"$symbol",' + BAR_TEXT, 1), interval="1m"),
+    }
+
+    def asked(self, request: Any) -> Sequence[str]:
+        return [self.stream(symbol, channel) for channel in CHANNELS for symbol in request.get(channel, [])]
+
+    def acks(self, connection: Connection, action: str, request: Any) -> list[bytes]:
+        """All that is subscribed to now."""
+        active: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
+        for stream in sorted(connection.streams):
+            symbol, channel = self.split(stream)
+            active[channel].append(symbol)
+        return [msgspec.json.encode([{"T": "subscription", **active}])]
+
+    def unlisted(self, symbol: str) -> Instrument:
+        return Instrument(symbol, symbol.replace("/", "-"), PRICE_DIGITS, 0, 10_000)
+
+    # history
+
+    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
+        prefix, _, kind = path.strip("/").rpartition("/")
+        if (prefix, kind) == ("v1", "corporate-actions"):
+            return _splits(query, now_ns)
+        if prefix != "v2/stocks" or kind not in ROWS:
+            return Answer(404, b'{"message":"endpoint not found."}')
+        symbols = sorted(filter(None, query.get("symbols", "").split(",")))
+        if not symbols:
+            return Answer(400, b'{"message":"symbols is required"}')
+        interval = INTERVALS[query.get("timeframe", "1Min")]
+        past = PAST.get(kind, interval_ns(interval))
+        start_ns = read_time(query["start"]) if "start" in query else 0
+        end_ns = read_time(query["end"]) + 1 if "end" in query else END_OF_TIME_NS
+
+        def read(symbol: str, skip: int, limit: int) -> Sequence[Entry]:
+            return session.history.between(symbol, past, start_ns, end_ns, skip, limit)
+
+        limit = self.page_limit(query, 1_000, 10_000)
+        pages, token = by_symbol_token(symbols, query.get("page_token", ""), limit, read)
+        rows, events = [], list[TruthEvent]()
+        for symbol, entries in pages.items():
+            texts, found = self.rows(ROWS[kind], symbol, entries, interval=interval)
+            rows.append(f'"{symbol}":[{",".join(texts)}]')
+            events += found
+        following = f'"{token}"' if token else "null"
+        body = f'{{"{kind}":{{{",".join(rows)}}},"next_page_token":{following}}}'
+        return Answer(200, body.encode(), events or [EMPTY])
+
+
+def _splits(query: Mapping[str, str], now_ns: int) -> Answer:
+    actions: dict[str, list[dict[str, Any]]] = {"forward_splits": [], "reverse_splits": []}
+    for day, split in splits_between(now_ns, query["start"], query["end"]):
+        kind = "forward_splits" if split.after > split.before else "reverse_splits"
+        row = {"symbol": split.symbol, "new_rate": split.after, "old_rate": split.before, "ex_date": day}
+        actions[kind].append({**row, "process_date": day})
+    body = msgspec.json.encode({"corporate_actions": actions, "next_page_token": None})
+    return Answer(200, body, is_reference=True)

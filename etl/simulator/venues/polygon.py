@@ -1,0 +1,185 @@
+"""A simulated Polygon (Massive): stocks.
+
+    ws /polygon/stocks   connected → {"action":"auth"} → auth_success → {"action":"subscribe"} → a line per stream
+    GET /polygon/v3/{trades,quotes}/{ticker}   next_url paging
+    GET /polygon/v2/aggs/ticker/{ticker}/range/1/{second,minute}/{from}/{to}
+    GET /polygon/v3/reference/splits
+
+One connection per key and path: a newer one closes the older.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from etl.model.times import NS_PER_DAY, NS_PER_MS, NS_PER_S, NS_PER_US, interval_ns
+from etl.simulator.connection import Connection
+from etl.simulator.dialect import NEWER_STAYS, Dialect
+from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
+from etl.simulator.paging import END_OF_TIME_NS, by_cursor, read_cursor
+from etl.simulator.session import Session
+from etl.simulator.splits import splits_between
+from etl.simulator.stocks import LISTED, one_of, vwap
+from etl.simulator.venue import BAR, PRINT, TOP, Answer, Channel, Venue, page
+from etl.simulator.words import WORDS, Form, Words
+
+MARKETS = (4, 8, 10, 11, 12, 15, 19)
+FACILITY_MARKET = 4
+"""FINRA's trade reporting facilities; only their prints carry ``trfi``."""
+CONDITIONS = ("", "[37]", "[14,41]", "[12,37]", "")
+REPORTING_DELAY_NS = 350_000
+SPANS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
+NEXT_HOST = "https://api.polygon.io"
+"""As the venue writes ``next_url``; clients keep its path and query."""
+
+
+def _where_reported(text: str) -> Any:
+    """``text`` for prints of the trade reporting facilities, nothing for others."""
+    return lambda words: text % words if words["market"] == FACILITY_MARKET else ""
+
+
+def _where_conditions(name: str) -> Any:
+    return lambda words: f'"{name}":{words["codes"]},' if words["codes"] else ""
+
+
+POLYGON_WORDS: dict[str, Callable[[Words], Any]] = WORDS | {
+    "market": one_of(MARKETS),
+    "codes": one_of(CONDITIONS),
+    "c": _where_conditions("c"),
+    "conditions": _where_conditions("conditions"),
+    "facility": lambda words: 202 if words["market"] == FACILITY_MARKET else "",
+    "trf": _where_reported(',"trfi":202,"trft":%(ms)s'),
+    "trf_row": _where_reported(',"trf_id":202,"trf_timestamp":%(time_ns)s'),
+    "participant_ns": lambda words: words["time_ns"] - REPORTING_DELAY_NS,
+    "bid_market": one_of(MARKETS),
+    "ask_market": lambda words: MARKETS[words.fact.draw // 7 % 7],
+    "vwap": vwap(4),
+    "mean_size": lambda words: words.fact.volume // words.fact.count,
+}
+STATUS = '[{"ev":"status","status":"%s","message":"%s"}]'
+TRADE = Form("trade", "$day/$market/$facility/$number", '{"ev":"T","sym":"$symbol","x":$market,"i":"$number","z":3,"p":$price,"s":$size,$c"t":$ms,"q":$sequence$trf}', NS_PER_MS)  # fmt: skip
+QUOTE = Form("quote", "$day/$sequence", '{"ev":"Q","sym":"$symbol","bx":$bid_market,"bp":$bid,"bs":$bid_size,"ax":$ask_market,"ap":$ask,"as":$ask_size,"c":0,"t":$ms,"q":$sequence,"z":3}', NS_PER_MS)  # fmt: skip
+AGGREGATE = Form("bar", "$interval/$start_ns", '{"ev":"$channel","sym":"$symbol","v":$volume,"av":$volume,"op":$open,"vw":$vwap,"o":$open,"c":$close,"h":$high,"l":$low,"a":$vwap,"z":$mean_size,"s":$start_ms,"e":$end_ms}', 1)  # fmt: skip
+ROWS = {
+    "trades": Form("trade", "$day/$market/$facility/$number", '{$conditions"exchange":$market,"id":"$number","participant_timestamp":$participant_ns,"price":$price,"sequence_number":$sequence,"sip_timestamp":$time_ns,"size":$size,"tape":3$trf_row}', 1),
+    "quotes": Form("quote", "$day/$sequence", '{"ask_exchange":$ask_market,"ask_price":$ask,"ask_size":$ask_size,"bid_exchange":$bid_market,"bid_price":$bid,"bid_size":$bid_size,"conditions":[0],"participant_timestamp":$participant_ns,"sequence_number":$sequence,"sip_timestamp":$time_ns,"tape":3}', 1),
+    "aggs": Form("bar", "$interval/$start_ns", '{"v":$volume,"vw":$vwap,"o":$open,"c":$close,"h":$high,"l":$low,"t":$start_ms,"n":$count}', 1),
+}  # fmt: skip
+PAST: Mapping[str, FactKind] = {"trades": PRINTS, "quotes": TOPS}
+
+
+class Polygon(Venue):
+    exchange = "polygon"
+    symbols = LISTED
+    words = POLYGON_WORDS
+    events_per_frame_max = 4
+    dialect = Dialect(
+        login="auth",
+        secrets=("params",),
+        rivals=NEWER_STAYS,
+        replies={
+            "greeting": STATUS % ("connected", "Connected Successfully"),
+            "welcome": STATUS % ("auth_success", "authenticated"),
+            "auth_failed": STATUS % ("auth_failed", "authentication failed"),
+            "too_many": STATUS % ("max_connections", "Maximum number of websocket connections exceeded."),
+            "not_logged_in": STATUS % ("error", "not authorized"),
+            "bad_request": STATUS % ("error", "invalid message"),
+            "unknown_event": '[{"ev":"ZZ","sym":"AAPL","t":$ms}]',
+        },
+    )
+    channels: Mapping[str, Channel] = {
+        "T": Channel(PRINT, TRADE, 0.35),
+        "Q": Channel(TOP, QUOTE, 0.65),
+        "A": Channel(BAR, AGGREGATE, interval="1s"),
+        "AM": Channel(BAR, AGGREGATE, interval="1m"),
+    }
+
+    def asked(self, request: Any) -> Sequence[str]:
+        return [name for name in str(request.get("params", "")).split(",") if name]
+
+    def acks(self, connection: Connection, action: str, request: Any) -> list[bytes]:
+        if action not in (self.dialect.subscribe, self.dialect.unsubscribe):
+            return []
+        return [(STATUS % ("success", f"{action}d to: {name}")).encode() for name in self.asked(request)]
+
+    # history
+
+    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
+        parts = path.strip("/").split("/")
+        if parts[0] == "v3" and len(parts) == 3 and parts[1] in PAST:
+            return self._ticks(parts[1], parts[2], read_cursor(query), session)
+        if parts[:3] == ["v2", "aggs", "ticker"] and len(parts) == 9:
+            return self._bars(parts, query, session)
+        if parts == ["v3", "reference", "splits"]:
+            return _splits(query, now_ns)
+        return Answer(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
+
+    def _ticks(self, kind: str, symbol: str, query: Mapping[str, str], session: Session) -> Answer:
+        limit = self.page_limit(query, 1_000, 50_000)
+
+        def read(query: Mapping[str, str], skip: int) -> Sequence[Entry]:
+            return session.history.between(symbol, PAST[kind], *_tick_span(query), skip, limit + 1)
+
+        found, cursor = by_cursor(query, read, limit)
+        following = f',"next_url":"{NEXT_HOST}/v3/{kind}/{symbol}?cursor={cursor}"' if cursor else ""
+        text = '{"results":[$rows],"status":"OK","request_id":"0"' + following + "}"
+        return page(text, *self.rows(ROWS[kind], symbol, found))
+
+    def _bars(self, parts: list[str], query: Mapping[str, str], session: Session) -> Answer:
+        symbol, interval = parts[3], SPANS[parts[6]]
+        start_ns, end_ns = read_time(parts[7]), read_time(parts[8], end_of_day=True) + NS_PER_MS
+        limit = self.page_limit(query, 5_000, 50_000)
+        found = session.history.between(symbol, interval_ns(interval), start_ns, end_ns, 0, limit)
+        count = f'"queryCount":{len(found)},"resultsCount":{len(found)}'
+        text = f'{{"ticker":"{symbol}",{count},"adjusted":true,"results":[$rows],"status":"OK","request_id":"0","count":{len(found)}}}'  # fmt: skip
+        return page(text, *self.rows(ROWS["aggs"], symbol, found, interval=interval))
+
+
+def _tick_span(query: Mapping[str, str]) -> tuple[int, int]:
+    """The ``timestamp`` filters → [start, end) in ns. Raises ``ValueError``."""
+    start, end = 0, END_OF_TIME_NS
+    for name, text in query.items():
+        time_ns = read_time(text) if name.startswith("timestamp") else 0
+        match name:
+            case "timestamp":
+                start, end = time_ns, time_ns + (NS_PER_DAY if "-" in text else 1)
+            case "timestamp.gte":
+                start = max(start, time_ns)
+            case "timestamp.gt":
+                start = max(start, time_ns + 1)
+            case "timestamp.lt":
+                end = min(end, time_ns)
+            case "timestamp.lte":
+                end = min(end, time_ns + 1)
+    return start, end
+
+
+def read_time(text: str, *, end_of_day: bool = False) -> int:
+    """A date, milliseconds or nanoseconds → ns. Raises ``ValueError``."""
+    if text.isdecimal():
+        return int(text) * (NS_PER_MS if len(text) < 16 else 1)
+    day = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    day = day if day.tzinfo else day.replace(tzinfo=UTC)
+    if end_of_day and len(text) == 10:
+        day += timedelta(days=1, milliseconds=-1)
+    return int(day.timestamp()) * NS_PER_S + day.microsecond * NS_PER_US
+
+
+def _splits(query: Mapping[str, str], now_ns: int) -> Answer:
+    found = splits_between(now_ns, query["execution_date.gte"], query["execution_date.lte"])
+    rows = [
+        {
+            "execution_date": day,
+            "id": f"E{day}",
+            "split_from": s.before,
+            "split_to": s.after,
+            "ticker": s.symbol,
+        }
+        for day, s in found
+    ]
+    body = msgspec.json.encode({"results": rows, "status": "OK", "request_id": "0"})
+    return Answer(200, body, is_reference=True)

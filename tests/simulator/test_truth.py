@@ -1,0 +1,163 @@
+"""Who makes an event says what it is, and the venue's parser reads it: here the two meet, of every simulated venue."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from etl.exchanges import load
+from etl.simulator.frame_faults import Fault, Outgoing, cut
+from etl.simulator.session import Item, SyntheticSession
+from etl.simulator.truth import CONTENT_END, IGNORED, INVALID, TruthEvent, digest_of, numbered, place_of
+from etl.simulator.venues import make_venue, names
+from etl.simulator.words import new_york_day, read_time, time_text
+from tests.support.serving import identity, parsed
+
+SECOND = 1_000_000_000
+T0 = 1_795_242_275_000_000_000
+STREAM_URL = "ws://127.0.0.1:1/x/stream?streams=btcusdt@trade"
+STREAMS = {
+    "binance": ("trade", "aggTrade", "bookTicker", "depth", "kline_1s", "kline_1m"),
+    "binance_usdm": ("trade", "aggTrade", "bookTicker", "depth", "kline_1m", "markPrice@1s", "forceOrder"),
+    "polygon": ("T", "Q", "A", "AM"),
+    "alpaca": ("trades", "quotes", "bars"),
+}
+REQUESTS = {
+    "binance": (
+        "/api/v3/depth?symbol=BTCUSDT&limit=1000",
+        "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=1&limit=50",
+        "/api/v3/aggTrades?symbol=BTCUSDT&fromId=1&limit=50",
+        "/api/v3/klines?symbol=BTCUSDT&interval=1s",
+    ),
+    "binance_usdm": (
+        "/fapi/v1/depth?symbol=BTCUSDT&limit=1000",
+        "/fapi/v1/historicalTrades?symbol=BTCUSDT&fromId=1&limit=50",
+        "/fapi/v1/klines?symbol=BTCUSDT&interval=1m",
+    ),
+    "polygon": (
+        "/v3/trades/AAPL?limit=50",
+        "/v3/quotes/AAPL?limit=50",
+        "/v2/aggs/ticker/AAPL/range/1/second/0/9999999999999",
+    ),
+    "alpaca": (
+        "/v2/stocks/trades?symbols=AAPL,MSFT&limit=50",
+        "/v2/stocks/quotes?symbols=AAPL,MSFT&limit=50",
+        "/v2/stocks/bars?symbols=AAPL,MSFT&timeframe=1Min",
+    ),
+}
+
+
+def synthetic(exchange: str, seconds: int = 130) -> tuple[SyntheticSession, list[Item]]:
+    """Over a minute of every stream, so that bars close."""
+    venue = make_venue(exchange)
+    session = SyntheticSession(venue, 20.0, seed=5)
+    for symbol in list(venue.symbols)[:2]:
+        for channel in STREAMS[exchange]:
+            session.subscribe(venue.stream(symbol, channel))
+    return session, [item for tick in range(seconds * 2) for item in session.due(T0 + tick * SECOND // 2)]
+
+
+def told(events: Sequence[TruthEvent]) -> list[tuple[str, str, str]]:
+    return [identity(event) for event in events]
+
+
+def test_every_simulated_venue_is_held_against_its_parser() -> None:
+    assert set(STREAMS) == set(REQUESTS) == set(names())
+    assert all(set(STREAMS[name]) <= set(make_venue(name).channels) for name in names())
+
+
+@pytest.mark.parametrize("exchange", list(STREAMS))
+def test_parser_and_truth_name_every_synthetic_event_alike(exchange: str) -> None:
+    session, items = synthetic(exchange)
+    venue, parser, contents = make_venue(exchange), load(exchange)(), dict[str, int]()
+    kinds = set()
+    for number, item in enumerate(items, 1):
+        expected = told(numbered([item.event], contents))
+        assert parsed(parser, number, venue.join([item]), STREAM_URL) == expected, item
+        kinds |= {kind for kind, _, _ in expected}
+    assert kinds == {
+        channel.form.kind for name, channel in venue.channels.items() if name in STREAMS[exchange]
+    }
+    for path in REQUESTS[exchange]:
+        endpoint, _, query = path.partition("?")
+        pairs = dict(pair.split("=") for pair in query.split("&") if pair)
+        answer = venue.answer(endpoint, pairs, session, T0 + 200 * SECOND)
+        assert answer is not None
+        assert answer.status == 200
+        expected = told(numbered(answer.events, {}))
+        assert IGNORED not in {kind for kind, _, _ in expected}, path
+        assert parsed(load(exchange)(), 1, answer.body, "http://127.0.0.1:1/x" + path) == expected
+
+
+@pytest.mark.parametrize("exchange", list(STREAMS))
+def test_a_broken_frame_is_one_invalid_event_for_both(exchange: str) -> None:
+    _, items = synthetic(exchange, seconds=8)
+    venue, rng = make_venue(exchange), random.Random(3)
+    for number, item in enumerate(items, 1):
+        whole, broken = cut(Outgoing([item], venue.join([item])), Fault("cut"), 0, rng)
+        assert (whole.is_sent, broken.is_sent, len(broken.items)) == (False, True, 0)
+        assert told(broken.told) == [(INVALID, "", "")]
+        assert parsed(load(exchange)(), number, broken.payload, STREAM_URL) == told(broken.told), broken
+
+
+@pytest.mark.parametrize("exchange", names())
+def test_an_undocumented_event_is_invalid_for_the_parser_too(exchange: str) -> None:
+    frame = make_venue(exchange).unknown_event(T0)
+    assert parsed(load(exchange)(), 1, frame, STREAM_URL) == [(INVALID, "", "")]
+
+
+def test_equal_contents_of_one_connection_are_counted_and_another_connection_begins_anew() -> None:
+    _, items = synthetic("alpaca", seconds=8)
+    quote = next(item for item in items if item.event.record_key.endswith(CONTENT_END))
+    contents: dict[str, int] = {}
+    keys = [numbered([quote.event], contents)[0].record_key for _ in range(3)]
+    assert [key.rpartition("/")[2] for key in keys] == ["0", "1", "2"]
+    assert numbered([quote.event], {})[0].record_key == keys[0]
+    frame, parser = make_venue("alpaca").join([quote]), load("alpaca")()
+    assert [parsed(parser, n, frame, STREAM_URL)[0][2] for n in (1, 2, 3)] == keys
+
+
+@pytest.mark.parametrize(
+    ("told", "tape", "place"),
+    [
+        ("stream", "ws://127.0.0.1:8700/polygon/stream?streams=btcusdt@trade", ""),
+        ("control", "wss://host/polygon/stocks", ""),
+        (
+            "/v3/trades/AAPL?limit=5",
+            "http://127.0.0.1:8701/polygon/v3/trades/AAPL?limit=5",
+            "v3/trades/AAPL?limit=5",
+        ),
+        ("/v2/x?symbols=A%2CB", "http://127.0.0.1:1/polygon/v2/x?symbols=A,B", "v2/x?symbols=A,B"),
+        (
+            "archive:/data/spot/BTC-trades.zip?",
+            "archive:http://127.0.0.1:1/polygon/data/spot/BTC-trades.csv#lines=1-5;sha256=ab.c",
+            "data/spot/BTC-trades",
+        ),
+    ],
+)
+def test_a_request_is_known_by_where_it_went_on_both_sides(told: str, tape: str, place: str) -> None:
+    assert place_of(told) == place_of(tape, "polygon") == place
+    assert (digest_of(b"[]", place) == digest_of(b"[]")) == (not place)
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "text"),
+    [
+        (T0, "2026-11-21T06:24:35Z"),
+        (T0 + 1, "2026-11-21T06:24:35.000000001Z"),
+        (T0 + 500_000_000, "2026-11-21T06:24:35.5Z"),
+    ],
+)
+def test_times_are_written_and_read_exactly(time_ns: int, text: str) -> None:
+    assert time_text(time_ns) == text
+    assert read_time(text) == time_ns
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "day"),
+    [(1_795_237_200_000_000_000, "2026-11-21"), (1_795_237_199_999_999_999, "2026-11-20")],
+)
+def test_the_day_is_new_yorks(time_ns: int, day: str) -> None:
+    assert new_york_day(time_ns) == day
