@@ -35,6 +35,7 @@ from etl.reconcile.report import Report
 from etl.settings import NAMES, Settings, make
 from etl.simulator.faults import KINDS
 from etl.simulator.scenario import Step, every_fault
+from etl.simulator.venues import make_venue
 from etl.up import closing
 from etl.up.plan import child_environment, parts
 
@@ -115,9 +116,9 @@ def schedule(venues: Sequence[str], disconnects: int, lively_s: float, *, waitin
 
 
 def _waits_long(step: Step) -> bool:
-    return step.kind in WAITING_FAULTS and not (
-        step.kind == "too_many" and step.exchange.startswith("binance")
-    )
+    """A rival connection is a refusal only where the venue counts logins."""
+    is_refusal = step.kind != "too_many" or bool(make_venue(step.exchange).dialect.login)
+    return step.kind in WAITING_FAULTS and is_refusal
 
 
 class Run:
