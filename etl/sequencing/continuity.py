@@ -30,7 +30,7 @@ by a latecomer or a repair, not by anybody's word.
     ahead      what lies beyond a hole, and the verdict     timed      tracks without ids
     holes      what declared gaps still miss                counted    tracks with ids
     restart    ids that go back                             awaited    channels that have not given a record yet
-    gap        a gap and its later states
+    gap        a gap and its later states          broken_books    books whose checksum did not hold
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from etl.adapter.contract import Channel, Exchange, SequenceRule
+from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
 from etl.sequencing.ahead import Window
 from etl.sequencing.awaited import Awaited
+from etl.sequencing.broken_books import BrokenBooks
 from etl.sequencing.counted import Contiguous, Counted
 from etl.sequencing.gap import NO_EVENT_BEFORE, settled
 from etl.sequencing.spans import Span, SpanReader, bar_length_ns, is_snapshot, span_reader
@@ -70,6 +72,7 @@ class Continuity:
         self._pending: dict[_Key, Track] = {}
         """Tracks with a break that is not declared yet."""
         self._awaited: dict[_Key, Awaited] = {}
+        self._broken_books = BrokenBooks()
 
     def expect(self, names: Iterable[tuple[str, str]], channels: Iterable[str], now_ns: int) -> None:
         """The ``channels`` of these (symbol, venue symbol) are subscribed: their loss is declared even before their
@@ -86,36 +89,53 @@ class Continuity:
     def observe(self, record: Record) -> Sequence[Gap]:
         """The gaps that ``record`` reveals or closes; to be published before it.
 
-        A record of a repair (or a backfill) moves nothing; with the last id that a gap misses it closes that gap.
+        A record of a repair (or a backfill) moves nothing; with the last id that a gap misses it closes that gap. One
+        that the venue repeats on subscribing (flag ``REPLAYED``) goes on or fills, and opens nothing.
         """
         key = (record.symbol, record.channel)
         track = self._tracks.get(key)
         if record.source not in FOLLOWED:
             return NO_GAPS if track is None else track.fill(record)
+        if self._broken_books.gaps and is_snapshot(record):
+            return self._renew_book(key, record)
         return self._begin(key, record) if track is None else track.observe(record)
 
     def quarantined(self, record: Record) -> Sequence[Gap]:
         """``record`` is kept out of the stores: its id came, its content is missing."""
         track = self._tracks.get((record.symbol, record.channel))
-        return NO_GAPS if track is None or record.source not in FOLLOWED else track.quarantine(record)
+        if track is None or record.source not in FOLLOWED or REPLAYED in record.flags:
+            return NO_GAPS
+        return track.quarantine(record)
 
     def lost(
-        self, kind: GapKind, reason: str, now_ns: int, venue_symbols: Collection[str] | None = None
+        self,
+        kind: GapKind,
+        reason: str,
+        now_ns: int,
+        venue_symbols: Collection[str] | None = None,
+        channels: Collection[str] | None = None,
     ) -> Sequence[Gap]:
-        """A connection ended without another that covers it, or (``OVERFLOW``, ``STALE``) stopped giving.
+        """A connection ended without another that covers it, or (``OVERFLOW``, ``STALE``) stopped giving, or one of its
+        numbers (``SEQUENCE``) is missing.
 
         Undecided breaks are declared, and each channel gets a gap that is open to the right; the next record closes
-        it. A suspicion (``QUARANTINE``: the stream goes on) opens none where ids will tell. ``venue_symbols`` names
-        whose connection it was, ``None`` = all.
+        it. A suspicion (``QUARANTINE``: the stream goes on) opens none where ids will tell. A book that is wrong
+        (``CHECKSUM``) stays so until its next snapshot, whatever its ids tell. ``venue_symbols`` and ``channels`` say
+        whose it was, ``None`` = all.
         """
         gaps: list[Gap] = []
         for (symbol, name), awaited in self._awaited.items():
-            is_lost = venue_symbols is None or awaited.venue_symbol in venue_symbols
+            is_lost = _is_among(awaited.venue_symbol, venue_symbols) and _is_among(name, channels)
             if is_lost and awaited.gap is None and kind is not GapKind.QUARANTINE:
                 gaps.append(awaited.lose(self._exchange, symbol, name, kind, reason, now_ns))
         for track in self._tracks.values():
-            if venue_symbols is None or track.newest.venue_symbol in venue_symbols:
-                gaps += track.decide()
+            newest = track.newest
+            if not _is_among(newest.venue_symbol, venue_symbols) or not _is_among(newest.channel, channels):
+                continue
+            gaps += track.decide()
+            if kind is GapKind.CHECKSUM:
+                gaps += self._broken_books.lose(newest, track.channel, reason, now_ns)
+            else:
                 gaps += track.lose(kind, reason, now_ns)
         return gaps
 
@@ -165,11 +185,14 @@ class Continuity:
             track.remember(record)
 
     def _remember_gap(self, key: _Key, track: Track | None, gap: Gap) -> None:
-        if track is not None:
-            track.remember_gap(gap)
-            return
         channel = self._exchange.channel(gap.channel)
         if channel is None:
+            return
+        if gap.gap_kind is GapKind.CHECKSUM and NO_EVENT_BEFORE not in gap.flags:
+            self._broken_books.remember(gap, channel)
+            return
+        if track is not None:
+            track.remember_gap(gap)
             return
         awaited = self._awaited.get(key)
         if awaited is not None and awaited.gap is not None:
@@ -185,9 +208,14 @@ class Continuity:
         else:
             self._begin_at_gap(key, gap, channel, bar_ns=0)
 
+    def _renew_book(self, key: _Key, snapshot: Record) -> Sequence[Gap]:
+        track, channel = self._tracks.get(key), self._exchange.channel(snapshot.channel)
+        gaps = self._broken_books.renew(snapshot, channel) if channel else NO_GAPS
+        return [*gaps, *(self._begin(key, snapshot) if track is None else track.observe(snapshot))]
+
     def _begin(self, key: _Key, record: Record) -> Sequence[Gap]:
         channel = self._exchange.channel(record.channel)
-        if channel is None or is_snapshot(record):
+        if channel is None or REPLAYED in record.flags:
             return NO_GAPS
         awaited = self._awaited.get(key)
         gap = awaited.gap if awaited else None
@@ -236,3 +264,7 @@ class Continuity:
 
     def _start_pending(self, track: Track) -> None:
         self._pending[track.newest.symbol, track.newest.channel] = track
+
+
+def _is_among(name: str, names: Collection[str] | None) -> bool:
+    return names is None or name in names

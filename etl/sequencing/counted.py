@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from etl.adapter.contract import Channel
+from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
 from etl.sequencing.ahead import Ahead, Segment, Window
 from etl.sequencing.gap import NOTHING_MISSING, completed, declared, first_state, settled
@@ -79,7 +80,9 @@ class Counted(Track):
         if span[1] <= self._last:
             return self._take_older(record, span)
         gaps = self._take_newer(record, span)
-        return [*gaps, *self._ripe(record.receive_time_ns)] if self._ahead.segments else gaps
+        if not self._ahead.segments or REPLAYED in record.flags:
+            return gaps
+        return [*gaps, *self._ripe(record.receive_time_ns)]
 
     def remember(self, record: Record) -> None:
         """Without verdicts: those that were given stand in the tail, the others are ``decide``'s."""
@@ -125,7 +128,7 @@ class Counted(Track):
 
     def _take_older(self, record: Record, span: Span) -> Sequence[Gap]:
         """A double or a latecomer; unless newer records keep coming with older ids."""
-        if time_of(record) <= time_of(self.newest):
+        if time_of(record) <= time_of(self.newest) or REPLAYED in record.flags:
             return self.fill(record) if self._holes.declared else NO_GAPS
         self._is_quiet = False
         return self._start_again() if self._restart.add(record, span) else NO_GAPS

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from etl.adapter.contract import Channel
+from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
 from etl.sequencing.gap import NOTHING_MISSING, completed, settled
 from etl.sequencing.spans import time_of
@@ -21,11 +22,13 @@ class Timed(Track):
         self._open: Gap | None = None
 
     def observe(self, record: Record) -> Sequence[Gap]:
-        newest = self.newest.sequence
-        is_older = record.sequence is not None and newest is not None and record.sequence <= newest
-        if is_older and time_of(record) <= time_of(self.newest):
-            return NO_GAPS
-        before, self.newest = self.newest, record
+        sequence, before = record.sequence, self.newest
+        if sequence is not None and before.sequence is not None:
+            if sequence <= before.sequence and time_of(record) <= time_of(before):
+                return NO_GAPS
+        elif record.flags and REPLAYED in record.flags:
+            return NO_GAPS  # nothing tells whether it is newer
+        self.newest = record
         return NO_GAPS if self._open is None else self._close(self._open, before, record)
 
     def _close(self, gap: Gap, before: Record, record: Record) -> Sequence[Gap]:
