@@ -6,7 +6,7 @@ import msgspec
 
 from etl.model.records import Book
 from etl.model.times import NS_PER_MINUTE
-from etl.sequencing.book import BOOK_HOLE, Join
+from etl.sequencing.join import BOOK_HOLE, Join
 from etl.telemetry.worker import WorkerCounts
 
 SUSPECT_BOOK_NS = NS_PER_MINUTE

@@ -94,6 +94,8 @@ def missed_span(gap: Gap, bar_ns: int) -> Span | None:
     return gap.from_sequence, gap.to_sequence
 
 
-def change_span(change: Book) -> Span | None:
-    """Of a change of a book, by what it carries itself: its back-pointer, else its range; ``None`` = neither."""
-    return range_span(change) if change.previous_sequence is None else back_pointer_span(change)
+def id_before(change: Book) -> int | None:
+    """The id right before a change of a book, by what the change carries itself: its back-pointer, else its range."""
+    if change.previous_sequence is not None:
+        return change.previous_sequence
+    return None if change.first_sequence is None else change.first_sequence - 1

@@ -27,7 +27,8 @@ from etl.model.records import (
     Trade,
 )
 from etl.sequencing.ahead import REORDER_MESSAGES
-from etl.sequencing.book import BOOK_HOLE, rebuild
+from etl.sequencing.book import rebuild
+from etl.sequencing.join import BOOK_HOLE
 from etl.settings import make
 from etl.transports.memory import MemoryPublisher
 from etl.validation.statistics import SymbolStatistics

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from etl.adapter.contract import SequenceRule
 from etl.model.records import Book, BookAction, Gap, GapKind, Quote, Record, Source
-from etl.sequencing import book
 from etl.sequencing.ahead import REORDER_MESSAGES
-from etl.sequencing.book import Join, JoinedBook, OrderBook, rebuild
+from etl.sequencing.book import JoinedBook, OrderBook, rebuild
+from etl.sequencing.join import BOOK_HOLE, HELD_MAX, Join
 
 ABSOLUTE, RELATIVE, SNAPSHOT = BookAction.ABSOLUTE, BookAction.RELATIVE, BookAction.SNAPSHOT
 Levels = Sequence[tuple[str, str]]
@@ -167,11 +167,11 @@ def test_a_venue_without_sequences_is_joined_by_any_snapshot_from_there_on() -> 
 
 def test_what_is_held_is_bounded_and_then_only_a_newer_snapshot_joins() -> None:
     join = Join()
-    for number in range(1, book.HELD_MAX + 100):
+    for number in range(1, HELD_MAX + 100):
         join.take(spot(number, number))
     assert applied(join, snapshot(50)) == [[]]
-    (released,) = applied(join, snapshot(book.HELD_MAX))
-    assert released == list(range(book.HELD_MAX, book.HELD_MAX + 100))
+    (released,) = applied(join, snapshot(HELD_MAX))
+    assert released == list(range(HELD_MAX, HELD_MAX + 100))
 
 
 def test_a_small_hole_is_tolerated_where_allowed_and_suspect_until_the_next_snapshot() -> None:
@@ -197,7 +197,7 @@ def test_without_tolerance_every_hole_breaks() -> None:
 
 
 def test_a_flagged_hole_is_tolerated_by_whoever_reads_it_back() -> None:
-    flagged = msgspec.structs.replace(spot(14, 15), flags=(book.BOOK_HOLE,))
+    flagged = msgspec.structs.replace(spot(14, 15), flags=(BOOK_HOLE,))
     steps = [step.record.sequence for step in rebuild([snapshot(10), flagged, spot(16, 17), spot(19, 20)])]
     assert steps == [10, 15, 17]
 
