@@ -156,7 +156,7 @@ class Worker:
     def _streams(self, feed: Feed, gate: ReadGate, history: History, stop: asyncio.Event) -> Iterator[Stream]:
         for number, subscription in enumerate(self._subscriptions):
             name = f"{self._exchange.name}/{number}"
-            bases = itertools.cycle(self._access.websocket_urls)
+            bases = itertools.cycle(self._access.websocket_urls(subscription.socket))
 
             def connect(
                 subscription: Subscription = subscription, bases: Iterator[str] = bases

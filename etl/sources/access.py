@@ -8,6 +8,7 @@ The only place that knows whether a venue is live or simulated.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 
 import aiohttp
@@ -29,15 +30,14 @@ class VenueAccess:
         self,
         exchange: type[Exchange],
         credentials: Credentials,
-        websocket_urls: tuple[str, ...],
+        websocket_urls: Mapping[str, tuple[str, ...]],
         rest_url: str,
         archive_url: str,
         limiter: Limiter,
     ) -> None:
         self.exchange = exchange
         self.credentials = credentials
-        self.websocket_urls = websocket_urls
-        """Base addresses of the stream; attempts to connect take turns."""
+        self._websocket_urls = websocket_urls
         self.rest_url = rest_url
         self.archive_url = archive_url
         self.limiter = limiter
@@ -49,17 +49,23 @@ class VenueAccess:
         neither live nor simulated."""
         venues = settings.venues
         if venues.live:
-            websocket_urls = (exchange.websocket_url, *exchange.websocket_url_others)
+            main = (exchange.websocket_url, *exchange.websocket_url_others)
+            websocket_urls = {"": main, **{name: (url,) for name, url in exchange.socket_urls.items()}}
             rest_url, archive_url = exchange.rest_url, exchange.archive_url
         else:
             place = _simulator(settings, exchange.name)
-            websocket_urls, rest_url = (f"ws://{place}",), f"http://{place}"
+            websocket_urls, rest_url = {"": (f"ws://{place}",)}, f"http://{place}"
             archive_url = rest_url
         keys = credentials(exchange, venues.live)
         path = limit_path(settings.state_path, exchange.name, rest_url, keys.key)
         # a simulated venue has no published limit; its refusals count
         limiter = Limiter(path, exchange.budgets if venues.live else ())
         return cls(exchange, keys, websocket_urls, rest_url, venues.archive_url or archive_url, limiter)
+
+    def websocket_urls(self, socket: str = "") -> tuple[str, ...]:
+        """Base addresses of the ``socket`` of a subscription, or of the main one where it has none of its own;
+        attempts to connect take turns."""
+        return self._websocket_urls.get(socket) or self._websocket_urls[""]
 
     def parser(self) -> Exchange:
         """A new parser with this access's keys: one for each connection."""

@@ -14,6 +14,11 @@ from etl.exchanges.polygon import Polygon
 from etl.settings import make
 from etl.sources.access import SIMULATION_CREDENTIALS, VenueAccess, credentials
 from etl.sources.limiter import limit_path
+from tests.support.invented import Invented
+
+
+class InventedWithoutKey(Invented):
+    key_variables = ()
 
 
 def test_a_missing_key_is_one_line_that_names_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,11 +50,11 @@ def test_a_simulated_venue_is_reached_at_its_port_and_a_live_one_at_its_own_addr
         make(state_dir=str(tmp_path), venues="polygon,binance", simulator_port=7000), Binance
     )
     place = "127.0.0.1:7001/binance"
-    assert (simulated.websocket_urls, simulated.rest_url) == ((f"ws://{place}",), f"http://{place}")
+    assert (simulated.websocket_urls(), simulated.rest_url) == ((f"ws://{place}",), f"http://{place}")
     assert simulated.archive_url == f"http://{place}"
 
     live = VenueAccess.from_settings(make(state_dir=str(tmp_path), venues="polygon", live=True), Binance)
-    assert live.websocket_urls == (Binance.websocket_url, *Binance.websocket_url_others)
+    assert live.websocket_urls() == (Binance.websocket_url, *Binance.websocket_url_others)
     assert (live.rest_url, live.archive_url) == (Binance.rest_url, Binance.archive_url)
 
     mirrored = make(state_dir=str(tmp_path), live=True, archive_url="http://mirror")
@@ -75,3 +80,11 @@ def test_the_session_is_there_within_the_block_only(tmp_path: Path) -> None:
         return session.closed
 
     assert asyncio.run(sessions())
+
+
+def test_a_socket_is_reached_at_its_own_address_where_the_venue_has_one(tmp_path: Path) -> None:
+    live = VenueAccess.from_settings(make(state_dir=str(tmp_path), live=True), InventedWithoutKey)
+    assert live.websocket_urls("business") == ("wss://business.invented.example",)
+    assert live.websocket_urls("public") == live.websocket_urls() == ("wss://public.invented.example",)
+    simulated = VenueAccess.from_settings(make(state_dir=str(tmp_path), venues="invented"), Invented)
+    assert simulated.websocket_urls("business") == simulated.websocket_urls()

@@ -15,4 +15,6 @@ def access_at(
     """To ``exchange`` at ``base_url`` (http), without a budget."""
     limiter = Limiter(state_path / "limits" / exchange.name, ())
     websocket_url = base_url.replace("http", "ws", 1)
-    return VenueAccess(exchange, credentials or Credentials(), (websocket_url,), base_url, base_url, limiter)
+    return VenueAccess(
+        exchange, credentials or Credentials(), {"": (websocket_url,)}, base_url, base_url, limiter
+    )
