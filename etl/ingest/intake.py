@@ -13,6 +13,7 @@ import msgspec
 
 from etl import crash
 from etl.adapter.contract import Exchange, Fault, Ignored, Outcome, Rejected, Reply
+from etl.adapter.keepalive import parse_of
 from etl.errors import WireError
 from etl.ingest.book_watch import BookWatch
 from etl.ingest.feed import Feed
@@ -71,6 +72,7 @@ class Intake:
         self._counts = feed.counts
         self._exchange = feed.exchange.name
         self._parser = parser
+        self._parse = parse_of(parser)
         # what a history gives, or an archive, lies in the past by intent
         judge_lateness = feed.judge_lateness and source is Source.STREAM
         self.checker = Checker(feed.exchange, judge_lateness=judge_lateness)
@@ -119,7 +121,7 @@ class Intake:
     def parse(self, frame: Frame) -> Sequence[Reply | Fault]:
         """From the tape on. This loop is the hot path: it is flat, and calls only what every record needs."""
         try:
-            outcomes: Sequence[Outcome] = self._parser.parse(frame)
+            outcomes: Sequence[Outcome] = self._parse(frame)
         except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
             outcomes = (Rejected(Code.PARSER_FAILED, f"{type(error).__name__}: {error}"),)
         feed, counts = self._feed, self._counts

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 
 from etl.adapter.contract import Exchange, Subscription
 from etl.errors import VenueError
+from etl.model.records import Kind
 from etl.model.times import NS_PER_S
 from etl.sources.history import Answer, History
 from etl.telemetry.worker import WorkerCounts
@@ -21,8 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Snapshots:
-    """``due_ns``: venue symbols whose book needs one, and from when; whoever follows the books adds to it.
-    ``take`` gets each answer."""
+    """``due_ns``: venue symbols whose book needs one, and from when; whoever follows the books adds to it."""
 
     def __init__(
         self,
@@ -31,30 +31,40 @@ class Snapshots:
         subscription: Subscription,
         due_ns: dict[str, int],
         counts: WorkerCounts,
-        take: Callable[[Answer], None],
     ) -> None:
         self._history = history
         self._parser = parser
         self._subscription = subscription
         self._due_ns = due_ns
         self._counts = counts
-        self._take = take
 
-    async def run(self, ready: Callable[[], Awaitable[object]]) -> None:
-        """Ask for what books need to be joined: at once when ``ready``, then for those that broke, for ever."""
-        await ready()
+    async def run(self, take: Callable[[Answer], None], subscribe: Callable[[Sequence[str]], None]) -> None:
+        """Ask for what books need to be joined: by request at once, then for those that broke, for ever. Where the
+        venue begins a book anew by subscription, that is said instead; ``take`` gets each answer to a request."""
         self._due_ns.update(dict.fromkeys(self._subscription.symbols, 0))
-        requested_ns: dict[str, int] = {}
+        asked_ns: dict[str, int] = {}
         while True:
             now_ns = time.time_ns()
             for symbol, from_ns in list(self._due_ns.items()):
-                if now_ns >= max(from_ns, requested_ns.get(symbol, 0) + PAUSE_NS):
-                    del self._due_ns[symbol]
-                    requested_ns[symbol] = now_ns
-                    await self._request(symbol)
+                if now_ns < max(from_ns, asked_ns.get(symbol, 0) + PAUSE_NS):
+                    continue
+                del self._due_ns[symbol]
+                messages = self._resubscription(symbol) if symbol in asked_ns else ()
+                asked_ns[symbol] = now_ns
+                if messages:
+                    self._counts.snapshots_requested += 1
+                    subscribe(messages)
+                else:
+                    await self._request(symbol, take)
             await asyncio.sleep(POLL_S)
 
-    async def _request(self, symbol: str) -> None:
+    def _resubscription(self, symbol: str) -> Sequence[str]:
+        """Of the symbol's books alone."""
+        channels = ((name, self._parser.channel(name)) for name in self._subscription.channels)
+        books = tuple(name for name, channel in channels if channel and channel.kind is Kind.BOOK)
+        return self._parser.resubscribe(Subscription((symbol,), books, self._subscription.socket))
+
+    async def _request(self, symbol: str, take: Callable[[Answer], None]) -> None:
         wanted = Subscription((symbol,), self._subscription.channels, self._subscription.socket)
         for request in self._parser.snapshot_requests(wanted):
             self._counts.snapshots_requested += 1
@@ -64,4 +74,4 @@ class Snapshots:
                 _log.warning("%s: %s", self._parser.name, error)
                 self._due_ns[symbol] = 0
                 continue
-            self._take(answer)
+            take(answer)

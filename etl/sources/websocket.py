@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Protocol
 
 import picows
@@ -21,10 +21,13 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from etl import settings
 from etl.adapter.contract import Exchange, Fault, FaultKind, Reply, Subscription
 from etl.adapter.faults import policy_of
+from etl.errors import VenueError
 from etl.sources.history import Answer, History
+from etl.sources.keepalive import Pulse
 from etl.sources.liveness import PING_REPLY_S, Liveness, Silence
 from etl.sources.market_hours import MarketHours
 from etl.sources.read_gate import ReadGate
+from etl.sources.sender import Sender
 from etl.sources.snapshots import Snapshots
 from etl.telemetry.worker import WorkerCounts
 
@@ -67,9 +70,8 @@ class End(Struct, frozen=True):
 class _Listener(WSListener):
     """The frame callback. Fragments of one message are joined, up to ``message_bytes_max``."""
 
-    def __init__(self, connection: Connection, opening: Sequence[str], message_bytes_max: int) -> None:
+    def __init__(self, connection: Connection, message_bytes_max: int) -> None:
         self._connection = connection
-        self._opening = opening
         self._message_bytes_max = message_bytes_max
         self._take = connection.intake.take
         self._gate = connection.gate
@@ -79,8 +81,7 @@ class _Listener(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         connected: socket.socket = transport.underlying_transport.get_extra_info("socket")
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        for text in self._opening:
-            transport.send(WSMsgType.TEXT, text.encode())
+        self._connection.opened(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if not self._receive_time_ns:
@@ -88,7 +89,7 @@ class _Listener(WSListener):
         if frame.msg_type is _TEXT and frame.fin and frame.payload_size <= self._message_bytes_max:
             outcomes = self._take(frame.get_payload_as_bytes(), self._receive_time_ns)
             if outcomes:
-                self._connection.answer(transport, outcomes)
+                self._connection.act_on(outcomes)
         else:
             self._on_rare_frame(transport, frame)
         if frame.last_in_buffer:
@@ -107,7 +108,7 @@ class _Listener(WSListener):
         elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             payload = self._joined(frame.get_payload_as_bytes(), frame.fin)
             if payload is not None:
-                self._connection.answer(transport, self._take(payload, self._receive_time_ns))
+                self._connection.act_on(self._take(payload, self._receive_time_ns))
 
     def _joined(self, payload: bytes, final: bool) -> bytes | None:
         self._fragments.append(payload)
@@ -122,6 +123,20 @@ class _Listener(WSListener):
         whole = b"".join(self._fragments)
         self._fragments = []
         return whole
+
+
+class _PulseListener(_Listener):
+    """Of a venue whose keep-alive is answered by a bare text: kept off the callback of all others."""
+
+    def __init__(self, connection: Connection, message_bytes_max: int) -> None:
+        super().__init__(connection, message_bytes_max)
+        keepalive = connection.parser.keepalive
+        self._answer = keepalive.answer.encode() if keepalive is not None else b""
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.payload_size == len(self._answer) and frame.get_payload_as_bytes() == self._answer:
+            self._connection.heard_answer()
+        super().on_ws_frame(transport, frame)
 
 
 class Connection:
@@ -161,11 +176,13 @@ class Connection:
         self._failure: BaseException | None = None
         channels = [found for name in subscription.channels if (found := parser.channel(name))]
         self._liveness = Liveness(channels, time.time_ns())
+        self._sender = Sender(self._send, parser.messages_per_s)
+        self._pulse = Pulse(parser.keepalive, self._answer) if parser.keepalive else None
 
     async def run(self) -> End:
-        listener = _Listener(
-            self, self.parser.open(self.subscription, time.time_ns()), self._message_bytes_max
-        )
+        keepalive = self.parser.keepalive
+        kind = _PulseListener if keepalive is not None and keepalive.answer else _Listener
+        listener = kind(self, self._message_bytes_max)
         try:
             transport, _ = await picows.ws_connect(
                 lambda: listener,
@@ -182,14 +199,15 @@ class Connection:
             transport.disconnect()
         if self.parser.ready_on_open:
             self._become_ready()
-        snapshots = self._take_snapshots(transport)
+        tasks = [self._in_background(work) for work in (self._take_snapshots(), self._keep_alive())]
         try:
             await transport.wait_disconnected()
         except (OSError, picows.WSError) as error:
             return self._ended("disconnect", f"{type(error).__name__}: {error}")
         finally:
-            if snapshots is not None:
-                snapshots.cancel()
+            for task in tasks:
+                task.cancel()
+            self._sender.stop()
             self.was_paused = transport.underlying_transport in self.gate
             self.gate.discard(transport.underlying_transport)
             transport.disconnect(graceful=False)
@@ -202,28 +220,40 @@ class Connection:
             self.ready_at = time.monotonic()
             self.ready.set()
 
-    def _take_snapshots(self, transport: WSTransport) -> asyncio.Task[None] | None:
-        if self._history is None:
-            return None
+    def opened(self, transport: WSTransport) -> None:
+        """The socket is open: say what the venue wants to hear first."""
+        self._transport = transport
+        self._subscribe(self.parser.open(self.subscription, time.time_ns()))
 
-        def take(answer: Answer) -> None:
-            if len(answer.payload) > self._message_bytes_max:
-                size = len(answer.payload)
-                _log.error("%s: a snapshot of %d bytes does not fit the tape", answer.endpoint, size)
-                return
-            self.answer(transport, self.intake.take(answer.payload, answer.receive_time_ns, answer.endpoint))
-
-        due_ns = self.intake.snapshots_due_ns
-        snapshots = Snapshots(self._history, self.parser, self.subscription, due_ns, self.counts, take)
-        task = asyncio.create_task(snapshots.run(self.ready.wait))
-        task.add_done_callback(self._snapshots_ended)
+    def _in_background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._background_ended)
         return task
 
-    def _snapshots_ended(self, task: asyncio.Task[None]) -> None:
-        """They end with the connection, or by an error that must not be lost with their task."""
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        """It ends with the connection, or by an error that must not be lost with its task."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
-            self.close("snapshots", str(error))
+            self.close("failed", str(error))
+
+    async def _take_snapshots(self) -> None:
+        if self._history is None:
+            return
+        await self.ready.wait()
+        due_ns = self.intake.snapshots_due_ns
+        snapshots = Snapshots(self._history, self.parser, self.subscription, due_ns, self.counts)
+        await snapshots.run(self._take_snapshot, self._subscribe)
+
+    def _take_snapshot(self, answer: Answer) -> None:
+        if len(answer.payload) > self._message_bytes_max:
+            size = len(answer.payload)
+            _log.error("%s: a snapshot of %d bytes does not fit the tape", answer.endpoint, size)
+            return
+        self.act_on(self.intake.take(answer.payload, answer.receive_time_ns, answer.endpoint))
+
+    async def _keep_alive(self) -> None:
+        if self._pulse is not None:
+            self.close("stale", await self._pulse.until_silent(lambda: self.gate.paused))
 
     def watch(self, now_ns: int) -> None:
         """Now and then: ping a silent socket, close one that does not answer or has gone mute.
@@ -245,9 +275,10 @@ class Connection:
         if channel is not None:
             self.close("stale", f"{channel.name}: silent for {channel.stale_after_s:g} s")
 
-    def close(self, reason: str, detail: str = "") -> None:
+    def close(self, reason: str, detail: str = "", fault: Fault | None = None) -> None:
         """End it from our side."""
-        self._end = self._end or End(reason, detail)
+        self._end = self._end or End(reason, detail, fault)
+        self._sender.stop()
         if self._transport is not None:
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect()
@@ -255,14 +286,11 @@ class Connection:
     def closed_by_venue(self, detail: str) -> None:
         self._end = self._end or End("disconnect", f"close frame {detail}")
 
-    def answer(self, transport: WSTransport, outcomes: Sequence[Reply | Fault]) -> None:
+    def act_on(self, outcomes: Sequence[Reply | Fault]) -> None:
         """Send replies; act on what the venue says of itself."""
         for outcome in outcomes:
             if isinstance(outcome, Reply):
-                if isinstance(outcome.payload, bytes):
-                    transport.send(WSMsgType.BINARY, outcome.payload)
-                else:
-                    transport.send(WSMsgType.TEXT, outcome.payload.encode())
+                self._answer(outcome.payload)
             elif outcome.kind is FaultKind.READY:
                 self._become_ready()
             elif outcome.kind is FaultKind.SHUTDOWN:
@@ -271,9 +299,32 @@ class Connection:
                 self._report(outcome)  # what we get already is worth more than what was refused
             else:
                 self._report(outcome)
-                self._end = End(outcome.kind.value, f"{outcome.code}: {outcome.reason}", outcome)
-                transport.send_close(WSCloseCode.OK)
-                transport.disconnect()
+                self._end = None  # what the venue says is worth more than what we made of it
+                self.close(outcome.kind.value, f"{outcome.code}: {outcome.reason}", outcome)
+
+    def heard_answer(self) -> None:
+        """The bare answer to a keep-alive came."""
+        if self._pulse is not None:
+            self._pulse.heard()
+
+    def _answer(self, message: str | bytes) -> None:
+        try:
+            self._sender.answer(message)
+        except VenueError as error:
+            self.close("send_queue", str(error))
+
+    def _subscribe(self, messages: Sequence[str]) -> None:
+        try:
+            self._sender.subscribe(messages)
+        except VenueError as error:
+            self.close("send_queue", str(error))
+
+    def _send(self, message: str | bytes) -> None:
+        assert self._transport is not None
+        if isinstance(message, bytes):
+            self._transport.send(WSMsgType.BINARY, message)
+        else:
+            self._transport.send(WSMsgType.TEXT, message.encode())
 
     def _report(self, fault: Fault) -> None:
         policy = policy_of(fault)

@@ -3,8 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
@@ -12,23 +11,12 @@ import pytest
 from etl.adapter.contract import Exchange, Fault, FaultKind, Ignored, Outcome, Reply, Request, Subscription
 from etl.errors import TransportError
 from etl.exchanges.binance import Binance
-from etl.ingest.feed import Feed
-from etl.ingest.intake import open_intake
 from etl.ingest.overlap import OVERLAP_DOUBLE
-from etl.model.records import Frame, Kind, Record, Trade
-from etl.settings import make
+from etl.model.records import Frame, Kind, Trade
 from etl.sources import liveness, read_gate, stream, websocket
 from etl.sources.connection_id import connection_id
-from etl.sources.history import History
-from etl.sources.market_hours import MarketHours
-from etl.sources.read_gate import ReadGate
-from etl.sources.stream import Stream
-from etl.sources.websocket import Connection, End
-from etl.transports.memory import MemoryPublisher
-from etl.wire import codec
-from tests.support.venue_server import VenueServer, trade, venue_server
-
-WITHIN_S = 15.0
+from tests.support.streaming import WITHIN_S, Run, against_a_server, running
+from tests.support.venue_server import VenueServer, trade
 
 
 class Spoken(Exchange):
@@ -81,117 +69,16 @@ class Mute(Binance):
     )
 
 
-class Hours(MarketHours):
-    """Open when a test says so."""
-
-    def __init__(self) -> None:
-        super().__init__("24/7")
-        self.open = True
-        self.asked_ns: list[int] = []
-
-    @property
-    def asked_s(self) -> float:
-        """From the first question to the last."""
-        return (self.asked_ns[-1] - self.asked_ns[0]) / 1e9 if self.asked_ns else 0.0
-
-    def is_open(self, now_ns: int) -> bool:
-        self.asked_ns.append(now_ns)
-        return self.open
-
-
-class Run:
-    """A stream against a server in this process, with its own worker's surroundings."""
-
-    def __init__(self, server: VenueServer, exchange: type[Exchange], **values: int) -> None:
-        self.settings = make(recordings_dir="served", **values)
-        self.server = server
-        self.publisher = MemoryPublisher()
-        self.feed = Feed(self.settings, exchange, self.publisher)
-        self.gate = ReadGate(self.settings.ingest, self.publisher, self.feed.counts)
-        self.history = History(f"http://127.0.0.1:{server.port}", exchange())
-        self.ends: list[End] = []
-        self.overlaps: list[bool] = []
-        self.stop = asyncio.Event()
-        self.connections: list[Connection] = []
-        self.hours = Hours()
-        self.stream = Stream("s", self._connect, self.feed.counts, self.stop, self)
-
-    def _connect(self) -> Connection:
-        parser = self.feed.exchange()
-        subscription = Subscription(("BTCUSDT", "ETHUSDT"), ("trade",))
-        url = parser.connect_url(f"ws://127.0.0.1:{self.server.port}", subscription)
-        intake = open_intake(self.feed, parser, connection_id(time.time_ns()), url)
-        connection = Connection(
-            self.settings.producer,
-            parser,
-            subscription,
-            url,
-            intake,
-            self.gate,
-            self.feed.counts,
-            self.hours,
-            self.history,
-        )
-        self.connections.append(connection)
-        return connection
-
-    def overlap(self, name: str, begins: bool) -> None:
-        self.overlaps.append(begins)
-        self.feed.overlap(name, begins)
-
-    def lost(self, connection: Connection, end: End) -> None:
-        self.ends.append(end)
-
-    def tape(self) -> list[bytes]:
-        return [message.value for message in self.publisher.delivered[self.settings.topics.raw]]
-
-    def published(self) -> list[Record]:
-        self.publisher.poll()
-        return [codec.decode(m.value) for m in self.publisher.delivered[self.settings.topics.normalized]]
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + WITHIN_S
-        while not holds():
-            assert time.monotonic() < deadline, "it did not come true in time"
-            await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def running(
-    server: VenueServer, exchange: type[Exchange] = Spoken, **values: int
-) -> AsyncIterator[Run]:
-    run = Run(server, exchange, **values)
-    async with run.history:
-        tasks = [asyncio.create_task(run.gate.poll()), asyncio.create_task(run.stream.run())]
-        try:
-            yield run
-        finally:
-            run.stop.set()
-            await asyncio.wait_for(tasks[1], WITHIN_S)
-            tasks[0].cancel()
-
-
-def against_a_server(test: Callable[[VenueServer], Awaitable[None]]) -> Callable[[], None]:
-    """Runs ``test`` on an event loop, with a server."""
-
-    def run() -> None:
-        with venue_server() as server:
-            asyncio.run(asyncio.wait_for(test(server), 60.0))
-
-    run.__name__ = test.__name__
-    return run
-
-
 @against_a_server
 async def test_what_must_be_said_at_the_opening_is_said_and_replies_are_sent(server: VenueServer) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "ping")
         await run.until(lambda: server.received == ["hello", "BTCUSDT", "ETHUSDT", "pong"])
 
 
 @against_a_server
 async def test_binary_messages_and_fragments_are_frames_too(server: VenueServer) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, b"\x00\xff")
         await asyncio.to_thread(server.send_fragments, b"one ", b"two ", b"three")
         await asyncio.to_thread(server.send, "after")
@@ -201,7 +88,7 @@ async def test_binary_messages_and_fragments_are_frames_too(server: VenueServer)
 
 @against_a_server
 async def test_a_message_too_large_for_the_tape_costs_the_connection(server: VenueServer) -> None:
-    async with running(server, message_bytes_max=200_000) as run:
+    async with running(server, Spoken, message_bytes_max=200_000) as run:
         await asyncio.to_thread(server.send, "x" * 300_000)
         await run.until(lambda: server.opened == 2)
         await asyncio.to_thread(server.send_fragments, *[b"x" * 50_000] * 4)
@@ -212,7 +99,7 @@ async def test_a_message_too_large_for_the_tape_costs_the_connection(server: Ven
 
 @against_a_server
 async def test_snapshots_are_asked_for_once_ready_and_enter_as_frames(server: VenueServer) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "before")
         await run.until(lambda: b"before" in run.tape())
         assert server.requests == []
@@ -229,7 +116,7 @@ async def test_snapshots_are_asked_for_once_ready_and_enter_as_frames(server: Ve
 @against_a_server
 async def test_reading_stops_while_the_transport_is_stalled_and_nothing_is_lost(server: VenueServer) -> None:
     sent = [f"{n:06d}" + "x" * 500 for n in range(40_000)]
-    async with running(server, read_pause_messages=100, read_resume_messages=50) as run:
+    async with running(server, Spoken, read_pause_messages=100, read_resume_messages=50) as run:
         await asyncio.to_thread(server.send, "first")
         await run.until(lambda: run.tape() == [b"first"])
         run.publisher.stalled = True
@@ -248,7 +135,7 @@ async def test_reading_stops_while_the_transport_is_stalled_and_nothing_is_lost(
 @against_a_server
 async def test_a_burst_comes_in_bounded_reads_however_far_behind_the_worker_is(server: VenueServer) -> None:
     burst, bursts = ["x" * 60_000] * 500, 4
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "first")
         await run.until(lambda: run.tape() == [b"first"])
         for _ in range(bursts):
@@ -264,7 +151,7 @@ async def test_a_burst_comes_in_bounded_reads_however_far_behind_the_worker_is(s
 
 @against_a_server
 async def test_a_connection_cut_without_a_word_is_lost_and_opened_again(server: VenueServer) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "ready")
         await run.until(lambda: run.connections[0].ready.is_set())
         await asyncio.to_thread(server.cut)
@@ -275,7 +162,7 @@ async def test_a_connection_cut_without_a_word_is_lost_and_opened_again(server: 
 
 @against_a_server
 async def test_a_close_frame_s_code_is_the_reason_in_the_ledger(server: VenueServer) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "ready")
         await run.until(lambda: run.connections[0].ready.is_set())
         await asyncio.to_thread(server.close)
@@ -287,7 +174,7 @@ async def test_a_close_frame_s_code_is_the_reason_in_the_ledger(server: VenueSer
 
 @against_a_server
 async def test_a_venue_that_refuses_the_key_is_not_hammered(server: VenueServer) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "denied")
         await run.until(lambda: len(run.ends) == 1)
         assert (run.ends[0].reason, run.ends[0].detail) == ("authentication", "401: no")
@@ -300,7 +187,7 @@ async def test_a_venue_that_refuses_the_key_is_not_hammered(server: VenueServer)
 async def test_an_announced_shutdown_opens_the_successor_before_the_old_connection_is_closed(
     server: VenueServer,
 ) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "ready", "shutdown")
         await run.until(lambda: server.connections == 2)
         assert run.overlaps == [True]
@@ -315,7 +202,7 @@ async def test_an_announced_shutdown_opens_the_successor_before_the_old_connecti
 async def test_an_old_connection_that_ends_before_its_successor_is_ready_is_lost_at_once(
     server: VenueServer,
 ) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "ready", "shutdown")
         await run.until(lambda: server.connections == 2)
         await asyncio.to_thread(server.close_first)
@@ -330,7 +217,7 @@ async def test_an_old_connection_that_ends_before_its_successor_is_ready_is_lost
 async def test_an_old_connection_that_ends_by_itself_after_its_successor_is_ready_is_not_lost(
     server: VenueServer,
 ) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "ready", "shutdown")
         await run.until(lambda: server.connections == 2)
         await asyncio.to_thread(server.send, "ready")
@@ -429,7 +316,7 @@ async def test_a_stop_while_a_server_does_not_answer_the_handshake_ends_in_time(
 
 @against_a_server
 async def test_a_stop_during_a_rotation_closes_both_connections(server: VenueServer) -> None:
-    async with running(server) as run:
+    async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "ready", "shutdown")
         await run.until(lambda: server.connections == 2)
         run.stop.set()

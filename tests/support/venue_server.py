@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -28,6 +29,10 @@ class VenueServer:
         self.headers: list[Mapping[str, str]] = []
         """Of everything that was asked, openings of sockets among them."""
         self.received: list[str] = []
+        self.received_at: list[float] = []
+        """By ``time.monotonic``."""
+        self.replies: dict[str, str] = {}
+        """What is answered, on the same socket, to what is received."""
         self.answers: dict[str, tuple[int, str | list[str]]] = {}
         """Path → (status, body, or one body after the other) of requests; the rest gets an empty snapshot."""
         self.greeting: Sequence[str] = ()
@@ -68,7 +73,7 @@ class VenueServer:
         """Every connection, without a word."""
 
         async def abort(socket: web.WebSocketResponse) -> None:
-            transport = socket._req.transport if socket._req else None  # type: ignore[union-attr]
+            transport = socket._req.transport if socket._req else None
             if transport:
                 transport.abort()
 
@@ -89,7 +94,7 @@ class VenueServer:
     def unread_bytes(self) -> int:
         """What the other side has not taken from us."""
         transports = [socket._req.transport for socket in self._sockets if socket._req]
-        return sum(t.get_write_buffer_size() for t in transports if t)  # type: ignore[attr-defined]
+        return sum(t.get_write_buffer_size() for t in transports if t)
 
     async def _send(self, texts: Sequence[str | bytes]) -> None:
         while not self._sockets:  # noqa: ASYNC110  set from another callback, and this is a test
@@ -121,6 +126,9 @@ class VenueServer:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
                     self.received.append(message.data)
+                    self.received_at.append(time.monotonic())
+                    if message.data in self.replies:
+                        await socket.send_str(self.replies[message.data])
         finally:
             self._sockets.pop(socket, None)
         return socket
