@@ -1,4 +1,4 @@
-"""The one error policy, in three tiers. Pure: the caller has the clock and the dice.
+"""The one error policy, in three tiers. Pure: the caller brings the random number.
 
     network   the socket broke, or the venue asks us to come back      reconnect, full-jitter back-off up to 30 s
     venue     keys, rights, limits, bans: trying again changes nothing  page at once, then wait long between attempts
@@ -13,12 +13,11 @@ from enum import Enum
 
 from msgspec import Struct
 
+from etl.adapter.back_off import back_off_s
 from etl.adapter.contract import Fault, FaultKind
 
 BACK_OFF_FIRST_S = 0.25
 BACK_OFF_MAX_S = 30.0
-FAILURES_MAX = 16
-"""Doublings that are counted; the delay is at its limit long before."""
 VENUE_WAIT_S = 60.0
 VENUE_WAIT_MAX_S = 1_800.0
 
@@ -64,12 +63,11 @@ def policy_of(fault: Fault | None) -> Policy:
     return RECONNECT if fault is None else POLICIES[fault.kind]
 
 
-def wait_s(fault: Fault | None, failures: int, dice: float) -> float:
+def wait_s(fault: Fault | None, failures: int, random: float) -> float:
     """How long to wait before the next attempt, after ``failures`` (from 0) without success in between.
 
-    ``dice`` is uniform in [0, 1). What the venue itself asks for (``Retry-After``) is the least it gets.
+    ``random`` is uniform in [0, 1). What the venue itself asks for (``Retry-After``) is the least it gets.
     """
     policy = policy_of(fault)
-    longest_s = min(policy.wait_max_s, policy.wait_first_s * 2.0 ** min(failures, FAILURES_MAX))
-    wait = longest_s * dice if policy.jitter else longest_s
+    wait = back_off_s(failures, policy.wait_first_s, policy.wait_max_s, random if policy.jitter else 1.0)
     return wait if fault is None else max(wait, fault.retry_after_s)

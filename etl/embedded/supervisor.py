@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Struct
 
+from etl.adapter.back_off import back_off_s
 from etl.embedded import sessions
 from etl.embedded.guardian import SWEEP_STOP_WITHIN_S
 from etl.embedded.part import Part
@@ -228,7 +229,7 @@ class Supervisor:
                     return
                 self._enter(state, RESTARTING)
                 state.restarts += 1
-                await asyncio.sleep(back_off_s(failures))
+                await asyncio.sleep(back_off_s(failures, BACK_OFF_FIRST_S, BACK_OFF_MAX_S, random.random()))  # noqa: S311
         finally:
             if state.state not in (DONE, FAILED):
                 self._enter(state, STOPPED)
@@ -329,11 +330,6 @@ class Supervisor:
 
     def _log_path(self, part: Part) -> Path:
         return self._log_directory / f"{part.name}.log"
-
-
-def back_off_s(failures: int) -> float:
-    """Full jitter: anything between nothing and the doubled, capped delay."""
-    return random.uniform(0.0, min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** min(failures, 16)))  # noqa: S311
 
 
 def bound_log(log: Path, bytes_max: int) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import aiohttp
 from msgspec import Struct
 
+from etl.adapter.back_off import back_off_s
 from etl.adapter.contract import Exchange, Request
 from etl.errors import VenueError
 from etl.model.records import Frame
@@ -62,7 +63,7 @@ class History:
         refusal = ""
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
-                await asyncio.sleep(random.uniform(0, min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2**attempt)))  # noqa: S311
+                await asyncio.sleep(back_off_s(attempt, BACK_OFF_FIRST_S, BACK_OFF_MAX_S, random.random()))  # noqa: S311
             if self._limiter is not None:
                 await self._limiter.admit(request.weight)
             try:

@@ -17,8 +17,8 @@ from etl.sources.limiter import limit_path
 from tests.support.invented import Invented
 
 
-class InventedWithoutKey(Invented):
-    key_variables = ()
+class Keyless(Invented):
+    key_variables = ()  # type: ignore[assignment]  # the base has one, of which mypy infers the length
 
 
 def test_a_missing_key_is_one_line_that_names_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,7 @@ def test_the_session_is_there_within_the_block_only(tmp_path: Path) -> None:
 
 
 def test_a_socket_is_reached_at_its_own_address_where_the_venue_has_one(tmp_path: Path) -> None:
-    live = VenueAccess.from_settings(make(state_dir=str(tmp_path), live=True), InventedWithoutKey)
+    live = VenueAccess.from_settings(make(state_dir=str(tmp_path), live=True), Keyless)
     assert live.websocket_urls("business") == ("wss://business.invented.example",)
     assert live.websocket_urls("public") == live.websocket_urls() == ("wss://public.invented.example",)
     simulated = VenueAccess.from_settings(make(state_dir=str(tmp_path), venues="invented"), Invented)

@@ -1,0 +1,15 @@
+"""How long to wait before the next attempt. Pure: the caller has the random number and the clock."""
+
+from __future__ import annotations
+
+DOUBLINGS_MAX = 16
+"""Doublings that are counted; a delay is at its limit long before."""
+
+
+def back_off_s(failures: int, first_s: float, max_s: float, random: float = 1.0) -> float:
+    """After ``failures`` (from 0) in a row: ``first_s``, doubled with each and never more than ``max_s``.
+
+    ``random``, uniform in [0, 1), gives full jitter: a random share of that, so that many who failed together do not
+    come back together.
+    """
+    return min(max_s, first_s * 2.0 ** min(failures, DOUBLINGS_MAX)) * random
