@@ -30,6 +30,7 @@ from msgspec import Struct
 
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind, Record
+from etl.model.times import interval_ns
 
 JSON = "application/json"
 PONG = "pong"
@@ -145,6 +146,17 @@ class Channel(Struct, frozen=True):
             msgspec.structs.force_setattr(self, "family", self.name)
 
 
+def variant(channels: Iterable[Channel], family: str, name: str, interval: str = "") -> Channel | None:
+    """The channel of ``channels`` that begins this family, under another ``name``; with bars of ``interval`` where it
+    has any. Bars of no fixed length (``1M``) prove nothing by their steps."""
+    declared = next((channel for channel in channels if channel.family == family), None)
+    if declared is None or bool(interval) != bool(declared.interval_ns):
+        return None
+    length_ns = interval_ns(interval)
+    rule = SequenceRule.NONE if interval and not length_ns else declared.rule
+    return msgspec.structs.replace(declared, name=name, rule=rule, interval_ns=length_ns)
+
+
 class Credentials(Struct, frozen=True):
     """Key and secret; never printed."""
 
@@ -168,7 +180,8 @@ class Request(Struct, frozen=True):
     """One request to a venue's history, without host and credentials.
 
     ``path`` includes the query; ``symbol`` is the venue's. ``weight`` is what it costs at the venue's
-    limiter. ``end_ns`` (exclusive, 0 = open) tells ``next_request`` where to stop. One with a ``body`` is a POST,
+    limiter. ``end_ns`` (exclusive, 0 = open) tells ``next_request`` where to stop, ``start_ns`` where pages go back in
+    time. One with a ``body`` is a POST,
     of JSON unless ``content_type`` says otherwise; the body is part of what was asked, and so of the tape.
     """
 
@@ -179,6 +192,7 @@ class Request(Struct, frozen=True):
     end_ns: int = 0
     body: bytes = b""
     content_type: str = JSON
+    start_ns: int = 0
 
 
 class Budget(Struct, frozen=True):

@@ -6,21 +6,22 @@ Each refuses what it cannot read with ``FieldFault``, so that one bad field cost
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice, pairwise
+from typing import Annotated, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from etl.adapter.contract import Rejected
 from etl.model.codes import Code
 from etl.model.decimals import plain
 from etl.model.records import BarState, Frame
-from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MS, NS_PER_S
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MS, NS_PER_S, NS_PER_US
 
 INT64_MAX = (1 << 63) - 1
 KNOWN_TEXTS_MAX = 65_536
@@ -29,11 +30,28 @@ QUOTES_IN_SHARES_FROM_NS = 1_762_146_000_000_000_000
 """2025-11-03 in New York: US quote sizes were round lots before, and are shares since."""
 
 NAME_CHARACTERS_MAX = 64
+MS_MAX = INT64_MAX // NS_PER_MS
+_US_MIN, _US_MAX = 10**15, INT64_MAX // NS_PER_US
+
+ABSENT = Raw()
+"""Stands for a member that an object lacks."""
+_Listing = TypeVar("_Listing")
+
+Id = Annotated[int, Meta(ge=0, le=INT64_MAX)]
+Name = Annotated[str, Meta(min_length=1)]
+Levels = list[tuple[str, str]]
+"""For wire types: an id or count of the venue's, an instrument's name, levels of (price, size). A time is a plain
+``int`` there, and refused by the function that knows its unit."""
+Columns = tuple[tuple[str, ...], tuple[str, ...]]
+"""Prices and sizes of one side of a book."""
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\s\[\]{}:,"]+', re.DOTALL)
 _WORD = re.compile(rb"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_HALF_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 _SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
-_OF_A_TIME = re.compile(r"at `\$\.(t|s|e|r|y|pt|timestamp|[a-z]+_timestamp)`")
+BOUNDED_TIMES = re.compile(r"at `\$\.(t|s|e|r|y|pt|timestamp|[a-z]+_timestamp)`")
 """The names that venues give to times of type int."""
 _FRACTION_NS = [int(10 ** (9 - digits)) for digits in range(10)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,6 +88,51 @@ class DecimalTexts(dict[str, str | None]):
         return decimal
 
 
+_NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+"
+ARE_TWO = re.compile(f"{_NUMBER} {_NUMBER}").fullmatch
+ARE_FOUR = re.compile(f"{_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER}").fullmatch
+_ARE_ALL = re.compile(f"(?:{_NUMBER} )*+").fullmatch
+
+
+def decimals(*texts: str) -> list[str]:
+    """Plain decimal texts of a venue's decimal strings. Raises ``FieldFault`` for what is no number."""
+    plains = [plain(text) for text in texts]
+    if None in plains:
+        raise FieldFault(Code.DECIMAL_MALFORMED, f"{texts[plains.index(None)]!r:.80}")
+    return cast("list[str]", plains)
+
+
+def two(price: str, size: str) -> Sequence[str]:
+    """Both as plain decimal text. One match over both costs 0.17 µs; looked up in ``DecimalTexts`` they cost 0.15 to
+    0.3 µs, by how often they repeat, and a little memory."""
+    if ARE_TWO(f"{price} {size}"):
+        return price, size
+    return decimals(price, size)
+
+
+def sides(bid: str, bid_size: str, ask: str, ask_size: str) -> Sequence[str | None]:
+    """A quote's two sides as plain decimal text; ``None`` where price and size of 0 stand for no order at all."""
+    if not ARE_FOUR(f"{bid} {bid_size} {ask} {ask_size}"):
+        bid, bid_size, ask, ask_size = decimals(bid, bid_size, ask, ask_size)
+    if bid[0] != "0" and ask[0] != "0":
+        return bid, bid_size, ask, ask_size
+    left = (None, None) if is_no_order(bid, bid_size) else (bid, bid_size)
+    right = (None, None) if is_no_order(ask, ask_size) else (ask, ask_size)
+    return *left, *right
+
+
+def columns(levels: Sequence[tuple[str, str]]) -> Columns:
+    """Prices and sizes of a book's levels as plain decimal text. One match over all of them costs 0.1 µs a level, one
+    by one 0.5."""
+    if not levels:
+        return (), ()
+    prices, sizes = zip(*levels, strict=True)
+    joined = " ".join((*prices, *sizes, ""))
+    if not _ARE_ALL(joined) or joined.count(" ") != 2 * len(levels):
+        return tuple(decimals(*prices)), tuple(decimals(*sizes))
+    return prices, sizes
+
+
 def canonical(decimal: str | None) -> str:
     """The one spelling of a value, for content keys: sources differ in trailing zeros. "" for ``None``."""
     if decimal is None:
@@ -102,6 +165,16 @@ def time_of_any_unit_ns(count: int) -> int:
         if count < below:
             return time_ns(count, unit_ns)
     return time_ns(count, 1)
+
+
+def ms_or_us_ns(count: int) -> int:
+    """A time of up to 13 digits (ms) or of 16 (µs) in ns, for venues that send the one or the other; between them lies
+    nothing that they could mean."""
+    if 0 < count <= MS_MAX:
+        return count * NS_PER_MS
+    if _US_MIN <= count <= _US_MAX:
+        return count * NS_PER_US
+    raise FieldFault(Code.TIME_OUT_OF_RANGE, f"time {count}")
 
 
 def rfc3339_ns(text: str) -> int:
@@ -196,17 +269,20 @@ class ContentCounts:
         return content + "/0"
 
 
-def fault_of(error: Exception) -> FieldFault:
-    """What msgspec found wrong with one event, as a code."""
+def fault_of(error: Exception, times: re.Pattern[str] | None = None) -> FieldFault:
+    """What msgspec found wrong with one event, as a code. ``times`` finds the fields that are times, for wire types
+    that bound them as they bound ids."""
     text = str(error)
-    if isinstance(error, UnicodeDecodeError):
-        return FieldFault(Code.FIELD_MALFORMED, text)
     if not isinstance(error, msgspec.ValidationError):
         return FieldFault(Code.UNDECODABLE, text)
-    if "missing required field" in text:
+    if "missing required field" in text or "`array` of at least length" in text:
         return FieldFault(Code.FIELD_MISSING, text)
+    if "of length" in text:  # of the types above only a name and a level have one
+        return FieldFault(Code.SYMBOL_MISSING if "`str`" in text else Code.LEVELS_UNEVEN, text)
     if "`int` >=" in text or "`int` <=" in text:
-        return FieldFault(Code.TIME_OUT_OF_RANGE if _OF_A_TIME.search(text) else Code.INTEGER_OVERFLOW, text)
+        return FieldFault(
+            Code.TIME_OUT_OF_RANGE if times and times.search(text) else Code.INTEGER_OVERFLOW, text
+        )
     return FieldFault(Code.FIELD_MALFORMED, text)
 
 
@@ -216,8 +292,9 @@ UNREADABLE = (*UNDECODABLE, FieldFault)
 
 
 def readable(frame: Frame) -> Frame:
-    """``frame``, or where its JSON holds words that JSON has not (``NaN``, ``Infinity``, ``007``, ``0x1F``), with these
-    as text: so such a word costs the event that it stands in, and not those beside it."""
+    r"""``frame``, or where its JSON holds words that JSON has not (``NaN``, ``Infinity``, ``007``, ``0x1F``), with
+    these as text, and with half a surrogate pair (``\ud800``) as a byte that no text has: so they cost the event that
+    they stand in, and not those beside it."""
     if frame.payload.lstrip()[:1] not in (b"[", b"{"):
         return frame
     try:
@@ -229,7 +306,9 @@ def readable(frame: Frame) -> Frame:
 
 def _as_text(token: re.Match[bytes]) -> bytes:
     word = token[0]
-    return word if word[:1] == b'"' or _WORD.fullmatch(word) else b'"' + word.replace(b"\\", b"?") + b'"'
+    if word[:1] == b'"':
+        return _HALF_PAIR.sub(b"\xff", word)
+    return word if _WORD.fullmatch(word) else b'"' + word.replace(b"\\", b"?") + b'"'
 
 
 def is_name(venue_symbol: str) -> bool:
@@ -243,6 +322,26 @@ def require_name(venue_symbol: str) -> None:
         raise FieldFault(Code.SYMBOL_MALFORMED, f"{venue_symbol[:NAME_CHARACTERS_MAX]!r}")
 
 
+members = msgspec.json.Decoder(dict[str, Raw]).decode
+"""The members of an object, undecoded. Raises one of ``UNDECODABLE``."""
+
+
+def inside(raw: Raw) -> dict[str, Raw]:
+    """The members of ``raw``; none if it is no object."""
+    try:
+        return members(raw)
+    except UNDECODABLE:
+        return {}
+
+
+def listing(payload: bytes, wire: type[_Listing]) -> _Listing:
+    """A page of an instrument list. Raises ``ValueError`` if it is none."""
+    try:
+        return msgspec.json.decode(payload, type=wire)
+    except UNDECODABLE as error:
+        raise ValueError(f"not an instrument list: {error}") from None
+
+
 def text_of(raw: Raw) -> str:
     """The string in ``raw``; "" if it is anything else."""
     value = bytes(raw)
@@ -252,9 +351,11 @@ def text_of(raw: Raw) -> str:
         return ""
 
 
-def rejected(error: Exception, index: int, venue_symbol: str) -> Rejected:
+def rejected(
+    error: Exception, index: int, venue_symbol: str, times: re.Pattern[str] | None = None
+) -> Rejected:
     """The event at ``index``, which raised ``error`` (one of ``UNREADABLE``), as an outcome."""
-    fault = error if isinstance(error, FieldFault) else fault_of(error)
+    fault = error if isinstance(error, FieldFault) else fault_of(error, times)
     return Rejected(fault.code, str(fault), index, venue_symbol)
 
 

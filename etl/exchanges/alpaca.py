@@ -41,6 +41,7 @@ from etl.adapter.contract import (
     Subscription,
 )
 from etl.adapter.fields import (
+    BOUNDED_TIMES,
     INT64_MAX,
     KNOWN_TEXTS_MAX,
     QUOTES_IN_SHARES_FROM_NS,
@@ -245,7 +246,7 @@ class Alpaca(Exchange):
                 if page.rows and isinstance(event, _HistoryTrade) and event.u in _VOIDS:
                     outcomes.append(self._voided(frame, page.rows + index, event, page))
             except (FieldFault, UnicodeDecodeError) as error:
-                outcomes.append(rejected(error, index, event.S or page.venue_symbol))
+                outcomes.append(rejected(error, index, event.S or page.venue_symbol, BOUNDED_TIMES))
         return outcomes
 
     def _parse_each(self, frame: Frame, payload: bytes) -> list[Outcome]:
@@ -273,7 +274,7 @@ class Alpaca(Exchange):
             event = _decode_event(element)
             return [self._readers[type(event)](frame, index, event, _STREAM)]
         except UNREADABLE as error:
-            return [rejected(error, index, symbol)]
+            return [rejected(error, index, symbol, BOUNDED_TIMES)]
 
     # history
 
@@ -289,7 +290,7 @@ class Alpaca(Exchange):
                 return list(_answer_without_rows(answer))
             groups = _by_symbol(value, text_of(answer.symbol) or _symbol_in(frame.endpoint))
         except UNDECODABLE as error:
-            return [rejected(error, 0, "")]
+            return [rejected(error, 0, "", BOUNDED_TIMES)]
         interval, flags = _interval(frame.endpoint, groups) if row_type is _HistoryBar else ("", ())
         outcomes: list[Outcome] = []
         index, count = 0, sum(len(rows) for _, rows in groups)
@@ -307,7 +308,7 @@ class Alpaca(Exchange):
             try:
                 event = decode(row)
             except UNDECODABLE as error:
-                yield rejected(error, index, page.venue_symbol)
+                yield rejected(error, index, page.venue_symbol, BOUNDED_TIMES)
             else:
                 yield from self._read_all(frame, (event,), page, index)
 

@@ -42,6 +42,7 @@ from etl.adapter.contract import (
     shipped_instruments,
 )
 from etl.adapter.fields import (
+    BOUNDED_TIMES,
     INT64_MAX,
     KNOWN_TEXTS_MAX,
     QUOTES_IN_SHARES_FROM_NS,
@@ -273,7 +274,7 @@ class Polygon(Exchange):
             try:
                 outcomes.append(readers[type(event)](frame, index, event, page))
             except (FieldFault, UnicodeDecodeError) as error:
-                outcomes.append(rejected(error, index, event.sym or page.venue_symbol))
+                outcomes.append(rejected(error, index, event.sym or page.venue_symbol, BOUNDED_TIMES))
         return outcomes
 
     def _parse_each(self, frame: Frame) -> list[Outcome]:
@@ -301,7 +302,7 @@ class Polygon(Exchange):
             event = _decode_event(element)
             return [self._readers[type(event)](frame, index, event, _STREAM)]
         except UNREADABLE as error:
-            return [rejected(error, index, symbol)]
+            return [rejected(error, index, symbol, BOUNDED_TIMES)]
 
     # history
 
@@ -312,7 +313,7 @@ class Polygon(Exchange):
             array = _as_array(answer.results, answer.ticks, answer.last)
             rows = _decode_elements(array)
         except UNDECODABLE as error:
-            return [rejected(error, 0, "")]
+            return [rejected(error, 0, "", BOUNDED_TIMES)]
         if answer.ev:
             return list(self._parse_element(frame, 0, frame.payload))
         if not rows:
@@ -335,7 +336,7 @@ class Polygon(Exchange):
         try:
             return self._readers[row_type](frame, index, msgspec.json.decode(row, type=row_type), page)
         except UNREADABLE as error:
-            return rejected(error, index, page.venue_symbol)
+            return rejected(error, index, page.venue_symbol, BOUNDED_TIMES)
 
     # kinds
 

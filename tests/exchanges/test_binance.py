@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from etl.adapter.build import utc_day
 from etl.adapter.contract import Credentials, Fault, FaultKind, Request, Subscription
-from etl.adapter.fields import FieldFault
-from etl.exchanges import binance
-from etl.exchanges.binance import Binance, key_time, nanoseconds, utc_day
+from etl.adapter.fields import FieldFault, ms_or_us_ns
+from etl.exchanges.binance import Binance
 from etl.exchanges.binance_usdm import BinanceUsdm
 from etl.model.records import Frame, Kind, Source, Trade
 from tests.support.serving import Client, receive_bytes, simulator
@@ -170,17 +171,16 @@ def test_an_error_of_the_venue_is_a_fault(code: int, message: str, kind: FaultKi
     [(1723161255342, 1723161255342 * MS), (1723161255342123, 1723161255342123_000), (1, MS)],
 )
 def test_a_time_says_its_unit_by_its_length(time: int, ns: int) -> None:
-    assert nanoseconds(time) == ns
+    assert ms_or_us_ns(time) == ns
 
 
 @pytest.mark.parametrize("time", [0, -1, 10**13, 10_382_000_000_000, 10**15 - 1, 2**63 // 1_000 + 1, 10**18])
 def test_a_time_of_no_unit_is_refused(time: int) -> None:
     with pytest.raises(FieldFault):
-        nanoseconds(time)
+        ms_or_us_ns(time)
 
 
 def test_key_times_are_whole_milliseconds_or_the_day_of_receipt() -> None:
-    assert key_time(1723161255342123_456) == 1723161255342000_000
     assert utc_day(T0 + 5) == T0 - T0 % (86_400 * 10**9)
 
 
@@ -208,7 +208,10 @@ def test_the_same_trade_from_stream_history_and_archive_has_one_identity() -> No
 def test_history_by_time_and_by_id_gives_each_trade_of_the_stream_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binance, "PAGE_ROWS", 10)
+    short = {
+        name: msgspec.structs.replace(endpoint, rows_max=10) for name, endpoint in Binance.endpoints.items()
+    }
+    monkeypatch.setattr(Binance, "endpoints", short)
     live, by_time, by_id = asyncio.run(_stream_and_history(tmp_path))
     ids = [trade.sequence or 0 for trade in live]
     assert len(ids) > 30

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from etl.adapter.contract import Request
+from etl.adapter.fields import ms_or_us_ns
+from etl.adapter.paging import After, Before, by_token, id_pages, next_url, rows_of, with_query
+from etl.model.records import Kind
+from etl.model.times import NS_PER_MS
+
+REQUEST = Request("/trades?symbol=AAA&limit=2&start=5", Kind.TRADE, "AAA", end_ns=100 * NS_PER_MS)
+AFTER_ID = After("from", "id", "t", ms_or_us_ns, ("start",))
+
+
+def rows(*pairs: tuple[Any, Any]) -> list[dict[str, Any]]:
+    return [{"id": number, "t": time} for number, time in pairs]
+
+
+def path_of(request: Request | None) -> str:
+    assert request is not None
+    return request.path
+
+
+def test_a_full_page_is_followed_by_what_comes_after_its_last_row() -> None:
+    assert path_of(AFTER_ID.following(REQUEST, rows((7, 1), (8, 2)))) == "/trades?symbol=AAA&limit=2&from=9"
+    by_time = After("start", 0, 0, ms_or_us_ns, step=0)
+    assert path_of(by_time.following(REQUEST, [[1], [7]])) == "/trades?symbol=AAA&limit=2&start=7"
+
+
+@pytest.mark.parametrize(
+    "page", [[], rows((7, 1)), rows((7, 1), (8, 100)), [5, 5], rows((7, 1), ("x", 2)), rows((7, 1), (8, 0))]
+)
+def test_a_page_that_is_short_or_reaches_the_end_or_is_none_is_the_last(page: list[Any]) -> None:
+    assert AFTER_ID.following(REQUEST, page) is None
+
+
+def test_an_open_end_is_never_reached() -> None:
+    request = msgspec.structs.replace(REQUEST, end_ns=0)
+    assert AFTER_ID.following(request, rows((7, 1), (8, 10**12))) is not None
+
+
+def test_pages_that_go_back_end_where_the_span_begins() -> None:
+    before = Before("before", "id", "t", ms_or_us_ns)
+    request = msgspec.structs.replace(REQUEST, start_ns=3 * NS_PER_MS)
+    page = "/trades?symbol=AAA&limit=2&start=5&before=7"
+    assert path_of(before.following(request, rows((8, 9), (7, 3)))) == page
+    assert before.following(request, rows((8, 9), (7, 2))) is None
+    assert before.following(request, rows((8, 9))) is None
+
+
+def test_the_address_of_the_next_page_loses_the_key_that_it_carries() -> None:
+    url = "https://host/v3/trades?cursor=a%3D&apiKey=secret"
+    assert path_of(next_url(REQUEST, url, ("apikey",))) == "/v3/trades?cursor=a%3D"
+    for last in (
+        None,
+        "",
+        "https://host/v3/trades",
+        "https://host/v3?apikey=x",
+        "https://[",
+        f"https://host{REQUEST.path}",
+    ):
+        assert next_url(REQUEST, last, ("apikey",)) is None
+
+
+def test_a_token_asks_for_the_next_page_once() -> None:
+    second = by_token(REQUEST, "page_token", "a|b==")
+    assert path_of(second) == "/trades?symbol=AAA&limit=2&start=5&page_token=a%7Cb%3D%3D"
+    assert second is not None
+    assert by_token(second, "page_token", "a|b==") is None
+    assert by_token(second, "page_token", "") is None
+
+
+@pytest.mark.parametrize(
+    ("payload", "members", "found"),
+    [
+        (b"[1,2]", (), [1, 2]),
+        (b'{"a":{"b":[1]}}', ("a", "b"), [1]),
+        (b'{"a":5}', ("a",), []),
+        (b'{"a":5}', ("b",), []),
+        (b"[1", (), []),
+    ],
+)
+def test_rows_are_those_of_an_array_or_none(
+    payload: bytes, members: tuple[str, ...], found: list[Any]
+) -> None:
+    assert rows_of(payload, *members) == found
+
+
+def test_ids_are_cut_into_pages() -> None:
+    assert list(id_pages(1, 5, 2)) == [(1, 2), (3, 2), (5, 1)]
+    assert json.dumps(list(id_pages(5, 4, 2))) == "[]"
+    assert path_of(with_query(REQUEST, {"limit": 9}, ("start",))) == "/trades?symbol=AAA&limit=9"
