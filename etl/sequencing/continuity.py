@@ -124,13 +124,14 @@ class Continuity:
         whose it was, ``None`` = all.
         """
         gaps: list[Gap] = []
+        symbols = None if venue_symbols is None else frozenset(venue_symbols)
         for (symbol, name), awaited in self._awaited.items():
-            is_lost = _is_among(awaited.venue_symbol, venue_symbols) and _is_among(name, channels)
+            is_lost = _is_among(awaited.venue_symbol, symbols) and _is_among(name, channels)
             if is_lost and awaited.gap is None and kind is not GapKind.QUARANTINE:
                 gaps.append(awaited.lose(self._exchange, symbol, name, kind, reason, now_ns))
         for track in self._tracks.values():
             newest = track.newest
-            if not _is_among(newest.venue_symbol, venue_symbols) or not _is_among(newest.channel, channels):
+            if not _is_among(newest.venue_symbol, symbols) or not _is_among(newest.channel, channels):
                 continue
             gaps += track.decide()
             if kind is GapKind.CHECKSUM:

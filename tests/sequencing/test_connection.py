@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.adapter.contract import ConnectionSequence
+from etl.model.records import Frame
 from etl.sequencing import connection
 from etl.sequencing.connection import ConnectionFollower
+from tests.support.invented import Invented
 
 
 def follow(*numbers: int, scope: str = "") -> list[str]:
@@ -63,3 +65,20 @@ def test_the_scopes_of_a_connection_are_bounded(monkeypatch: pytest.MonkeyPatch)
         follower.follow(ConnectionSequence(1, scope))
     assert follower.follow(ConnectionSequence(9, "a")) == ""
     assert follower.follow(ConnectionSequence(9, "c")) == "message 9 of c follows 1"
+
+
+def test_a_venue_s_own_frames_are_followed_scope_by_scope() -> None:
+    parser, follower = Invented(), ConnectionFollower()
+    told = [
+        b'{"n":1,"sid":"a","op":"trade","sym":"AAABBB","id":5,"px":"1","qty":"2","ts":1700000000000,"side":"buy"}',
+        b'{"n":1,"sid":"b","op":"subscribed","ch":"trades"}',
+        b'{"n":3,"sid":"a","op":"trade","sym":"AAABBB","id":7,"px":"1","qty":"2","ts":1700000000000,"side":"buy"}',
+        b'{"n":2,"sid":"b","op":"subscribed","ch":"trades"}',
+    ]
+    outcomes = [
+        outcome
+        for number, payload in enumerate(told, 1)
+        for outcome in parser.parse(Frame("invented", "c", number, "wss://public", 1, payload))
+    ]
+    sequences = [outcome for outcome in outcomes if isinstance(outcome, ConnectionSequence)]
+    assert [follower.follow(one) for one in sequences] == ["", "", "message 3 of a follows 1", ""]
