@@ -114,28 +114,37 @@ class Continuity:
         now_ns: int,
         venue_symbols: Collection[str] | None = None,
         channels: Collection[str] | None = None,
+        socket: str | None = None,
     ) -> Sequence[Gap]:
         """A connection ended without another that covers it, or (``OVERFLOW``, ``STALE``) stopped giving, or one of its
         numbers (``SEQUENCE``) is missing.
 
         Undecided breaks are declared, and each channel gets a gap that is open to the right; the next record closes
         it. A suspicion (``QUARANTINE``: the stream goes on) opens none where ids will tell. A book that is wrong
-        (``CHECKSUM``) stays so until its next snapshot, whatever its ids tell. ``venue_symbols`` and ``channels`` say
-        whose it was, ``None`` = all.
+        (``CHECKSUM``) stays so until its next snapshot, whatever its ids tell. ``venue_symbols``, ``channels``
+        and ``socket`` (of a venue with several: a connection carries what was not subscribed by name too) say whose it
+        was, ``None`` = any.
         """
-        gaps: list[Gap] = []
         symbols = None if venue_symbols is None else frozenset(venue_symbols)
+
+        def is_lost(venue_symbol: str, name: str, channel: Channel) -> bool:
+            return (
+                (symbols is None or venue_symbol in symbols)
+                and (channels is None or name in channels)
+                and (socket is None or channel.socket == socket)
+            )
+
+        gaps: list[Gap] = []
         for (symbol, name), awaited in self._awaited.items():
-            is_lost = _is_among(awaited.venue_symbol, symbols) and _is_among(name, channels)
-            if is_lost and awaited.gap is None and kind is not GapKind.QUARANTINE:
+            is_told = awaited.gap is not None or kind is GapKind.QUARANTINE
+            if not is_told and is_lost(awaited.venue_symbol, name, awaited.channel):
                 gaps.append(awaited.lose(self._exchange, symbol, name, kind, reason, now_ns))
-        for track in self._tracks.values():
-            newest = track.newest
-            if not _is_among(newest.venue_symbol, symbols) or not _is_among(newest.channel, channels):
+        for (_, name), track in self._tracks.items():
+            if not is_lost(track.newest.venue_symbol, name, track.channel):
                 continue
             gaps += track.decide()
             if kind is GapKind.CHECKSUM:
-                gaps += self._broken_books.lose(newest, track.channel, reason, now_ns)
+                gaps += self._broken_books.lose(track.newest, track.channel, reason, now_ns)
             else:
                 gaps += track.lose(kind, reason, now_ns)
         return gaps
@@ -265,7 +274,3 @@ class Continuity:
 
     def _start_pending(self, track: Track) -> None:
         self._pending[track.newest.symbol, track.newest.channel] = track
-
-
-def _is_among(name: str, names: Collection[str] | None) -> bool:
-    return names is None or name in names

@@ -27,6 +27,7 @@ class Venue(Exchange):
         Channel("levels", Kind.BOOK, SequenceRule.NONE, None, 60.0),
         Channel("depth@100ms", Kind.BOOK, SequenceRule.BACK_POINTER, None, 60.0, family="depth"),
         Channel("depth", Kind.BOOK, SequenceRule.BACK_POINTER, None, 60.0, family="depth"),
+        Channel("business", Kind.TRADE, SequenceRule.NONE, None, 60.0, socket="business"),
     )
 
 
@@ -167,6 +168,18 @@ def test_a_break_of_a_connection_s_numbers_is_a_gap_of_all_it_carries_which_ids_
         "plain": (GapState.OPEN, None, None),
         "books": (GapState.UNREPAIRABLE, 2, 3),
     }
+
+
+def test_the_loss_of_one_socket_of_several_concerns_what_it_carries_seen_or_not() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    continuity.expect([(SYMBOL, VENUE_SYMBOL)], ["levels", "business"], DAY_NS)
+    follow(continuity, trade(1))
+    lost = continuity.lost(
+        GapKind.DISCONNECT, "closed", DAY_NS + NS_PER_MS, {VENUE_SYMBOL}, socket="business"
+    )
+    assert [gap.channel for gap in lost] == ["business"]
+    lost = continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + NS_PER_MS, {VENUE_SYMBOL}, socket="")
+    assert sorted(gap.channel for gap in lost) == ["levels", "trade"]
 
 
 # books that are always whole
