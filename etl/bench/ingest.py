@@ -39,6 +39,7 @@ from etl.sequencing.continuity import Continuity
 from etl.settings import Settings, changed, make
 from etl.simulator import recording
 from etl.transports.kafka import ensure_topics
+from etl.transports.memory import Nowhere
 from etl.transports.ranges import RangeReader
 from etl.up.plan import SOURCE_ROOT, child_environment
 from etl.validation import Checker
@@ -282,28 +283,12 @@ class Stages:
             for record in records:
                 step(record)
             yield name, time.process_time() - began
-        feed = Feed(self._settings, self._exchange, _Nowhere())
+        feed = Feed(self._settings, self._exchange, Nowhere())
         take = open_intake(feed, self._exchange(), "c", "wss://stream").take
         began = time.process_time()
         for payload in self._payloads:
             take(payload, now_ns)
         yield "whole_without_socket_and_kafka", time.process_time() - began
-
-
-class _Nowhere:
-    """A publisher that costs nothing."""
-
-    pending_messages = 0
-    is_full = False
-
-    def publish(self, *_: object) -> None:
-        pass
-
-    def poll(self) -> None:
-        pass
-
-    def flush(self, timeout_s: float) -> None:
-        pass
 
 
 def _spread(runs: list[Measured]) -> dict[str, Any]:

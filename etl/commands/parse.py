@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
 from operator import attrgetter
 from pathlib import Path
@@ -12,18 +12,26 @@ from typing import Annotated, Any, BinaryIO, cast
 import msgspec
 import typer
 
-from etl.adapter.contract import Exchange, Ignored, Rejected
+from etl import settings as settings_module
+from etl.adapter.contract import Exchange, Ignored, parser_at
 from etl.errors import UsageError
 from etl.exchanges import load
-from etl.model.records import RECORD_TYPES, Frame, Record, Severity
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
+from etl.ingest.observer import Observer
+from etl.model.records import RECORD_TYPES, Frame, Gap, Quarantined, Record, Severity, Source
 from etl.sequencing.ahead import Window
 from etl.sequencing.continuity import Continuity
+from etl.settings import Settings, make
 from etl.sources.recording import frames, read_lines
-from etl.validation import Checker
+from etl.transports.memory import Nowhere
+from etl.validation.statistics import SymbolStatistics
 
 OUTPUT_BYTES = 1 << 18
 NOTHING = "nothing"
 BLANK_LINE = "blank_line"
+
+_NO_FRAME = Frame("", "", 0, "", 0, b"")
 
 app = typer.Typer()
 
@@ -37,11 +45,23 @@ def parse(
     records_only: Annotated[
         bool, typer.Option("--records-only", help="Leave out what was quarantined or ignored")
     ] = False,
+    statistics: Annotated[
+        str, typer.Option(help="What etl statistics show --json printed: checks that need it are made too")
+    ] = "",
 ) -> None:
-    """Parse, check and follow the sequence of frames, exactly as live, into JSON lines on standard output."""
-    exchange = load(venue)
+    """What a worker's loop makes of frames, by the same code: parsed, checked, followed, encoded; as JSON lines."""
+    settings = settings_module.load()
+    known = _read_statistics(statistics) if statistics else ()
     with _open(file) as source:
-        write(lines(exchange, source, records_only), sys.stdout.buffer)
+        write(lines(load(venue), source, records_only, settings, known), sys.stdout.buffer)
+
+
+def _read_statistics(file: str) -> list[SymbolStatistics]:
+    with _open(file) as source:
+        try:
+            return msgspec.json.Decoder(SymbolStatistics).decode_lines(source.read())
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{file}: {error}") from None
 
 
 def _open(file: str) -> BufferedReader:
@@ -69,51 +89,69 @@ def write(output: Iterator[dict[str, Any]], file: BinaryIO) -> None:
     file.flush()
 
 
-def lines(exchange: type[Exchange], source: BufferedReader, records_only: bool) -> Iterator[dict[str, Any]]:
-    """One item for each event, at least one for each line of ``source``."""
-    reading = _Reading(exchange)
+def lines(
+    exchange: type[Exchange],
+    source: BufferedReader,
+    records_only: bool = False,
+    settings: Settings | None = None,
+    statistics: Sequence[SymbolStatistics] = (),
+) -> Iterator[dict[str, Any]]:
+    """One item for each event, at least one for each line of ``source``. The file is taken for one connection, whose
+    parser its first frame chooses."""
+    items: _Items | None = None
     number = 0
     for frame in frames(read_lines(source), exchange.name):
+        if items is None:
+            items = _Items(settings or make(), parser_at(exchange, frame.receive_time_ns))
+            items.learn(statistics)
         number = frame.frame_sequence
-        for item in reading.items(frame):
+        for item in items.of(frame):
             if not records_only or "kind" in item:
                 yield {"line": number} | item
-    for gap in reading.continuity.decide():
-        yield {"line": number} | record_item(gap)
+    for item in items.at_end() if items else ():
+        yield {"line": number} | item
 
 
-class _Reading:
-    """What a connection's worker does with a frame, without the topics."""
+class _Items(Observer):
+    """What the worker's loop makes of a frame, as it comes; the topics go nowhere."""
 
-    def __init__(self, exchange: type[Exchange]) -> None:
-        self.continuity = Continuity(exchange, declares_start=False, window=Window(least_ns=0))
-        self._parser = exchange()
-        self._checker = Checker(exchange, judge_lateness=False)
+    listens = True
 
-    def items(self, frame: Frame) -> Sequence[dict[str, Any]]:
+    def __init__(self, settings: Settings, exchange: type[Exchange]) -> None:
+        self._continuity = Continuity(exchange, declares_start=False, window=Window(least_ns=0))
+        self._feed = Feed(settings, exchange, Nowhere(), self._continuity)
+        self._intake = open_intake(self._feed, exchange(), "", "", Source.REPLAY, observer=self)
+        self._items: list[dict[str, Any]] = []
+        self._frame = _NO_FRAME
+
+    def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
+        own = [item for item in statistics if item.exchange == self._feed.exchange.name]
+        self._feed.learn(own)
+
+    def of(self, frame: Frame) -> Sequence[dict[str, Any]]:
         if not frame.payload.strip():
             return ({"ignored": BLANK_LINE},)
-        items: list[dict[str, Any]] = []
-        for outcome in self._parser.parse(frame):
-            if isinstance(outcome, Record):
-                items += self._checked(outcome, frame)
-            elif isinstance(outcome, Rejected):
-                items.append(_quarantined(frame, outcome.code, outcome.reason))
-            elif isinstance(outcome, Ignored):
-                items.append({"ignored": outcome.name})
-        return items or ({"ignored": NOTHING},)
+        self._items, self._frame = [], frame
+        self._intake.parse(frame)
+        self._intake.publish_released()
+        return self._items or ({"ignored": NOTHING},)
 
-    def _checked(self, record: Record, frame: Frame) -> Iterator[dict[str, Any]]:
-        findings = self._checker.check(record)
-        hard = next((finding for finding in findings if finding.severity is Severity.HARD), None)
-        gaps = self.continuity.quarantined(record) if hard else self.continuity.observe(record)
-        yield from map(record_item, gaps)
-        if hard:
-            yield _quarantined(frame, hard.code, hard.reason)
-            return
-        if findings:
-            record = msgspec.structs.replace(record, flags=(*record.flags, *(item.code for item in findings)))
-        yield record_item(record)
+    def at_end(self) -> Sequence[dict[str, Any]]:
+        return [record_item(gap) for gap in self._continuity.decide()]
+
+    def admits(self, event: Record | Quarantined) -> bool:
+        if isinstance(event, Gap):
+            self._items.append(record_item(event))
+        elif isinstance(event, Quarantined) and event.severity is Severity.HARD:
+            self._items.append(_quarantined(self._frame, event.code, event.reason))
+        return True
+
+    def judged(self, record: Record, is_good: bool) -> None:
+        if is_good:
+            self._items.append(record_item(record))
+
+    def ignored(self, event: Ignored) -> None:
+        self._items.append({"ignored": event.name})
 
 
 def _quarantined(frame: Frame, code: str, reason: str) -> dict[str, Any]:

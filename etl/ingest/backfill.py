@@ -27,7 +27,8 @@ from etl.errors import UsageError, VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_marks import Marks, Plan
 from etl.ingest.feed import Feed
-from etl.ingest.intake import Intake
+from etl.ingest.intake import Intake, open_intake
+from etl.ingest.observer import Observer
 from etl.model.records import Bar, Frame, Gap, GapKind, GapState, Kind, Record, Source
 from etl.reference.instruments import with_known
 from etl.sequencing.continuity import Continuity
@@ -39,7 +40,6 @@ from etl.sources.connection_id import connection_id
 from etl.sources.history import Answer, History
 from etl.transports.kafka import KafkaPublisher
 from etl.transports.publisher import Publisher
-from etl.validation import Finding
 
 KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.AGG_TRADE, Kind.BOOK)
 """What a backfill can ask for, where the venue has it. A book's history is its snapshot now."""
@@ -298,33 +298,34 @@ class Backfill:
     async def chunk(self, chunk: Chunk) -> Fetched:
         """Fetch and publish all of ``chunk``; returns when Kafka has it. Raises ``VenueError``, ``TransportError``."""
         parser = self._access.parser()
-        intake = _ChunkIntake(self.feed, parser, chunk)
+        coverage = _Coverage(parser, chunk)
+        connection = connection_id(time.time_ns())
+        intake = open_intake(self.feed, parser, connection, "", Source.BACKFILL, observer=coverage)
         if chunk.archive:
-            await self._read_archive(parser, intake, chunk)
+            try:
+                await self._read_archive(parser, intake, chunk)
+            except archive.ArchiveMissing as error:
+                coverage.miss(str(error))
         else:
             await self._read_pages(parser, intake, chunk)
         self._publisher.flush(FLUSH_TIMEOUT_S)
-        return intake.fetched()
+        return coverage.fetched(intake.frame_sequence)
 
-    async def _read_pages(self, parser: Exchange, intake: _ChunkIntake, chunk: Chunk) -> None:
+    async def _read_pages(self, parser: Exchange, intake: Intake, chunk: Chunk) -> None:
         kind = Kind[chunk.kind.upper()]
         for first in parser.history_requests(kind, chunk.symbol, chunk.start_ns, chunk.end_ns):
             async for answer in self._access.history.pages(first, PAGES_MAX):
                 await self._take(intake, answer)
 
-    async def _read_archive(self, parser: Exchange, intake: _ChunkIntake, chunk: Chunk) -> None:
+    async def _read_archive(self, parser: Exchange, intake: Intake, chunk: Chunk) -> None:
         path = parser.archive_path(Kind[chunk.kind.upper()], chunk.symbol, _day(chunk.start_ns))
         url = self._access.archive_url + path
         with tempfile.TemporaryDirectory(prefix="archive-", dir=self._settings.state_path) as directory:
-            try:
-                file = await archive.fetch(self._access.session, url, Path(directory))
-            except archive.ArchiveMissing as error:
-                intake.miss(str(error))
-                return
+            file = await archive.fetch(self._access.session, url, Path(directory))
             for block in file.blocks(self._settings.ingest.frame_bytes_max):
                 await self._take(intake, block)
 
-    async def _take(self, intake: _ChunkIntake, answer: Answer) -> None:
+    async def _take(self, intake: Intake, answer: Answer) -> None:
         """One page on the tape and through the parser; no faster than Kafka takes it."""
         if intake.frame_sequence >= PAGES_MAX:
             raise VenueError(f"{answer.endpoint}: more than {PAGES_MAX} pages")
@@ -340,15 +341,15 @@ class Backfill:
             await asyncio.sleep(ROOM_POLL_S)
 
 
-class _ChunkIntake(Intake):
-    """Notes what came of the chunk's kind within its span, and what is missing between."""
+class _Coverage(Observer):
+    """What came of the chunk's kind within its span, and what is missing between."""
 
-    def __init__(self, feed: Feed, parser: Exchange, chunk: Chunk) -> None:
-        super().__init__(feed, parser, connection_id(time.time_ns()), "", Source.BACKFILL)
-        self._check = self._noted
+    listens = True
+
+    def __init__(self, parser: Exchange, chunk: Chunk) -> None:
         self._chunk = chunk
         self._kind = Kind[chunk.kind.upper()]
-        self._channels = feed.exchange
+        self._channels = type(parser)
         self._symbol = parser.instruments.symbol(chunk.symbol)
         self._channel = ""
         self._bar_ns = 0
@@ -365,12 +366,12 @@ class _ChunkIntake(Intake):
         span = self._chunk.start_ns, self._chunk.end_ns
         self._holes.append(Hole(self._symbol, channel, *span, reason=reason))
 
-    def fetched(self) -> Fetched:
+    def fetched(self, pages: int) -> Fetched:
         if self._bar_ns:
             end_ns = min(self._chunk.end_ns, time.time_ns())
             self._step(end_ns - end_ns % self._bar_ns)
         return Fetched(
-            self.frame_sequence,
+            pages,
             self._rows,
             self._symbol,
             self._channel,
@@ -380,12 +381,11 @@ class _ChunkIntake(Intake):
             self._trades,
         )
 
-    def _noted(self, record: Record) -> Sequence[Finding]:
+    def judged(self, record: Record, is_good: bool) -> None:
         time_ns = record.event_time_ns or record.receive_time_ns
         is_wanted = record.kind is self._kind and record.venue_symbol == self._chunk.symbol
         if is_wanted and (self._chunk.start_ns <= time_ns < self._chunk.end_ns or self._kind is Kind.BOOK):
             self._count(record, time_ns)
-        return self.checker.check(record)
 
     def _count(self, record: Record, time_ns: int) -> None:
         self._rows += 1

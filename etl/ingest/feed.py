@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from copy import copy
 from typing import Protocol
 from weakref import WeakSet
 
 from etl.adapter.contract import Exchange
-from etl.ingest.overlap import Overlap
-from etl.model.records import Gap, GapKind, Quarantined, Record
+from etl.model.records import Gap, GapKind, Quarantined
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
 from etl.telemetry.worker import WorkerCounts
@@ -52,17 +52,23 @@ class Feed:
         self.keys: dict[str, bytes] = {}
         self.statistics: dict[str, SymbolStatistics] = {}
         self.continuity = Continuity(exchange) if continuity is None else continuity
-        self.leaves_out: Callable[[Record], bool] | None = None
-        """Asked before a record is published, while there is reason to: ``True`` leaves it out, counted."""
         self.offer_repair: Callable[[Gap], None] | None = None
         """Hears of every gap that is declared."""
         self._members: WeakSet[Member] = WeakSet()
-        self._overlap = Overlap(self.counts)
 
     def join(self, member: Member) -> None:
         """``member`` learns of new statistics, and gives what it releases, for as long as somebody holds it."""
         member.learn(self.statistics.values())
         self._members.add(member)
+
+    def beside(self) -> Feed:
+        """For what is asked of the history while this feed streams: the same topics, keys and counts, and a continuity
+        that follows none of it, for what it closes is told by whoever asked."""
+        beside = copy(self)
+        beside.continuity = Continuity(self.exchange, declares_start=False)
+        beside.statistics = {}
+        beside._members = WeakSet()
+        return beside
 
     def key_of(self, symbol: str) -> bytes:
         """The message key of ``symbol``'s records."""
@@ -106,18 +112,10 @@ class Feed:
         for member in self._members:
             member.learn(news.values())
 
-    def overlap(self, name: str, begins: bool) -> None:
-        """From before a successor of the stream ``name`` is opened until after its elder is closed, the second
-        copy of an event is left out."""
-        self._overlap.mark(name, begins)
-        self.leaves_out = self._overlap.is_double if self._overlap.is_on else None
-
-    def quarantine(self, item: Quarantined) -> bool:
-        """Whether it went there now, and not in an earlier life."""
+    def quarantine(self, item: Quarantined) -> None:
         self.counts.quarantined[item.code, item.severity] += 1
         key = f"{item.exchange}:{item.symbol}".encode(errors="replace")
         self.publisher.publish(self.quarantine_topic, key, encode_quarantined(item))
-        return True
 
     def acknowledged(self, receive_time_ns: int) -> Acknowledged | None:
         """What to call when the frame received then is acknowledged."""

@@ -17,9 +17,11 @@ from etl.adapter.keepalive import parse_of
 from etl.errors import WireError
 from etl.ingest.book_watch import BookWatch
 from etl.ingest.feed import Feed
+from etl.ingest.observer import NOBODY, Observer
 from etl.ingest.quarantine_notes import QuarantineNotes
 from etl.model.codes import Code
-from etl.model.records import Book, Frame, GapKind, Record, Severity, Source, Trade
+from etl.model.records import Book, Frame, Gap, GapKind, Record, Severity, Source, Trade
+from etl.sequencing.track import FOLLOWED
 from etl.transports.kafka import TapeHeaders, frame_headers
 from etl.validation import Checker, Finding
 from etl.validation.statistics import SymbolStatistics
@@ -29,8 +31,7 @@ SAMPLE_FRAMES = 64
 """One raw message in so many reports how long its acknowledgement took; behind it lies the crash point."""
 CRASH_FLUSH_TIMEOUT_S = 30.0
 HARMLESS_CODES = frozenset({Code.UNKNOWN_MESSAGE})
-"""Quarantined events that took no place of a record. Any other may have been one: where no id proves the contrary,
-that is a gap."""
+"""Quarantined events that took no place of a record. Any other may have been one."""
 
 _ENCODE_BOOK = ENCODERS[Book]
 _NO_REPLIES: tuple[Reply | Fault, ...] = ()
@@ -43,9 +44,10 @@ def open_intake(
     endpoint: str,
     source: Source = Source.STREAM,
     venue_symbols: Collection[str] | None = None,
+    observer: Observer = NOBODY,
 ) -> Intake:
     """The way in for one connection's frames; ``venue_symbols`` is what it carries, ``None`` = anything."""
-    intake = Intake(feed, parser, connection_id, endpoint, source, venue_symbols)
+    intake = Intake(feed, parser, connection_id, endpoint, source, venue_symbols, observer)
     feed.join(intake)
     return intake
 
@@ -60,7 +62,8 @@ class Intake:
         connection_id: str,
         endpoint: str,
         source: Source,
-        venue_symbols: Collection[str] | None = None,
+        venue_symbols: Collection[str] | None,
+        observer: Observer,
     ) -> None:
         self.connection_id = connection_id
         self.frame_sequence = 0
@@ -83,7 +86,8 @@ class Intake:
         self._source = source
         self._key = connection_id.encode()
         self._tape_headers = TapeHeaders(self._exchange, endpoint, source)
-        self._notes = QuarantineNotes(feed, parser)
+        self._observer = observer
+        self._notes = QuarantineNotes(feed, parser, observer)
         self._books = BookWatch(feed.book_hole_messages_max, feed.counts)
         self.snapshots_due_ns = self._books.snapshots_due_ns
 
@@ -124,7 +128,8 @@ class Intake:
             outcomes: Sequence[Outcome] = self._parse(frame)
         except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
             outcomes = (Rejected(Code.PARSER_FAILED, f"{type(error).__name__}: {error}"),)
-        feed, counts = self._feed, self._counts
+        feed, counts, observer = self._feed, self._counts, self._observer
+        listens = observer.listens
         counts.events_read += len(outcomes)
         replies: list[Reply | Fault] | None = None
         record: Any  # records are told from the rest by a look-up, which no type checker follows
@@ -133,7 +138,7 @@ class Intake:
             if encode is None:
                 replies = self._take_other(frame, record, replies)
                 continue
-            if feed.leaves_out is not None and feed.leaves_out(record):
+            if listens and not observer.admits(record):
                 continue
             findings = self._check(record)
             if findings:
@@ -149,12 +154,14 @@ class Intake:
                 continue
             gaps = self._observe(record)
             if gaps:
-                feed.publish_gaps(gaps)
+                self._declare(gaps)
             symbol = record.symbol
             key = feed.keys.get(symbol) or feed.key_of(symbol)
             self._publish(feed.normalized_topic, key, message)
             counts.published[record.kind] += 1
             self.last_event_ns[record.channel] = frame.receive_time_ns
+            if listens:
+                observer.judged(record, is_good=True)
         return replies or _NO_REPLIES
 
     def publish_released(self) -> None:
@@ -164,9 +171,10 @@ class Intake:
             message = ENCODERS[Trade](trade)
             self._publish(self._feed.normalized_topic, self._feed.key_of(trade.symbol), message)
             self._notes.release(trade, self._endpoint, message, self._key)
+            self._observer.judged(trade, is_good=True)
             # as the repair of the gap that its quarantine declared
             came_back = msgspec.structs.replace(trade, source=Source.REPAIR)
-            self._feed.publish_gaps(self._observe(came_back))
+            self._declare(self._observe(came_back))
 
     def _take_other(
         self, frame: Frame, outcome: Outcome, replies: list[Reply | Fault] | None
@@ -174,11 +182,11 @@ class Intake:
         """What is no record: quarantined, counted, or a reply, which is no event."""
         if isinstance(outcome, Rejected):
             is_new = self._notes.reject(frame, outcome)
-            if is_new and self._source is Source.STREAM and outcome.code not in HARMLESS_CODES:
-                symbols = [outcome.venue_symbol] if outcome.venue_symbol else self.venue_symbols
-                self._feed.lost(GapKind.QUARANTINE, f"{outcome.code}: what it held is not known", symbols)
+            if is_new and frame.source in FOLLOWED and outcome.code not in HARMLESS_CODES:
+                self._suspect(frame, outcome)
         elif isinstance(outcome, Ignored):
             self._counts.ignored[outcome.name] += 1
+            self._observer.ignored(outcome)
         else:
             self._counts.events_read -= 1
             if isinstance(outcome, Reply | Fault):
@@ -187,10 +195,25 @@ class Intake:
 
     def _judge(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> Record | None:
         """The record with its flags; ``None`` where it stays out, and its place is declared."""
-        accepted = self._notes.judge(frame, record, findings)
-        if accepted is None:
-            self._feed.publish_gaps(self._feed.continuity.quarantined(record))
-        return accepted
+        hard = next((finding for finding in findings if finding.severity is Severity.HARD), None)
+        if hard is None:
+            return self._notes.flag(frame, record, findings)
+        self._declare(self._feed.continuity.quarantined(record))
+        self._notes.hold(frame, record, hard)
+        self._observer.judged(record, is_good=False)
+        return None
+
+    def _suspect(self, frame: Frame, rejected: Rejected) -> None:
+        """What was rejected may have been a record of any channel: where no id proves the contrary, that is a gap."""
+        symbols = [rejected.venue_symbol] if rejected.venue_symbol else self.venue_symbols
+        reason = f"{rejected.code}: what it held is not known"
+        lost = self._feed.continuity.lost(GapKind.QUARANTINE, reason, frame.receive_time_ns, symbols)
+        self._declare(lost)
+
+    def _declare(self, gaps: Sequence[Gap]) -> None:
+        if self._observer.listens:
+            gaps = [gap for gap in gaps if self._observer.admits(gap)]
+        self._feed.publish_gaps(gaps)
 
     def _reach_crash_point(self) -> None:
         """For rigs: this frame on the tape, what was before it everywhere, and nothing of it published."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from etl.model.records import Bar, Record
+from etl.ingest.observer import Observer
+from etl.model.records import Bar, Gap, Quarantined, Record
 from etl.telemetry.worker import WorkerCounts
 
 IDENTITIES_MAX = 500_000
@@ -11,38 +12,35 @@ OVERLAP_DOUBLE = "overlap_double"
 """Name under which the second copy of an event on overlapping connections is counted."""
 
 
-class Overlap:
-    """Identities seen while any stream has two connections."""
+class Overlap(Observer):
+    """Of all connections of a feed; it listens while any stream has two."""
 
     def __init__(self, counts: WorkerCounts) -> None:
         self._counts = counts
         self._streams: set[str] = set()
         self._seen: dict[tuple[str, str, str], None] = {}
 
-    @property
-    def is_on(self) -> bool:
-        return bool(self._streams)
-
     def mark(self, stream: str, begins: bool) -> None:
-        """``stream`` has two connections from now on, or no longer has."""
+        """From before a successor of ``stream`` is opened until after the old connection is closed."""
         if begins:
             self._streams.add(stream)
         else:
             self._streams.discard(stream)
-        if not self._streams:
+        self.listens = bool(self._streams)
+        if not self.listens:
             self._seen.clear()
 
-    def is_double(self, record: Record) -> bool:
-        """Whether an overlapping connection has given ``record`` before. Bars are never doubles: a newer state of
-        one has the same identity."""
-        if isinstance(record, Bar):
-            return False
-        identity = (record.symbol, record.channel, record.record_key)
+    def admits(self, event: Record | Quarantined) -> bool:
+        """Not what an overlapping connection has given before. Bars are never doubles: a newer state of one has the
+        same identity."""
+        if isinstance(event, Bar | Gap | Quarantined):
+            return True
+        identity = (event.symbol, event.channel, event.record_key)
         if identity in self._seen:
             self._counts.ignored[OVERLAP_DOUBLE] += 1
-            return True
+            return False
         if len(self._seen) >= IDENTITIES_MAX:
             for known in list(self._seen)[: IDENTITIES_MAX // 2]:
                 del self._seen[known]
         self._seen[identity] = None
-        return False
+        return True

@@ -7,22 +7,28 @@ the newest outcome holds. Records keep their identity, so publishing one twice c
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from etl import exchanges
-from etl.adapter.contract import Exchange, Rejected
+from etl.adapter.contract import Exchange, Outcome, Rejected
 from etl.errors import WireError
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
+from etl.ingest.observer import Observer
+from etl.model.codes import Code
+from etl.model.instruments import Instruments
 from etl.model.records import Frame, Gap, GapState, Quarantined, QuarantineOutcome, Record, Severity, Source
+from etl.reference.instruments import with_known
+from etl.sequencing.continuity import Continuity
 from etl.sequencing.gap import settled
 from etl.settings import Settings
+from etl.transports.memory import Nowhere
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader
-from etl.validation import Checker
 from etl.wire import codec
 
 READ_MESSAGES_MAX = 5_000
@@ -31,6 +37,8 @@ IDS_MAX = 10_000
 """A gap of more ids is not settled by a replay: a repair fetches it."""
 PARSERS_MAX = 64
 """Connections whose parser is kept while their items are replayed."""
+
+SETTLED = (QuarantineOutcome.PUBLISHED, QuarantineOutcome.RELEASED)
 
 Identity = tuple[str, str, int, int, str]
 
@@ -93,17 +101,16 @@ def replay(
     """
     outcomes: Counter[QuarantineOutcome] = Counter()
     came_back: set[tuple[str, str, str, int]] = set()
+    held, settled_before = Door(settings, publisher), Door(settings, Nowhere())
     for item in items:
         if item.severity is Severity.SOFT:
             continue
-        record = good_record(item)
+        record = (settled_before if item.outcome in SETTLED else held).take(item)
         if record is not None:
             came_back |= {(record.exchange, record.symbol, record.channel, number) for number in _ids(record)}
         if item.outcome in SETTLED:
             continue
         outcome = QuarantineOutcome.STILL_BAD if record is None else QuarantineOutcome.PUBLISHED
-        if record is not None:
-            publisher.publish(settings.topics.normalized, _key(record), codec.encode(record))
         noted = msgspec.structs.replace(item, outcome=outcome, outcome_time_ns=now_ns)
         publisher.publish(
             settings.topics.quarantine, item.connection_id.encode(), codec.encode_quarantined(noted)
@@ -139,50 +146,83 @@ def _missing(gap: Gap) -> range:
     return range(first, last + 1)
 
 
-def good_record(item: Quarantined) -> Record | None:
-    """The record that ``item`` is by today's parser and rules, with source REPLAY; ``None`` if still bad."""
-    exchange = exchanges.load(item.exchange)
-    record = _parse_again(item) if item.payload else _decode(item.record)
-    if record is None:
-        return None
-    record = msgspec.structs.replace(record, source=Source.REPLAY)
-    findings = Checker(exchange, judge_lateness=False).check(record)
-    if any(finding.severity is Severity.HARD for finding in findings):
-        return None
-    return msgspec.structs.replace(record, flags=tuple(finding.code for finding in findings))
+class Door:
+    """The one loop (``Intake``) for single items, of every venue."""
+
+    def __init__(self, settings: Settings, publisher: Publisher) -> None:
+        self._settings = settings
+        self._publisher = publisher
+        self._feeds: dict[str, Feed] = {}
+        self._parsers: OrderedDict[tuple[str, str], Exchange] = OrderedDict()
+
+    def take(self, item: Quarantined) -> Record | None:
+        """The record that ``item`` is by today's parser and rules, with source REPLAY, published; ``None`` if still
+        bad."""
+        feed = self._feed(item.exchange)
+        frame = Frame(
+            exchange=item.exchange,
+            connection_id=item.connection_id,
+            frame_sequence=item.frame_sequence,
+            endpoint=item.endpoint,
+            receive_time_ns=item.receive_time_ns,
+            payload=item.payload,
+            source=Source.REPLAY,
+        )
+        parser = self._parser(feed.exchange, item) if item.payload else _Kept(item.record)
+        one = _OneEvent(item.frame_index)
+        open_intake(feed, parser, item.connection_id, item.endpoint, Source.REPLAY, observer=one).parse(frame)
+        return one.record
+
+    def _feed(self, name: str) -> Feed:
+        feed = self._feeds.get(name)
+        if feed is None:
+            exchange = with_known(self._settings, exchanges.load(name))
+            continuity = Continuity(exchange, declares_start=False)
+            feed = self._feeds[name] = Feed(self._settings, exchange, self._publisher, continuity)
+        return feed
+
+    def _parser(self, exchange: type[Exchange], item: Quarantined) -> Exchange:
+        """Of the item's connection, for it may know what came before."""
+        key = (item.exchange, item.connection_id)
+        parser = self._parsers.get(key)
+        if parser is None:
+            if len(self._parsers) >= PARSERS_MAX:
+                self._parsers.popitem(last=False)
+            parser = self._parsers[key] = exchange()
+        return parser
 
 
-SETTLED = (QuarantineOutcome.PUBLISHED, QuarantineOutcome.RELEASED)
+class _OneEvent(Observer):
+    """Lets one event of a frame through, and nothing that is found beside it."""
+
+    listens = True
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self.record: Record | None = None
+
+    def admits(self, event: Record | Quarantined) -> bool:
+        is_record = not isinstance(event, Gap | Quarantined)
+        return is_record and event.frame_index == self._index and self.record is None
+
+    def judged(self, record: Record, is_good: bool) -> None:
+        self.record = record if is_good else None
 
 
-def _parse_again(item: Quarantined) -> Record | None:
-    frame = Frame(
-        exchange=item.exchange,
-        connection_id=item.connection_id,
-        frame_sequence=item.frame_sequence,
-        endpoint=item.endpoint,
-        receive_time_ns=item.receive_time_ns,
-        payload=item.payload,
-        source=item.source,
-    )
-    for outcome in _parser(item.exchange, item.connection_id).parse(frame):
-        if isinstance(outcome, Record) and outcome.frame_index == item.frame_index:
-            return outcome
-        if isinstance(outcome, Rejected) and outcome.index == item.frame_index:
-            return None
-    return None
+class _Kept(Exchange):
+    """Gives the record that an item kept, where its frame was too large to keep."""
 
+    def __init__(self, encoded: bytes) -> None:
+        super().__init__(instruments=Instruments())
+        self._encoded = encoded
 
-@lru_cache(PARSERS_MAX)
-def _parser(exchange: str, connection_id: str) -> Exchange:
-    return exchanges.load(exchange)()
-
-
-def _decode(data: bytes) -> Record | None:
-    try:
-        return codec.decode(data) if data else None
-    except WireError:
-        return None
+    def parse(self, frame: Frame) -> Sequence[Outcome]:
+        if not self._encoded:
+            return ()
+        try:
+            return (msgspec.structs.replace(codec.decode(self._encoded), source=frame.source),)
+        except WireError as error:
+            return (Rejected(Code.UNDECODABLE, str(error)),)
 
 
 def _key(record: Record) -> bytes:

@@ -10,6 +10,7 @@ import msgspec
 from etl.adapter.contract import Exchange, Rejected
 from etl.errors import WireError
 from etl.ingest.feed import Feed
+from etl.ingest.observer import Observer
 from etl.model.codes import Code
 from etl.model.records import Frame, Quarantined, QuarantineOutcome, Record, Severity, Trade
 from etl.validation import Finding
@@ -25,29 +26,26 @@ RELEASED_REASON = "the trades after it confirmed its level"
 class QuarantineNotes:
     """Of one connection, whose parser is ``parser``."""
 
-    def __init__(self, feed: Feed, parser: Exchange) -> None:
+    def __init__(self, feed: Feed, parser: Exchange, observer: Observer) -> None:
         self._feed = feed
         self._parser = parser
+        self._observer = observer
 
     def reject(self, frame: Frame, rejected: Rejected) -> bool:
-        """Note what cannot be a record. False if an earlier life has noted it."""
+        """Note what cannot be a record; whether it was noted."""
         names = self._parser.instruments.names
         symbol = names[rejected.venue_symbol][0] if rejected.venue_symbol else ""
-        return self._feed.quarantine(
-            self._item(frame, rejected.code, rejected.reason, rejected.index, symbol)
-        )
+        return self._put(self._item(frame, rejected.code, rejected.reason, rejected.index, symbol))
 
-    def judge(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> Record | None:
-        """Note the first hard finding, or every soft one: the record with its flags, ``None`` if it stays out."""
-        try:
-            encoded = ENCODERS[type(record)](record)
-        except WireError:
-            encoded = b""
-        hard = next((finding for finding in findings if finding.severity is Severity.HARD), None)
-        for finding in (hard,) if hard else findings:
-            self._feed.quarantine(self._found(frame, record, finding, encoded))
-        if hard:
-            return None
+    def hold(self, frame: Frame, record: Record, finding: Finding) -> None:
+        """Note a record that stays out."""
+        self._put(self._found(frame, record, finding, _encoded(record)))
+
+    def flag(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> Record:
+        """Note each finding beside ``record``, which goes on with their codes as its flags."""
+        encoded = _encoded(record)
+        for finding in findings:
+            self._put(self._found(frame, record, finding, encoded))
         new = (finding.code for finding in findings if finding.code not in record.flags)
         return msgspec.structs.replace(record, flags=(*record.flags, *new))
 
@@ -70,6 +68,12 @@ class QuarantineNotes:
         )
         self._feed.publisher.publish(self._feed.quarantine_topic, key, encode_quarantined(item))
 
+    def _put(self, item: Quarantined) -> bool:
+        admitted = self._observer.admits(item)
+        if admitted:
+            self._feed.quarantine(item)
+        return admitted
+
     def _found(self, frame: Frame, record: Record, finding: Finding, encoded: bytes) -> Quarantined:
         item = self._item(frame, finding.code, finding.reason, record.frame_index, record.symbol)
         kept = encoded if len(encoded) <= RECORD_BYTES_MAX else b""
@@ -91,6 +95,13 @@ class QuarantineNotes:
             payload=frame.payload if len(frame.payload) <= PAYLOAD_BYTES_MAX else b"",
             symbol=_clean(symbol),
         )
+
+
+def _encoded(record: Record) -> bytes:
+    try:
+        return ENCODERS[type(record)](record)
+    except WireError:
+        return b""
 
 
 def _clean(text: str) -> str:

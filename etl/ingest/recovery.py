@@ -20,6 +20,7 @@ from etl.adapter.contract import Exchange
 from etl.errors import WireError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
+from etl.ingest.observer import Observer
 from etl.model.records import Frame, Gap, GapState, Quarantined, Record, Source
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
@@ -85,7 +86,8 @@ def recover(
         for latest in tail.newest.values():
             for data in latest:
                 continuity.remember(codec.decode(data))
-        feed = _RecoveryFeed(settings, exchange, publisher, continuity, tail, venue_symbols)
+        feed = Feed(settings, exchange, publisher, continuity)
+        observer = _Unpublished(tail, venue_symbols)
         intakes: dict[str, Intake] = {}
         for frame in _frames(raw, ranges, exchange.name):
             intake = intakes.get(frame.connection_id)
@@ -93,7 +95,13 @@ def recover(
                 if len(intakes) >= CONNECTIONS_MAX:
                     intakes.clear()
                 intake = intakes[frame.connection_id] = open_intake(
-                    feed, exchange(), frame.connection_id, frame.endpoint, frame.source, venue_symbols
+                    feed,
+                    exchange(),
+                    frame.connection_id,
+                    frame.endpoint,
+                    frame.source,
+                    venue_symbols,
+                    observer,
                 )
             intake.parse(frame)
             publisher.poll()
@@ -117,34 +125,23 @@ def recover(
     return Recovered(published + quarantined, open_gaps)
 
 
-class _RecoveryFeed(Feed):
-    """Passes over what is published already, and over what is another shard's."""
+class _Unpublished(Observer):
+    """Admits what is not published yet, of this worker's symbols."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        exchange: type[Exchange],
-        publisher: Publisher,
-        continuity: Continuity,
-        tail: Tail,
-        venue_symbols: Collection[str],
-    ) -> None:
-        super().__init__(settings, exchange, publisher, continuity)
+    listens = True
+
+    def __init__(self, tail: Tail, venue_symbols: Collection[str]) -> None:
         self._tail = tail
         self._venue_symbols = venue_symbols
-        self.leaves_out = self._is_known
 
-    def _is_known(self, record: Record) -> bool:
-        known = self._tail.records[record.connection_id]
-        is_ours = record.venue_symbol in self._venue_symbols
-        return not is_ours or _position(record.frame_sequence, record.frame_index) in known
-
-    def quarantine(self, item: Quarantined) -> bool:
-        position = _position(item.frame_sequence, item.frame_index)
-        is_known = position in self._tail.records[item.connection_id]
-        if is_known or (item.connection_id, position, item.code) in self._tail.noted:
-            return False
-        return super().quarantine(item)
+    def admits(self, event: Record | Quarantined) -> bool:
+        if isinstance(event, Gap):
+            return True
+        position = _position(event.frame_sequence, event.frame_index)
+        is_published = position in self._tail.records[event.connection_id]
+        if isinstance(event, Quarantined):
+            return not is_published and (event.connection_id, position, event.code) not in self._tail.noted
+        return not is_published and event.venue_symbol in self._venue_symbols
 
 
 def _position(frame_sequence: int, frame_index: int) -> int:

@@ -23,16 +23,16 @@ from msgspec import Struct
 from etl.adapter.contract import Channel, Credentials, Exchange, Request, SequenceRule
 from etl.errors import VenueError
 from etl.ingest.feed import Feed
-from etl.ingest.intake import Intake
+from etl.ingest.intake import Intake, open_intake
+from etl.ingest.observer import Observer
 from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
-from etl.model.records import Gap, GapKind, GapState, Kind, Record, Severity, Source
+from etl.model.records import Gap, GapKind, GapState, Kind, Record, Source
 from etl.model.times import NS_PER_MS
 from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.sequencing.spans import bar_length_ns, bars_between
 from etl.settings import Settings
 from etl.sources.connection_id import connection_id
 from etl.sources.history import History
-from etl.validation import Finding
 
 QUEUE_GAPS_MAX = 10_000
 """Gaps that wait for their repair; beyond, they stay open in the ledger for ``etl gaps repair``."""
@@ -77,16 +77,19 @@ class Repairer:
         if channel is None or channel.repair is None:
             return Verdict(GapState.UNREPAIRABLE, "the venue has no history of this channel")
         parser = self._feed.exchange(self._credentials)
-        intake = _RepairIntake(self._feed, parser, gap.symbol, channel)
+        given = _Given(gap.symbol, channel)
+        intake = open_intake(
+            self._feed.beside(), parser, connection_id(time.time_ns()), "", Source.REPAIR, observer=given
+        )
         span = missing_ids(gap) if channel.rule is SequenceRule.CONTIGUOUS else None
         try:
             for request in _requests(parser, channel.repair, gap, span, time.time_ns()):
                 await self._fetch_chain(intake, request)
-                if span and intake.highest_id > span[1]:
+                if span and given.highest_id > span[1]:
                     break  # pages rise: what none has up to here, none has
         except VenueError as error:
-            return Verdict(GapState.OPEN, str(error), intake.rows)
-        return _judge_ids(span, intake) if span else _judge_times(gap, channel, intake)
+            return Verdict(GapState.OPEN, str(error), given.rows)
+        return _judge_ids(span, given) if span else _judge_times(gap, channel, given)
 
     async def _fetch_chain(self, intake: Intake, first: Request) -> None:
         """``first`` and the pages after it, through one parser: identities may count over pages. A request for ids
@@ -105,13 +108,12 @@ class Repairer:
             await asyncio.sleep(ROOM_POLL_S)
 
 
-class _RepairIntake(Intake):
-    """Notes what the history gave of one symbol and kind. The verdict on the gap is the repairer's alone."""
+class _Given(Observer):
+    """What the history gave of one symbol and kind."""
 
-    def __init__(self, feed: Feed, parser: Exchange, symbol: str, channel: Channel) -> None:
-        super().__init__(feed, parser, connection_id(time.time_ns()), "", Source.REPAIR)
-        self._check = self._noted
-        self._observe = _nothing
+    listens = True
+
+    def __init__(self, symbol: str, channel: Channel) -> None:
         self._symbol = symbol
         self._channel = channel
         self.rows = 0
@@ -123,20 +125,18 @@ class _RepairIntake(Intake):
         self.bar_ns = 0
         """The length of bars of which none may be skipped."""
 
-    def _noted(self, record: Record) -> Sequence[Finding]:
-        findings = self.checker.check(record)
-        if record.symbol == self._symbol and record.kind is self._channel.repair:
-            self.rows += 1
-            self.bar_ns = self.bar_ns or bar_length_ns(self._channel, record)
-            is_refused = any(finding.severity is Severity.HARD for finding in findings)
-            time_ms = record.event_time_ns // NS_PER_MS
-            self.times_ms.add(time_ms)
-            if is_refused:
-                self.refused_times_ms.add(time_ms)
-            if record.sequence is not None:
-                self.highest_id = max(self.highest_id, record.sequence)
-                (self.refused_ids if is_refused else self.ids).add(record.sequence)
-        return findings
+    def judged(self, record: Record, is_good: bool) -> None:
+        if record.symbol != self._symbol or record.kind is not self._channel.repair:
+            return
+        self.rows += 1
+        self.bar_ns = self.bar_ns or bar_length_ns(self._channel, record)
+        time_ms = record.event_time_ns // NS_PER_MS
+        self.times_ms.add(time_ms)
+        if not is_good:
+            self.refused_times_ms.add(time_ms)
+        if record.sequence is not None:
+            self.highest_id = max(self.highest_id, record.sequence)
+            (self.ids if is_good else self.refused_ids).add(record.sequence)
 
 
 class Repairs:
@@ -232,50 +232,50 @@ def _requests(parser: Exchange, kind: Kind, gap: Gap, span: _Span | None, now_ns
     yield from parser.history_requests(kind, gap.venue_symbol, start_ns, end_ns, channel=gap.channel)
 
 
-def _judge_ids(span: _Span, intake: _RepairIntake) -> Verdict:
-    missing = [number for number in range(span[0], span[1] + 1) if number not in intake.ids]
+def _judge_ids(span: _Span, given: _Given) -> Verdict:
+    missing = [number for number in range(span[0], span[1] + 1) if number not in given.ids]
     if not missing:
-        return Verdict(GapState.REPAIRED, "all ids are there", intake.rows)
-    refused = [number for number in missing if number in intake.refused_ids]
+        return Verdict(GapState.REPAIRED, "all ids are there", given.rows)
+    refused = [number for number in missing if number in given.refused_ids]
     if refused:
-        return Verdict(GapState.UNREPAIRABLE, f"{_some(refused)} are in quarantine", intake.rows)
-    if intake.highest_id > missing[-1]:
-        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {_some(missing)}", intake.rows)
-    return Verdict(GapState.OPEN, f"the history does not reach {_some(missing)} yet", intake.rows)
+        return Verdict(GapState.UNREPAIRABLE, f"{_some(refused)} are in quarantine", given.rows)
+    if given.highest_id > missing[-1]:
+        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {_some(missing)}", given.rows)
+    return Verdict(GapState.OPEN, f"the history does not reach {_some(missing)} yet", given.rows)
 
 
-def _judge_times(gap: Gap, channel: Channel, intake: _RepairIntake) -> Verdict:
+def _judge_times(gap: Gap, channel: Channel, given: _Given) -> Verdict:
     if not gap.to_time_ns:
-        return Verdict(GapState.OPEN, "nothing has come after it yet", intake.rows)
+        return Verdict(GapState.OPEN, "nothing has come after it yet", given.rows)
     if gap.gap_kind is GapKind.RESET:
         reason = "the venue counts anew: no id and no order proves that all is there"
-        return Verdict(GapState.UNREPAIRABLE, reason, intake.rows)
-    times_ms = intake.times_ms
+        return Verdict(GapState.UNREPAIRABLE, reason, given.rows)
+    times_ms = given.times_ms
     has_last = NO_EVENT_BEFORE not in gap.flags
     if has_last and gap.from_time_ns // NS_PER_MS not in times_ms:
-        return Verdict(GapState.OPEN, "the last good event is not in the history", intake.rows)
+        return Verdict(GapState.OPEN, "the last good event is not in the history", given.rows)
     if gap.to_time_ns // NS_PER_MS not in times_ms:
-        return Verdict(GapState.OPEN, "the first good event is not in the history", intake.rows)
+        return Verdict(GapState.OPEN, "the first good event is not in the history", given.rows)
     if channel.rule is SequenceRule.INTERVAL:
-        verdict = _judge_bars(gap, intake)
+        verdict = _judge_bars(gap, given)
         if verdict is not None:
             return verdict
     ends = "both ends are" if has_last else "its end is"
-    return Verdict(GapState.REPAIRED, f"{ends} in the history", intake.rows)
+    return Verdict(GapState.REPAIRED, f"{ends} in the history", given.rows)
 
 
-def _judge_bars(gap: Gap, intake: _RepairIntake) -> Verdict | None:
+def _judge_bars(gap: Gap, given: _Given) -> Verdict | None:
     """Each bar between the ends must be there; ``None`` if it is."""
-    if not intake.bar_ns:
-        return Verdict(GapState.OPEN, "the history does not say how long its bars are", intake.rows)
-    first, last = bars_between(gap.from_time_ns, gap.to_time_ns, intake.bar_ns)
-    times_ms = {number * intake.bar_ns // NS_PER_MS for number in range(first, last + 1)}
-    absent = times_ms - intake.times_ms
+    if not given.bar_ns:
+        return Verdict(GapState.OPEN, "the history does not say how long its bars are", given.rows)
+    first, last = bars_between(gap.from_time_ns, gap.to_time_ns, given.bar_ns)
+    times_ms = {number * given.bar_ns // NS_PER_MS for number in range(first, last + 1)}
+    absent = times_ms - given.times_ms
     if absent:
-        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {len(absent)} bars", intake.rows)
-    refused = times_ms & intake.refused_times_ms
+        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {len(absent)} bars", given.rows)
+    refused = times_ms & given.refused_times_ms
     if refused:
-        return Verdict(GapState.UNREPAIRABLE, f"{len(refused)} bars are in quarantine", intake.rows)
+        return Verdict(GapState.UNREPAIRABLE, f"{len(refused)} bars are in quarantine", given.rows)
     return None
 
 
@@ -283,7 +283,3 @@ def _some(numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
         return f"id {numbers[0]}"
     return f"{len(numbers)} ids from {numbers[0]} to {numbers[-1]}"
-
-
-def _nothing(record: Record) -> Sequence[Gap]:
-    return ()

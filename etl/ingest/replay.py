@@ -8,16 +8,16 @@ with what became of them, and no frame says that.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 
 import msgspec
 
 from etl import exchanges
-from etl.adapter.contract import Exchange
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
+from etl.ingest.observer import Observer
 from etl.lake import tape
-from etl.model.records import Frame, Gap, Quarantined, Source
+from etl.model.records import Frame, Gap, Quarantined, Record, Source
 from etl.reference.instruments import with_known
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
@@ -56,14 +56,21 @@ def replay(
     frames_count = records_count = 0
     for name in venues:
         exchange = with_known(settings, exchanges.load(name))
-        feed = _ReplayFeed(settings, exchange, publisher, Continuity(exchange, declares_start=False))
+        feed = Feed(settings, exchange, publisher, Continuity(exchange, declares_start=False))
         intakes: dict[str, Intake] = {}
         for frame in _tape(settings, name, from_ns, to_ns, archived):
             intake = intakes.get(frame.connection_id)
             if intake is None:
                 if len(intakes) >= CONNECTIONS_MAX:
                     intakes.clear()
-                intake = open_intake(feed, exchange(), frame.connection_id, frame.endpoint, Source.REPLAY)
+                intake = open_intake(
+                    feed,
+                    exchange(),
+                    frame.connection_id,
+                    frame.endpoint,
+                    Source.REPLAY,
+                    observer=_RecordsAlone(),
+                )
                 intakes[frame.connection_id] = intake
             intake.parse(msgspec.structs.replace(frame, source=Source.REPLAY))
             frames_count += 1
@@ -76,22 +83,13 @@ def replay(
     return frames_count, records_count
 
 
-class _ReplayFeed(Feed):
-    """Publishes records alone: gaps and quarantined items are on their topics already."""
+class _RecordsAlone(Observer):
+    """Gaps and quarantined items are on their topics already."""
 
-    def __init__(
-        self, settings: Settings, exchange: type[Exchange], publisher: Publisher, continuity: Continuity
-    ) -> None:
-        super().__init__(settings, exchange, publisher, continuity)
-        self.judge_lateness = False
+    listens = True
 
-    def publish_gaps(self, gaps: Sequence[Gap]) -> None:
-        for gap in gaps:
-            self.counts.gaps[gap.gap_kind] += 1
-
-    def quarantine(self, item: Quarantined) -> bool:
-        self.counts.quarantined[item.code, item.severity] += 1
-        return False
+    def admits(self, event: Record | Quarantined) -> bool:
+        return not isinstance(event, Gap | Quarantined)
 
 
 class _ClickHouseWriter:

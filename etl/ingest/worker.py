@@ -16,6 +16,7 @@ from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
+from etl.ingest.overlap import Overlap
 from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
 from etl.ingest.recovery import recover
 from etl.ingest.repair import Repairs
@@ -154,6 +155,7 @@ class Worker:
             follower.close()
 
     def _streams(self, feed: Feed, gate: ReadGate, history: History, stop: asyncio.Event) -> Iterator[Stream]:
+        overlap = Overlap(feed.counts)
         for number, subscription in enumerate(self._subscriptions):
             name = f"{self._exchange.name}/{number}"
             bases = itertools.cycle(self._access.websocket_urls(subscription.socket))
@@ -166,7 +168,12 @@ class Worker:
                 feed.continuity.expect(names, subscription.channels, time.time_ns())
                 url = parser.connect_url(next(bases), subscription)
                 intake = open_intake(
-                    feed, parser, connection_id(time.time_ns()), url, venue_symbols=subscription.symbols
+                    feed,
+                    parser,
+                    connection_id(time.time_ns()),
+                    url,
+                    venue_symbols=subscription.symbols,
+                    observer=overlap,
                 )
                 return Connection(
                     self._settings.producer,
@@ -180,18 +187,19 @@ class Worker:
                     history,
                 )
 
-            yield Stream(name, connect, feed.counts, stop, _Supervision(feed, gate))
+            yield Stream(name, connect, feed.counts, stop, _Supervision(feed, overlap, gate))
 
 
 class _Supervision:
     """Turns what a stream goes through into gaps, and keeps doubles out while two of its connections overlap."""
 
-    def __init__(self, feed: Feed, gate: ReadGate) -> None:
+    def __init__(self, feed: Feed, overlap: Overlap, gate: ReadGate) -> None:
         self._feed = feed
+        self._overlap = overlap
         self._gate = gate
 
     def overlap(self, name: str, begins: bool) -> None:
-        self._feed.overlap(name, begins)
+        self._overlap.mark(name, begins)
 
     def lost(self, connection: Connection, end: End) -> None:
         kind = GapKind.DISCONNECT

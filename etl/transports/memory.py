@@ -1,4 +1,5 @@
-"""A broker in this process, for tests of everything above it. Passes the same contract tests as Kafka."""
+"""Publishers without a broker: one that keeps what it is given, for tests, and passes the same contract tests as Kafka;
+and one that drops it."""
 
 from __future__ import annotations
 
@@ -70,3 +71,26 @@ class MemoryPublisher:
     def _raise_failure(self) -> None:
         if self._failure:
             raise self._failure
+
+
+class Nowhere:
+    """For who wants what the loop makes and no topics."""
+
+    pending_messages = 0
+    is_full = False
+
+    def publish(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Headers | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> None:
+        pass
+
+    def poll(self) -> None:
+        pass
+
+    def flush(self, timeout_s: float) -> None:
+        pass

@@ -6,14 +6,26 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from etl.commands.parse import lines, write
+from etl.adapter.contract import Exchange, Outcome
+from etl.commands.parse import lines, record_item, write
 from etl.errors import EtlError
 from etl.exchanges import load
+from etl.ingest.feed import Feed
+from etl.ingest.intake import open_intake
+from etl.model.records import Frame, QuarantineOutcome, Severity, Trade
+from etl.sequencing.ahead import Window
+from etl.sequencing.continuity import Continuity
+from etl.settings import make
+from etl.transports.memory import MemoryPublisher
+from etl.validation.statistics import SymbolStatistics
+from etl.wire import codec
 from tests.support import fixtures
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
@@ -25,6 +37,13 @@ TRADE = (
     '{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":%d,"p":"61837.63000000",'
     '"q":"0.02000000","T":1723161255342,"m":true,"M":true}}'
 )
+
+QUOTE = (
+    '{"stream":"btcusdt@bookTicker","data":{"u":%d,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000",'
+    '"a":"61837.64000000","A":"1.54698000"}}'
+)
+UNENCODABLE = 77
+RECEIVED_NS = 1_790_000_000_500_000_000
 
 needs_recordings = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="no recordings beside the repository")
 
@@ -115,6 +134,117 @@ def test_a_record_that_breaks_a_hard_rule_is_quarantined_with_its_code_and_its_i
     frames = [TRADE % 1, (TRADE % 2).replace("61837.63000000", "0"), TRADE % 3]
     kinds = [item.get("kind") or item.get("quarantine") for item in parsed("\n".join(frames).encode())]
     assert kinds == ["trade", "gap", "price_not_positive", "trade"]
+
+
+SNAPSHOT = '{"lastUpdateId":%d,"bids":[["61837.63000000","1.00000000"]],"asks":[]}'
+DEPTH = (
+    '{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1790000000000,"s":"BTCUSDT","U":%d,"u":%d,'
+    '"b":[["61837.63000000","1.00000000"]],"a":[]}}'
+)
+SNAPSHOT_URL = "http://venue/api/v3/depth?symbol=BTCUSDT&limit=1000"
+STATISTICS = SymbolStatistics("binance", "BTC-USDT", 61_800.0, 0.0, 0.01, 30, 0)
+
+
+def of_venue(name: str) -> type[Exchange]:
+    """``name``, with a defect: a text that no message can carry passes."""
+
+    class Careless(load(name)):  # type: ignore[misc]
+        def parse(self, frame: Frame) -> Sequence[Outcome]:
+            return [
+                msgspec.structs.replace(outcome, trade_id="\ud800")
+                if isinstance(outcome, Trade) and outcome.sequence == UNENCODABLE
+                else outcome
+                for outcome in super().parse(frame)
+            ]
+
+    return Careless
+
+
+def as_live(
+    lines: Sequence[tuple[str, str]], venue: str, statistics: Sequence[SymbolStatistics]
+) -> list[dict[str, Any]]:
+    """What a worker puts onto the normalized topic, and the codes of what it holds back."""
+    publisher, exchange = MemoryPublisher(), of_venue(venue)
+    continuity = Continuity(exchange, declares_start=False, window=Window(least_ns=0))
+    feed = Feed(make(recordings_dir="served"), exchange, publisher, continuity)
+    feed.learn(statistics)
+    intake = open_intake(feed, exchange(), "", "")
+    for frame, url in lines:
+        intake.take(frame.encode(), RECEIVED_NS, url)
+        intake.publish_released()
+    feed.publish_gaps(feed.continuity.decide())
+    publisher.poll()
+    topics = feed.normalized_topic, feed.quarantine_topic
+    records, held = ([m.value for m in publisher.delivered[topic]] for topic in topics)
+    items = [codec.decode_quarantined(value) for value in held]
+    codes = [i.code for i in items if (i.severity, i.outcome) == (Severity.HARD, QuarantineOutcome.HELD)]
+    return [record_item(codec.decode(value)) for value in records] + [{"quarantine": code} for code in codes]
+
+
+def plain(item: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        "kind",
+        "record_key",
+        "channel",
+        "flags",
+        "gap_kind",
+        "gap_state",
+        "from_sequence",
+        "to_sequence",
+    )
+    return {name: item[name] for name in (*names, "quarantine") if name in item}
+
+
+@pytest.mark.parametrize(
+    ("venue", "frames", "mark"),
+    [
+        # a book that goes on over a small hole says so
+        (
+            "binance",
+            [
+                (SNAPSHOT % 100, SNAPSHOT_URL),
+                *[(DEPTH % span, "") for span in ((101, 105), (108, 110))],
+                *[(DEPTH % (n, n), "") for n in range(111, 120)],
+            ],
+            {"flags": ["book_hole"]},
+        ),
+        # what no message can carry is held back
+        (
+            "binance",
+            [(TRADE % 1, ""), (TRADE % UNENCODABLE, ""), (TRADE % 3, "")],
+            {"quarantine": "unencodable"},
+        ),
+        # trades far out are held until others confirm their level
+        (
+            "binance",
+            [
+                ((TRADE % n).replace("61837.63", "61837.63" if n == 1 else "90000.00"), "")
+                for n in range(1, 7)
+            ],
+            {"kind": "gap", "gap_kind": "quarantine", "gap_state": "repaired"},
+        ),
+        # a frame that cannot be read may have been a quote
+        (
+            "binance",
+            [(QUOTE % 5, ""), ('{"stream":"btcusdt@book', ""), (QUOTE % 9, "")],
+            {"gap_kind": "quarantine"},
+        ),
+    ],
+    ids=["joins", "encodes", "releases", "suspects"],
+)
+def test_parse_gives_what_a_worker_gives(
+    venue: str, frames: list[tuple[str, str]], mark: dict[str, Any]
+) -> None:
+    text = "\n".join(recorded(frame, url=url, receive_time_ns=RECEIVED_NS) for frame, url in frames)
+    source = io.BufferedReader(io.BytesIO(text.encode()))
+    found = [
+        plain(json.loads(json.dumps(item)))
+        for item in lines(of_venue(venue), source, statistics=[STATISTICS])
+    ]
+    expected = [plain(json.loads(json.dumps(item))) for item in as_live(frames, venue, [STATISTICS])]
+    assert [item for item in found if "kind" in item] == [item for item in expected if "kind" in item]
+    assert [item for item in found if "quarantine" in item] == [i for i in expected if "quarantine" in i]
+    assert any(mark.items() <= item.items() for item in found)
 
 
 def test_text_that_no_utf8_can_carry_does_not_stop_the_output() -> None:

@@ -10,7 +10,7 @@ from etl.exchanges.binance import Binance
 from etl.ingest.book_watch import SUSPECT_BOOK_NS
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
-from etl.ingest.overlap import OVERLAP_DOUBLE
+from etl.ingest.overlap import OVERLAP_DOUBLE, Overlap
 from etl.ingest.quarantine_notes import PAYLOAD_BYTES_MAX
 from etl.model.records import (
     Bar,
@@ -45,10 +45,12 @@ class Bench:
     def __init__(self, exchange: type[Exchange] = Binance) -> None:
         self.publisher = MemoryPublisher()
         self.feed = Feed(SETTINGS, exchange, self.publisher)
+        self.overlap = Overlap(self.feed.counts)
         self.intake = self.connection("c1")
 
     def connection(self, name: str) -> Intake:
-        return open_intake(self.feed, self.feed.exchange(), name, "ws://venue/stream")
+        parser = self.feed.exchange()
+        return open_intake(self.feed, parser, name, "ws://venue/stream", observer=self.overlap)
 
     def give(self, *texts: str | bytes, to: Intake | None = None) -> list[Reply | Fault]:
         answers: list[Reply | Fault] = []
@@ -159,12 +161,12 @@ def test_a_lost_connection_is_a_gap_once_per_symbol_and_channel() -> None:
 def test_overlapping_connections_give_each_event_once() -> None:
     bench = Bench()
     bench.give(trade(1))
-    bench.feed.overlap("s", begins=True)
+    bench.overlap.mark("s", begins=True)
     successor = bench.connection("c2")
     bench.give(trade(2), quote(7))
     bench.give(trade(2), trade(3), quote(7), to=successor)
     bench.give(trade(3), trade(4))
-    bench.feed.overlap("s", begins=False)
+    bench.overlap.mark("s", begins=False)
     bench.give(trade(4), trade(5), to=successor)
     assert bench.trade_ids() == ["1", "2", "3", "4", "4", "5"]
     assert bench.feed.counts.ignored == {OVERLAP_DOUBLE: 3}
@@ -174,10 +176,10 @@ def test_overlapping_connections_give_each_event_once() -> None:
 def test_bars_are_never_doubles_for_a_newer_state_has_the_same_identity() -> None:
     bench = Bench()
     bar = Bar("binance", "S", "S", "kline_1m", 60, 1, Source.STREAM, "c", 1, 0, "1m/60", 60, 1)
-    bench.feed.overlap("s", begins=True)
-    assert bench.feed.leaves_out is not None
-    assert not bench.feed.leaves_out(bar)
-    assert not bench.feed.leaves_out(bar)
+    bench.overlap.mark("s", begins=True)
+    assert bench.overlap.listens
+    assert bench.overlap.admits(bar)
+    assert bench.overlap.admits(bar)
 
 
 class Odd(Exchange):

@@ -10,7 +10,7 @@ import pytest
 from etl import exchanges
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
-from etl.ingest.quarantine import Selection, good_record, identity_of, read_items, replay
+from etl.ingest.quarantine import Door, Selection, identity_of, read_items, replay
 from etl.model.records import (
     Gap,
     GapKind,
@@ -123,12 +123,25 @@ def test_what_was_published_is_not_published_again(settings: Settings) -> None:
     assert trades(publisher, settings) == []
 
 
-def test_an_item_without_its_frame_is_judged_by_its_record() -> None:
-    record = good_record(GOOD_NOW)
+def test_an_item_without_its_frame_is_judged_by_its_record(settings: Settings) -> None:
+    door = Door(settings, MemoryPublisher())
+    record = door.take(GOOD_NOW)
     assert record is not None
     large = msgspec.structs.replace(GOOD_NOW, payload=b"", record=codec.encode(record))
-    assert good_record(large) == record
-    assert good_record(msgspec.structs.replace(GOOD_NOW, payload=b"")) is None
+    assert door.take(large) == record
+    assert door.take(msgspec.structs.replace(GOOD_NOW, payload=b"")) is None
+    assert door.take(msgspec.structs.replace(GOOD_NOW, payload=b"", record=b"\xff")) is None
+
+
+def test_a_record_comes_back_with_the_flags_that_it_has_live(settings: Settings) -> None:
+    payload = GOOD_NOW.payload.replace(b"BTCUSDT", b"ZZZQQQ").replace(b"btcusdt", b"zzzqqq")
+    unlisted = msgspec.structs.replace(GOOD_NOW, payload=payload)
+    feed = Feed(settings, exchanges.load("binance"), publisher := MemoryPublisher())
+    open_intake(feed, feed.exchange(), "c", unlisted.endpoint).take(unlisted.payload, RECEIVE_NS)
+    _, live = trades(publisher, settings)
+    record = Door(settings, MemoryPublisher()).take(unlisted)
+    assert record is not None
+    assert record.flags == live.flags != ()
 
 
 @pytest.mark.integration

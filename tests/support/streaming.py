@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from etl.adapter.contract import Credentials, Exchange, Subscription
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
+from etl.ingest.overlap import Overlap
 from etl.model.records import Record
 from etl.settings import make
 from etl.sources.connection_id import connection_id
@@ -64,6 +65,7 @@ class Run:
         self.history = History(f"http://127.0.0.1:{server.port}", exchange(CREDENTIALS))
         self.ends: list[End] = []
         self.overlaps: list[bool] = []
+        self._overlap = Overlap(self.feed.counts)
         self.stop = asyncio.Event()
         self.connections: list[Connection] = []
         self.hours = Hours()
@@ -72,7 +74,7 @@ class Run:
     def _connect(self) -> Connection:
         parser = self.feed.exchange(CREDENTIALS)
         url = parser.connect_url(f"ws://127.0.0.1:{self.server.port}", self.subscription)
-        intake = open_intake(self.feed, parser, connection_id(time.time_ns()), url)
+        intake = open_intake(self.feed, parser, connection_id(time.time_ns()), url, observer=self._overlap)
         connection = Connection(
             self.settings.producer,
             parser,
@@ -89,7 +91,7 @@ class Run:
 
     def overlap(self, name: str, begins: bool) -> None:
         self.overlaps.append(begins)
-        self.feed.overlap(name, begins)
+        self._overlap.mark(name, begins)
 
     def lost(self, connection: Connection, end: End) -> None:
         self.ends.append(end)
