@@ -26,6 +26,7 @@ from etl.monitoring.parts import PartMetrics
 from etl.settings import Settings
 from etl.up import closing
 from etl.up.plan import child_environment, parts
+from etl.up.recorded import subscribed
 
 LIVE_EVERY_S = 1.0
 LINE_EVERY_S = 5.0
@@ -50,7 +51,7 @@ async def run(settings: Settings, options: RunOptions, console: Console) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    planned = parts(settings, options.with_airflow)
+    planned = subscribed(settings, parts(settings, options.with_airflow))
     require_free("etl up", settings.bind_host, settings.metrics.port, "metrics_port")
     console.print(f"state and logs in {settings.state_path}", highlight=False, soft_wrap=True)
     async with Supervisor(
