@@ -7,7 +7,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -26,16 +26,17 @@ class Line(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True):
-    """What a request asked for: its path, and its query without the size of the answer."""
+    """What a request asked for: its path, its query without the size of the answer, and its body."""
 
     path: str
     query: tuple[tuple[str, str], ...]
+    fragment: str = ""
 
 
 def asked(url: str) -> Asked:
     parts = urlsplit(url)
     pairs = [(name, value) for name, value in parse_qsl(parts.query) if name not in PAGE_NAMES]
-    return Asked(parts.path, tuple(sorted(pairs)))
+    return Asked(parts.path, tuple(sorted(pairs)), unquote(parts.fragment))
 
 
 def find(directory: Path, exchange: str) -> Path | None:

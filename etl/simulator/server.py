@@ -1,7 +1,7 @@
 """The simulator's server: real websockets and HTTP on loopback, one port for any number of venues.
 
     ws   /<exchange>/…                  the venue's own protocol
-    GET  /<exchange>/…                  the venue's own request interface
+    GET  /<exchange>/…                  the venue's own request interface; POST where it has bodies
     GET  /control/status                state and counts of every venue
     POST /control/{stop,start}          stop sending (and go on serving), go on
     POST /control/fault                 {"kind": …, "exchange": …, …}: see ``faults.py``; no exchange = all
@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -104,7 +105,7 @@ class Server:
         application.router.add_get("/control/status", self._status)
         application.router.add_post("/control/{order:stop|start}", self._stop_or_start)
         application.router.add_post("/control/fault", self._fault)
-        application.router.add_get("/{exchange}/{path:.*}", self._venue)
+        application.router.add_route("*", "/{exchange}/{path:.*}", self._venue)
         application.router.add_get("/{exchange}", self._venue)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -191,12 +192,14 @@ class Server:
 
     async def _answer(self, request: web.Request, feed: Feed, path: str) -> web.Response:
         deadline = time.monotonic() + ANSWER_WAIT_S
+        query, text = dict(request.query), request.rel_url.raw_query_string
+        if request.can_read_body:
+            query["body"] = await request.text()
+            text += f"#body={quote(query['body'])}"
         answer: Answer | None = None
         while answer is None and time.monotonic() < deadline:
             try:
-                answer = feed.answer(
-                    path, request.rel_url.raw_query_string, dict(request.query), self._clock()
-                )
+                answer = feed.answer(path, text, query, self._clock())
             except (ValueError, KeyError, LookupError) as error:
                 answer = Answer(
                     400, msgspec.json.encode({"code": -1100, "msg": f"Illegal parameter: {error}"})

@@ -90,7 +90,7 @@ def digest_of(payload: bytes, place: str = "") -> str:
 
 
 def place_of(endpoint: str, exchange: str = "") -> str:
-    """Where a request went: its path and query, or the path of a daily file without its ending; "" for a stream.
+    """Where a request went: its path, query and body, or the path of a daily file without its ending; "" for a stream.
 
     ``endpoint`` is the truth's, or, with ``exchange``, that of a frame on the tape, which begins with an address.
     """
@@ -101,7 +101,7 @@ def place_of(endpoint: str, exchange: str = "") -> str:
         place = endpoint.partition(f"/{exchange}/")[2] or endpoint
     if endpoint.startswith(ARCHIVE):
         place = place.partition("#")[0].rpartition(".")[0]
-    return unquote(place.strip("/?"))
+    return unquote(place.strip("/?").replace("?#", "#"))
 
 
 Contents = dict[str, int]

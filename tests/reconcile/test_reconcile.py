@@ -21,6 +21,7 @@ from etl.simulator.truth import (
     RESPONSE,
     SENT,
     STREAM,
+    UNTOLD,
     WITHHELD,
     TruthEvent,
     TruthLine,
@@ -75,15 +76,22 @@ class Run:
         self.held: dict[str, list[Record]] = {name: [] for name in STORES}
 
     def send(
-        self, payload: bytes, *, fate: str = SENT, arrives: bool = True, parsed: bool = True
+        self,
+        payload: bytes,
+        *,
+        fate: str = SENT,
+        arrives: bool = True,
+        parsed: bool = True,
+        event: TruthEvent | None = None,
+        connection_id: str = "c1",
     ) -> list[Record]:
         endpoint = CONTROL if payload == REPLY else STREAM
         now = T0 + len(self.truth) * STEP
-        self.truth.append(TruthLine(now, endpoint, fate, [told(payload)], digest=digest_of(payload)))
+        self.truth.append(TruthLine(now, endpoint, fate, [event or told(payload)], digest=digest_of(payload)))
         if fate != SENT or not arrives:
             return []
         number = len(self.frames) + 1
-        frame = Frame("binance", "c1", number, STREAM_URL, now + 1, payload)
+        frame = Frame("binance", connection_id, number, STREAM_URL, now + 1, payload)
         self.frames.append(frame)
         records = [outcome for outcome in self.parser.parse(frame) if isinstance(outcome, Record)]
         if parsed:
@@ -354,3 +362,109 @@ def test_ids_of_a_book_that_are_declared_missing_and_came_are_excess(
     run.declare("depth@100ms", GapState.UNREPAIRABLE, from_sequence=first, to_sequence=last)
     venue = run.report().venues["binance"]
     assert (venue.declared_excess_ids, venue.missed_undeclared) == (excess, 0)
+
+
+# the join
+
+
+def test_a_frame_whose_bytes_changed_on_the_way_is_known_to_nobody_and_its_event_is_missed(run: Run) -> None:
+    whole(run)
+    run.send(trade(21))
+    run.frames[-1] = msgspec.structs.replace(
+        run.frames[-1], payload=trade(21).replace(b"61837.63", b"61837.64")
+    )
+    report = run.report()
+    venue = report.venues["binance"]
+    assert (venue.unknown_frames, venue.ahead_of_tape, venue.raw) == (1, 1, 42)
+    assert report.reasons() == ["binance: 1 unknown_frames"]
+
+
+def test_equal_bytes_are_told_apart_by_their_occurrence_on_the_connection(run: Run) -> None:
+    """Contents without an id: the second of two equal ones is another event, and so it is on a new connection."""
+    payload = trade(1)
+    for connection_id, key in (("c1", "x/0"), ("c1", "x/1"), ("c2", "x/0")):
+        event = TruthEvent("quote", "BTC-USDT", key, T0)
+        run.send(payload, event=event, parsed=False, connection_id=connection_id)
+    run.send(
+        payload,
+        event=TruthEvent("quote", "BTC-USDT", "x/1", T0),
+        parsed=False,
+        connection_id="c2",
+        arrives=False,
+    )
+    venue = run.report().venues["binance"]
+    assert (venue.events_sent, venue.missed, venue.raw) == (2, 0, 3)
+    assert venue.store_lost == {"clickhouse": 2, "timescale": 2, "quarantine": 0}
+
+
+def test_what_went_to_two_connections_was_told_once_and_is_no_double(run: Run) -> None:
+    whole(run)
+    run.frames += [msgspec.structs.replace(frame, connection_id="c2") for frame in run.frames]
+    report = run.report()
+    assert report.ok
+    assert (report.venues["binance"].frames_sent, report.venues["binance"].raw) == (41, 82)
+
+
+def test_the_lines_of_a_daily_file_are_known_one_by_one(run: Run) -> None:
+    path, place = "/data/spot/BTCUSDT-trades.zip?", "data/spot/BTCUSDT-trades"
+    rows = [f"{n},61837.63,0.02".encode() for n in range(1, 6)]
+    told_of_rows = [TruthEvent("trade", "BTC-USDT", str(n), T0) for n in range(1, 6)]
+    digests = [digest_of(row, place) for row in rows]
+    run.truth.append(TruthLine(T0, path, SENT, told_of_rows, digests=digests))
+    endpoint = "archive:http://127.0.0.1:1/binance/data/spot/BTCUSDT-trades.csv#lines={};sha256=0"
+    for first, last in ((1, 2), (4, 5)):
+        payload = b"".join(row + b"\n" for row in rows[first - 1 : last])
+        run.frames.append(Frame("binance", "a", first, endpoint.format(f"{first}-{last}"), T0, payload))
+    venue = run.report().venues["binance"]
+    assert (venue.frames_sent, venue.raw, venue.unknown_frames) == (1, 2, 0)
+    assert (venue.events_sent, venue.missed, venue.missed_kinds) == (5, 1, {"trade": 1})
+
+
+# recordings of which nobody told anything
+
+
+def recorded(run: Run, count: int = 20) -> Run:
+    for number in range(1, count + 1):
+        run.send(trade(number), event=UNTOLD)
+        run.send(depth(number), event=UNTOLD)
+    run.send(REPLY, event=UNTOLD)
+    return run
+
+
+def test_a_frame_that_nobody_told_anything_of_stands_for_what_the_parser_made_of_it(run: Run) -> None:
+    report = recorded(run).report()
+    venue = report.venues["binance"]
+    assert report.ok
+    assert (venue.events_sent, venue.normalized, venue.ignored, venue.missed) == (41, 40, 1, 0)
+    assert (venue.kinds, venue.unexpected) == ({"book": 20, "frame": 1, "trade": 20}, 0)
+    assert "binance: nobody told what the recording's frames are" in report.notes[0]
+
+
+def test_of_such_a_recording_a_lost_and_a_doubled_row_a_missed_and_a_rejected_frame_are_found(
+    run: Run,
+) -> None:
+    recorded(run)
+    del run.held["timescale"][6]
+    run.held["clickhouse"].append(run.held["clickhouse"][3])
+    run.send(CUT, event=UNTOLD)
+    run.reject(None, "undecodable")
+    run.send(trade(22), event=UNTOLD, arrives=False)
+    report = run.report()
+    venue = report.venues["binance"]
+    assert (venue.lost, venue.duplicated, venue.quarantined, venue.unaccounted) == (1, 1, 1, 0)
+    assert (venue.missed, venue.missed_undeclared, venue.missed_kinds) == (1, 1, {"frame": 1})
+    assert report.examples == [
+        Example("binance", "duplicated in clickhouse", "book", "BTC-USDT", "depth@100ms/d/2"),
+        Example("binance", "lost in timescale", "trade", "BTC-USDT", "7"),
+        Example("binance", "missed_undeclared", "frame", "", "43"),
+    ]
+
+
+@pytest.mark.parametrize(("from_ns", "declared"), [(T0 + 41 * STEP, True), (T0 + 60 * STEP, False)])
+def test_a_missed_frame_may_lie_in_any_gap_of_its_venue_by_the_time_of_sending(
+    run: Run, from_ns: int, declared: bool
+) -> None:
+    recorded(run)
+    run.send(trade(22), event=UNTOLD, arrives=False)
+    run.declare("trade", from_time_ns=from_ns, to_time_ns=0)
+    assert run.report().ok == declared

@@ -141,6 +141,60 @@ def test_polygon_closes_the_older_of_two_connections_with_one_key(tmp_path: Path
     asyncio.run(run())
 
 
+def test_each_of_two_clients_gets_what_it_asked_for_and_the_truth_has_both_in_their_own_bytes(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with simulator(tmp_path, "polygon") as client:
+            frames: dict[str, list[bytes]] = {}
+            sockets = {"T": await client.connect("polygon"), "T,Q": await client.connect("polygon")}
+            for number, (channels, socket) in enumerate(sockets.items()):
+                await receive(socket)
+                await socket.send_json({"action": "auth", "params": f"KEY{number}"})
+                await receive(socket)
+                names = ",".join(f"{channel}.AAPL" for channel in channels.split(","))
+                await socket.send_json({"action": "subscribe", "params": names})
+                for _ in channels.split(","):
+                    await receive(socket)
+            received = await asyncio.gather(*(receive_bytes(socket, 100) for socket in sockets.values()))
+            await client.stop()
+            for (channels, socket), early in zip(sockets.items(), received, strict=True):
+                frames[channels] = early + await drain(socket)
+            lines = {line.digest: line for line in client.truth("polygon") if line.fate == SENT}
+            for sent in frames.values():
+                told = [identity(event) for frame in sent for event in lines[digest_of(frame)].events]
+                assert told == parsed_all("polygon", sent)
+            kinds = {
+                channels: {e["ev"] for f in sent for e in json.loads(f)} for channels, sent in frames.items()
+            }
+            assert kinds == {"T": {"T"}, "T,Q": {"T", "Q"}}
+
+    asyncio.run(run())
+
+
+def test_what_one_client_did_not_ask_for_and_no_other_heard_is_withheld(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with simulator(tmp_path, "polygon") as client:
+            first = await client.log_in("polygon")
+            await receive_bytes(first, 50)
+            await first.send_json({"action": "unsubscribe", "params": "A.AAPL"})
+            second = await client.connect("polygon")
+            await receive(second)
+            await second.send_json({"action": "auth", "params": "OTHER"})
+            await second.send_json({"action": "subscribe", "params": "T.AAPL"})
+            await first.close()
+            await receive_bytes(second, 100)
+            await client.stop()
+            lines = [line for line in client.truth("polygon") if line.endpoint == STREAM]
+            of_fate = {
+                fate: {event.kind for line in lines[-50:] if line.fate == fate for event in line.events}
+                for fate in (SENT, WITHHELD)
+            }
+            assert of_fate == {SENT: {"trade"}, WITHHELD: {"quote"}}
+
+    asyncio.run(run())
+
+
 def test_alpaca_refuses_a_second_connection_with_406(tmp_path: Path) -> None:
     async def run() -> None:
         async with simulator(tmp_path, "alpaca") as client:

@@ -131,6 +131,11 @@ def test_equal_contents_of_one_connection_are_counted_and_another_connection_beg
         ),
         ("/v2/x?symbols=A%2CB", "http://127.0.0.1:1/polygon/v2/x?symbols=A,B", "v2/x?symbols=A,B"),
         (
+            "/info?#body=%7B%22type%22%3A%22l2Book%22%7D",
+            "http://127.0.0.1:1/polygon/info#body=%7B%22type%22%3A%22l2Book%22%7D",
+            'info#body={"type":"l2Book"}',
+        ),
+        (
             "archive:/data/spot/BTC-trades.zip?",
             "archive:http://127.0.0.1:1/polygon/data/spot/BTC-trades.csv#lines=1-5;sha256=ab.c",
             "data/spot/BTC-trades",
