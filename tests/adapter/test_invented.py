@@ -77,7 +77,7 @@ def test_the_number_on_the_connection_comes_before_the_records_of_the_frame() ->
 def test_a_book_that_misses_its_checksum_is_told_beside_its_record_and_by_the_date() -> None:
     bids = [["1", "2"], ["1.5", "3"]]
     change = {"op": "book", "sym": SYMBOL, "id": 7, "ts": 1, "reset": True, "bids": bids, "asks": []}
-    right = checksum({"1.5": "3", "1": "2"}, {})
+    right = checksum([("1.5", "3"), ("1", "2")], [])
     parser = Invented()
     (record,) = parsed(parser, change | {"sum": right})
     assert isinstance(record, Book)

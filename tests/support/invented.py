@@ -24,6 +24,8 @@ from zlib import crc32
 
 import msgspec
 
+from etl.adapter import build
+from etl.adapter.build import stream_of
 from etl.adapter.contract import (
     BookBroken,
     Budget,
@@ -42,9 +44,11 @@ from etl.adapter.contract import (
     SequenceRule,
     Subscription,
 )
+from etl.adapter.fields import columns
+from etl.adapter.levels import Level, LevelBook
 from etl.model.codes import REPLAYED, Code
 from etl.model.instruments import Instrument, Instruments
-from etl.model.records import Bar, BarState, Book, BookAction, Frame, Kind, Record, Side, SizeUnit, Trade
+from etl.model.records import Bar, BarState, BookAction, Frame, Kind, Record, Side, SizeUnit, Trade
 from etl.model.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S, interval_ns
 
 OLD_UNTIL_NS = 1_600_000_000 * NS_PER_S
@@ -124,7 +128,7 @@ class Invented(InventedOld):
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
     ) -> None:
         super().__init__(credentials, instruments)
-        self._books: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+        self._books: dict[str, LevelBook] = {}
 
     @classmethod
     def match(cls, name: str) -> Channel | None:
@@ -235,38 +239,23 @@ class Invented(InventedOld):
         return bar(self, frame, row, place) if "o" in row else trade(self, frame, row["sym"], row, place)
 
     def _book(self, frame: Frame, message: dict[str, Any]) -> Iterator[Outcome]:
-        symbol, is_whole = message["sym"], message.get("reset", False)
-        if is_whole:
-            self._books[symbol] = ({}, {})
-        sides = self._books.setdefault(symbol, ({}, {}))
-        for side, changes in zip(sides, (message["bids"], message["asks"]), strict=True):
-            for price, size in changes:
-                side[price] = size
-                if not size.strip("0."):
-                    del side[price]
-        bids, asks = (list(zip(*message[name], strict=True)) or [(), ()] for name in ("bids", "asks"))
-        yield Book(
-            **head(self, frame, "book", symbol, message["ts"], f"book/{'s' if is_whole else 'd'}/{message['id']}"),
-            sequence=message["id"],
-            book_action=BookAction.SNAPSHOT if is_whole else BookAction.ABSOLUTE,
-            bid_prices=bids[0],
-            bid_sizes=bids[1],
-            ask_prices=asks[0],
-            ask_sizes=asks[1],
-            size_unit=SizeUnit.BASE,
+        symbol = message["sym"]
+        action = BookAction.SNAPSHOT if message.get("reset") else BookAction.ABSOLUTE
+        record = build.book(
+            stream_of(self, symbol, "book", SizeUnit.BASE), frame, 0, action, message["ts"] * NS_PER_MS,
+            columns(message["bids"]), columns(message["asks"]), message["id"],
         )  # fmt: skip
-        if frame.receive_time_ns < CHECKSUM_UNTIL_NS and message["sum"] != checksum(*sides):
-            yield BookBroken(symbol, "book", f"checksum {message['sum']}, ours is {checksum(*sides)}")
+        yield record
+        book = self._books.setdefault(symbol, LevelBook())
+        book.apply(record)
+        ours = checksum(book.bids(), book.asks())
+        if frame.receive_time_ns < CHECKSUM_UNTIL_NS and message["sum"] != ours:
+            yield BookBroken(symbol, "book", f"checksum {message['sum']}, ours is {ours}")
 
 
-def checksum(bids: Mapping[str, str], asks: Mapping[str, str]) -> int:
+def checksum(bids: Sequence[Level], asks: Sequence[Level]) -> int:
     """CRC-32 of all prices and sizes, bids from the highest, asks from the lowest."""
-    levels = [*sorted(bids.items(), key=_price, reverse=True), *sorted(asks.items(), key=_price)]
-    return crc32(":".join(text for level in levels for text in level).encode())
-
-
-def _price(level: tuple[str, str]) -> float:
-    return float(level[0])
+    return crc32(":".join(text for level in (*bids, *asks) for text in level).encode())
 
 
 def head(
