@@ -11,7 +11,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import os
 import secrets
 import sys
 import time
@@ -33,6 +32,7 @@ from etl.embedded.part import PROBE_TIMEOUT_S, Part
 from etl.errors import EtlError
 from etl.exchanges import files
 from etl.settings import Settings
+from etl.stores.files import write_whole
 
 SOURCE_ROOT = Path(__file__).parents[2]
 BOOTSTRAP = SOURCE_ROOT / "docker" / "airflow" / "bootstrap.py"
@@ -72,11 +72,7 @@ def credentials(settings: Settings) -> Credentials:
         api_secret_key=secrets.token_urlsafe(32),
         passwords={user: secrets.token_urlsafe(12) for user in ROLE_BY_USER},
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:
-        written.write(msgspec.json.encode(made))
-    temporary.rename(file)
+    write_whole(file, msgspec.json.encode(made), mode=0o600)
     return made
 
 

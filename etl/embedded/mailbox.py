@@ -25,6 +25,7 @@ from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, http_ready, run_part
 from etl.embedded.ports import require_free
 from etl.settings import Settings
+from etl.stores.files import write_whole
 
 MAIL_BYTES_MAX = 10 << 20
 MAILS_MAX = 10_000
@@ -60,9 +61,7 @@ class Mailbox:
         name = time.time_ns()
         while self._path(str(name)).exists():
             name += 1
-        unfinished = self._directory / f"{name}.part"
-        unfinished.write_bytes(content)
-        unfinished.rename(self._path(str(name)))
+        write_whole(self._path(str(name)), content, durable=False)
         for old in self._files()[:-MAILS_MAX]:
             old.unlink()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from etl.settings import Settings
+from etl.stores.files import write_whole
 
 MARK = ".json"
 
@@ -48,10 +48,10 @@ class Marks:
         self.folder = _root(settings) / re.sub(r"[^\w.-]", "_", name)
 
     def announce(self, plan: Plan) -> None:
-        _keep(self.folder / "plan", msgspec.json.encode(plan))
+        write_whole(self.folder / "plan", msgspec.json.encode(plan))
 
     def put(self, chunk: str, content: bytes) -> None:
-        _keep(self.folder / f"{chunk}{MARK}", content)
+        write_whole(self.folder / f"{chunk}{MARK}", content)
 
     def get(self, chunk: str) -> bytes | None:
         try:
@@ -78,14 +78,3 @@ def at_work(settings: Settings) -> list[AtWork]:
 
 def _root(settings: Settings) -> Path:
     return settings.state_path / "backfill"
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Whole or not at all, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)

@@ -10,7 +10,6 @@ must work when every store is down.
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from etl.settings import Settings
+from etl.stores.files import write_whole
 
 CLOSED_KEPT_MAX = 500
 """Recovered incidents that stay for a look."""
@@ -120,12 +120,7 @@ def held(settings: Settings) -> Iterator[Ledger]:
         try:
             yield ledger
         finally:
-            unfinished = path.with_suffix(".new")
-            with unfinished.open("wb") as file:
-                file.write(msgspec.json.encode(ledger))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.rename(path)
+            write_whole(path, msgspec.json.encode(ledger))
 
 
 def _path(settings: Settings) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from etl.errors import VenueError
 from etl.model.instruments import Instruments
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
+from etl.stores.files import write_whole
 
 PAGES_MAX = 1_000
 PAGE_END = b"\x1e"
@@ -67,10 +67,7 @@ def refresh(settings: Settings, access: VenueAccess) -> int:
     if settings.venues.live and len(found) < before * LEAST_SHARE:
         raise VenueError(f"{exchange.name}: the list names {len(found)} instruments, {before} were known")
     path = _path(settings, exchange)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(PAGE_END.join(pages))
-    unfinished.rename(path)
+    write_whole(path, PAGE_END.join(pages))
     return len(found)
 
 

@@ -1,0 +1,28 @@
+"""Files of the state directory that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".new"
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o666, durable: bool = True) -> None:
+    """Whoever reads ``path`` meanwhile finds what was there before, or all of ``content``; after a power cut too where
+    it is ``durable``, which costs a write to the disk. Makes the folder. Raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}{TEMPORARY_SUFFIX}")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
