@@ -8,7 +8,6 @@ they arrive, on the topic; CPU is the worker's own, of every thread.
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
+import psutil
 import typer
 from msgspec import Struct, structs
 
@@ -336,5 +336,4 @@ def _last_number(log: Path) -> int:
 
 
 def _rss_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    return float(psutil.Process(pid).memory_info().rss) / (1 << 20)

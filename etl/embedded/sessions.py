@@ -10,20 +10,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 from msgspec import Struct
 
 POLL_S = 0.05
 KILL_WITHIN_S = 5.0
 
-_PROC = Path("/proc")
-_SESSION_FIELD = 3
-_STATE_FIELD = 0
-_USER_TIME_FIELD, _SYSTEM_TIME_FIELD = 11, 12
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _START_TIME_FIELD = 19
+_DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 class Session(Struct, frozen=True):
@@ -40,20 +38,16 @@ def session_of(part: str, leader: int) -> Session:
 
 
 def boot_id() -> str:
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return _BOOT_ID.read_text().strip()
 
 
 def members(session: Session) -> list[int]:
     """Living processes of the session, zombies left out; empty if the number now belongs to someone else."""
     if session.boot_id != boot_id():
         return []
-    found = []
-    for pid, fields in _all_processes():
-        if int(fields[_SESSION_FIELD]) != session.leader or fields[_STATE_FIELD] in "ZX":
-            continue
-        if pid == session.leader and int(fields[_START_TIME_FIELD]) != session.start_ticks:
-            return []
-        found.append(pid)
+    found = [pid for pid in psutil.pids() if _session_number(pid) == session.leader and _lives(pid)]
+    if session.leader in found and _start_ticks(session.leader) != session.start_ticks:
+        return []
     return found
 
 
@@ -110,21 +104,22 @@ def resident_bytes(session: Session) -> int:
 
 def cpu_s(pid: int) -> float:
     """User and system time of every thread of ``pid``; 0 before it runs and when it has ended."""
-    fields = _stat_fields(pid) if pid else []
-    ticks = int(fields[_USER_TIME_FIELD]) + int(fields[_SYSTEM_TIME_FIELD]) if fields else 0
-    return ticks / os.sysconf("SC_CLK_TCK")
+    try:
+        times = psutil.Process(pid).cpu_times() if pid else None
+    except psutil.NoSuchProcess:
+        times = None
+    return float(times.user + times.system) if times else 0.0
 
 
 def port_holder(port: int) -> str:
     """``name (pid n)`` of the process that listens on the TCP port, "" if it cannot be told."""
-    inodes = set(_listening_inodes(port))
-    for pid, _fields in _all_processes() if inodes else ():
-        try:
-            links = [os.readlink(entry.path) for entry in os.scandir(_PROC / str(pid) / "fd")]
-        except OSError:
-            continue
-        if any(link in inodes for link in links):
-            return f"{(_PROC / str(pid) / 'comm').read_text().strip()} (pid {pid})"
+    try:
+        for connection in psutil.net_connections("tcp"):
+            is_listening = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            if is_listening and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass
     return ""
 
 
@@ -135,40 +130,31 @@ def _signal(pid: int, number: int) -> None:
         return
 
 
-def _start_ticks(pid: int) -> int:
-    fields = _stat_fields(pid)
-    return int(fields[_START_TIME_FIELD]) if fields else 0
-
-
-def _all_processes() -> Iterator[tuple[int, list[str]]]:
-    for entry in os.scandir(_PROC):
-        if entry.name.isdigit() and (fields := _stat_fields(int(entry.name))):
-            yield int(entry.name), fields
-
-
-def _stat_fields(pid: int) -> list[str]:
-    """The fields of /proc/pid/stat after the command's name (which may hold anything); empty if gone."""
+def _session_number(pid: int) -> int:
     try:
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return os.getsid(pid)
     except OSError:
-        return []
+        return 0
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() not in _DEAD
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _proportional_bytes(pid: int) -> int:
     try:
-        text = (_PROC / str(pid) / "smaps_rollup").read_text()
+        return int(psutil.Process(pid).memory_full_info().pss)
+    except psutil.Error:
+        return 0
+
+
+def _start_ticks(pid: int) -> int:
+    """0 if gone. Read here: psutil adds the time of the boot, which moves when the clock is set."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)
-
-
-def _listening_inodes(port: int) -> Iterator[str]:
-    for name in ("net/tcp", "net/tcp6"):
-        try:
-            lines = (_PROC / name).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == "0A":
-                yield f"socket:[{fields[9]}]"
+    return int(fields[_START_TIME_FIELD])
