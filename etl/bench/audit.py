@@ -33,7 +33,8 @@ from etl.audit.totals import TOTALS
 from etl.bench.report import print_result, say
 from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.ports import free_ports
-from etl.embedded.supervisor import Supervisor, read_status
+from etl.embedded.status import read_status
+from etl.embedded.supervisor import Supervisor
 from etl.embedded.timescale import timescale_part
 from etl.errors import UsageError
 from etl.lake.catalog import Catalog, File, Range

@@ -23,9 +23,10 @@ from msgspec import Struct
 from etl import exchanges
 from etl.bench.report import print_result, say
 from etl.embedded.part import Part
+from etl.embedded.part_log import last_words
 from etl.embedded.ports import free_ports, free_range
 from etl.embedded.sessions import cpu_s
-from etl.embedded.supervisor import Supervisor, last_words
+from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
 from etl.ingest.gap_ledger import Selection, read_gaps, repair_gaps
 from etl.model.records import Gap, GapKind, GapState, Kind

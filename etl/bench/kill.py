@@ -31,7 +31,8 @@ from etl.bench.crash_at import command_with
 from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, next_bars
 from etl.bench.report import print_result, say
 from etl.embedded.part import Part
-from etl.embedded.supervisor import DONE, RUNNING, Supervisor
+from etl.embedded.status import DONE, RUNNING
+from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
 from etl.reconcile.reconcile import reconcile
 from etl.reconcile.report import Report

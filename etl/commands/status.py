@@ -22,7 +22,7 @@ def status(
     from rich.console import Console
 
     from etl import settings as settings_module
-    from etl.embedded.supervisor import read_status
+    from etl.embedded.status import read_status
     from etl.monitoring import page as view
     from etl.monitoring import processes as monitoring
 

@@ -90,7 +90,7 @@ def _fresh_state(runs: Path) -> Path:
     import shutil
     from datetime import UTC, datetime
 
-    from etl.embedded.supervisor import is_in_use
+    from etl.embedded.state_lock import is_in_use
 
     for old in sorted(runs.glob("20*"))[: -RUNS_KEPT + 1]:
         if not is_in_use(old):

@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import random
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -27,74 +24,39 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-import msgspec
-from msgspec import Struct
-
 from etl.adapter.back_off import back_off_s
 from etl.embedded import sessions
+from etl.embedded.child import end_child, exit_code, exit_text
 from etl.embedded.guardian import SWEEP_STOP_WITHIN_S
 from etl.embedded.part import Part
+from etl.embedded.part_log import bound_log, last_words
 from etl.embedded.ports import require_free
-from etl.embedded.sessions import Session
+from etl.embedded.state_lock import take_lock
+from etl.embedded.status import (
+    DONE,
+    FAILED,
+    RESTARTING,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    PartState,
+    Status,
+    forget_status,
+    run_directory,
+    write_status,
+)
 from etl.errors import PartError
 
 PROBE_FIRST_S, PROBE_MAX_S = 0.1, 1.0
 """Between two probes of a starting part: a slow one is asked more and more seldom."""
-LOCK_POLL_S = 0.1
-EXIT_POLL_S = 0.05
 BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MAX_S = 10.0
 STEADY_AFTER_S = 30.0
 """A part that ran this long starts again with the first back-off."""
 START_ATTEMPTS_MAX = 3
 """Failed starts before a part that never was ready stops the whole."""
-LOCK_WITHIN_S = SWEEP_STOP_WITHIN_S + sessions.KILL_WITHIN_S
 HOUSEKEEPING_EVERY_S = 2.0
-LOG_BYTES_MAX = 16 << 20
-"""Per part; the file before is kept once, as ``.log.1``."""
-LAST_WORDS_BYTES_MAX = 4096
-LAST_WORDS_CHARACTERS_MAX = 400
 SOURCE_ROOT = Path(__file__).parents[2]
-
-WAITING, STARTING, RUNNING, RESTARTING = "waiting", "starting", "running", "restarting"
-DONE, STOPPED, FAILED = "done", "stopped", "failed"
-
-
-class PartState(Struct):
-    """What is known of a part; ``since_ns`` is when ``state`` was entered, ``memory_bytes`` its whole session's."""
-
-    name: str
-    log: str
-    metrics_port: int = 0
-    state: str = WAITING
-    pid: int = 0
-    restarts: int = 0
-    since_ns: int = 0
-    memory_bytes: int = 0
-    last_exit: str = ""
-
-
-class Status(Struct):
-    """The content of ``run/status.json``."""
-
-    supervisor_pid: int
-    started_ns: int
-    updated_ns: int
-    parts: list[PartState]
-
-
-def run_directory(state_path: Path) -> Path:
-    return state_path / "run"
-
-
-def read_status(state_path: Path) -> Status:
-    """What the running supervisor last wrote. Raises ``PartError`` where none is running."""
-    try:
-        status = msgspec.json.decode((run_directory(state_path) / "status.json").read_bytes(), type=Status)
-        os.kill(status.supervisor_pid, 0)
-    except (OSError, msgspec.DecodeError):
-        raise PartError(f"nothing runs on {state_path}; start it: etl up") from None
-    return status
 
 
 class Supervisor:
@@ -129,7 +91,7 @@ class Supervisor:
     async def __aenter__(self) -> Supervisor:
         for directory in (self._run_directory, self._log_directory):
             directory.mkdir(parents=True, exist_ok=True)
-        self._lock_file = await _take_lock(self._run_directory / "lock")
+        self._lock_file = await take_lock(self._run_directory / "lock")
         try:
             await asyncio.to_thread(sessions.sweep, self._run_directory, SWEEP_STOP_WITHIN_S)
             for part in self._parts.values():
@@ -198,7 +160,7 @@ class Supervisor:
         await asyncio.wait([task])
 
     def _release(self) -> None:
-        (self._run_directory / "status.json").unlink(missing_ok=True)
+        forget_status(self._run_directory)
         if self._guardian is not None and self._guardian.stdin is not None:
             self._guardian.stdin.close()
             self._guardian.wait()
@@ -243,18 +205,18 @@ class Supervisor:
             sessions.record(self._run_directory, session)
             if part.runs_once:
                 async with asyncio.timeout(part.ready_within_s):
-                    if await _exit_code(process) == 0:
+                    if await exit_code(process) == 0:
                         self._enter(state, DONE)
                         self._ready[part.name].set()
             elif await self._becomes_ready(part, process):
                 self._enter(state, RUNNING)
                 self._ready[part.name].set()
-                await _exit_code(process)
-            return _exit_text(process.poll()) or f"not ready after {part.ready_within_s:g} s"
+                await exit_code(process)
+            return exit_text(process.poll()) or f"not ready after {part.ready_within_s:g} s"
         except TimeoutError:
             return f"not done after {part.ready_within_s:g} s"
         finally:
-            await _end(process, session, part.stop_within_s)
+            await end_child(process, session, part.stop_within_s)
             sessions.forget(self._run_directory, session)
             state.pid = 0
 
@@ -307,7 +269,7 @@ class Supervisor:
                 self._guardian = _start_guardian(self._run_directory, self._lock_file)
             for part in self._parts.values():
                 with contextlib.suppress(OSError):  # no room for the copy: tried again
-                    bound_log(self._log_path(part), LOG_BYTES_MAX)
+                    bound_log(self._log_path(part))
             running = {state.name: state.pid for state in self.states.values() if state.pid}
             measured = await asyncio.to_thread(_memory_by_part, running)
             for state in self.states.values():
@@ -320,73 +282,14 @@ class Supervisor:
 
     def _write_status(self) -> None:
         status = Status(os.getpid(), self._started_ns, time.time_ns(), list(self.states.values()))
-        temporary = self._run_directory / "status.json.new"
         with contextlib.suppress(OSError):  # on a full disk the parts go on, and the status grows old
-            temporary.write_bytes(msgspec.json.encode(status))
-            temporary.rename(self._run_directory / "status.json")
+            write_status(self._run_directory, status)
 
     def _first_state(self, part: Part) -> PartState:
         return PartState(part.name, str(self._log_path(part)), part.metrics_port, since_ns=self._started_ns)
 
     def _log_path(self, part: Part) -> Path:
         return self._log_directory / f"{part.name}.log"
-
-
-def bound_log(log: Path, bytes_max: int) -> None:
-    """Copy a log that has grown too long to ``.1`` and empty it; the part writes on, it appends."""
-    if log.exists() and log.stat().st_size > bytes_max:
-        shutil.copyfile(log, log.with_name(log.name + ".1"))
-        os.truncate(log, 0)
-
-
-def last_words(log: Path) -> str:
-    """The last line of a log, for an error message."""
-    if not log.exists():
-        return "it said nothing"
-    with open(log, "rb") as file:
-        file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES_MAX))
-        lines = [
-            line for line in file.read().decode(errors="replace").splitlines() if any(map(str.isalnum, line))
-        ]
-    return lines[-1].strip()[-LAST_WORDS_CHARACTERS_MAX:] if lines else "it said nothing"
-
-
-def is_in_use(state_path: Path) -> bool:
-    """A supervisor, or the guardian of one, holds this state directory."""
-    try:
-        with open(run_directory(state_path) / "lock", "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-async def _take_lock(lock: Path) -> int:
-    """The open lock file. Waits while a guardian cleans up; raises ``PartError`` while a supervisor lives."""
-    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_WITHIN_S
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(file, 32, 0).decode().strip()
-            if _lives(owner) or time.monotonic() > deadline:
-                os.close(file)
-                raise PartError(
-                    f"{lock.parents[1]} is in use by `etl up` (pid {owner}): stop that one, "
-                    "or give this one another --state"
-                ) from None
-            await asyncio.sleep(LOCK_POLL_S)
-            continue
-        os.truncate(file, 0)
-        os.pwrite(file, str(os.getpid()).encode(), 0)
-        return file
-
-
-def _lives(pid: str) -> bool:
-    return pid.isdigit() and Path("/proc", pid).exists()
 
 
 def _start_guardian(directory: Path, lock_file: int) -> subprocess.Popen[bytes]:
@@ -397,28 +300,6 @@ def _start_guardian(directory: Path, lock_file: int) -> subprocess.Popen[bytes]:
         pass_fds=(lock_file,),
         start_new_session=True,
     )
-
-
-async def _exit_code(process: subprocess.Popen[bytes]) -> int:
-    while (code := process.poll()) is None:  # noqa: ASYNC110 - a child's end sets no event
-        await asyncio.sleep(EXIT_POLL_S)
-    return code
-
-
-async def _end(process: subprocess.Popen[bytes], session: Session, within_s: float) -> None:
-    """SIGTERM to the leader alone, who ends its children in its own order; then SIGKILL to who is left."""
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_exit_code(process), within_s)
-    await asyncio.to_thread(sessions.kill, session)
-    process.wait()
-
-
-def _exit_text(code: int | None) -> str:
-    if code is None:
-        return ""
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _memory_by_part(leaders: Mapping[str, int]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from etl.embedded.supervisor import DONE, FAILED, RUNNING, PartState
+from etl.embedded.status import DONE, FAILED, RUNNING, PartState
 from etl.monitoring.processes import STREAMING, Snapshot
 
 _STYLE_BY_STATE = {RUNNING: "green", STREAMING: "green", DONE: "dim", FAILED: "bold red"}

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from etl.embedded.supervisor import DONE, RUNNING, PartState
+from etl.embedded.status import DONE, RUNNING, PartState
 
 
 class PartMetrics(Collector):

@@ -18,7 +18,7 @@ from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from etl.embedded.supervisor import FAILED, RESTARTING, RUNNING, STARTING, WAITING, PartState
+from etl.embedded.status import FAILED, RESTARTING, RUNNING, STARTING, WAITING, PartState
 from etl.settings import Settings
 
 SCRAPE_TIMEOUT_S = 2.0

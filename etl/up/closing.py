@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from etl.embedded import airflow
 from etl.embedded.airflow import AirflowClient
-from etl.embedded.supervisor import PartState
+from etl.embedded.status import PartState
 from etl.errors import EtlError, TransportError
 from etl.monitoring import processes as status
 from etl.monitoring.processes import Snapshot

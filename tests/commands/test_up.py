@@ -12,7 +12,7 @@ import pytest
 
 from etl import settings as settings_module
 from etl.embedded import sessions
-from etl.embedded.supervisor import Status, read_status
+from etl.embedded.status import Status, read_status
 from etl.errors import PartError
 from etl.settings import make
 from tests.support.servers import settings_on_free_ports

@@ -15,8 +15,10 @@ import pytest
 
 from etl.embedded import sessions, supervisor
 from etl.embedded.part import Part, tcp_ready
+from etl.embedded.part_log import bound_log
 from etl.embedded.ports import free_ports
-from etl.embedded.supervisor import Supervisor, read_status
+from etl.embedded.status import read_status
+from etl.embedded.supervisor import Supervisor
 from etl.errors import PartError
 
 WITHIN_S = 30.0
@@ -355,10 +357,10 @@ def test_a_record_whose_number_was_given_to_another_process_is_left_alone(tmp_pa
 def test_a_log_that_grows_too_long_is_kept_once_and_begun_again(tmp_path: Path) -> None:
     log = tmp_path / "part.log"
     log.write_bytes(b"x" * 100)
-    supervisor.bound_log(log, bytes_max=100)
+    bound_log(log, bytes_max=100)
     assert log.stat().st_size == 100
     log.write_bytes(b"y" * 101)
-    supervisor.bound_log(log, bytes_max=100)
+    bound_log(log, bytes_max=100)
     assert log.stat().st_size == 0
     assert (tmp_path / "part.log.1").read_bytes() == b"y" * 101
 

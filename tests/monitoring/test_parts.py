@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from etl.embedded.ports import free_ports
-from etl.embedded.supervisor import PartState
+from etl.embedded.status import PartState
 from etl.monitoring.parts import PartMetrics
 from etl.monitoring.processes import scrape, total
 

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from etl.embedded.ports import free_ports
-from etl.embedded.supervisor import RESTARTING, RUNNING, PartState
+from etl.embedded.status import RESTARTING, RUNNING, PartState
 from etl.monitoring import processes as status
 from etl.monitoring.processes import SinkStatus, Snapshot, VenueStatus
 

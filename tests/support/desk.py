@@ -21,7 +21,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from etl import settings as settings_module
 from etl.embedded.airflow import AirflowClient, credentials, url
-from etl.embedded.supervisor import PartState, read_status
+from etl.embedded.status import PartState, read_status
 from etl.errors import PartError
 from etl.ingest.backfill_marks import MARK, Marks
 from etl.monitoring import processes as status

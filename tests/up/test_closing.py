@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from etl.embedded.supervisor import PartState
+from etl.embedded.status import PartState
 from etl.errors import EtlError
 from etl.monitoring import processes as status
 from etl.monitoring.processes import SinkStatus, Snapshot, VenueStatus
