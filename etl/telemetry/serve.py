@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -16,14 +18,14 @@ def serve(registry: CollectorRegistry, host: str, port: int) -> None:
         raise UsageError(f"metrics_port {port} on {host}: {error.strerror}") from None
 
 
-def counter(name: str, text: str, labels: list[str], samples: dict[tuple[str, ...], int]) -> Metric:
+def counter(name: str, text: str, labels: list[str], samples: Mapping[tuple[str, ...], float]) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
     for values, number in samples.items():
         family.add_metric(values, number)
     return family
 
 
-def gauge(name: str, text: str, labels: list[str], samples: dict[tuple[str, ...], float]) -> Metric:
+def gauge(name: str, text: str, labels: list[str], samples: Mapping[tuple[str, ...], float]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=labels)
     for values, number in samples.items():
         family.add_metric(values, number)

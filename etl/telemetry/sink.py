@@ -51,10 +51,6 @@ class SinkMetrics:
     def set_backlog(self, partition: str, messages: int) -> None:
         self._backlog.labels(self._sink, partition).set(messages)
 
-    def drop_backlog(self, partition: str) -> None:
-        """The partition went to another sink."""
-        self._backlog.remove(self._sink, partition)
-
     def serve(self, host: str, port: int) -> None:
         """As ``etl.telemetry.worker.serve``."""
         serve(self.registry, host, port)

@@ -7,13 +7,15 @@ counting an event costs 0.05 µs instead of 0.5.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from etl.model.records import GapKind, GapState, Kind, Severity
+from etl.model.times import NS_PER_S
 from etl.telemetry.serve import counter, gauge, serve
 
 RECONNECT_BUCKETS_S = tuple(round(0.01 * 1.25**step, 6) for step in range(56))
@@ -61,6 +63,138 @@ class WorkerCounts:
         return self.events_read == sum(self.published) + hard + self.ignored.total()
 
 
+_Samples = dict[tuple[str, ...], float]
+
+
+class _Family(NamedTuple):
+    """A metric with its labels beside ``exchange``, and where its samples come from."""
+
+    make: Callable[[str, str, list[str], _Samples], Metric]
+    name: str
+    text: str
+    labels: tuple[str, ...]
+    samples: Callable[[WorkerCounts], _Samples]
+
+
+def _one(read: Callable[[WorkerCounts], float]) -> Callable[[WorkerCounts], _Samples]:
+    return lambda counts: {(): read(counts)}
+
+
+def _by_text(read: Callable[[WorkerCounts], Mapping[str, float]]) -> Callable[[WorkerCounts], _Samples]:
+    # a copy: the worker counts on while a scrape reads
+    return lambda counts: {(key,): n for key, n in dict(read(counts)).items()}
+
+
+def _by_member(read: Callable[[WorkerCounts], Mapping[Any, float]]) -> Callable[[WorkerCounts], _Samples]:
+    return lambda counts: {(key.name.lower(),): n for key, n in dict(read(counts)).items()}
+
+
+def _published(counts: WorkerCounts) -> _Samples:
+    return {(kind.name.lower(),): counts.published[kind] for kind in Kind if counts.published[kind]}
+
+
+def _quarantined(counts: WorkerCounts) -> _Samples:
+    found = counts.quarantined.copy()
+    return {(code, severity.name.lower()): n for (code, severity), n in found.items()}
+
+
+FAMILIES = (
+    _Family(counter, "etl_frames", "Frames received", (), _one(lambda c: c.frames)),
+    _Family(counter, "etl_events_read", "Events in them", (), _one(lambda c: c.events_read)),
+    _Family(counter, "etl_events", "Events published", ("kind",), _published),
+    _Family(
+        counter,
+        "etl_quarantined",
+        "Events quarantined: hard instead of, soft beside publishing",
+        ("code", "severity"),
+        _quarantined,
+    ),
+    _Family(counter, "etl_ignored", "Events left aside on purpose", ("name",), _by_text(lambda c: c.ignored)),
+    _Family(counter, "etl_gaps", "Gaps declared", ("gap_kind",), _by_member(lambda c: c.gaps)),
+    _Family(
+        counter,
+        "etl_gap_states",
+        "States of gaps published: what each was declared as, and what it became",
+        ("gap_state",),
+        _by_member(lambda c: c.gap_states),
+    ),
+    _Family(
+        counter,
+        "etl_gap_repairs",
+        "Gaps that a repair has settled, by what became of them",
+        ("gap_state",),
+        _by_member(lambda c: c.repairs),
+    ),
+    _Family(counter, "etl_repaired_rows", "Records that repairs gave", (), _one(lambda c: c.repaired_rows)),
+    _Family(
+        counter,
+        "etl_repairs_put_off",
+        "Gaps for which the queue of repairs had no room",
+        (),
+        _one(lambda c: c.repairs_put_off),
+    ),
+    _Family(
+        gauge,
+        "etl_repairs_pending",
+        "Gaps that wait for their repair",
+        (),
+        _one(lambda c: c.repairs_pending()),
+    ),
+    _Family(
+        counter,
+        "etl_reconnects",
+        "Connections ended, by reason",
+        ("reason",),
+        _by_text(lambda c: c.reconnects),
+    ),
+    _Family(
+        counter,
+        "etl_faults",
+        "What the venue said of itself, by kind",
+        ("kind",),
+        _by_text(lambda c: c.faults),
+    ),
+    _Family(
+        counter,
+        "etl_reads_paused",
+        "Times that reading stopped for Kafka",
+        (),
+        _one(lambda c: c.reads_paused),
+    ),
+    _Family(
+        counter,
+        "etl_snapshots_requested",
+        "Book snapshots asked for",
+        (),
+        _one(lambda c: c.snapshots_requested),
+    ),
+    _Family(
+        counter,
+        "etl_snapshots_saved",
+        "Small holes in books tolerated instead of a snapshot",
+        (),
+        _one(lambda c: c.snapshots_saved),
+    ),
+    _Family(
+        counter,
+        "etl_recovered",
+        "Messages published at start for frames on the tape",
+        (),
+        _one(lambda c: c.recovered),
+    ),
+    _Family(
+        gauge,
+        "etl_last_receive_timestamp_seconds",
+        "Receipt of the newest event",
+        ("channel",),
+        lambda c: {(channel,): ns / NS_PER_S for channel, ns in c.last_receive_ns.copy().items()},
+    ),
+    _Family(
+        gauge, "etl_connection_up", "1 while connected", ("connection",), _by_text(lambda c: c.connections_up)
+    ),
+)
+
+
 class WorkerMetrics(Collector):
     """Serves ``counts`` of ``exchange``; ``pending_messages`` is asked at each scrape."""
 
@@ -94,121 +228,10 @@ class WorkerMetrics(Collector):
         serve(self.registry, host, port)
 
     def collect(self) -> Iterator[Metric]:
-        counts, exchange = self._counts, self._exchange
-        yield counter("etl_frames", "Frames received", ["exchange"], {(exchange,): counts.frames})
-        yield counter("etl_events_read", "Events in them", ["exchange"], {(exchange,): counts.events_read})
-        yield counter(
-            "etl_events",
-            "Events published",
-            ["exchange", "kind"],
-            {
-                (exchange, kind.name.lower()): counts.published[kind]
-                for kind in Kind
-                if counts.published[kind]
-            },
-        )
-        yield counter(
-            "etl_quarantined",
-            "Events quarantined: hard instead of, soft beside publishing",
-            ["exchange", "code", "severity"],
-            {
-                (exchange, code, severity.name.lower()): n
-                for (code, severity), n in counts.quarantined.copy().items()
-            },
-        )
-        yield counter(
-            "etl_ignored",
-            "Events left aside on purpose",
-            ["exchange", "name"],
-            {(exchange, name): n for name, n in counts.ignored.copy().items()},
-        )
-        yield counter(
-            "etl_gaps",
-            "Gaps declared",
-            ["exchange", "gap_kind"],
-            {(exchange, kind.name.lower()): n for kind, n in counts.gaps.copy().items()},
-        )
-        yield counter(
-            "etl_gap_states",
-            "States of gaps published: what each was declared as, and what it became",
-            ["exchange", "gap_state"],
-            {(exchange, state.name.lower()): n for state, n in counts.gap_states.copy().items()},
-        )
-        yield counter(
-            "etl_gap_repairs",
-            "Gaps that a repair has settled, by what became of them",
-            ["exchange", "gap_state"],
-            {(exchange, state.name.lower()): n for state, n in counts.repairs.copy().items()},
-        )
-        yield counter(
-            "etl_repaired_rows",
-            "Records that repairs gave",
-            ["exchange"],
-            {(exchange,): counts.repaired_rows},
-        )
-        yield counter(
-            "etl_repairs_put_off",
-            "Gaps for which the queue of repairs had no room",
-            ["exchange"],
-            {(exchange,): counts.repairs_put_off},
-        )
+        for family in FAMILIES:
+            samples = {(self._exchange, *labels): n for labels, n in family.samples(self._counts).items()}
+            yield family.make(family.name, family.text, ["exchange", *family.labels], samples)
+        pending: _Samples = {(self._exchange,): float(self._pending_messages())}
         yield gauge(
-            "etl_repairs_pending",
-            "Gaps that wait for their repair",
-            ["exchange"],
-            {(exchange,): float(counts.repairs_pending())},
-        )
-        yield counter(
-            "etl_reconnects",
-            "Connections ended, by reason",
-            ["exchange", "reason"],
-            {(exchange, reason): n for reason, n in counts.reconnects.copy().items()},
-        )
-        yield counter(
-            "etl_faults",
-            "What the venue said of itself, by kind",
-            ["exchange", "kind"],
-            {(exchange, kind): n for kind, n in counts.faults.copy().items()},
-        )
-        yield counter(
-            "etl_reads_paused",
-            "Times that reading stopped for Kafka",
-            ["exchange"],
-            {(exchange,): counts.reads_paused},
-        )
-        yield counter(
-            "etl_snapshots_requested",
-            "Book snapshots asked for",
-            ["exchange"],
-            {(exchange,): counts.snapshots_requested},
-        )
-        yield counter(
-            "etl_snapshots_saved",
-            "Small holes in books tolerated instead of a snapshot",
-            ["exchange"],
-            {(exchange,): counts.snapshots_saved},
-        )
-        yield counter(
-            "etl_recovered",
-            "Messages published at start for frames on the tape",
-            ["exchange"],
-            {(exchange,): counts.recovered},
-        )
-        yield gauge(
-            "etl_last_receive_timestamp_seconds",
-            "Receipt of the newest event",
-            ["exchange", "channel"],
-            {(exchange, channel): ns / 1e9 for channel, ns in counts.last_receive_ns.copy().items()},
-        )
-        yield gauge(
-            "etl_connection_up",
-            "1 while connected",
-            ["exchange", "connection"],
-            {(exchange, name): float(up) for name, up in counts.connections_up.copy().items()},
-        )
-        yield gauge(
-            "etl_publisher_pending_messages",
-            "Published, not yet acknowledged",
-            ["exchange"],
-            {(exchange,): float(self._pending_messages())},
+            "etl_publisher_pending_messages", "Published, not yet acknowledged", ["exchange"], pending
         )
