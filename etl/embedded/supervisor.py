@@ -266,6 +266,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
             if self._guardian and self._lock_file and self._guardian.poll() is not None:
+                self._guardian.communicate()  # closes the pipe to it
                 self._guardian = _start_guardian(self._run_directory, self._lock_file)
             for part in self._parts.values():
                 with contextlib.suppress(OSError):  # no room for the copy: tried again

@@ -299,8 +299,10 @@ async def test_a_stop_while_a_server_does_not_answer_the_handshake_ends_in_time(
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         reached.set()
-        await reader.read(-1)
-        writer.close()
+        try:
+            await reader.read(-1)
+        finally:
+            writer.close()
 
     deaf = await asyncio.start_server(silent, "127.0.0.1", 0)
     run = Run(server, Spoken)

@@ -38,7 +38,7 @@ class VenueServer:
         self.greeting: Sequence[str] = ()
         """Sent to each connection as it opens."""
         self._sockets: dict[web.WebSocketResponse, None] = {}
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._runner: web.AppRunner
 
     def send(self, *texts: str | bytes) -> None:
@@ -153,13 +153,18 @@ async def _awaited(work: Awaitable[T]) -> T:
 @contextmanager
 def venue_server() -> Iterator[VenueServer]:
     server = VenueServer()
+    runner = asyncio.Runner()
+    server._loop = runner.get_loop()
     thread = threading.Thread(target=server._loop.run_forever, daemon=True)
     thread.start()
     server._run(server._start())
-    yield server
-    server._run(server._runner.cleanup())
-    server._loop.call_soon_threadsafe(server._loop.stop)
-    thread.join(START_S)
+    try:
+        yield server
+    finally:
+        server._run(server._runner.cleanup())
+        server._loop.call_soon_threadsafe(server._loop.stop)
+        thread.join(START_S)
+        runner.close()  # ends what still serves a connection, too
 
 
 def trade(number: int, symbol: str = "BTCUSDT", price: str = "61837.63000000") -> str:
