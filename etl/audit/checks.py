@@ -19,7 +19,7 @@ from etl.lake import query as lake
 from etl.lake.catalog import File
 from etl.settings import Settings
 from etl.stores import timescale
-from etl.stores.clickhouse_http import connect
+from etl.stores.clickhouse_http import connect, in_database
 from etl.stores.migrate import SQL_DIR
 
 CHECKS_DIR = SQL_DIR / "checks"
@@ -72,7 +72,9 @@ def stores() -> tuple[str, ...]:
 def _ask_clickhouse(settings: Settings, sql: str, day: date) -> list[Row]:
     with connect(settings, ANSWER_TIMEOUT_S) as client:
         answer = client.execute(
-            f"{sql}\nFORMAT JSONCompactEachRow", CLICKHOUSE_LIMITS, {"day": day.isoformat()}
+            in_database(f"{sql}\nFORMAT JSONCompactEachRow", client.address),
+            CLICKHOUSE_LIMITS,
+            {"day": day.isoformat()},
         )
     return [_as_row(json.loads(line)) for line in answer.splitlines()]
 

@@ -120,21 +120,24 @@ _HEAD = """
     {first:UInt64} + intDiv(n, {symbols:UInt32}) AS id, toString(id) AS record_key, id AS sequence, 'base' AS size_unit
 """
 _TRADES = f"""
-INSERT INTO market_data (kind, channel, exchange, symbol, venue_symbol, event_time_ns, receive_time_ns, key_time_ns,
+INSERT INTO market_internal.market_data
+    (kind, channel, exchange, symbol, venue_symbol, event_time_ns, receive_time_ns, key_time_ns,
     source, connection_id, frame_sequence, parser_version, trade_id, record_key, sequence, size_unit, last_price,
     volume)
 SELECT 'trade', 'trade', * EXCEPT n, if(n = {{bad:UInt64}}, '0', toString(60000 + n % 997)), '0.25'
 FROM (SELECT {_HEAD}, number AS n FROM numbers({{rows:UInt64}}) WHERE number != {{missing:UInt64}})
 """  # noqa: S608  of constants
 _QUOTES = f"""
-INSERT INTO market_data (kind, channel, exchange, symbol, venue_symbol, event_time_ns, receive_time_ns, key_time_ns,
+INSERT INTO market_internal.market_data
+    (kind, channel, exchange, symbol, venue_symbol, event_time_ns, receive_time_ns, key_time_ns,
     source, connection_id, frame_sequence, parser_version, trade_id, record_key, sequence, size_unit, bid, bid_size,
     ask, ask_size)
 SELECT 'quote', 'bookTicker', * EXCEPT n, toString(60000 + n % 997), '1.5', toString(60001 + n % 997), '0.75'
 FROM (SELECT {_HEAD}, number AS n FROM numbers({{rows:UInt64}}))
 """  # noqa: S608
 _BARS = """
-INSERT INTO market_data (kind, channel, exchange, symbol, venue_symbol, event_time_ns, receive_time_ns, key_time_ns,
+INSERT INTO market_internal.market_data
+    (kind, channel, exchange, symbol, venue_symbol, event_time_ns, receive_time_ns, key_time_ns,
     source, connection_id, frame_sequence, parser_version, record_key, size_unit, interval, open, high, low, close,
     volume, bar_state, trade_count)
 SELECT 'bar', 'kline_1m', exchange, symbol, venue_symbol, start_ns, start_ns + 60000000000, start_ns, 'stream', 'bench',
@@ -154,9 +157,10 @@ def _clickhouse(settings: Settings, rows: int, days: int) -> dict[str, Any]:
             trades, quotes = _split(rows // days)
             at = {"symbols": SYMBOLS, "start": _start_ns(day), "day": day.isoformat()}
             planted = {"bad": trades // 2, "missing": trades // 3} if not number else {}
-            for statement, count in ((_TRADES, trades), (_QUOTES, quotes), (_BARS, trades)):
+            for text, count in ((_TRADES, trades), (_QUOTES, quotes), (_BARS, trades)):
                 parameters = {"bad": -1 % 2**64, "missing": -1 % 2**64, **planted, **at, "rows": count}
                 parameters["first"] = 1 + number * (count // SYMBOLS)
+                statement = clickhouse_http.in_database(text, client.address)
                 client.execute(statement, None, {name: str(value) for name, value in parameters.items()})
             say(f"clickhouse: {day} made after {time.perf_counter() - began:.0f} s")
     return _night(settings, "clickhouse", days, PLANTED, pid=_pid(settings))

@@ -30,7 +30,7 @@ from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
 from etl.monitoring import processes as status
 from etl.settings import Settings, changed, value_of
-from etl.stores.clickhouse_http import connect
+from etl.stores.clickhouse_http import connect, internal_database
 from etl.up.plan import child_environment, parts
 
 app = typer.Typer()
@@ -175,6 +175,7 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self._client = connect(settings)
+        self._internal = internal_database(settings)
 
     def _rows(self, sql: str, **parameters: object) -> list[list[str]]:
         answer = self._client.execute(
@@ -186,14 +187,16 @@ class Store:
         """Parts made by inserts so far: each takes the next block number of its table and month."""
         ((count,),) = self._rows(
             "SELECT sum(newest) FROM (SELECT max(max_block_number) AS newest FROM system.parts"
-            " WHERE database = currentDatabase() AND endsWith(table, '_stored') GROUP BY table, partition)"
+            " WHERE database = {internal:String} AND endsWith(table, '_stored') GROUP BY table, partition)",
+            internal=self._internal,
         )
         return int(count)
 
     def active_parts(self) -> dict[str, int]:
         rows = self._rows(
             "SELECT table, count() FROM system.parts"
-            " WHERE active AND database = currentDatabase() AND endsWith(table, '_stored') GROUP BY table"
+            " WHERE active AND database = {internal:String} AND endsWith(table, '_stored') GROUP BY table",
+            internal=self._internal,
         )
         return {table: int(count) for table, count in rows}
 
@@ -212,7 +215,8 @@ class Store:
         shares = ", ".join(str(share) for _, share in PERCENTILES)
         received = " UNION ALL ".join(
             "SELECT receive_time_ns, (toUnixTimestamp64Nano(stored_time) - receive_time_ns) / 1e6 AS ms"
-            f" FROM {table}_stored WHERE receive_time_ns >= {{from:Int64}} AND receive_time_ns < {{to:Int64}}"
+            f" FROM {self._internal}.{table}_stored"
+            " WHERE receive_time_ns >= {from:Int64} AND receive_time_ns < {to:Int64}"
             for table in TABLES
         )
         rows = self._rows(

@@ -112,7 +112,7 @@ def _inserts(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
     middle = len(records) // 2  # a recording begins with snapshots of its books
     mix = _encoded([*records[middle:], *records[:middle]])
     quotes = _encoded([record for record in records if isinstance(record, Quote)])
-    with connect(settings) as client:
+    with connect(settings, internal=True) as client:
         client.execute(
             "SYSTEM STOP MERGES"
         )  # of what the runs stored: they would take turns with the inserts

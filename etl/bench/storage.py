@@ -133,7 +133,7 @@ async def _with_server(settings: Settings, measure: Callable[[], dict[str, Any]]
 
 def _measure(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
     migrate_clickhouse(settings)
-    with connect(settings) as client:
+    with connect(settings, internal=True) as client:
         _plain_tables(client)
         for table in VENUE_COLUMNS:
             # a part of this size would be compact, and its columns not told apart

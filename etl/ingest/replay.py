@@ -97,7 +97,7 @@ class _ClickHouseWriter:
     a replay that is killed and run again repeats nothing within the server's window."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = connect(settings)
+        self._client = connect(settings, internal=True)
         self._rows_max = settings.sink.batch_rows_max
         self._batch: list[bytes] = []
 

@@ -24,6 +24,7 @@ from etl.monitoring.incidents import recent
 from etl.monitoring.processes import Samples, platform
 from etl.monitoring.rules import limits_s
 from etl.settings import Settings
+from etl.stores.clickhouse_http import internal_database
 from etl.stores.query import plain, query
 
 ANSWER_WITHIN_S = 10.0
@@ -113,11 +114,12 @@ def history(settings: Settings) -> list[dict[str, Any]]:
 
     From the stored rows: an eighth of what the views cost, and a row sent twice counts twice until it is merged.
     """
+    internal = internal_database(settings)
     step = f"toUnixTimestamp(toStartOfInterval(time, INTERVAL {HISTORY_STEP_S} SECOND))"
     since = f"time >= now() - INTERVAL {HISTORY_MINUTES} MINUTE AND time < now()"
     counts = " UNION ALL ".join(
         f"SELECT toString(exchange) AS exchange, '{kind}' AS kind, {step} AS t, count() AS events"
-        f" FROM {table} WHERE {since} GROUP BY exchange, t"
+        f" FROM {internal}.{table} WHERE {since} GROUP BY exchange, t"
         for kind, table in HISTORY_TABLES
     )
     return _rows(settings, "clickhouse", f"SELECT * FROM ({counts}) ORDER BY t")

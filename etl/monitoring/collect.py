@@ -87,9 +87,10 @@ def _backlogs(settings: Settings) -> dict[str, int]:
 def _rows(settings: Settings, now_ns: int) -> Mapping[str, Sequence[int]]:
     """Trades and quotes received in each whole interval, by exchange, the newest last. Intervals without rows
     before an exchange's first do not count."""
+    from etl.stores.clickhouse_http import internal_database
     from etl.stores.query import query
 
-    step = ROWS_INTERVAL_S
+    internal, step = internal_database(settings), ROWS_INTERVAL_S
     # the newest interval that is whole, and written
     end_s = (now_ns // 1_000_000_000 - 60) // step * step
     start_s = end_s - step * (ROWS_INTERVALS + 1)
@@ -100,7 +101,7 @@ def _rows(settings: Settings, now_ns: int) -> Mapping[str, Sequence[int]]:
         f"toString(exchange) AS exchange, intDiv(receive_time_ns, {step}000000000) AS slot, count() AS n"
     )
     counted = " UNION ALL ".join(
-        f"SELECT {columns} FROM {table}_stored WHERE {where} GROUP BY exchange, slot"  # noqa: S608
+        f"SELECT {columns} FROM {internal}.{table}_stored WHERE {where} GROUP BY exchange, slot"  # noqa: S608
         for table in ("trades", "quotes")
     )
     answer = query(settings, "clickhouse", f"SELECT exchange, slot, sum(n) FROM ({counted}) GROUP BY ALL")  # noqa: S608

@@ -62,7 +62,7 @@ def clickhouse(settings: Settings, exchanges: Sequence[str]) -> Iterator[pa.Tabl
 def clickhouse_physical_duplicates(settings: Settings, exchanges: Sequence[str]) -> Mapping[str, int]:
     """Rows in the tables under the views beyond one per identity, by exchange."""
     found = dict.fromkeys(exchanges, 0)
-    with connect(settings) as client:
+    with connect(settings, internal=True) as client:
         for kind in EVENT_KINDS:
             answer = client.execute(
                 "SELECT exchange, count() - uniqExact(symbol, record_key) "
@@ -83,7 +83,7 @@ def clickhouse_latency_ms(settings: Settings, exchanges: Sequence[str]) -> tuple
         "WHERE source = 'stream' AND has({exchanges:Array(String)}, toString(exchange))"
         for kind in EVENT_KINDS
     )
-    with connect(settings) as client:
+    with connect(settings, internal=True) as client:
         answer = client.execute(
             f"SELECT quantileTDigest(0.5)(ms), quantileTDigest(0.99)(ms) FROM ({parts}) FORMAT TSV",
             parameters={"exchanges": "[" + ",".join(f"'{name}'" for name in exchanges) + "]"},

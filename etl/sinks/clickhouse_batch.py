@@ -14,8 +14,9 @@ from etl.errors import WireError
 from etl.model.records import Kind
 from etl.wire import codec
 
-SCHEMA_VERSION = 1
-"""Rises when the same message bytes must give other rows: part of the token, so that they are not taken for stored."""
+SCHEMA_VERSION = 2
+"""Rises when the same message bytes must give other rows or take another way, whose tokens the server does not know:
+part of the token, so that they are not taken for stored. 2: the way in lies in the internal database."""
 
 
 class Intent(Struct, frozen=True, kw_only=True):
@@ -88,6 +89,14 @@ class Batch(Struct):
     """Its intent was found on the broker, and need not be committed."""
     abandoned: threading.Event = msgspec.field(default_factory=threading.Event)
     """The partition is no longer ours: another owner will send this batch."""
+
+    def only(self, places: Sequence[int]) -> Batch:
+        """Those of its messages; the bounds stay."""
+        return msgspec.structs.replace(
+            self,
+            offsets=[self.offsets[place] for place in places],
+            values=[self.values[place] for place in places],
+        )
 
     def token(self, low: int, high: int) -> str:
         """The name of its messages [low, high), the same whoever sends them."""

@@ -1,51 +1,97 @@
-"""Whether the records of a batch are stored already: asked when its token may be forgotten."""
+"""Which messages of a batch have their row already: asked where the server may not know its token any more."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 
+import msgspec
+from msgspec import Struct
+
 from etl.errors import WireError
-from etl.model.records import Kind, Record
+from etl.model.records import Kind
 from etl.stores.clickhouse_http import ClickHouse
-from etl.wire.codec import decode
+from etl.wire.codec import decode, decode_quarantined
 
 KEYS_MAX = 1_000
 """Of one query."""
 
-_TABLES = {Kind.TRADE: "trades_stored", Kind.QUOTE: "quotes_stored", Kind.BOOK: "books_stored"}
-_OTHERS = "(SELECT *, key_time_ns, record_key FROM others_stored WHERE kind = '{}')"
+Key = tuple[str | int, ...]
+"""The values of a table's ``names`` in one row."""
+
+
+class _Table(Struct, frozen=True):
+    """``names`` tell a row from every other; the first is its time in ns, kept by the partitioning column ``time``."""
+
+    name: str
+    names: tuple[str, ...]
+    time: str
+    kind: str = ""
+
+
+_RECORD_NAMES = (
+    "key_time_ns", "exchange", "symbol", "record_key",
+    "connection_id", "frame_sequence", "frame_index", "receive_time_ns",
+)  # fmt: skip
+"""Its identity, and whence and when it came: a later state of a bar is another row."""
+_ITEM_NAMES = (
+    "receive_time_ns", "exchange", "connection_id", "frame_sequence", "frame_index", "code", "outcome_time_ns",
+)  # fmt: skip
+_OWN_TABLES = {Kind.TRADE: "trades_stored", Kind.QUOTE: "quotes_stored", Kind.BOOK: "books_stored"}
+_TABLES = {
+    kind: _Table(_OWN_TABLES[kind], _RECORD_NAMES, "key_time")
+    if kind in _OWN_TABLES
+    else _Table("others_stored", _RECORD_NAMES, "key_time", kind.name.lower())
+    for kind in Kind
+}
+_QUARANTINE = _Table("quarantine_stored", _ITEM_NAMES, "time")
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'"})
 
 
-def all_stored(client: ClickHouse, values: Sequence[bytes]) -> bool:
-    """Is every record that ``values`` carry in its table? What cannot be read is not. Raises ``StoreError``."""
-    by_kind: dict[Kind, list[Record]] = defaultdict(list)
-    for value in values:
+def not_stored(client: ClickHouse, values: Sequence[bytes], *, quarantined: bool) -> list[int]:
+    """The places in ``values`` of messages that have no row of their own; those that cannot be read are among them.
+
+    ``quarantined``: they are quarantined items, else records. Raises ``StoreError``.
+    """
+    missing: list[int] = []
+    by_table: dict[_Table, dict[Key, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for place, value in enumerate(values):
         try:
-            record = decode(value)
+            record = decode_quarantined(value) if quarantined else decode(value)
         except WireError:
-            return False
-        by_kind[record.kind].append(record)
-    return all(
-        _stored(client, _TABLES.get(kind, _OTHERS.format(kind.name.lower())), records[low : low + KEYS_MAX])
-        for kind, records in by_kind.items()
-        for low in range(0, len(records), KEYS_MAX)
-    )
+            missing.append(place)
+            continue
+        table = _QUARANTINE if quarantined else _TABLES[record.kind]  # type: ignore[union-attr]
+        by_table[table][tuple(getattr(record, name) for name in table.names)].append(place)
+    for table, places in by_table.items():
+        all_keys = list(places)
+        for low in range(0, len(all_keys), KEYS_MAX):
+            keys = all_keys[low : low + KEYS_MAX]
+            found = _found(client, table, keys)
+            missing += [place for key in keys if key not in found for place in places[key]]
+    return sorted(missing)
 
 
-def _stored(client: ClickHouse, table: str, records: Sequence[Record]) -> bool:
-    identities = {(r.exchange, r.symbol, r.key_time_ns, r.record_key) for r in records}
-    keys = ",".join(
-        f"('{exchange.translate(_ESCAPES)}','{symbol.translate(_ESCAPES)}',{time},'{key.translate(_ESCAPES)}')"
-        for exchange, symbol, time, key in identities
+def _found(client: ClickHouse, table: _Table, keys: Sequence[Key]) -> set[Key]:
+    names = ", ".join(table.names)
+    times = [key[0] for key in keys]
+    of_kind = f"kind = '{table.kind}' AND " if table.kind else ""
+    answer = client.execute(
+        f"SELECT DISTINCT {names} FROM {table.name} WHERE {of_kind}"  # noqa: S608
+        f" {table.time} BETWEEN fromUnixTimestamp64Nano({min(times)}) AND fromUnixTimestamp64Nano({max(times)})"
+        f" AND ({names}) IN ({','.join(map(_literal, keys))}) FORMAT JSONCompactEachRow",
+        settings={
+            "max_query_size": str(1 << 24),
+            "max_ast_elements": "1000000",
+            "output_format_json_quote_64bit_integers": "0",
+        },
     )
-    times = [r.key_time_ns for r in records]
-    found = client.execute(
-        f"SELECT uniqExact(exchange, symbol, key_time_ns, record_key) FROM {table}"  # noqa: S608
-        f" WHERE key_time BETWEEN fromUnixTimestamp64Nano({min(times)}) AND fromUnixTimestamp64Nano({max(times)})"
-        f" AND (exchange, symbol, key_time_ns, record_key) IN ({keys})",
-        settings={"max_query_size": str(1 << 24), "max_ast_elements": "1000000"},
+    return {msgspec.json.decode(line, type=Key) for line in answer.splitlines()}
+
+
+def _literal(key: Key) -> str:
+    values = (
+        str(int(value)) if isinstance(value, int) else f"'{value.translate(_ESCAPES)}'" for value in key
     )
-    return int(found) == len(identities)
+    return f"({','.join(values)})"

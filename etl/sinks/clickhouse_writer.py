@@ -21,17 +21,21 @@ from etl.sinks import refusals
 from etl.sinks.clickhouse_batch import (
     MARKET_DATA_SCHEMA,
     QUARANTINED_SCHEMA,
+    SCHEMA_VERSION,
     Batch,
     delimited,
     split_frequent,
 )
-from etl.sinks.clickhouse_check import all_stored
+from etl.sinks.clickhouse_check import not_stored
 from etl.stores.clickhouse_http import ClickHouse, connect, insert_path
+from etl.stores.migrate import require_migration
 from etl.telemetry.sink import SinkMetrics
 from etl.wire.columns import Refused
 
 STORE = "clickhouse"
 RETRY_FIRST_S = 0.05
+MIGRATION_NEEDED = 16
+"""Nothing is written before: a landing table without its views keeps nothing, and says nothing."""
 
 INSERT_SETTINGS = {
     "async_insert": "0",
@@ -54,7 +58,7 @@ _log = logging.getLogger(__name__)
 
 
 class Landing(Struct, frozen=True):
-    """Where the messages of a topic go, and what they are."""
+    """Where the messages of a topic go, in the internal database, and what they are."""
 
     table: str
     message: str
@@ -82,12 +86,13 @@ class Writer:
         self._stopping = threading.Event()
 
     def await_store(self, stop: threading.Event) -> None:
-        """Until the store answers, or ``stop``. Raises ``StoreError`` if it is too old."""
+        """Until the store answers, or ``stop``. Raises ``StoreError`` if it is too old, or not migrated."""
         wait_s = RETRY_FIRST_S
         with connect(self._settings) as client:
             while not stop.is_set():
                 try:
                     client.check_version()
+                    require_migration(client, MIGRATION_NEEDED)
                     break
                 except StoreUnavailable as error:
                     self._metrics.store_up.set(0)
@@ -107,22 +112,30 @@ class Writer:
 
     def _write(self, batch: Batch) -> None:
         crash.reach(crash.AFTER_INTENT)
-        if not self._stored_before(batch):
-            self._insert(batch, 0, len(batch.values), refused=[])
-            crash.reach(crash.AFTER_INSERT)
+        left = self._not_stored(batch) if self._token_unknown(batch) else batch
+        if left.values:
+            self._insert(left, 0, len(left.values), refused=[])
+        crash.reach(crash.AFTER_INSERT)
 
-    def _stored_before(self, batch: Batch) -> bool:
-        """For an intent so old that its token may be forgotten: is every record of it in the tables?"""
+    def _token_unknown(self, batch: Batch) -> bool:
+        """May the server have stored it under a token that it does not know any more?"""
         age_s = time.time() - batch.intent.time_s
-        if age_s <= self._settings.sink.intent_age_max_s:
-            return False
-        if batch.place.topic != self._settings.topics.normalized:
-            return False
-        stored = all_stored(self._client(), batch.values)
+        return age_s > self._settings.sink.intent_age_max_s or batch.intent.v != SCHEMA_VERSION
+
+    def _not_stored(self, batch: Batch) -> Batch:
+        """What is left to store. Of one table all rows are stored or none, for they were one block: so the rest has
+        the same rows for each table, or none, each time that it is sent."""
+        quarantined = batch.place.topic == self._settings.topics.quarantine
+        places = not_stored(self._client(), batch.values, quarantined=quarantined)
         _log.warning(
-            "%s: intent of %.0f s ago, %s", batch.place.label, age_s, "stored" if stored else "not stored"
+            "%s: an intent of version %d and %.0f s ago: %d of its %d messages are not stored",
+            batch.place.label,
+            batch.intent.v,
+            time.time() - batch.intent.time_s,
+            len(places),
+            len(batch.values),
         )
-        return stored
+        return batch.only(places)
 
     def _insert(self, batch: Batch, low: int, high: int, refused: list[str]) -> None:
         """Messages [low, high) of the batch; a part that is refused for its data is halved down to the one message.
@@ -189,7 +202,9 @@ class Writer:
         """A connection per thread."""
         client: ClickHouse | None = getattr(self._clients, "client", None)
         if client is None:
-            client = self._clients.client = connect(self._settings, sent=lambda: crash.reach(crash.IN_INSERT))
+            client = self._clients.client = connect(
+                self._settings, sent=lambda: crash.reach(crash.IN_INSERT), internal=True
+            )
         return client
 
 

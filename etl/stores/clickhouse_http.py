@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from etl.errors import StoreError, StoreRejected, StoreUnavailable, UsageError
 from etl.settings import Settings
@@ -30,6 +30,7 @@ ERROR_CHARACTERS_MAX = 500
 _WHILE_PARSING = "While executing ProtobufRowInputFormat"
 _CODE = re.compile(r"Code: (\d+)")
 _DATABASE = re.compile(r"\w+")
+_INTERNAL = re.compile(r"\bmarket_internal\b")
 
 # ClickHouse's error codes for a server that cannot do it now: timeouts, sockets, network, too many queries or parts,
 # memory, disk, read-only tables, replicas, keeper, shutting down
@@ -57,6 +58,11 @@ class Address(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return self.text
+
+    @property
+    def internal(self) -> str:
+        """The database of what lies between the sinks and the users' views: landing tables, stored tables."""
+        return f"{self.database}_internal"
 
     @property
     def text(self) -> str:
@@ -89,10 +95,30 @@ def parse_address(url: str) -> Address:
 
 
 def connect(
-    settings: Settings, timeout_s: float = TIMEOUT_S, sent: Callable[[], None] | None = None
+    settings: Settings,
+    timeout_s: float = TIMEOUT_S,
+    sent: Callable[[], None] | None = None,
+    *,
+    internal: bool = False,
 ) -> ClickHouse:
-    """The ClickHouse of these settings: ``with connect(settings) as client``. It is asked for nothing yet."""
-    return ClickHouse(parse_address(settings.clickhouse_address), timeout_s, sent)
+    """The ClickHouse of these settings: ``with connect(settings) as client``. It is asked for nothing yet.
+
+    ``internal``: plain names are those of the internal database.
+    """
+    address = parse_address(settings.clickhouse_address)
+    if internal:
+        address = structs.replace(address, database=address.internal)
+    return ClickHouse(address, timeout_s, sent)
+
+
+def internal_database(settings: Settings) -> str:
+    """Its name."""
+    return parse_address(settings.clickhouse_address).internal
+
+
+def in_database(sql: str, address: Address) -> str:
+    """``sql``, a file that says ``market_internal``, as it reads in the database of this name."""
+    return _INTERNAL.sub(address.internal, sql)
 
 
 class ClickHouse:

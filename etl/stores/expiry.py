@@ -78,7 +78,7 @@ def _drop_partitions(settings: Settings, table: str, before_s: float) -> int:
 
     month = datetime.fromtimestamp(before_s, UTC).strftime("%Y%m")
     stored = f"{table}_stored"
-    with connect(settings) as client:
+    with connect(settings, internal=True) as client:
         listed = client.execute(
             "SELECT DISTINCT partition FROM system.parts WHERE database = currentDatabase() AND active"
             " AND table = {table:String} AND toUInt32OrZero(partition) BETWEEN 1 AND {month:UInt32} - 1"

@@ -19,7 +19,7 @@ from msgspec import Struct
 from etl.errors import StoreError, StoreUnavailable
 from etl.settings import Settings
 from etl.stores import timescale
-from etl.stores.clickhouse_http import ClickHouse, connect
+from etl.stores.clickhouse_http import ClickHouse, connect, in_database
 
 SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
 LOCK_KEY = 0x65746C  # "etl": one migration of a database at a time
@@ -103,6 +103,18 @@ def migrate_clickhouse(settings: Settings) -> list[str]:
         return applied
 
 
+def require_migration(client: ClickHouse, version: int) -> None:
+    """Raises ``StoreError`` if the client's database has not come so far."""
+    try:
+        applied = int(client.execute("SELECT max(version) FROM schema_migrations"))
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        raise StoreError(f"{error}: run etl migrate") from None
+    if applied < version:
+        raise StoreError(f"{client.address.text}: migration {version:04} is not applied: run etl migrate")
+
+
 def migrate_timescale(settings: Settings) -> list[str]:
     """Labels of what was applied now. Raises ``StoreError``."""
     with timescale.session(settings) as connection:
@@ -133,7 +145,7 @@ class _ClickHouseStore:
         return {int(version): checksum for version, checksum in pairs}
 
     def apply(self, migration: Migration) -> None:
-        for statement in statements(migration.sql):
+        for statement in statements(in_database(migration.sql, self._client.address)):
             try:
                 self._client.execute(statement)
             except StoreUnavailable:
@@ -183,14 +195,16 @@ class _TimescaleStore:
 
 def _set_deduplication_window(client: ClickHouse, blocks: int) -> None:
     """The files name the default; a setting that differs is brought to every table that inserts end in."""
+    internal = client.address.internal
     rows = client.execute(
         "SELECT name, extract(create_table_query, 'non_replicated_deduplication_window = (\\\\d+)')"
-        " FROM system.tables WHERE database = currentDatabase() AND engine = 'ReplacingMergeTree'"
-        " AND endsWith(name, '_stored') FORMAT TSV"
+        " FROM system.tables WHERE database = {internal:String} AND engine = 'ReplacingMergeTree'"
+        " AND endsWith(name, '_stored') FORMAT TSV",
+        parameters={"internal": internal},
     )
     for line in rows.decode().splitlines():
         table, window = line.split("\t")
         if window != str(blocks):
             client.execute(
-                f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {blocks}"
+                f"ALTER TABLE {internal}.{table} MODIFY SETTING non_replicated_deduplication_window = {blocks}"
             )

@@ -36,9 +36,9 @@ FROM quarantine
 GROUP BY exchange, code, severity
 ORDER BY items DESC;
 
--- Parts and bytes of each table.
+-- Parts and bytes of each stored table.
 SELECT table, count() AS parts, sum(rows) AS rows_stored, round(sum(bytes_on_disk) / sum(rows), 2) AS bytes_per_row
 FROM system.parts
-WHERE active AND database = currentDatabase()
+WHERE active AND database = concat(currentDatabase(), '_internal')
 GROUP BY table
 ORDER BY table;

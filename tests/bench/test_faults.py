@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from etl.bench.faults import WAITING_FAULTS, Run, free_settings, is_good, schedule
+from etl.settings import changed
 from etl.simulator.faults import KINDS
 
 VENUES = ("binance", "polygon", "alpaca")
@@ -35,7 +35,7 @@ def test_faults_with_long_waits_come_after_the_others_and_one_by_one() -> None:
 def test_under_faults_nothing_is_lost_doubled_or_missing_in_silence_and_histories_fill_their_holes(
     tmp_path: Path,
 ) -> None:
-    settings = msgspec.structs.replace(free_settings(tmp_path, ",".join(VENUES), 150.0), topic_partitions=2)
+    settings = changed(free_settings(tmp_path, ",".join(VENUES), 150.0), topic_partitions=2)
     steps = schedule(VENUES, 9, LIVELY_S, waiting=False)
     result = asyncio.run(Run(settings, steps, LIVELY_S, until_bar=False).result())
     assert is_good(result), result

@@ -17,7 +17,7 @@ from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.sinks.export import archive
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.ranges import RangeReader
@@ -70,25 +70,22 @@ def normalized(settings: Settings) -> Iterator[bytes]:
 
 def hashes(settings: Settings) -> dict[str, str]:
     """Rows and a hash over them, order aside, of every table; without what differs by intent."""
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    found = {
-        table: client.execute(
-            f"SELECT count(), sum(cityHash64(*)) FROM (SELECT * EXCEPT (stored_time, source) FROM {table})"
-        )
-        .decode()
-        .strip()
-        for table in TABLES
-    }
-    client.close()
-    return found
+    with connect(settings) as client:
+        return {
+            table: client.execute(
+                f"SELECT count(), sum(cityHash64(*)) FROM (SELECT * EXCEPT (stored_time, source) FROM {table})"
+            )
+            .decode()
+            .strip()
+            for table in TABLES
+        }
 
 
 def recreate(settings: Settings) -> None:
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    database = client.address.database
-    client.execute(f"DROP DATABASE {database}")
-    client.create_database()
-    client.close()
+    with connect(settings) as client:
+        for database in (client.address.internal, client.address.database):
+            client.execute(f"DROP DATABASE {database}")
+        client.create_database()
     migrate_clickhouse(settings)
 
 
@@ -96,9 +93,8 @@ def recreate(settings: Settings) -> None:
 def test_dropped_tables_are_rebuilt_from_the_tape_row_by_row(settings: Settings, archived: bool) -> None:
     published = stream(settings)
     messages = [*normalized(settings)]
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    client.insert(batch_path(MARKET_DATA, "stream", len(messages)), delimited(messages))
-    client.close()
+    with connect(settings, internal=True) as client:
+        client.insert(batch_path(MARKET_DATA, "stream", len(messages)), delimited(messages))
     before = hashes(settings)
     assert all(not counted.startswith("0") for counted in before.values()), before
     if archived:
@@ -117,10 +113,9 @@ def test_a_replay_into_the_topic_gives_the_same_records_under_the_same_identitie
     published = stream(settings)
     assert replay(settings, ["binance"], 0, END_NS) == (FRAMES, published)
     messages = [*normalized(settings)]
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    client.insert(batch_path(MARKET_DATA, "both", len(messages)), delimited(messages))
+    with connect(settings, internal=True) as client:
+        client.insert(batch_path(MARKET_DATA, "both", len(messages)), delimited(messages))
     both = hashes(settings)
     recreate(settings)
     replay(settings, ["binance"], 0, END_NS, into_clickhouse=True)
     assert hashes(settings) == both
-    client.close()

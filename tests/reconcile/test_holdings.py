@@ -21,7 +21,7 @@ from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
 from etl.wire.codec import encode
@@ -70,9 +70,10 @@ def publish_again(settings: Settings, records: list[Record]) -> None:
 
 
 def insert_into_clickhouse(settings: Settings, records: list[Record], token: str) -> None:
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    client.insert(batch_path(MARKET_DATA, token, 10_000), delimited([encode(record) for record in records]))
-    client.close()
+    with connect(settings, internal=True) as client:
+        client.insert(
+            batch_path(MARKET_DATA, token, 10_000), delimited([encode(record) for record in records])
+        )
 
 
 def test_every_store_is_read_and_a_planted_loss_is_found(

@@ -18,7 +18,7 @@ from etl.reference import splits
 from etl.reference.symbol_statistics import compute
 from etl.settings import Settings
 from etl.simulator.splits import SPLITS
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse
 from tests.reference.test_symbol_statistics import CLOSES, DAY_NS, daily_bars, day_before, moments, store
 from tests.support.access import access_at
@@ -78,10 +78,9 @@ def test_a_split_that_a_venue_tells_is_no_return(
     ]
     closes = (CLOSES * 3)[:20]
     told = [close * split.before / split.after if i in split_at else close for i, close in enumerate(closes)]
-    client = ClickHouse(parse_address(settings.clickhouse_address))
     bars = list(daily_bars(split.symbol, told))
-    store(client, [*bars, *(msgspec.structs.replace(bar, exchange="alpaca") for bar in bars)])
-    client.close()
+    with connect(settings, internal=True) as client:
+        store(client, [*bars, *(msgspec.structs.replace(bar, exchange="alpaca") for bar in bars)])
     asyncio.run(refresh_from_simulators(settings, tmp_path))
 
     mean, deviation = moments(closes)

@@ -12,7 +12,7 @@ from etl.reference.symbol_statistics import Follower, compute, publish
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.validation.statistics import SymbolStatistics
@@ -90,17 +90,17 @@ def test_statistics_come_from_daily_bars_or_trades_and_a_split_is_no_return(
 ) -> None:
     settings = settings_with(clickhouse=True)
     migrate_clickhouse(settings)
-    client = ClickHouse(parse_address(settings.clickhouse_address))
     halved = [*CLOSES[:4], *(close / 4 for close in CLOSES[4:])]
-    store(
-        client,
-        [*daily_bars("BARS", CLOSES), *last_trades("TRADES", CLOSES), *daily_bars("SPLIT", halved)],
-    )
-    client.execute(
-        "INSERT INTO symbol_splits (exchange, symbol, effective_day, factor) "
-        f"VALUES ('polygon', 'SPLIT', toDate(fromUnixTimestamp64Nano({day_before(3)})), 0.25)"
-    )
-    client.close()
+    with connect(settings, internal=True) as client:
+        store(
+            client,
+            [*daily_bars("BARS", CLOSES), *last_trades("TRADES", CLOSES), *daily_bars("SPLIT", halved)],
+        )
+    with connect(settings) as client:
+        client.execute(
+            "INSERT INTO symbol_splits (exchange, symbol, effective_day, factor) "
+            f"VALUES ('polygon', 'SPLIT', toDate(fromUnixTimestamp64Nano({day_before(3)})), 0.25)"
+        )
 
     found = compute(settings, AS_OF_NS, {("polygon", "BARS"): 0.01})
 

@@ -14,7 +14,6 @@ from typing import Any, get_type_hints
 
 import msgspec
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from msgspec import structs
 
@@ -41,18 +40,16 @@ from etl.model.records import (
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse import ClickHouseSink
-from etl.sinks.clickhouse_batch import Intent, delimited, encode_intent, split_frequent, token
-from etl.sinks.clickhouse_offsets import group_of
+from etl.sinks.clickhouse_batch import Intent, delimited, split_frequent, token
 from etl.sinks.clickhouse_writer import FREQUENT, MARKET_DATA, QUARANTINED, batch_path
 from etl.sinks.losses import ANY
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import SQL_DIR, migrate_clickhouse, statements
 from etl.telemetry.sink import SinkMetrics
-from etl.transports.kafka import ensure_topics
-from etl.transports.ranges import RangeReader
 from etl.wire.codec import encode, encode_quarantined
 from etl.wire.columns import COLUMNS, TIME, Form
 from tests.support import stream, topics
+from tests.support.clickhouse_sink import RUN_WITHIN_S, Group, drain, topic_id, with_topics
 from tests.support.processes import etl_command
 from tests.support.servers import BOTH_SERVERS, RunningPart, clickhouse_database
 from tests.support.stream import DAY, MS, START_NS
@@ -63,7 +60,6 @@ pytestmark = pytest.mark.integration
 MakeSettings = Callable[..., Settings]
 CRASH_POINTS = (crash.AFTER_INTENT, crash.IN_INSERT, crash.AFTER_INSERT, crash.BEFORE_COMMIT)
 STORED = ("trades_stored", "quotes_stored", "books_stored", "others_stored", "quarantine_stored")
-RUN_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -77,17 +73,11 @@ def database(clickhouse_url: str) -> Iterator[str]:
 @pytest.fixture
 def settings(settings_with: MakeSettings, database: str) -> Settings:
     """Topics of its own and empty tables; two partitions; batches small enough to be several."""
-    client = ClickHouse(parse_address(database))
-    for table in STORED:
-        client.execute(f"TRUNCATE TABLE {table}")
     made = settings_with(kafka=True, clickhouse_url=database)
+    with connect(made, internal=True) as client:
+        for table in STORED:
+            client.execute(f"TRUNCATE TABLE {table}")
     return with_topics(made, sink_group=made.topics.normalized)
-
-
-def with_topics(settings: Settings, **values: Any) -> Settings:
-    made = changed(settings, **{"topic_partitions": 2, "sink_batch_rows_max": 500, **values})
-    ensure_topics(made)
-    return made
 
 
 def prepared(settings: Settings, **values: Any) -> Settings:
@@ -108,89 +98,24 @@ def running_sink(settings: Settings) -> Iterator[SinkMetrics]:
         running.result(RUN_WITHIN_S)
 
 
-class Group:
-    """The sink's consumer group as others see it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.topics = (settings.topics.normalized, settings.topics.quarantine)
-        self._consumer = Consumer(
-            {"bootstrap.servers": settings.kafka_bootstrap, "group.id": group_of(settings)}
+def query(settings: Settings, sql: str, *, internal: bool = False) -> list[dict[str, Any]]:
+    """``internal``: of the tables under the views."""
+    with connect(settings, internal=internal) as client:
+        answer = client.execute(
+            f"{sql} FORMAT JSONEachRow",
+            {"output_format_json_quote_64bit_integers": "0", "output_format_json_quote_decimals": "1"},
         )
-
-    def committed(self, topic: str) -> dict[int, int]:
-        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        asked = [TopicPartition(topic, partition) for partition in partitions]
-        return {each.partition: max(each.offset, 0) for each in self._consumer.committed(asked, timeout=10)}
-
-    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-        return low, high
-
-    def drained(self) -> bool:
-        """Has it committed the end of every partition? A coordinator that is just starting says nothing yet."""
-        try:
-            return all(
-                offset == self.bounds(topic, partition)[1]
-                for topic in self.topics
-                for partition, offset in self.committed(topic).items()
-            )
-        except KafkaException:
-            return False
-
-    def filled(self) -> tuple[int, int]:
-        """The one partition of the normalized topic that holds messages, and its first offset."""
-        (found,) = [
-            (partition, low)
-            for partition in self.committed(self.topics[0])
-            for low, high in [self.bounds(self.topics[0], partition)]
-            if high > low
-        ]
-        return found
-
-    def intend(self, partition: int, intent: Intent) -> None:
-        """Again while the coordinator is just starting."""
-        place = TopicPartition(self.topics[0], partition, intent.start, metadata=encode_intent(intent))
-
-        def stands() -> bool:
-            try:
-                self._consumer.commit(offsets=[place], asynchronous=False)
-            except KafkaException:
-                return False
-            return True
-
-        eventually(stands)
-
-
-def drain(settings: Settings) -> None:
-    """Until everything is committed. Raises what ended the sink before."""
-    stop, group = threading.Event(), Group(settings)
-    with ThreadPoolExecutor(1) as executor:
-        running = executor.submit(ClickHouseSink(settings, SinkMetrics("clickhouse")).run, stop)
-        try:
-            eventually(lambda: running.done() or group.drained(), RUN_WITHIN_S)
-        finally:
-            stop.set()
-        running.result(RUN_WITHIN_S)
-
-
-def query(settings: Settings, sql: str) -> list[dict[str, Any]]:
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    answer = client.execute(
-        f"{sql} FORMAT JSONEachRow",
-        {"output_format_json_quote_64bit_integers": "0", "output_format_json_quote_decimals": "1"},
-    )
-    client.close()
     return [msgspec.json.decode(line) for line in answer.splitlines()]
 
 
-def value(settings: Settings, sql: str) -> Any:
-    (row,) = query(settings, sql)
+def value(settings: Settings, sql: str, *, internal: bool = False) -> Any:
+    (row,) = query(settings, sql, internal=internal)
     (found,) = row.values()
     return found
 
 
 def count(settings: Settings, table: str) -> int:
-    return int(value(settings, f"SELECT count() AS n FROM {table}"))
+    return int(value(settings, f"SELECT count() AS n FROM {table}", internal=table.endswith("_stored")))
 
 
 def insert(settings: Settings, records: Sequence[Record], name: str) -> None:
@@ -199,12 +124,11 @@ def insert(settings: Settings, records: Sequence[Record], name: str) -> None:
 
 
 def insert_as(settings: Settings, records: Sequence[Record], token: str) -> None:
-    client = ClickHouse(parse_address(settings.clickhouse_address))
     frequent, others = split_frequent([encode(record) for record in records])
-    for landing, values in ((MARKET_DATA, others), (FREQUENT, frequent)):
-        if values:
-            client.insert(batch_path(landing, token, 10_000), delimited(values))
-    client.close()
+    with connect(settings, internal=True) as client:
+        for landing, values in ((MARKET_DATA, others), (FREQUENT, frequent)):
+            if values:
+                client.insert(batch_path(landing, token, 10_000), delimited(values))
 
 
 # ── what comes out is what went in ───────────────────────────────────────────────────────────────────────────
@@ -363,12 +287,12 @@ def test_quarantined_items_come_out_exactly_and_the_newest_outcome_holds(setting
         rule="r",
     )
     published = structs.replace(held, outcome=type(held.outcome)(2), outcome_time_ns=START_NS + 9)
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    for name, item in (("b", published), ("a", held)):
-        client.insert(
-            batch_path(QUARANTINED, f"{settings.topics.normalized}/{name}", 10),
-            delimited([encode_quarantined(item)]),
-        )
+    with connect(settings, internal=True) as client:
+        for name, item in (("b", published), ("a", held)):
+            client.insert(
+                batch_path(QUARANTINED, f"{settings.topics.normalized}/{name}", 10),
+                delimited([encode_quarantined(item)]),
+            )
     (row,) = query(
         settings, "SELECT * EXCEPT (payload, record), hex(payload) AS p, hex(record) AS r FROM quarantine"
     )
@@ -504,12 +428,12 @@ def test_a_store_that_refuses_everything_stops_the_sink_instead_of_emptying_the_
 
 def test_a_missing_table_stops_the_sink_and_nothing_is_committed(settings: Settings) -> None:
     stream.publish(settings, stream.trade(1))
-    ClickHouse(parse_address(settings.clickhouse_address)).execute("DROP TABLE frequent_market_data")
-    with pytest.raises(StoreError, match="frequent_market_data"):
-        drain(settings)
-    migrated = ClickHouse(parse_address(settings.clickhouse_address))
-    migrated.execute("TRUNCATE TABLE schema_migrations")
-    migrate_clickhouse(settings)
+    with connect(settings, internal=True) as client:
+        definition = client.execute("SHOW CREATE TABLE frequent_market_data FORMAT TSVRaw").decode()
+        client.execute("DROP TABLE frequent_market_data")
+        with pytest.raises(StoreError, match="frequent_market_data"):
+            drain(settings)
+        client.execute(definition)
     drain(settings)
     assert count(settings, "trades_stored") == 1
 
@@ -537,6 +461,7 @@ def assert_exactly_once(settings: Settings, trades: int) -> None:
         settings,
         "SELECT (count(), uniqExact(record_key), count() - uniqExact(_part, _part_offset)) AS n"
         " FROM trades_stored",
+        internal=True,
     )
     assert list(numbers)[:2] == [trades, trades]
 
@@ -712,6 +637,7 @@ def test_one_batch_is_one_part_of_each_table_it_touches(settings: Settings) -> N
         settings,
         "SELECT table, count() AS n FROM system.parts WHERE database = currentDatabase()"
         " AND active AND table IN ('trades_stored', 'quotes_stored') GROUP BY table",
+        internal=True,
     )
     assert {row["table"]: int(row["n"]) for row in parts} == {"trades_stored": 1, "quotes_stored": 1}
 
@@ -728,11 +654,6 @@ def test_sigterm_finishes_commits_and_exits_with_zero(settings: Settings) -> Non
     )
 
 
-def topic_id(settings: Settings) -> str:
-    with RangeReader(settings, settings.topics.normalized, "tests") as reader:
-        return reader.topic_id()
-
-
 def gauge(metrics: SinkMetrics, name: str) -> float:
     totals: dict[str, float] = defaultdict(float)
     for family in metrics.registry.collect():
@@ -745,10 +666,10 @@ def test_the_queries_for_analysts_run(settings: Settings) -> None:
     insert(
         settings, [make(1) for make in (stream.trade, stream.quote, stream.book, stream.bar, stream.gap)], "a"
     )
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    answers = [
-        client.execute(statement)
-        for statement in statements((SQL_DIR / "queries" / "clickhouse_examples.sql").read_text())
-    ]
+    with connect(settings) as client:
+        answers = [
+            client.execute(statement)
+            for statement in statements((SQL_DIR / "queries" / "clickhouse_examples.sql").read_text())
+        ]
     assert len(answers) == 6
     assert answers[3].startswith(b"binance\tBTC-USDT\ttrade\tsequence\t10\t12\t")

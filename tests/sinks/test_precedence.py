@@ -19,7 +19,7 @@ from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.sinks.timescale import Span, TimescaleStore
-from etl.stores.clickhouse_http import connect
+from etl.stores.clickhouse_http import connect, internal_database
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 from etl.wire.codec import encode
 from etl.wire.columns import Rows, decode, newest
@@ -133,12 +133,14 @@ def test_in_clickhouse(settings_with: Callable[..., Settings], kind: Kind) -> No
     """Before the parts are merged and after."""
     settings = settings_with(clickhouse=True)
     migrate_clickhouse(settings)
-    with connect(settings) as client:
+    with connect(settings, internal=True) as client:
         for name, records in zip(("a", "b"), pairs(kind), strict=True):
             path = batch_path(MARKET_DATA, f"precedence-{kind.name}-{name}", len(records))
             client.insert(path, delimited(list(map(encode, records))))
-        table = "trades_stored" if kind is Kind.TRADE else "others_stored"
-        for statement in ("SELECT 1", f"OPTIMIZE TABLE {table} FINAL"):
+    table = "trades_stored" if kind is Kind.TRADE else "others_stored"
+    internal = internal_database(settings)
+    with connect(settings) as client:
+        for statement in ("SELECT 1", f"OPTIMIZE TABLE {internal}.{table} FINAL"):
             client.execute(statement)
             answer = client.execute(
                 f"SELECT record_key, frame_sequence FROM {TABLE_BY_KIND[kind]} FORMAT TSV"

@@ -10,7 +10,7 @@ import pytest
 from etl.errors import StoreError, StoreUnavailable
 from etl.settings import Settings, make
 from etl.stores import migrate
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import SQL_DIR, Migration, migrate_clickhouse, pending, read_migrations, statements
 
 FIRST, SECOND = Migration(1, "first", "SELECT 1;"), Migration(2, "second", "SELECT 2;")
@@ -87,12 +87,12 @@ def test_clickhouse_is_migrated_once_and_a_changed_window_reaches_every_table(
     every = [migration.label for migration in read_migrations(SQL_DIR / "clickhouse")]
     assert migrate_clickhouse(settings) == every
     assert migrate_clickhouse(settings) == []
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    windows = client.execute(
-        "SELECT DISTINCT extract(create_table_query, 'non_replicated_deduplication_window = (\\\\d+)')"
-        " FROM system.tables WHERE database = currentDatabase() AND name LIKE '%\\\\_stored'"
-        " AND engine = 'ReplacingMergeTree'"
-    )
+    with connect(settings, internal=True) as client:
+        windows = client.execute(
+            "SELECT DISTINCT extract(create_table_query, 'non_replicated_deduplication_window = (\\\\d+)')"
+            " FROM system.tables WHERE database = currentDatabase() AND name LIKE '%\\\\_stored'"
+            " AND engine = 'ReplacingMergeTree'"
+        )
     assert windows == b"1234\n"
 
 

@@ -24,7 +24,7 @@ from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
-from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.wire.codec import encode
@@ -104,9 +104,8 @@ def gap(name: str, from_sequence: int, to_sequence: int, state: GapState = GapSt
 
 
 def store_in_clickhouse(settings: Settings, records: list[Record], token: str) -> None:
-    client = ClickHouse(parse_address(settings.clickhouse_address))
-    client.insert(batch_path(MARKET_DATA, token, len(records)), delimited([*map(encode, records)]))
-    client.close()
+    with connect(settings, internal=True) as client:
+        client.insert(batch_path(MARKET_DATA, token, len(records)), delimited([*map(encode, records)]))
 
 
 def clean_day(settings_with: Callable[..., Settings], **values: str) -> Settings:

@@ -119,7 +119,8 @@ def clickhouse_database(server_url: str, name: str) -> Iterator[str]:
     address = urlsplit(server_url)
     _clickhouse_command(address, f"CREATE DATABASE {name}")
     yield address._replace(path=f"/{name}").geturl()
-    _clickhouse_command(address, f"DROP DATABASE IF EXISTS {name}")
+    for database in (name, f"{name}_internal"):
+        _clickhouse_command(address, f"DROP DATABASE IF EXISTS {database}")
 
 
 def _clickhouse_command(address: SplitResult, sql: str) -> None:
