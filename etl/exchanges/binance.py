@@ -88,6 +88,7 @@ class Binance(Exchange):
     }
     """Of a book there is its snapshot now."""
     archive_kinds = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.BAR})
+    messages_per_s = 5.0
     ready_on_open = True
     instruments_path = "/api/v3/exchangeInfo"
 

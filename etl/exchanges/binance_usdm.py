@@ -117,6 +117,7 @@ class BinanceUsdm(Binance):
         "index": "composite and multi-assets index prices",
     }
     untimed_kinds = frozenset()
+    messages_per_s = 10.0
     budgets = (Budget(2_400, 60.0),)
     instruments_path = "/fapi/v1/exchangeInfo"
 
