@@ -35,9 +35,9 @@ def monitor_freshness() -> None:
         import msgspec
 
         from etl import settings
-        from etl.monitoring.loop import watch
+        from etl.monitoring.loop import run_round
 
-        found: dict[str, Any] = msgspec.to_builtins(watch(settings.load(), time.time_ns()))
+        found: dict[str, Any] = msgspec.to_builtins(run_round(settings.load(), time.time_ns()))
         return found
 
     watch()

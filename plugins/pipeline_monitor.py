@@ -1,4 +1,4 @@
-"""The Pipeline Monitor in Airflow's navigation: the files of pipeline_monitor/ and what etl.monitoring.alerts reads.
+"""The Pipeline Monitor in Airflow's navigation: the files of pipeline_monitor/ and what etl.monitoring.page reads.
 
 Airflow puts no login before a plugin's application: every route here asks for one itself, with the right to read
 plugins that the page's entry in the navigation needs too (of the standard roles Op and Admin have it). The page
@@ -19,7 +19,7 @@ from fastapi import Depends, FastAPI, HTTPException, Response
 from fastapi.responses import FileResponse
 
 if TYPE_CHECKING:
-    from etl.monitoring.alerts import Monitor
+    from etl.monitoring.page import Monitor
 
 PAGE = Path(__file__).with_suffix("")
 FILES = {
@@ -93,7 +93,7 @@ def may_trigger(dag_id: str) -> None:
 def monitor() -> Monitor:
     """Made at the first question: importing a plugin must cost nothing."""
     from etl import settings
-    from etl.monitoring.alerts import Monitor
+    from etl.monitoring.page import Monitor
 
     return Monitor(settings.load())
 

@@ -18,9 +18,9 @@ def monitor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     import msgspec
 
     from etl import settings
-    from etl.monitoring.loop import watch
+    from etl.monitoring.loop import run_round
 
-    found = watch(settings.load(), time.time_ns())
+    found = run_round(settings.load(), time.time_ns())
     if as_json:
         print(json.dumps(msgspec.to_builtins(found)))
         return

@@ -23,18 +23,17 @@ def status(
 
     from etl import settings as settings_module
     from etl.embedded.status import read_status
-    from etl.monitoring import page as view
-    from etl.monitoring import processes as monitoring
+    from etl.monitoring import processes, terminal
 
     settings = settings_module.load()
     if state:
         settings = settings_module.changed(settings, state_dir=state)
     parts = read_status(settings.state_path).parts
-    before = monitoring.take(parts, settings.bind_host)
+    before = processes.take(parts, settings.bind_host)
     time.sleep(RATE_WINDOW_S)
-    snapshot = monitoring.between(before, monitoring.take(parts, settings.bind_host))
+    snapshot = processes.between(before, processes.take(parts, settings.bind_host))
     if json:
         document = {"parts": parts, "venues": snapshot.venues, "sinks": snapshot.sinks}
         print(msgspec.json.encode(document).decode())
     else:
-        Console().print(view.tables(parts, snapshot))
+        Console().print(terminal.tables(parts, snapshot))

@@ -1,4 +1,4 @@
-"""What ``freshness`` judges, asked of metrics, broker, ClickHouse, Airflow and disk. Each may be down."""
+"""What the rules judge, asked of metrics, broker, ClickHouse, Airflow and disk. Each may be down."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from etl.errors import EtlError
+from etl.model.times import NS_PER_S
 from etl.monitoring.processes import Samples, platform
 from etl.monitoring.rules import ROWS_INTERVAL_S, ROWS_INTERVALS, FailedRun, Observed
 from etl.settings import Settings
@@ -20,8 +21,8 @@ RUNS_BACK = timedelta(days=1)
 _T = TypeVar("_T")
 
 
-def observe(settings: Settings, now_ns: int) -> Observed:
-    """Everything that can be seen now; what does not answer is in ``unseen`` with its reason."""
+def collect(settings: Settings, now_ns: int) -> Observed:
+    """Everything that can be asked now; what does not answer is in ``unseen`` with its reason."""
     unseen: dict[str, str] = {}
 
     def asked(name: str, ask: Callable[[], _T], otherwise: _T) -> _T:
@@ -92,7 +93,7 @@ def _rows(settings: Settings, now_ns: int) -> Mapping[str, Sequence[int]]:
 
     internal, step = internal_database(settings), ROWS_INTERVAL_S
     # the newest interval that is whole, and written
-    end_s = (now_ns // 1_000_000_000 - 60) // step * step
+    end_s = (now_ns // NS_PER_S - 60) // step * step
     start_s = end_s - step * (ROWS_INTERVALS + 1)
     received = f"receive_time_ns >= {start_s}000000000 AND receive_time_ns < {end_s}000000000"
     # the sorting key's time lies at most a day before receipt, so that a look reads little
@@ -119,7 +120,7 @@ def _failed_runs(settings: Settings, now_ns: int) -> list[FailedRun]:
     """DAGs whose newest finished run failed."""
     from etl.embedded.airflow import AirflowClient, login, url
 
-    since = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC) - RUNS_BACK
+    since = datetime.fromtimestamp(now_ns // NS_PER_S, UTC) - RUNS_BACK
     client = AirflowClient(url(settings), *login(settings))
     newest: dict[str, tuple[datetime, dict[str, Any]]] = {}
     for run in client.finished_runs(since, RUNS_MAX):
@@ -127,7 +128,7 @@ def _failed_runs(settings: Settings, now_ns: int) -> list[FailedRun]:
         if run["dag_id"] not in newest or ended > newest[run["dag_id"]][0]:
             newest[run["dag_id"]] = ended, run
     return [
-        FailedRun(dag_id, run["dag_run_id"], int(ended.timestamp() * 1e9))
+        FailedRun(dag_id, run["dag_run_id"], int(ended.timestamp() * NS_PER_S))
         for dag_id, (ended, run) in sorted(newest.items())
         if run["state"] == "failed"
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from etl.model.times import NS_PER_S
 from etl.settings import Settings
 from etl.stores.files import write_whole
 
@@ -76,7 +77,7 @@ class Ledger(Struct):
             since_ns = min(incident.finding.since_ns, finding.since_ns)
             incident.finding = msgspec.structs.replace(finding, since_ns=since_ns)
             incident.seen_ns = now_ns
-            if not incident.due and now_ns - incident.mailed_ns >= reminder_s * 1e9:
+            if not incident.due and now_ns - incident.mailed_ns >= reminder_s * NS_PER_S:
                 incident.due = "reminder"
         for finding in found.values():
             self.incidents.append(Incident(finding=finding, opened_ns=now_ns, seen_ns=now_ns))

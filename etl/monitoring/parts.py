@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from etl.embedded.status import DONE, RUNNING, PartState
+from etl.model.times import NS_PER_S
 
 
 class PartMetrics(Collector):
@@ -42,7 +43,7 @@ class PartMetrics(Collector):
         info = GaugeMetricFamily("etl_part_info", "Always 1", labels=["part", "state", "metrics_port"])
         for state in list(self._states.values()):
             up.add_metric([state.name], float(state.state in (RUNNING, DONE)))
-            since.add_metric([state.name], state.since_ns / 1e9)
+            since.add_metric([state.name], state.since_ns / NS_PER_S)
             memory.add_metric([state.name], float(state.memory_bytes))
             restarts.add_metric([state.name], state.restarts)
             info.add_metric([state.name, state.state, str(state.metrics_port)], 1.0)

@@ -1,4 +1,4 @@
-"""What runs and how it does, read from the parts' Prometheus metrics: the live view, ``etl status``, the monitor.
+"""What runs and how it does, read from the parts' Prometheus metrics: ``etl up``, ``etl status``, the monitor.
 
 ``take`` reads once; ``between`` gives the rates from two readings. Counters are of the process that serves them
 and begin again at 0 when it is started again: a rate is then unknown, not negative.
@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from etl.embedded.status import FAILED, RESTARTING, RUNNING, STARTING, WAITING, PartState
+from etl.model.times import NS_PER_S
 from etl.settings import Settings
 
 SCRAPE_TIMEOUT_S = 2.0
@@ -85,7 +86,7 @@ def take(parts: Iterable[PartState], host: str) -> Snapshot:
 
 def between(before: Snapshot, now: Snapshot) -> Snapshot:
     """``now`` with its rates filled in."""
-    seconds = (now.taken_ns - before.taken_ns) / 1e9
+    seconds = (now.taken_ns - before.taken_ns) / NS_PER_S
 
     def rate(earlier: int | None, later: int) -> float | None:
         return None if earlier is None or later < earlier or seconds <= 0 else (later - earlier) / seconds

@@ -1,6 +1,6 @@
-"""The second line: everything that can be late or wrong, looked at once a minute. Pure.
+"""The rules: everything that can be late or wrong, judged once a minute. Pure.
 
-    sight.observe ─▶ Observed ─▶ findings(observed, memory, settings, now) ─▶ incidents.Ledger.note
+    collect ─▶ Observed ─▶ findings(observed, memory, limits, now) ─▶ incidents.Ledger.note
 
 Silence is judged by receive time, within the market's sessions, and a venue before its channels: when all of a venue
 is silent, its channels, its row counts and its faults make one incident, not four.
@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 
 from msgspec import Struct
 
+from etl import settings
 from etl.adapter.contract import Exchange, FaultKind
 from etl.adapter.faults import POLICIES
 from etl.exchanges import load as load_exchange
-from etl.model.times import text_of
+from etl.model.times import NS_PER_S, text_of
 from etl.monitoring.incidents import CRITICAL, WARNING, Finding
-from etl.settings import Settings
 
 PART_DOWN_S = 20.0
 """A part that the supervisor brings back sooner than this is no incident."""
@@ -36,7 +36,6 @@ FAULT_QUIET_S = 90.0
 """A fault of the venue is over when it has not come again for so long and the connection is up."""
 DAG_FAILURES_MAX = 20
 MONITOR_PAGE = "/plugin/pipeline_monitor"
-_S = 1_000_000_000
 _PAGES = {kind.value for kind, policy in POLICIES.items() if policy.pages}
 
 IsOpen = Callable[[str, int], bool]
@@ -53,7 +52,7 @@ class FailedRun(Struct, frozen=True):
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """What was seen. ``last_receive_s``: Unix seconds by exchange and channel; ``parts``: (state, since) by name;
+    """What was observed. ``last_receive_s``: Unix seconds by exchange and channel; ``parts``: (state, since) by name;
     ``backlogs``: messages by group; ``rows``: per exchange, counts of intervals, the newest last; ``unseen``: what
     could not be asked, with its reason."""
 
@@ -70,42 +69,42 @@ class Observed(Struct, frozen=True, kw_only=True):
 
 
 def findings(
-    seen: Observed, memory: Memory, settings: Settings, now_ns: int, is_open: IsOpen
+    observed: Observed, memory: Memory, limits: settings.Monitor, now_ns: int, is_open: IsOpen
 ) -> list[Finding]:
     """Everything that is wrong now."""
-    found = list(_parts(seen, now_ns))
-    found += _faults(seen, memory, now_ns)
+    found = list(_parts(observed, now_ns))
+    found += _faults(observed, memory, now_ns)
     explained = {one.exchange for one in found if one.exchange}
-    silent = list(_silent_venues(seen, memory, settings, now_ns, is_open))
+    silent = list(_silent_venues(observed, memory, limits, now_ns, is_open))
     found += [one for one in silent if one.exchange not in explained]
     explained |= {one.exchange for one in silent}
     for exchange in explained:
-        memory[f"disturbed/{exchange}"] = now_ns / 1e9
-    found += [one for one in _silent_channels(seen, memory, now_ns, is_open) if one.exchange not in explained]
-    found += [one for one in _few_rows(seen, memory, now_ns, is_open) if one.exchange not in explained]
-    found += _backlogs(seen, memory, settings, now_ns)
-    found += _failed_runs(seen)
-    found += _disk(seen, now_ns)
-    found += _unseen(seen, memory, now_ns)
+        memory[f"disturbed/{exchange}"] = now_ns / NS_PER_S
+    found += [
+        one for one in _silent_channels(observed, memory, now_ns, is_open) if one.exchange not in explained
+    ]
+    found += [one for one in _few_rows(observed, memory, now_ns, is_open) if one.exchange not in explained]
+    found += _backlogs(observed, memory, limits, now_ns)
+    found += _failed_runs(observed)
+    found += _disk(observed, now_ns)
+    found += _unseen(observed, memory, now_ns)
     return found
 
 
 def _silent_venues(
-    seen: Observed, memory: Memory, settings: Settings, now_ns: int, is_open: IsOpen
+    observed: Observed, memory: Memory, limits: settings.Monitor, now_ns: int, is_open: IsOpen
 ) -> Iterator[Finding]:
     """No channel of the venue has given anything for ``freshness_s``. A worker that started again knows no
     receipts yet: the last one known before stands in."""
-    for exchange in sorted({*seen.last_receive_s, *_remembered(memory, "last/")}):
+    for exchange in sorted({*observed.last_receive_s, *_remembered(memory, "last/")}):
         venue = load_exchange(exchange)
-        received = _streamed(venue, seen.last_receive_s.get(exchange, {}))
+        received = _streamed(venue, observed.last_receive_s.get(exchange, {}))
         newest_s = max([*received.values(), memory.get(f"last/{exchange}", 0.0)])
         memory[f"last/{exchange}"] = newest_s
-        age_s = now_ns / 1e9 - newest_s
-        if age_s <= settings.monitor.freshness_s or not _in_session(
-            exchange, now_ns, settings.monitor.freshness_s, is_open
-        ):
+        age_s = now_ns / NS_PER_S - newest_s
+        if age_s <= limits.freshness_s or not _in_session(exchange, now_ns, limits.freshness_s, is_open):
             continue
-        is_up = seen.connections_up.get(exchange, False)
+        is_up = observed.connections_up.get(exchange, False)
         where = (
             "the connection is up, but mute" if is_up else "the worker is not connected and goes on trying"
         )
@@ -113,8 +112,8 @@ def _silent_venues(
             key=f"silent/{exchange}",
             severity=CRITICAL,
             title=f"{exchange}: no data for {age_s:.0f} s",
-            since_ns=int(newest_s * _S),
-            how_far=f"{age_s:.0f} s since the last event of any channel; {settings.monitor.freshness_s:g} s are normal",
+            since_ns=int(newest_s * NS_PER_S),
+            how_far=f"{age_s:.0f} s since the last event of any channel; {limits.freshness_s:g} s are normal",
             cause=f"{where}: the venue is down or unreachable, or its worker hangs",
             to_do=f"Look at the venue's status page and at the log of stream-{exchange}. What is missed is declared "
             "as a gap and repaired from the venue's history when it is back (`etl gaps list`).",
@@ -125,23 +124,23 @@ def _silent_venues(
         )
 
 
-def _silent_channels(seen: Observed, memory: Memory, now_ns: int, is_open: IsOpen) -> Iterator[Finding]:
+def _silent_channels(observed: Observed, memory: Memory, now_ns: int, is_open: IsOpen) -> Iterator[Finding]:
     """A channel is silent beyond its own limit while the venue's others flow. Its clock starts anew after the
     whole venue was disturbed."""
-    for exchange, by_channel in seen.last_receive_s.items():
+    for exchange, by_channel in observed.last_receive_s.items():
         venue = load_exchange(exchange)
         for name, last_s in _streamed(venue, by_channel).items():
             limit_s = _limit_s(venue, name)
             from_s = max(last_s, memory.get(f"disturbed/{exchange}", 0.0))
-            age_s = now_ns / 1e9 - from_s
+            age_s = now_ns / NS_PER_S - from_s
             if not limit_s or age_s <= limit_s or not _in_session(exchange, now_ns, limit_s, is_open):
                 continue
             yield Finding(
                 key=f"silent/{exchange}/{name}",
                 severity=WARNING,
-                title=f"{exchange} {name}: no data for {now_ns / 1e9 - last_s:.0f} s",
-                since_ns=int(last_s * _S),
-                how_far=f"{now_ns / 1e9 - last_s:.0f} s since the last event; {limit_s:g} s are normal",
+                title=f"{exchange} {name}: no data for {now_ns / NS_PER_S - last_s:.0f} s",
+                since_ns=int(last_s * NS_PER_S),
+                how_far=f"{now_ns / NS_PER_S - last_s:.0f} s since the last event; {limit_s:g} s are normal",
                 cause="the venue sends this channel no more while the others flow, or no subscribed symbol trades",
                 to_do=f"Look at the log of stream-{exchange} for a refused subscription; restart it if there is none.",
                 exchange=exchange,
@@ -151,22 +150,22 @@ def _silent_channels(seen: Observed, memory: Memory, now_ns: int, is_open: IsOpe
             )
 
 
-def _faults(seen: Observed, memory: Memory, now_ns: int) -> Iterator[Finding]:
+def _faults(observed: Observed, memory: Memory, now_ns: int) -> Iterator[Finding]:
     """Refused keys, missing rights, limits, bans: what the venue itself says, as soon as it is counted."""
-    for exchange, by_kind in seen.faults.items():
+    for exchange, by_kind in observed.faults.items():
         for kind, count in by_kind.items():
             if kind not in _PAGES:
                 continue
             key = f"fault/{exchange}/{kind}"
             before = memory.get(f"{key}/count", 0.0)
             if count > before or (count < before and count):
-                memory.setdefault(f"{key}/since", now_ns / 1e9)
-                memory[f"{key}/last"] = now_ns / 1e9
+                memory.setdefault(f"{key}/since", now_ns / NS_PER_S)
+                memory[f"{key}/last"] = now_ns / NS_PER_S
             memory[f"{key}/count"] = count
             if key + "/last" not in memory:
                 continue
-            quiet_s = now_ns / 1e9 - memory[f"{key}/last"]
-            if quiet_s >= FAULT_QUIET_S and seen.connections_up.get(exchange, False):
+            quiet_s = now_ns / NS_PER_S - memory[f"{key}/last"]
+            if quiet_s >= FAULT_QUIET_S and observed.connections_up.get(exchange, False):
                 del memory[f"{key}/last"], memory[f"{key}/since"]
                 continue
             cause, to_do = _FAULT_WORDS.get(kind, _OTHER_FAULT)
@@ -174,7 +173,7 @@ def _faults(seen: Observed, memory: Memory, now_ns: int) -> Iterator[Finding]:
                 key=key,
                 severity=CRITICAL,
                 title=f"{exchange}: the venue refuses us: {kind.replace('_', ' ')}",
-                since_ns=int(memory[f"{key}/since"] * _S),
+                since_ns=int(memory[f"{key}/since"] * NS_PER_S),
                 how_far=f"said {count:.0f} times since the worker started",
                 cause=cause,
                 to_do=to_do,
@@ -184,9 +183,9 @@ def _faults(seen: Observed, memory: Memory, now_ns: int) -> Iterator[Finding]:
             )
 
 
-def _parts(seen: Observed, now_ns: int) -> Iterator[Finding]:
-    for name, (state, since_s) in seen.parts.items():
-        down_s = now_ns / 1e9 - since_s
+def _parts(observed: Observed, now_ns: int) -> Iterator[Finding]:
+    for name, (state, since_s) in observed.parts.items():
+        down_s = now_ns / NS_PER_S - since_s
         if state in ("running", "done", "stopped") or down_s < PART_DOWN_S or name.startswith("simulate-"):
             continue
         exchange = name.removeprefix("stream-") if name.startswith("stream-") else ""
@@ -194,7 +193,7 @@ def _parts(seen: Observed, now_ns: int) -> Iterator[Finding]:
             key=f"part/{name}",
             severity=CRITICAL,
             title=f"{name} is not running ({state})",
-            since_ns=int(since_s * _S),
+            since_ns=int(since_s * NS_PER_S),
             how_far=f"not running for {down_s:.0f} s",
             cause="it ends at its start, or waits for a part that is down",
             to_do=f"Read its log, {name}.log; the supervisor goes on trying.",
@@ -204,21 +203,21 @@ def _parts(seen: Observed, now_ns: int) -> Iterator[Finding]:
         )
 
 
-def _backlogs(seen: Observed, memory: Memory, settings: Settings, now_ns: int) -> Iterator[Finding]:
+def _backlogs(observed: Observed, memory: Memory, limits: settings.Monitor, now_ns: int) -> Iterator[Finding]:
     """Too many messages to read, and no fewer than at the last check."""
-    for group, messages in seen.backlogs.items():
+    for group, messages in observed.backlogs.items():
         before = memory.get(f"backlog/{group}", 0.0)
         memory[f"backlog/{group}"] = messages
-        allowed = settings.monitor.backlog_messages_max * (HOURLY_FACTOR if group in HOURLY_GROUPS else 1)
+        allowed = limits.backlog_messages_max * (HOURLY_FACTOR if group in HOURLY_GROUPS else 1)
         if messages <= allowed or messages < before:
             memory.pop(f"backlog-since/{group}", None)
             continue
-        since_s = memory.setdefault(f"backlog-since/{group}", now_ns / 1e9)
+        since_s = memory.setdefault(f"backlog-since/{group}", now_ns / NS_PER_S)
         yield Finding(
             key=f"backlog/{group}",
             severity=WARNING,
             title=f"{group} is {messages:,} messages behind",
-            since_ns=int(since_s * _S),
+            since_ns=int(since_s * NS_PER_S),
             how_far=f"{messages:,} messages not read; {allowed:,} are allowed",
             cause="its store is slow or down, or its DAG does not run",
             to_do="Look at the store and at the DAG or sink of that name. Nothing is lost while the topic keeps it.",
@@ -226,13 +225,13 @@ def _backlogs(seen: Observed, memory: Memory, settings: Settings, now_ns: int) -
         )
 
 
-def _few_rows(seen: Observed, memory: Memory, now_ns: int, is_open: IsOpen) -> Iterator[Finding]:
+def _few_rows(observed: Observed, memory: Memory, now_ns: int, is_open: IsOpen) -> Iterator[Finding]:
     """The last whole interval holds far less than the median of those before it."""
-    for exchange, counts in seen.rows.items():
+    for exchange, counts in observed.rows.items():
         *before, last = counts or (0,)
         window_s = ROWS_INTERVAL_S * 2
         norm = sorted(before)[len(before) // 2] if len(before) >= ROWS_INTERVALS // 2 else 0
-        is_disturbed = now_ns / 1e9 - memory.get(f"disturbed/{exchange}", 0.0) < window_s
+        is_disturbed = now_ns / NS_PER_S - memory.get(f"disturbed/{exchange}", 0.0) < window_s
         if norm < ROWS_LEAST or last >= norm * ROWS_SHARE_MIN or is_disturbed:
             continue
         if not _in_session(exchange, now_ns, ROWS_INTERVAL_S * ROWS_INTERVALS, is_open):
@@ -241,7 +240,7 @@ def _few_rows(seen: Observed, memory: Memory, now_ns: int, is_open: IsOpen) -> I
             key=f"rows/{exchange}",
             severity=WARNING,
             title=f"{exchange}: {last:,} rows in five minutes instead of about {norm:,}",
-            since_ns=now_ns - window_s * _S,
+            since_ns=now_ns - window_s * NS_PER_S,
             how_far=f"{last:,} rows stored in the last five minutes; the hour before had a median of {norm:,}",
             cause="symbols or channels have gone from the subscription, or the market is unusually quiet",
             to_do="Compare the channels on the monitor page; look for quarantined and ignored events.",
@@ -251,8 +250,8 @@ def _few_rows(seen: Observed, memory: Memory, now_ns: int, is_open: IsOpen) -> I
         )
 
 
-def _failed_runs(seen: Observed) -> Iterator[Finding]:
-    for run in seen.failed_runs[:DAG_FAILURES_MAX]:
+def _failed_runs(observed: Observed) -> Iterator[Finding]:
+    for run in observed.failed_runs[:DAG_FAILURES_MAX]:
         yield Finding(
             key=f"dag/{run.dag_id}",
             severity=WARNING,
@@ -265,8 +264,8 @@ def _failed_runs(seen: Observed) -> Iterator[Finding]:
         )
 
 
-def _disk(seen: Observed, now_ns: int) -> Iterator[Finding]:
-    free, total = seen.disk_free
+def _disk(observed: Observed, now_ns: int) -> Iterator[Finding]:
+    free, total = observed.disk_free
     if total <= 1 or (free >= total * DISK_FREE_SHARE_MIN and free >= DISK_FREE_BYTES_MIN):
         return
     yield Finding(
@@ -281,20 +280,20 @@ def _disk(seen: Observed, now_ns: int) -> Iterator[Finding]:
     )
 
 
-def _unseen(seen: Observed, memory: Memory, now_ns: int) -> Iterator[Finding]:
+def _unseen(observed: Observed, memory: Memory, now_ns: int) -> Iterator[Finding]:
     """What could not even be asked, twice in a row: a monitor that sees nothing must not say that all is well."""
     for name in list(_remembered(memory, "unseen/")):
-        if name not in seen.unseen:
+        if name not in observed.unseen:
             del memory[f"unseen/{name}"]
-    for name, reason in seen.unseen.items():
+    for name, reason in observed.unseen.items():
         if f"unseen/{name}" not in memory:
-            memory[f"unseen/{name}"] = now_ns / 1e9
+            memory[f"unseen/{name}"] = now_ns / NS_PER_S
             continue
         yield Finding(
             key=f"unseen/{name}",
             severity=CRITICAL,
             title=f"{name} does not answer",
-            since_ns=int(memory[f"unseen/{name}"] * _S),
+            since_ns=int(memory[f"unseen/{name}"] * NS_PER_S),
             how_far=reason,
             cause=f"{name} is down, or cannot be reached from where the monitor runs",
             to_do="Bring it back; what depends on it is not watched until then.",
@@ -304,7 +303,7 @@ def _unseen(seen: Observed, memory: Memory, now_ns: int) -> Iterator[Finding]:
 
 def _in_session(exchange: str, now_ns: int, window_s: float, is_open: IsOpen) -> bool:
     """Silence means something only if the market was open all along."""
-    return is_open(exchange, now_ns) and is_open(exchange, now_ns - int(window_s * _S))
+    return is_open(exchange, now_ns) and is_open(exchange, now_ns - int(window_s * NS_PER_S))
 
 
 def _streamed(venue: type[Exchange], by_channel: Mapping[str, float]) -> Mapping[str, float]:

@@ -20,8 +20,7 @@ from etl.embedded import airflow
 from etl.embedded.ports import require_free
 from etl.embedded.supervisor import Supervisor
 from etl.errors import PartError
-from etl.monitoring import page as view
-from etl.monitoring import processes as status
+from etl.monitoring import processes, terminal
 from etl.monitoring.parts import PartMetrics
 from etl.settings import Settings
 from etl.up import closing
@@ -130,7 +129,7 @@ class _Session:
         deadline = time.monotonic() + STREAMING_WITHIN_S
         while True:
             venues = (await self._snapshot()).venues
-            waiting = [name for name, venue in venues.items() if venue.state != status.STREAMING]
+            waiting = [name for name, venue in venues.items() if venue.state != processes.STREAMING]
             if not waiting:
                 return
             if time.monotonic() > deadline:
@@ -187,7 +186,8 @@ class _Session:
                 await asyncio.sleep(LIVE_EVERY_S)
                 now = await self._snapshot()
                 live.update(
-                    view.tables(self._supervisor.states.values(), status.between(before, now)), refresh=True
+                    terminal.tables(self._supervisor.states.values(), processes.between(before, now)),
+                    refresh=True,
                 )
                 before = now
 
@@ -196,12 +196,12 @@ class _Session:
         while True:
             await asyncio.sleep(LINE_EVERY_S)
             now = await self._snapshot()
-            self._say(view.line(self._supervisor.states.values(), status.between(before, now)))
+            self._say(terminal.line(self._supervisor.states.values(), processes.between(before, now)))
             before = now
 
-    async def _snapshot(self) -> status.Snapshot:
+    async def _snapshot(self) -> processes.Snapshot:
         return await asyncio.to_thread(
-            status.take, list(self._supervisor.states.values()), self._settings.bind_host
+            processes.take, list(self._supervisor.states.values()), self._settings.bind_host
         )
 
     def _say(self, text: str) -> None:

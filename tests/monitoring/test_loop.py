@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 from etl.embedded.mailbox import Mailbox
 from etl.embedded.ports import free_ports
 from etl.monitoring import incidents
-from etl.monitoring.loop import watch
+from etl.monitoring.loop import run_round
 from etl.monitoring.rules import Observed
 from etl.settings import Settings, changed
 
@@ -69,12 +69,12 @@ def flowing(at_ns: int, is_up: bool = True) -> Observed:
 
 
 def test_silence_gives_one_mail_reminders_and_one_mail_at_its_end(watched: Settings, post: Post) -> None:
-    assert watch(watched, NOW_NS, flowing(NOW_NS)).open == []
+    assert run_round(watched, NOW_NS, flowing(NOW_NS)).open == []
     for minute in range(1, 62):
-        watch(watched, NOW_NS + minute * 60 * S, flowing(NOW_NS, is_up=False))
+        run_round(watched, NOW_NS + minute * 60 * S, flowing(NOW_NS, is_up=False))
     back = NOW_NS + 62 * 60 * S
     for minute in range(3):
-        watch(watched, back + minute * 60 * S, flowing(back + minute * 60 * S))
+        run_round(watched, back + minute * 60 * S, flowing(back + minute * 60 * S))
     assert post.subjects() == [
         "[critical] binance: no data for 60 s",
         "[critical, still] binance: no data for 3660 s",
@@ -85,8 +85,8 @@ def test_silence_gives_one_mail_reminders_and_one_mail_at_its_end(watched: Setti
 def test_the_mail_says_what_since_when_how_far_where_why_and_what_to_do(
     watched: Settings, post: Post
 ) -> None:
-    watch(watched, NOW_NS, flowing(NOW_NS))
-    watch(watched, NOW_NS + 75 * S, flowing(NOW_NS, is_up=False))
+    run_round(watched, NOW_NS, flowing(NOW_NS))
+    run_round(watched, NOW_NS + 75 * S, flowing(NOW_NS, is_up=False))
     (mail,) = post.mails()
     assert mail["To"] == "pager@example.com"
     plain = mail.get_body(("plain",))
@@ -111,12 +111,12 @@ def test_the_mail_says_what_since_when_how_far_where_why_and_what_to_do(
 def test_a_mail_server_that_is_down_costs_nothing_but_time(settings: Settings, tmp_path: Path) -> None:
     post = Post(tmp_path / "mailbox")
     watched = changed(settings, smtp_port=post.port)
-    watch(watched, NOW_NS, flowing(NOW_NS))
-    assert watch(watched, NOW_NS + 60 * S, flowing(NOW_NS)).mails_due == 1
-    assert watch(watched, NOW_NS + 120 * S, flowing(NOW_NS)).mails_due == 1
+    run_round(watched, NOW_NS, flowing(NOW_NS))
+    assert run_round(watched, NOW_NS + 60 * S, flowing(NOW_NS)).mails_due == 1
+    assert run_round(watched, NOW_NS + 120 * S, flowing(NOW_NS)).mails_due == 1
     post.start()
     try:
-        assert watch(watched, NOW_NS + 180 * S, flowing(NOW_NS)).mails_due == 0
+        assert run_round(watched, NOW_NS + 180 * S, flowing(NOW_NS)).mails_due == 0
         assert post.subjects() == ["[critical] binance: no data for 180 s"]
     finally:
         post.stop()
@@ -124,8 +124,8 @@ def test_a_mail_server_that_is_down_costs_nothing_but_time(settings: Settings, t
 
 def test_what_was_over_before_anybody_was_told_is_told_to_nobody(settings: Settings, tmp_path: Path) -> None:
     watched = changed(settings, smtp_port=free_ports(1)[0])
-    watch(watched, NOW_NS, flowing(NOW_NS))
-    watch(watched, NOW_NS + 60 * S, flowing(NOW_NS))
-    assert watch(watched, NOW_NS + 120 * S, flowing(NOW_NS + 120 * S)).mails_due == 0
+    run_round(watched, NOW_NS, flowing(NOW_NS))
+    run_round(watched, NOW_NS + 60 * S, flowing(NOW_NS))
+    assert run_round(watched, NOW_NS + 120 * S, flowing(NOW_NS + 120 * S)).mails_due == 0
     (incident,) = incidents.recent(watched, 10)
     assert incident.recovered_ns == NOW_NS + 120 * S

@@ -30,7 +30,9 @@ def keys(
 ) -> list[str]:
     observed = msgspec.structs.replace(Observed(connections_up=UP), **seen)
     remembered = {} if memory is None else memory
-    return [one.key for one in findings(observed, remembered, settings, ns(now_s), sessions(settings))]
+    return [
+        one.key for one in findings(observed, remembered, settings.monitor, ns(now_s), sessions(settings))
+    ]
 
 
 def test_a_venue_that_gives_is_no_incident() -> None:

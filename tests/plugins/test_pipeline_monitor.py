@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, url
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
-from etl.monitoring.alerts import SECTIONS
+from etl.monitoring.page import SECTIONS
 from etl.settings import Settings
 from etl.up.plan import child_environment
 from tests.support.servers import settings_on_free_ports

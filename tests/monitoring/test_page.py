@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from etl.monitoring import alerts as monitor_module
-from etl.monitoring.alerts import DOWN, OK, SECTIONS, Monitor
+from etl.monitoring import page as page_module
+from etl.monitoring.page import DOWN, OK, SECTIONS, Monitor
 from etl.settings import Settings
 from tests.support.servers import settings_on_free_ports
 
@@ -42,7 +42,7 @@ def test_many_who_ask_at_once_cost_one_reading(settings: Settings, monkeypatch: 
         release.wait(10)
         return "read"
 
-    monkeypatch.setattr(monitor_module, "SECTIONS", {"slow": slow})
+    monkeypatch.setattr(page_module, "SECTIONS", {"slow": slow})
     monitor, answers = Monitor(settings), []
     threads = [threading.Thread(target=lambda: answers.append(monitor.section("slow"))) for _ in range(8)]
     for thread in threads:
@@ -56,8 +56,8 @@ def test_many_who_ask_at_once_cost_one_reading(settings: Settings, monkeypatch: 
 
 def test_a_section_that_hangs_is_down_in_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(monitor_module, "SECTIONS", {"hung": lambda _: release.wait(30)})
-    monkeypatch.setattr(monitor_module, "ANSWER_WITHIN_S", 0.05)
+    monkeypatch.setattr(page_module, "SECTIONS", {"hung": lambda _: release.wait(30)})
+    monkeypatch.setattr(page_module, "ANSWER_WITHIN_S", 0.05)
     section = Monitor(settings).section("hung")
     release.set()
     assert (section.state, section.reason) == (DOWN, "no answer in 0.05 s")
