@@ -11,6 +11,9 @@ a track proves that nothing is missing, the venue file says by the channel's ``S
     INTERVAL        a closed bar, one length on    Counted      the times of the bars around it
     RISING, NONE    never provable                 Timed        nothing: only a lost connection gives a gap in time
 
+Bars of no fixed length are as NONE. A book can be wrong though its ids go on: of a checksum that does not hold comes a
+gap that only the next snapshot ends.
+
 Records pass through untouched, doubles and late ones too: stores are idempotent and consumers order by id. Only the
 *verdict* waits. What a record does to a counted track, by its ids:
 
@@ -30,7 +33,7 @@ by a latecomer or a repair, not by anybody's word.
     ahead      what lies beyond a hole, and the verdict     timed      tracks without ids
     holes      what declared gaps still miss                counted    tracks with ids
     restart    ids that go back                             awaited    channels that have not given a record yet
-    gap        a gap and its later states          broken_books    books whose checksum did not hold
+    gap        a gap and its later states                   broken_books   books whose checksum did not hold
 """
 
 from __future__ import annotations
@@ -205,18 +208,12 @@ class Continuity:
             track.remember_gap(gap)
             return
         awaited = self._awaited.get(key)
-        if awaited is not None and awaited.gap is not None:
-            is_later = awaited.gap.record_key == gap.record_key
-            if is_later and NO_EVENT_BEFORE not in gap.flags:
-                awaited.gap = gap
-        elif gap.to_time_ns:
-            # may be a later state of an old one: only a gap that is open to the right says where the channel stands
-            return
-        elif NO_EVENT_BEFORE in gap.flags or channel.rule is SequenceRule.INTERVAL:
-            # the first bar will tell how long bars are
-            self._awaited[key] = Awaited(gap.venue_symbol, channel, gap.event_time_ns, gap)
-        else:
-            self._begin_at_gap(key, gap, channel, bar_ns=0)
+        if awaited is None or awaited.gap is None:
+            # one with an end may be a later state of an old gap and does not say where the channel stands
+            if not gap.to_time_ns:
+                self._awaited[key] = Awaited(gap.venue_symbol, channel, gap.event_time_ns, gap)
+        elif awaited.gap.record_key == gap.record_key and NO_EVENT_BEFORE not in gap.flags:
+            awaited.gap = gap
 
     def _renew_book(self, key: _Key, snapshot: Record) -> Sequence[Gap]:
         track, channel = self._tracks.get(key), self._exchange.channel(snapshot.channel)
@@ -227,13 +224,16 @@ class Continuity:
         channel = self._exchange.channel(record.channel)
         if channel is None or REPLAYED in record.flags:
             return NO_GAPS
+        bar_ns = bar_length_ns(channel, record)
+        reader = span_reader(channel, bar_ns)
         awaited = self._awaited.get(key)
         gap = awaited.gap if awaited else None
         if gap is not None and NO_EVENT_BEFORE not in gap.flags:
-            self._begin_at_gap(key, gap, channel, bar_length_ns(channel, record))
-            return self._tracks[key].observe(record)
-        bar_ns = bar_length_ns(channel, record)
-        reader = span_reader(channel, bar_ns)
+            before = self._track_before(gap, channel, reader, bar_ns)
+            if before is not None:
+                self._follow(key, before)
+                before.remember_gap(gap)
+                return before.observe(record)
         if reader is None:
             track: Track = Timed(record, channel)
         else:
@@ -247,16 +247,18 @@ class Continuity:
             gaps.append(awaited.complete(gap, record))
         return gaps
 
-    def _begin_at_gap(self, key: _Key, gap: Gap, channel: Channel, bar_ns: int) -> None:
-        """Of a gap that is open to the right, without what came before it."""
-        reader = span_reader(channel, bar_ns)
+    def _track_before(
+        self, gap: Gap, channel: Channel, reader: SpanReader | None, bar_ns: int
+    ) -> Track | None:
+        """A track that stands where ``gap`` begins, which was left open; ``None`` where the gap tells no id, since its
+        channel had none then."""
         if reader is None:
-            track: Track = Timed(gap, channel)
-        else:
-            last = gap.from_time_ns // bar_ns if bar_ns else (gap.from_sequence or 1) - 1
-            track = self._counted(gap, channel, last, reader, bar_ns)
-        self._follow(key, track)
-        track.remember_gap(gap)
+            return Timed(gap, channel)
+        if bar_ns:
+            return self._counted(gap, channel, gap.from_time_ns // bar_ns, reader, bar_ns)
+        if gap.from_sequence is None:
+            return None
+        return self._counted(gap, channel, gap.from_sequence - 1, reader, bar_ns)
 
     def _counted(
         self, newest: Record, channel: Channel, last: int, reader: SpanReader, bar_ns: int

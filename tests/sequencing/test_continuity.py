@@ -553,6 +553,18 @@ def test_an_open_gap_alone_in_the_tail_is_closed_by_the_next_record(made: Callab
     assert (closed.from_time_ns, closed.to_time_ns) == (opened.from_time_ns, made(5).event_time_ns)
 
 
+def test_an_open_gap_of_a_time_when_the_channel_had_no_ids_counts_none_missing() -> None:
+    first = Continuity(Venue, declares_start=False)
+    first.observe(plain(1))
+    (opened,) = first.lost(GapKind.DISCONNECT, "closed", DAY + 2 * MS)
+    opened = msgspec.structs.replace(opened, channel="trade", record_key="trade/1")
+    second = Continuity(Venue, declares_start=False)
+    second.remember(opened)
+    (closed,) = second.observe(trade(4_000_000_000, time_ns=DAY + 5 * MS))
+    assert (closed.record_key, closed.to_time_ns) == ("trade/1", DAY + 5 * MS)
+    assert (closed.gap_state, spans([closed]), second.missing(closed)) == (GapState.OPEN, [(None, None)], ())
+
+
 def test_a_later_state_of_an_old_gap_does_not_close_the_open_one() -> None:
     first = Continuity(Venue, declares_start=False)
     first.observe(quote(1))
