@@ -95,9 +95,15 @@ class Feed:
         self.counts.repaired_rows += rows
         self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), ENCODERS[Gap](gap))
 
-    def lost(self, kind: GapKind, reason: str, venue_symbols: Collection[str] | None = None) -> None:
-        """A connection ended, and no other covers these symbols (``None`` = all)."""
-        self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols))
+    def lost(
+        self,
+        kind: GapKind,
+        reason: str,
+        venue_symbols: Collection[str] | None = None,
+        channels: Collection[str] | None = None,
+    ) -> None:
+        """A connection ended, and no other covers these symbols and channels (``None`` = all)."""
+        self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols, channels))
 
     def tick(self) -> None:
         """About once a second: what has waited long enough to be called missing, or was released."""

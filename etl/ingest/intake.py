@@ -6,21 +6,33 @@ reads the socket stops at its threshold.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from etl import crash
-from etl.adapter.contract import Exchange, Fault, Ignored, Outcome, Rejected, Reply
+from etl.adapter.contract import (
+    BookBroken,
+    ConnectionSequence,
+    Exchange,
+    Fault,
+    FaultKind,
+    Ignored,
+    Outcome,
+    Rejected,
+    Reply,
+    Subscription,
+)
 from etl.adapter.keepalive import parse_of
 from etl.errors import WireError
 from etl.ingest.book_watch import BookWatch
 from etl.ingest.feed import Feed
 from etl.ingest.observer import NOBODY, Observer
 from etl.ingest.quarantine_notes import QuarantineNotes
-from etl.model.codes import Code
-from etl.model.records import Book, Frame, Gap, GapKind, Record, Severity, Source, Trade
+from etl.model.codes import REPLAYED, Code
+from etl.model.records import Book, Frame, Gap, GapKind, Kind, Record, Severity, Source, Trade
+from etl.sequencing.connection import ConnectionFollower
 from etl.sequencing.track import FOLLOWED
 from etl.transports.kafka import TapeHeaders, frame_headers
 from etl.validation import Checker, Finding
@@ -43,13 +55,23 @@ def open_intake(
     connection_id: str,
     endpoint: str,
     source: Source = Source.STREAM,
-    venue_symbols: Collection[str] | None = None,
+    subscription: Subscription | None = None,
     observer: Observer = NOBODY,
 ) -> Intake:
-    """The way in for one connection's frames; ``venue_symbols`` is what it carries, ``None`` = anything."""
-    intake = Intake(feed, parser, connection_id, endpoint, source, venue_symbols, observer)
+    """The way in for one connection's frames; ``subscription`` is what it carries, ``None`` = anything."""
+    intake = Intake(feed, parser, connection_id, endpoint, source, subscription, observer)
     feed.join(intake)
     return intake
+
+
+def carried_channels(exchange: type[Exchange], subscription: Subscription | None) -> Collection[str] | None:
+    """The names that records of the subscription's connection may bear; ``None`` = all, where the feed has one socket.
+    A subscription to one channel may bring records of another (corrections): those of its socket."""
+    sockets = {channel.socket for channel in exchange.channels}
+    if subscription is None or not subscription.channels or len(sockets) == 1:
+        return None
+    declared = {channel.name for channel in exchange.channels if channel.socket == subscription.socket}
+    return declared.union(subscription.channels)
 
 
 class Intake:
@@ -62,15 +84,16 @@ class Intake:
         connection_id: str,
         endpoint: str,
         source: Source,
-        venue_symbols: Collection[str] | None,
+        subscription: Subscription | None,
         observer: Observer,
     ) -> None:
         self.connection_id = connection_id
         self.frame_sequence = 0
         self.last_event_ns: dict[str, int] = {}
         """Receipt of the newest event by channel."""
-        self.venue_symbols = venue_symbols
-        """What the connection carries; ``None`` = not known."""
+        self._subscription = subscription
+        self._carried_symbols = subscription.symbols if subscription else None
+        self._carried_channels = carried_channels(feed.exchange, subscription)
         self._feed = feed
         self._counts = feed.counts
         self._exchange = feed.exchange.name
@@ -86,10 +109,18 @@ class Intake:
         self._source = source
         self._key = connection_id.encode()
         self._tape_headers = TapeHeaders(self._exchange, endpoint, source)
+        self._connection = ConnectionFollower()
         self._observer = observer
         self._notes = QuarantineNotes(feed, parser, observer)
         self._books = BookWatch(feed.book_hole_messages_max, feed.counts)
         self.snapshots_due_ns = self._books.snapshots_due_ns
+
+    @property
+    def _carries_book(self) -> bool:
+        if self._subscription is None:
+            return False
+        channels = map(self._feed.exchange.channel, self._subscription.channels)
+        return any(channel is not None and channel.kind is Kind.BOOK for channel in channels)
 
     def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
         self.checker.learn(statistics)
@@ -159,7 +190,8 @@ class Intake:
             key = feed.keys.get(symbol) or feed.key_of(symbol)
             self._publish(feed.normalized_topic, key, message)
             counts.published[record.kind] += 1
-            self.last_event_ns[record.channel] = frame.receive_time_ns
+            if not record.flags or REPLAYED not in record.flags:
+                self.last_event_ns[record.channel] = frame.receive_time_ns
             if listens:
                 observer.judged(record, is_good=True)
         return replies or _NO_REPLIES
@@ -191,7 +223,26 @@ class Intake:
             self._counts.events_read -= 1
             if isinstance(outcome, Reply | Fault):
                 return [*(replies or ()), outcome]
+            if isinstance(outcome, ConnectionSequence):
+                return [*(replies or ()), *self._follow(frame, outcome)]
+            if isinstance(outcome, BookBroken):
+                self._renew_book(frame, outcome)
         return replies
+
+    def _follow(self, frame: Frame, sequence: ConnectionSequence) -> Iterator[Fault]:
+        """A break of it may have been anything that the connection carries. Without one of its changes a book is wrong,
+        and no id of its own tells which: a new connection begins them all anew."""
+        reason = self._connection.follow(sequence)
+        if not reason:
+            return
+        self._lose(GapKind.SEQUENCE, reason, frame, self._carried_symbols, self._carried_channels)
+        if self._carries_book:
+            yield Fault(FaultKind.TRANSIENT, "connection_sequence", reason)
+
+    def _renew_book(self, frame: Frame, broken: BookBroken) -> None:
+        symbol = broken.venue_symbol
+        self._lose(GapKind.CHECKSUM, broken.reason, frame, [symbol], [broken.channel])
+        self.snapshots_due_ns[symbol] = frame.receive_time_ns
 
     def _judge(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> Record | None:
         """The record with its flags; ``None`` where it stays out, and its place is declared."""
@@ -205,10 +256,20 @@ class Intake:
 
     def _suspect(self, frame: Frame, rejected: Rejected) -> None:
         """What was rejected may have been a record of any channel: where no id proves the contrary, that is a gap."""
-        symbols = [rejected.venue_symbol] if rejected.venue_symbol else self.venue_symbols
+        symbols = [rejected.venue_symbol] if rejected.venue_symbol else self._carried_symbols
         reason = f"{rejected.code}: what it held is not known"
-        lost = self._feed.continuity.lost(GapKind.QUARANTINE, reason, frame.receive_time_ns, symbols)
-        self._declare(lost)
+        self._lose(GapKind.QUARANTINE, reason, frame, symbols, self._carried_channels)
+
+    def _lose(
+        self,
+        kind: GapKind,
+        reason: str,
+        frame: Frame,
+        symbols: Collection[str] | None,
+        channels: Collection[str] | None,
+    ) -> None:
+        time_ns = frame.receive_time_ns
+        self._declare(self._feed.continuity.lost(kind, reason, time_ns, symbols, channels))
 
     def _declare(self, gaps: Sequence[Gap]) -> None:
         if self._observer.listens:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from etl import exchanges
-from etl.adapter.contract import Exchange, Outcome, Rejected
+from etl.adapter.contract import Exchange, Outcome, Rejected, parser_at
 from etl.errors import WireError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
@@ -188,7 +188,7 @@ class Door:
         if parser is None:
             if len(self._parsers) >= PARSERS_MAX:
                 self._parsers.popitem(last=False)
-            parser = self._parsers[key] = exchange()
+            parser = self._parsers[key] = parser_at(exchange, item.receive_time_ns)()
         return parser
 
 

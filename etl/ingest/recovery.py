@@ -16,7 +16,7 @@ from typing import cast
 from confluent_kafka import Message
 from msgspec import Struct
 
-from etl.adapter.contract import Exchange
+from etl.adapter.contract import Exchange, Subscription, parser_at
 from etl.errors import WireError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
@@ -96,11 +96,11 @@ def recover(
                     intakes.clear()
                 intake = intakes[frame.connection_id] = open_intake(
                     feed,
-                    exchange(),
+                    parser_at(exchange, frame.receive_time_ns)(),
                     frame.connection_id,
                     frame.endpoint,
                     frame.source,
-                    venue_symbols,
+                    Subscription(tuple(venue_symbols), ()),
                     observer,
                 )
             intake.parse(frame)

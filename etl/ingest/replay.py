@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 import msgspec
 
 from etl import exchanges
+from etl.adapter.contract import parser_at
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
 from etl.ingest.observer import Observer
@@ -65,7 +66,7 @@ def replay(
                     intakes.clear()
                 intake = open_intake(
                     feed,
-                    exchange(),
+                    parser_at(exchange, frame.receive_time_ns)(),
                     frame.connection_id,
                     frame.endpoint,
                     Source.REPLAY,

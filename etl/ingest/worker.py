@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 
 import uvloop
 
-from etl.adapter.contract import Exchange, FaultKind, Subscription
+from etl.adapter.contract import Exchange, Subscription
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed
-from etl.ingest.intake import open_intake
-from etl.ingest.overlap import Overlap
-from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
+from etl.ingest.intake import carried_channels
 from etl.ingest.recovery import recover
 from etl.ingest.repair import Repairs
+from etl.ingest.streams import Streams
 from etl.model.records import GapKind
 from etl.reference.instruments import with_known
 from etl.reference.symbol_statistics import Follower
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
-from etl.sources.connection_id import connection_id
-from etl.sources.history import History
 from etl.sources.market_hours import ALWAYS, MarketHours
 from etl.sources.read_gate import ReadGate
 from etl.sources.request_metrics import RequestMetrics
-from etl.sources.stream import Stream
-from etl.sources.websocket import Connection, End
 from etl.telemetry.worker import WorkerMetrics
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 
@@ -60,7 +54,7 @@ def run(
 def subscriptions(
     exchange: type[Exchange], symbols: Sequence[str], channels: Sequence[str], shard: str
 ) -> list[Subscription]:
-    """What each connection asks for: this shard's symbols, cut by the venue's limit of streams.
+    """What each connection asks for: this shard's symbols, cut by socket and by the venue's limit of streams.
 
     Raises ``UsageError``."""
     index, count = _shard(shard)
@@ -74,11 +68,15 @@ def subscriptions(
         if exchange.channel(name) is None:
             known = ", ".join(channel.name for channel in exchange.channels)
             raise UsageError(f"{exchange.name}: no channel {name}; known are {known}")
-    per_connection = max(1, exchange.streams_max // len(names)) if exchange.streams_max else len(wanted)
-    return [
-        Subscription(wanted[start : start + per_connection], names)
-        for start in range(0, len(wanted), per_connection)
-    ]
+    cut = []
+    for whole in exchange.sockets(Subscription(wanted, names)):
+        streams = exchange.streams_max or len(wanted) * len(whole.channels)
+        symbols_max = max(1, streams // len(whole.channels))
+        cut += [
+            Subscription(wanted[start : start + symbols_max], whole.channels, whole.socket)
+            for start in range(0, len(wanted), symbols_max)
+        ]
+    return cut
 
 
 class Worker:
@@ -111,7 +109,9 @@ class Worker:
         feed.counts.recovered = recovered.messages
         for gap in recovered.open_gaps:
             repairs.offer(gap)
-        feed.lost(GapKind.DISCONNECT, "the worker was not running", symbols)
+        for one in self._subscriptions:
+            channels = carried_channels(self._exchange, one)
+            feed.lost(GapKind.DISCONNECT, "the worker was not running", one.symbols, channels)
         await asyncio.to_thread(self._hours.prepare, time.time_ns())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -119,25 +119,26 @@ class Worker:
             loop.add_signal_handler(number, stop.set)
         async with self._access as access:
             gate = ReadGate(self._settings.ingest, publisher, feed.counts)
-            await self._stream(feed, gate, repairs, access.history, stop)
+            streams = Streams(self._settings.producer, access, feed, gate, self._hours, stop)
+            await self._stream(streams, feed, gate, repairs.run(access.history))
         feed.publish_gaps(feed.continuity.decide())
         await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
         _log.info("%s: stopped; %d frames", self._exchange.name, feed.counts.frames)
 
     async def _stream(
-        self, feed: Feed, gate: ReadGate, repairs: Repairs, history: History, stop: asyncio.Event
+        self, streams: Streams, feed: Feed, gate: ReadGate, repairing: Coroutine[None, None, None]
     ) -> None:
-        streams = list(self._streams(feed, gate, history, stop))
+        """Until every stream has ended."""
         try:
             async with asyncio.TaskGroup() as streaming:
-                polling = streaming.create_task(gate.poll())
-                ticking = streaming.create_task(self._tick(feed))
-                repairing = streaming.create_task(repairs.run(history))
-                reading = [streaming.create_task(stream.run()) for stream in streams]
+                beside = [streaming.create_task(work) for work in (gate.poll(), self._tick(feed), repairing)]
+                reading = [
+                    streaming.create_task(streams.open(f"{self._exchange.name}/{number}", one).run())
+                    for number, one in enumerate(self._subscriptions)
+                ]
                 await asyncio.wait(reading)
-                polling.cancel()
-                ticking.cancel()
-                repairing.cancel()
+                for task in beside:
+                    task.cancel()
         except ExceptionGroup as group:
             raise _first_of(group) from None
 
@@ -153,62 +154,6 @@ class Worker:
                     feed.learn(statistics)
         finally:
             follower.close()
-
-    def _streams(self, feed: Feed, gate: ReadGate, history: History, stop: asyncio.Event) -> Iterator[Stream]:
-        overlap = Overlap(feed.counts)
-        for number, subscription in enumerate(self._subscriptions):
-            name = f"{self._exchange.name}/{number}"
-            bases = itertools.cycle(self._access.websocket_urls(subscription.socket))
-
-            def connect(
-                subscription: Subscription = subscription, bases: Iterator[str] = bases
-            ) -> Connection:
-                parser = self._access.parser()
-                names = [(parser.instruments.symbol(symbol), symbol) for symbol in subscription.symbols]
-                feed.continuity.expect(names, subscription.channels, time.time_ns())
-                url = parser.connect_url(next(bases), subscription)
-                intake = open_intake(
-                    feed,
-                    parser,
-                    connection_id(time.time_ns()),
-                    url,
-                    venue_symbols=subscription.symbols,
-                    observer=overlap,
-                )
-                return Connection(
-                    self._settings.producer,
-                    parser,
-                    subscription,
-                    url,
-                    intake,
-                    gate,
-                    feed.counts,
-                    self._hours,
-                    history,
-                )
-
-            yield Stream(name, connect, feed.counts, stop, _Supervision(feed, overlap, gate))
-
-
-class _Supervision:
-    """Turns what a stream goes through into gaps, and keeps doubles out while two of its connections overlap."""
-
-    def __init__(self, feed: Feed, overlap: Overlap, gate: ReadGate) -> None:
-        self._feed = feed
-        self._overlap = overlap
-        self._gate = gate
-
-    def overlap(self, name: str, begins: bool) -> None:
-        self._overlap.mark(name, begins)
-
-    def lost(self, connection: Connection, end: End) -> None:
-        kind = GapKind.DISCONNECT
-        if end.reason == "stale":
-            kind = GapKind.STALE
-        elif end.reason == FaultKind.SLOW_CLIENT.value or connection.was_paused:
-            kind = GapKind.OVERFLOW
-        reason = f"{end.reason}: {end.detail}"[:REASON_CHARACTERS_MAX]
-        self._feed.lost(kind, reason, connection.subscription.symbols)
 
 
 def _first_of(group: ExceptionGroup[Exception]) -> Exception:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from etl.adapter.contract import Exchange
-from etl.model.codes import Code
+from etl.model.codes import REPLAYED, Code
 from etl.model.records import (
     AggTrade,
     Bar,
@@ -86,7 +86,8 @@ class ClockOffset:
 class Checker:
     """One connection's checks, with what it has to remember: clock offset, recent identities, price levels.
 
-    ``judge_lateness`` is off for served recordings and history, whose times lie in the past by intent.
+    ``judge_lateness`` is off for served recordings and history, whose times lie in the past by intent. Records that a
+    venue repeats on subscribing (flag ``REPLAYED``) are never late, and teach the clock nothing.
     """
 
     def __init__(
@@ -266,7 +267,7 @@ class Checker:
             return False
         if participant_time_ns and not spec.event_time_min_ns <= participant_time_ns <= newest_ns:
             return False
-        if not self.judge_lateness:
+        if not self.judge_lateness or (record.flags and REPLAYED in record.flags):
             return receive_time_ns != 0 or event_time_ns <= spec.event_time_max_ns
         clock = self._clock
         if spec.kind is not Kind.BAR:
@@ -283,7 +284,8 @@ class Checker:
         )
         offset_ns = self._clock.offset_ns
         skew_max_ns, stale_before_ns = INFINITY, -INFINITY
-        if self.judge_lateness and offset_ns is not None and receive_time_ns:
+        is_judged = self.judge_lateness and REPLAYED not in record.flags
+        if is_judged and offset_ns is not None and receive_time_ns:
             skew_max_ns = receive_time_ns + offset_ns + spec.skew_soft_ns
             stale_before_ns = receive_time_ns + offset_ns - spec.stale_soft_ns
         return (

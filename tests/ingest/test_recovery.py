@@ -17,6 +17,7 @@ from etl.settings import Settings, changed
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.memory import Delivered, MemoryPublisher
 from etl.wire import codec
+from tests.support.invented import OLD_UNTIL_NS, SYMBOL, Invented, InventedOld
 from tests.support.stream import gap
 from tests.support.topics import messages
 from tests.support.venue_server import quote, trade
@@ -167,3 +168,21 @@ def test_gaps_that_nobody_settled_are_told_again(settings: Settings) -> None:
 
 def test_empty_topics_need_nothing(settings: Settings) -> None:
     assert start(settings) == 0
+
+
+def test_frames_of_a_former_protocol_are_recovered_by_the_parser_that_their_time_chooses(
+    settings: Settings,
+) -> None:
+    publisher = MemoryPublisher()
+    feed = Feed(settings, Invented, publisher)
+    intake = open_intake(feed, InventedOld(), "01c", "ws://venue/stream")
+    for number in (1, 2):
+        frame = json.dumps(["trade", SYMBOL, number, "1.5", "2", OLD_UNTIL_NS // 10**9 - 1, "buy"])
+        intake.take(frame.encode(), OLD_UNTIL_NS - 2 + number)
+    publisher.poll()
+    publish(settings, settings.topics.raw, publisher.delivered[settings.topics.raw])
+    recovery = recover(settings, Invented, KafkaPublisher(settings), Continuity(Invented), {SYMBOL})
+    assert recovery.messages == 2
+    assert held(settings, settings.topics.normalized) == sorted(
+        one.value for one in publisher.delivered[settings.topics.normalized]
+    )

@@ -140,6 +140,9 @@ class Invented(InventedOld):
 
     # what to send
 
+    def connect_url(self, base_url: str, subscription: Subscription) -> str:
+        return f"{base_url}/stream?socket={subscription.socket or 'public'}"
+
     def handshake_headers(self, now_ns: int) -> Mapping[str, str]:
         return self._signed("GET", "/stream", now_ns)
 

@@ -37,7 +37,8 @@ class VenueServer:
         """Path → (status, body, or one body after the other) of requests; the rest gets an empty snapshot."""
         self.greeting: Sequence[str] = ()
         """Sent to each connection as it opens."""
-        self._sockets: dict[web.WebSocketResponse, None] = {}
+        self._sockets: dict[web.WebSocketResponse, str] = {}
+        """With the path that each asked for."""
         self._loop: asyncio.AbstractEventLoop
         self._runner: web.AppRunner
 
@@ -69,10 +70,24 @@ class VenueServer:
         """Every connection, as a venue does it: with a close frame."""
         self._run(self._each(lambda socket: socket.close(code=1001, message=b"going away")))
 
-    def cut(self) -> None:
-        """Every connection, without a word."""
+    def send_to(self, path: str, *texts: str) -> None:
+        """To the connections whose path ends so, once there is one."""
+
+        async def send() -> None:
+            while not any(asked.endswith(path) for asked in self._sockets.values()):  # noqa: ASYNC110  as in _send
+                await asyncio.sleep(0.005)
+            for socket, asked in list(self._sockets.items()):
+                for text in texts if asked.endswith(path) else ():
+                    await socket.send_str(text)
+
+        self._run(send())
+
+    def cut(self, path: str = "") -> None:
+        """Every connection (whose path ends so), without a word."""
 
         async def abort(socket: web.WebSocketResponse) -> None:
+            if not self._sockets[socket].endswith(path):
+                return
             transport = socket._req.transport if socket._req else None
             if transport:
                 transport.abort()
@@ -121,7 +136,7 @@ class VenueServer:
         self.opened += 1
         for text in self.greeting:
             await socket.send_str(text)
-        self._sockets[socket] = None
+        self._sockets[socket] = request.path_qs
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
