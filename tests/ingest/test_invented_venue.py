@@ -75,7 +75,7 @@ def book(
     number: int, symbol: str = SYMBOL, total: int | None = None, at_ns: int = NOW_NS, **more: Any
 ) -> dict[str, Any]:
     bids = [["1", "2"]]
-    right = checksum({"1": "2"}, {})
+    right = checksum([("1", "2")], [])
     head = {"op": "book", "sym": symbol, "id": number, "bids": bids, "asks": []}
     return {**head, "ts": at_ns // 1_000_000, "sum": right if total is None else total, **more}
 
@@ -119,7 +119,7 @@ def test_a_checksum_that_does_not_hold_costs_that_symbol_s_book_and_no_other() -
     assert bench.give(book(2, OTHER, total=5, **at), book(2, **at), **at) == []
     (gap,) = bench.gaps(GapKind.CHECKSUM)
     assert (gap.symbol, gap.channel, gap.to_time_ns) == ("CCC-BBB", "book", 0)
-    assert gap.reason == f"checksum 5, ours is {checksum({'1': '2'}, {})}"
+    assert gap.reason == f"checksum 5, ours is {checksum([('1', '2')], [])}"
     assert bench.intake.snapshots_due_ns == {OTHER: SUMMED_NS}
     books = [record.sequence for record in bench.records() if isinstance(record, Book)]
     assert books == [1, 1, 2, 2]  # the record goes out all the same
