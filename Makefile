@@ -1,9 +1,13 @@
 # make demo     everything on this machine, simulated venues included (DURATION=60 ends by itself)
-# make test     linters, types, all tests
-# make setup    what both need; again in a second
+# make test     linters, types, all tests (PART=sinks, or "sinks lake": only those folders or files of tests/)
+# make unit     the tests that start no real server (PART likewise)
+# make lint     linters and types
+# make setup    what all need; again in a second
 # make bench    the benchmarks (NAME=... for one of them)
 #
 # PYTHON, DURATION, VENUES, RATE, RECORDINGS, REPORT and LIVE=1 may be given, as in: make demo DURATION=60 RATE=500
+#
+# CONTRIBUTING.md says how long each takes
 
 .DEFAULT_GOAL := help
 .PHONY: help setup python lock demo test lint unit bench clean
@@ -19,6 +23,9 @@ STAMPS := .cache/stamps
 KAFKA := etl/embedded/kafka_broker
 FRONT := etl/embedded/timescale_front
 READY := $(addprefix $(STAMPS)/,python kafka node browser)
+
+# a test run starts hundreds of processes: none should compile again what the one before compiled
+unexport PYTHONDONTWRITEBYTECODE
 
 # uv reads none of pip's settings
 ifdef PIP_INDEX_URL
@@ -62,7 +69,7 @@ $(STAMPS)/python: requirements.txt pyproject.toml
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@$(BIN)/uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 	@echo 'make: installing Python packages'
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
@@ -106,11 +113,11 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(addprefix tests/,$(PART))
 
 # the tests that start no server
 unit: setup
-	$(BIN)/pytest --quiet -m 'not integration'
+	$(BIN)/pytest --quiet --numprocesses 2 -m 'not integration' $(addprefix tests/,$(PART))
 
 # every benchmark, or NAME=sink
 bench: setup
