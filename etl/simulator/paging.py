@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
-from etl.model.times import NS_PER_MS
+from etl.model.times import NS_PER_DAY, NS_PER_MS, NS_PER_S, NS_PER_US
 from etl.simulator.history import Entry, FactKind, History
 
 END_OF_TIME_NS = 1 << 62
@@ -37,6 +38,32 @@ def bars_by_time(
     if "startTime" not in query:
         start_ns = max(start_ns, min(end_ns, now_ns) - limit * length_ns)
     return history.between(symbol, length_ns, start_ns, end_ns, 0, limit)
+
+
+def read_moment(text: str, *, end_of_day: bool = False) -> int:
+    """A date, milliseconds or nanoseconds → ns. Raises ``ValueError``."""
+    if text.isdecimal():
+        return int(text) * (NS_PER_MS if len(text) < 16 else 1)
+    day = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    day = day if day.tzinfo else day.replace(tzinfo=UTC)
+    if end_of_day and len(text) == 10:
+        day += timedelta(days=1, milliseconds=-1)
+    return int(day.timestamp()) * NS_PER_S + day.microsecond * NS_PER_US
+
+
+def compared_span(query: Mapping[str, str], name: str) -> tuple[int, int]:
+    """``name``, ``name.gte``, ``.gt``, ``.lt`` and ``.lte`` → [start, end) in ns. Raises ``ValueError``."""
+    start_ns, end_ns = 0, END_OF_TIME_NS
+    if name in query:
+        start_ns = read_moment(query[name])
+        end_ns = start_ns + (NS_PER_DAY if "-" in query[name] else 1)
+    for suffix, after_ns in ((".gte", 0), (".gt", 1)):
+        if name + suffix in query:
+            start_ns = max(start_ns, read_moment(query[name + suffix]) + after_ns)
+    for suffix, after_ns in ((".lt", 0), (".lte", 1)):
+        if name + suffix in query:
+            end_ns = min(end_ns, read_moment(query[name + suffix]) + after_ns)
+    return start_ns, end_ns
 
 
 def by_cursor(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 
 from etl.model.times import NS_PER_S
+from etl.simulator.words import Template
 
 
 class Split(Struct, frozen=True):
@@ -21,8 +22,13 @@ class Split(Struct, frozen=True):
 SPLITS = (Split("SPLT", 1, 4, 10), Split("RVRS", 10, 1, 20))
 
 
-def splits_between(now_ns: int, from_day: str, to_day: str) -> list[tuple[str, Split]]:
-    """The splits of these days, each with its day, oldest first."""
+def splits_between(row: str, now_ns: int, from_day: str, to_day: str) -> list[tuple[Split, str]]:
+    """The splits of these days, oldest first, each as ``row`` has it (``$day $symbol $before $after``)."""
     today = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
-    dated = sorted(((today - timedelta(days=split.age_days)).isoformat(), split) for split in SPLITS)
-    return [(day, split) for day, split in dated if from_day <= day <= to_day]
+    template, found = Template(row), []
+    for split in sorted(SPLITS, key=lambda split: -split.age_days):
+        day = (today - timedelta(days=split.age_days)).isoformat()
+        if from_day <= day <= to_day:
+            words = {"day": day, "symbol": split.symbol, "before": split.before, "after": split.after}
+            found.append((split, template(words)))
+    return found

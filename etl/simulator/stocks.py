@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etl.simulator.market import Instrument, number_text
-from etl.simulator.words import Words
+from etl.simulator.words import WORDS, Words
 
 PRICE_DIGITS = 2
 LISTED: Mapping[str, Instrument] = {
@@ -30,6 +30,16 @@ def vwap(digits: int) -> Callable[[Words], str]:
         return number_text(bar.turnover * 10 ** (digits - PRICE_DIGITS) // bar.volume, digits)
 
     return write
+
+
+def stock_words(markets: Sequence[int | str], vwap_digits: int) -> dict[str, Callable[[Words], Any]]:
+    """With the market of a print and of each side of a quote."""
+    return WORDS | {
+        "market": one_of(markets),
+        "bid_market": one_of(markets),
+        "ask_market": lambda words: markets[words.fact.draw // len(markets) % len(markets)],
+        "vwap": vwap(vwap_digits),
+    }
 
 
 def one_of(values: Any) -> Callable[[Words], Any]:

@@ -112,7 +112,10 @@ CONTENT_END = "/#"
 
 def numbered(found: Sequence[TruthEvent], contents: Contents) -> Sequence[TruthEvent]:
     """``found`` with the keys that are made of content completed; ``contents`` remembers them."""
-    if not any(event.record_key.endswith(CONTENT_END) for event in found):
+    for event in found:
+        if event.record_key.endswith(CONTENT_END):
+            break
+    else:
         return found
     complete = []
     for event in found:

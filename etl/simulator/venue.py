@@ -16,11 +16,11 @@ from etl.model.times import NS_PER_MS, interval_ns
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Conversation
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind, History
-from etl.simulator.market import Bar, Instrument, Listing, Snapshot, number_text
+from etl.simulator.market import Bar, Instrument, Listing, Snapshot, decimal_text, number_text
 from etl.simulator.session import Answered, Item, Session
 from etl.simulator.told import Told
 from etl.simulator.truth import EMPTY, TruthEvent
-from etl.simulator.words import WORDS, Form, Words
+from etl.simulator.words import WORDS, Form, Template, Words
 
 PRINT, TOP, CHANGE, BEST, LIQUIDATION, BAR = "print", "top", "change", "best", "liquidation", "bar"
 KEPT: Mapping[str, FactKind] = {PRINT: PRINTS, TOP: TOPS}
@@ -84,6 +84,7 @@ class Venue(Conversation):
         self.exchange = exchange
         self.page_items_max = 0
         """Cuts pages of history shorter than asked for, 0 = as asked."""
+        self._named: dict[str, tuple[Instrument, dict[str, str]]] = {}
         self._written: dict[tuple[frozenset[str], str, str], list[tuple[str, str]]] = {}
 
     @cached_property
@@ -133,8 +134,12 @@ class Venue(Conversation):
         return number_text(units, digits)
 
     def words_of(self, symbol: str, fact: Any, **given: Any) -> Words:
-        instrument = self.instrument(symbol)
-        return Words(self.words, self.write, instrument, fact, {"unified": instrument.unified, **given})
+        if symbol not in self._named:
+            instrument = self.instrument(symbol)
+            names = {"symbol": symbol, "lower": symbol.lower(), "unified": instrument.unified}
+            self._named[symbol] = instrument, names
+        instrument, names = self._named[symbol]
+        return Words(self.words, self.write, instrument, fact, names | given)
 
     def draw(
         self, listing: Listing, channel: str, time_ns: int, streams: frozenset[str], history: History
@@ -218,6 +223,22 @@ class Venue(Conversation):
             events.append(form.event(words))
             texts.append(form.text(words))
         return texts, events
+
+    def listings(self, text: str, row: str) -> Answer:
+        """What is listed, each as ``row`` has it (``$symbol $base $quote $tick $step``), in the place of ``$rows``."""
+        template, rows = Template(row), []
+        for one in self.symbols.values():
+            base, _, quote = one.unified.partition("-")
+            tick, step = decimal_text(1, one.price_digits), decimal_text(1, one.size_digits)
+            words = {
+                "symbol": one.symbol,
+                "base": base,
+                "quote": quote.partition("-")[0],
+                "tick": tick,
+                "step": step,
+            }
+            rows.append(template(words))
+        return Answer(200, text.replace("$rows", ",".join(rows)).encode(), is_reference=True)
 
     def book(self, form: Form, symbol: str, levels_max: int, session: Session, now_ns: int) -> Answer | None:
         """The whole book, or ``None`` until a recording has come to it. Raises ``LookupError``."""

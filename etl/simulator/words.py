@@ -65,8 +65,10 @@ class Form:
 
 
 class Words(dict[str, Any]):
-    """The words of one fact, each made once. ``fact`` is the market's, or, out of a recording, the words it was
-    written in."""
+    """The words of one fact, each made once; ``given`` are those of its instrument (``symbol``, ``lower``, ``unified``)
+    and stream. ``fact`` is the market's, or, out of a recording, the words it was written in."""
+
+    __slots__ = ("fact", "instrument", "table", "write")
 
     def __init__(
         self,
@@ -159,8 +161,6 @@ def new_york_day(time_ns: int) -> str:
 
 WORDS: dict[str, Callable[[Words], Any]] = {
     # any fact
-    "symbol": lambda words: words.instrument.symbol,
-    "lower": lambda words: words.instrument.symbol.lower(),
     "time_ns": facts("time_ns"),
     "us": lambda words: words["time_ns"] // NS_PER_US,
     "ms": lambda words: words["time_ns"] // NS_PER_MS,

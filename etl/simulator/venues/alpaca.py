@@ -9,7 +9,7 @@ One connection per endpoint: a second one gets 406.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,12 +22,11 @@ from etl.simulator.market import Instrument
 from etl.simulator.paging import END_OF_TIME_NS, by_symbol_token
 from etl.simulator.session import Session
 from etl.simulator.splits import splits_between
-from etl.simulator.stocks import LISTED, PRICE_DIGITS, one_of, vwap
+from etl.simulator.stocks import LISTED, PRICE_DIGITS, one_of, stock_words
 from etl.simulator.truth import EMPTY, TruthEvent
 from etl.simulator.venue import BAR, PRINT, TOP, Answer, Channel, Venue
-from etl.simulator.words import WORDS, Form, Words, read_time
+from etl.simulator.words import Form, read_time
 
-MARKETS = "VQPKZDX"
 CHANNELS = (
     "trades",
     "quotes",
@@ -41,16 +40,11 @@ CHANNELS = (
 )
 INTERVALS = {"1Min": "1m", "1T": "1m", "5Min": "5m", "1Hour": "1h", "1Day": "1d"}
 PAST: Mapping[str, FactKind] = {"trades": PRINTS, "quotes": TOPS}
+SPLIT = '{"symbol":"$symbol","new_rate":$after,"old_rate":$before,"ex_date":"$day","process_date":"$day"}'
+SPLITS = '{"corporate_actions":{"forward_splits":[%s],"reverse_splits":[%s]},"next_page_token":null}'
 ERROR = '[{"T":"error","code":%d,"msg":"%s"}]'
 
-ALPACA_WORDS: dict[str, Callable[[Words], Any]] = WORDS | {
-    "market": one_of(MARKETS),
-    "conditions": one_of(('"@"', '"@","I"', '"@","F","T","I"')),
-    "bid_market": one_of(MARKETS),
-    "ask_market": lambda words: MARKETS[words.fact.draw // 7 % 7],
-    "vwap": vwap(6),
-    "start": lambda words: words["time"],
-}
+CONDITIONS = ('"@"', '"@","I"', '"@","F","T","I"')
 TRADE = '"i":$number,"x":"$market","p":$price,"s":$size,"c":[$conditions],"z":"C","t":"$time"}'
 QUOTE = '"bx":"$bid_market","bp":$bid,"bs":$bid_size,"ax":"$ask_market","ap":$ask,"as":$ask_size,"c":["R"],"z":"C","t":"$time"}'  # fmt: skip
 BAR_TEXT = '"o":$open,"h":$high,"l":$low,"c":$close,"v":$volume,"t":"$time","n":$count,"vw":$vwap}'
@@ -68,7 +62,7 @@ ROWS = {
 class Alpaca(Venue):
     exchange = "alpaca"
     symbols = LISTED
-    words = ALPACA_WORDS
+    words = stock_words("VQPKZDX", vwap_digits=6) | {"conditions": one_of(CONDITIONS)}
     events_per_frame_max = 4
     dialect = Dialect(
         login="auth",
@@ -113,7 +107,10 @@ class Alpaca(Venue):
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
         prefix, _, kind = path.strip("/").rpartition("/")
         if (prefix, kind) == ("v1", "corporate-actions"):
-            return _splits(query, now_ns)
+            splits = splits_between(SPLIT, now_ns, query["start"], query["end"])
+            forward = ",".join(row for split, row in splits if split.after > split.before)
+            reverse = ",".join(row for split, row in splits if split.after < split.before)
+            return Answer(200, (SPLITS % (forward, reverse)).encode(), is_reference=True)
         if prefix != "v2/stocks" or kind not in ROWS:
             return Answer(404, b'{"message":"endpoint not found."}')
         symbols = sorted(filter(None, query.get("symbols", "").split(",")))
@@ -137,13 +134,3 @@ class Alpaca(Venue):
         following = f'"{token}"' if token else "null"
         body = f'{{"{kind}":{{{",".join(rows)}}},"next_page_token":{following}}}'
         return Answer(200, body.encode(), events or [EMPTY])
-
-
-def _splits(query: Mapping[str, str], now_ns: int) -> Answer:
-    actions: dict[str, list[dict[str, Any]]] = {"forward_splits": [], "reverse_splits": []}
-    for day, split in splits_between(now_ns, query["start"], query["end"]):
-        kind = "forward_splits" if split.after > split.before else "reverse_splits"
-        row = {"symbol": split.symbol, "new_rate": split.after, "old_rate": split.before, "ex_date": day}
-        actions[kind].append({**row, "process_date": day})
-    body = msgspec.json.encode({"corporate_actions": actions, "next_page_token": None})
-    return Answer(200, body, is_reference=True)

@@ -29,7 +29,7 @@ from etl.simulator.words import Form
 DECIMAL_DIGITS = 8
 QUOTE_COINS = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "EUR", "TRY")
 NO_SYMBOL = (
-    b'{"code":-1102,"msg":"Mandatory parameter \'symbol\' was not sent, was empty/null, or malformed."}'
+    b"""{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}"""
 )
 
 
@@ -87,6 +87,10 @@ class Binance(Venue):
     snapshot = Form("book", "depth/s/$last", '{"lastUpdateId":$last,"bids":[$bids],"asks":[$asks]}', 0)
     trade_row = Form("trade", "$number", '{"id":$number,"price":"$price","qty":"$size","quoteQty":"$worth","time":$ms,"isBuyerMaker":$maker,"isBestMatch":true}', NS_PER_MS)  # fmt: skip
     aggregate_row = Form("agg_trade", "$number", '{"a":$number,"p":"$price","q":"$size","f":$number,"l":$number,"T":$ms,"m":$maker,"M":true}', NS_PER_MS)  # fmt: skip
+    listing = (
+        '{"timezone":"UTC","symbols":[$rows]}',
+        '{"symbol":"$symbol","status":"TRADING","baseAsset":"$base","quoteAsset":"$quote","contractType":"PERPETUAL","filters":[{"filterType":"PRICE_FILTER","tickSize":"$tick"},{"filterType":"LOT_SIZE","stepSize":"$step"}]}',
+    )
     files = Archive(
         is_finer=True,
         lines={
@@ -147,7 +151,7 @@ class Binance(Venue):
             return archive.answer(self, self.files, path, session)
         endpoint, symbol = path.rpartition("/")[2], query.get("symbol", "").upper()
         if endpoint == "exchangeInfo":
-            return Answer(200, exchange_info(self.symbols.values()), is_reference=True)
+            return self.listings(*self.listing)
         if not symbol:
             return Answer(400, NO_SYMBOL)
         if endpoint == "depth":
@@ -163,21 +167,3 @@ class Binance(Venue):
             entries = bars_by_time(history, symbol, interval_ns(interval), query, limit, now_ns)
             return page("[$rows]", *self.rows(KLINE_ROW, symbol, entries, interval=interval))
         return Answer(404, b"{}")
-
-
-def exchange_info(instruments: Any) -> bytes:
-    symbols = [
-        {
-            "symbol": one.symbol,
-            "status": "TRADING",
-            "baseAsset": one.symbol.removesuffix("USDT"),
-            "quoteAsset": "USDT",
-            "contractType": "PERPETUAL",
-            "filters": [
-                {"filterType": "PRICE_FILTER", "tickSize": decimal_text(1, one.price_digits)},
-                {"filterType": "LOT_SIZE", "stepSize": decimal_text(1, one.size_digits)},
-            ],
-        }
-        for one in instruments
-    ]
-    return msgspec.json.encode({"timezone": "UTC", "symbols": symbols})

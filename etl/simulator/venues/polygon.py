@@ -11,21 +11,18 @@ One connection per key and path: a newer one closes the older.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
-
-from etl.model.times import NS_PER_DAY, NS_PER_MS, NS_PER_S, NS_PER_US, interval_ns
+from etl.model.times import NS_PER_MS, interval_ns
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import NEWER_STAYS, Dialect
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
-from etl.simulator.paging import END_OF_TIME_NS, by_cursor, read_cursor
+from etl.simulator.paging import by_cursor, compared_span, read_cursor, read_moment
 from etl.simulator.session import Session
 from etl.simulator.splits import splits_between
-from etl.simulator.stocks import LISTED, one_of, vwap
+from etl.simulator.stocks import LISTED, one_of, stock_words
 from etl.simulator.venue import BAR, PRINT, TOP, Answer, Channel, Venue, page
-from etl.simulator.words import WORDS, Form, Words
+from etl.simulator.words import Form, Words
 
 MARKETS = (4, 8, 10, 11, 12, 15, 19)
 FACILITY_MARKET = 4
@@ -46,8 +43,7 @@ def _where_conditions(name: str) -> Any:
     return lambda words: f'"{name}":{words["codes"]},' if words["codes"] else ""
 
 
-POLYGON_WORDS: dict[str, Callable[[Words], Any]] = WORDS | {
-    "market": one_of(MARKETS),
+POLYGON_WORDS: dict[str, Callable[[Words], Any]] = stock_words(MARKETS, vwap_digits=4) | {
     "codes": one_of(CONDITIONS),
     "c": _where_conditions("c"),
     "conditions": _where_conditions("conditions"),
@@ -55,9 +51,6 @@ POLYGON_WORDS: dict[str, Callable[[Words], Any]] = WORDS | {
     "trf": _where_reported(',"trfi":202,"trft":%(ms)s'),
     "trf_row": _where_reported(',"trf_id":202,"trf_timestamp":%(time_ns)s'),
     "participant_ns": lambda words: words["time_ns"] - REPORTING_DELAY_NS,
-    "bid_market": one_of(MARKETS),
-    "ask_market": lambda words: MARKETS[words.fact.draw // 7 % 7],
-    "vwap": vwap(4),
     "mean_size": lambda words: words.fact.volume // words.fact.count,
 }
 STATUS = '[{"ev":"status","status":"%s","message":"%s"}]'
@@ -69,6 +62,8 @@ ROWS = {
     "quotes": Form("quote", "$day/$sequence", '{"ask_exchange":$ask_market,"ask_price":$ask,"ask_size":$ask_size,"bid_exchange":$bid_market,"bid_price":$bid,"bid_size":$bid_size,"conditions":[0],"participant_timestamp":$participant_ns,"sequence_number":$sequence,"sip_timestamp":$time_ns,"tape":3}', 1),
     "aggs": Form("bar", "$interval/$start_ns", '{"v":$volume,"vw":$vwap,"o":$open,"c":$close,"h":$high,"l":$low,"t":$start_ms,"n":$count}', 1),
 }  # fmt: skip
+SPLIT = '{"execution_date":"$day","id":"E$day","split_from":$before,"split_to":$after,"ticker":"$symbol"}'
+SPLITS = '{"results":[$rows],"status":"OK","request_id":"0"}'
 PAST: Mapping[str, FactKind] = {"trades": PRINTS, "quotes": TOPS}
 
 
@@ -115,14 +110,18 @@ class Polygon(Venue):
         if parts[:3] == ["v2", "aggs", "ticker"] and len(parts) == 9:
             return self._bars(parts, query, session)
         if parts == ["v3", "reference", "splits"]:
-            return _splits(query, now_ns)
+            days = query["execution_date.gte"], query["execution_date.lte"]
+            rows = ",".join(row for _, row in splits_between(SPLIT, now_ns, *days))
+            return Answer(200, SPLITS.replace("$rows", rows).encode(), is_reference=True)
         return Answer(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
 
     def _ticks(self, kind: str, symbol: str, query: Mapping[str, str], session: Session) -> Answer:
         limit = self.page_limit(query, 1_000, 50_000)
 
         def read(query: Mapping[str, str], skip: int) -> Sequence[Entry]:
-            return session.history.between(symbol, PAST[kind], *_tick_span(query), skip, limit + 1)
+            return session.history.between(
+                symbol, PAST[kind], *compared_span(query, "timestamp"), skip, limit + 1
+            )
 
         found, cursor = by_cursor(query, read, limit)
         following = f',"next_url":"{NEXT_HOST}/v3/{kind}/{symbol}?cursor={cursor}"' if cursor else ""
@@ -131,55 +130,9 @@ class Polygon(Venue):
 
     def _bars(self, parts: list[str], query: Mapping[str, str], session: Session) -> Answer:
         symbol, interval = parts[3], SPANS[parts[6]]
-        start_ns, end_ns = read_time(parts[7]), read_time(parts[8], end_of_day=True) + NS_PER_MS
+        start_ns, end_ns = read_moment(parts[7]), read_moment(parts[8], end_of_day=True) + NS_PER_MS
         limit = self.page_limit(query, 5_000, 50_000)
         found = session.history.between(symbol, interval_ns(interval), start_ns, end_ns, 0, limit)
         count = f'"queryCount":{len(found)},"resultsCount":{len(found)}'
         text = f'{{"ticker":"{symbol}",{count},"adjusted":true,"results":[$rows],"status":"OK","request_id":"0","count":{len(found)}}}'  # fmt: skip
         return page(text, *self.rows(ROWS["aggs"], symbol, found, interval=interval))
-
-
-def _tick_span(query: Mapping[str, str]) -> tuple[int, int]:
-    """The ``timestamp`` filters → [start, end) in ns. Raises ``ValueError``."""
-    start, end = 0, END_OF_TIME_NS
-    for name, text in query.items():
-        time_ns = read_time(text) if name.startswith("timestamp") else 0
-        match name:
-            case "timestamp":
-                start, end = time_ns, time_ns + (NS_PER_DAY if "-" in text else 1)
-            case "timestamp.gte":
-                start = max(start, time_ns)
-            case "timestamp.gt":
-                start = max(start, time_ns + 1)
-            case "timestamp.lt":
-                end = min(end, time_ns)
-            case "timestamp.lte":
-                end = min(end, time_ns + 1)
-    return start, end
-
-
-def read_time(text: str, *, end_of_day: bool = False) -> int:
-    """A date, milliseconds or nanoseconds → ns. Raises ``ValueError``."""
-    if text.isdecimal():
-        return int(text) * (NS_PER_MS if len(text) < 16 else 1)
-    day = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    day = day if day.tzinfo else day.replace(tzinfo=UTC)
-    if end_of_day and len(text) == 10:
-        day += timedelta(days=1, milliseconds=-1)
-    return int(day.timestamp()) * NS_PER_S + day.microsecond * NS_PER_US
-
-
-def _splits(query: Mapping[str, str], now_ns: int) -> Answer:
-    found = splits_between(now_ns, query["execution_date.gte"], query["execution_date.lte"])
-    rows = [
-        {
-            "execution_date": day,
-            "id": f"E{day}",
-            "split_from": s.before,
-            "split_to": s.after,
-            "ticker": s.symbol,
-        }
-        for day, s in found
-    ]
-    body = msgspec.json.encode({"results": rows, "status": "OK", "request_id": "0"})
-    return Answer(200, body, is_reference=True)
