@@ -36,7 +36,8 @@ from etl.model.records import (
 )
 from etl.model.times import NS_PER_DAY
 
-STREAMS_KNOWN_MAX = 4_096
+STREAMS_KNOWN_MAX = 65_536
+"""More than the US stocks times their channels, so that whoever subscribes to all does not begin anew and anew."""
 _UNKNOWN = Side.NONE
 
 

@@ -43,6 +43,9 @@ from etl.model.records import Frame
 NAME_BYTES_MAX = 96
 
 Read = Callable[[Frame, int, Any, Any], Outcome]
+Control = Callable[[str, bytes | Raw, int], Sequence[Outcome] | None]
+"""The outcomes of a message that is no event of the market, by its tag, its text and its index; ``None`` for any other.
+It may raise what a reader may."""
 _Data = TypeVar("_Data")
 
 elements = msgspec.json.Decoder(list[Raw]).decode
@@ -82,15 +85,29 @@ def read_rows(
     frame: Frame, array: bytes | Raw, reader: Reader, place: Any, venue_symbol: str
 ) -> list[Outcome]:
     """The rows of an array, each of ``reader``'s type. Raises one of ``UNDECODABLE`` for what is no array."""
-    read = reader.read
     try:
         rows = msgspec.json.decode(array, type=list[reader.wire])  # type: ignore[name-defined]
-        return [read(frame, index, row, place) for index, row in enumerate(rows)]
-    except UNREADABLE:
+    except UNDECODABLE:
         return [
             read_one(frame, index, row, reader, place, venue_symbol)
             for index, row in enumerate(elements(array))
         ]
+    return read_all(frame, rows, {reader.wire: reader.read}, place, lambda index: venue_symbol)
+
+
+def read_all(
+    frame: Frame, events: Iterable[Any], reads: Mapping[type[Struct], Read], place: Any, symbol_at: Callable[[int], str]
+) -> list[Outcome]:  # fmt: skip
+    """Decoded events, each by its type and once: a reader may count what it sees. ``symbol_at`` tells the instrument of
+    one that is refused, by its index."""
+    outcomes: list[Outcome] = []
+    append = outcomes.append
+    for index, event in enumerate(events):
+        try:
+            append(reads[type(event)](frame, index, event, place))
+        except UNREADABLE as error:
+            append(rejected(error, index, symbol_at(index)))
+    return outcomes
 
 
 def read_lines(
@@ -243,6 +260,8 @@ class Tagged:
         union: Any = Union[tuple(self._reads)]  # noqa: UP007  of as many as there are
         self._decode_all = msgspec.json.Decoder(list[union]).decode
         self._decode_one = msgspec.json.Decoder(union).decode
+        head: Any = msgspec.defstruct("Head", [("tag", str, msgspec.field(name=tag_field))])
+        self._decode_head = msgspec.json.Decoder(head).decode
 
     def read(self, frame: Frame, payload: bytes, place: Any) -> list[Outcome] | None:
         """All events of an array; ``None`` where it holds anything else than events of these types."""
@@ -250,28 +269,20 @@ class Tagged:
             events = self._decode_all(payload)
         except UNDECODABLE:
             return None
-        outcomes: list[Outcome] = []
-        append, reads = outcomes.append, self._reads
-        for index, event in enumerate(events):
-            try:
-                append(reads[type(event)](frame, index, event, place))
-            except UNREADABLE as error:
-                append(rejected(error, index, self._symbol(inside(elements(payload)[index]))))
-        return outcomes
+        return read_all(frame, events, self._reads, place, lambda at: self._symbol(elements(payload)[at]))
 
     def read_each(
         self,
         frame: Frame,
         payload: bytes,
         place: Any,
-        control: Callable[[str, Mapping[str, Raw], int], Sequence[Outcome] | None],
+        control: Control,
     ) -> list[Outcome]:
-        """Element by element. ``control`` gives the outcomes of a message that is no event of the market by its tag,
-        its members and its index, ``None`` for any other."""
+        """Element by element; what is no array is undecodable."""
         try:
             found = elements(payload)
         except UNDECODABLE as error:
-            return [rejected(error, 0, "")]
+            return [Rejected(Code.UNDECODABLE, str(error))]
         outcomes: list[Outcome] = []
         for index, raw in enumerate(found):
             outcomes += self.read_element(frame, index, raw, place, control)
@@ -283,13 +294,12 @@ class Tagged:
         index: int,
         raw: bytes | Raw,
         place: Any,
-        control: Callable[[str, Mapping[str, Raw], int], Sequence[Outcome] | None],
+        control: Control,
     ) -> Sequence[Outcome]:
-        symbol = ""
+        symbol = self._symbol(raw)
         try:
-            event = members(raw)
-            symbol, tag = self._symbol(event), text_of(event.get(self._tag_field, ABSENT))
-            said = control(tag, event, index)
+            tag = self._decode_head(raw).tag
+            said = control(tag, raw, index)
             if said is not None:
                 return said
             if tag in self._ignored:
@@ -301,5 +311,6 @@ class Tagged:
         except UNREADABLE as error:
             return [rejected(error, index, symbol)]
 
-    def _symbol(self, event: Mapping[str, Raw]) -> str:
+    def _symbol(self, raw: bytes | Raw) -> str:
+        event = inside(raw)
         return next((text for name in self._symbol_fields if (text := text_of(event.get(name, ABSENT)))), "")

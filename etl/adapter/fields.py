@@ -326,7 +326,7 @@ members = msgspec.json.Decoder(dict[str, Raw]).decode
 """The members of an object, undecoded. Raises one of ``UNDECODABLE``."""
 
 
-def inside(raw: Raw) -> dict[str, Raw]:
+def inside(raw: bytes | Raw) -> dict[str, Raw]:
     """The members of ``raw``; none if it is no object."""
     try:
         return members(raw)

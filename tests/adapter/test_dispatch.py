@@ -154,7 +154,7 @@ def tagged() -> Tagged:
     return Tagged("ev", [Reader(Print, read_print), Reader(Tick, read_tick)], {"N": "news"}, ("sym", "pair"))
 
 
-def control(tag: str, message: Mapping[str, Raw], index: int) -> Sequence[Outcome] | None:
+def control(tag: str, message: bytes | Raw, index: int) -> Sequence[Outcome] | None:
     return told("status", index) if tag == "status" else None
 
 
@@ -191,6 +191,34 @@ def test_a_row_that_is_wrong_costs_itself() -> None:
     ]
     found = read_rows(frame_of(b""), msgspec.json.encode([short, good, None]), reader, stream(), "AAA")
     assert brief(found) == [Code.FIELD_MISSING, "1", Code.FIELD_MALFORMED]
+
+
+def test_a_reader_sees_each_row_once_whatever_is_wrong_with_another() -> None:
+    counts = fields.ContentCounts()
+
+    def read(frame: Frame, index: int, event: Row, stream: Stream) -> Trade:
+        (price,) = fields.decimals(event.p)
+        return build.trade(stream, frame, index, NS_PER_MS, price, "1", trade_id=counts.key("", price))
+
+    rows = msgspec.json.encode([[1, "1.5", "2", 7], [2, "x", "2", 7], [3, "1.5", "2", 7]])
+    found = read_rows(frame_of(b""), rows, Reader(Row, read), stream(), "AAA")
+    assert brief(found) == ["1.5/0", Code.DECIMAL_MALFORMED, "1.5/1"]
+    assert isinstance(found[1], Rejected)
+    assert (found[1].index, found[1].venue_symbol) == (1, "AAA")
+
+
+@pytest.mark.parametrize(
+    ("payload", "codes"),
+    [
+        (b'[{"sym":"AAA"},{"ev":5,"sym":"AAA"}]', [Code.FIELD_MISSING, Code.FIELD_MALFORMED]),
+        (b"5", [Code.UNDECODABLE]),
+        (b"null", [Code.UNDECODABLE]),
+    ],
+)
+def test_an_event_without_a_tag_lacks_a_field_and_what_is_no_array_is_undecodable(
+    payload: bytes, codes: list[Code]
+) -> None:
+    assert brief(tagged().read_each(frame_of(b""), payload, stream(), control)) == codes
 
 
 def test_lines_are_events_and_a_header_is_left_aside() -> None:
