@@ -34,8 +34,8 @@ class Range(Struct, frozen=True):
 class File(Struct, frozen=True, omit_defaults=True):
     """One Parquet file. Times are the least and greatest of its rows, ns; offsets are what it was made from.
 
-    ``compaction`` is 0 for an exported file; files of one compaction share its number, and no identity. ``beyond`` is
-    how many rows hold a value that its column is too narrow for.
+    ``compaction`` is 0 for an exported file; files of one compaction share its number, and no identity. ``wide_rows``
+    is how many rows hold a value that its column is too narrow for; ``layout``: by which layout it is.
     """
 
     path: str
@@ -53,7 +53,8 @@ class File(Struct, frozen=True, omit_defaults=True):
     start: int
     end: int
     compaction: int = 0
-    beyond: int = 0
+    wide_rows: int = msgspec.field(default=0, name="beyond")
+    layout: int = 1
 
 
 class Removed(Struct, frozen=True):

@@ -21,9 +21,9 @@ from etl.lake.files import write_file
 from etl.lake.query import distinct_rows, open_database, runs_of
 from etl.lake.storage import Storage, open_storage
 from etl.model.tables import KIND_BY_TABLE
+from etl.model.times import NS_PER_S
 from etl.settings import Settings
 
-_NS_PER_S = 1_000_000_000
 _IN_ORDER = "CASE event_time_ns WHEN 0 THEN receive_time_ns ELSE event_time_ns END, record_key"
 
 
@@ -65,14 +65,15 @@ def compact(settings: Settings, now_ns: int) -> Compacted:
 
 
 def _groups(settings: Settings, state: State) -> Iterator[list[File]]:
-    """The files of each day that overlap, or of which several are not full."""
+    """The files of each day that overlap, of which several are not full, or one has a former layout."""
     for table in KIND_BY_TABLE:
         for _, files in groupby(state.of(table), key=lambda f: (f.exchange, f.symbol, f.date)):
             group = list(files)
             overlap = any(len(run) > 1 for run in runs_of(group))
             units = {file.compaction or file.path for file in group}
             small = sum(file.rows < settings.lake.file_rows_max for file in group)
-            if overlap or (len(units) > 1 and small > 1):
+            former = table in layout.NARROW_TABLES and any(file.layout < layout.LAYOUT for file in group)
+            if overlap or former or (len(units) > 1 and small > 1):
                 yield group
 
 
@@ -104,7 +105,7 @@ def _tables(batches: Any, rows_max: int) -> Iterator[pa.Table]:
 
 
 def _delete_old(settings: Settings, storage: Storage, catalog: Catalog, state: State, now_ns: int) -> int:
-    over = now_ns - int(settings.lake.grace_s * _NS_PER_S)
+    over = now_ns - int(settings.lake.grace_s * NS_PER_S)
     paths = [item.path for item in state.removed.values() if item.removed_time_ns < over]
     for path in paths:
         storage.delete(path)

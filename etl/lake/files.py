@@ -8,7 +8,7 @@ from msgspec import structs
 
 from etl.lake import layout
 from etl.lake.catalog import File, Range
-from etl.lake.layout import BEYOND
+from etl.lake.layout import LAYOUT, WIDE_DECIMALS
 from etl.lake.rows import time_ns
 from etl.lake.storage import Storage
 from etl.model.records import Kind
@@ -33,8 +33,9 @@ def write_file(
     data = layout.parquet(kind, rows, settings.lake.row_group_rows)
     times, key_times = time_ns(rows), rows["key_time_ns"]
     file = put_file(storage, TABLE_BY_KIND[kind], place, data, times, key_times, span, name)
-    beyond = len(rows) - rows[BEYOND.name].null_count if BEYOND.name in rows.column_names else 0
-    return structs.replace(file, compaction=compaction, beyond=beyond)
+    has_wide = WIDE_DECIMALS.name in rows.column_names
+    wide_rows = len(rows) - rows[WIDE_DECIMALS.name].null_count if has_wide else 0
+    return structs.replace(file, compaction=compaction, wide_rows=wide_rows)
 
 
 def put_file(
@@ -67,4 +68,5 @@ def put_file(
         partition=span.partition,
         start=span.start,
         end=span.end,
+        layout=LAYOUT,
     )

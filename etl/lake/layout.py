@@ -9,7 +9,8 @@ event time, or the receive time where the venue sent none, to the microsecond (S
 times are the integer ``*_ns`` columns, 0 where the venue sent none. Rows are sorted by time, then record_key.
 
 Decimals are exact. In the large tables (``NARROW_TABLES``) they are DECIMAL(18,8), an integer to Parquet; a value that
-needs more is null there, and stands as text in the map ``beyond``, under its column's name (levels joined by commas).
+needs more is null there, and stands as text in the map ``wide_decimals``, under its column's name (levels joined by
+commas).
 The views of ``query.py`` put both together. Elsewhere they are DECIMAL(38,19), all that the door lets through.
 
 Every setting of the writer is fixed: the same rows give the same bytes.
@@ -25,15 +26,19 @@ import pyarrow.parquet as pq
 
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
+from etl.model.times import NS_PER_DAY
 from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form
 
 DATA = "data"
-NS_PER_DAY = 86_400_000_000_000
 
 DECIMAL = pa.decimal128(38, 19)
 NARROW_DECIMAL = pa.decimal128(18, 8)
 NARROW_TABLES = frozenset(("trades", "agg_trades", "quotes", "book_updates"))
-BEYOND = pa.field("beyond", pa.map_(pa.string(), pa.string()))
+WIDE_DECIMALS = pa.field("wide_decimals", pa.map_(pa.string(), pa.string()))
+LAYOUT = 2
+"""Of the files that are written. In those of layout 1 ``wide_decimals`` has its former name; they are read as if it had
+not, and rewritten by the next compaction."""
+FORMER_WIDE_DECIMALS = "beyond"
 INSTANT = pa.timestamp("us", tz="UTC")
 
 PARTITION_COLUMNS = ("exchange", "symbol")
@@ -73,11 +78,11 @@ def is_whole(column: Column) -> bool:
 def _row_schema(kind: Kind) -> pa.Schema:
     table = TABLE_BY_KIND[kind]
     fields = [_field(column, table) for column in COLUMNS[kind]]
-    return pa.schema([*fields, BEYOND] if table in NARROW_TABLES else fields)
+    return pa.schema([*fields, WIDE_DECIMALS] if table in NARROW_TABLES else fields)
 
 
 ROW_SCHEMAS: dict[Kind, pa.Schema] = {kind: _row_schema(kind) for kind in COLUMNS}
-"""Rows with their exchange and symbol, in the order of ``COLUMNS``, and ``beyond`` where the table is narrow."""
+"""Rows with their exchange and symbol, in the order of ``COLUMNS``, and ``wide_decimals`` where the table is narrow."""
 
 FILE_SCHEMAS: dict[str, pa.Schema] = {
     TABLE_BY_KIND[kind]: pa.schema([field for field in schema if field.name not in PARTITION_COLUMNS])

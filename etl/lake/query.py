@@ -14,7 +14,16 @@ import duckdb
 import pyarrow as pa
 
 from etl.lake.catalog import Catalog, File, State
-from etl.lake.layout import BEYOND, FILE_SCHEMAS, NAME_PATTERN, NARROW_DECIMAL, TAPE, TAPE_SCHEMA
+from etl.lake.layout import (
+    FILE_SCHEMAS,
+    FORMER_WIDE_DECIMALS,
+    LAYOUT,
+    NAME_PATTERN,
+    NARROW_DECIMAL,
+    TAPE,
+    TAPE_SCHEMA,
+    WIDE_DECIMALS,
+)
 from etl.lake.storage import ObjectStorage, Storage, open_storage
 from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
@@ -62,7 +71,7 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
         files = state.of(table)
         if not files:
             fields = [pa.field(name, kind) for name, kind in _PLACE_TYPES.items() if name in _place(table)]
-            shown = [field for field in schema if field != BEYOND]
+            shown = [field for field in schema if field != WIDE_DECIMALS]
             connection.register(table, pa.schema([*fields, *shown]).empty_table())
         elif table == TAPE:
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
@@ -95,29 +104,27 @@ def _view(storage: Storage, table: str, files: Sequence[File]) -> str:
         parts.append(_all_rows(storage, table, single))
     if overlapping:
         parts.append(distinct_rows(storage, table, overlapping))
-    shown = ", ".join(_shown(table, any(file.beyond for file in files)))
+    shown = ", ".join(_shown(table, any(file.wide_rows for file in files)))
     return f"CREATE VIEW {table} AS SELECT {shown} FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
 
 
-def _shown(table: str, with_beyond: bool) -> Iterator[str]:
-    """The columns of a view: narrow decimals with what lies beyond them; DECIMAL(38,8) where nothing does, so that a
+def _shown(table: str, with_wide: bool) -> Iterator[str]:
+    """The columns of a view: narrow decimals with the wide ones; DECIMAL(38,8) where there are none, so that a
     price times a size stays within what DuckDB multiplies."""
     yield from (f'"{name}"' for name in _place(table))
     for field in _SCHEMAS[table]:
         name = field.name
         if field.type == NARROW_DECIMAL:
-            exact = f"beyond['{name}']::DECIMAL(38,19)"
+            exact = f"wide_decimals['{name}']::DECIMAL(38,19)"
             yield (
-                f"coalesce({name}, {exact}) AS {name}" if with_beyond else f"{name}::DECIMAL(38,8) AS {name}"
+                f"coalesce({name}, {exact}) AS {name}" if with_wide else f"{name}::DECIMAL(38,8) AS {name}"
             )
         elif pa.types.is_list(field.type) and field.type.value_type == NARROW_DECIMAL:
-            exact = f"string_split(beyond['{name}'], ',')::DECIMAL(38,19)[]"
+            exact = f"string_split(wide_decimals['{name}'], ',')::DECIMAL(38,19)[]"
             yield (
-                f"coalesce({name}, {exact}) AS {name}"
-                if with_beyond
-                else f"{name}::DECIMAL(38,8)[] AS {name}"
+                f"coalesce({name}, {exact}) AS {name}" if with_wide else f"{name}::DECIMAL(38,8)[] AS {name}"
             )
-        elif name != BEYOND.name:
+        elif name != WIDE_DECIMALS.name:
             yield f'"{name}"'
 
 
@@ -147,16 +154,30 @@ def _columns(table: str) -> str:
 
 
 def _scan(storage: Storage, files: Sequence[File]) -> str:
-    paths = ", ".join("'" + f"{storage.url}/{file.path}".replace("'", "''") + "'" for file in files)
-    types = ", ".join(f"'{name}': {_HIVE_TYPES[name]}" for name in _place(files[0].table))
-    options = f"hive_partitioning = true, hive_types = {{{types}}}, filename = true"
-    added = _ADDED.get(files[0].table)
+    """``files`` of one table under the columns of today."""
+    table = files[0].table
+    former = [file for file in files if file.layout < LAYOUT and WIDE_DECIMALS in _SCHEMAS[table]]
+    if former:
+        today = [file for file in files if file not in former]
+        renamed = (
+            f"SELECT * RENAME ({FORMER_WIDE_DECIMALS} AS {WIDE_DECIMALS.name}) FROM {_read(storage, former)}"  # noqa: S608
+        )
+        others = f" UNION ALL BY NAME SELECT * FROM {_read(storage, today)}" if today else ""  # noqa: S608
+        return f"({renamed}{others})"
+    added = _ADDED.get(table)
     if added is None:
-        return f"read_parquet([{paths}], {options})"
+        return _read(storage, files)
     names = ", ".join(f"NULL::{kind} AS {name}" for name, kind in added.items())
     zeros = ", ".join(f"coalesce({name}, 0) AS {name}" for name in added)
-    scan = f"FROM read_parquet([{paths}], {options}, union_by_name = true)"
+    scan = f"FROM {_read(storage, files, 'union_by_name = true')}"
     return f"(SELECT * REPLACE ({zeros}) FROM ({scan} UNION ALL BY NAME SELECT {names} WHERE false))"  # noqa: S608
+
+
+def _read(storage: Storage, files: Sequence[File], *more: str) -> str:
+    paths = ", ".join("'" + f"{storage.url}/{file.path}".replace("'", "''") + "'" for file in files)
+    types = ", ".join(f"'{name}': {_HIVE_TYPES[name]}" for name in _place(files[0].table))
+    options = ("hive_partitioning = true", f"hive_types = {{{types}}}", "filename = true", *more)
+    return f"read_parquet([{paths}], {', '.join(options)})"
 
 
 Unit = list[File]

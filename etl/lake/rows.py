@@ -10,15 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.errors import StoreRejected
-from etl.lake.layout import BEYOND, DECIMAL, ROW_SCHEMAS
+from etl.lake.layout import DECIMAL, ROW_SCHEMAS, WIDE_DECIMALS
 from etl.model.records import Kind
+from etl.model.times import NS_PER_US
 from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form, Rows, require_decimals
 from etl.wire.precedence import Term, precedence
 
 _FITS_NARROW = re.compile(r"-?0*\d{0,10}(\.\d{0,8}0*)?").fullmatch
 """Ten digits before the point and eight after it, leading and trailing zeros aside: DECIMAL(18,8) holds it."""
 
-_Beyond = dict[int, list[tuple[str, str]]]
+_Wide = dict[int, list[tuple[str, str]]]
 """By row: column and text of the values that a narrow column does not hold."""
 
 
@@ -28,38 +29,38 @@ def to_arrow(rows: Rows) -> pa.Table:
     Raises ``StoreRejected`` if a value fits neither its column nor DECIMAL(38,19) exactly.
     """
     schema = ROW_SCHEMAS[rows.kind]
-    beyond: _Beyond = {}
+    wide: _Wide = {}
     try:
         arrays = [
-            _array(column, rows.values[column.name], schema.field(number).type, beyond)
+            _array(column, rows.values[column.name], schema.field(number).type, wide)
             for number, column in enumerate(COLUMNS[rows.kind])
         ]
     except (pa.ArrowInvalid, OverflowError) as error:
         raise StoreRejected(str(error)) from None
-    if BEYOND in schema:
-        arrays.append(pa.array([beyond.get(row) for row in range(len(rows))], BEYOND.type))
+    if WIDE_DECIMALS in schema:
+        arrays.append(pa.array([wide.get(row) for row in range(len(rows))], WIDE_DECIMALS.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _array(column: Column, values: list[Any], kind: pa.DataType, beyond: _Beyond) -> pa.Array:
+def _array(column: Column, values: list[Any], kind: pa.DataType, wide: _Wide) -> pa.Array:
     if column is TIME:
-        return pa.array(np.array(values, dtype=np.int64) // 1_000).cast(kind)
+        return pa.array(np.array(values, dtype=np.int64) // NS_PER_US).cast(kind)
     if column.name in REQUIRED or column.form in (Form.INTEGER, Form.TIME):
         return pa.array(values, kind)
     if column.form is Form.DECIMAL:
         require_decimals(column.name, values)
         texts = pa.array([value or None for value in values], pa.string())
-        return _narrowed(column.name, texts, texts, kind, beyond) if kind != DECIMAL else texts.cast(kind)
+        return _narrowed(column.name, texts, texts, kind, wide) if kind != DECIMAL else texts.cast(kind)
     if column.form is Form.DECIMALS:
         flat = [value for levels in values for value in levels]
         require_decimals(column.name, flat)
         lists = pa.array([value or None for value in values], pa.list_(pa.string()))
-        return _narrowed(column.name, lists, pa.array(flat, pa.string()), kind, beyond)
+        return _narrowed(column.name, lists, pa.array(flat, pa.string()), kind, wide)
     return pa.array([value or None for value in values], kind)
 
 
-def _narrowed(name: str, column: pa.Array, texts: pa.Array, kind: pa.DataType, beyond: _Beyond) -> pa.Array:
-    """``column`` as ``kind``; rows with one of ``texts`` that does not fit become null here and go to ``beyond``."""
+def _narrowed(name: str, column: pa.Array, texts: pa.Array, kind: pa.DataType, wide: _Wide) -> pa.Array:
+    """``column`` as ``kind``; rows with one of ``texts`` that does not fit become null here and go to ``wide``."""
     try:
         return column.cast(kind)
     except pa.ArrowInvalid:
@@ -68,7 +69,7 @@ def _narrowed(name: str, column: pa.Array, texts: pa.Array, kind: pa.DataType, b
     for row, value in enumerate(values):
         levels = [value] if isinstance(value, str) else value or ()
         if not all(map(_FITS_NARROW, levels)):
-            beyond.setdefault(row, []).append((name, ",".join(levels)))
+            wide.setdefault(row, []).append((name, ",".join(levels)))
             values[row] = None
     return pa.array(values, column.type).cast(kind)
 

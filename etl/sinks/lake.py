@@ -22,6 +22,7 @@ from etl.lake.files import Place, put_file, write_file
 from etl.lake.rows import in_order, newest, time_ns, to_arrow
 from etl.lake.storage import Storage
 from etl.model.records import Frame, Kind
+from etl.model.times import NS_PER_DAY, NS_PER_MS
 from etl.settings import Settings
 from etl.sinks.refusals import screened
 from etl.transports.kafka import frame_of
@@ -98,7 +99,7 @@ class TapeWriter:
             try:
                 frame = frame_of(message)
             except WireError as error:
-                time_ns = message.timestamp()[1] * 1_000_000
+                time_ns = message.timestamp()[1] * NS_PER_MS
                 frame = Frame(UNREADABLE, "", 0, str(error), time_ns, message.value() or b"")
             place = (frame.exchange, layout.day_of(frame.receive_time_ns))
             self._frames[place].append((cast(int, message.offset()), frame))
@@ -123,7 +124,7 @@ class TapeWriter:
 def _cut(rows: pa.Table) -> Iterator[tuple[Place, pa.Table]]:
     """``rows`` in order, one exchange, symbol and date at a time."""
     rows = in_order(rows, *layout.PARTITION_COLUMNS)
-    days = np.asarray(time_ns(rows)) // layout.NS_PER_DAY
+    days = np.asarray(time_ns(rows)) // NS_PER_DAY
     codes = [
         rows[name].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
         for name in layout.PARTITION_COLUMNS
@@ -135,6 +136,6 @@ def _cut(rows: pa.Table) -> Iterator[tuple[Place, pa.Table]]:
     for start, end in pairwise(starts):
         exchange, symbol = (rows[name][start].as_py() for name in layout.PARTITION_COLUMNS)
         yield (
-            (exchange, symbol, layout.day_of(int(days[start]) * layout.NS_PER_DAY)),
+            (exchange, symbol, layout.day_of(int(days[start]) * NS_PER_DAY)),
             rows.slice(start, end - start),
         )

@@ -15,7 +15,7 @@ from etl.lake.storage import open_storage
 from etl.model.records import BarState, Correction, CorrectionKind, Source
 from etl.settings import Settings, changed
 from tests.support import stream
-from tests.support.lake import export_records, query, state_of
+from tests.support.lake import as_layout_1, export_records, query, state_of
 from tests.support.stream import START_NS
 
 SOON_NS = START_NS
@@ -185,3 +185,23 @@ def test_files_written_before_a_gap_told_of_its_repair_are_read_and_compacted_be
     assert query(settings, sql) == both
     assert compact(settings, SOON_NS).days == 1
     assert query(settings, sql) == both
+
+
+def test_files_of_the_former_layout_are_read_beside_new_ones_and_rewritten_by_a_compaction(
+    settings: Settings,
+) -> None:
+    wide, narrow = "1234567890123.1234567890123456789", "1.5"
+    export_records(settings, [stream.trade(0, last_price=wide), stream.trade(1, last_price=narrow)])
+    export_records(settings, [stream.book(0, bid_prices=(wide, narrow), bid_sizes=("1", "2"))], 2)
+    as_layout_1(settings)
+    levels = "SELECT bid_prices FROM book_updates"
+    assert query(settings, levels) == [([Decimal(wide), Decimal(narrow)],)]
+    export_records(settings, [stream.trade(2, last_price=wide), stream.trade(0, last_price="7")], 10)
+    prices = "SELECT last_price FROM trades ORDER BY time"
+    expected = [(Decimal(price),) for price in (wide, narrow, wide)]
+    assert query(settings, prices) == expected
+    compact(settings, SOON_NS)
+    assert {file.layout for file in state_of(settings).files.values()} == {2}
+    assert query(settings, prices) == expected
+    assert query(settings, levels) == [([Decimal(wide), Decimal(narrow)],)]
+    assert compact(settings, SOON_NS).days == 0

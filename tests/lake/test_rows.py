@@ -45,7 +45,7 @@ def test_a_decimal_that_does_not_fit_exactly_is_refused(value: str) -> None:
 def test_every_kind_has_a_schema_whose_columns_are_the_fields_of_the_record() -> None:
     for record in (stream.trade(0), stream.quote(0), stream.book(0), stream.bar(0), stream.gap(0)):
         names = {"time" if name == "time_ns" else name for name in ("time_ns", *record.__struct_fields__)}
-        assert set(ROW_SCHEMAS[record.kind].names) - {"beyond"} == names
+        assert set(ROW_SCHEMAS[record.kind].names) - {"wide_decimals"} == names
 
 
 def test_rows_are_ordered_by_exact_time_then_key_and_equal_ones_stay() -> None:
@@ -92,12 +92,12 @@ def test_a_decimal_that_its_narrow_column_does_not_hold_stands_beyond_it(text: s
         stream.trade(0), stream.trade(1, last_price=text, volume="2"), stream.trade(2)
     ).to_pylist()
     assert row["last_price"] == (Decimal(text) if fits else None)
-    assert row["beyond"] == (None if fits else [("last_price", text)])
+    assert row["wide_decimals"] == (None if fits else [("last_price", text)])
     assert row["volume"] == 2
-    assert (before["beyond"], after["beyond"], before["last_price"]) == (None, None, 61837)
+    assert (before["wide_decimals"], after["wide_decimals"], before["last_price"]) == (None, None, 61837)
 
 
 def test_levels_that_do_not_fit_stand_together_beyond_their_column() -> None:
     (row,) = arrow(stream.book(0, bid_prices=("1.5", "0.0000000000001"), bid_sizes=("1", "2"))).to_pylist()
     assert (row["bid_prices"], row["bid_sizes"]) == (None, [Decimal(1), Decimal(2)])
-    assert row["beyond"] == [("bid_prices", "1.5,0.0000000000001")]
+    assert row["wide_decimals"] == [("bid_prices", "1.5,0.0000000000001")]

@@ -121,7 +121,7 @@ def test_values_of_38_digits_are_exact_in_the_views_and_beyond_their_column_in_t
     assert query(settings, "SELECT quote_volume FROM bars") == [(Decimal(traded),)]
     frame = polars.read_parquet(f"{settings.lake_path}/data/trades/", hive_partitioning=True)
     assert frame["last_price"].to_list() == [None, Decimal("61838.01")]
-    assert frame["beyond"].to_list() == [{"last_price": wide}, None]
+    assert frame["wide_decimals"].to_list() == [{"last_price": wide}, None]
 
 
 def test_a_price_times_a_size_is_exact_and_does_not_overflow(settings: Settings) -> None:
