@@ -6,12 +6,12 @@ import logging
 import time
 
 from etl.model.records import Gap, GapKind, GapState, Source
+from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher
 from etl.wire.codec import encode
 
 FLUSH_TIMEOUT_S = 60.0
-NS_PER_DAY = 86_400_000_000_000
 PARSER_VERSION = 1
 BEGINS_LATER = "the topic begins after them"
 ANY = "*"

@@ -22,6 +22,7 @@ from etl import crash
 from etl.errors import StoreError
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
+from etl.model.times import NS_PER_DAY, NS_PER_US
 from etl.settings import Settings
 from etl.stores.timescale import connect, store_errors
 from etl.wire.columns import (
@@ -37,7 +38,6 @@ from etl.wire.columns import (
 )
 from etl.wire.precedence import Term, precedence
 
-NS_PER_DAY = 86_400_000_000_000
 CANDLES = ("ohlcv_1m", "ohlcv_1h", "ohlcv_1d")
 """Continuous aggregates, each built from the one before."""
 
@@ -217,7 +217,7 @@ def _array(column: Column, values: list[Any]) -> str:
     """The text of a PostgreSQL array of ``values``; what the venue did not send becomes NULL."""
     form, required = column.form, column.name in REQUIRED
     if column.name in _INSTANTS:
-        return "{" + ",".join([str(value // 1_000) for value in values]) + "}"
+        return "{" + ",".join([str(value // NS_PER_US) for value in values]) + "}"
     if form is Form.INTEGER or (form is Form.TIME and required):
         return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
     if form is Form.TIME:
