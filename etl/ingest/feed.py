@@ -100,10 +100,10 @@ class Feed:
         kind: GapKind,
         reason: str,
         venue_symbols: Collection[str] | None = None,
-        channels: Collection[str] | None = None,
+        socket: str | None = None,
     ) -> None:
-        """A connection ended, and no other covers these symbols and channels (``None`` = all)."""
-        self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols, channels))
+        """A connection ended, and no other covers these symbols on this socket (``None`` = all)."""
+        self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols, socket=socket))
 
     def tick(self) -> None:
         """About once a second: what has waited long enough to be called missing, or was released."""

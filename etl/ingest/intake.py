@@ -64,16 +64,6 @@ def open_intake(
     return intake
 
 
-def carried_channels(exchange: type[Exchange], subscription: Subscription | None) -> Collection[str] | None:
-    """The names that records of the subscription's connection may bear; ``None`` = all, where the feed has one socket.
-    A subscription to one channel may bring records of another (corrections): those of its socket."""
-    sockets = {channel.socket for channel in exchange.channels}
-    if subscription is None or not subscription.channels or len(sockets) == 1:
-        return None
-    declared = {channel.name for channel in exchange.channels if channel.socket == subscription.socket}
-    return declared.union(subscription.channels)
-
-
 class Intake:
     """One connection's frames, in the order of their arrival. Dies with the connection, as the parser does."""
 
@@ -93,7 +83,7 @@ class Intake:
         """Receipt of the newest event by channel."""
         self._subscription = subscription
         self._carried_symbols = subscription.symbols if subscription else None
-        self._carried_channels = carried_channels(feed.exchange, subscription)
+        self._socket = subscription.socket if subscription else None
         self._feed = feed
         self._counts = feed.counts
         self._exchange = feed.exchange.name
@@ -235,7 +225,7 @@ class Intake:
         reason = self._connection.follow(sequence)
         if not reason:
             return
-        self._lose(GapKind.SEQUENCE, reason, frame, self._carried_symbols, self._carried_channels)
+        self._lose(GapKind.SEQUENCE, reason, frame, self._carried_symbols)
         if self._carries_book:
             yield Fault(FaultKind.TRANSIENT, "connection_sequence", reason)
 
@@ -258,7 +248,7 @@ class Intake:
         """What was rejected may have been a record of any channel: where no id proves the contrary, that is a gap."""
         symbols = [rejected.venue_symbol] if rejected.venue_symbol else self._carried_symbols
         reason = f"{rejected.code}: what it held is not known"
-        self._lose(GapKind.QUARANTINE, reason, frame, symbols, self._carried_channels)
+        self._lose(GapKind.QUARANTINE, reason, frame, symbols)
 
     def _lose(
         self,
@@ -266,10 +256,11 @@ class Intake:
         reason: str,
         frame: Frame,
         symbols: Collection[str] | None,
-        channels: Collection[str] | None,
+        channels: Collection[str] | None = None,
     ) -> None:
-        time_ns = frame.receive_time_ns
-        self._declare(self._feed.continuity.lost(kind, reason, time_ns, symbols, channels))
+        """Of what this connection's socket carries: ``symbols`` and ``channels``, ``None`` = all."""
+        time_ns, socket = frame.receive_time_ns, self._socket
+        self._declare(self._feed.continuity.lost(kind, reason, time_ns, symbols, channels, socket))
 
     def _declare(self, gaps: Sequence[Gap]) -> None:
         if self._observer.listens:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from etl.adapter.contract import FaultKind, Subscription, parser_at
 from etl.ingest.feed import Feed
-from etl.ingest.intake import carried_channels, open_intake
+from etl.ingest.intake import open_intake
 from etl.ingest.overlap import Overlap
 from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
 from etl.model.records import GapKind
@@ -59,8 +59,7 @@ class Streams:
             kind = GapKind.OVERFLOW
         reason = f"{end.reason}: {end.detail}"[:REASON_CHARACTERS_MAX]
         subscription = connection.subscription
-        channels = carried_channels(self._feed.exchange, subscription)
-        self._feed.lost(kind, reason, subscription.symbols, channels)
+        self._feed.lost(kind, reason, subscription.symbols, subscription.socket)
 
     def _connect(self, subscription: Subscription, bases: Iterator[str]) -> Connection:
         now_ns = time.time_ns()

@@ -14,7 +14,6 @@ from etl.adapter.contract import Exchange, Subscription
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed
-from etl.ingest.intake import carried_channels
 from etl.ingest.recovery import recover
 from etl.ingest.repair import Repairs
 from etl.ingest.streams import Streams
@@ -110,8 +109,7 @@ class Worker:
         for gap in recovered.open_gaps:
             repairs.offer(gap)
         for one in self._subscriptions:
-            channels = carried_channels(self._exchange, one)
-            feed.lost(GapKind.DISCONNECT, "the worker was not running", one.symbols, channels)
+            feed.lost(GapKind.DISCONNECT, "the worker was not running", one.symbols, one.socket)
         await asyncio.to_thread(self._hours.prepare, time.time_ns())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
