@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from etl import settings as settings_module
@@ -27,6 +28,10 @@ from tests.support.servers import (
     settings_on_free_ports,
     timescale_database,
 )
+
+# how long one example takes, the machine decides that runs other tests beside it
+hypothesis.settings.register_profile("etl", deadline=None)
+hypothesis.settings.load_profile("etl")
 
 
 class Servers:

@@ -36,7 +36,10 @@ def names() -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def channel_family(exchange: str, channel: str) -> str:
     """``Channel.family`` for those who hold records of any venue; the name itself where nobody declares it."""
-    declared = load(exchange).channel(channel) if exchange in names() else None
+    try:
+        declared = load(exchange).channel(channel)
+    except UsageError:
+        return channel
     return declared.family if declared else channel
 
 
