@@ -127,7 +127,7 @@ def test_a_page_by_post_goes_on_after_the_last_id() -> None:
 
 def test_a_repeated_trade_is_a_record_with_a_flag() -> None:
     now, before = parsed(Invented(), TRADE), parsed(Invented(), TRADE | {"replay": True})
-    assert before == [msgspec.structs.replace(now[0], flags=(REPLAYED,))]  # type: ignore[type-var]
+    assert before == [msgspec.structs.replace(now[0], flags=(REPLAYED,))]
 
 
 @pytest.mark.parametrize(

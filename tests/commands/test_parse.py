@@ -236,7 +236,7 @@ def test_parse_gives_what_a_worker_gives(
     venue: str, frames: list[tuple[str, str]], mark: dict[str, Any]
 ) -> None:
     text = "\n".join(recorded(frame, url=url, receive_time_ns=RECEIVED_NS) for frame, url in frames)
-    source = io.BufferedReader(io.BytesIO(text.encode()))
+    source: io.BufferedReader = io.BufferedReader(io.BytesIO(text.encode()))
     found = [
         plain(json.loads(json.dumps(item)))
         for item in lines(of_venue(venue), source, statistics=[STATISTICS])

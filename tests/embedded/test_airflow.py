@@ -54,8 +54,17 @@ def test_the_configuration_file_holds_no_secret() -> None:
     assert [key for key in keys if key in SECRET_WORDS] == []
 
 
+class AnsweringServer(HTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.runs: list[str] = []
+        self.statuses: list[int] = []
+
+
 class Answers(BaseHTTPRequestHandler):
     """Gives the server's ``statuses`` one after the other; a run that was asked for is kept in ``runs``."""
+
+    server: AnsweringServer
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -71,10 +80,9 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringServer]:
     monkeypatch.setattr(airflow, "RETRY_STEP_S", 0.001)
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
-        server.runs = []
+    with AnsweringServer() as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -82,7 +90,9 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
 
 
 @pytest.mark.parametrize("statuses", [[], [503], [500, 409]])
-def test_a_busy_airflow_is_asked_again_for_the_same_run(answers: HTTPServer, statuses: list[int]) -> None:
+def test_a_busy_airflow_is_asked_again_for_the_same_run(
+    answers: AnsweringServer, statuses: list[int]
+) -> None:
     answers.statuses = list(statuses)
     client = AirflowClient(f"http://127.0.0.1:{answers.server_port}", "admin", "x")
     run_id = client.trigger("load_timescale")
@@ -90,7 +100,7 @@ def test_a_busy_airflow_is_asked_again_for_the_same_run(answers: HTTPServer, sta
 
 
 @pytest.mark.parametrize("statuses", [[409], [404], [500] * 5])
-def test_a_refused_run_is_an_error(answers: HTTPServer, statuses: list[int]) -> None:
+def test_a_refused_run_is_an_error(answers: AnsweringServer, statuses: list[int]) -> None:
     answers.statuses = list(statuses)
     client = AirflowClient(f"http://127.0.0.1:{answers.server_port}", "admin", "x")
     with pytest.raises(EtlError, match=str(statuses[0])):

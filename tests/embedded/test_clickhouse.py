@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
 import clickhouse_connect
@@ -52,7 +53,7 @@ class Raw:
         self.database = self._address.path.strip("/")
 
     def __call__(
-        self, sql: str = "", body: bytes = b"", headers: dict[str, str] | None = None, **values: object
+        self, sql: str = "", body: bytes = b"", headers: dict[str, str] | None = None, **values: Any
     ) -> Reply:
         parameters = {"database": self.database, **values}
         if sql and body:
@@ -69,7 +70,7 @@ class Raw:
         finally:
             connection.close()
 
-    def text(self, sql: str, **values: object) -> str:
+    def text(self, sql: str, **values: Any) -> str:
         reply = self(sql, **values)
         assert reply.status == 200, reply.body
         return reply.body.decode().rstrip("\n")
@@ -136,7 +137,7 @@ def test_protobuf_goes_through_a_null_table_into_exact_decimals_once(raw: Raw) -
 def test_the_engine_writes_nothing_outside_its_data_directory(settings_with: Callable[..., Settings]) -> None:
     raw = Raw(settings_with(clickhouse=True).clickhouse_address)
     raw.text("CREATE TABLE t (time_ns Int64) ENGINE = Null")
-    schema = {"format_schema_source": "string", "format_schema_message_name": "Tick"}
+    schema: dict[str, Any] = {"format_schema_source": "string", "format_schema_message_name": "Tick"}
     text = SCHEMA + f"// {raw.database}\n"  # not one that was cached before
     reply = raw("INSERT INTO t FORMAT Protobuf", message(1, "a", None), format_schema=text, **schema)
     assert reply.status == 200, reply.body
@@ -195,7 +196,7 @@ def test_an_insert_stays_one_block_unless_it_is_told_otherwise(raw: Raw) -> None
     raw.text("CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a")
     raw.text("SYSTEM STOP MERGES t")
     rows = b"".join(b"%d\n" % number for number in range(150_000))
-    exact = {
+    exact: dict[str, Any] = {
         "input_format_parallel_parsing": 0,
         "min_insert_block_size_rows": 0,
         "min_insert_block_size_bytes": 0,
@@ -340,14 +341,15 @@ def test_requests_run_side_by_side_while_inserts_do(raw: Raw) -> None:
 def test_more_requests_than_may_wait_are_told_to_come_back() -> None:
     async def fill() -> int:
         gate = Gate()
-        inside = [await gate.__aenter__() for _ in range(REQUESTS_AT_ONCE_MAX)]
+        for _ in range(REQUESTS_AT_ONCE_MAX):
+            await gate.__aenter__()
         waiting = [asyncio.create_task(gate.__aenter__()) for _ in range(REQUESTS_WAITING_MAX)]
         await asyncio.sleep(0)
         with pytest.raises(EngineError) as refused:
             await gate.__aenter__()
-        for _ in inside:
+        for _ in range(REQUESTS_AT_ONCE_MAX):
             await gate.__aexit__()
-        await asyncio.wait(waiting[: len(inside)])
+        await asyncio.wait(waiting[:REQUESTS_AT_ONCE_MAX])
         return STATUS_OF_CODE[refused.value.code]
 
     assert asyncio.run(fill()) == 503

@@ -39,7 +39,7 @@ def read_all(settings: Settings) -> list[bytes]:
     while len(values) < end:
         messages = consumer.consume(end, timeout=READ_WITHIN_S)
         assert messages, "the broker gave less than its watermark says"
-        values += [message.value() for message in messages]
+        values += [message.value() or b"" for message in messages]
     consumer.close()
     return values
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import signal
@@ -113,14 +114,17 @@ def test_a_part_that_was_killed_comes_back(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(supervisor, "BACK_OFF_FIRST_S", 0.05)
     starts = tmp_path / "starts"
 
+    def has_started(times: int) -> bool:
+        return len(starts.read_text().split()) == times
+
     async def scenario() -> None:
         parts = [Part(name="worker", command=python(touching(starts)), ready=written(starts))]
         async with Supervisor(parts, os.environ, tmp_path) as running:
             await running.all_ready()
             state = running.states["worker"]
-            for starts_seen in (2, 3):
+            for times in (2, 3):
                 os.kill(state.pid, signal.SIGKILL)
-                await until(lambda seen=starts_seen: len(starts.read_text().split()) == seen)
+                await until(functools.partial(has_started, times))
             assert state.restarts == 2
             assert state.last_exit == "signal SIGKILL"
 

@@ -25,6 +25,7 @@ from etl.exchanges.alpaca import Alpaca, AlpacaCrypto, AlpacaIex, AlpacaOptions
 from etl.model.codes import Code
 from etl.model.records import Correction, CorrectionKind, Frame, Kind, Record, SizeUnit, Trade
 from tests.support.mutations import wrong_value
+from tests.support.outcomes import records_of
 
 NOW_NS = 1_700_000_000_000_000_000
 REQUEST = Request("/v2/stocks/trades", Kind.TRADE, "AAPL")
@@ -150,7 +151,8 @@ def test_trades_of_one_id_differ_by_exchange_and_new_york_day() -> None:
 
 def test_equal_quotes_of_one_nanosecond_are_told_apart_by_their_order() -> None:
     parser = Alpaca()
-    keys = [outcome.record_key for outcome in parser.parse(frame([QUOTE, QUOTE, QUOTE | {"S": "MSFT"}]))]
+    events = [QUOTE, QUOTE, QUOTE | {"S": "MSFT"}]
+    keys = [record.record_key for record in records_of(parser.parse(frame(events)))]
     content = "1680782067924933876/91.9/1/P/91.98/1/Q/R"
     assert keys == [f"{content}/0", f"{content}/1", f"{content}/0"]
 
@@ -228,7 +230,7 @@ def test_a_msgpack_number_without_a_fraction_is_written_as_history_writes_it() -
 
 def test_a_bad_msgpack_event_costs_only_itself() -> None:
     good = OPTION_TRADE | {"t": TIME}
-    bad = [
+    bad: list[dict[str, object]] = [
         OPTION_TRADE | {"t": Ext(5, b"abc")},
         {"T": {"deep": {}}},
         OPTION_TRADE | {"t": Ext(-1, b"\xff" * 12)},

@@ -21,6 +21,7 @@ from etl.exchanges.polygon import Polygon, PolygonCrypto, PolygonOptions
 from etl.model.codes import Code
 from etl.model.records import Frame, Kind, Quote, Record, SizeUnit, Trade
 from tests.support.mutations import wrong_value
+from tests.support.outcomes import records_of
 
 KEY = "a-secret-key"
 NOW_NS = 1_700_000_000_000_000_000
@@ -180,7 +181,7 @@ def test_stream_and_history_give_one_event_one_identity(event: Any, row: Any, pa
 
 def test_trades_of_one_id_differ_by_venue_reporting_facility_and_new_york_day() -> None:
     midnight_ms = 1762146000000  # 2025-11-03 00:00 in New York, the day after summer time ended
-    variants = [
+    variants: list[dict[str, object]] = [
         {},
         {"x": 5},
         {"trfi": 201},
@@ -212,8 +213,8 @@ def test_equal_option_prints_are_told_apart_by_their_order() -> None:
         "t": 1629820676333,
     }
     parser = Polygon()
-    keys = [outcome.record_key for outcome in parser.parse(frame([print_, print_]))]
-    keys += [outcome.record_key for outcome in parser.parse(frame([print_, print_ | {"s": 2}]))]
+    keys = [record.record_key for record in records_of(parser.parse(frame([print_, print_])))]
+    keys += [record.record_key for record in records_of(parser.parse(frame([print_, print_ | {"s": 2}])))]
     assert keys == [f"1629820676333/1.54/1/65/233/{n}" for n in range(3)] + ["1629820676333/1.54/2/65/233/0"]
 
 

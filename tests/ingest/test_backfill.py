@@ -201,7 +201,7 @@ def test_the_archive_brings_what_the_history_brings_in_ms_and_in_microseconds(
     assert set(from_archive) == {fact for fact in from_history if fact[1] < first_ns + 2 * DAY_NS}
 
 
-def _fact(record: Record) -> tuple[object, ...]:
+def _fact(record: Record) -> tuple[str, int, *tuple[str, ...]]:
     """What a record says, whatever it came by."""
     values = {name: getattr(record, name) for name in record.__struct_fields__}
     for name in ("receive_time_ns", "connection_id", "frame_sequence", "frame_index"):

@@ -49,7 +49,7 @@ def life(settings: Settings, *texts: str) -> dict[str, list[Delivered]]:
 def publish(settings: Settings, topic: str, deliveries: list[Delivered]) -> None:
     publisher = KafkaPublisher(settings)
     for one in deliveries:
-        publisher.publish(topic, one.key, one.value, list(one.headers) or None)
+        publisher.publish(topic, one.key, one.value, dict(one.headers) or None)
     publisher.flush(FLUSH_S)
 
 

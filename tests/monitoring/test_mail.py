@@ -81,6 +81,7 @@ class Server(Controller):
         return AuthResult(success=(data.login, data.password) == LOGIN, handled=False)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        assert isinstance(envelope.content, bytes)
         self.taken.append((envelope.rcpt_tos, envelope.content))
         return "250 taken"
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -80,7 +81,7 @@ def test_a_quantile_lies_in_its_bucket_in_proportion_over_all_series_asked_for()
     latency = Histogram("latency", "", ["exchange"], buckets=(0.001, 0.01, 0.1), registry=registry)
     for seconds, exchange in ((0.0005, "a"), (0.0005, "a"), (0.005, "b"), (0.05, "b"), (5.0, "c")):
         latency.labels(exchange).observe(seconds)
-    samples = {}
+    samples: dict[str, list[Any]] = {}
     for family in registry.collect():
         for sample in family.samples:
             samples.setdefault(sample.name, []).append(sample)

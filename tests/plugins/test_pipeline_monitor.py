@@ -68,7 +68,7 @@ def test_every_route_is_one_that_the_login_of_the_application_guards(plugin: Any
     for route in plugin.app.routes:
         assert isinstance(route, APIRoute), f"{route} is not behind the application's dependencies"
         assert route.methods == {"GET"}
-        guards = [dependency.call.__qualname__ for dependency in route.dependant.dependencies]
+        guards = [getattr(dependency.call, "__qualname__", "") for dependency in route.dependant.dependencies]
         assert "requires_access_view.<locals>.inner" in guards, route.path
 
 
@@ -132,7 +132,7 @@ def _check_routes(plugin: Any, settings: Settings) -> None:
     assert {path: codes["admin"] for path, codes in found.items()} == {
         path: codes["operator"] for path, codes in found.items()
     }
-    run = {"logical_date": None, "conf": {}}
+    run: dict[str, Any] = {"logical_date": None, "conf": {}}
     assert status(base, "/api/v2/dags/repair_gaps/dagRuns", tokens["viewer"], "POST", run) == 403
     assert status(base, "/api/v2/dags/repair_gaps/dagRuns", ANONYMOUS, "POST", run) == 401
     assert status(base, "/pipeline-monitor/files/..%2Findex.html", tokens["admin"]) == 404

@@ -118,9 +118,9 @@ class Run:
             exchange="binance", symbol="BTC-USDT", venue_symbol="BTCUSDT", channel=channel, event_time_ns=0,
             receive_time_ns=T0, source=Source.STREAM, connection_id="c1", frame_sequence=0, frame_index=0,
             record_key=f"{channel}/{bounds}", key_time_ns=T0, parser_version=1,
-            gap_kind=GapKind.SEQUENCE, gap_state=state, **bounds,
+            gap_kind=GapKind.SEQUENCE, gap_state=state,
         )  # fmt: skip
-        self.normalized.append(encode(gap))
+        self.normalized.append(encode(msgspec.structs.replace(gap, **bounds)))
 
     def report(self) -> Report:
         with self.ledger as ledger:
@@ -225,7 +225,7 @@ def test_only_a_gap_of_its_channel_and_bounds_declares_what_is_missed(
     whole(run)
     run.send(trade(21), arrives=False)
     run.send(trade(22))
-    run.declare(channel, **bounds)
+    run.declare(channel, GapState.OPEN, **bounds)
     report = run.report()
     assert (report.venues["binance"].missed, report.ok) == (1, declared)
 

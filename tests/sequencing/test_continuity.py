@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -46,46 +47,52 @@ class Venue(Exchange):
     )
 
 
-def base(channel: str, time_ns: int, key: str, source: Source = Source.STREAM) -> tuple[object, ...]:
-    return (
-        "venue",
-        "BTC-USDT",
-        "BTCUSDT",
-        channel,
-        time_ns,
-        time_ns + MS,
-        source,
-        "c",
-        1,
-        0,
-        key,
-        time_ns,
-        1,
-    )
+def base(channel: str, time_ns: int, key: str, source: Source = Source.STREAM) -> dict[str, Any]:
+    return {
+        "exchange": "venue",
+        "symbol": "BTC-USDT",
+        "venue_symbol": "BTCUSDT",
+        "channel": channel,
+        "event_time_ns": time_ns,
+        "receive_time_ns": time_ns + MS,
+        "source": source,
+        "connection_id": "c",
+        "frame_sequence": 1,
+        "frame_index": 0,
+        "record_key": key,
+        "key_time_ns": time_ns,
+        "parser_version": 1,
+    }
 
 
 def trade(number: int, time_ns: int | None = None, source: Source = Source.STREAM) -> Trade:
     time_ns = DAY + number * MS if time_ns is None else time_ns
-    return Trade(*base("trade", time_ns, str(number), source), sequence=number)  # type: ignore[arg-type]
+    return Trade(**base("trade", time_ns, str(number), source), sequence=number)
 
 
 def delta(first: int, last: int, previous: int | None = None) -> Book:
     channel = "range" if previous is None else "pointer"
     head = base(channel, DAY + last * MS, f"{channel}/d/{last}")
-    return Book(*head, last, first, previous, book_action=BookAction.ABSOLUTE)  # type: ignore[arg-type]
+    return Book(
+        **head,
+        sequence=last,
+        first_sequence=first,
+        previous_sequence=previous,
+        book_action=BookAction.ABSOLUTE,
+    )
 
 
 def quote(number: int) -> Quote:
-    return Quote(*base("quote", DAY + number * MS, str(number)), sequence=number)  # type: ignore[arg-type]
+    return Quote(**base("quote", DAY + number * MS, str(number)), sequence=number)
 
 
 def plain(number: int) -> Trade:
-    return Trade(*base("plain", DAY + number * MS, str(number)))  # type: ignore[arg-type]
+    return Trade(**base("plain", DAY + number * MS, str(number)))
 
 
 def bar(minute: int, state: BarState = BarState.CLOSED) -> Bar:
     time_ns = DAY + minute * 60_000 * MS
-    return Bar(*base("kline_1m", time_ns, f"1m/{time_ns}"), interval="1m", bar_state=state)  # type: ignore[arg-type]
+    return Bar(**base("kline_1m", time_ns, f"1m/{time_ns}"), interval="1m", bar_state=state)
 
 
 def follow(records: Iterable[Record], continuity: Continuity | None = None) -> list[Gap]:
@@ -159,7 +166,7 @@ def test_a_forming_bar_neither_fills_nor_breaks() -> None:
 
 def test_a_snapshot_is_no_link_of_the_chain() -> None:
     snapshot = delta(1, 1_000)
-    snapshot = Book(*base("range", DAY, "range/s/1000"), 1_000, book_action=BookAction.SNAPSHOT)  # type: ignore[arg-type]
+    snapshot = Book(**base("range", DAY, "range/s/1000"), sequence=1_000, book_action=BookAction.SNAPSHOT)
     assert follow([delta(1, 5), snapshot, delta(6, 9)]) == []
 
 

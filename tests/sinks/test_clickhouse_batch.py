@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf import descriptor_pb2
-from google.protobuf.internal.decoder import _DecodeVarint32
+from google.protobuf.internal.decoder import _DecodeVarint32  # type: ignore[attr-defined]
 
 from etl.errors import StoreError, UsageError, WireError
 from etl.sinks import clickhouse_batch
@@ -18,6 +18,7 @@ from etl.sinks.clickhouse_batch import (
     token,
 )
 from etl.stores.clickhouse_http import ClickHouse, parse_address
+from etl.wire import codec
 from etl.wire.codec import encode, encode_by_library
 from tests.support import stream
 
@@ -67,7 +68,7 @@ def test_every_part_of_the_token_makes_another_token() -> None:
     ]
     others += [("cluster", "topic", 3, 11, 25, 1), ("cluster", "topic", 3, 10, 26, 1)]
     others += [("cluster", "topic", 3, 10, 25, 2)]
-    assert len({token(*parts), *(token(*other) for other in others)}) == 1 + len(others)  # type: ignore[arg-type]
+    assert len({token(*parts), *(token(*other) for other in others)}) == 1 + len(others)
 
 
 @pytest.mark.parametrize("lengths", [[], [0], [1, 0, 2], [127, 128, 16_383, 16_384, 70_000], [2_100_000]])
@@ -83,7 +84,7 @@ def test_delimited_messages_come_out_as_they_went_in(lengths: list[int]) -> None
 
 def test_schema_text_keeps_numbers_names_and_presence_of_every_field() -> None:
     schema = clickhouse_batch.MARKET_DATA_SCHEMA
-    message = clickhouse_batch.codec.MarketData.DESCRIPTOR
+    message = codec.MarketData.DESCRIPTOR
     assert schema.startswith('syntax="proto3";message MarketData{int32 kind=1;string exchange=2;')
     assert schema.count(";") == len(message.fields) + 1
     assert "optional string last_price=20;" in schema

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from collections.abc import Callable
 from decimal import Decimal
@@ -43,6 +44,10 @@ def rows(settings: Settings, query: str, *parameters: object) -> list[tuple[Any,
     with psycopg.connect(settings.timescale_address, autocommit=True) as connection:
         connection.execute("SET timezone = 'UTC'")
         return connection.execute(query, parameters).fetchall()
+
+
+def has_more(settings: Settings, trades: int) -> bool:
+    return count(settings, "trades", "crashed") > trades
 
 
 def count(settings: Settings, table: str, exchange: str) -> int:
@@ -253,7 +258,7 @@ def quarantined(settings: Settings) -> list[Any]:
 
     with RangeReader(settings, settings.topics.quarantine, "test") as reader:
         return [
-            decode_quarantined(message.value())
+            decode_quarantined(message.value() or b"")
             for partition, bounds in reader.bounds().items()
             for messages in reader.read(partition, bounds.low, bounds.high, 1_000)
             for message in messages
@@ -415,7 +420,7 @@ def test_a_server_killed_in_the_middle_of_a_load_ends_with_every_row_once(
     for _ in range(3):
         before = count(settings, "trades", "crashed")
         load = subprocess.Popen(load_command(), env=environment_of(settings), stderr=subprocess.PIPE)
-        eventually(lambda seen=before: count(settings, "trades", "crashed") > seen)
+        eventually(functools.partial(has_more, settings, before))
         server.kill()
         _, stderr = load.communicate(timeout=60)
         assert load.returncode in (0, 1), stderr

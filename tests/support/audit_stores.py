@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
@@ -103,7 +103,7 @@ def gap(name: str, from_sequence: int, to_sequence: int, state: GapState = GapSt
     )
 
 
-def store_in_clickhouse(settings: Settings, records: list[Record], token: str) -> None:
+def store_in_clickhouse(settings: Settings, records: Sequence[Record], token: str) -> None:
     with connect(settings, internal=True) as client:
         client.insert(batch_path(MARKET_DATA, token, len(records)), delimited([*map(encode, records)]))
 

@@ -146,7 +146,7 @@ class Desk:
     def venue_trades(self, start: datetime, end: datetime) -> list[tuple[Any, ...]]:
         """Key, time, price, size and taker's side of what the venue says was traded in [start, end)."""
         first = self._ask("aggTrades", startTime=ns(start) // 1_000_000)[0]["f"]
-        found = []
+        found: list[tuple[Any, ...]] = []
         while True:
             rows = self._ask("historicalTrades", fromId=first)
             for row in rows:

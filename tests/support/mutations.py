@@ -47,6 +47,7 @@ def _holds(parent: Any, key: Any) -> bool:
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
+    own: list[tuple[Any, Any]]
     if isinstance(value, dict):
         own = [(value, key) for key in value]
         return own + [place for item in value.values() for place in _places(item)]

@@ -87,7 +87,7 @@ async def receive_bytes(socket: ClientWebSocketResponse, count: int) -> list[byt
 
 async def drain(socket: ClientWebSocketResponse) -> list[bytes]:
     """Everything until the venue closes or says nothing for a moment."""
-    frames = []
+    frames: list[bytes] = []
     while True:
         try:
             message = await socket.receive(timeout=0.3)

@@ -23,8 +23,10 @@ FLUSH_S = 30.0
 
 
 class Transport(Protocol):
-    publisher: Publisher
     topic: str
+
+    @property
+    def publisher(self) -> Publisher: ...
 
     def delivered(self) -> list[tuple[bytes, bytes]]:
         """(key, value) of what a consumer sees, in order."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,7 +26,7 @@ DECIMAL_FIELDS = {
     Kind.QUOTE: {"bid": "bid", "bid_size": "bid_size", "ask": "ask", "ask_size": "ask_size"},
     Kind.BAR: {"open": "open", "high": "high", "low": "low", "close": "close", "size": "volume"},
 }
-VIEWS = {Kind.TRADE: trade_view, Kind.QUOTE: quote_view, Kind.BAR: bar_view}
+VIEWS: dict[Kind, Callable[..., Any]] = {Kind.TRADE: trade_view, Kind.QUOTE: quote_view, Kind.BAR: bar_view}
 
 
 @pytest.mark.parametrize("kind", VIEWS)
@@ -45,7 +47,7 @@ def test_batch_and_record_give_the_same_codes_for_the_same_rows(kind: Kind) -> N
     for name in ("event_time_ns", "receive_time_ns", "size_unit"):
         columns[name] = np.array([getattr(record, name) for record in records], np.int64)
     columns["interval_ns"] = np.full(len(records), INTERVAL_NS[BAR.interval])
-    options = {"bands": [band_of(STATISTICS, SPECS[kind])]} if kind is Kind.TRADE else {}
+    options: dict[str, Any] = {"bands": [band_of(STATISTICS, SPECS[kind])]} if kind is Kind.TRADE else {}
     found: list[list[str]] = [[] for _ in records]
     for finding in check_batch(VIEWS[kind](columns, SPECS[kind], None, **options), SPECS[kind]):
         found[finding.row].append(finding.code)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import msgspec
 import pytest
@@ -46,7 +47,7 @@ def first_hard_codes(records: list[Record]) -> dict[int, str]:
 def random_records(kind: Kind, chance: random.Random) -> list[Record]:
     records: list[Record] = []
     for number in range(600):
-        changes = {"event_time_ns": chance.choice([GOOD[kind].event_time_ns] * 8 + TIMES)}
+        changes: dict[str, Any] = {"event_time_ns": chance.choice([GOOD[kind].event_time_ns] * 8 + TIMES)}
         if kind is Kind.BOOK:
             sides = [chance.choice(LEVELS) for _ in range(2)]
             sizes = [tuple(chance.choice(("1", "1", "1", "-2")) for _ in side) for side in sides]
