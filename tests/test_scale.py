@@ -36,10 +36,10 @@ def planned(settings: Settings) -> list[Part]:
         *(part for part in made.values() if part.name not in ("timescale", "mailbox")),
         msgspec.structs.replace(migrate, command=words, depends_on=("clickhouse",)),
         *(
-            another(worker, f"stream-{n}", next(ports), settings, "--shard", f"{n}/{SHARDS}")
+            another(worker, f"stream-{n}", next(ports), settings.bind_host, "--shard", f"{n}/{SHARDS}")
             for n in range(SHARDS)
         ),
-        *(another(sink, name, next(ports), settings) for name in SINKS),
+        *(another(sink, name, next(ports), settings.bind_host) for name in SINKS),
     ]
 
 

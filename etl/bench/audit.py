@@ -163,7 +163,7 @@ def _clickhouse(settings: Settings, rows: int, days: int) -> dict[str, Any]:
                 statement = clickhouse_http.in_database(text, client.address)
                 client.execute(statement, None, {name: str(value) for name, value in parameters.items()})
             say(f"clickhouse: {day} made after {time.perf_counter() - began:.0f} s")
-    return _night(settings, "clickhouse", days, PLANTED, pid=_pid(settings))
+    return _night(settings, "clickhouse", days, PLANTED, pid=_pid(settings.state_path))
 
 
 # --- the lake ---------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ FROM generate_series(%(first)s::bigint, %(first)s + %(rows)s - 1) AS n,
 def _timescale(settings: Settings, counts: list[int], rows: int, days: int) -> dict[str, Any]:
     migrate_timescale(settings)
     importlib.import_module("great_expectations")  # its seconds do not grow
-    pid = _pid(settings)
+    pid = _pid(settings.state_path)
     measured: dict[int, dict[str, Any]] = {}
     made = 0
     for count in counts:
@@ -352,8 +352,8 @@ def _peak_of(pid: int | None) -> Iterator[list[int]]:
     peak[0] = int(status.split("VmHWM:")[1].split()[0]) >> 10
 
 
-def _pid(settings: Settings) -> int:
-    return next(part.pid for part in read_status(settings.state_path).parts)
+def _pid(state_path: Path) -> int:
+    return next(part.pid for part in read_status(state_path).parts)
 
 
 def _days(count: int) -> Iterator[date]:

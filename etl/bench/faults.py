@@ -196,7 +196,7 @@ class Run:
         """Wait until repairs are done, stop the venues, and let the sink catch up; the metrics at that moment."""
         deadline = time.monotonic() + SETTLE_WITHIN_S
         while True:
-            samples = await asyncio.to_thread(samples_of, self._settings, self._supervisor)
+            samples = await asyncio.to_thread(samples_of, self._settings.bind_host, self._supervisor)
             pending = status.total(samples, "etl_repairs_pending")
             if not pending or time.monotonic() > deadline:
                 break
@@ -205,7 +205,7 @@ class Run:
         self._stopped_ns = time.time_ns()
         await closing.stop_venues(self._settings)
         await closing.caught_up(self._settings, self._supervisor.states.values)
-        return await asyncio.to_thread(samples_of, self._settings, self._supervisor)
+        return await asyncio.to_thread(samples_of, self._settings.bind_host, self._supervisor)
 
     async def _repair_what_is_left(self) -> None:
         """As an operator would: gaps that no later event has closed, and what the queue gave up."""
@@ -277,7 +277,9 @@ async def all_connected(settings: Settings, supervisor: Supervisor, connections_
     least = connections_min or len(settings.venues.names)
     deadline = time.monotonic() + CONNECTED_WITHIN_S
     while True:
-        connections = (await asyncio.to_thread(samples_of, settings, supervisor)).get("etl_connection_up", ())
+        connections = (await asyncio.to_thread(samples_of, settings.bind_host, supervisor)).get(
+            "etl_connection_up", ()
+        )
         if len(connections) >= least and all(c.value for c in connections):
             return
         if time.monotonic() > deadline:
@@ -336,10 +338,10 @@ async def paced(
     return Pace(made / (now[1] - began[1]), (now[2] - began[2]) / made * 1e6)
 
 
-def samples_of(settings: Settings, supervisor: Supervisor) -> status.Samples:
+def samples_of(bind_host: str, supervisor: Supervisor) -> status.Samples:
     """The metrics of every part, now."""
     ports = [state.metrics_port for state in supervisor.states.values() if state.metrics_port]
-    return status.scrape_all(ports, settings.bind_host)
+    return status.scrape_all(ports, bind_host)
 
 
 def missing_with_history(report: Report) -> int:

@@ -162,7 +162,9 @@ class Bench:
             port = next(ports_left)
             yield paced_part(f"feed-{symbol}", settings.bind_host, port, (symbol,), rate)
             words = ("--symbols", symbol, "--channels", CHANNELS)
-            worker = another(made["stream-binance"], f"stream-{symbol}", next(ports_left), settings, *words)
+            worker = another(
+                made["stream-binance"], f"stream-{symbol}", next(ports_left), settings.bind_host, *words
+            )
             yield structs.replace(
                 worker,
                 environment={"ETL_SIMULATOR_PORT": str(port)},

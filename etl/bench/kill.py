@@ -157,7 +157,7 @@ class Run:
         first = next(part for part in planned if part.name == FIRST_SINK)
         # without a name of its own the second leaves the group when it ends: its partitions move at once
         port = 1 + max(part.metrics_port for part in planned)
-        second = another(first, SECOND_SINK, port, self._settings)
+        second = another(first, SECOND_SINK, port, self._settings.bind_host)
         return [self._adapted(part) for part in (*planned, second)]
 
     def _adapted(self, part: Part) -> Part:

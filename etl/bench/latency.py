@@ -93,7 +93,7 @@ class Run:
                     await asyncio.sleep(POLL_EVERY_S)
             say("everything runs; warming up")
             await asyncio.sleep(WARM_UP_S)
-            samples = await asyncio.to_thread(samples_of, settings, supervisor)
+            samples = await asyncio.to_thread(samples_of, settings.bind_host, supervisor)
             began_ns, inserted = time.time_ns(), await asyncio.to_thread(store.inserted_parts)
             with ThreadPoolExecutor(2) as pool:
                 polling, counting = (
@@ -107,7 +107,7 @@ class Run:
             await asyncio.sleep(WARM_UP_S / 2)  # what was received by the end is stored by now
             seconds = (ended_ns - began_ns) / 1e9
             figures = await asyncio.to_thread(store.latencies, began_ns, ended_ns)
-            samples = gained(samples, await asyncio.to_thread(samples_of, settings, supervisor))
+            samples = gained(samples, await asyncio.to_thread(samples_of, settings.bind_host, supervisor))
             require_no_restart(supervisor)
         return {
             "offered_per_s": self._rate,

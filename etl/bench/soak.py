@@ -117,7 +117,7 @@ class Run:
         await asyncio.sleep(self._seconds * WARM_UP_SHARE)
         before = await self._events(supervisor)
         while (elapsed := time.monotonic() - began) < self._seconds:
-            samples = await asyncio.to_thread(samples_of, self._settings, supervisor)
+            samples = await asyncio.to_thread(samples_of, self._settings.bind_host, supervisor)
             self._backlog.append((elapsed, status.total(samples, "etl_sink_backlog_messages")))
             self._pending.append((elapsed, status.total(samples, "etl_publisher_pending_messages")))
             for name, state in supervisor.states.items():
@@ -127,7 +127,7 @@ class Run:
         return await self._events(supervisor) - before
 
     async def _events(self, supervisor: Supervisor) -> int:
-        samples = await asyncio.to_thread(samples_of, self._settings, supervisor)
+        samples = await asyncio.to_thread(samples_of, self._settings.bind_host, supervisor)
         return status.total(samples, "etl_events_total")
 
 

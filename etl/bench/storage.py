@@ -29,7 +29,7 @@ from etl.errors import UsageError
 from etl.lake.layout import parquet
 from etl.lake.rows import in_order, to_arrow
 from etl.model.records import Kind, Record, Source
-from etl.settings import Settings, make
+from etl.settings import Lake, Settings, make
 from etl.simulator import recording
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
@@ -146,17 +146,17 @@ def _measure(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
             _compare_hashes(client, table)
         say("lossless: the hash over all columns is that of the plain tables")
         sizes = _sizes(client)
-    return {**sizes, **_parquet_sizes(settings, records)}
+    return {**sizes, **_parquet_sizes(settings.lake, records)}
 
 
-def _parquet_sizes(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
+def _parquet_sizes(limits: Lake, records: Sequence[Record]) -> dict[str, Any]:
     """Bytes a row of the lake's files; of books a level."""
     venue_bytes: Counter[str] = Counter()
     whole_bytes: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for rows in _rows_by_venue(records):
         table = in_order(to_arrow(rows))
-        file = pq.ParquetFile(pa.BufferReader(parquet(rows.kind, table, settings.lake.row_group_rows)))
+        file = pq.ParquetFile(pa.BufferReader(parquet(rows.kind, table, limits.row_group_rows)))
         name = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BOOK: "book_levels"}[rows.kind]
         levels = (len(side) for name in ("bid_prices", "ask_prices") for side in rows.values.get(name, ()))
         counts[name] += sum(levels) if rows.kind is Kind.BOOK else len(rows)

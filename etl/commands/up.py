@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from etl.settings import Settings
+    from etl.settings import Venues
 
 app = typer.Typer()
 
@@ -64,7 +64,7 @@ def up(
         raise UsageError("--report needs the simulators: nobody can say what a live venue has sent")
     if not settings.metrics.port:
         raise UsageError("ETL_METRICS_PORT=0: etl up reads what its parts do from their metrics")
-    _check_venues(settings)
+    _check_venues(settings.venues)
     if duration and state is None and not settings.venues.live:
         settings = settings_module.changed(
             settings, state_dir=str(_fresh_state(settings.state_path / "runs"))
@@ -73,16 +73,16 @@ def up(
     raise typer.Exit(asyncio.run(run(settings, options, Console())))
 
 
-def _check_venues(settings: Settings) -> None:
+def _check_venues(venues: Venues) -> None:
     """Raises ``UsageError`` for an unknown venue, and for a missing key of a live one."""
     from etl import exchanges
     from etl.errors import UsageError
     from etl.sources.access import credentials
 
-    if not settings.venues.names:
+    if not venues.names:
         raise UsageError("--venues: name at least one")
-    for venue in settings.venues.names:
-        credentials(exchanges.load(venue), settings.venues.live)
+    for venue in venues.names:
+        credentials(exchanges.load(venue), venues.live)
 
 
 def _fresh_state(runs: Path) -> Path:

@@ -63,7 +63,7 @@ class Credentials(Struct, frozen=True):
 
 def credentials(settings: Settings) -> Credentials:
     """The kept credentials, or new ones."""
-    file = _home(settings) / "credentials.json"
+    file = _home(settings.state_path) / "credentials.json"
     if file.exists():
         return msgspec.json.decode(file.read_bytes(), type=Credentials)
     made = Credentials(
@@ -143,7 +143,7 @@ def airflow_parts(
 
 def airflow_environment(settings: Settings, kept: Credentials) -> dict[str, str]:
     """Airflow's variables: places, secrets, connections. All agree on one address for API and UI."""
-    home = _home(settings)
+    home = _home(settings.state_path)
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONFIG": str(SOURCE_ROOT / "airflow.cfg"),
@@ -246,7 +246,7 @@ class AirflowClient:
 def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[str, str]) -> Part:
     """Migrates the metadata and makes the users; nothing but a marker's check when that was done before."""
     command: tuple[str, ...] = (*NICE, sys.executable, str(BOOTSTRAP))
-    home = _home(settings)
+    home = _home(settings.state_path)
     marker = home / "bootstrapped"
     if not (home / "airflow.db").exists():
         marker.unlink(missing_ok=True)
@@ -277,11 +277,11 @@ def _fingerprint(settings: Settings, kept: Credentials) -> str:
 
 
 def _database_url(settings: Settings) -> str:
-    return settings.airflow.database_url or f"sqlite:///{_home(settings) / 'airflow.db'}"
+    return settings.airflow.database_url or f"sqlite:///{_home(settings.state_path) / 'airflow.db'}"
 
 
-def _home(settings: Settings) -> Path:
-    return settings.state_path / "airflow"
+def _home(state_path: Path) -> Path:
+    return state_path / "airflow"
 
 
 def _api_ready(settings: Settings) -> Callable[[], bool]:

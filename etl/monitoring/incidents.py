@@ -18,7 +18,6 @@ import msgspec
 from msgspec import Struct
 
 from etl.model.times import NS_PER_S
-from etl.settings import Settings
 from etl.stores.files import write_whole
 
 CLOSED_KEPT_MAX = 500
@@ -100,20 +99,20 @@ class Ledger(Struct):
             self.incidents.remove(one)
 
 
-def read(settings: Settings) -> Ledger:
+def read(state_path: Path) -> Ledger:
     """The ledger as it is now, for whoever shows it."""
-    return _read(_path(settings))
+    return _read(_path(state_path))
 
 
-def recent(settings: Settings, count_max: int) -> list[Incident]:
+def recent(state_path: Path, count_max: int) -> list[Incident]:
     """The newest first."""
-    return sorted(read(settings).incidents, key=lambda one: one.opened_ns, reverse=True)[:count_max]
+    return sorted(read(state_path).incidents, key=lambda one: one.opened_ns, reverse=True)[:count_max]
 
 
 @contextmanager
-def held(settings: Settings) -> Iterator[Ledger]:
+def held(state_path: Path) -> Iterator[Ledger]:
     """The ledger, for one writer at a time; what was changed is kept at the end, also after an error."""
-    path = _path(settings)
+    path = _path(state_path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -124,8 +123,8 @@ def held(settings: Settings) -> Iterator[Ledger]:
             write_whole(path, msgspec.json.encode(ledger))
 
 
-def _path(settings: Settings) -> Path:
-    return settings.state_path / "monitoring" / "incidents.json"
+def _path(state_path: Path) -> Path:
+    return state_path / "monitoring" / "incidents.json"
 
 
 def _read(path: Path) -> Ledger:

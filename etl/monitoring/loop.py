@@ -9,7 +9,7 @@ from etl.monitoring import incidents
 from etl.monitoring.alerts import send
 from etl.monitoring.collect import collect
 from etl.monitoring.rules import IsOpen, Observed, findings
-from etl.settings import Settings
+from etl.settings import Settings, Venues
 from etl.sources.market_hours import ALWAYS, MarketHours
 
 
@@ -23,20 +23,20 @@ class Round(Struct, frozen=True):
 def run_round(settings: Settings, now_ns: int, observed: Observed | None = None) -> Round:
     """Judge everything (or ``observed``) as of ``now_ns``, and mail what is due. A mail server that is down raises
     nothing: its mails stay due for the next round."""
-    with incidents.held(settings) as ledger:
+    with incidents.held(settings.state_path) as ledger:
         observed = collect(settings, now_ns) if observed is None else observed
-        found = findings(observed, ledger.memory, settings.monitor, now_ns, sessions(settings))
+        found = findings(observed, ledger.memory, settings.monitor, now_ns, sessions(settings.venues))
         ledger.note(found, now_ns, settings.monitor.incident_reminder_s)
         due = ledger.deliver(lambda incident: send(incident, settings, now_ns), now_ns)
         return Round([one.finding.title for one in ledger.open()], due)
 
 
-def sessions(settings: Settings) -> IsOpen:
+def sessions(venues: Venues) -> IsOpen:
     """When the market of an exchange is in session; a simulated venue always is."""
     by_calendar: dict[str, MarketHours] = {}
 
     def is_open(exchange: str, time_ns: int) -> bool:
-        name = load_exchange(exchange).calendar if settings.venues.live else ALWAYS
+        name = load_exchange(exchange).calendar if venues.live else ALWAYS
         hours = by_calendar.get(name)
         if hours is None:
             hours = by_calendar[name] = MarketHours(name)

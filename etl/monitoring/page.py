@@ -106,7 +106,7 @@ def backlog(settings: Settings) -> list[dict[str, Any]]:
 
     return [
         {"group": lag.group, "topic": lag.topic, "partition": lag.partition, "messages": lag.messages}
-        for lag in backlogs(settings, KAFKA_TIMEOUT_S)
+        for lag in backlogs(settings.kafka_bootstrap, KAFKA_TIMEOUT_S)
     ]
 
 
@@ -197,7 +197,7 @@ def incidents(settings: Settings) -> list[dict[str, Any]]:
             "since_s": incident.finding.since_ns / NS_PER_S,
             "recovered_s": incident.recovered_ns / NS_PER_S,
         }
-        for incident in recent(settings, INCIDENTS_SHOWN_MAX)
+        for incident in recent(settings.state_path, INCIDENTS_SHOWN_MAX)
     ]
 
 

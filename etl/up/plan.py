@@ -74,7 +74,9 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
         worker(
             "sink-clickhouse", "sink", "clickhouse", depends_on=("topics", "migrate", "kafka", "clickhouse")
         ),
-        environment={} if settings.sink.instance else {"ETL_SINK_INSTANCE": sink_instance(settings)},
+        environment={}
+        if settings.sink.instance
+        else {"ETL_SINK_INSTANCE": sink_instance(settings.state_path)},
     )
     planned = (*servers, *preparations, *venues, sink)
     if with_airflow and not settings.airflow.url:
@@ -85,7 +87,7 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
     return planned
 
 
-def another(part: Part, name: str, metrics_port: int, settings: Settings, *words: str) -> Part:
+def another(part: Part, name: str, metrics_port: int, bind_host: str, *words: str) -> Part:
     """One more worker or sink like ``part``, with ``words`` behind its command; it has no name in a consumer group."""
     return msgspec.structs.replace(
         part,
@@ -94,14 +96,14 @@ def another(part: Part, name: str, metrics_port: int, settings: Settings, *words
         environment={},
         ports={"metrics_port": metrics_port},
         metrics_port=metrics_port,
-        ready=tcp_ready(settings.bind_host, metrics_port),
+        ready=tcp_ready(bind_host, metrics_port),
     )
 
 
-def sink_instance(settings: Settings) -> str:
+def sink_instance(state_path: Path) -> str:
     """The sink's name in its consumer group: the same at each start, and no other's on any machine. Under it a sink
     that died is replaced when it starts again, in 1.6 s; without one Kafka waited 6.2 s for it."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{socket.gethostname()}:{settings.state_path}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{socket.gethostname()}:{state_path}"))
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

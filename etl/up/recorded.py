@@ -15,7 +15,7 @@ import msgspec
 from etl import exchanges
 from etl.embedded.part import Part
 from etl.model.records import Record, Source
-from etl.settings import Settings
+from etl.settings import Settings, Venues
 from etl.simulator import recording
 from etl.sources.recording import frames, read_lines
 
@@ -25,14 +25,14 @@ FRAMES_MAX = 200_000
 
 def subscribed(settings: Settings, planned: Sequence[Part]) -> tuple[Part, ...]:
     """``planned``, where the workers of recorded venues name the symbols and channels of the recording."""
-    return tuple(_with_words(settings, part) for part in planned)
+    return tuple(_with_words(settings.venues, part) for part in planned)
 
 
-def _with_words(settings: Settings, part: Part) -> Part:
+def _with_words(venues: Venues, part: Part) -> Part:
     kind, _, venue = part.name.partition("-")
-    if kind != "stream" or settings.venues.live:
+    if kind != "stream" or venues.live:
         return part
-    folder = settings.venues.recordings_dir
+    folder = venues.recordings_dir
     path = recording.find(Path(folder), venue) if folder else recording.shipped(venue)
     if path is None:
         return part

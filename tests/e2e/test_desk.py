@@ -146,7 +146,7 @@ def test_a_backfill_that_is_late_is_mailed_by_its_deadline(desk: Desk) -> None:
 @pytest.fixture(scope="module")
 def again(desk: Desk, page: Page) -> list[str]:
     """The same three days, begun once more."""
-    until("nothing else is wrong", lambda: not incidents.read(desk.settings).open(), MAIL_WITHIN_S)
+    until("nothing else is wrong", lambda: not incidents.read(desk.settings.state_path).open(), MAIL_WITHIN_S)
     until("the first backfill is over", lambda: not desk.is_backfilling(), MAIL_WITHIN_S)
     runs = run_by_dialog(page, desk, FIRST.date(), LAST.date(), "All Runs")
     until("the runs begin anew", lambda: "success" not in desk.states(runs), MAIL_WITHIN_S)

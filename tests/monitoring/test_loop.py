@@ -127,5 +127,5 @@ def test_what_was_over_before_anybody_was_told_is_told_to_nobody(settings: Setti
     run_round(watched, NOW_NS, flowing(NOW_NS))
     run_round(watched, NOW_NS + 60 * S, flowing(NOW_NS))
     assert run_round(watched, NOW_NS + 120 * S, flowing(NOW_NS + 120 * S)).mails_due == 0
-    (incident,) = incidents.recent(watched, 10)
+    (incident,) = incidents.recent(watched.state_path, 10)
     assert incident.recovered_ns == NOW_NS + 120 * S

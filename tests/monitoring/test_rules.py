@@ -31,7 +31,8 @@ def keys(
     observed = msgspec.structs.replace(Observed(connections_up=UP), **seen)
     remembered = {} if memory is None else memory
     return [
-        one.key for one in findings(observed, remembered, settings.monitor, ns(now_s), sessions(settings))
+        one.key
+        for one in findings(observed, remembered, settings.monitor, ns(now_s), sessions(settings.venues))
     ]
 
 
