@@ -235,7 +235,8 @@ class Binance(Exchange):
             Kind.AGG_TRADE: (f"aggTrades/{venue_symbol}", "aggTrades"),
             Kind.BAR: (f"klines/{venue_symbol}/1m", "1m"),
         }.get(kind, ("", ""))
-        return f"{self.archive_folder}/{folder}/{venue_symbol}-{file}-{day}.zip" if file else ""
+        has_file = kind in self.archive_kinds
+        return f"{self.archive_folder}/{folder}/{venue_symbol}-{file}-{day}.zip" if has_file else ""
 
     # parse
 

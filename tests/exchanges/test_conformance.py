@@ -38,6 +38,7 @@ from etl.model.records import Bar, BarState, Frame, Gap, GapKind, GapState, Kind
 from etl.model.times import NS_PER_S
 from etl.sequencing.ahead import Window
 from etl.sequencing.continuity import Continuity
+from etl.simulator.venues import make_venue
 from tests.support import fixtures
 from tests.support.conformance import Table, channels, exemplar, family_of, records_of, table_of
 from tests.support.serving import WITHIN_S, Client, simulator
@@ -300,6 +301,17 @@ def test_symbols_are_one_to_one(name: str) -> None:
     table = table_of(name)
     several = {symbol: found for symbol, found in spellings.items() if len(found) > 1}
     lacks(table, "symbols", not several)
+
+
+# the simulated venue
+
+
+@pytest.mark.parametrize("name", names())
+def test_there_is_a_simulated_venue(name: str) -> None:
+    """Its truth is held against the parser in ``tests/simulator/test_truth.py``."""
+    table = table_of(name)
+    if not lacks(table, "simulated", table.simulated is not None):
+        assert make_venue(name).exchange
 
 
 # history

@@ -13,40 +13,13 @@ from etl.simulator.session import Item, SyntheticSession
 from etl.simulator.truth import CONTENT_END, IGNORED, INVALID, TruthEvent, digest_of, numbered, place_of
 from etl.simulator.venues import make_venue, names
 from etl.simulator.words import new_york_day, read_time, time_text
+from tests.support.conformance import table_of
 from tests.support.serving import identity, parsed
 
 SECOND = 1_000_000_000
 T0 = 1_795_242_275_000_000_000
 STREAM_URL = "ws://127.0.0.1:1/x/stream?streams=btcusdt@trade"
-STREAMS = {
-    "binance": ("trade", "aggTrade", "bookTicker", "depth", "kline_1s", "kline_1m"),
-    "binance_usdm": ("trade", "aggTrade", "bookTicker", "depth", "kline_1m", "markPrice@1s", "forceOrder"),
-    "polygon": ("T", "Q", "A", "AM"),
-    "alpaca": ("trades", "quotes", "bars"),
-}
-REQUESTS = {
-    "binance": (
-        "/api/v3/depth?symbol=BTCUSDT&limit=1000",
-        "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=1&limit=50",
-        "/api/v3/aggTrades?symbol=BTCUSDT&fromId=1&limit=50",
-        "/api/v3/klines?symbol=BTCUSDT&interval=1s",
-    ),
-    "binance_usdm": (
-        "/fapi/v1/depth?symbol=BTCUSDT&limit=1000",
-        "/fapi/v1/historicalTrades?symbol=BTCUSDT&fromId=1&limit=50",
-        "/fapi/v1/klines?symbol=BTCUSDT&interval=1m",
-    ),
-    "polygon": (
-        "/v3/trades/AAPL?limit=50",
-        "/v3/quotes/AAPL?limit=50",
-        "/v2/aggs/ticker/AAPL/range/1/second/0/9999999999999",
-    ),
-    "alpaca": (
-        "/v2/stocks/trades?symbols=AAPL,MSFT&limit=50",
-        "/v2/stocks/quotes?symbols=AAPL,MSFT&limit=50",
-        "/v2/stocks/bars?symbols=AAPL,MSFT&timeframe=1Min",
-    ),
-}
+SIMULATED = {name: table for name in names() if (table := table_of(name).simulated)}
 
 
 def synthetic(exchange: str, seconds: int = 130) -> tuple[SyntheticSession, list[Item]]:
@@ -54,7 +27,7 @@ def synthetic(exchange: str, seconds: int = 130) -> tuple[SyntheticSession, list
     venue = make_venue(exchange)
     session = SyntheticSession(venue, 20.0, seed=5)
     for symbol in list(venue.symbols)[:2]:
-        for channel in STREAMS[exchange]:
+        for channel in SIMULATED[exchange].streams:
             session.subscribe(venue.stream(symbol, channel))
     return session, [item for tick in range(seconds * 2) for item in session.due(T0 + tick * SECOND // 2)]
 
@@ -64,11 +37,11 @@ def told(events: Sequence[TruthEvent]) -> list[tuple[str, str, str]]:
 
 
 def test_every_simulated_venue_is_held_against_its_parser() -> None:
-    assert set(STREAMS) == set(REQUESTS) == set(names())
-    assert all(set(STREAMS[name]) <= set(make_venue(name).channels) for name in names())
+    assert set(SIMULATED) == set(names()), "their <feed>.conformance.json says by which streams and requests"
+    assert all(set(SIMULATED[name].streams) <= set(make_venue(name).channels) for name in names())
 
 
-@pytest.mark.parametrize("exchange", list(STREAMS))
+@pytest.mark.parametrize("exchange", list(SIMULATED))
 def test_parser_and_truth_name_every_synthetic_event_alike(exchange: str) -> None:
     session, items = synthetic(exchange)
     venue, parser, contents = make_venue(exchange), load(exchange)(), dict[str, int]()
@@ -78,9 +51,9 @@ def test_parser_and_truth_name_every_synthetic_event_alike(exchange: str) -> Non
         assert parsed(parser, number, venue.join([item]), STREAM_URL) == expected, item
         kinds |= {kind for kind, _, _ in expected}
     assert kinds == {
-        channel.form.kind for name, channel in venue.channels.items() if name in STREAMS[exchange]
+        channel.form.kind for name, channel in venue.channels.items() if name in SIMULATED[exchange].streams
     }
-    for path in REQUESTS[exchange]:
+    for path in SIMULATED[exchange].requests:
         endpoint, _, query = path.partition("?")
         pairs = dict(pair.split("=") for pair in query.split("&") if pair)
         answer = venue.answer(endpoint, pairs, session, T0 + 200 * SECOND)
@@ -91,7 +64,7 @@ def test_parser_and_truth_name_every_synthetic_event_alike(exchange: str) -> Non
         assert parsed(load(exchange)(), 1, answer.body, "http://127.0.0.1:1/x" + path) == expected
 
 
-@pytest.mark.parametrize("exchange", list(STREAMS))
+@pytest.mark.parametrize("exchange", list(SIMULATED))
 def test_a_broken_frame_is_one_invalid_event_for_both(exchange: str) -> None:
     _, items = synthetic(exchange, seconds=8)
     venue, rng = make_venue(exchange), random.Random(3)

@@ -30,6 +30,14 @@ class Talk(msgspec.Struct, forbid_unknown_fields=True):
         return Subscription(self.symbols, self.channels)
 
 
+class Simulated(msgspec.Struct, forbid_unknown_fields=True):
+    """Channels and paths of requests by which the simulated venue's truth is held against the parser
+    (``tests/simulator/test_truth.py``)."""
+
+    streams: tuple[str, ...]
+    requests: tuple[str, ...]
+
+
 class Table(msgspec.Struct, forbid_unknown_fields=True):
     """``stream`` is subscribed to at the simulated venue, for the row of the history."""
 
@@ -38,6 +46,7 @@ class Table(msgspec.Struct, forbid_unknown_fields=True):
     keep_alive: list[fixtures.FixtureLine] = []
     replay: list[fixtures.FixtureLine] = []
     stream: Talk | None = None
+    simulated: Simulated | None = None
     page_parameter: str = "limit"
     reasons: dict[str, str] = {}
 
