@@ -1,4 +1,4 @@
-"""The nightly audit of yesterday: what bypassed the door."""
+"""The nightly audit of yesterday: the rows that were not validated on ingestion."""
 
 from __future__ import annotations
 

@@ -17,16 +17,16 @@ CHECK = "totals_differ"
 SUMMED = {"trades": "volume", "agg_trades": "volume", "quotes": "bid", "bars": "volume"}
 """Table → the column whose sum is compared beside the count."""
 
-Place = tuple[str, str, str]
+TableSymbol = tuple[str, str, str]
 Total = tuple[int, Decimal]
 
 
-def read_totals(settings: Settings, day: date) -> dict[str, dict[Place, Total]]:
+def read_totals(settings: Settings, day: date) -> dict[str, dict[TableSymbol, Total]]:
     """What each store holds of ``day``. Raises ``StoreError``."""
     return {store: read(settings, day) for store, read in TOTALS.items()}
 
 
-def compare(by_store: dict[str, dict[Place, Total]]) -> Iterator[Offence]:
+def compare(by_store: dict[str, dict[TableSymbol, Total]]) -> Iterator[Offence]:
     """An offence for every (table, venue, symbol) of which the stores do not hold the same."""
     for place in sorted(set().union(*by_store.values())):
         found = {store: totals.get(place, (0, Decimal(0))) for store, totals in by_store.items()}
@@ -38,7 +38,7 @@ def compare(by_store: dict[str, dict[Place, Total]]) -> Iterator[Offence]:
             yield Offence(CHECK, "all", table, f"{exchange} {symbol}", f"{detail}; summed: {SUMMED[table]}")
 
 
-def _in_clickhouse(settings: Settings, day: date) -> dict[Place, Total]:
+def _in_clickhouse(settings: Settings, day: date) -> dict[TableSymbol, Total]:
     sql = " UNION ALL ".join(
         f"SELECT '{table}', exchange, symbol, count(), toString(sum(ifNull({column}, 0))) FROM {table} "  # noqa: S608  names of ours
         "WHERE key_time >= toDateTime({day:Date}) AND key_time < toDateTime({day:Date}) + INTERVAL 1 DAY "
@@ -54,7 +54,7 @@ def _in_clickhouse(settings: Settings, day: date) -> dict[Place, Total]:
     return _totals(tuple(json.loads(line)) for line in answer.splitlines())
 
 
-def _in_timescale(settings: Settings, day: date) -> dict[Place, Total]:
+def _in_timescale(settings: Settings, day: date) -> dict[TableSymbol, Total]:
     sql = " UNION ALL ".join(
         f"SELECT '{table}', exchange, symbol, count(*), coalesce(sum({column}), 0)::text FROM {table} "  # noqa: S608
         "WHERE key_time >= %(day)s::date AND key_time < %(day)s::date + 1 GROUP BY exchange, symbol"
@@ -64,7 +64,7 @@ def _in_timescale(settings: Settings, day: date) -> dict[Place, Total]:
         return _totals(connection.execute(sql.encode(), {"day": day}))
 
 
-def _in_lake(settings: Settings, day: date) -> dict[Place, Total]:
+def _in_lake(settings: Settings, day: date) -> dict[TableSymbol, Total]:
     sql = " UNION ALL ".join(
         f"SELECT '{table}', exchange, symbol, count(*), coalesce(sum({column}), 0)::VARCHAR FROM {table} "  # noqa: S608
         "WHERE key_time_ns >= epoch_ns($day::TIMESTAMP) "
@@ -75,14 +75,14 @@ def _in_lake(settings: Settings, day: date) -> dict[Place, Total]:
         return _totals(connection.execute(sql, {"day": day}).fetchall())
 
 
-def _totals(rows: Iterable[tuple[str, str, str, int, str]]) -> dict[Place, Total]:
+def _totals(rows: Iterable[tuple[str, str, str, int, str]]) -> dict[TableSymbol, Total]:
     return {
         (table, exchange, symbol): (int(count), Decimal(total))
         for table, exchange, symbol, count, total in rows
     }
 
 
-TOTALS: dict[str, Callable[[Settings, date], dict[Place, Total]]] = {
+TOTALS: dict[str, Callable[[Settings, date], dict[TableSymbol, Total]]] = {
     "clickhouse": _in_clickhouse,
     "timescale": _in_timescale,
     "lake": _in_lake,

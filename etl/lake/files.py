@@ -15,7 +15,7 @@ from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
 
-Place = tuple[str, str, str]
+SymbolDay = tuple[str, str, str]
 """Exchange, symbol, date."""
 
 
@@ -23,7 +23,7 @@ def write_file(
     settings: Settings,
     storage: Storage,
     kind: Kind,
-    place: Place,
+    place: SymbolDay,
     rows: pa.Table,
     span: Range,
     name: str,
@@ -41,7 +41,7 @@ def write_file(
 def put_file(
     storage: Storage,
     table: str,
-    place: Place,
+    place: SymbolDay,
     data: pa.Buffer,
     times_ns: pa.ChunkedArray,
     key_times_ns: pa.ChunkedArray,

@@ -11,7 +11,7 @@ times are the integer ``*_ns`` columns, 0 where the venue sent none. Rows are so
 Decimals are exact. In the large tables (``NARROW_TABLES``) they are DECIMAL(18,8), an integer to Parquet; a value that
 needs more is null there, and stands as text in the map ``wide_decimals``, under its column's name (levels joined by
 commas).
-The views of ``query.py`` put both together. Elsewhere they are DECIMAL(38,19), all that the door lets through.
+The views of ``query.py`` put both together. Elsewhere they are DECIMAL(38,19), all that validation lets through.
 
 Every setting of the writer is fixed: the same rows give the same bytes.
 """

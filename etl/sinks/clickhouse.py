@@ -90,7 +90,7 @@ class ClickHouseSink:
         found = partition.found
         if found is not None and found.rows != rows:
             why = f"{found.rows} messages became {rows}"
-            self._offsets.declare_lost(partition.place, found.start, found.end, why)
+            self._offsets.declare_lost(partition.id, found.start, found.end, why)
             partition.found = None
         return partition.cut(rows, now_s, time.time())
 

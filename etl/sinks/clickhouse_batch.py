@@ -65,23 +65,23 @@ def token(cluster_id: str, topic_id: str, partition: int, start: int, end: int, 
     return f"{cluster_id}/{topic_id}/{partition}/{start}/{end}/v{version}"
 
 
-class Place(Struct, frozen=True):
+class PartitionId(Struct, frozen=True):
     """One partition of one topic, told apart from every other that has or will have its name."""
 
     cluster_id: str
     topic: str
-    partition: int
+    number: int
     topic_id: str
 
     @property
     def label(self) -> str:
-        return f"{self.topic}-{self.partition}"
+        return f"{self.topic}-{self.number}"
 
 
 class Batch(Struct):
     """[intent.start, intent.end) of one partition; ``offsets`` and ``values`` are parallel."""
 
-    place: Place
+    partition: PartitionId
     intent: Intent
     offsets: list[int]
     values: list[bytes]
@@ -90,20 +90,20 @@ class Batch(Struct):
     abandoned: threading.Event = msgspec.field(default_factory=threading.Event)
     """The partition is no longer ours: another owner will send this batch."""
 
-    def only(self, places: Sequence[int]) -> Batch:
+    def only(self, indices: Sequence[int]) -> Batch:
         """Those of its messages; the bounds stay."""
         return msgspec.structs.replace(
             self,
-            offsets=[self.offsets[place] for place in places],
-            values=[self.values[place] for place in places],
+            offsets=[self.offsets[index] for index in indices],
+            values=[self.values[index] for index in indices],
         )
 
     def token(self, low: int, high: int) -> str:
         """The name of its messages [low, high), the same whoever sends them."""
-        place, intent = self.place, self.intent
+        partition, intent = self.partition, self.intent
         whole = (low, high) == (0, len(self.values))
         start, end = (intent.start, intent.end) if whole else (self.offsets[low], self.offsets[high - 1] + 1)
-        return token(place.cluster_id, place.topic_id, place.partition, start, end, intent.v)
+        return token(partition.cluster_id, partition.topic_id, partition.number, start, end, intent.v)
 
 
 def _varint(number: int) -> bytes:

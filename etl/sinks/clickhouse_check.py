@@ -50,26 +50,26 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'"})
 
 
 def not_stored(client: ClickHouse, values: Sequence[bytes], *, quarantined: bool) -> list[int]:
-    """The places in ``values`` of messages that have no row of their own; those that cannot be read are among them.
+    """The indices in ``values`` of messages that have no row of their own; those that cannot be read are among them.
 
     ``quarantined``: they are quarantined items, else records. Raises ``StoreError``.
     """
     missing: list[int] = []
     by_table: dict[_Table, dict[Key, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         try:
             record = decode_quarantined(value) if quarantined else decode(value)
         except WireError:
-            missing.append(place)
+            missing.append(index)
             continue
         table = _QUARANTINE if quarantined else _TABLES[record.kind]  # type: ignore[union-attr]
-        by_table[table][tuple(getattr(record, name) for name in table.names)].append(place)
-    for table, places in by_table.items():
-        all_keys = list(places)
+        by_table[table][tuple(getattr(record, name) for name in table.names)].append(index)
+    for table, indices in by_table.items():
+        all_keys = list(indices)
         for low in range(0, len(all_keys), KEYS_MAX):
             keys = all_keys[low : low + KEYS_MAX]
             found = _found(client, table, keys)
-            missing += [place for key in keys if key not in found for place in places[key]]
+            missing += [index for key in keys if key not in found for index in indices[key]]
     return sorted(missing)
 
 

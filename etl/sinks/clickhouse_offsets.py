@@ -17,7 +17,7 @@ from msgspec import Struct
 from etl import crash
 from etl.errors import TransportError
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import Intent, Place, encode_intent
+from etl.sinks.clickhouse_batch import Intent, PartitionId, encode_intent
 from etl.sinks.clickhouse_partition import Limits, Partition
 from etl.sinks.clickhouse_positions import Positions
 from etl.sinks.losses import BEGINS_LATER
@@ -63,10 +63,10 @@ class _Held(Struct):
     paused: bool = False
 
     def at(self, offset: int, intent: Intent | None = None) -> TopicPartition:
-        place = self.partition.place
+        topic, number = self.partition.id.topic, self.partition.id.number
         if intent is None:
-            return TopicPartition(place.topic, place.partition, offset)
-        return TopicPartition(place.topic, place.partition, offset, metadata=encode_intent(intent))
+            return TopicPartition(topic, number, offset)
+        return TopicPartition(topic, number, offset, metadata=encode_intent(intent))
 
 
 class Offsets:
@@ -114,9 +114,9 @@ class Offsets:
     def close(self) -> None:
         self._consumer.close()
 
-    def declare_lost(self, place: Place, start: int, end: int, why: str) -> None:
+    def declare_lost(self, partition_id: PartitionId, start: int, end: int, why: str) -> None:
         """As ``losses.declare_lost``."""
-        self._positions.declare_lost(place, start, end, why)
+        self._positions.declare_lost(partition_id, start, end, why)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -156,7 +156,7 @@ class Offsets:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             held = self._held.get((message.topic(), message.partition()))
             if held is not None:
-                low, _ = self._positions.bounds(held.partition.place)
+                low, _ = self._positions.bounds(held.partition.id)
                 self._pass_over(held.partition, low)
                 # after this error the client refuses to seek
                 self._consumer.incremental_unassign([held.at(low)])
@@ -168,13 +168,13 @@ class Offsets:
 
     def _check_hole(self, held: _Held, offset: int) -> None:
         """Offsets may be skipped (transaction markers), but not because retention has overtaken us."""
-        low, _ = self._positions.bounds(held.partition.place)
+        low, _ = self._positions.bounds(held.partition.id)
         if low > held.partition.next_offset:
             self._pass_over(held.partition, min(low, offset))
 
     def _pass_over(self, partition: Partition, low: int) -> None:
         """Retention has overtaken us."""
-        self._positions.declare_lost(partition.place, partition.next_offset, low, BEGINS_LATER)
+        self._positions.declare_lost(partition.id, partition.next_offset, low, BEGINS_LATER)
         partition.pass_over(low)
 
     def report_backlog(self, now_s: float) -> None:
@@ -189,15 +189,15 @@ class Offsets:
                     held.at(partition.start), timeout=BACKLOG_TIMEOUT_S, cached=not held.paused
                 )
             except KafkaException as error:
-                _log.warning("%s: watermarks: %s", partition.place.label, error.args[0].str())
+                _log.warning("%s: watermarks: %s", partition.id.label, error.args[0].str())
                 return
-            self._metrics.set_backlog(partition.place.label, max(high - partition.start, 0))
+            self._metrics.set_backlog(partition.id.label, max(high - partition.start, 0))
 
     # ── intents ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def committing(self, partition: Partition, now_s: float) -> bool:
         """Is an intent of this partition on its way? One that had no answer in time is sent again."""
-        held = self._held[_key(partition.place)]
+        held = self._held[_key(partition.id)]
         if held.committing is None:
             return False
         if now_s >= held.commit_again_at_s:
@@ -206,11 +206,11 @@ class Offsets:
 
     def unsettled(self, partition: Partition) -> bool:
         """Is more in the store than the broker knows?"""
-        return self._held[_key(partition.place)].committed < partition.start
+        return self._held[_key(partition.id)].committed < partition.start
 
     def commit(self, partition: Partition, intent: Intent) -> None:
         """ "Everything before its start is stored, and this is next": until it stands or the partition goes."""
-        self._commit(self._held[_key(partition.place)], intent)
+        self._commit(self._held[_key(partition.id)], intent)
 
     def _commit(self, held: _Held, intent: Intent) -> None:
         """Ask the broker; its answer comes to ``_on_commit``."""
@@ -239,7 +239,7 @@ class Offsets:
 
     def _commit_failed(self, held: _Held, error: KafkaError) -> None:
         """Whatever became of it: the same again, until it stands or the partition goes."""
-        _log.warning("%s: commit: %s", held.partition.place.label, error.str())
+        _log.warning("%s: commit: %s", held.partition.id.label, error.str())
         held.commit_again_at_s = time.monotonic() + self._commit_wait_s
         self._commit_wait_s = min(2 * self._commit_wait_s, self._settings.sink.retry_wait_max_s)
 
@@ -267,11 +267,11 @@ class Offsets:
         if not assigned:
             return
         starts = []
-        for place, start, found in self._positions.resume(assigned):
-            partition = Partition(place, start, found, self._limits)
-            held = self._held[_key(place)] = _Held(partition, committed=start)
+        for partition_id, start, found in self._positions.resume(assigned):
+            partition = Partition(partition_id, start, found, self._limits)
+            held = self._held[_key(partition_id)] = _Held(partition, committed=start)
             starts.append(held.at(start))
-            _log.info("%s: from %d%s", place.label, start, ", with an intent" * bool(found))
+            _log.info("%s: from %d%s", partition_id.label, start, ", with an intent" * bool(found))
         consumer.incremental_assign(starts)
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
@@ -286,7 +286,7 @@ class Offsets:
         found = [self._held.pop((each.topic, each.partition), None) for each in dropped]
         going = [held for held in found if held is not None]
         for held in going:
-            self._metrics.set_backlog(held.partition.place.label, 0)
+            self._metrics.set_backlog(held.partition.id.label, 0)
         return going
 
 
@@ -295,5 +295,5 @@ def group_of(settings: Settings) -> str:
     return settings.sink.group or f"etl-clickhouse-{parse_address(settings.clickhouse_address).database}"
 
 
-def _key(place: Place) -> tuple[str, int]:
-    return place.topic, place.partition
+def _key(partition_id: PartitionId) -> tuple[str, int]:
+    return partition_id.topic, partition_id.number

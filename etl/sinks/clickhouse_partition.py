@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from etl.sinks.clickhouse_batch import Batch, Intent, Place
+from etl.sinks.clickhouse_batch import Batch, Intent, PartitionId
 
 BUFFERED_BATCHES_MAX = 2
 """Read ahead of the batch under way, in batches of the greatest size."""
@@ -28,8 +28,8 @@ class Partition:
     carried out with its own bounds. Times ``now_s`` are of one monotonic clock.
     """
 
-    def __init__(self, place: Place, start: int, found: Intent | None, limits: Limits) -> None:
-        self.place = place
+    def __init__(self, partition_id: PartitionId, start: int, found: Intent | None, limits: Limits) -> None:
+        self.id = partition_id
         self.start = self.next_offset = start
         self.found = found
         self.batch: Batch | None = None
@@ -106,9 +106,9 @@ class Partition:
         self._bytes -= sum(map(len, values))
         self._oldest_s = now_s
         intent = found or Intent(
-            topic_id=self.place.topic_id, start=self.start, end=offsets[-1] + 1, rows=rows, time_s=time_s
+            topic_id=self.id.topic_id, start=self.start, end=offsets[-1] + 1, rows=rows, time_s=time_s
         )
-        self.batch = Batch(self.place, intent, offsets, values, intended=found is not None)
+        self.batch = Batch(self.id, intent, offsets, values, intended=found is not None)
         return self.batch
 
     def stored(self, now_s: float) -> None:
@@ -120,4 +120,4 @@ class Partition:
 
     def settled(self) -> Intent:
         """Nothing is intended: everything before ``start`` is stored."""
-        return Intent(topic_id=self.place.topic_id, start=self.start, end=self.start)
+        return Intent(topic_id=self.id.topic_id, start=self.start, end=self.start)

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from etl.errors import RangeLost, TransportError
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import Intent, Place, decode_intent
+from etl.sinks.clickhouse_batch import Intent, PartitionId, decode_intent
 from etl.sinks.losses import BEGINS_LATER, declare_lost
 
 STORE = "clickhouse"
@@ -26,7 +26,7 @@ class Positions:
         self._consumer = consumer
         self._admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
 
-    def resume(self, assigned: list[TopicPartition]) -> Iterator[tuple[Place, int, Intent | None]]:
+    def resume(self, assigned: list[TopicPartition]) -> Iterator[tuple[PartitionId, int, Intent | None]]:
         """Each partition, the offset before which all is stored, and the intent to carry out from there.
 
         Raises ``RangeLost`` if a topic has less than it had: its offsets are given out again, and a new batch could
@@ -35,41 +35,52 @@ class Positions:
         for committed in self._committed(assigned):
             if committed.error is not None:
                 raise TransportError(f"Kafka: offset of {committed.topic}: {committed.error.str()}")
-            place = Place(cluster_id, committed.topic, committed.partition, topic_ids[committed.topic])
-            start, intent = self._start(place, committed)
-            yield place, start, intent if intent is not None and not intent.empty else None
+            partition_id = PartitionId(
+                cluster_id, committed.topic, committed.partition, topic_ids[committed.topic]
+            )
+            start, intent = self._start(partition_id, committed)
+            yield partition_id, start, intent if intent is not None and not intent.empty else None
 
-    def _start(self, place: Place, committed: TopicPartition) -> tuple[int, Intent | None]:
-        low, high = self.bounds(place)
+    def _start(self, partition_id: PartitionId, committed: TopicPartition) -> tuple[int, Intent | None]:
+        low, high = self.bounds(partition_id)
         intent = decode_intent(committed.metadata, committed.offset) if committed.offset >= 0 else None
-        if committed.offset < 0 or (intent is not None and intent.topic_id != place.topic_id):
+        if committed.offset < 0 or (intent is not None and intent.topic_id != partition_id.topic_id):
             return low, None  # nothing read yet, or a topic of the same name that is no more
         start = committed.offset
         end = start if intent is None else intent.end
         if end > high:
-            self.declare_lost(place, high, end, "the topic ends before it")
+            self.declare_lost(partition_id, high, end, "the topic ends before it")
             raise RangeLost(
-                f"{place.label}: the topic ends at {high} and had {end}; a gap is declared. Its offsets will be given"
-                " out again: make the topic anew before more is stored"
+                f"{partition_id.label}: the topic ends at {high} and had {end}; a gap is declared. Its offsets will"
+                " be given out again: make the topic anew before more is stored"
             )
         if start < low:
-            self.declare_lost(place, start, low, BEGINS_LATER)
+            self.declare_lost(partition_id, start, low, BEGINS_LATER)
             return low, None
         return start, intent
 
-    def bounds(self, place: Place) -> tuple[int, int]:
+    def bounds(self, partition_id: PartitionId) -> tuple[int, int]:
         """The first offset that the topic still has, and the one after its last."""
         try:
             low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(place.topic, place.partition), timeout=KAFKA_TIMEOUT_S, cached=False
+                TopicPartition(partition_id.topic, partition_id.number), timeout=KAFKA_TIMEOUT_S, cached=False
             )
             return low, high
         except KafkaException as error:
-            raise TransportError(f"Kafka: watermarks of {place.label}: {error}") from None
+            raise TransportError(f"Kafka: watermarks of {partition_id.label}: {error}") from None
 
-    def declare_lost(self, place: Place, start: int, end: int, why: str) -> None:
+    def declare_lost(self, partition_id: PartitionId, start: int, end: int, why: str) -> None:
         """As ``losses.declare_lost``."""
-        declare_lost(self._settings, STORE, place.topic, place.partition, place.topic_id, start, end, why)
+        declare_lost(
+            self._settings,
+            STORE,
+            partition_id.topic,
+            partition_id.number,
+            partition_id.topic_id,
+            start,
+            end,
+            why,
+        )
 
     def _committed(self, assigned: list[TopicPartition]) -> list[TopicPartition]:
         """A coordinator that just moved, or starts, is waited out."""

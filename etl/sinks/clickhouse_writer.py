@@ -125,24 +125,24 @@ class Writer:
     def _not_stored(self, batch: Batch) -> Batch:
         """What is left to store. Of one table all rows are stored or none, for they were one block: so the rest has
         the same rows for each table, or none, each time that it is sent."""
-        quarantined = batch.place.topic == self._settings.topics.quarantine
-        places = not_stored(self._client(), batch.values, quarantined=quarantined)
+        quarantined = batch.partition.topic == self._settings.topics.quarantine
+        indices = not_stored(self._client(), batch.values, quarantined=quarantined)
         _log.warning(
             "%s: an intent of version %d and %.0f s ago: %d of its %d messages are not stored",
-            batch.place.label,
+            batch.partition.label,
             batch.intent.v,
             time.time() - batch.intent.time_s,
-            len(places),
+            len(indices),
             len(batch.values),
         )
-        return batch.only(places)
+        return batch.only(indices)
 
     def _insert(self, batch: Batch, low: int, high: int, refused: list[str]) -> None:
         """Messages [low, high) of the batch; a part that is refused for its data is halved down to the one message.
         Halves are always the same, so that their tokens are."""
         token = batch.token(low, high)
         try:
-            for landing, values in self._by_landing(batch.place.topic, batch.values[low:high]):
+            for landing, values in self._by_landing(batch.partition.topic, batch.values[low:high]):
                 path = batch_path(landing, token, self._settings.sink.batch_rows_max)
                 self._send_until_known(batch, path, delimited(values))
         except StoreRejected as error:
@@ -154,7 +154,7 @@ class Writer:
             refused.append(str(error))
             if len(refused) > self._settings.sink.rejected_max:
                 raise StoreError(
-                    f"{batch.place.label}: more than {self._settings.sink.rejected_max} messages of one batch"
+                    f"{batch.partition.label}: more than {self._settings.sink.rejected_max} messages of one batch"
                     f" refused, the last with: {error}"
                 ) from None
             self._quarantine(batch, low, str(error))
@@ -183,7 +183,7 @@ class Writer:
             except StoreUnavailable as error:
                 self._metrics.store_up.set(0)
                 self._metrics.retries.inc()
-                _log.warning("%s: %s; again in %.2g s", batch.place.label, error, wait_s)
+                _log.warning("%s: %s; again in %.2g s", batch.partition.label, error, wait_s)
             batch.abandoned.wait(wait_s)
             wait_s = self._longer(wait_s)
 
@@ -192,10 +192,10 @@ class Writer:
 
     def _quarantine(self, batch: Batch, number: int, reason: str) -> None:
         """One message goes to the quarantine topic; returns when the broker has it."""
-        place, offset = batch.place, batch.offsets[number]
-        _log.error("%s@%d: %s", place.label, offset, reason)
+        partition, offset = batch.partition, batch.offsets[number]
+        _log.error("%s@%d: %s", partition.label, offset, reason)
         item = Refused(offset, reason), batch.values[number]
-        refusals.quarantine(self._settings, [item], STORE, f"{place.topic_id}/{place.partition}")
+        refusals.quarantine(self._settings, [item], STORE, f"{partition.topic_id}/{partition.number}")
         self._metrics.rejected.inc()
 
     def _client(self) -> ClickHouse:

@@ -18,7 +18,7 @@ from confluent_kafka import Message
 from etl.errors import StoreRejected, WireError
 from etl.lake import layout
 from etl.lake.catalog import File, Range
-from etl.lake.files import Place, put_file, write_file
+from etl.lake.files import SymbolDay, put_file, write_file
 from etl.lake.rows import in_order, newest, time_ns, to_arrow
 from etl.lake.storage import Storage
 from etl.model.records import Frame, Kind
@@ -121,7 +121,7 @@ class TapeWriter:
         )
 
 
-def _cut(rows: pa.Table) -> Iterator[tuple[Place, pa.Table]]:
+def _cut(rows: pa.Table) -> Iterator[tuple[SymbolDay, pa.Table]]:
     """``rows`` in order, one exchange, symbol and date at a time."""
     rows = in_order(rows, *layout.PARTITION_COLUMNS)
     days = np.asarray(time_ns(rows)) // NS_PER_DAY

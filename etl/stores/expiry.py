@@ -23,7 +23,7 @@ TABLES = {"timescale": TIMESCALE_TABLES, "clickhouse": CLICKHOUSE_TABLES, "lake"
 """What may expire, by store. Gaps, corrections and the raw tape never do."""
 
 
-class Rule(Struct, frozen=True):
+class Retention(Struct, frozen=True):
     store: str
     table: str
     days: int
@@ -37,7 +37,7 @@ class Expired(Struct, frozen=True):
     parts: int
 
 
-def rules(settings: Settings) -> list[Rule]:
+def retentions(settings: Settings) -> list[Retention]:
     """What ``expire_days`` says. Raises ``UsageError`` for anything that it cannot mean."""
     found = []
     for text in filter(None, (part.strip() for part in settings.expiry.days.split(","))):
@@ -48,17 +48,17 @@ def rules(settings: Settings) -> list[Rule]:
                 f"expire_days: {text!r}: is not STORE.TABLE=DAYS, STORE one of {', '.join(TABLES)}, "
                 f"DAYS at least {DAYS_MIN}"
             )
-        found.append(Rule(store, table, int(days)))
+        found.append(Retention(store, table, int(days)))
     return found
 
 
 def expire(settings: Settings, store: str, clock: Callable[[], float] = time.time) -> list[Expired]:
-    """Drop what the rules of ``store`` let go. Idempotent. Raises ``UsageError``, ``StoreError``."""
+    """Drop what the retentions of ``store`` let go. Idempotent. Raises ``UsageError``, ``StoreError``."""
     drop = {"timescale": _drop_chunks, "clickhouse": _drop_partitions, "lake": _drop_days}[store]
     return [
-        Expired(store, rule.table, drop(settings, rule.table, clock() - rule.days * DAY_S))
-        for rule in rules(settings)
-        if rule.store == store
+        Expired(store, retention.table, drop(settings, retention.table, clock() - retention.days * DAY_S))
+        for retention in retentions(settings)
+        if retention.store == store
     ]
 
 

@@ -18,17 +18,17 @@ from etl.errors import StoreError, StoreUnavailable, UsageError
 from etl.settings import Settings
 
 
-class Answer(Struct, frozen=True):
+class ResultSet(Struct, frozen=True):
     names: list[str]
     rows: list[tuple[Any, ...]]
 
 
-def query(settings: Settings, store: str, sql: str) -> Answer:
+def query(settings: Settings, store: str, sql: str) -> ResultSet:
     """``store`` is one of ``STORES``."""
     return STORES[store](settings, sql)
 
 
-def _lake(settings: Settings, sql: str) -> Answer:
+def _lake(settings: Settings, sql: str) -> ResultSet:
     import duckdb
 
     from etl.lake.query import connect
@@ -36,7 +36,7 @@ def _lake(settings: Settings, sql: str) -> Answer:
     with connect(settings) as connection:
         try:
             result = connection.execute(sql)
-            return Answer([name for name, *_ in result.description or ()], result.fetchall())
+            return ResultSet([name for name, *_ in result.description or ()], result.fetchall())
         except duckdb.Error as error:
             raise UsageError(f"lake: {_first_line(error)}") from None
 
@@ -45,7 +45,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _timescale(settings: Settings, sql: str) -> Answer:
+def _timescale(settings: Settings, sql: str) -> ResultSet:
     import psycopg
 
     from etl.stores.timescale import connect
@@ -56,14 +56,14 @@ def _timescale(settings: Settings, sql: str) -> Answer:
         try:
             result = connection.execute(sql.encode())
             names = [column.name for column in result.description or ()]
-            return Answer(names, result.fetchall() if names else [])
+            return ResultSet(names, result.fetchall() if names else [])
         except psycopg.OperationalError as error:
             raise StoreUnavailable(f"timescale: {_first_line(error)}") from None
         except psycopg.Error as error:
             raise UsageError(f"timescale: {_first_line(error)}") from None
 
 
-def _clickhouse(settings: Settings, sql: str) -> Answer:
+def _clickhouse(settings: Settings, sql: str) -> ResultSet:
     from etl.stores.clickhouse_http import connect
 
     reading = {
@@ -83,10 +83,10 @@ def _clickhouse(settings: Settings, sql: str) -> Answer:
         lines = [msgspec.json.decode(line, type=list[Any]) for line in answer.splitlines()]
     except msgspec.DecodeError:
         raise UsageError("clickhouse: leave out FORMAT; --json and --csv choose what is printed") from None
-    return Answer(lines[0], [tuple(row) for row in lines[1:]]) if lines else Answer([], [])
+    return ResultSet(lines[0], [tuple(row) for row in lines[1:]]) if lines else ResultSet([], [])
 
 
-STORES: dict[str, Callable[[Settings, str], Answer]] = {
+STORES: dict[str, Callable[[Settings, str], ResultSet]] = {
     "lake": _lake,
     "timescale": _timescale,
     "clickhouse": _clickhouse,

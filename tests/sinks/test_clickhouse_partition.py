@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from etl.sinks.clickhouse_batch import Batch, Intent, Place
+from etl.sinks.clickhouse_batch import Batch, Intent, PartitionId
 from etl.sinks.clickhouse_partition import Limits, Partition
 
-PLACE = Place("cluster", "topic", 3, "topic-id")
+PARTITION_ID = PartitionId("cluster", "topic", 3, "topic-id")
 LIMITS = Limits(rows_max=4, bytes_max=100, linger_s=1.0)
 NOW_S, TIME_S = 50.0, 1_700_000_000.0
 
 
 def partition(*values: bytes, start: int = 10, found: Intent | None = None) -> Partition:
-    made = Partition(PLACE, start, found, LIMITS)
+    made = Partition(PARTITION_ID, start, found, LIMITS)
     for number, value in enumerate(values):
         made.buffer(start + number, value, NOW_S)
     return made

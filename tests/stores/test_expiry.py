@@ -11,7 +11,7 @@ from etl.errors import UsageError
 from etl.lake.compaction import compact
 from etl.settings import Settings, changed, make
 from etl.sinks.load import load_timescale
-from etl.stores.expiry import DAY_S, TABLES, Expired, Rule, expire, rules
+from etl.stores.expiry import DAY_S, TABLES, Expired, Retention, expire, retentions
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 from etl.stores.query import query
 from tests.reconcile.test_holdings import insert_into_clickhouse
@@ -20,13 +20,16 @@ from tests.support.lake import export_records
 
 
 def test_nothing_expires_by_default() -> None:
-    assert rules(Settings()) == []
+    assert retentions(Settings()) == []
     assert [expire(Settings(), store) for store in TABLES] == [[], [], []]
 
 
 def test_rules_name_store_table_and_days() -> None:
     settings = make(expire_days="timescale.quotes=90, clickhouse.books=400")
-    assert rules(settings) == [Rule("timescale", "quotes", 90), Rule("clickhouse", "books", 400)]
+    assert retentions(settings) == [
+        Retention("timescale", "quotes", 90),
+        Retention("clickhouse", "books", 400),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +40,7 @@ def test_rules_name_store_table_and_days() -> None:
 )  # fmt: skip
 def test_a_rule_that_can_be_misread_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expire_days"):
-        rules(make(expire_days=text))
+        retentions(make(expire_days=text))
 
 
 @pytest.mark.integration

@@ -12,7 +12,7 @@ import pytest
 from etl import settings as settings_module
 from etl.errors import StoreUnavailable, UsageError
 from etl.settings import Settings, make
-from etl.stores.query import Answer, plain, query
+from etl.stores.query import ResultSet, plain, query
 from tests.support import stream
 from tests.support.lake import export_records
 
@@ -59,7 +59,7 @@ def test_the_command_prints_json_csv_or_a_table(settings: Settings) -> None:
 def test_clickhouse_is_asked_read_only(settings_with: Callable[..., Settings]) -> None:
     settings = settings_with(clickhouse=True)
     sql = "SELECT toDecimal64('1.50', 4) AS price, toInt64(9007199254740993) AS id, NULL AS none"
-    assert query(settings, "clickhouse", sql) == Answer(
+    assert query(settings, "clickhouse", sql) == ResultSet(
         ["price", "id", "none"], [("1.5", 9007199254740993, None)]
     )
     with pytest.raises(UsageError):
@@ -73,7 +73,7 @@ def test_clickhouse_is_asked_read_only(settings_with: Callable[..., Settings]) -
 def test_timescale_is_asked_read_only(settings_with: Callable[..., Settings]) -> None:
     settings = settings_with(timescale=True)
     asked = query(settings, "timescale", "SELECT 1.50::numeric AS price, '100%'::text AS share")
-    assert asked == Answer(["price", "share"], [(Decimal("1.50"), "100%")])
+    assert asked == ResultSet(["price", "share"], [(Decimal("1.50"), "100%")])
     with pytest.raises(UsageError, match="read-only"):
         query(settings, "timescale", "CREATE TABLE t (a integer)")
 
