@@ -20,7 +20,7 @@ POOLS = {"timescale": "timescale", "clickhouse": "topics", "lake": "lake"}
 
 Drops whole chunks (TimescaleDB), months (ClickHouse) and days (the lake) that are older than the setting `expire_days`
 says, such as `timescale.quotes=90, clickhouse.books=400, lake.quotes=900`. Tables that it does not name are kept; it is
-empty by default. The raw tape is not touched: what was dropped can be made again from it.
+empty by default. The raw frames are not touched: what was dropped can be made again from them.
 
 **When it fails**
 

@@ -36,7 +36,7 @@ same bytes under the same names; the catalog shows files and boundaries together
 - *lake at …*: the folder or bucket cannot be reached or is full. Mend it; the next run finishes the plan.
 - *Kafka at …*: the broker is down. The next run goes on where this one stopped.
 - *commit … exists already; another writer runs*: an export or a compaction ran at the same time. The retry mends it.
-- *offset … is gone*: the topic's retention overtook the export; replay the hole from the raw tape (`etl replay`).
+- *offset … is gone*: the topic's retention overtook the export; replay the hole from the raw frames (`etl replay`).
 - Refused records do not fail the run: they are in the quarantine as `store_rejected` (`etl quarantine list`).
 """,
 )

@@ -35,7 +35,7 @@ neither loses nor doubles; a run that falls behind simply has more to do.
 - *run etl migrate*: the tables are missing or old. Run `etl migrate timescale`.
 - *the offset is no longer …; another load runs*: a second load holds the partition. Nothing was written twice.
 - *offset … is gone*: the topic's retention overtook the load. Raise the retention, then replay the hole from the raw
-  tape (`etl replay`).
+  frames (`etl replay`).
 - Refused records do not fail the run: they are in the quarantine as `store_rejected` (`etl quarantine list`).
 """,
 )

@@ -146,7 +146,7 @@ def book(
     publish_ns: int = 0, key: str = "", flags: tuple[str, ...] = (),
 ) -> Book:  # fmt: skip
     """Its identity is channel, snapshot or change, and sequence, unless ``key`` says more; without a sequence either,
-    its place on the tape."""
+    its place in the raw topic."""
     if not key and sequence is None:
         key = f"{frame.connection_id}/{frame.frame_sequence}/{index}"
     elif not key:

@@ -7,7 +7,7 @@ outcomes. One object per connection; it holds that connection's state and dies w
     outcomes of a frame
     ├── Record (records.py)   published
     ├── Rejected              quarantined, with a code
-    ├── Ignored               counted by name; the raw tape keeps it
+    ├── Ignored               counted by name; the raw topic keeps it
     ├── Reply                 send this text on the same socket (a pong, the next step of a handshake)
     ├── Fault                 the venue itself has something to say: see ``FaultKind``
     ├── ConnectionSequence    the frame's number on its connection, where the venue counts over all of it
@@ -182,7 +182,7 @@ class Request(Struct, frozen=True):
     ``path`` includes the query; ``symbol`` is the venue's. ``weight`` is what it costs at the venue's
     limiter. ``end_ns`` (exclusive, 0 = open) tells ``next_request`` where to stop, ``start_ns`` where pages go back in
     time. One with a ``body`` is a POST,
-    of JSON unless ``content_type`` says otherwise; the body is part of what was asked, and so of the tape.
+    of JSON unless ``content_type`` says otherwise; the body is part of what was asked, and so of the raw topic.
     """
 
     path: str

@@ -16,7 +16,7 @@ Step = Callable[[Subscription], Reply] | FaultKind | None
 
 class Handshake:
     """The conversation of one connection. ``steps``: word → what it calls for. ``READY`` is told once; nothing is sent
-    where nobody subscribed, as when a tape is read."""
+    where nobody subscribed, as when raw frames are read."""
 
     def __init__(self, steps: Mapping[str, Step]) -> None:
         self._steps = steps

@@ -308,7 +308,7 @@ class Run:
             "duplicated_by_store": _by_store(venue.store_duplicated for venue in venues),
             "declared_missing": sum(venue.missed for venue in venues) - undeclared,
             "physical_duplicates": sum(venue.physical_duplicates for venue in venues),
-            "ahead_of_tape": sum(venue.ahead_of_tape for venue in venues),
+            "ahead_of_raw": sum(venue.ahead_of_raw for venue in venues),
             "drains": dict(sorted(self._drains.items())),
             "other_restarts": {
                 name: count - self._caused[name]

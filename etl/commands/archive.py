@@ -1,4 +1,4 @@
-"""``etl archive raw``: the tape into the lake, so that it outlives the topic's retention."""
+"""``etl archive raw``: the raw frames into the lake, so that it outlives the topic's retention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``etl replay``: the tape again, by today's parser and rules."""
+"""``etl replay``: the raw frames again, by today's parser and rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from etl import exchanges
 from etl import settings as settings_module
-from etl.ingest.replay import replay as replay_tape
+from etl.ingest.replay import replay as replay_frames
 from etl.model.times import parse_ns
 
 app = typer.Typer()
@@ -36,10 +36,10 @@ def replay(
     archived: Annotated[bool, typer.Option("--archived", help="read the archive, not the raw topic")] = False,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Parse the tape again and publish what it gives, under the same identities: nothing is stored twice."""
+    """Parse the raw frames again and publish what it gives, under the same identities: nothing is stored twice."""
     settings = settings_module.load()
     venues = (exchanges.load(venue).name,) if venue else settings.venues.names
-    frames, records = replay_tape(
+    frames, records = replay_frames(
         settings,
         venues,
         parse_ns(from_) if from_ else 0,

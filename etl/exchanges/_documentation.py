@@ -13,7 +13,7 @@ How a channel proves that nothing is missing: `contiguous` ids step by one; `ran
 ended; `back_pointer` a message names its predecessor; `interval` closed bars step by their length; `rising` ids only
 order; `none` the connection's times are all there is. *Repair* is the history that can fill a hole.
 
-What is left aside on purpose is counted by name (`etl_ignored_total`) and stays on the raw tape; a message that is
+What is left aside on purpose is counted by name (`etl_ignored_total`) and stays in the raw topic; a message that is
 on no list is quarantined as `unknown_message`.
 """
 

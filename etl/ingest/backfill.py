@@ -326,7 +326,7 @@ class Backfill:
                 await self._take(intake, block)
 
     async def _take(self, intake: Intake, answer: Answer) -> None:
-        """One page on the tape and through the parser; no faster than Kafka takes it."""
+        """One page in the raw topic and through the parser; no faster than Kafka takes it."""
         if intake.frame_sequence >= PAGES_MAX:
             raise VenueError(f"{answer.endpoint}: more than {PAGES_MAX} pages")
         for word in intake.take(answer.payload, answer.receive_time_ns, answer.endpoint):

@@ -1,4 +1,4 @@
-"""The way of a frame: raw tape first, then parse, check, publish. The same for live, replay, repair and backfill.
+"""The way of a frame: raw topic first, then parse, check, publish. The same for live, replay, repair and backfill.
 
 An ``Intake`` does its work in the call that brings the frame, without waiting: the publisher queues, and whoever
 reads the socket stops at its threshold.
@@ -34,7 +34,7 @@ from etl.model.codes import REPLAYED, Code
 from etl.model.records import Book, Frame, Gap, GapKind, Kind, Record, Severity, Source, Trade
 from etl.sequencing.connection import ConnectionFollower
 from etl.sequencing.track import FOLLOWED
-from etl.transports.kafka import TapeHeaders, frame_headers
+from etl.transports.kafka import FrameHeaders, frame_headers
 from etl.validation import Checker, Finding
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.codec import ENCODERS
@@ -98,7 +98,7 @@ class Intake:
         self._endpoint = endpoint
         self._source = source
         self._key = connection_id.encode()
-        self._tape_headers = TapeHeaders(self._exchange, endpoint, source)
+        self._frame_headers = FrameHeaders(self._exchange, endpoint, source)
         self._connection = ConnectionFollower()
         self._observer = observer
         self._notes = QuarantineNotes(feed, parser, observer)
@@ -135,7 +135,9 @@ class Intake:
         )
         feed = self._feed
         self._counts.frames += 1
-        headers = self._tape_headers.of(number, receive_time_ns) if endpoint is None else frame_headers(frame)
+        headers = (
+            self._frame_headers.of(number, receive_time_ns) if endpoint is None else frame_headers(frame)
+        )
         if number % SAMPLE_FRAMES:
             self._publish(feed.raw_topic, self._key, payload, headers)
         else:
@@ -144,7 +146,7 @@ class Intake:
         return self.parse(frame)
 
     def parse(self, frame: Frame) -> Sequence[Reply | Fault]:
-        """From the tape on. This loop is the hot path: it is flat, and calls only what every record needs."""
+        """From the raw topic on. This loop is the hot path: it is flat, and calls only what every record needs."""
         try:
             outcomes: Sequence[Outcome] = self._parse(frame)
         except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
@@ -268,7 +270,7 @@ class Intake:
         self._feed.publish_gaps(gaps)
 
     def _reach_crash_point(self) -> None:
-        """For rigs: this frame on the tape, what was before it everywhere, and nothing of it published."""
+        """For rigs: this frame in the raw topic, what was before it everywhere, and nothing of it published."""
         if crash.is_hooked(crash.BETWEEN_RAW_AND_NORMALIZED):
             self._feed.publisher.flush(CRASH_FLUSH_TIMEOUT_S)
             crash.reach(crash.BETWEEN_RAW_AND_NORMALIZED)

@@ -1,9 +1,9 @@
-"""What a worker mends at its start, before it connects: frames that reached the tape and whose records did not.
+"""What a worker mends at its start, before it connects: frames that reached the raw topic and whose records did not.
 
 A worker dies between two produces: its last frames are on the raw topic, some of what they gave is not on the
 others. The tails of the topics are compared by position (connection, frame, event), and only what is missing is
 parsed and published, by the same code as live. What can be missing was in the producer's queue, which bounds the tail.
-Pages that a repair had fetched are frames on the tape like any other; the gaps it did not come to settle are told.
+Pages that a repair had fetched are frames in the raw topic like any other; the gaps it did not come to settle are told.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from etl.wire import codec
 
 READ_MESSAGES_MAX = 5_000
 RECORDS_TAIL_MAX = 1_000_000
-"""Published records per partition that are compared with the tail of the tape."""
+"""Published records per partition that are compared with the tail of the raw topic."""
 CONNECTIONS_MAX = 1_024
 """Connections whose parser is kept while their frames are read again."""
 FLUSH_TIMEOUT_S = 60.0
@@ -72,7 +72,7 @@ def recover(
     continuity: Continuity,
     venue_symbols: Collection[str],
 ) -> Recovered:
-    """Publish what the tail of the tape should have given and did not, and wait until Kafka has it. ``continuity``
+    """Publish what the tail of the raw topic should have given and did not, and wait until Kafka has it. ``continuity``
     learns where each channel stands.
 
     ``venue_symbols``: only this worker's, another shard's records may just be under way. Raises ``TransportError``.
@@ -112,7 +112,7 @@ def recover(
     published, quarantined = sum(counts.published), counts.quarantined.total()
     if published or quarantined:
         _log.warning(
-            "%s: the tape held %d records and %d quarantined items that were not published",
+            "%s: the raw topic held %d records and %d quarantined items that were not published",
             exchange.name,
             published,
             quarantined,
@@ -149,7 +149,7 @@ def _position(frame_sequence: int, frame_index: int) -> int:
 
 
 def _first_time_ns(raw: RangeReader, ranges: dict[int, tuple[int, int]]) -> int:
-    """When the first message of the tape's tail was produced."""
+    """When the first message of the raw topic's tail was produced."""
     times = [
         messages[0].timestamp()[1] * 1_000_000
         for partition, (start, end) in ranges.items()

@@ -1,6 +1,6 @@
-"""The tape again: frames of a time range through today's parser and rules, into the topic or straight into ClickHouse.
+"""Raw frames again: those of a time range through today's parser and rules, into the topic or straight into ClickHouse.
 
-The tape is the raw topic, and where its retention has taken the frames, the archive in the lake. Records keep their
+They lie in the raw topic, and where its retention has taken them, in the archive of the lake. Records keep their
 identity, so what a store already has stays as it is. Gaps are not derived again: they are on the normalized topic,
 with what became of them, and no frame says that.
 """
@@ -17,7 +17,7 @@ from etl.adapter.contract import parser_at
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
 from etl.ingest.observer import Observer
-from etl.lake import tape
+from etl.lake import raw_frames
 from etl.model.records import Frame, Gap, Quarantined, Record, Source
 from etl.reference.instruments import with_known
 from etl.sequencing.continuity import Continuity
@@ -59,7 +59,7 @@ def replay(
         exchange = with_known(settings, exchanges.load(name))
         feed = Feed(settings, exchange, publisher, Continuity(exchange, declares_start=False))
         intakes: dict[str, Intake] = {}
-        for frame in _tape(settings, name, from_ns, to_ns, archived):
+        for frame in _frames(settings, name, from_ns, to_ns, archived):
             intake = intakes.get(frame.connection_id)
             if intake is None:
                 if len(intakes) >= CONNECTIONS_MAX:
@@ -133,9 +133,9 @@ class _ClickHouseWriter:
         self._batch = []
 
 
-def _tape(settings: Settings, exchange: str, from_ns: int, to_ns: int, archived: bool) -> Iterator[Frame]:
+def _frames(settings: Settings, exchange: str, from_ns: int, to_ns: int, archived: bool) -> Iterator[Frame]:
     if archived:
-        yield from tape.frames(settings, exchange, from_ns, to_ns)
+        yield from raw_frames.frames(settings, exchange, from_ns, to_ns)
         return
     name = exchange.encode()
     with RangeReader(settings, settings.topics.raw, "etl-replay") as reader:

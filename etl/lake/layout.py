@@ -1,7 +1,7 @@
 """The shape of the lake: where a file lies, its columns, and how Parquet is written. Pure.
 
     data/{table}/exchange=…/symbol=…/date=…/{partition}-{start}-{end}.parquet
-    data/raw/exchange=…/date=…/{partition}-{start}-{end}.parquet                        the tape, in its own order
+    data/raw/exchange=…/date=…/{partition}-{start}-{end}.parquet                        the raw topic, in its own order
 
 ``exchange``, ``symbol`` and ``date`` (of ``time``, UTC) stand in the path, as readers of this layout expect; what a
 path cannot hold is written as %XX. Everything else is a column, named as in market_data.proto, and ``time``: the
@@ -91,9 +91,9 @@ FILE_SCHEMAS: dict[str, pa.Schema] = {
 """What a file holds, by table."""
 
 
-TAPE = "raw"
-TAPE_ROW_GROUP_FRAMES = 50_000
-TAPE_SCHEMA = pa.schema(
+RAW = "raw"
+RAW_ROW_GROUP_FRAMES = 50_000
+RAW_SCHEMA = pa.schema(
     [
         pa.field("topic_offset", pa.int64(), nullable=False),
         pa.field("connection_id", pa.string(), nullable=False),
@@ -108,7 +108,7 @@ TAPE_SCHEMA = pa.schema(
 
 
 def folder(table: str, exchange: str, symbol: str, day: str) -> str:
-    if table == TAPE:
+    if table == RAW:
         return f"{DATA}/{table}/exchange={_escaped(exchange)}/date={day}"
     return f"{DATA}/{table}/exchange={_escaped(exchange)}/symbol={_escaped(symbol)}/date={day}"
 
@@ -165,13 +165,13 @@ def parquet(kind: Kind, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
     return sink.getvalue()
 
 
-def tape_parquet(frames: pa.Table) -> pa.Buffer:
-    """``frames``, in the order of the tape, as the bytes of one file."""
+def raw_parquet(frames: pa.Table) -> pa.Buffer:
+    """``frames``, in the order of the raw topic, as the bytes of one file."""
     sink = pa.BufferOutputStream()
     pq.write_table(
-        frames.cast(TAPE_SCHEMA),
+        frames.cast(RAW_SCHEMA),
         sink,
-        row_group_size=TAPE_ROW_GROUP_FRAMES,
+        row_group_size=RAW_ROW_GROUP_FRAMES,
         version="2.6",
         data_page_version="1.0",
         compression="zstd",

@@ -20,8 +20,8 @@ from etl.lake.layout import (
     LAYOUT,
     NAME_PATTERN,
     NARROW_DECIMAL,
-    TAPE,
-    TAPE_SCHEMA,
+    RAW,
+    RAW_SCHEMA,
     WIDE_DECIMALS,
 )
 from etl.lake.storage import ObjectStorage, Storage, open_storage
@@ -29,7 +29,7 @@ from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
 from etl.wire.precedence import Term, precedence
 
-_SCHEMAS = {**FILE_SCHEMAS, TAPE: TAPE_SCHEMA}
+_SCHEMAS = {**FILE_SCHEMAS, RAW: RAW_SCHEMA}
 _PLACE_TYPES = {"exchange": pa.string(), "symbol": pa.string(), "date": pa.date32()}
 _HIVE_TYPES = {"exchange": "VARCHAR", "symbol": "VARCHAR", "date": "DATE"}
 """Given, not guessed: a symbol may read as a number, or as TRUE."""
@@ -73,7 +73,7 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
             fields = [pa.field(name, kind) for name, kind in _PLACE_TYPES.items() if name in _place(table)]
             shown = [field for field in schema if field != WIDE_DECIMALS]
             connection.register(table, pa.schema([*fields, *shown]).empty_table())
-        elif table == TAPE:
+        elif table == RAW:
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
         else:
             connection.execute(_view(storage, table, files))
@@ -92,7 +92,7 @@ def open_database(storage: Storage) -> duckdb.DuckDBPyConnection:
 
 def _place(table: str) -> tuple[str, ...]:
     """The columns that stand in the path."""
-    return ("exchange", "date") if table == TAPE else ("exchange", "symbol", "date")
+    return ("exchange", "date") if table == RAW else ("exchange", "symbol", "date")
 
 
 def _view(storage: Storage, table: str, files: Sequence[File]) -> str:

@@ -36,7 +36,7 @@ CREATE VIEW unseen AS
     FROM missed m ASOF LEFT JOIN (
         SELECT exchange, kind, symbol, sent_ns, receive_ns
         FROM sent_once SEMI JOIN (SELECT DISTINCT exchange, kind, symbol FROM missed) USING (exchange, kind, symbol)
-        JOIN on_tape USING (exchange, kind, symbol, key)
+        JOIN on_raw USING (exchange, kind, symbol, key)
     ) s ON m.exchange = s.exchange AND m.kind = s.kind AND m.symbol = s.symbol AND m.sent_ns >= s.sent_ns
     WHERE m.streamed ORDER BY m.sent_ns;
 

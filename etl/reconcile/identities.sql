@@ -1,4 +1,4 @@
--- Which frame of the tape is which line of the truth, and from there on: identities.
+-- Which frame of the raw topic is which line of the truth, and from there on: identities.
 
 -- The n-th frame of a content on a connection is the n-th that was sent of it, or the last: a frame that went to two
 -- connections was told once.
@@ -12,10 +12,10 @@ CREATE TABLE arrived_frames AS
     FROM (
         SELECT *, row_number() OVER (
             PARTITION BY exchange, connection_id, digest ORDER BY frame_sequence, part) AS nth
-        FROM (SELECT DISTINCT * FROM tape)
+        FROM (SELECT DISTINCT * FROM raw_frames)
     ) t
     JOIN given g ON g.exchange = t.exchange AND g.digest = t.digest AND g.nth = least(t.nth, g.copies);
-CREATE VIEW unknown_frames AS SELECT * FROM tape ANTI JOIN given USING (exchange, digest);
+CREATE VIEW unknown_frames AS SELECT * FROM raw_frames ANTI JOIN given USING (exchange, digest);
 
 CREATE TABLE raw AS
     SELECT f.exchange, e.kind, e.symbol, e.key, f.receive_ns, f.connection_id, f.frame_sequence,
@@ -43,7 +43,7 @@ CREATE TABLE late_once AS
     FROM told JOIN line USING (exchange, line) ANTI JOIN sent_once USING (exchange, kind, symbol, key)
     WHERE fate = 'late' AND kind NOT IN ('ignored', 'invalid', 'frame');
 CREATE TABLE normalized_once AS SELECT DISTINCT exchange, kind, symbol, key FROM normalized;
-CREATE TABLE on_tape AS
+CREATE TABLE on_raw AS
     SELECT exchange, kind, symbol, key, min(receive_ns) AS receive_ns
     FROM (
         SELECT exchange, kind, symbol, if(kind = 'frame', line::TEXT, key) AS key, receive_ns FROM raw
@@ -52,11 +52,11 @@ CREATE TABLE on_tape AS
     )
     SEMI JOIN sent_once USING (exchange, kind, symbol, key)
     GROUP BY ALL;
-CREATE TABLE ahead_of_tape AS
+CREATE TABLE ahead_of_raw AS
     SELECT exchange, kind, symbol, key FROM normalized_once
-    SEMI JOIN sent_once USING (exchange, kind, symbol, key) ANTI JOIN on_tape USING (exchange, kind, symbol, key);
+    SEMI JOIN sent_once USING (exchange, kind, symbol, key) ANTI JOIN on_raw USING (exchange, kind, symbol, key);
 CREATE TABLE arrived AS
-    SELECT * FROM on_tape UNION ALL SELECT exchange, kind, symbol, key, 0 FROM ahead_of_tape;
+    SELECT * FROM on_raw UNION ALL SELECT exchange, kind, symbol, key, 0 FROM ahead_of_raw;
 CREATE TABLE quarantined_once AS
     SELECT DISTINCT exchange, kind, symbol, key FROM (
         SELECT exchange, kind, symbol, key FROM quarantine WHERE key <> ''

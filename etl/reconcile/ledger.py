@@ -1,7 +1,7 @@
 """All sides of a reconciliation in one scratch database: memory is bounded, the rest is on disk.
 
-Each side is loaded as it is read; ``identities.sql`` then says which frame of the tape is which line of the truth, by
-the digest of its bytes and by how many equal ones came before it on its connection. No frame is parsed here.
+Each side is loaded as it is read; ``identities.sql`` then says which raw frame is which line of the truth, by the
+digest of its bytes and by how many equal ones came before it on its connection. No frame is parsed here.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Ledger:
                 parts = frame.payload.splitlines()
             for part, payload in enumerate(parts):
                 where = (frame.exchange, frame.connection_id, frame.frame_sequence, part)
-                self._add("tape", (*where, digest_of(payload, place), frame.receive_time_ns))
+                self._add("raw_frames", (*where, digest_of(payload, place), frame.receive_time_ns))
         self._flush()
 
     def add_normalized(self, messages: Iterable[bytes]) -> None:

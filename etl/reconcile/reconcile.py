@@ -163,7 +163,7 @@ class _Comparison:
             ("normalized", "normalized_sent"),
             ("quarantined", "quarantined_sent"),
             ("ignored", "frames_ignored"),
-            ("ahead_of_tape", "ahead_of_tape"),
+            ("ahead_of_raw", "ahead_of_raw"),
             ("unknown_frames", "unknown_frames"),
             ("unexpected", "unexpected"),
         ):

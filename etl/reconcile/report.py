@@ -33,7 +33,7 @@ class VenueReport(Struct, kw_only=True):
     unexpected: int = 0
     unknown_frames: int = 0
     """Frames on the raw topic that are not, byte for byte, what the venue sent."""
-    ahead_of_tape: int = 0
+    ahead_of_raw: int = 0
     """Records whose frame never reached the raw topic: a kill fell between the two. They are not missed."""
     unaccounted: int = 0
     """events_sent - missed - quarantined - ignored - normalized; anything but 0 is a fault."""

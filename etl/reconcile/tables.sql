@@ -6,7 +6,7 @@ CREATE TABLE line (exchange TEXT, line BIGINT, digest TEXT, fate TEXT, sent_ns B
 CREATE TABLE told (exchange TEXT, line BIGINT, part BIGINT, kind TEXT, symbol TEXT, key TEXT, time_ns BIGINT);
 
 -- The raw topic: a row for each frame, and for each line of a block of a daily file.
-CREATE TABLE tape (exchange TEXT, connection_id TEXT, frame_sequence BIGINT, part BIGINT, digest TEXT, receive_ns BIGINT);
+CREATE TABLE raw_frames (exchange TEXT, connection_id TEXT, frame_sequence BIGINT, part BIGINT, digest TEXT, receive_ns BIGINT);
 
 -- connection_id and frame_sequence only of venues that are judged by the frame.
 CREATE TABLE normalized (exchange TEXT, kind TEXT, symbol TEXT, key TEXT, first_id BIGINT, last_id BIGINT,

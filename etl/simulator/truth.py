@@ -12,7 +12,7 @@ fault kept them back. ``position`` is the line of the recording that was played,
 ``stream``, ``control`` (a venue's answer on the socket), or the path and query of a request; the first line of a
 file is ``begin``: when this venue came to be.
 
-``digest`` is what a frame on the tape is known by again (``digest_of``); of a daily file, whose lines are taken in
+``digest`` is what a frame in the raw topic is known by again (``digest_of``); of a daily file, whose lines are taken in
 one by one, ``digests`` has one for each event instead.
 """
 
@@ -92,7 +92,7 @@ def digest_of(payload: bytes, place: str = "") -> str:
 def place_of(endpoint: str, exchange: str = "") -> str:
     """Where a request went: its path, query and body, or the path of a daily file without its ending; "" for a stream.
 
-    ``endpoint`` is the truth's, or, with ``exchange``, that of a frame on the tape, which begins with an address.
+    ``endpoint`` is the truth's, or, with ``exchange``, that of a frame in the raw topic, which begins with an address.
     """
     if endpoint in (STREAM, CONTROL) or endpoint.startswith("ws"):
         return ""

@@ -20,7 +20,7 @@ from etl.lake.catalog import Catalog, File, Range, State
 from etl.lake.layout import file_name
 from etl.lake.storage import Storage, open_storage
 from etl.settings import Settings
-from etl.sinks.lake import RangeWriter, RecordWriter, TapeWriter
+from etl.sinks.lake import RangeWriter, RawWriter, RecordWriter
 from etl.sinks.losses import BEGINS_LATER, declare_lost
 from etl.sinks.refusals import quarantine
 from etl.transports.ranges import Bounds, RangeReader
@@ -49,8 +49,8 @@ def export(settings: Settings, until_ns: int | None = None) -> Exported:
 
 
 def archive(settings: Settings, until_ns: int | None = None) -> Exported:
-    """The raw topic, every frame with its exact bytes: the tape that outlives the topic's retention."""
-    return _drain(settings, settings.topics.raw, "lake-archive", TapeWriter, until_ns)
+    """The raw topic, every frame with its exact bytes: the frames that outlive the topic's retention."""
+    return _drain(settings, settings.topics.raw, "lake-archive", RawWriter, until_ns)
 
 
 class _NewWriter(Protocol):

@@ -29,7 +29,7 @@ from etl.transports.kafka import frame_of
 from etl.wire.columns import Refused, Rows, decode, refused_rows, without
 
 UNREADABLE = "unreadable"
-"""The exchange under which the tape keeps a message whose headers say nothing; its bytes are kept all the same."""
+"""The exchange under which the raw topic keeps a message whose headers say nothing; its bytes are kept all the same."""
 
 
 class RangeWriter(Protocol):
@@ -85,7 +85,7 @@ def _attempt(rows: Rows) -> None:
     to_arrow(rows)
 
 
-class TapeWriter:
+class RawWriter:
     """Messages of the raw topic: frames with their exact bytes, in the order of their offsets. Refuses nothing."""
 
     def __init__(self, settings: Settings, storage: Storage, span: Range, name: str) -> None:
@@ -109,15 +109,15 @@ class TapeWriter:
         return [self._write(place, frames) for place, frames in sorted(self._frames.items())]
 
     def _write(self, place: tuple[str, str], frames: list[tuple[int, Frame]]) -> File:
-        names = layout.TAPE_SCHEMA.names[1:]
+        names = layout.RAW_SCHEMA.names[1:]
         columns = [[getattr(frame, name) for _, frame in frames] for name in names]
         columns[names.index("source")] = [frame.source.name.lower() for _, frame in frames]
-        table = pa.table([[offset for offset, _ in frames], *columns], schema=layout.TAPE_SCHEMA)
+        table = pa.table([[offset for offset, _ in frames], *columns], schema=layout.RAW_SCHEMA)
         exchange, day = place
         times = table["receive_time_ns"]
-        data = layout.tape_parquet(table)
+        data = layout.raw_parquet(table)
         return put_file(
-            self._storage, layout.TAPE, (exchange, "", day), data, times, times, self._span, self._name
+            self._storage, layout.RAW, (exchange, "", day), data, times, times, self._span, self._name
         )
 
 

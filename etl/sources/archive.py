@@ -2,7 +2,7 @@
 
 A file is a zip with one CSV in it, and beside it ``<name>.CHECKSUM`` with its SHA-256. A block's endpoint names file,
 checksum and lines (``archive:https://…/BTCUSDT-trades-2024-08-08.csv#lines=1-15000;sha256=…``), so that whoever meets
-the frame on the tape can find the bytes again.
+the frame in the raw topic can find the bytes again.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ ANSWER_BYTES_MAX = 32 << 20
 
 
 class Answer(Struct, frozen=True):
-    """``endpoint`` is the URL asked for, with the body of a POST behind ``#body=`` (percent-encoded), so that the tape
-    tells the whole question; credentials travel in headers and are not in it."""
+    """``endpoint`` is the URL asked for, with the body of a POST behind ``#body=`` (percent-encoded), so that the raw
+    topic tells the whole question; credentials travel in headers and are not in it."""
 
     endpoint: str
     payload: bytes

@@ -97,7 +97,7 @@ class _Listener(WSListener):
             self._gate.after_read(transport.underlying_transport)
 
     def _on_rare_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Binary, a fragment, control, or more than the tape takes (the library closes, but delivers it yet)."""
+        """Binary, a fragment, control, or more than the raw topic takes (the library closes, but delivers it yet)."""
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
             self._connection.closed_by_venue(
@@ -247,7 +247,7 @@ class Connection:
     def _take_snapshot(self, answer: Answer) -> None:
         if len(answer.payload) > self._message_bytes_max:
             size = len(answer.payload)
-            _log.error("%s: a snapshot of %d bytes does not fit the tape", answer.endpoint, size)
+            _log.error("%s: a snapshot of %d bytes does not fit the raw topic", answer.endpoint, size)
             return
         self.act_on(self.intake.take(answer.payload, answer.receive_time_ns, answer.endpoint))
 

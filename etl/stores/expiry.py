@@ -20,7 +20,7 @@ DAYS_MIN = 2
 TIMESCALE_TABLES = ("trades", "quotes", "bars", "book_updates", "agg_trades", "stats", "liquidations")
 CLICKHOUSE_TABLES = ("trades", "quotes", "books", "quarantine")
 TABLES = {"timescale": TIMESCALE_TABLES, "clickhouse": CLICKHOUSE_TABLES, "lake": TIMESCALE_TABLES}
-"""What may expire, by store. Gaps, corrections and the raw tape never do."""
+"""What may expire, by store. Gaps, corrections and the raw topic never do."""
 
 
 class Retention(Struct, frozen=True):

@@ -178,7 +178,7 @@ FAMILIES = (
     _Family(
         counter,
         "etl_recovered",
-        "Messages published at start for frames on the tape",
+        "Messages published at start for frames in the raw topic",
         (),
         _one(lambda c: c.recovered),
     ),

@@ -201,7 +201,7 @@ def frame_headers(frame: Frame) -> dict[str, bytes]:
     }
 
 
-class TapeHeaders:
+class FrameHeaders:
     """``frame_headers`` of one connection's frames: what never changes is made once, what changes with a socket
     read once a read. The dict is always the same one: to be used before the next is asked for."""
 

@@ -261,7 +261,9 @@ def test_a_handshake_says_what_its_steps_call_for_and_is_ready_once() -> None:
     talk = Handshake(
         {"hello": lambda wanted: Reply(",".join(wanted.symbols)), "subscribed": FaultKind.READY, "ok": None}
     )
-    assert talk.take("control", "hello") == [Ignored("control", 0)], "nobody has subscribed: a tape is read"
+    assert talk.take("control", "hello") == [Ignored("control", 0)], (
+        "nobody has subscribed: recorded frames is read"
+    )
     talk.subscription = Subscription(("AAA", "BBB"), ("trades",))
     assert talk.take("control", "hello", index=2) == [Ignored("control", 2), Reply("AAA,BBB")]
     assert talk.take("control", "ok") == [Ignored("control", 0)]

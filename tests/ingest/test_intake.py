@@ -75,13 +75,13 @@ class Bench:
         ]
 
 
-def test_a_frame_goes_to_the_tape_byte_for_byte_before_anything_made_of_it() -> None:
+def test_a_frame_goes_to_the_raw_topic_byte_for_byte_before_anything_made_of_it() -> None:
     bench = Bench()
     bench.give(b'{"broken\xff', trade(1))
-    tape = bench.publisher.delivered[SETTINGS.topics.raw]
-    assert [message.value for message in tape] == [b'{"broken\xff', trade(1).encode()]
-    assert {message.key for message in tape} == {b"c1"}
-    assert dict(tape[1].headers) == {
+    raw = bench.publisher.delivered[SETTINGS.topics.raw]
+    assert [message.value for message in raw] == [b'{"broken\xff', trade(1).encode()]
+    assert {message.key for message in raw} == {b"c1"}
+    assert dict(raw[1].headers) == {
         "exchange": b"binance",
         "endpoint": b"ws://venue/stream",
         "receive_time_ns": b"%d" % RECEIVED_NS,

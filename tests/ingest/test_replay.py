@@ -1,4 +1,4 @@
-"""A store rebuilt from the tape is the store as it was: every row, every column but when it was stored and whence."""
+"""A store rebuilt from raw frames is the store as it was: every row, every column but when it was stored and whence."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def recreate(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_dropped_tables_are_rebuilt_from_the_tape_row_by_row(settings: Settings, archived: bool) -> None:
+def test_dropped_tables_are_rebuilt_from_the_raw_topic_row_by_row(settings: Settings, archived: bool) -> None:
     published = stream(settings)
     messages = [*normalized(settings)]
     with connect(settings, internal=True) as client:

@@ -170,14 +170,14 @@ def test_a_hole_across_a_kill_is_declared_by_the_next_start(settings: Settings, 
     assert spans == {("trade", 3, 6), ("bookTicker", 11, 19)}
 
 
-def test_a_frame_on_the_tape_whose_records_were_never_published_is_published_by_the_next_start(
+def test_a_frame_on_the_raw_topic_whose_records_were_never_published_is_published_by_the_next_start(
     settings: Settings, server: VenueServer
 ) -> None:
     with worker(settings, "--channels", "trade", crash_point=crash.BETWEEN_RAW_AND_NORMALIZED) as running:
         server.send(*[trade(n) for n in range(1, 251)])
         assert running.process.wait(STOP_WITHIN_S) == -signal.SIGKILL
-    tape = {message.value() for message in messages(settings, settings.topics.raw)}
-    assert trade(SAMPLE_FRAMES).encode() in tape
+    raw = {message.value() for message in messages(settings, settings.topics.raw)}
+    assert trade(SAMPLE_FRAMES).encode() in raw
     assert str(SAMPLE_FRAMES) not in trade_ids(settings)
     with worker(settings, "--channels", "trade") as running:
         eventually(lambda: server.opened == 2 and server.connections == 1)

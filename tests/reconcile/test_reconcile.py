@@ -197,7 +197,7 @@ def test_what_the_parser_swallowed_is_lost_in_every_store(run: Run) -> None:
 
 
 @pytest.mark.parametrize("fate", [SENT, WITHHELD])
-def test_a_frame_that_never_reached_the_tape_is_missed_and_undeclared(run: Run, fate: str) -> None:
+def test_a_frame_that_never_reached_the_raw_topic_is_missed_and_undeclared(run: Run, fate: str) -> None:
     whole(run)
     run.send(trade(21), fate=fate, arrives=False)
     report = run.report()
@@ -319,14 +319,14 @@ def test_ids_that_a_gap_declares_beyond_the_truth_are_counted(run: Run) -> None:
     assert report.venues["binance"].gaps == {"open": 1, "source_hole": 1}
 
 
-def test_a_record_whose_frame_never_reached_the_tape_is_not_missed(run: Run) -> None:
+def test_a_record_whose_frame_never_reached_the_raw_topic_is_not_missed(run: Run) -> None:
     whole(run)
     run.send(trade(21))
     run.frames.pop()
     report = run.report()
     venue = report.venues["binance"]
     assert report.ok
-    assert (venue.ahead_of_tape, venue.missed, venue.normalized, venue.raw) == (1, 0, 41, 41)
+    assert (venue.ahead_of_raw, venue.missed, venue.normalized, venue.raw) == (1, 0, 41, 41)
 
 
 def test_what_is_answered_after_the_stop_is_asked_of_nobody(run: Run) -> None:
@@ -375,7 +375,7 @@ def test_a_frame_whose_bytes_changed_on_the_way_is_known_to_nobody_and_its_event
     )
     report = run.report()
     venue = report.venues["binance"]
-    assert (venue.unknown_frames, venue.ahead_of_tape, venue.raw) == (1, 1, 42)
+    assert (venue.unknown_frames, venue.ahead_of_raw, venue.raw) == (1, 1, 42)
     assert report.reasons() == ["binance: 1 unknown_frames"]
 
 

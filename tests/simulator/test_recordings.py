@@ -101,8 +101,8 @@ def test_a_question_in_a_body_is_part_of_what_was_asked(tmp_path: Path) -> None:
                 async with client.http.post(f"http://{client.address}/hyperliquid/info", data=body) as answer:
                     assert (answer.status, await answer.text()) == (200, frame)
             told = [line.digest for line in client.truth("hyperliquid") if "body" in line.endpoint]
-            tape = f"http://{client.address}/hyperliquid/info#body="
-            places = [place_of(tape + quote(body), "hyperliquid") for body in answers]
+            address = f"http://{client.address}/hyperliquid/info#body="
+            places = [place_of(address + quote(body), "hyperliquid") for body in answers]
             assert told == [digest_of(f.encode(), p) for f, p in zip(answers.values(), places, strict=True)]
 
     asyncio.run(run())

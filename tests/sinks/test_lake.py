@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from etl import settings as settings_module
-from etl.lake import tape
+from etl.lake import raw_frames
 from etl.lake.catalog import Catalog, Range
 from etl.lake.query import connect
 from etl.lake.storage import open_storage
@@ -296,7 +296,7 @@ def test_an_empty_lake_has_every_table_without_rows(settings: Settings) -> None:
     assert query(settings, "SELECT count(*) FROM liquidations") == [(0,)]
 
 
-def test_the_tape_is_archived_byte_for_byte_and_read_back(settings: Settings) -> None:
+def test_the_raw_topic_is_archived_byte_for_byte_and_read_back(settings: Settings) -> None:
     frames = [
         Frame("binance", "c1", 1, "wss://x", START_NS, b'{"a":1}', Source.STREAM),
         Frame("binance", "c1", 2, "wss://x", START_NS + DAY, bytes(range(256)), Source.STREAM),
@@ -321,9 +321,9 @@ def test_the_tape_is_archived_byte_for_byte_and_read_back(settings: Settings) ->
         "data/raw/exchange=kraken/date=2024-08-08",
     ]
     everything = 1 << 62
-    assert list(tape.frames(settings, "binance", 0, everything)) == frames[:2]
-    assert list(tape.frames(settings, "kraken", 0, everything)) == frames[2:]
-    assert list(tape.frames(settings, "binance", 0, START_NS + 1)) == frames[:1]
+    assert list(raw_frames.frames(settings, "binance", 0, everything)) == frames[:2]
+    assert list(raw_frames.frames(settings, "kraken", 0, everything)) == frames[2:]
+    assert list(raw_frames.frames(settings, "binance", 0, START_NS + 1)) == frames[:1]
     assert query(settings, "SELECT payload FROM raw WHERE exchange = 'unreadable'") == [
         (b"no headers at all",)
     ]

@@ -126,7 +126,7 @@ def rows_of(*ids: int) -> str:
     return json.dumps({"rows": rows})
 
 
-def test_a_request_with_a_body_is_a_post_signed_at_its_time_and_the_tape_tells_it(
+def test_a_request_with_a_body_is_a_post_signed_at_its_time_and_the_frame_tells_it(
     server: VenueServer,
 ) -> None:
     parser = Invented(Credentials("key", "secret"))

@@ -71,7 +71,7 @@ async def test_a_keep_alive_is_sent_and_its_bare_answer_is_counted_and_not_parse
         times = [at for at, text in zip(server.received_at, server.received, strict=True) if text == "ping"]
         assert all(0.4 < later - earlier < 1.0 for earlier, later in pairwise(times))
         assert (server.opened, run.ends) == (1, [])
-        await run.until(lambda: run.tape() == [b"pong"] * 4)
+        await run.until(lambda: run.raw_frames() == [b"pong"] * 4)
         assert not run.feed.counts.quarantined
         assert run.feed.counts.closed
 

@@ -82,29 +82,29 @@ async def test_binary_messages_and_fragments_are_frames_too(server: VenueServer)
         await asyncio.to_thread(server.send, b"\x00\xff")
         await asyncio.to_thread(server.send_fragments, b"one ", b"two ", b"three")
         await asyncio.to_thread(server.send, "after")
-        await run.until(lambda: len(run.tape()) == 3)
-        assert run.tape() == [b"\x00\xff", b"one two three", b"after"]
+        await run.until(lambda: len(run.raw_frames()) == 3)
+        assert run.raw_frames() == [b"\x00\xff", b"one two three", b"after"]
 
 
 @against_a_server
-async def test_a_message_too_large_for_the_tape_costs_the_connection(server: VenueServer) -> None:
+async def test_a_message_too_large_for_the_raw_topic_costs_the_connection(server: VenueServer) -> None:
     async with running(server, Spoken, message_bytes_max=200_000) as run:
         await asyncio.to_thread(server.send, "x" * 300_000)
         await run.until(lambda: server.opened == 2)
         await asyncio.to_thread(server.send_fragments, *[b"x" * 50_000] * 4)
         await run.until(lambda: server.opened == 3)
         assert [end.reason for end in run.ends] == ["too_large", "too_large"]
-        assert [len(payload) for payload in run.tape()] == []
+        assert [len(payload) for payload in run.raw_frames()] == []
 
 
 @against_a_server
 async def test_snapshots_are_asked_for_once_ready_and_enter_as_frames(server: VenueServer) -> None:
     async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "before")
-        await run.until(lambda: b"before" in run.tape())
+        await run.until(lambda: b"before" in run.raw_frames())
         assert server.requests == []
         await asyncio.to_thread(server.send, "ready")
-        await run.until(lambda: len(run.tape()) == 4)
+        await run.until(lambda: len(run.raw_frames()) == 4)
         assert server.requests == ["/depth?symbol=BTCUSDT", "/depth?symbol=ETHUSDT"]
         headers = [dict(m.headers) for m in run.publisher.delivered[run.settings.topics.raw]]
         assert [h["endpoint"].decode().partition(f":{server.port}")[2] for h in headers] == [
@@ -118,7 +118,7 @@ async def test_reading_stops_while_the_transport_is_stalled_and_nothing_is_lost(
     sent = [f"{n:06d}" + "x" * 500 for n in range(40_000)]
     async with running(server, Spoken, read_pause_messages=100, read_resume_messages=50) as run:
         await asyncio.to_thread(server.send, "first")
-        await run.until(lambda: run.tape() == [b"first"])
+        await run.until(lambda: run.raw_frames() == [b"first"])
         run.publisher.stalled = True
         server.send_without_waiting(*sent)
         await run.until(lambda: run.gate.paused)
@@ -127,8 +127,8 @@ async def test_reading_stops_while_the_transport_is_stalled_and_nothing_is_lost(
         await asyncio.sleep(0.3)
         assert run.publisher.pending_messages == held < len(sent)
         run.publisher.stalled = False
-        await run.until(lambda: len(run.tape()) == 1 + len(sent))
-        assert run.tape()[1:] == [text.encode() for text in sent]
+        await run.until(lambda: len(run.raw_frames()) == 1 + len(sent))
+        assert run.raw_frames()[1:] == [text.encode() for text in sent]
         assert run.ends == []
 
 
@@ -137,12 +137,12 @@ async def test_a_burst_comes_in_bounded_reads_however_far_behind_the_worker_is(s
     burst, bursts = ["x" * 60_000] * 500, 4
     async with running(server, Spoken) as run:
         await asyncio.to_thread(server.send, "first")
-        await run.until(lambda: run.tape() == [b"first"])
+        await run.until(lambda: run.raw_frames() == [b"first"])
         for _ in range(bursts):
             server.send_without_waiting(*burst)
             time.sleep(0.5)  # noqa: ASYNC251  stops all reading: what is sent piles up, as far as the kernel takes it
             await asyncio.sleep(0.5)
-        await run.until(lambda: len(run.tape()) == 1 + bursts * len(burst))
+        await run.until(lambda: len(run.raw_frames()) == 1 + bursts * len(burst))
         read_bytes: Counter[bytes] = Counter()
         for message in run.publisher.delivered[run.settings.topics.raw]:
             read_bytes[dict(message.headers)["receive_time_ns"]] += len(message.value)

@@ -96,7 +96,7 @@ class Run:
     def lost(self, connection: Connection, end: End) -> None:
         self.ends.append(end)
 
-    def tape(self) -> list[bytes]:
+    def raw_frames(self) -> list[bytes]:
         return [message.value for message in self.publisher.delivered[self.settings.topics.raw]]
 
     def published(self) -> list[Record]:
