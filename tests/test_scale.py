@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from etl.bench.faults import READY_WITHIN_S, free_settings
+from etl.bench.rig import READY_WITHIN_S, free_settings
 from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
-from etl.monitoring import processes as status
+from etl.monitoring import processes
 from etl.reconcile.reconcile import reconcile
 from etl.reconcile.report import Report
 from etl.settings import Settings
@@ -61,8 +61,8 @@ async def written(settings: Settings, supervisor: Supervisor, sinks: Sequence[st
     ports = [supervisor.states[name].metrics_port for name in sinks]
 
     async def rows() -> int:
-        samples = await asyncio.to_thread(status.scrape_all, ports, settings.bind_host)
-        return status.total(samples, "etl_sink_rows_total")
+        samples = await asyncio.to_thread(processes.scrape_all, ports, settings.bind_host)
+        return processes.total(samples, "etl_sink_rows_total")
 
     before = await rows()
     async with asyncio.timeout(READY_WITHIN_S):

@@ -12,28 +12,30 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
-from msgspec import Struct
 
 from etl import exchanges
 from etl.bench.report import print_result, say
+from etl.bench.rig import (
+    READY_WITHIN_S,
+    all_connected,
+    free_settings,
+    next_bars,
+    samples_of,
+)
 from etl.embedded.part import Part
-from etl.embedded.part_log import last_words
-from etl.embedded.ports import free_ports, free_range
-from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
-from etl.errors import EtlError
 from etl.ingest.gap_ledger import Selection, read_gaps, repair_gaps
 from etl.model.records import Gap, GapKind, GapState, Kind
-from etl.monitoring import processes as status
-from etl.reconcile.reconcile import METRICS_PORTS, reconcile
+from etl.monitoring import processes
+from etl.reconcile.reconcile import reconcile
 from etl.reconcile.report import Report
-from etl.settings import NAMES, Settings, make
+from etl.settings import Settings
 from etl.simulator.faults import KINDS
 from etl.simulator.scenario import Step, every_fault
 from etl.simulator.venues import make_venue
@@ -49,15 +51,9 @@ time after the lively part, in seconds from its end, or nothing could happen in 
 WAITING_S = 215.0
 WARM_UP_S = 15.0
 """Memory is compared from here on."""
-READY_WITHIN_S = 120.0
-CONNECTED_WITHIN_S = 120.0
 SETTLE_WITHIN_S = 180.0
 POLL_S = 0.5
 REPAIR_ROUNDS = 5
-MINUTE_S = 60.0
-TOPIC_PARTITIONS = 4
-"""Several, so that whatever depends on their number shows."""
-BAR_DELAY_S = 3.0
 STATUS_TIMEOUT_S = 10.0
 
 
@@ -86,23 +82,6 @@ def is_good(result: Mapping[str, Any]) -> bool:
     """Nothing lost, doubled or undeclared, and nothing missing that a history has."""
     zeros = ("lost", "duplicated", "missed_undeclared", "missing_with_history", "unaccounted")
     return not any(result[name] for name in zeros)
-
-
-def free_settings(folder: Path, venues: str, rate: float) -> Settings:
-    """Every port free, and those that parts and simulators take behind the first of theirs."""
-    count = len(venues.split(","))
-    names = [name for name in NAMES if name.endswith("_port")]
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    ports["metrics_port"] = free_range(METRICS_PORTS, ports.values())
-    metrics = range(ports["metrics_port"], ports["metrics_port"] + METRICS_PORTS)
-    ports["simulator_port"] = free_range(count, {*ports.values(), *metrics})
-    return make(
-        **ports,
-        state_dir=str(folder),
-        venues=venues,
-        simulator_rate=rate * count,
-        topic_partitions=TOPIC_PARTITIONS,
-    )
 
 
 def schedule(venues: Sequence[str], disconnects: int, lively_s: float, *, waiting: bool) -> list[Step]:
@@ -192,12 +171,12 @@ class Run:
         now = self._memory()
         return round(max(now[name] - before for name, before in self._memory_mib.items()), 1)
 
-    async def _settle(self) -> status.Samples:
+    async def _settle(self) -> processes.Samples:
         """Wait until repairs are done, stop the venues, and let the sink catch up; the metrics at that moment."""
         deadline = time.monotonic() + SETTLE_WITHIN_S
         while True:
             samples = await asyncio.to_thread(samples_of, self._settings.bind_host, self._supervisor)
-            pending = status.total(samples, "etl_repairs_pending")
+            pending = processes.total(samples, "etl_repairs_pending")
             if not pending or time.monotonic() > deadline:
                 break
             await asyncio.sleep(POLL_S)
@@ -229,7 +208,7 @@ class Run:
         self,
         report: Report,
         gaps: Sequence[Gap],
-        samples: status.Samples,
+        samples: processes.Samples,
         fired: dict[str, int],
         growth_mib: float,
     ) -> dict[str, Any]:
@@ -239,10 +218,10 @@ class Run:
         undeclared = sum(venue.missed_undeclared for venue in venues)
         real = [gap for gap in gaps if gap.gap_kind is not GapKind.START and not self._is_of_the_end(gap)]
         states = Counter(gap.gap_state for gap in real)
-        saved = status.total(samples, "etl_snapshots_saved_total")
-        requested = status.total(samples, "etl_snapshots_requested_total")
-        reconnects = status.total(samples, "etl_reconnects_total")
-        planned = status.total(samples, "etl_reconnects_total", reason="planned")
+        saved = processes.total(samples, "etl_snapshots_saved_total")
+        requested = processes.total(samples, "etl_snapshots_requested_total")
+        reconnects = processes.total(samples, "etl_reconnects_total")
+        planned = processes.total(samples, "etl_reconnects_total", reason="planned")
         return {
             "events_sent": sum(venue.events_sent for venue in venues),
             "disconnects": reconnects - planned,
@@ -259,9 +238,9 @@ class Run:
             "gaps_source_hole": states[GapState.SOURCE_HOLE],
             "gaps_unrepairable": states[GapState.UNREPAIRABLE],
             "gaps_open": states[GapState.OPEN],
-            "repaired_rows": status.total(samples, "etl_repaired_rows_total"),
+            "repaired_rows": processes.total(samples, "etl_repaired_rows_total"),
             "reconnect_s": {
-                name: status.quantile(samples, "etl_reconnect_seconds", q)
+                name: processes.quantile(samples, "etl_reconnect_seconds", q)
                 for name, q in (("p50", 0.5), ("p95", 0.95))
             },
             "snapshots_saved_share": round(saved / max(1, saved + requested), 3),
@@ -270,78 +249,6 @@ class Run:
             "missed_by_kind": {name: venue.missed_kinds for name, venue in report.venues.items()},
             "open_reasons": dict(Counter(gap.reason[-80:] for gap in real if gap.gap_state is GapState.OPEN)),
         }
-
-
-async def all_connected(settings: Settings, supervisor: Supervisor, connections_min: int = 0) -> None:
-    """Wait until every venue streams, over so many connections. Raises ``EtlError``."""
-    least = connections_min or len(settings.venues.names)
-    deadline = time.monotonic() + CONNECTED_WITHIN_S
-    while True:
-        connections = (await asyncio.to_thread(samples_of, settings.bind_host, supervisor)).get(
-            "etl_connection_up", ()
-        )
-        if len(connections) >= least and all(c.value for c in connections):
-            return
-        if time.monotonic() > deadline:
-            raise EtlError(f"a venue is not connected {CONNECTED_WITHIN_S:g} s after the last fault")
-        await asyncio.sleep(POLL_S)
-
-
-def require_no_restart(supervisor: Supervisor) -> None:
-    """What was measured beside a start is no measurement. Raises ``EtlError``."""
-    again = [
-        f"{state.name} ({state.last_exit}; {last_words(Path(state.log))})"
-        for state in supervisor.states.values()
-        if state.restarts
-    ]
-    if again:
-        raise EtlError(f"started again during the run: {', '.join(again)}")
-
-
-async def next_bars() -> None:
-    """Wait for the next minute's bars: only they tell that the ones before were missed."""
-    await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)
-
-
-class Pace(Struct):
-    """CPU is of every thread of the part that was measured."""
-
-    events_per_s: float
-    cpu_us_per_event: float
-
-
-async def paced(
-    supervisor: Supervisor,
-    part: str,
-    arrived: Callable[[], int],
-    first: int,
-    last: int,
-    within_s: float,
-    poll_s: float,
-) -> Pace:
-    """What ``part`` does from the first reading of ``arrived`` that is not below ``first`` to the one that is not
-    below ``last``. Raises ``EtlError``."""
-    deadline_s = time.monotonic() + within_s
-    began = (0, 0.0, 0.0)
-    while True:
-        count = await asyncio.to_thread(arrived)
-        require_no_restart(supervisor)
-        now = (count, time.monotonic(), cpu_s(supervisor.states[part].pid))
-        if count >= first and not began[0]:
-            began = now
-        if count >= last:
-            break
-        if now[1] > deadline_s:
-            raise EtlError(f"{count:,} of {last:,} events arrived in {within_s:.0f} s")
-        await asyncio.sleep(poll_s)
-    made = now[0] - began[0]
-    return Pace(made / (now[1] - began[1]), (now[2] - began[2]) / made * 1e6)
-
-
-def samples_of(bind_host: str, supervisor: Supervisor) -> status.Samples:
-    """The metrics of every part, now."""
-    ports = [state.metrics_port for state in supervisor.states.values() if state.metrics_port]
-    return status.scrape_all(ports, bind_host)
 
 
 def missing_with_history(report: Report) -> int:

@@ -23,10 +23,10 @@ import typer
 from msgspec import Struct, structs
 
 from etl import exchanges
-from etl.bench.faults import paced
 from etl.bench.feed import frames
 from etl.bench.feed.frames import Recorded
 from etl.bench.report import print_result, say, spread
+from etl.bench.rig import paced
 from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.ports import free_ports

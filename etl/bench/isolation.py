@@ -32,9 +32,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from msgspec import Struct, structs
 
-from etl.bench.faults import all_connected, require_no_restart
 from etl.bench.feed.paced import CHANNELS, SYMBOLS, paced_part
 from etl.bench.report import percentiles, print_result, say, spread
+from etl.bench.rig import all_connected, require_no_restart
 from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part
 from etl.embedded.ports import free_ports

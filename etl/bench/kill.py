@@ -28,8 +28,8 @@ from msgspec import Struct
 from etl import crash
 from etl.bench import crash_at
 from etl.bench.crash_at import command_with
-from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, next_bars
 from etl.bench.report import print_result, say
+from etl.bench.rig import READY_WITHIN_S, all_connected, free_settings, next_bars
 from etl.embedded.part import Part
 from etl.embedded.status import DONE, RUNNING
 from etl.embedded.supervisor import Supervisor

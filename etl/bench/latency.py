@@ -23,12 +23,12 @@ from typing import Annotated, Any
 import typer
 from msgspec import Struct, structs
 
-from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, require_no_restart, samples_of
 from etl.bench.feed.paced import CHANNELS, SYMBOLS, paced_part
 from etl.bench.report import percentiles, print_result, say, spread
+from etl.bench.rig import READY_WITHIN_S, all_connected, free_settings, require_no_restart, samples_of
 from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
-from etl.monitoring import processes as status
+from etl.monitoring import processes
 from etl.settings import Settings, changed, value_of
 from etl.stores.clickhouse_http import connect, internal_database
 from etl.up.plan import child_environment, parts
@@ -114,7 +114,7 @@ class Run:
             "stored_per_s": round(figures.rows / seconds),
             "seconds": round(seconds, 1),
             "ack_ms": {
-                name: round(1e3 * (status.quantile(samples, ACKS, share) or 0.0), 2)
+                name: round(1e3 * (processes.quantile(samples, ACKS, share) or 0.0), 2)
                 for name, share in PERCENTILES
             },
             "queryable_ms": figures.whole_ms,
@@ -150,7 +150,7 @@ class Run:
         return part
 
 
-def gained(before: status.Samples, now: status.Samples) -> status.Samples:
+def gained(before: processes.Samples, now: processes.Samples) -> processes.Samples:
     """What the histogram of acknowledgements counted between two readings."""
     name = f"{ACKS}_bucket"
     counted = {frozenset(sample.labels.items()): sample.value for sample in before.get(name, ())}

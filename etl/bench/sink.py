@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs
 
-from etl.bench.faults import TOPIC_PARTITIONS, Pace, paced
 from etl.bench.report import print_result, say, spread
+from etl.bench.rig import TOPIC_PARTITIONS, Pace, paced
 from etl.bench.storage import recorded
 from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.kafka import kafka_part
@@ -27,7 +27,7 @@ from etl.embedded.part import Part, tcp_ready
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.model.records import Quote, Record
-from etl.monitoring import processes as status
+from etl.monitoring import processes
 from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import FREQUENT, batch_path
@@ -162,7 +162,9 @@ async def _drained(settings: Settings, messages: int) -> Pace:
     """The sink from its first batches to the last message. Raises ``EtlError``."""
 
     def written() -> int:
-        return status.total(status.scrape(settings.bind_host, settings.metrics.port), "etl_sink_rows_total")
+        return processes.total(
+            processes.scrape(settings.bind_host, settings.metrics.port), "etl_sink_rows_total"
+        )
 
     sink = Part(
         name="sink",

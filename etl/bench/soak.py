@@ -20,11 +20,11 @@ from typing import Any
 import typer
 from msgspec import structs
 
-from etl.bench.faults import READY_WITHIN_S, all_connected, free_settings, samples_of
 from etl.bench.report import print_result, say
+from etl.bench.rig import READY_WITHIN_S, all_connected, free_settings, samples_of
 from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
-from etl.monitoring import processes as status
+from etl.monitoring import processes
 from etl.settings import Settings
 from etl.up import closing
 from etl.up.plan import child_environment, parts
@@ -118,8 +118,8 @@ class Run:
         before = await self._events(supervisor)
         while (elapsed := time.monotonic() - began) < self._seconds:
             samples = await asyncio.to_thread(samples_of, self._settings.bind_host, supervisor)
-            self._backlog.append((elapsed, status.total(samples, "etl_sink_backlog_messages")))
-            self._pending.append((elapsed, status.total(samples, "etl_publisher_pending_messages")))
+            self._backlog.append((elapsed, processes.total(samples, "etl_sink_backlog_messages")))
+            self._pending.append((elapsed, processes.total(samples, "etl_publisher_pending_messages")))
             for name, state in supervisor.states.items():
                 if state.memory_bytes and not name.startswith("simulate-"):  # no part of the platform
                     self._memory_mib[name].append((elapsed, state.memory_bytes / MIB))
@@ -128,7 +128,7 @@ class Run:
 
     async def _events(self, supervisor: Supervisor) -> int:
         samples = await asyncio.to_thread(samples_of, self._settings.bind_host, supervisor)
-        return status.total(samples, "etl_events_total")
+        return processes.total(samples, "etl_events_total")
 
 
 def _adapted(part: Part) -> Part:

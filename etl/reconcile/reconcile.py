@@ -24,7 +24,7 @@ from confluent_kafka import Message
 
 from etl.errors import UsageError
 from etl.model.records import Kind
-from etl.monitoring import processes as status
+from etl.monitoring import processes
 from etl.reconcile import holdings
 from etl.reconcile.declared import Declared
 from etl.reconcile.ledger import ROWS_PER_BATCH, Ledger
@@ -91,8 +91,8 @@ def _add_clickhouse_figures(settings: Settings, report: Report, stores: Sequence
 def _add_ack_latency(settings: Settings, report: Report) -> None:
     """From the workers that still run; their histograms know nothing beyond their last bound."""
     ports = range(settings.metrics.port, settings.metrics.port + METRICS_PORTS)
-    samples = status.scrape_all(ports, settings.bind_host)
-    found = [status.quantile(samples, "etl_ack_latency_seconds", q) for q in (0.5, 0.99)]
+    samples = processes.scrape_all(ports, settings.bind_host)
+    found = [processes.quantile(samples, "etl_ack_latency_seconds", q) for q in (0.5, 0.99)]
     p50, p99 = (None if seconds in (None, inf) else round((seconds or 0.0) * 1e3, 3) for seconds in found)
     report.latency_ms["receive_to_kafka_ack"] = Percentiles(p50, p99)
 

@@ -12,7 +12,7 @@ from etl.embedded import airflow
 from etl.embedded.airflow import AirflowClient
 from etl.embedded.status import PartState
 from etl.errors import EtlError, TransportError
-from etl.monitoring import processes as status
+from etl.monitoring import processes
 from etl.monitoring.processes import Snapshot
 from etl.settings import Settings
 from etl.sinks.clickhouse_offsets import group_of
@@ -47,7 +47,7 @@ async def caught_up(settings: Settings, parts: Callable[[], Iterable[PartState]]
     began = moved_at = time.monotonic()
     equal, last, last_pending = 0, None, ""
     while equal < SETTLED_READINGS:
-        snapshot = await asyncio.to_thread(status.take, list(parts()), settings.bind_host)
+        snapshot = await asyncio.to_thread(processes.take, list(parts()), settings.bind_host)
         repairs_count = time.monotonic() - began < REPAIRS_WITHIN_S
         progress, pending = _progress(snapshot), _pending(snapshot, repairs_count)
         if not pending and snapshot.sinks:
@@ -129,7 +129,7 @@ def _pending(snapshot: Snapshot, repairs_count: bool) -> str:
     found = [
         f"stream {name} is {venue.state} with {venue.pending:,} unacknowledged"
         for name, venue in snapshot.venues.items()
-        if venue.pending or venue.state in status.NOT_RUNNING
+        if venue.pending or venue.state in processes.NOT_RUNNING
     ]
     found += [
         f"stream {name} repairs {venue.repairs_pending:,} gaps"
@@ -139,6 +139,6 @@ def _pending(snapshot: Snapshot, repairs_count: bool) -> str:
     found += [
         f"sink {name} is {sink.state} with a backlog of {sink.backlog:,}"
         for name, sink in snapshot.sinks.items()
-        if sink.backlog or sink.state in status.NOT_RUNNING
+        if sink.backlog or sink.state in processes.NOT_RUNNING
     ]
     return "; ".join(found)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from etl.bench.faults import WAITING_FAULTS, Run, free_settings, is_good, schedule
+from etl.bench.faults import WAITING_FAULTS, Run, is_good, schedule
+from etl.bench.rig import free_settings
 from etl.settings import changed
 from etl.simulator.faults import KINDS
 

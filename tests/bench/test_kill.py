@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from etl import crash
-from etl.bench.faults import free_settings
 from etl.bench.kill import DRAINS, POINTS, SERVERS, SINK, WORKER, Run, blows, is_good
+from etl.bench.rig import free_settings
 
 CRASH_POINTS = {value for name, value in vars(crash).items() if name.isupper()}
 

@@ -9,10 +9,10 @@ from msgspec import json
 from prometheus_client.samples import Sample
 
 from etl.bench import latency
-from etl.bench.faults import free_settings
 from etl.bench.feed.frames import frames, of_symbols, recorded
 from etl.bench.feed.paced import SYMBOLS
-from etl.monitoring import processes as status
+from etl.bench.rig import free_settings
+from etl.monitoring import processes
 from etl.simulator import recording
 
 
@@ -30,7 +30,7 @@ def test_each_symbol_gets_every_frame_with_rising_ids_and_the_time_at_which_it_i
 
 
 def test_acknowledgements_before_the_measured_time_do_not_count() -> None:
-    def reading(*counts: int) -> status.Samples:
+    def reading(*counts: int) -> processes.Samples:
         bounds = ("0.001", "0.002", "+Inf")
         return {
             f"{latency.ACKS}_bucket": [
@@ -40,9 +40,9 @@ def test_acknowledgements_before_the_measured_time_do_not_count() -> None:
         }
 
     cold, later = reading(0, 0, 50), reading(90, 100, 150)
-    assert status.quantile(later, latency.ACKS, 0.99) == float("inf")
-    assert status.quantile(latency.gained(cold, later), latency.ACKS, 0.99) == pytest.approx(0.0019)
-    assert status.quantile(latency.gained({}, later), latency.ACKS, 0.5) == pytest.approx(0.001 * 75 / 90)
+    assert processes.quantile(later, latency.ACKS, 0.99) == float("inf")
+    assert processes.quantile(latency.gained(cold, later), latency.ACKS, 0.99) == pytest.approx(0.0019)
+    assert processes.quantile(latency.gained({}, later), latency.ACKS, 0.5) == pytest.approx(0.001 * 75 / 90)
 
 
 @pytest.mark.integration

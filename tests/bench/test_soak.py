@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.bench.faults import free_settings
+from etl.bench.rig import free_settings
 from etl.bench.soak import GROWTH_MIB_MIN, Run, judged, slope, thinned
 
 

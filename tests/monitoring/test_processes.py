@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from etl.embedded.ports import free_ports
 from etl.embedded.status import RESTARTING, RUNNING, PartState
-from etl.monitoring import processes as status
+from etl.monitoring import processes
 from etl.monitoring.processes import SinkStatus, Snapshot, VenueStatus
 
 
@@ -37,7 +37,7 @@ def test_a_snapshot_is_read_from_the_metrics_of_the_running_parts() -> None:
     (port,) = free_ports(1)
     server, _ = start_http_server(port, "127.0.0.1", registry)
     try:
-        snapshot = status.take(
+        snapshot = processes.take(
             [
                 part("stream-binance", port),
                 part("stream-okx", 1, RESTARTING),
@@ -57,7 +57,7 @@ def test_a_snapshot_is_read_from_the_metrics_of_the_running_parts() -> None:
 
 
 def test_a_worker_without_an_event_is_connecting() -> None:
-    snapshot = status.take([part("stream-binance", 1)], "127.0.0.1")
+    snapshot = processes.take([part("stream-binance", 1)], "127.0.0.1")
     assert snapshot.venues == {"binance": VenueStatus(state="connecting")}
 
 
@@ -70,7 +70,7 @@ def test_rates_are_differences_by_time_and_unknown_after_a_restart() -> None:
         sinks = {"clickhouse": SinkStatus(state="running", rows=rows)}
         return Snapshot(taken_ns=seconds * 1_000_000_000, venues=venues, sinks=sinks)
 
-    now = status.between(reading(10, 100, 1000, 50), reading(12, 160, 3, 50))
+    now = processes.between(reading(10, 100, 1000, 50), reading(12, 160, 3, 50))
     assert now.venues["binance"].events_per_s == 30.0
     assert now.venues["polygon"].events_per_s is None
     assert now.sinks["clickhouse"].rows_per_s == 0.0
@@ -85,10 +85,10 @@ def test_a_quantile_lies_in_its_bucket_in_proportion_over_all_series_asked_for()
     for family in registry.collect():
         for sample in family.samples:
             samples.setdefault(sample.name, []).append(sample)
-    assert status.quantile(samples, "latency", 0.5) == pytest.approx(0.0055)
-    assert status.quantile(samples, "latency", 0.5, exchange="a") == pytest.approx(0.0005)
-    assert status.quantile(samples, "latency", 1.0) == float("inf")
-    assert status.quantile(samples, "latency", 0.5, exchange="none") is None
+    assert processes.quantile(samples, "latency", 0.5) == pytest.approx(0.0055)
+    assert processes.quantile(samples, "latency", 0.5, exchange="a") == pytest.approx(0.0005)
+    assert processes.quantile(samples, "latency", 1.0) == float("inf")
+    assert processes.quantile(samples, "latency", 0.5, exchange="none") is None
 
 
 class _Page(BaseHTTPRequestHandler):
@@ -101,4 +101,4 @@ class _Page(BaseHTTPRequestHandler):
 def test_a_server_that_answers_with_something_else_has_no_metrics() -> None:
     with HTTPServer(("127.0.0.1", 0), _Page) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
-        assert status.scrape("127.0.0.1", server.server_port) == {}
+        assert processes.scrape("127.0.0.1", server.server_port) == {}

@@ -24,7 +24,7 @@ from etl.embedded.airflow import AirflowClient, credentials, url
 from etl.embedded.status import PartState, read_status
 from etl.errors import PartError
 from etl.ingest.backfill_marks import MARK, Marks
-from etl.monitoring import processes as status
+from etl.monitoring import processes
 from etl.settings import Settings
 from etl.stores.query import query
 
@@ -122,8 +122,8 @@ class Desk:
 
     def counted(self, name: str, **labels: str) -> int:
         """A metric of the platform, summed over what has these labels."""
-        samples, _ = status.platform(self.settings)
-        return status.total(samples, name, **labels)
+        samples, _ = processes.platform(self.settings)
+        return processes.total(samples, name, **labels)
 
     def marks(self, run_id: str) -> list[Path]:
         """What a backfill run has finished, while it is at work."""

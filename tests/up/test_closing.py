@@ -7,7 +7,7 @@ import pytest
 
 from etl.embedded.status import PartState
 from etl.errors import EtlError
-from etl.monitoring import processes as status
+from etl.monitoring import processes
 from etl.monitoring.processes import SinkStatus, Snapshot, VenueStatus
 from etl.settings import Settings
 from etl.transports import groups
@@ -33,7 +33,7 @@ def readings_used(
         taken.append(readings[min(len(taken), len(readings) - 1)])
         return taken[-1]
 
-    monkeypatch.setattr(status, "take", take)
+    monkeypatch.setattr(processes, "take", take)
     monkeypatch.setattr(
         groups, "behind", lambda *_: uncommitted.pop(0) if len(uncommitted) > 1 else uncommitted[0]
     )

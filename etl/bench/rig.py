@@ -1,0 +1,116 @@
+"""What the benches share: a platform on free ports, waiting until it streams, and the pace of one of its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from etl.embedded.part_log import last_words
+from etl.embedded.ports import free_ports, free_range
+from etl.embedded.sessions import cpu_s
+from etl.embedded.supervisor import Supervisor
+from etl.errors import EtlError
+from etl.monitoring import processes
+from etl.reconcile.reconcile import METRICS_PORTS
+from etl.settings import NAMES, Settings, make
+
+READY_WITHIN_S = 120.0
+CONNECTED_WITHIN_S = 120.0
+MINUTE_S = 60.0
+TOPIC_PARTITIONS = 4
+"""Several, so that whatever depends on their number shows."""
+BAR_DELAY_S = 3.0
+CONNECTED_POLL_S = 0.5
+
+
+def free_settings(folder: Path, venues: str, rate: float) -> Settings:
+    """Every port free, and those that parts and simulators take behind the first of theirs."""
+    count = len(venues.split(","))
+    names = [name for name in NAMES if name.endswith("_port")]
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    ports["metrics_port"] = free_range(METRICS_PORTS, ports.values())
+    metrics = range(ports["metrics_port"], ports["metrics_port"] + METRICS_PORTS)
+    ports["simulator_port"] = free_range(count, {*ports.values(), *metrics})
+    return make(
+        **ports,
+        state_dir=str(folder),
+        venues=venues,
+        simulator_rate=rate * count,
+        topic_partitions=TOPIC_PARTITIONS,
+    )
+
+
+async def all_connected(settings: Settings, supervisor: Supervisor, connections_min: int = 0) -> None:
+    """Wait until every venue streams, over so many connections. Raises ``EtlError``."""
+    least = connections_min or len(settings.venues.names)
+    deadline = time.monotonic() + CONNECTED_WITHIN_S
+    while True:
+        connections = (await asyncio.to_thread(samples_of, settings.bind_host, supervisor)).get(
+            "etl_connection_up", ()
+        )
+        if len(connections) >= least and all(c.value for c in connections):
+            return
+        if time.monotonic() > deadline:
+            raise EtlError(f"a venue is not connected {CONNECTED_WITHIN_S:g} s after the last fault")
+        await asyncio.sleep(CONNECTED_POLL_S)
+
+
+def require_no_restart(supervisor: Supervisor) -> None:
+    """What was measured beside a start is no measurement. Raises ``EtlError``."""
+    again = [
+        f"{state.name} ({state.last_exit}; {last_words(Path(state.log))})"
+        for state in supervisor.states.values()
+        if state.restarts
+    ]
+    if again:
+        raise EtlError(f"started again during the run: {', '.join(again)}")
+
+
+async def next_bars() -> None:
+    """Wait for the next minute's bars: only they tell that the ones before were missed."""
+    await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S + BAR_DELAY_S)
+
+
+class Pace(Struct):
+    """CPU is of every thread of the part that was measured."""
+
+    events_per_s: float
+    cpu_us_per_event: float
+
+
+async def paced(
+    supervisor: Supervisor,
+    part: str,
+    arrived: Callable[[], int],
+    first: int,
+    last: int,
+    within_s: float,
+    poll_s: float,
+) -> Pace:
+    """What ``part`` does from the first reading of ``arrived`` that is not below ``first`` to the one that is not
+    below ``last``. Raises ``EtlError``."""
+    deadline_s = time.monotonic() + within_s
+    began = (0, 0.0, 0.0)
+    while True:
+        count = await asyncio.to_thread(arrived)
+        require_no_restart(supervisor)
+        now = (count, time.monotonic(), cpu_s(supervisor.states[part].pid))
+        if count >= first and not began[0]:
+            began = now
+        if count >= last:
+            break
+        if now[1] > deadline_s:
+            raise EtlError(f"{count:,} of {last:,} events arrived in {within_s:.0f} s")
+        await asyncio.sleep(poll_s)
+    made = now[0] - began[0]
+    return Pace(made / (now[1] - began[1]), (now[2] - began[2]) / made * 1e6)
+
+
+def samples_of(bind_host: str, supervisor: Supervisor) -> processes.Samples:
+    """The metrics of every part, now."""
+    ports = [state.metrics_port for state in supervisor.states.values() if state.metrics_port]
+    return processes.scrape_all(ports, bind_host)
