@@ -73,7 +73,7 @@ def main(
         settings = free_settings(Path(keep or folder), venues, rate)
         steps = schedule(settings.venues.names, disconnects, lively, waiting=waiting)
         seconds = lively + (WAITING_S if waiting else 0.0)
-        result = asyncio.run(Run(settings, steps, seconds).result())
+        result = asyncio.run(FaultsRun(settings, steps, seconds).result())
     print_result("faults", result, as_json)
     raise typer.Exit(0 if is_good(result) else 1)
 
@@ -101,7 +101,7 @@ def _waits_long(step: Step) -> bool:
     return step.kind in WAITING_FAULTS and is_refusal
 
 
-class Run:
+class FaultsRun:
     """One run: ``seconds`` of streaming under ``steps``, then everything settles and is judged.
 
     ``until_bar``: go on until the next minute's bars, which close the gaps of the last loss.

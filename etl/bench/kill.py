@@ -83,7 +83,7 @@ def main(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         settings = free_settings(Path(keep or folder), venues, rate)
-        result = asyncio.run(Run(settings, times, seed).result())
+        result = asyncio.run(KillRun(settings, times, seed).result())
     print_result("kill", result, as_json)
     raise typer.Exit(0 if is_good(result) else 1)
 
@@ -110,7 +110,7 @@ def blows(chance: random.Random) -> Iterator[Blow]:
         yield from chance.sample(a_round, len(a_round))
 
 
-class Run:
+class KillRun:
     """One run, until ``times`` kills have happened."""
 
     def __init__(self, settings: Settings, times: int, seed: int) -> None:

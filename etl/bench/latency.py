@@ -67,11 +67,11 @@ def main(
         settings = free_settings(Path(folder), "binance", rate)
         changes = {"sink_linger_ms": linger_ms, "topic_partitions": partitions}
         settings = changed(settings, **{k: v for k, v in changes.items() if v is not None})
-        result = asyncio.run(Run(settings, rate, SYMBOLS[:symbols], minutes * 60).result())
+        result = asyncio.run(LatencyRun(settings, rate, SYMBOLS[:symbols], minutes * 60).result())
     print_result("latency", result, as_json)
 
 
-class Run:
+class LatencyRun:
     """``rate`` events a second of ``symbols`` together, for ``seconds``."""
 
     def __init__(self, settings: Settings, rate: float, symbols: Sequence[str], seconds: float) -> None:

@@ -57,7 +57,7 @@ def main(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         settings = free_settings(Path(folder), venues, rate)
-        result = asyncio.run(Run(settings, minutes * 60).result())
+        result = asyncio.run(SoakRun(settings, minutes * 60).result())
     print_result("soak", result, as_json)
     raise typer.Exit(0 if result["verdict"] == FLAT else 1)
 
@@ -66,7 +66,7 @@ Series = list[tuple[float, float]]
 """(seconds since the start, value)."""
 
 
-class Run:
+class SoakRun:
     """Streams for ``seconds``; what is judged comes after the warm-up."""
 
     def __init__(self, settings: Settings, seconds: float) -> None:

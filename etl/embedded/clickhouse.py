@@ -24,7 +24,7 @@ from backports import zstd
 
 from etl import settings as settings_module
 from etl.embedded import clickhouse_engine as engine_module
-from etl.embedded.clickhouse_engine import Answer, Engine, EngineError, ExternalTable, Request
+from etl.embedded.clickhouse_engine import Engine, EngineError, ExternalTable, QueryResult, Request
 from etl.embedded.part import Part, end_with_parent, http_ready, run_part
 from etl.embedded.ports import require_free
 from etl.settings import Settings
@@ -294,7 +294,7 @@ def _encoder(http: web.Request) -> tuple[str, Encoder] | None:
     return None
 
 
-async def _send(http: web.Request, answer: Answer, headers: dict[str, str]) -> web.StreamResponse:
+async def _send(http: web.Request, answer: QueryResult, headers: dict[str, str]) -> web.StreamResponse:
     """A result of one chunk goes out whole; a longer one as it comes, and is broken off if it fails midway."""
     loop, threads = asyncio.get_running_loop(), http.app[THREADS]
 

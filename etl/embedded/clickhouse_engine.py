@@ -82,7 +82,7 @@ class Request(Struct, frozen=True, kw_only=True):
     buffered: bool = False
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class QueryResult(Struct, frozen=True, kw_only=True):
     """``chunks`` is to be read to its end, or closed."""
 
     format: str
@@ -115,7 +115,7 @@ class Engine:
             self._shared.clear()
         self._root.close()
 
-    def run(self, request: Request) -> Answer:
+    def run(self, request: Request) -> QueryResult:
         """Run one statement. Raises ``EngineError``, here or while the chunks are read."""
         stack = ExitStack()
         try:
@@ -128,7 +128,7 @@ class Engine:
             stack.close()
             raise _engine_error(error) from None
 
-    def _run(self, request: Request, stack: ExitStack) -> Answer:
+    def _run(self, request: Request, stack: ExitStack) -> QueryResult:
         statement = parse(request.text, request.body, request.default_format)
         session = stack.enter_context(self._session(request))
         if request.database:
@@ -143,7 +143,7 @@ class Engine:
             return _stream(session, statement, format_name, request, stack)
         default = request.default_format or "TabSeparated"  # a FORMAT in the text goes before it
         result = session.query(statement.text, default, params=dict(request.parameters) or None)
-        answer = Answer(
+        answer = QueryResult(
             format=format_name, summary=_read_summary(result), chunks=iter((bytes(result.bytes()),))
         )
         stack.close()
@@ -201,7 +201,7 @@ def _block_rows(session: Any, request: Request) -> str:
     return _current(session, [name])[name] if request.session_id else INSERT_BLOCK_ROWS
 
 
-def _insert(session: Any, statement: Insert, block_rows: str, stack: ExitStack) -> Answer:
+def _insert(session: Any, statement: Insert, block_rows: str, stack: ExitStack) -> QueryResult:
     """From a file in memory, not through chDB's streaming insert: that one answers success even when a view, a
     constraint or the disk refused the block and nothing was stored. A file is cut into blocks by ``max_block_size``,
     a request's body by ``max_insert_block_size``: one stands in for the other, so that one batch stays one block."""
@@ -214,7 +214,7 @@ def _insert(session: Any, statement: Insert, block_rows: str, stack: ExitStack) 
     stack.close()
     summary = _read_summary(result)
     summary |= {"written_rows": summary["read_rows"], "written_bytes": summary["read_bytes"]}
-    return Answer(format=statement.format, summary=summary, chunks=iter(()))
+    return QueryResult(format=statement.format, summary=summary, chunks=iter(()))
 
 
 @contextmanager
@@ -239,7 +239,9 @@ def _streamable(statement: Plain, format_name: str, request: Request) -> bool:
     )
 
 
-def _stream(session: Any, statement: Plain, format_name: str, request: Request, stack: ExitStack) -> Answer:
+def _stream(
+    session: Any, statement: Plain, format_name: str, request: Request, stack: ExitStack
+) -> QueryResult:
     """The first chunk is read here, so that most errors still get their status."""
     default = request.default_format or "TabSeparated"
     stream = session.send_query(statement.text, default, params=dict(request.parameters) or None)
@@ -247,7 +249,7 @@ def _stream(session: Any, statement: Plain, format_name: str, request: Request, 
     first = stream.fetch()
     if first is None:
         stack.close()
-        return Answer(format=format_name, summary={"read_rows": "0", "read_bytes": "0"}, chunks=iter(()))
+        return QueryResult(format=format_name, summary={"read_rows": "0", "read_bytes": "0"}, chunks=iter(()))
 
     def chunks() -> Iterator[bytes]:
         with stack:
@@ -258,7 +260,7 @@ def _stream(session: Any, statement: Plain, format_name: str, request: Request, 
             except RuntimeError as error:
                 raise _engine_error(error) from None
 
-    return Answer(format=format_name, summary=_read_summary(first), chunks=chunks())
+    return QueryResult(format=format_name, summary=_read_summary(first), chunks=chunks())
 
 
 def _read_summary(result: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The text that a venue wants to hear now and then, and its answer."""
+"""Keep-alive texts, where a venue wants more than the pings of the protocol, and their answers."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class Connection:
             self.ready.set()
 
     def opened(self, transport: WSTransport) -> None:
-        """The socket is open: say what the venue wants to hear first."""
+        """The socket is open: subscribe."""
         self._transport = transport
         self._subscribe(self.parser.open(self.subscription, time.time_ns()))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.bench.faults import WAITING_FAULTS, Run, is_good, schedule
+from etl.bench.faults import WAITING_FAULTS, FaultsRun, is_good, schedule
 from etl.bench.rig import free_settings
 from etl.settings import changed
 from etl.simulator.faults import KINDS
@@ -38,7 +38,7 @@ def test_under_faults_nothing_is_lost_doubled_or_missing_in_silence_and_historie
 ) -> None:
     settings = changed(free_settings(tmp_path, ",".join(VENUES), 150.0), topic_partitions=2)
     steps = schedule(VENUES, 9, LIVELY_S, waiting=False)
-    result = asyncio.run(Run(settings, steps, LIVELY_S, until_bar=False).result())
+    result = asyncio.run(FaultsRun(settings, steps, LIVELY_S, until_bar=False).result())
     assert is_good(result), result
     assert result["disconnects"] >= 9
     assert result["gaps_repaired"] > 0

@@ -52,7 +52,7 @@ def test_a_short_run_measures_every_row_and_what_a_polling_client_sees(
 ) -> None:
     monkeypatch.setattr(latency, "WARM_UP_S", 4.0)
     settings = free_settings(tmp_path, "binance", 300.0)
-    result = asyncio.run(latency.Run(settings, 300.0, SYMBOLS[:2], 4.0).result())
+    result = asyncio.run(latency.LatencyRun(settings, 300.0, SYMBOLS[:2], 4.0).result())
     assert result["stored_per_s"] > 0
     assert result["polled_events"] > 0
     queryable, polled = result["queryable_ms"], result["polled_ms"]

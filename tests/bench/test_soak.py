@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from etl.bench.rig import free_settings
-from etl.bench.soak import GROWTH_MIB_MIN, Run, judged, slope, thinned
+from etl.bench.soak import GROWTH_MIB_MIN, SoakRun, judged, slope, thinned
 
 
 def test_the_slope_is_that_of_the_line_whatever_a_few_readings_say() -> None:
@@ -35,7 +35,7 @@ def test_a_long_series_is_thinned() -> None:
 @pytest.mark.integration
 @pytest.mark.timeout(180)
 def test_a_short_soak_reads_memory_and_backlog_of_every_part(tmp_path: Path) -> None:
-    result = asyncio.run(Run(free_settings(tmp_path, "binance", 200.0), 12.0).result())
+    result = asyncio.run(SoakRun(free_settings(tmp_path, "binance", 200.0), 12.0).result())
     assert set(result["memory"]) == {"kafka", "clickhouse", "stream-binance", "sink-clickhouse"}
     assert result["restarts"] == 0
     assert result["events_per_s"] > 50
