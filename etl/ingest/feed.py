@@ -16,6 +16,7 @@ from etl.telemetry.worker import WorkerCounts
 from etl.transports.publisher import Acknowledged, Publisher
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.codec import ENCODERS, encode_quarantined
+from etl.wire.keys import message_key
 
 KEYS_MAX = 100_000
 """Symbols whose message key is remembered."""
@@ -76,7 +77,7 @@ class Feed:
         if key is None:
             if len(self.keys) >= KEYS_MAX:
                 self.keys.clear()
-            key = self.keys[symbol] = f"{self.exchange.name}:{symbol}".encode()
+            key = self.keys[symbol] = message_key(self.exchange.name, symbol)
         return key
 
     def publish_gaps(self, gaps: Sequence[Gap]) -> None:
@@ -120,7 +121,7 @@ class Feed:
 
     def quarantine(self, item: Quarantined) -> None:
         self.counts.quarantined[item.code, item.severity] += 1
-        key = f"{item.exchange}:{item.symbol}".encode(errors="replace")
+        key = message_key(item.exchange, item.symbol)
         self.publisher.publish(self.quarantine_topic, key, encode_quarantined(item))
 
     def acknowledged(self, receive_time_ns: int) -> Acknowledged | None:

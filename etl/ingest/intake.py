@@ -194,7 +194,7 @@ class Intake:
         for trade in released:
             message = ENCODERS[Trade](trade)
             self._publish(self._feed.normalized_topic, self._feed.key_of(trade.symbol), message)
-            self._notes.release(trade, self._endpoint, message, self._key)
+            self._notes.release(trade, self._endpoint, message, self._feed.key_of(trade.symbol))
             self._observer.judged(trade, is_good=True)
             # as the repair of the gap that its quarantine declared
             came_back = msgspec.structs.replace(trade, source=Source.REPAIR)

@@ -30,6 +30,7 @@ from etl.transports.memory import Nowhere
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader
 from etl.wire import codec
+from etl.wire.keys import message_key
 
 READ_MESSAGES_MAX = 5_000
 FLUSH_WAIT_S = 30.0
@@ -112,9 +113,8 @@ def replay(
             continue
         outcome = QuarantineOutcome.STILL_BAD if record is None else QuarantineOutcome.PUBLISHED
         noted = msgspec.structs.replace(item, outcome=outcome, outcome_time_ns=now_ns)
-        publisher.publish(
-            settings.topics.quarantine, item.connection_id.encode(), codec.encode_quarantined(noted)
-        )
+        key = message_key(item.exchange, item.symbol)
+        publisher.publish(settings.topics.quarantine, key, codec.encode_quarantined(noted))
         outcomes[outcome] += 1
         if publisher.pending_messages > settings.ingest.read_pause_messages:
             publisher.flush(FLUSH_WAIT_S)
@@ -124,7 +124,9 @@ def replay(
             (gap.exchange, gap.symbol, gap.channel, number) in came_back for number in missing
         ):
             repaired = settled(gap, GapState.REPAIRED, now_ns, "brought back from the quarantine")
-            publisher.publish(settings.topics.normalized, _key(gap), codec.encode(repaired))
+            publisher.publish(
+                settings.topics.normalized, message_key(gap.exchange, gap.symbol), codec.encode(repaired)
+            )
     publisher.flush(FLUSH_WAIT_S)
     return outcomes
 
@@ -223,7 +225,3 @@ class _Kept(Exchange):
             return (msgspec.structs.replace(codec.decode(self._encoded), source=frame.source),)
         except WireError as error:
             return (Rejected(Code.UNDECODABLE, str(error)),)
-
-
-def _key(record: Record) -> bytes:
-    return f"{record.exchange}:{record.symbol}".encode()

@@ -22,6 +22,7 @@ from etl.transports.kafka import KafkaPublisher, consumer_config
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader
 from etl.validation.statistics import SymbolStatistics
+from etl.wire.keys import message_key
 
 QUERY_FILE = Path(__file__).resolve().parents[2] / "sql" / "queries" / "symbol_statistics.sql"
 FLUSH_WAIT_S = 30.0
@@ -77,7 +78,7 @@ def compute(
 def publish(statistics: Sequence[SymbolStatistics], publisher: Publisher, settings: Settings) -> None:
     """All of them, acknowledged when this returns. Raises ``TransportError``."""
     for item in statistics:
-        key = f"{item.exchange}:{item.symbol}".encode()
+        key = message_key(item.exchange, item.symbol)
         publisher.publish(settings.topics.statistics, key, _encode(item))
     publisher.flush(FLUSH_WAIT_S)
 

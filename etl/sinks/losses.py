@@ -10,6 +10,7 @@ from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher
 from etl.wire.codec import encode
+from etl.wire.keys import message_key
 
 FLUSH_TIMEOUT_S = 60.0
 PARSER_VERSION = 1
@@ -49,6 +50,6 @@ def declare_lost(
         detected_time_ns=now_ns,
     )
     publisher = KafkaPublisher(settings)
-    publisher.publish(settings.topics.normalized, ANY.encode(), encode(gap))
+    publisher.publish(settings.topics.normalized, message_key(ANY, ANY), encode(gap))
     publisher.flush(FLUSH_TIMEOUT_S)
     _log.error("%s: offsets [%d, %d) of %s are lost: %s; declared as a gap", store, start, end, place, why)

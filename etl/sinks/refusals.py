@@ -16,6 +16,7 @@ from etl.validation.rows import RowsCheck
 from etl.wire import market_data_pb2 as pb
 from etl.wire.codec import encode_quarantined
 from etl.wire.columns import Refused, Rows, without
+from etl.wire.keys import message_key
 
 FLUSH_TIMEOUT_S = 60.0
 
@@ -43,9 +44,8 @@ def quarantine(
     publisher = KafkaPublisher(settings)
     for item, value in refused:
         quarantined = _quarantined(item, value, store, place)
-        publisher.publish(
-            settings.topics.quarantine, quarantined.exchange.encode(), encode_quarantined(quarantined)
-        )
+        key = message_key(quarantined.exchange, quarantined.symbol)
+        publisher.publish(settings.topics.quarantine, key, encode_quarantined(quarantined))
     publisher.flush(FLUSH_TIMEOUT_S)
 
 

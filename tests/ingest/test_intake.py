@@ -293,6 +293,9 @@ def test_trades_on_a_level_that_others_confirm_are_released_and_noted_so() -> No
     assert outcomes == [*held, *[(n, QuarantineOutcome.RELEASED) for n in range(2, 6)]]
     states = {gap.from_sequence: gap.gap_state for gap in bench.gaps() if gap.gap_kind is GapKind.QUARANTINE}
     assert states == dict.fromkeys(range(2, 6), GapState.REPAIRED)
+    assert {message.key for message in bench.publisher.delivered[SETTINGS.topics.quarantine]} == {
+        b"binance:BTC-USDT"
+    }
     bench.feed.tick()
     bench.publisher.poll()
     assert len(bench.trade_ids()) == 6

@@ -71,6 +71,15 @@ def trades(publisher: MemoryPublisher, settings: Settings) -> list[Record]:
     return [codec.decode(message.value) for message in publisher.delivered[settings.topics.normalized]]
 
 
+def test_what_a_replay_publishes_is_keyed_by_instrument(settings: Settings) -> None:
+    publisher = MemoryPublisher()
+    replay(ITEMS, publisher, settings, now_ns=7)
+    publisher.poll()
+    keys = {topic: {message.key for message in sent} for topic, sent in publisher.delivered.items()}
+    assert keys[settings.topics.normalized] == {b"binance:BTC-USDT"}
+    assert keys[settings.topics.quarantine] == {f"binance:{item.symbol}".encode() for item in ITEMS}
+
+
 def test_a_replay_publishes_what_is_good_now_and_notes_every_outcome(settings: Settings) -> None:
     publisher = MemoryPublisher()
     outcomes = replay(ITEMS, publisher, settings, now_ns=7)

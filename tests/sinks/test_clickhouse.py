@@ -42,12 +42,13 @@ from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse import ClickHouseSink
 from etl.sinks.clickhouse_batch import Intent, delimited, split_frequent, token
 from etl.sinks.clickhouse_writer import FREQUENT, MARKET_DATA, QUARANTINED, batch_path
-from etl.sinks.losses import ANY
+from etl.sinks.losses import ANY, declare_lost
+from etl.sinks.refusals import quarantine
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import SQL_DIR, migrate_clickhouse, statements
 from etl.telemetry.sink import SinkMetrics
 from etl.wire.codec import encode, encode_quarantined
-from etl.wire.columns import COLUMNS, TIME, Form
+from etl.wire.columns import COLUMNS, TIME, Form, Refused
 from tests.support import stream, topics
 from tests.support.clickhouse_sink import RUN_WITHIN_S, Group, drain, topic_id, with_topics
 from tests.support.processes import etl_command
@@ -424,6 +425,20 @@ def test_records_that_the_store_refuses_are_quarantined_one_by_one_and_the_rest_
     rows = query(settings, "SELECT code, severity, hex(record) AS record FROM quarantine")
     assert {row["record"] for row in rows} == {refused.hex().upper() for refused in bad}
     assert {(row["code"], row["severity"]) for row in rows} == {("store_rejected", "hard")}
+
+
+def test_what_a_store_puts_on_a_topic_is_keyed_by_instrument(settings: Settings) -> None:
+    refused = encode(stream.trade(1, last_price="1" * 30))
+    quarantine(
+        settings, [(Refused(7, "too long"), refused), (Refused(8, "no message"), b"\xff")], "clickhouse"
+    )
+    declare_lost(settings, "clickhouse", settings.topics.normalized, 0, "an id", 0, 9, "gone")
+    keys = {
+        topic: {message.key() for message in topics.messages(settings, topic)}
+        for topic in (settings.topics.quarantine, settings.topics.normalized)
+    }
+    assert keys[settings.topics.quarantine] == {b"binance:BTC-USDT", b":"}
+    assert keys[settings.topics.normalized] == {b"*:*"}
 
 
 def test_a_store_that_refuses_everything_stops_the_sink_instead_of_emptying_the_topic(
