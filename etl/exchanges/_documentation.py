@@ -35,6 +35,13 @@ def _feed(feed: type[Exchange]) -> str:
     known = [f"{name}: {limit:,}" for name, limit in limits.items() if limit]
     known += [f"request weight: {budget.weight:,} in {budget.per_s:g} s" for budget in feed.budgets]
     facts.append(f"Limits: {'; '.join(known) or 'none published'}. Sessions: {feed.calendar}.")
+    sockets: dict[str, list[str]] = {}
+    for channel in feed.channels:
+        sockets.setdefault(channel.socket, []).append(f"`{channel.name}`")
+    if len(sockets) > 1:
+        facts.append(
+            "Sockets: " + "; ".join(f"{name}: {', '.join(of)}" for name, of in sockets.items()) + "."
+        )
     lines = [f"## {feed.name}", "", *facts, "", "| channel | kind | proof | repair |", "|---|---|---|---|"]
     lines += [
         f"| `{channel.name}` | {channel.kind.name.lower()} | {channel.rule.value} "

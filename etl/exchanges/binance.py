@@ -148,7 +148,8 @@ class Binance(Exchange):
         """``depth@1000ms``, ``kline_5m``, ``depth20@100ms``, ``markPrice@arr@1s``."""
         family, _, interval = name.partition("@")[0].partition("_")
         if depth := _depth_of(name):
-            return Channel(name, Kind.BOOK, SequenceRule.RISING, None, 60.0, family, depth=depth)
+            whole = cls.channels[2]
+            return Channel(name, Kind.BOOK, SequenceRule.RISING, None, 60.0, family, 0, depth, whole.socket)
         return variant(cls.channels, family, name, interval)
 
     @classmethod
@@ -171,7 +172,8 @@ class Binance(Exchange):
             for symbol in subscription.symbols
             for channel in subscription.channels
         )
-        return f"{base_url}/stream?streams={'/'.join(names)}"
+        group = f"/{subscription.socket}" if subscription.socket else ""
+        return f"{base_url}{group}/stream?streams={'/'.join(names)}"
 
     def headers(self, request: Request, now_ns: int) -> Mapping[str, str]:
         return {"X-MBX-APIKEY": self.credentials.key} if self.credentials.key else {}

@@ -2,6 +2,9 @@
 
 https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
 
+Since 2026-04-23 a connection carries the streams of one group only, ``/public/stream`` or ``/market/stream``; those of
+the other group are mute on it, and on the old ``/stream`` all of ``market`` are.
+
 ``@trade`` is served but undocumented: its ids also count insurance fund and ADL prints (``X``), which the
 history may never return.
 """
@@ -13,6 +16,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from etl.adapter import build
 from etl.adapter.build import Stream
@@ -104,11 +108,11 @@ class BinanceUsdm(Binance):
     websocket_url = "wss://fstream.binance.com"
     rest_url = "https://fapi.binance.com"
     channels = (
-        *Binance.channels[:2],
-        Channel("depth@100ms", Kind.BOOK, SequenceRule.BACK_POINTER, None, 60.0, "depth"),
-        *Binance.channels[3:],
-        Channel("markPrice@1s", Kind.STATS, SequenceRule.NONE, None, 60.0, "markPrice"),
-        Channel("forceOrder", Kind.LIQUIDATION, SequenceRule.NONE, None, 0.0),
+        *(replace(channel, socket="public") for channel in Binance.channels[:2]),
+        Channel("depth@100ms", Kind.BOOK, SequenceRule.BACK_POINTER, None, 60.0, "depth", socket="public"),
+        *(replace(channel, socket="market") for channel in Binance.channels[3:]),
+        Channel("markPrice@1s", Kind.STATS, SequenceRule.NONE, None, 60.0, "markPrice", socket="market"),
+        Channel("forceOrder", Kind.LIQUIDATION, SequenceRule.NONE, None, 0.0, socket="market"),
     )
     default_channels = ("trade", "bookTicker", "depth@100ms", "kline_1m", "markPrice@1s", "forceOrder")
     ignored_names: ClassVar[Mapping[str, str]] = {

@@ -44,6 +44,18 @@ def test_one_connection_asks_for_every_symbol_and_channel_in_its_address() -> No
     assert Binance().open(subscription, T0) == ()
 
 
+def test_each_group_of_futures_streams_has_an_address_of_its_own() -> None:
+    wanted = Subscription(("BTCUSDT",), ("trade", "kline_5m", "depth20@100ms", "forceOrder"))
+    public, market = BinanceUsdm.sockets(wanted)
+    assert BinanceUsdm().connect_url("wss://h", public) == (
+        "wss://h/public/stream?streams=btcusdt@trade/btcusdt@depth20@100ms"
+    )
+    assert BinanceUsdm().connect_url("wss://h", market) == (
+        "wss://h/market/stream?streams=btcusdt@kline_5m/btcusdt@forceOrder"
+    )
+    assert Binance.sockets(wanted) == (wanted,)
+
+
 def test_books_need_a_snapshot_and_other_channels_none() -> None:
     (request,) = Binance().snapshot_requests(Subscription(("BTCUSDT",), ("trade", "depth@100ms")))
     assert request == Request("/api/v3/depth?symbol=BTCUSDT&limit=1000", Kind.BOOK, "BTCUSDT", 50)

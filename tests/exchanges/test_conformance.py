@@ -28,6 +28,7 @@ from etl.adapter.contract import (
     Reply,
     Request,
     SequenceRule,
+    Subscription,
     shipped_instruments,
 )
 from etl.adapter.paging import query_of, with_query
@@ -349,24 +350,31 @@ async def _stream_and_history(
 ) -> tuple[list[Record], list[Record]]:
     assert table.stream is not None
     async with simulator(state_path, name) as client:
-        parser = load(name)(CREDENTIALS)
-        url = parser.connect_url(f"ws://{client.address}/{name}", table.stream.subscription)
         live: list[Record] = []
-        async with client.http.ws_connect(url, headers=parser.handshake_headers(NOW_NS)) as socket:
-            for text in parser.open(table.stream.subscription, NOW_NS):
-                await socket.send_str(text)
-            for number in range(1, LIVE_FRAMES_MAX):
-                message = await socket.receive(timeout=WITHIN_S)
-                assert message.type is WSMsgType.TEXT, message
-                for outcome in parser.parse(Frame(name, "live", number, url, number, message.data.encode())):
-                    if isinstance(outcome, Reply):
-                        assert isinstance(outcome.payload, str)
-                        await socket.send_str(outcome.payload)
-                    elif isinstance(outcome, Record):
-                        live.append(outcome)
-                if len(live) >= LIVE_RECORDS:
-                    break
+        for subscription in load(name).sockets(table.stream.subscription):
+            live += await _live(client, name, subscription)
         return live, await _past(client, name, kind, live)
+
+
+async def _live(client: Client, name: str, subscription: Subscription) -> list[Record]:
+    """What one connection gives: a socket each for a venue that has several."""
+    parser, records = load(name)(CREDENTIALS), list[Record]()
+    url = parser.connect_url(f"ws://{client.address}/{name}", subscription)
+    async with client.http.ws_connect(url, headers=parser.handshake_headers(NOW_NS)) as socket:
+        for text in parser.open(subscription, NOW_NS):
+            await socket.send_str(text)
+        for number in range(1, LIVE_FRAMES_MAX):
+            message = await socket.receive(timeout=WITHIN_S)
+            assert message.type is WSMsgType.TEXT, message
+            for outcome in parser.parse(Frame(name, "live", number, url, number, message.data.encode())):
+                if isinstance(outcome, Reply):
+                    assert isinstance(outcome.payload, str)
+                    await socket.send_str(outcome.payload)
+                elif isinstance(outcome, Record):
+                    records.append(outcome)
+            if len(records) >= LIVE_RECORDS:
+                break
+    return records
 
 
 async def _past(client: Client, name: str, kind: Kind, live: list[Record]) -> list[Record]:
