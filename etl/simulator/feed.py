@@ -234,7 +234,8 @@ class Feed:
 
     def _frames(self, items: Sequence[Item]) -> list[Outgoing]:
         most = self.venue.events_per_frame_max
-        if most == 1:
+        if most == 1 or isinstance(self.session, RecordingSession):
+            # what was recorded is whole frames
             return [Outgoing((item,), item.payload) for item in items]
         frames, start = [], 0
         while start < len(items):

@@ -17,7 +17,7 @@ from etl.simulator import truth
 from etl.simulator.recording import asked, find, frames, lines
 from etl.simulator.truth import SENT, STREAM, UNTOLD, TruthLine, digest_of, place_of
 from etl.simulator.venues import names
-from tests.support.serving import WITHIN_S, Client, receive_bytes, simulator
+from tests.support.serving import WITHIN_S, Client, receive, receive_bytes, simulator
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 BOOK_URL = "https://api.venue.example/v5/market/books?instId=BTC-USDT&sz=400"
@@ -104,6 +104,24 @@ def test_a_question_in_a_body_is_part_of_what_was_asked(tmp_path: Path) -> None:
             address = f"http://{client.address}/hyperliquid/info#body="
             places = [place_of(address + quote(body), "hyperliquid") for body in answers]
             assert told == [digest_of(f.encode(), p) for f, p in zip(answers.values(), places, strict=True)]
+
+    asyncio.run(run())
+
+
+def test_a_recording_of_a_venue_with_a_handshake_goes_out_whole_behind_it(tmp_path: Path) -> None:
+    recorded = [
+        f'[{{"ev":"T","sym":"AAPL","i":"{n}"}},{{"ev":"T","sym":"AAPL","i":"{n}b"}}]' for n in range(40)
+    ]
+    written(tmp_path, "polygon", [{"kind": "ws", "frame": frame} for frame in recorded])
+
+    async def run() -> None:
+        async with simulator(tmp_path, "polygon", rate=0, session="", recordings=tmp_path) as client:
+            socket = await client.log_in("polygon")
+            acks = [await receive(socket) for _ in range(3)]
+            assert [one[0]["message"] for one in acks] == [f"subscribed to: {name}.AAPL" for name in "TQA"]
+            assert await receive_bytes(socket, len(recorded)) == [frame.encode() for frame in recorded]
+            lines = [line for line in client.truth("polygon") if line.endpoint == STREAM]
+            assert [line.events for line in lines] == [[UNTOLD]] * len(recorded)
 
     asyncio.run(run())
 
