@@ -12,10 +12,10 @@ CREATE VIEW unexpected AS
 -- What has no identity is counted: control messages and broken frames, and frames that nothing was made of.
 CREATE VIEW ignored_sent AS
     SELECT exchange FROM told JOIN line USING (exchange, line) WHERE kind = 'ignored' AND fate = 'sent';
-CREATE VIEW ignored_arrived AS SELECT exchange FROM raw WHERE kind = 'ignored';
+CREATE VIEW ignored_arrived AS SELECT exchange FROM raw_events WHERE kind = 'ignored';
 CREATE VIEW invalid_sent AS
     SELECT exchange FROM told JOIN line USING (exchange, line) WHERE kind = 'invalid' AND fate = 'sent';
-CREATE VIEW invalid_arrived AS SELECT * FROM raw WHERE kind = 'invalid';
+CREATE VIEW invalid_arrived AS SELECT * FROM raw_events WHERE kind = 'invalid';
 CREATE VIEW invalid_kept AS
     SELECT * FROM invalid_arrived SEMI JOIN quarantine USING (exchange, connection_id, frame_sequence, frame_index);
 CREATE VIEW frames_ignored AS

@@ -17,7 +17,7 @@ CREATE TABLE arrived_frames AS
     JOIN given g ON g.exchange = t.exchange AND g.digest = t.digest AND g.nth = least(t.nth, g.copies);
 CREATE VIEW unknown_frames AS SELECT * FROM raw_frames ANTI JOIN given USING (exchange, digest);
 
-CREATE TABLE raw AS
+CREATE TABLE raw_events AS
     SELECT f.exchange, e.kind, e.symbol, e.key, f.receive_ns, f.connection_id, f.frame_sequence,
            f.part + e.part AS frame_index, f.line
     FROM arrived_frames f JOIN told e USING (exchange, line);
@@ -25,7 +25,7 @@ CREATE TABLE raw AS
 -- A frame of a recording that nobody told anything of is known by its line, and by what the parser made of it.
 CREATE TABLE made AS
     SELECT DISTINCT r.exchange, r.line, r.receive_ns, n.kind, n.symbol, n.key
-    FROM raw r JOIN normalized n USING (exchange, connection_id, frame_sequence) WHERE r.kind = 'frame';
+    FROM raw_events r JOIN normalized n USING (exchange, connection_id, frame_sequence) WHERE r.kind = 'frame';
 
 CREATE TABLE sent_once AS
     SELECT exchange, kind, symbol, key, min(time_ns) AS time_ns, min(sent_ns) AS sent_ns, bool_or(streamed) AS streamed
@@ -46,7 +46,7 @@ CREATE TABLE normalized_once AS SELECT DISTINCT exchange, kind, symbol, key FROM
 CREATE TABLE on_raw AS
     SELECT exchange, kind, symbol, key, min(receive_ns) AS receive_ns
     FROM (
-        SELECT exchange, kind, symbol, if(kind = 'frame', line::TEXT, key) AS key, receive_ns FROM raw
+        SELECT exchange, kind, symbol, if(kind = 'frame', line::TEXT, key) AS key, receive_ns FROM raw_events
         UNION ALL
         SELECT exchange, kind, symbol, key, receive_ns FROM made
     )
@@ -62,9 +62,9 @@ CREATE TABLE quarantined_once AS
         SELECT exchange, kind, symbol, key FROM quarantine WHERE key <> ''
         UNION ALL
         SELECT r.exchange, r.kind, r.symbol, r.key
-        FROM raw r SEMI JOIN quarantine q USING (exchange, connection_id, frame_sequence, frame_index)
+        FROM raw_events r SEMI JOIN quarantine q USING (exchange, connection_id, frame_sequence, frame_index)
         WHERE r.kind NOT IN ('ignored', 'invalid', 'frame')
         UNION ALL
         SELECT r.exchange, r.kind, r.symbol, r.line::TEXT
-        FROM raw r SEMI JOIN quarantine q USING (exchange, connection_id, frame_sequence) WHERE r.kind = 'frame');
+        FROM raw_events r SEMI JOIN quarantine q USING (exchange, connection_id, frame_sequence) WHERE r.kind = 'frame');
 CREATE TABLE missed AS SELECT * FROM sent_once ANTI JOIN arrived USING (exchange, kind, symbol, key);

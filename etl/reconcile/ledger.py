@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from etl.errors import WireError
+from etl.errors import UsageError, WireError
 from etl.model.records import BookAction, Frame, Gap, Kind, Record, Severity
 from etl.reconcile.holdings import HELD
 from etl.simulator.truth import ARCHIVE, FRAME, SENT, STREAM, TruthLine, digest_of, place_of
@@ -60,9 +60,14 @@ class Ledger:
     # the sides
 
     def add_truth(self, exchange: str, lines: Iterable[TruthLine]) -> None:
+        """Raises ``UsageError`` for the truth of an earlier version."""
         self.venues.append(exchange)
         number = 0
         for line in lines:
+            if line.fate == SENT and not (line.digest or line.digests):
+                raise UsageError(
+                    f"{exchange}: its truth was written before frames were told by their bytes; begin a new state"
+                )
             self.frames_sent[exchange] += line.fate == SENT
             if line.position:
                 self.recorded.add(exchange)

@@ -22,7 +22,7 @@ from etl.model.times import NS_PER_DAY, NS_PER_MS, NS_PER_S, NS_PER_US, interval
 from etl.simulator.history import PRINTS, FactKind
 from etl.simulator.session import Session
 from etl.simulator.truth import IGNORED, TruthEvent
-from etl.simulator.venue import Answer, Venue
+from etl.simulator.venue import Response, Venue
 from etl.simulator.words import WORDS, Form
 
 PREFIX = "/data/"
@@ -32,7 +32,7 @@ _PATH = re.compile(
     r"/data/(?:spot|futures/um)/daily/(?P<kind>trades|aggTrades|klines)/(?P<symbol>\w+)/(?:(?P<interval>\w+)/)?"
     r"(?P<name>(?P=symbol)-\w+-(?P<day>\d{4}-\d\d-\d\d))\.zip"
 )
-NO_SUCH_FILE = Answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+NO_SUCH_FILE = Response(404, b"<Error><Code>NoSuchKey</Code></Error>")
 HEADING = TruthEvent(IGNORED, "csv_header", "")
 
 WORDS_OF_LINES = WORDS | {
@@ -76,7 +76,7 @@ def file_of(path: str) -> File | None:
     )
 
 
-def answer(venue: Venue, archive: Archive, path: str, session: Session) -> Answer:
+def answer(venue: Venue, archive: Archive, path: str, session: Session) -> Response:
     """A file or its checksum. A day is published when it is over: of the days before the session."""
     file = file_of(path)
     if file is None or file.start_ns + NS_PER_DAY > session.history.past_end_ns:
@@ -94,8 +94,8 @@ def answer(venue: Venue, archive: Archive, path: str, session: Session) -> Answe
         events.insert(0, HEADING)
     content = zipped(file, lines)
     if path.endswith(CHECKSUM):
-        return Answer(200, checksum(file, content), is_reference=True)
-    return Answer(200, content, events, lines=[line.encode() for line in lines])
+        return Response(200, checksum(file, content), is_reference=True)
+    return Response(200, content, events, lines=[line.encode() for line in lines])
 
 
 def zipped(file: File, lines: Iterable[str]) -> bytes:

@@ -18,8 +18,8 @@ from etl.simulator.session import Item, Session, SyntheticSession
 from etl.simulator.truth import (
     ARCHIVE,
     CONTROL,
+    CONTROL_EVENT,
     LATE,
-    RESPONSE,
     SENT,
     STREAM,
     WITHHELD,
@@ -30,7 +30,7 @@ from etl.simulator.truth import (
     numbered,
     place_of,
 )
-from etl.simulator.venue import Answer, Venue
+from etl.simulator.venue import Response, Venue
 
 UNREAD_BYTES_MAX = 64 << 20
 """A client that leaves more than this unread is cut off, as the venues do."""
@@ -110,12 +110,12 @@ class Feed:
         if socket.streams and self.state == "waiting":
             self.state, self.started_ns = "playing", now_ns
 
-    def answer(self, path: str, query_text: str, query: Mapping[str, str], now_ns: int) -> Answer | None:
+    def answer(self, path: str, query_text: str, query: Mapping[str, str], now_ns: int) -> Response | None:
         """The answer to a request, its truth written; ``None`` = not yet."""
         if now_ns < self.refusal.until_ns:
             if not self.refusal.status:
                 return None
-            return Answer(
+            return Response(
                 self.refusal.status, b'{"code":-1003,"msg":"refused"}', headers=self.refusal.headers
             )
         answer = self._answer(path, query_text, query, now_ns)
@@ -124,17 +124,17 @@ class Feed:
             self._answers_sent += 1
         return answer
 
-    def _answer(self, path: str, query_text: str, query: Mapping[str, str], now_ns: int) -> Answer | None:
+    def _answer(self, path: str, query_text: str, query: Mapping[str, str], now_ns: int) -> Response | None:
         """Out of the recording, where nobody could make it anew; else the venue's."""
         if isinstance(self.session, RecordingSession) and self.venue.told is None:
             try:
                 found = self.session.recorded(f"{path}?{query_text}")
             except LookupError:
                 return self.venue.answer(path, query, self.session, now_ns)
-            return None if found is None else Answer(200, found.payload, [found.event])
+            return None if found is None else Response(200, found.payload, [found.event])
         return self.venue.answer(path, query, self.session, now_ns)
 
-    def _truth_of(self, answer: Answer, endpoint: str, now_ns: int) -> TruthLine:
+    def _truth_of(self, answer: Response, endpoint: str, now_ns: int) -> TruthLine:
         events = numbered(answer.events, {})
         if answer.lines:
             place = place_of(f"{ARCHIVE}{endpoint}")
@@ -217,7 +217,7 @@ class Feed:
                 messages, socket.outbox = socket.outbox, []
                 self._write_truth(
                     [
-                        TruthLine(now_ns, CONTROL, self._fate, [RESPONSE], digest=digest_of(message))
+                        TruthLine(now_ns, CONTROL, self._fate, [CONTROL_EVENT], digest=digest_of(message))
                         for message in messages
                     ]
                 )

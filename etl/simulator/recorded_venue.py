@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.session import Session
-from etl.simulator.venue import Answer, Venue
+from etl.simulator.venue import Response, Venue
 
 ALL = "*"
 """The one stream."""
@@ -28,5 +28,5 @@ class RecordedVenue(Venue):
     def received(self, connection: Connection, text: str, others: Sequence[Connection]) -> None:
         """Nothing is asked for: everything comes."""
 
-    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
-        return Answer(404, b"{}")
+    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
+        return Response(404, b"{}")

@@ -19,9 +19,9 @@ from etl.model.times import NS_PER_S
 from etl.simulator.history import PRINTS, History
 from etl.simulator.market import Listing
 from etl.simulator.recording import REST, WS, Asked, Line, asked, lines
-from etl.simulator.session import BURST_ITEMS, Answered, Item
+from etl.simulator.session import BURST_ITEMS, Item, RecordedResponse
 from etl.simulator.told import Told, Track
-from etl.simulator.truth import RESPONSE, UNTOLD
+from etl.simulator.truth import CONTROL_EVENT, UNTOLD
 from etl.simulator.venue import Venue
 
 
@@ -88,7 +88,7 @@ class RecordingSession:
     def listing(self, symbol: str) -> Listing:
         raise LookupError(f"{symbol}: a recording has no market behind it")
 
-    def snapshot(self, symbol: str, now_ns: int) -> Answered | None:
+    def snapshot(self, symbol: str, now_ns: int) -> RecordedResponse | None:
         """The recorded answer for the first who asks, and the book as it is now for all others; ``None`` until
         the recording has come to its snapshot. Raises ``LookupError`` for a symbol that is not in it."""
         if self._told is None or symbol not in self._symbols:
@@ -97,16 +97,18 @@ class RecordingSession:
         if track is None or not track.last_id:
             return None
         answer, track.answer = track.answer or track.text(), b""
-        return Answered(answer, self._told.snapshot_event(self._venue.instrument(symbol).unified, answer))
+        return RecordedResponse(
+            answer, self._told.snapshot_event(self._venue.instrument(symbol).unified, answer)
+        )
 
-    def recorded(self, url: str) -> Answered | None:
+    def recorded(self, url: str) -> RecordedResponse | None:
         """The answer that was recorded last for this path and query, ``None`` until the recording has come to it.
         Raises ``LookupError`` for what it has no answer to."""
         request = asked(url)
         if request not in self._requests:
             raise LookupError(f"{url} is not recorded")
         answer = self._answers.get(request)
-        return None if answer is None else Answered(answer, UNTOLD)
+        return None if answer is None else RecordedResponse(answer, UNTOLD)
 
     def due(self, now_ns: int) -> list[Item]:
         items: list[Item] = []
@@ -154,7 +156,7 @@ class RecordingSession:
             return [Item("", payload, UNTOLD, position)]
         opened = self._told.open(payload)
         if opened is None:
-            return [Item("", payload, RESPONSE, position)]
+            return [Item("", payload, CONTROL_EVENT, position)]
         stream, data = opened
         if self._loop:
             moved = self._track(data).moved(data, now_ns)

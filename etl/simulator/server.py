@@ -25,7 +25,7 @@ from etl.simulator import faults
 from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed
 from etl.simulator.frame_faults import Fault
-from etl.simulator.venue import Answer
+from etl.simulator.venue import Response
 
 TICK_S = 0.005
 UNPACED_UNREAD_BYTES_MAX = 1 << 20
@@ -196,12 +196,12 @@ class Server:
         if request.can_read_body:
             query["body"] = await request.text()
             text += f"#body={quote(query['body'])}"
-        answer: Answer | None = None
+        answer: Response | None = None
         while answer is None and time.monotonic() < deadline:
             try:
                 answer = feed.answer(path, text, query, self._clock())
             except (ValueError, KeyError, LookupError) as error:
-                answer = Answer(
+                answer = Response(
                     400, msgspec.json.encode({"code": -1100, "msg": f"Illegal parameter: {error}"})
                 )
             if answer is None:

@@ -37,7 +37,7 @@ class Item(Struct, frozen=True, gc=False):
     position: int = 0
 
 
-class Answered(Struct, frozen=True):
+class RecordedResponse(Struct, frozen=True):
     """An answer out of a recording, and what it is."""
 
     payload: bytes
@@ -57,7 +57,7 @@ class Session(Protocol):
         """What is to be sent now, in order."""
 
     def snapshot(self, symbol: str, now_ns: int) -> Any:
-        """The book as it is: a market's ``Snapshot``, an ``Answered`` of a recording, or ``None`` = not there yet."""
+        """The book as it is: a market's ``Snapshot``, a ``RecordedResponse``, or ``None`` = not there yet."""
 
     def listing(self, symbol: str) -> Listing:
         """The market behind a symbol; only a synthetic session has one."""

@@ -10,7 +10,7 @@ from etl.model.times import NS_PER_S
 from etl.simulator.words import Template
 
 
-class Split(Struct, frozen=True):
+class StockSplit(Struct, frozen=True):
     """``before`` shares became ``after``."""
 
     symbol: str
@@ -19,10 +19,10 @@ class Split(Struct, frozen=True):
     age_days: int
 
 
-SPLITS = (Split("SPLT", 1, 4, 10), Split("RVRS", 10, 1, 20))
+SPLITS = (StockSplit("SPLT", 1, 4, 10), StockSplit("RVRS", 10, 1, 20))
 
 
-def splits_between(row: str, now_ns: int, from_day: str, to_day: str) -> list[tuple[Split, str]]:
+def splits_between(row: str, now_ns: int, from_day: str, to_day: str) -> list[tuple[StockSplit, str]]:
     """The splits of these days, oldest first, each as ``row`` has it (``$day $symbol $before $after``)."""
     today = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
     template, found = Template(row), []

@@ -64,7 +64,7 @@ class TruthEvent(Struct, frozen=True, array_like=True, gc=False):
     time_ns: int = 0
 
 
-RESPONSE = TruthEvent(IGNORED, "response", "")
+CONTROL_EVENT = TruthEvent(IGNORED, "response", "")
 """What a venue says of the connection itself."""
 EMPTY = TruthEvent(IGNORED, "empty", "")
 """An answer without a row."""

@@ -17,7 +17,7 @@ from etl.simulator.connection import Connection
 from etl.simulator.dialect import Conversation
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind, History
 from etl.simulator.market import Bar, Instrument, Listing, Snapshot, decimal_text, number_text
-from etl.simulator.session import Answered, Item, Session
+from etl.simulator.session import Item, RecordedResponse, Session
 from etl.simulator.told import Told
 from etl.simulator.truth import EMPTY, TruthEvent
 from etl.simulator.words import WORDS, Form, Template, Words
@@ -48,7 +48,7 @@ class Channel(Struct, frozen=True):
     is_counted: bool = False
 
 
-class Answer(Struct, frozen=True):
+class Response(Struct, frozen=True):
     """``events`` are what the body tells; ``lines``, of a daily file, its lines, an event each. ``is_reference``: no
     market data, hence nothing that a store could miss."""
 
@@ -204,7 +204,7 @@ class Venue(Conversation):
 
     # history
 
-    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
+    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
         """The answer to a request, or ``None`` if it must wait for the session to get there. May raise
         ``ValueError``, ``LookupError``: the request is refused with it."""
         raise NotImplementedError
@@ -224,7 +224,7 @@ class Venue(Conversation):
             texts.append(form.text(words))
         return texts, events
 
-    def listings(self, text: str, row: str) -> Answer:
+    def listings(self, text: str, row: str) -> Response:
         """What is listed, each as ``row`` has it (``$symbol $base $quote $tick $step``), in the place of ``$rows``."""
         template, rows = Template(row), []
         for one in self.symbols.values():
@@ -238,21 +238,23 @@ class Venue(Conversation):
                 "step": step,
             }
             rows.append(template(words))
-        return Answer(200, text.replace("$rows", ",".join(rows)).encode(), is_reference=True)
+        return Response(200, text.replace("$rows", ",".join(rows)).encode(), is_reference=True)
 
-    def book(self, form: Form, symbol: str, levels_max: int, session: Session, now_ns: int) -> Answer | None:
+    def book(
+        self, form: Form, symbol: str, levels_max: int, session: Session, now_ns: int
+    ) -> Response | None:
         """The whole book, or ``None`` until a recording has come to it. Raises ``LookupError``."""
         found = session.snapshot(symbol, now_ns)
-        if isinstance(found, Answered):
-            return Answer(200, found.payload, [found.event])
+        if isinstance(found, RecordedResponse):
+            return Response(200, found.payload, [found.event])
         if found is None:
             return None
         kept = Snapshot(found.last, found.time_ns, found.bids[:levels_max], found.asks[:levels_max])
         words = self.words_of(symbol, kept, now_ms=now_ns // NS_PER_MS)
         event = form.event(words)
-        return Answer(200, form.text(words).encode(), [event])
+        return Response(200, form.text(words).encode(), [event])
 
 
-def page(text: str, rows: Sequence[str], events: Sequence[TruthEvent]) -> Answer:
+def page(text: str, rows: Sequence[str], events: Sequence[TruthEvent]) -> Response:
     """``text`` with the rows in the place of ``$rows``."""
-    return Answer(200, text.replace("$rows", ",".join(rows)).encode(), list(events) or [EMPTY])
+    return Response(200, text.replace("$rows", ",".join(rows)).encode(), list(events) or [EMPTY])

@@ -8,6 +8,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
+from etl.errors import UsageError
 from etl.exchanges import load
 from etl.model.records import Frame, Gap, GapKind, GapState, Kind, Quarantined, Record, Severity, Source
 from etl.reconcile.holdings import EVENT_KINDS, HELD
@@ -17,8 +18,8 @@ from etl.reconcile.report import Example, Report
 from etl.simulator.truth import (
     BROKEN,
     CONTROL,
+    CONTROL_EVENT,
     LATE,
-    RESPONSE,
     SENT,
     STREAM,
     UNTOLD,
@@ -56,7 +57,7 @@ def depth(number: int) -> bytes:
 def told(payload: bytes) -> TruthEvent:
     """What the venue says that it is."""
     if payload in (REPLY, CUT):
-        return RESPONSE if payload == REPLY else BROKEN
+        return CONTROL_EVENT if payload == REPLY else BROKEN
     data = msgspec.json.decode(payload)["data"]
     if data["e"] == "trade":
         return TruthEvent("trade", "BTC-USDT", str(data["t"]), data["T"] * 1_000_000)
@@ -365,6 +366,11 @@ def test_ids_of_a_book_that_are_declared_missing_and_came_are_excess(
 
 
 # the join
+
+
+def test_the_truth_of_an_earlier_version_is_refused(run: Run) -> None:
+    with run.ledger as ledger, pytest.raises(UsageError, match="begin a new state"):
+        ledger.add_truth("binance", [TruthLine(T0, STREAM, SENT, [told(trade(1))])])
 
 
 def test_a_frame_whose_bytes_changed_on_the_way_is_known_to_nobody_and_its_event_is_missed(run: Run) -> None:

@@ -19,7 +19,7 @@ from etl.simulator.market import Instrument, Listing, decimal_text, number_text
 from etl.simulator.recording import find, frames, lines, shipped
 from etl.simulator.replay import RecordingSession
 from etl.simulator.serve import Options, keep_histories, make_feed
-from etl.simulator.session import Answered, Item, SyntheticSession
+from etl.simulator.session import Item, RecordedResponse, SyntheticSession
 from etl.simulator.truth import SENT, STREAM, TruthEvent, TruthFile, TruthLine, digest_of
 from etl.simulator.venues import make_venue
 from tests.support.serving import identity, parsed_all
@@ -170,7 +170,7 @@ def test_the_recorded_snapshot_is_given_at_its_moment_and_later_ones_are_the_boo
     answers = [line.frame for line in lines(recorded()) if line.kind == "rest"]
     last_id = json.loads(answers[0])["lastUpdateId"]
     event = TruthEvent("book", "BTC-USDT", f"depth/s/{last_id}")
-    assert session.snapshot("BTCUSDT", T0) == Answered(answers[0].encode(), event)
+    assert session.snapshot("BTCUSDT", T0) == RecordedResponse(answers[0].encode(), event)
     items += list(play(session, 4_000, 100_000_000))
     answer = session.snapshot("BTCUSDT", T0)
     assert answer is not None

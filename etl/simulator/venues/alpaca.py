@@ -24,7 +24,7 @@ from etl.simulator.session import Session
 from etl.simulator.splits import splits_between
 from etl.simulator.stocks import LISTED, PRICE_DIGITS, one_of, stock_words
 from etl.simulator.truth import EMPTY, TruthEvent
-from etl.simulator.venue import BAR, PRINT, TOP, Answer, Channel, Venue
+from etl.simulator.venue import BAR, PRINT, TOP, Channel, Response, Venue
 from etl.simulator.words import Form, read_time
 
 CHANNELS = (
@@ -104,18 +104,18 @@ class Alpaca(Venue):
 
     # history
 
-    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
+    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
         prefix, _, kind = path.strip("/").rpartition("/")
         if (prefix, kind) == ("v1", "corporate-actions"):
             splits = splits_between(SPLIT, now_ns, query["start"], query["end"])
             forward = ",".join(row for split, row in splits if split.after > split.before)
             reverse = ",".join(row for split, row in splits if split.after < split.before)
-            return Answer(200, (SPLITS % (forward, reverse)).encode(), is_reference=True)
+            return Response(200, (SPLITS % (forward, reverse)).encode(), is_reference=True)
         if prefix != "v2/stocks" or kind not in ROWS:
-            return Answer(404, b'{"message":"endpoint not found."}')
+            return Response(404, b'{"message":"endpoint not found."}')
         symbols = sorted(filter(None, query.get("symbols", "").split(",")))
         if not symbols:
-            return Answer(400, b'{"message":"symbols is required"}')
+            return Response(400, b'{"message":"symbols is required"}')
         interval = INTERVALS[query.get("timeframe", "1Min")]
         past = PAST.get(kind, interval_ns(interval))
         start_ns = read_time(query["start"]) if "start" in query else 0
@@ -133,4 +133,4 @@ class Alpaca(Venue):
             events += found
         following = f'"{token}"' if token else "null"
         body = f'{{"{kind}":{{{",".join(rows)}}},"next_page_token":{following}}}'
-        return Answer(200, body.encode(), events or [EMPTY])
+        return Response(200, body.encode(), events or [EMPTY])

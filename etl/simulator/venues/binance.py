@@ -22,7 +22,7 @@ from etl.simulator.history import PRINTS
 from etl.simulator.market import Instrument, decimal_text
 from etl.simulator.paging import bars_by_time, by_id_or_time
 from etl.simulator.session import Item, Session
-from etl.simulator.venue import BAR, CHANGE, PRINT, TOP, Answer, Channel, Venue, page
+from etl.simulator.venue import BAR, CHANGE, PRINT, TOP, Channel, Response, Venue, page
 from etl.simulator.venues._binance_track import TOLD
 from etl.simulator.words import Form
 
@@ -146,14 +146,14 @@ class Binance(Venue):
 
     # history
 
-    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
+    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
         if path.startswith(archive.PREFIX):
             return archive.answer(self, self.files, path, session)
         endpoint, symbol = path.rpartition("/")[2], query.get("symbol", "").upper()
         if endpoint == "exchangeInfo":
             return self.listings(*self.listing)
         if not symbol:
-            return Answer(400, NO_SYMBOL)
+            return Response(400, NO_SYMBOL)
         if endpoint == "depth":
             return self.book(self.snapshot, symbol, int(query.get("limit", "100")), session, now_ns)
         limit, history = self.page_limit(query, 500, 1_000), session.history
@@ -166,4 +166,4 @@ class Binance(Venue):
             interval = query.get("interval", "1m")
             entries = bars_by_time(history, symbol, interval_ns(interval), query, limit, now_ns)
             return page("[$rows]", *self.rows(KLINE_ROW, symbol, entries, interval=interval))
-        return Answer(404, b"{}")
+        return Response(404, b"{}")

@@ -21,7 +21,7 @@ from etl.simulator.paging import by_cursor, compared_span, read_cursor, read_mom
 from etl.simulator.session import Session
 from etl.simulator.splits import splits_between
 from etl.simulator.stocks import LISTED, one_of, stock_words
-from etl.simulator.venue import BAR, PRINT, TOP, Answer, Channel, Venue, page
+from etl.simulator.venue import BAR, PRINT, TOP, Channel, Response, Venue, page
 from etl.simulator.words import Form, Words
 
 MARKETS = (4, 8, 10, 11, 12, 15, 19)
@@ -103,7 +103,7 @@ class Polygon(Venue):
 
     # history
 
-    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Answer | None:
+    def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
         parts = path.strip("/").split("/")
         if parts[0] == "v3" and len(parts) == 3 and parts[1] in PAST:
             return self._ticks(parts[1], parts[2], read_cursor(query), session)
@@ -112,10 +112,10 @@ class Polygon(Venue):
         if parts == ["v3", "reference", "splits"]:
             days = query["execution_date.gte"], query["execution_date.lte"]
             rows = ",".join(row for _, row in splits_between(SPLIT, now_ns, *days))
-            return Answer(200, SPLITS.replace("$rows", rows).encode(), is_reference=True)
-        return Answer(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
+            return Response(200, SPLITS.replace("$rows", rows).encode(), is_reference=True)
+        return Response(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
 
-    def _ticks(self, kind: str, symbol: str, query: Mapping[str, str], session: Session) -> Answer:
+    def _ticks(self, kind: str, symbol: str, query: Mapping[str, str], session: Session) -> Response:
         limit = self.page_limit(query, 1_000, 50_000)
 
         def read(query: Mapping[str, str], skip: int) -> Sequence[Entry]:
@@ -128,7 +128,7 @@ class Polygon(Venue):
         text = '{"results":[$rows],"status":"OK","request_id":"0"' + following + "}"
         return page(text, *self.rows(ROWS[kind], symbol, found))
 
-    def _bars(self, parts: list[str], query: Mapping[str, str], session: Session) -> Answer:
+    def _bars(self, parts: list[str], query: Mapping[str, str], session: Session) -> Response:
         symbol, interval = parts[3], SPANS[parts[6]]
         start_ns, end_ns = read_moment(parts[7]), read_moment(parts[8], end_of_day=True) + NS_PER_MS
         limit = self.page_limit(query, 5_000, 50_000)
