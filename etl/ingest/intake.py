@@ -58,7 +58,8 @@ def open_intake(
     subscription: Subscription | None = None,
     observer: Observer = NOBODY,
 ) -> Intake:
-    """The way in for one connection's frames; ``subscription`` is what it carries, ``None`` = anything."""
+    """The way in for one connection's frames; ``subscription`` is what it carries, ``None`` = anything, without
+    channels = any of its symbols."""
     intake = Intake(feed, parser, connection_id, endpoint, source, subscription, observer)
     feed.join(intake)
     return intake
@@ -83,7 +84,7 @@ class Intake:
         """Receipt of the newest event by channel."""
         self._subscription = subscription
         self._carried_symbols = subscription.symbols if subscription else None
-        self._socket = subscription.socket if subscription else None
+        self._socket = subscription.socket if subscription and subscription.channels else None
         self._feed = feed
         self._counts = feed.counts
         self._exchange = feed.exchange.name

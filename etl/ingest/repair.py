@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
+from etl.adapter.back_off import back_off_s
 from etl.adapter.contract import Channel, Credentials, Exchange, Request, SequenceRule
 from etl.errors import VenueError
 from etl.ingest.feed import Feed
@@ -176,7 +177,7 @@ class Repairs:
             gap, attempts = await self._waiting.get()
             verdict = await repairer.attempt(gap)
             if verdict.state is GapState.OPEN and attempts < ATTEMPTS_MAX:
-                delay_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (attempts - 1))
+                delay_s = back_off_s(attempts - 1, RETRY_FIRST_S, RETRY_MAX_S)
                 again = (_tried(gap, verdict), attempts + 1)
                 asyncio.get_running_loop().call_later(delay_s, self._waiting.put_nowait, again)
                 continue
