@@ -13,6 +13,7 @@ import pytest
 
 from etl.model.records import Gap, GapKind, Source, Trade
 from etl.settings import NAMES, Settings, value_of
+from etl.transports.frames import HEADER_ENCODING
 from etl.transports.kafka import (
     HEADER_ENDPOINT,
     HEADER_EXCHANGE,
@@ -41,6 +42,7 @@ def test_every_topic_and_header_is_named() -> None:
     assert [name for name in topics if f"`{value_of(settings, name)}`" not in TEXT] == []
     headers = (
         HEADER_EXCHANGE, HEADER_ENDPOINT, HEADER_RECEIVE_TIME_NS, HEADER_FRAME_SEQUENCE, HEADER_SOURCE,
+        HEADER_ENCODING,
     )  # fmt: skip
     assert [header for header in headers if f"| `{header}` |" not in TEXT] == []
 

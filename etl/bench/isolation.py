@@ -42,7 +42,7 @@ from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
 from etl.settings import Settings, changed, make
 from etl.transports.kafka import ensure_topics, frame_of
-from etl.transports.ranges import RangeReader
+from etl.transports.ranges import read_topic
 from etl.up.plan import another, child_environment, parts
 
 app = typer.Typer()
@@ -52,7 +52,6 @@ VICTIM = WORKERS[0]
 READY_WITHIN_S = 180.0
 WARM_UP_S = 3.0
 REQUEST_WITHIN_S = 30.0
-READ_MESSAGES_MAX = 10_000
 SYMBOL_WITHIN_BYTES = 40
 """The stream's name stands at the beginning of a frame."""
 QUIET, BLOCKED, FLOODED, CONTROL = "quiet", "blocked", "flooded", "control"
@@ -221,16 +220,13 @@ def _latencies_ms(settings: Settings, from_ns: int, seconds: float) -> list[floa
     """Receipt to the broker's log of every frame of the others that was received in these seconds."""
     to_ns, found = from_ns + int(seconds * 1e9), []
     of_victim = f'"{VICTIM.lower()}@'.encode()
-    with RangeReader(settings, settings.topics.raw, "bench") as reader:
-        for partition, bounds in reader.bounds().items():
-            for messages in reader.read(partition, bounds.low, bounds.high, READ_MESSAGES_MAX):
-                for message in messages:
-                    frame = frame_of(message)
-                    if of_victim in frame.payload[:SYMBOL_WITHIN_BYTES]:
-                        continue
-                    kind, appended_ms = message.timestamp()
-                    if from_ns <= frame.receive_time_ns < to_ns and kind == TIMESTAMP_LOG_APPEND_TIME:
-                        found.append(appended_ms - frame.receive_time_ns / 1e6)
+    for message in read_topic(settings, settings.topics.raw, "bench"):
+        frame = frame_of(message)
+        if of_victim in frame.payload[:SYMBOL_WITHIN_BYTES]:
+            continue
+        kind, appended_ms = message.timestamp()
+        if from_ns <= frame.receive_time_ns < to_ns and kind == TIMESTAMP_LOG_APPEND_TIME:
+            found.append(appended_ms - frame.receive_time_ns / 1e6)
     return found
 
 

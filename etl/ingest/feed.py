@@ -46,6 +46,7 @@ class Feed:
         self.judge_lateness = settings.venues.live or not settings.venues.recordings_dir
         """Served recordings carry the times of another day."""
         self.book_hole_messages_max = settings.ingest.book_hole_messages_max
+        self.frame_bytes_max = settings.ingest.frame_bytes_max
         self.raw_topic = settings.topics.raw
         self.normalized_topic = settings.topics.normalized
         self.quarantine_topic = settings.topics.quarantine

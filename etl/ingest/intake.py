@@ -34,7 +34,8 @@ from etl.model.codes import REPLAYED, Code
 from etl.model.records import Book, Frame, Gap, GapKind, Kind, Record, Severity, Source, Trade
 from etl.sequencing.connection import ConnectionFollower
 from etl.sequencing.track import FOLLOWED
-from etl.transports.kafka import FrameHeaders, frame_headers
+from etl.transports.frames import raw_messages
+from etl.transports.kafka import FrameHeaders
 from etl.validation import Checker, Finding
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.codec import ENCODERS
@@ -85,6 +86,8 @@ class Intake:
         self._subscription = subscription
         self._carried_symbols = subscription.symbols if subscription else None
         self._socket = subscription.socket if subscription and subscription.channels else None
+        self.frame_bytes_max = feed.frame_bytes_max
+        """A larger one does not lie on the raw topic as it is."""
         self._feed = feed
         self._counts = feed.counts
         self._exchange = feed.exchange.name
@@ -121,7 +124,7 @@ class Intake:
     ) -> Sequence[Reply | Fault]:
         """One frame all the way; replies to send and what the venue says of itself come back.
 
-        ``endpoint`` is given where it differs from the connection's own: the answer to a request.
+        ``endpoint`` is given for the answer to a request, and for a frame of more than ``frame_bytes_max``.
         Raises ``TransportError``; nothing that a venue can send raises.
         """
         number = self.frame_sequence = self.frame_sequence + 1
@@ -136,9 +139,11 @@ class Intake:
         )
         feed = self._feed
         self._counts.frames += 1
-        headers = (
-            self._frame_headers.of(number, receive_time_ns) if endpoint is None else frame_headers(frame)
-        )
+        if endpoint is not None:
+            for value, headers in raw_messages(frame, self.frame_bytes_max):
+                self._publish(feed.raw_topic, self._key, value, headers)
+            return self.parse(frame)
+        headers = self._frame_headers.of(number, receive_time_ns)
         if number % SAMPLE_FRAMES:
             self._publish(feed.raw_topic, self._key, payload, headers)
         else:

@@ -28,11 +28,10 @@ from etl.sequencing.gap import settled
 from etl.settings import Settings
 from etl.transports.memory import Nowhere
 from etl.transports.publisher import Publisher
-from etl.transports.ranges import RangeReader
+from etl.transports.ranges import read_topic
 from etl.wire import codec
 from etl.wire.keys import message_key
 
-READ_MESSAGES_MAX = 5_000
 FLUSH_WAIT_S = 30.0
 IDS_MAX = 10_000
 """A gap of more ids is not settled by a replay: a repair fetches it."""
@@ -80,11 +79,8 @@ def read_items(settings: Settings, selection: Selection) -> list[Quarantined]:
 
 
 def _stream(settings: Settings) -> Iterator[Quarantined]:
-    with RangeReader(settings, settings.topics.quarantine, "etl-quarantine") as reader:
-        for partition, bounds in reader.bounds().items():
-            for messages in reader.read(partition, bounds.low, bounds.high, READ_MESSAGES_MAX):
-                for message in messages:
-                    yield codec.decode_quarantined(message.value() or b"")
+    for message in read_topic(settings, settings.topics.quarantine, "etl-quarantine"):
+        yield codec.decode_quarantined(message.value() or b"")
 
 
 def replay(

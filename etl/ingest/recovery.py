@@ -1,9 +1,9 @@
-"""What a worker mends at its start, before it connects: frames that reached the raw topic and whose records did not.
+"""Crash recovery: a worker, before it connects, publishes again what reached only the raw topic.
 
-A worker dies between two produces: its last frames are on the raw topic, some of what they gave is not on the
-others. The tails of the topics are compared by position (connection, frame, event), and only what is missing is
-parsed and published, by the same code as live. What can be missing was in the producer's queue, which bounds the tail.
-Pages that a repair had fetched are frames in the raw topic like any other; the gaps it did not come to settle are told.
+It dies between two produces: its last frames are on the raw topic, some of what they gave is not on the others. The
+tails of the topics are compared by position (connection, frame, event), and only what is missing is parsed and
+published, by the same loop as live. What can be missing was in the producer's queue, which bounds the tail. Pages that
+a repair had fetched are frames on the raw topic like any other; the gaps it did not come to settle are told.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ from typing import cast
 from confluent_kafka import Message
 from msgspec import Struct
 
-from etl.adapter.contract import Exchange, Subscription, parser_at
+from etl.adapter.contract import Exchange, Subscription
 from etl.errors import WireError
 from etl.ingest.feed import Feed
-from etl.ingest.intake import Intake, open_intake
 from etl.ingest.observer import Observer
+from etl.ingest.reparse import Reparse
 from etl.model.records import Frame, Gap, GapState, Quarantined, Record, Source
+from etl.model.times import NS_PER_MS
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
-from etl.transports.kafka import HEADER_EXCHANGE, frame_of
+from etl.transports.frames import FrameJoiner, piece_of
+from etl.transports.kafka import HEADER_EXCHANGE
 from etl.transports.publisher import Publisher
-from etl.transports.ranges import RangeReader
+from etl.transports.ranges import RangeReader, read_topic
 from etl.wire import codec
 
-READ_MESSAGES_MAX = 5_000
 RECORDS_TAIL_MAX = 1_000_000
 """Published records per partition that are compared with the tail of the raw topic."""
-CONNECTIONS_MAX = 1_024
-"""Connections whose parser is kept while their frames are read again."""
 FLUSH_TIMEOUT_S = 60.0
 REMEMBERED_MAX = 64
 """Records per (symbol, channel) from which continuity goes on: more than it waits for latecomers."""
-MENDED = (Source.STREAM, Source.REPAIR)
+OWN_SOURCES = (Source.STREAM, Source.REPAIR)
 """Sources that are a worker's own. A backfill is another process, whose records may just be under way."""
 INDEX_BITS = 20
 """Room for a frame's events beside its number in one integer."""
@@ -77,36 +76,17 @@ def recover(
 
     ``venue_symbols``: only this worker's, another shard's records may just be under way. Raises ``TransportError``.
     """
+    pending_max = settings.ingest.read_pause_messages
     with RangeReader(settings, settings.topics.raw, f"etl-recovery-{exchange.name}") as raw:
-        ranges = {
-            partition: (max(bounds.low, bounds.high - settings.ingest.read_pause_messages), bounds.high)
-            for partition, bounds in raw.bounds().items()
-        }
-        tail = _read_tail(settings, exchange.name, _first_time_ns(raw, ranges))
+        tail = _read_tail(settings, exchange.name, _first_time_ns(raw, pending_max))
         for latest in tail.newest.values():
             for data in latest:
                 continuity.remember(codec.decode(data))
         feed = Feed(settings, exchange, publisher, continuity)
-        observer = _Unpublished(tail, venue_symbols)
-        intakes: dict[str, Intake] = {}
-        for frame in _frames(raw, ranges, exchange.name):
-            intake = intakes.get(frame.connection_id)
-            if intake is None:
-                if len(intakes) >= CONNECTIONS_MAX:
-                    intakes.clear()
-                intake = intakes[frame.connection_id] = open_intake(
-                    feed,
-                    parser_at(exchange, frame.receive_time_ns)(),
-                    frame.connection_id,
-                    frame.endpoint,
-                    frame.source,
-                    Subscription(tuple(venue_symbols), ()),
-                    observer,
-                )
-            intake.parse(frame)
-            publisher.poll()
-            if publisher.pending_messages > settings.ingest.read_pause_messages:
-                publisher.flush(FLUSH_TIMEOUT_S)
+        carried = Subscription(tuple(venue_symbols), ())
+        reparse = Reparse(feed, _Unpublished(tail, venue_symbols), pending_max, carried)
+        for frame in _frames(raw, pending_max, exchange.name):
+            reparse.parse(frame)
     publisher.flush(FLUSH_TIMEOUT_S)
     counts = feed.counts
     published, quarantined = sum(counts.published), counts.quarantined.total()
@@ -148,13 +128,13 @@ def _position(frame_sequence: int, frame_index: int) -> int:
     return frame_sequence << INDEX_BITS | frame_index
 
 
-def _first_time_ns(raw: RangeReader, ranges: dict[int, tuple[int, int]]) -> int:
+def _first_time_ns(raw: RangeReader, tail_max: int) -> int:
     """When the first message of the raw topic's tail was produced."""
-    times = [
-        messages[0].timestamp()[1] * 1_000_000
-        for partition, (start, end) in ranges.items()
-        for messages in raw.read(partition, start, min(start + 1, end), 1)
-    ]
+    times = []
+    for partition, bounds in raw.bounds().items():
+        start = max(bounds.low, bounds.high - tail_max)
+        for messages in raw.read(partition, start, min(start + 1, bounds.high), 1):
+            times.append(messages[0].timestamp()[1] * NS_PER_MS)
     return min(times, default=0)
 
 
@@ -179,24 +159,17 @@ def _read_tail(settings: Settings, exchange: str, from_ns: int) -> Tail:
 
 
 def _since(settings: Settings, topic: str, from_ns: int) -> Iterator[Message]:
-    with RangeReader(settings, topic, "etl-recovery") as reader:
-        starts = reader.offsets_at(from_ns)
-        for partition, bounds in reader.bounds().items():
-            start = max(bounds.low, bounds.high - RECORDS_TAIL_MAX, starts[partition])
-            for messages in reader.read(partition, start, bounds.high, READ_MESSAGES_MAX):
-                yield from messages
+    return read_topic(settings, topic, "etl-recovery", from_ns, RECORDS_TAIL_MAX)
 
 
-def _frames(raw: RangeReader, ranges: dict[int, tuple[int, int]], exchange: str) -> Iterator[Frame]:
-    own = (HEADER_EXCHANGE, exchange.encode())
-    for partition, (start, end) in ranges.items():
-        for messages in raw.read(partition, start, end, READ_MESSAGES_MAX):
-            for message in messages:
-                if own in (message.headers() or ()):
-                    try:
-                        frame = frame_of(message)
-                    except WireError as error:
-                        _log.warning("passed over: %s", error)
-                        continue
-                    if frame.source in MENDED:
-                        yield frame
+def _frames(raw: RangeReader, tail_max: int, exchange: str) -> Iterator[Frame]:
+    own, joiner = (HEADER_EXCHANGE, exchange.encode()), FrameJoiner()
+    for message in raw.read_all(tail_max=tail_max):
+        if own in (message.headers() or ()):
+            try:
+                frame = joiner.add(piece_of(message))
+            except WireError as error:
+                _log.warning("passed over: %s", error)
+                continue
+            if frame is not None and frame.source in OWN_SOURCES:
+                yield frame

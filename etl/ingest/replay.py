@@ -13,10 +13,9 @@ from collections.abc import Callable, Collection, Iterator
 import msgspec
 
 from etl import exchanges
-from etl.adapter.contract import parser_at
 from etl.ingest.feed import Feed
-from etl.ingest.intake import Intake, open_intake
 from etl.ingest.observer import Observer
+from etl.ingest.reparse import Reparse
 from etl.lake import raw_frames
 from etl.model.records import Frame, Gap, Quarantined, Record, Source
 from etl.reference.instruments import with_known
@@ -25,13 +24,11 @@ from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.stores.clickhouse_http import connect
-from etl.transports.kafka import HEADER_EXCHANGE, KafkaPublisher, frame_of
+from etl.transports.frames import frames_of
+from etl.transports.kafka import HEADER_EXCHANGE, KafkaPublisher
 from etl.transports.publisher import Acknowledged, Headers, Publisher
-from etl.transports.ranges import RangeReader
+from etl.transports.ranges import read_topic
 
-READ_MESSAGES_MAX = 5_000
-CONNECTIONS_MAX = 1_024
-"""Connections whose parser is kept at once; frames of one lie in one partition, in their order."""
 FLUSH_WAIT_S = 60.0
 
 Progress = Callable[[int, int], None]
@@ -58,26 +55,10 @@ def replay(
     for name in venues:
         exchange = with_known(settings, exchanges.load(name))
         feed = Feed(settings, exchange, publisher, Continuity(exchange, declares_start=False))
-        intakes: dict[str, Intake] = {}
+        reparse = Reparse(feed, _RecordsAlone(), settings.ingest.read_pause_messages)
         for frame in _frames(settings, name, from_ns, to_ns, archived):
-            intake = intakes.get(frame.connection_id)
-            if intake is None:
-                if len(intakes) >= CONNECTIONS_MAX:
-                    intakes.clear()
-                intake = open_intake(
-                    feed,
-                    parser_at(exchange, frame.receive_time_ns)(),
-                    frame.connection_id,
-                    frame.endpoint,
-                    Source.REPLAY,
-                    observer=_RecordsAlone(),
-                )
-                intakes[frame.connection_id] = intake
-            intake.parse(msgspec.structs.replace(frame, source=Source.REPLAY))
             frames_count += 1
-            publisher.poll()
-            if publisher.pending_messages > settings.ingest.read_pause_messages:
-                publisher.flush(FLUSH_WAIT_S)
+            if reparse.parse(msgspec.structs.replace(frame, source=Source.REPLAY)):
                 progress(frames_count, records_count + sum(feed.counts.published))
         records_count += sum(feed.counts.published)
     publisher.flush(FLUSH_WAIT_S)
@@ -137,13 +118,8 @@ def _frames(settings: Settings, exchange: str, from_ns: int, to_ns: int, archive
     if archived:
         yield from raw_frames.frames(settings, exchange, from_ns, to_ns)
         return
-    name = exchange.encode()
-    with RangeReader(settings, settings.topics.raw, "etl-replay") as reader:
-        for partition, bounds in reader.bounds().items():
-            for messages in reader.read(partition, bounds.low, bounds.high, READ_MESSAGES_MAX):
-                for message in messages:
-                    if dict(message.headers() or ()).get(HEADER_EXCHANGE) != name:
-                        continue
-                    frame = frame_of(message)
-                    if from_ns <= frame.receive_time_ns < to_ns:
-                        yield frame
+    own = (HEADER_EXCHANGE, exchange.encode())
+    messages = read_topic(settings, settings.topics.raw, "etl-replay")
+    for frame in frames_of(message for message in messages if own in (message.headers() or ())):
+        if from_ns <= frame.receive_time_ns < to_ns:
+            yield frame

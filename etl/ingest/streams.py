@@ -13,7 +13,6 @@ from etl.ingest.intake import open_intake
 from etl.ingest.overlap import Overlap
 from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
 from etl.model.records import GapKind
-from etl.settings import Producer
 from etl.sources.access import VenueAccess
 from etl.sources.connection_id import connection_id
 from etl.sources.market_hours import MarketHours
@@ -28,14 +27,12 @@ class Streams:
 
     def __init__(
         self,
-        producer: Producer,
         access: VenueAccess,
         feed: Feed,
         gate: ReadGate,
         hours: MarketHours,
         stop: asyncio.Event,
     ) -> None:
-        self._producer = producer
         self._access = access
         self._feed = feed
         self._gate = gate
@@ -76,7 +73,6 @@ class Streams:
             observer=self._overlap,
         )
         return Connection(
-            self._producer,
             parser,
             subscription,
             url,

@@ -117,7 +117,7 @@ class Worker:
             loop.add_signal_handler(number, stop.set)
         async with self._access as access:
             gate = ReadGate(self._settings.ingest, publisher, feed.counts)
-            streams = Streams(self._settings.producer, access, feed, gate, self._hours, stop)
+            streams = Streams(access, feed, gate, self._hours, stop)
             await self._stream(streams, feed, gate, repairs.run(access.history))
         feed.publish_gaps(feed.continuity.decide())
         await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)

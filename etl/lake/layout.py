@@ -102,9 +102,11 @@ RAW_SCHEMA = pa.schema(
         pa.field("receive_time_ns", pa.int64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("payload", pa.binary(), nullable=False),
+        pa.field("encoding", pa.string()),
     ]
 )
-"""Frames as they came (``records.Frame``), with their offset on the raw topic."""
+"""Frames as they came (``records.Frame``), with their offset on the raw topic. ``encoding`` (absent = the exact bytes)
+says which part of a large frame it is (etl/transports/frames.py): one that lies in two files."""
 
 
 def folder(table: str, exchange: str, symbol: str, day: str) -> str:

@@ -29,7 +29,8 @@ from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
 from etl.wire.precedence import Term, precedence
 
-_SCHEMAS = {**FILE_SCHEMAS, RAW: RAW_SCHEMA}
+_SCHEMAS = {**FILE_SCHEMAS, RAW: RAW_SCHEMA.remove(RAW_SCHEMA.get_field_index("encoding"))}
+"""What every file of a table has."""
 _PLACE_TYPES = {"exchange": pa.string(), "symbol": pa.string(), "date": pa.date32()}
 _HIVE_TYPES = {"exchange": "VARCHAR", "symbol": "VARCHAR", "date": "DATE"}
 """Given, not guessed: a symbol may read as a number, or as TRUE."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 
 import pyarrow.parquet as pq
 
@@ -11,6 +12,7 @@ from etl.lake.layout import RAW, RAW_SCHEMA
 from etl.lake.storage import Storage, open_storage
 from etl.model.records import Frame, Source
 from etl.settings import Settings
+from etl.transports.frames import FrameJoiner, Piece
 
 BATCH_FRAMES = 10_000
 
@@ -20,18 +22,25 @@ def frames(settings: Settings, exchange: str, from_ns: int, to_ns: int) -> Itera
 
     Frames of one connection lie in one partition, hence in the order in which they came.
     """
-    storage = open_storage(settings)
+    storage, joiner = open_storage(settings), FrameJoiner()
     for file in Catalog(storage).read().of(RAW):
         if file.exchange == exchange and file.time_ns_min < to_ns and from_ns <= file.time_ns_max:
-            yield from (frame for frame in _read(storage, file) if from_ns <= frame.receive_time_ns < to_ns)
+            for piece in _read(storage, file):
+                frame = joiner.add(piece)
+                if frame is not None and from_ns <= frame.receive_time_ns < to_ns:
+                    yield frame
 
 
-def _read(storage: Storage, file: File) -> Iterator[Frame]:
+def _read(storage: Storage, file: File) -> Iterator[Piece]:
     with storage.open(file.path) as opened:
         for batch in pq.ParquetFile(opened).iter_batches(BATCH_FRAMES, columns=RAW_SCHEMA.names[1:]):
-            for connection_id, sequence, endpoint, time_ns, source, payload in zip(
-                *(column.to_pylist() for column in batch.columns), strict=True
+            columns = batch.to_pydict()
+            encodings = columns.get("encoding") or repeat(None)  # older files have none
+            rows = zip(*(columns[name] for name in RAW_SCHEMA.names[1:-1]), strict=True)
+            for (connection_id, sequence, endpoint, time_ns, source, payload), encoding in zip(
+                rows, encodings, strict=False
             ):
-                yield Frame(
+                frame = Frame(
                     file.exchange, connection_id, sequence, endpoint, time_ns, payload, Source[source.upper()]
                 )
+                yield Piece(frame, encoding or "")

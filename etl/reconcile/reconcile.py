@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,9 @@ from etl.reconcile.ledger import ROWS_PER_BATCH, Ledger
 from etl.reconcile.report import Example, Percentiles, Report, VenueReport
 from etl.settings import Settings
 from etl.simulator import truth
-from etl.transports.kafka import frame_of
-from etl.transports.ranges import RangeReader
+from etl.transports.frames import frames_of
+from etl.transports.ranges import read_topic
 
-READ_MESSAGES_MAX = 10_000
 EXAMPLES_MAX = 10
 METRICS_PORTS = 24
 """How many ports after ``metrics_port`` are asked for metrics: more than there are parts."""
@@ -54,9 +53,9 @@ def reconcile(
     with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch, Ledger(Path(scratch)) as ledger:
         for path in found:
             ledger.add_truth(path.stem, truth.read(path))
-        ledger.add_raw(map(frame_of, _messages(settings, settings.topics.raw)))
-        ledger.add_normalized(map(_value, _messages(settings, settings.topics.normalized)))
-        ledger.add_quarantine(map(_value, _messages(settings, settings.topics.quarantine)))
+        ledger.add_raw(frames_of(read_topic(settings, settings.topics.raw, GROUP)))
+        ledger.add_normalized(map(_value, read_topic(settings, settings.topics.normalized, GROUP)))
+        ledger.add_quarantine(map(_value, read_topic(settings, settings.topics.quarantine, GROUP)))
         for store in stores:
             for rows in holdings.STORES[store](settings, names):
                 ledger.add_held(store, rows)
@@ -68,14 +67,6 @@ def reconcile(
 
 def _value(message: Message) -> bytes:
     return message.value() or b""
-
-
-def _messages(settings: Settings, topic: str) -> Iterator[Message]:
-    """Every message of ``topic`` up to now."""
-    with RangeReader(settings, topic, GROUP) as reader:
-        for partition, bounds in reader.bounds().items():
-            for batch in reader.read(partition, bounds.low, bounds.high, READ_MESSAGES_MAX):
-                yield from batch
 
 
 def _add_clickhouse_figures(settings: Settings, report: Report, stores: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
 from etl.transports.kafka import KafkaPublisher, consumer_config
 from etl.transports.publisher import Publisher
-from etl.transports.ranges import RangeReader
+from etl.transports.ranges import read_topic
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.keys import message_key
 
@@ -93,12 +93,9 @@ def refresh(settings: Settings, as_of_ns: int) -> int:
 def show(settings: Settings) -> list[SymbolStatistics]:
     """The newest of every symbol on the topic, by exchange and symbol."""
     newest: dict[tuple[str, str], SymbolStatistics] = {}
-    with RangeReader(settings, settings.topics.statistics, "etl-statistics") as reader:
-        for partition, bounds in reader.bounds().items():
-            for messages in reader.read(partition, bounds.low, bounds.high, FOLLOW_MESSAGES_MAX):
-                for message in messages:
-                    item = _decode(message.value() or b"")
-                    newest[item.exchange, item.symbol] = item
+    for message in read_topic(settings, settings.topics.statistics, "etl-statistics"):
+        item = _decode(message.value() or b"")
+        newest[item.exchange, item.symbol] = item
     return [newest[key] for key in sorted(newest)]
 
 

@@ -25,7 +25,7 @@ from etl.model.records import Frame, Kind
 from etl.model.times import NS_PER_DAY, NS_PER_MS
 from etl.settings import Settings
 from etl.sinks.refusals import screened
-from etl.transports.kafka import frame_of
+from etl.transports.frames import Piece, piece_of, with_whole_frames
 from etl.wire.columns import Refused, Rows, decode, refused_rows, without
 
 UNREADABLE = "unreadable"
@@ -86,33 +86,40 @@ def _attempt(rows: Rows) -> None:
 
 
 class RawWriter:
-    """Messages of the raw topic: frames with their exact bytes, in the order of their offsets. Refuses nothing."""
+    """Messages of the raw topic: frames with their exact bytes, in the order of their offsets. Refuses nothing.
+
+    A frame that lies in several messages is one row, where its last one is. Of one that the range cuts, the parts are
+    rows as they are, and ``encoding`` says so."""
 
     def __init__(self, settings: Settings, storage: Storage, span: Range, name: str) -> None:
         self._storage = storage
         self._span = span
         self._name = name
-        self._frames: dict[tuple[str, str], list[tuple[int, Frame]]] = defaultdict(list)
+        self._pieces: list[tuple[int, Piece]] = []
 
     def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes]]:
         for message in messages:
             try:
-                frame = frame_of(message)
+                piece = piece_of(message)
             except WireError as error:
                 time_ns = message.timestamp()[1] * NS_PER_MS
-                frame = Frame(UNREADABLE, "", 0, str(error), time_ns, message.value() or b"")
-            place = (frame.exchange, layout.day_of(frame.receive_time_ns))
-            self._frames[place].append((cast(int, message.offset()), frame))
+                piece = Piece(Frame(UNREADABLE, "", 0, str(error), time_ns, message.value() or b""))
+            self._pieces.append((cast(int, message.offset()), piece))
         return []
 
     def write(self) -> list[File]:
-        return [self._write(place, frames) for place, frames in sorted(self._frames.items())]
+        rows: dict[tuple[str, str], list[tuple[int, Piece]]] = defaultdict(list)
+        for offset, piece in with_whole_frames(self._pieces):
+            place = (piece.frame.exchange, layout.day_of(piece.frame.receive_time_ns))
+            rows[place].append((offset, piece))
+        return [self._write(place, found) for place, found in sorted(rows.items())]
 
-    def _write(self, place: tuple[str, str], frames: list[tuple[int, Frame]]) -> File:
-        names = layout.RAW_SCHEMA.names[1:]
-        columns = [[getattr(frame, name) for _, frame in frames] for name in names]
-        columns[names.index("source")] = [frame.source.name.lower() for _, frame in frames]
-        table = pa.table([[offset for offset, _ in frames], *columns], schema=layout.RAW_SCHEMA)
+    def _write(self, place: tuple[str, str], rows: list[tuple[int, Piece]]) -> File:
+        names = layout.RAW_SCHEMA.names[1:-1]
+        columns = [[getattr(piece.frame, name) for _, piece in rows] for name in names]
+        columns[names.index("source")] = [piece.frame.source.name.lower() for _, piece in rows]
+        columns += [[piece.encoding or None for _, piece in rows]]
+        table = pa.table([[offset for offset, _ in rows], *columns], schema=layout.RAW_SCHEMA)
         exchange, day = place
         times = table["receive_time_ns"]
         data = layout.raw_parquet(table)

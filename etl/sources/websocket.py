@@ -18,7 +18,6 @@ import picows
 from msgspec import Struct
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from etl import settings
 from etl.adapter.contract import Exchange, Fault, FaultKind, Reply, Subscription
 from etl.adapter.faults import policy_of
 from etl.errors import VenueError
@@ -30,6 +29,7 @@ from etl.sources.read_gate import ReadGate
 from etl.sources.sender import Sender
 from etl.sources.snapshots import Snapshots
 from etl.telemetry.worker import WorkerCounts
+from etl.transports import frames
 
 CONNECT_TIMEOUT_S = 10.0
 RECEIVE_BUFFER_BYTES = 1 << 20
@@ -37,8 +37,6 @@ RECEIVE_BUFFER_BYTES = 1 << 20
 it grows to 32 MiB under a burst, and one read filled the producer's queue before reading could be stopped."""
 READ_BYTES = 256 << 10
 """What one read brings as a rule."""
-ENVELOPE_BYTES = 64 << 10
-"""Room that headers and key need beside a frame in one message."""
 
 _TEXT = WSMsgType.TEXT  # naming the member each time costs 0.1 µs
 _log = logging.getLogger(__name__)
@@ -52,6 +50,8 @@ class Intake(Protocol):
     """Receipt of the newest event by channel."""
     snapshots_due_ns: dict[str, int]
     """Venue symbols whose book needs a snapshot, and from when."""
+    frame_bytes_max: int
+    """A larger one is taken with its endpoint."""
 
     def take(
         self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
@@ -68,11 +68,11 @@ class End(Struct, frozen=True):
 
 
 class _Listener(WSListener):
-    """The frame callback. Fragments of one message are joined, up to ``message_bytes_max``."""
+    """The frame callback. Fragments of one message are joined, up to ``FRAME_BYTES_LIMIT``."""
 
-    def __init__(self, connection: Connection, message_bytes_max: int) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._message_bytes_max = message_bytes_max
+        self._frame_bytes_max = connection.intake.frame_bytes_max
         self._take = connection.intake.take
         self._gate = connection.gate
         self._receive_time_ns = 0
@@ -86,7 +86,7 @@ class _Listener(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if not self._receive_time_ns:
             self._receive_time_ns = self._connection.last_receive_ns = time.time_ns()
-        if frame.msg_type is _TEXT and frame.fin and frame.payload_size <= self._message_bytes_max:
+        if frame.msg_type is _TEXT and frame.fin and frame.payload_size <= self._frame_bytes_max:
             outcomes = self._take(frame.get_payload_as_bytes(), self._receive_time_ns)
             if outcomes:
                 self._connection.act_on(outcomes)
@@ -97,7 +97,7 @@ class _Listener(WSListener):
             self._gate.after_read(transport.underlying_transport)
 
     def _on_rare_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Binary, a fragment, control, or more than the raw topic takes (the library closes, but delivers it yet)."""
+        """Binary, a fragment, control, large, or larger than the limit (the library closes, but delivers it yet)."""
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
             self._connection.closed_by_venue(
@@ -108,14 +108,14 @@ class _Listener(WSListener):
         elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             payload = self._joined(frame.get_payload_as_bytes(), frame.fin)
             if payload is not None:
-                self._connection.act_on(self._take(payload, self._receive_time_ns))
+                self._connection.act_on(self._take(payload, self._receive_time_ns, self._connection.url))
 
     def _joined(self, payload: bytes, final: bool) -> bytes | None:
         self._fragments.append(payload)
-        if sum(map(len, self._fragments)) > self._message_bytes_max:
-            self._connection.close("too_large", f"a message of more than {self._message_bytes_max} bytes")
+        if sum(map(len, self._fragments)) > frames.FRAME_BYTES_LIMIT:
+            self._connection.close("too_large", f"a message of more than {frames.FRAME_BYTES_LIMIT} bytes")
             self._fragments = [
-                b"".join(self._fragments)[: self._message_bytes_max + 1]
+                b"".join(self._fragments)[: frames.FRAME_BYTES_LIMIT + 1]
             ]  # and so for the rest
             return None
         if not final:
@@ -128,8 +128,8 @@ class _Listener(WSListener):
 class _PulseListener(_Listener):
     """Of a venue whose keep-alive is answered by a bare text: kept off the callback of all others."""
 
-    def __init__(self, connection: Connection, message_bytes_max: int) -> None:
-        super().__init__(connection, message_bytes_max)
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
         keepalive = connection.parser.keepalive
         self._answer = keepalive.answer.encode() if keepalive is not None else b""
 
@@ -144,7 +144,6 @@ class Connection:
 
     def __init__(
         self,
-        limits: settings.Producer,
         parser: Exchange,
         subscription: Subscription,
         url: str,
@@ -167,8 +166,7 @@ class Connection:
         """When it was subscribed, by ``time.monotonic``."""
         self.retiring = asyncio.Event()
         """Set when a successor should be opened: old age, or the venue announced its end."""
-        self._message_bytes_max = limits.message_bytes_max - ENVELOPE_BYTES
-        self._url = url
+        self.url = url
         self._hours = hours
         self._history = history
         self._transport: WSTransport | None = None
@@ -182,13 +180,13 @@ class Connection:
     async def run(self) -> End:
         keepalive = self.parser.keepalive
         kind = _PulseListener if keepalive is not None and keepalive.answer else _Listener
-        listener = kind(self, self._message_bytes_max)
+        listener = kind(self)
         try:
             transport, _ = await picows.ws_connect(
                 lambda: listener,
-                self._url,
+                self.url,
                 websocket_handshake_timeout=CONNECT_TIMEOUT_S,
-                max_frame_size=self._message_bytes_max,
+                max_frame_size=frames.FRAME_BYTES_LIMIT,
                 extra_headers=dict(self.parser.handshake_headers(time.time_ns())),
                 read_buffer_init_size=READ_BYTES,
             )
@@ -245,10 +243,6 @@ class Connection:
         await snapshots.run(self._take_snapshot, self._subscribe)
 
     def _take_snapshot(self, answer: Answer) -> None:
-        if len(answer.payload) > self._message_bytes_max:
-            size = len(answer.payload)
-            _log.error("%s: a snapshot of %d bytes does not fit the raw topic", answer.endpoint, size)
-            return
         self.act_on(self.intake.take(answer.payload, answer.receive_time_ns, answer.endpoint))
 
     async def _keep_alive(self) -> None:
@@ -330,7 +324,7 @@ class Connection:
         policy = policy_of(fault)
         self.counts.faults[fault.kind.value] += 1
         level = logging.ERROR if policy.pages else logging.WARNING
-        _log.log(level, "%s: %s %s: %s", self._url, fault.kind.value, fault.code, fault.reason)
+        _log.log(level, "%s: %s %s: %s", self.url, fault.kind.value, fault.code, fault.reason)
 
     def _ended(self, reason: str, detail: str) -> End:
         end = self._end or End(reason, detail)

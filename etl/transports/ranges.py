@@ -1,4 +1,4 @@
-"""Exact ranges of a topic, read without a group: what the TimescaleDB load and the lake are built on.
+"""Exact ranges of a topic, and whole topics, read without a group: what the TimescaleDB load and the lake are built on.
 
 A range is [start, end) of one partition. The same range gives the same messages for as long as the topic keeps
 them; when it no longer does, ``RangeLost``.
@@ -30,6 +30,10 @@ LEADERLESS = (
 )
 FETCH_WAIT_MS = 10
 """A range ends where the partition does: half a second of the default's waiting there is lost with each partition."""
+MESSAGES_MAX = 1 << 62
+"""More than a topic can have."""
+READ_MESSAGES_MAX = 5_000
+"""Of one call to the client, where a whole topic is read."""
 SILENCE_MAX_S = 60.0
 """A broker that answers nothing for this long within a range is taken to be down."""
 
@@ -145,6 +149,15 @@ class RangeReader:
                 yield records
         self._consumer.unassign()
 
+    def read_all(self, from_ns: int = 0, tail_max: int = MESSAGES_MAX) -> Iterator[Message]:
+        """Every message that the topic has now, partition by partition, in order; of those produced at ``from_ns`` or
+        later, and of each partition the last ``tail_max`` alone."""
+        starts = self.offsets_at(from_ns) if from_ns else {}
+        for partition, bounds in self.bounds().items():
+            start = max(bounds.low, bounds.high - tail_max, starts.get(partition, 0))
+            for messages in self.read(partition, start, bounds.high, READ_MESSAGES_MAX):
+                yield from messages
+
     def show_progress(self, partition: int, offset: int) -> None:
         """Commit ``offset`` to the group, for lag displays alone: a failure costs nothing and is passed over."""
         try:
@@ -154,3 +167,11 @@ class RangeReader:
 
     def _down(self, error: object) -> TransportError:
         return TransportError(f"Kafka at {self._settings.kafka_bootstrap}, topic {self.topic}: {error}")
+
+
+def read_topic(
+    settings: Settings, topic: str, group: str, from_ns: int = 0, tail_max: int = MESSAGES_MAX
+) -> Iterator[Message]:
+    """``RangeReader.read_all`` of ``topic``, with a reader of its own. Raises ``TransportError``."""
+    with RangeReader(settings, topic, group) as reader:
+        yield from reader.read_all(from_ns, tail_max)

@@ -211,7 +211,7 @@ def test_the_loss_of_one_socket_is_a_gap_of_its_channels_alone(tmp_path: Path, c
         stop = asyncio.Event()
         async with access_at(f"http://127.0.0.1:{server.port}", Invented, tmp_path) as access:
             gate = ReadGate(SETTINGS.ingest, publisher, feed.counts)
-            streams = Streams(SETTINGS.producer, access, feed, gate, MarketHours(ALWAYS), stop)
+            streams = Streams(access, feed, gate, MarketHours(ALWAYS), stop)
             tasks = [
                 asyncio.create_task(streams.open(str(number), one).run()) for number, one in enumerate(wanted)
             ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from etl.ingest.overlap import OVERLAP_DOUBLE
 from etl.model.records import Frame, Kind, Trade
 from etl.sources import liveness, read_gate, stream, websocket
 from etl.sources.connection_id import connection_id
+from etl.transports import frames
 from tests.support.streaming import WITHIN_S, Run, against_a_server, running
 from tests.support.venue_server import VenueServer, trade
 
@@ -87,14 +89,38 @@ async def test_binary_messages_and_fragments_are_frames_too(server: VenueServer)
 
 
 @against_a_server
-async def test_a_message_too_large_for_the_raw_topic_costs_the_connection(server: VenueServer) -> None:
-    async with running(server, Spoken, message_bytes_max=200_000) as run:
-        await asyncio.to_thread(server.send, "x" * 300_000)
-        await run.until(lambda: server.opened == 2)
-        await asyncio.to_thread(server.send_fragments, *[b"x" * 50_000] * 4)
-        await run.until(lambda: server.opened == 3)
-        assert [end.reason for end in run.ends] == ["too_large", "too_large"]
-        assert [len(payload) for payload in run.raw_frames()] == []
+async def test_a_message_beyond_the_limit_costs_the_connection(server: VenueServer) -> None:
+    limit, frames.FRAME_BYTES_LIMIT = frames.FRAME_BYTES_LIMIT, 135_000
+    try:
+        async with running(server, Spoken, frame_bytes_max=100_000) as run:
+            await asyncio.to_thread(server.send, "x" * 300_000)
+            await run.until(lambda: server.opened == 2)
+            await asyncio.to_thread(server.send_fragments, *[b"x" * 50_000] * 4)
+            await run.until(lambda: server.opened == 3)
+            assert [end.reason for end in run.ends] == ["too_large", "too_large"]
+            assert [len(payload) for payload in run.raw_frames()] == []
+    finally:
+        frames.FRAME_BYTES_LIMIT = limit
+
+
+@against_a_server
+async def test_a_message_larger_than_a_message_takes_lies_in_parts_and_is_one_frame_to_the_parser(
+    server: VenueServer,
+) -> None:
+    text = os.urandom(50_000).hex()
+    async with running(server, Spoken, frame_bytes_max=20_000) as run:
+        await asyncio.to_thread(server.send, text, "after")
+        await run.until(lambda: run.feed.counts.frames == 2)
+        assert run.feed.counts.events_read == 2
+        run.publisher.poll()
+        found = run.publisher.delivered[run.settings.topics.raw]
+        encodings = [dict(message.headers).get("encoding", b"") for message in found]
+        assert len(found) > 2
+        assert [text.rpartition(b" ")[2] for text in encodings[:-1]] == [
+            b"%d/%d" % (number, len(found) - 1) for number in range(1, len(found))
+        ]
+        assert {dict(message.headers)["frame_sequence"] for message in found[:-1]} == {b"1"}
+        assert (found[-1].value, encodings[-1]) == (b"after", b"")
 
 
 @against_a_server

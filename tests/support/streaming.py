@@ -76,7 +76,6 @@ class Run:
         url = parser.connect_url(f"ws://127.0.0.1:{self.server.port}", self.subscription)
         intake = open_intake(self.feed, parser, connection_id(time.time_ns()), url, observer=self._overlap)
         connection = Connection(
-            self.settings.producer,
             parser,
             self.subscription,
             url,

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from etl.model.records import Quarantined, Record
 from etl.settings import Settings
-from etl.transports.ranges import RangeReader
+from etl.transports.ranges import read_topic
 from etl.wire import codec
 
 WITHIN_S = 30.0
@@ -18,13 +18,7 @@ WITHIN_S = 30.0
 
 def messages(settings: Settings, topic: str) -> list[Message]:
     """Everything on ``topic`` now, partition by partition."""
-    with RangeReader(settings, topic, "tests") as reader:
-        return [
-            message
-            for partition, bounds in reader.bounds().items()
-            for batch in reader.read(partition, bounds.low, bounds.high, 10_000)
-            for message in batch
-        ]
+    return list(read_topic(settings, topic, "tests"))
 
 
 def records(settings: Settings) -> list[Record]:
