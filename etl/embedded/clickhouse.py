@@ -9,41 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 import uuid
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
-import lz4.frame
 import msgspec
 from aiohttp import web
-from backports import zstd
 
 from etl import settings as settings_module
 from etl.embedded import clickhouse_engine as engine_module
-from etl.embedded.clickhouse_engine import Engine, EngineError, ExternalTable, QueryResult, Request
+from etl.embedded.clickhouse_engine import Engine, EngineError
+from etl.embedded.clickhouse_request import REQUEST_BYTES_MAX, read
+from etl.embedded.clickhouse_response import send
 from etl.embedded.part import Part, end_with_parent, http_ready, run_part
 from etl.embedded.ports import require_free
 from etl.settings import Settings
 
-REQUEST_BYTES_MAX = 256 << 20
 REQUESTS_AT_ONCE_MAX = 8
 REQUESTS_WAITING_MAX = 56
-COMPRESS_BYTES_MIN = 512
-COMPRESSION_LEVEL = 1
 STOP_WITHIN_S = 10.0
-
-# Of the URL's parameters, those that are not settings.
-RESERVED = frozenset(
-    {"query", "database", "default_format", "query_id", "user", "password", "quota_key", "role", "stacktrace"}
-    | {"session_id", "session_timeout", "session_check", "close_session", "client_protocol_version"}
-    | {"compress", "decompress", "enable_http_compression", "http_zlib_compression_level"}
-    | {"wait_end_of_query", "buffer_size", "add_http_cors_header"}
-    | {"send_progress_in_http_headers", "http_headers_progress_interval_ms"}
-)
 
 # The server's own exceptionCodeToHTTPStatus: parse errors 400, unknown names 404, the rest 500.
 STATUS_OF_CODE: Mapping[int, int] = {
@@ -147,11 +132,11 @@ async def _answer(http: web.Request) -> web.StreamResponse:
         if http.method in ("GET", "HEAD") and "query" not in http.query:
             return await _ok(http)
         async with http.app[GATE]:
-            request = await _read(http)
-            answer = await asyncio.get_running_loop().run_in_executor(threads, engine.run, request)
-            headers["X-ClickHouse-Format"] = answer.format
-            headers["X-ClickHouse-Summary"] = msgspec.json.encode(answer.summary).decode()
-            return await _send(http, answer, headers)
+            request = await read(http)
+            result = await asyncio.get_running_loop().run_in_executor(threads, engine.run, request)
+            headers["X-ClickHouse-Format"] = result.format
+            headers["X-ClickHouse-Summary"] = msgspec.json.encode(result.summary).decode()
+            return await send(http, result, headers, threads)
     except EngineError as error:
         return _refusal(error, engine.version, headers)
 
@@ -165,182 +150,6 @@ def _refusal(error: EngineError, version: str, headers: dict[str, str]) -> web.R
         text=f"{text} (version {version})\n",
         headers={**headers, "X-ClickHouse-Exception-Code": str(error.code)},
     )
-
-
-async def _read(http: web.Request) -> Request:
-    values = dict(http.query)
-    tables: list[ExternalTable] = []
-    body = b""
-    try:
-        if http.content_type.startswith("multipart/"):
-            tables = await _read_form(http, values)
-        else:
-            body = _decoded(await http.read(), http.headers.get("Content-Encoding", ""))
-    except web.HTTPRequestEntityTooLarge:
-        raise EngineError(229, f"Request is larger than {REQUEST_BYTES_MAX} bytes") from None
-    if values.get("decompress", "0") == "1" or values.get("compress", "0") == "1":
-        raise EngineError(48, "compress=1 and decompress=1 are not here; use Content-Encoding")
-    return Request(
-        text=values.get("query", ""),
-        body=body,
-        database=values.get("database", http.headers.get("X-ClickHouse-Database", "")),
-        default_format=values.get("default_format", http.headers.get("X-ClickHouse-Format", "")),
-        settings={
-            name: text
-            for name, text in values.items()
-            if name not in RESERVED and not name.startswith("param_")
-        },
-        parameters={
-            name.removeprefix("param_"): text for name, text in values.items() if name.startswith("param_")
-        },
-        external_tables=tables,
-        session_id=values.get("session_id", ""),
-        session_timeout_s=_seconds(values.get("session_timeout")),
-        session_must_exist=values.get("session_check", "0") == "1",
-        read_only=http.method in ("GET", "HEAD"),
-        buffered=values.get("wait_end_of_query", "0") == "1",
-    )
-
-
-async def _read_form(http: web.Request, values: dict[str, str]) -> list[ExternalTable]:
-    """The form's plain fields go to ``values``; its files are tables, described by ``<name>_structure`` etc."""
-    files: dict[str, bytes] = {}
-    for name, part in (await http.post()).items():
-        if isinstance(part, str):
-            values[name] = part
-        elif isinstance(part, web.FileField):
-            files[name] = part.file.read()
-    tables = []
-    for name, data in files.items():
-        types = values.pop(f"{name}_types", "String")
-        columns = ", ".join(f"_{number} {kind}" for number, kind in enumerate(_split_types(types), start=1))
-        tables.append(
-            ExternalTable(
-                name=name,
-                structure=values.pop(f"{name}_structure", columns),
-                format=values.pop(f"{name}_format", "TabSeparated"),
-                data=data,
-            )
-        )
-    return tables
-
-
-def _split_types(text: str) -> list[str]:
-    """``Array(Tuple(Int8, Int8)), String``: split at the commas that stand in no bracket."""
-    return [kind.strip() for kind in re.split(r",(?![^()]*\))", text)]
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        return float(text) if text else engine_module.SESSION_TIMEOUT_S
-    except ValueError:
-        raise EngineError(374, f"Invalid session timeout: '{text}'") from None
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
-    """aiohttp has undone gzip, deflate, br and zstd; lz4 frames are left to us."""
-    if encoding in ("", "identity", "gzip", "deflate", "br", "zstd"):
-        return body
-    if encoding != "lz4":
-        raise EngineError(engine_module.BAD_ARGUMENTS, f"Unknown Content-Encoding '{encoding}'")
-    parts, size = [], 0
-    while body:
-        frame = lz4.frame.LZ4FrameDecompressor()
-        try:
-            parts.append(frame.decompress(body, max_length=REQUEST_BYTES_MAX + 1 - size))
-        except RuntimeError as error:
-            raise EngineError(271, f"Cannot decompress the request: {error}") from None
-        size += len(parts[-1])
-        if size > REQUEST_BYTES_MAX:
-            raise EngineError(229, f"Request is larger than {REQUEST_BYTES_MAX} bytes")
-        if not frame.eof:
-            raise EngineError(271, "Cannot decompress the request: it ends within a frame")
-        body = frame.unused_data or b""
-    return b"".join(parts)
-
-
-class Encoder(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-
-    def flush(self) -> bytes: ...
-
-
-class _Lz4Encoder:
-    def __init__(self) -> None:
-        self._frame = lz4.frame.LZ4FrameCompressor()
-        self._head = self._frame.begin()
-
-    def compress(self, data: bytes, /) -> bytes:
-        head, self._head = self._head, b""
-        return bytes(head + self._frame.compress(data))
-
-    def flush(self) -> bytes:
-        return bytes(self._head + self._frame.flush())
-
-
-def _encoder(http: web.Request) -> tuple[str, Encoder] | None:
-    if http.query.get("enable_http_compression", "0") != "1":
-        return None
-    for choice in http.headers.get("Accept-Encoding", "").split(","):
-        match choice.partition(";")[0].strip():
-            case "lz4":
-                return "lz4", _Lz4Encoder()
-            case "zstd":
-                return "zstd", zstd.ZstdCompressor(COMPRESSION_LEVEL)
-            case "gzip":
-                return "gzip", zlib.compressobj(COMPRESSION_LEVEL, wbits=31)
-            case "deflate":
-                return "deflate", zlib.compressobj(COMPRESSION_LEVEL)
-    return None
-
-
-async def _send(http: web.Request, answer: QueryResult, headers: dict[str, str]) -> web.StreamResponse:
-    """A result of one chunk goes out whole; a longer one as it comes, and is broken off if it fails midway."""
-    loop, threads = asyncio.get_running_loop(), http.app[THREADS]
-
-    async def following() -> bytes | None:
-        return await loop.run_in_executor(threads, next, answer.chunks, None)
-
-    try:
-        first, second = await following() or b"", await following()
-        encoding = _encoder(http) if second is not None or len(first) >= COMPRESS_BYTES_MIN else None
-        encoder: Encoder | None = None
-        if encoding is not None:
-            headers["Content-Encoding"], encoder = encoding
-        if second is None:
-            return web.Response(
-                body=encoder.compress(first) + encoder.flush() if encoder else first, headers=headers
-            )
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(http)
-        await response.write(encoder.compress(first) if encoder else first)
-        chunk: bytes | None = second
-        while chunk is not None:
-            await response.write(encoder.compress(chunk) if encoder else chunk)
-            try:
-                chunk = await following()
-            except EngineError as error:
-                _break_off(http, error)
-                return response
-        if encoder:
-            await response.write(encoder.flush())
-        await response.write_eof()
-        return response
-    finally:
-        await loop.run_in_executor(threads, _close, answer.chunks)
-
-
-def _break_off(http: web.Request, error: EngineError) -> None:
-    """The status is long sent: only a connection that ends without its last chunk tells the client."""
-    print(f"clickhouse: result broken off: {error}", file=sys.stderr)
-    if http.transport is not None:
-        http.transport.abort()
-
-
-def _close(chunks: Iterator[bytes]) -> None:
-    close = getattr(chunks, "close", None)
-    if close is not None:
-        close()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from msgspec import Struct
 
 from etl.embedded.clickhouse import (
-    REQUEST_BYTES_MAX,
     REQUESTS_AT_ONCE_MAX,
     REQUESTS_WAITING_MAX,
     STATUS_OF_CODE,
@@ -29,6 +28,7 @@ from etl.embedded.clickhouse import (
     clickhouse_part,
 )
 from etl.embedded.clickhouse_engine import EngineError
+from etl.embedded.clickhouse_request import REQUEST_BYTES_MAX
 from etl.settings import Settings
 from tests.support.servers import BOTH_SERVERS, RunningPart
 
