@@ -1,7 +1,7 @@
 """``etl bench validation``: what checking costs beyond parsing, per 10,000 clean records, all rules on.
 
 ``batch`` judges the typed columns that a writer needs anyway; ``cast`` is what making them from decimal text costs;
-``record`` is the door of the workers, one record at a time. Two thirds quotes, one third trades.
+``record`` is what the workers do, one record at a time. Two thirds quotes, one third trades.
 """
 
 from __future__ import annotations

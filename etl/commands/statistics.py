@@ -1,4 +1,4 @@
-"""``etl statistics refresh | show``: what is normal for each symbol, as the checks at the door see it."""
+"""``etl statistics refresh | show``: what is normal for each symbol, as the checks on ingestion see it."""
 
 from __future__ import annotations
 

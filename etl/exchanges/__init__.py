@@ -1,5 +1,5 @@
 """The venues. A feed lives in the file that bears its name, or in that of the name's part before an
-underscore (``alpaca_iex`` in ``alpaca.py``): a sister market of a few lines stays beside its elder, one with
+underscore (``alpaca_iex`` in ``alpaca.py``): a sister market of a few lines stays in its file, one with
 its own facts gets its own file. Adding a feed edits no list."""
 
 from __future__ import annotations

@@ -329,9 +329,9 @@ class Backfill:
         """One page in the raw topic and through the parser; no faster than Kafka takes it."""
         if intake.frame_sequence >= PAGES_MAX:
             raise VenueError(f"{answer.endpoint}: more than {PAGES_MAX} pages")
-        for word in intake.take(answer.payload, answer.receive_time_ns, answer.endpoint):
-            if isinstance(word, Fault) and word.kind is not FaultKind.READY:
-                raise VenueError(f"{word.kind.value}: {word.reason or word.code}")
+        for outcome in intake.take(answer.payload, answer.receive_time_ns, answer.endpoint):
+            if isinstance(outcome, Fault) and outcome.kind is not FaultKind.READY:
+                raise VenueError(f"{outcome.kind.value}: {outcome.reason or outcome.code}")
         self._publisher.poll()
         while (
             self._publisher.is_full

@@ -1,7 +1,7 @@
 """The same rules over the columns of a batch, as NumPy arrays: what backfills, loads and the audit use.
 
 A writer has the typed columns anyway (``cast_decimals`` makes them from text); a clean batch then costs a few
-vector comparisons a rule. What is stateful at the door (identity against recent records, confirmed levels) is a
+vector comparisons a rule. What is stateful on ingestion (identity against recent records, confirmed levels) is a
 question of SQL here: ``sql/checks``.
 """
 

@@ -1,4 +1,4 @@
-"""The check of one record at the door.
+"""The check of one record on ingestion.
 
 Two steps, because nearly every record is good: a *screen* of a few comparisons proves that no rule can fire; only
 what does not pass it is laid out as a view and judged rule by rule. A property test holds the screen to the rules:

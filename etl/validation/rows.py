@@ -1,9 +1,9 @@
 """The check of rows on their way into a store: the hard rules of every table, by batch.
 
-Live, repaired and backfilled records pass the door one by one (``checker.py``). What a store reads from the topic is
-checked here, so that whatever else came onto it, by an older door or by hand, is judged by the same rules. Soft rules
-are not asked again: their flags are in the record. What needs a connection's memory (levels, repeated identities) is
-the door's alone.
+Live, repaired and backfilled records are checked one by one on ingestion (``checker.py``). What a store reads from the
+topic is checked here, so that whatever else came onto it, from an older version or by hand, is judged by the same
+rules. Soft rules are not asked again: their flags are in the record. What needs a connection's memory (levels, repeated
+identities) is checked on ingestion alone.
 """
 
 from __future__ import annotations

@@ -157,43 +157,45 @@ KEYS = (
 )
 
 
-def any_record(record_type: type[Record], number: int, dice: random.Random) -> Record:
+def any_record(record_type: type[Record], number: int, chance: random.Random) -> Record:
     """A record of this type with every field filled at random, empty ones among them."""
     hints = get_type_hints(record_type)
     values: dict[str, Any] = {}
-    levels = dice.choice([0, 1, 3]), dice.choice([0, 1, 3])
+    levels = chance.choice([0, 1, 3]), chance.choice([0, 1, 3])
     for column in COLUMNS[record_type.kind]:
         name = column.name
         if column is TIME:
             continue
         if column.form is Form.DECIMAL:
-            values[name] = dice.choice([None, *DECIMALS])
+            values[name] = chance.choice([None, *DECIMALS])
         elif column.form is Form.DECIMALS:
             size = levels[name.startswith("ask")]
-            values[name] = tuple(dice.choice(DECIMALS) for _ in range(size))
+            values[name] = tuple(chance.choice(DECIMALS) for _ in range(size))
         elif column.form is Form.INTEGERS:
             size = levels[name.startswith("ask")]
-            values[name] = tuple(dice.randrange(9) for _ in range(size)) if number % 2 else ()
+            values[name] = tuple(chance.randrange(9) for _ in range(size)) if number % 2 else ()
         elif column.form is Form.TEXTS:
-            values[name] = tuple(dice.choice(["@", "T", "ünï", "a b"]) for _ in range(dice.randrange(3)))
+            values[name] = tuple(chance.choice(["@", "T", "ünï", "a b"]) for _ in range(chance.randrange(3)))
         elif column.form is Form.NAME:
-            values[name] = dice.choice(list(hints[name]))
+            values[name] = chance.choice(list(hints[name]))
         elif column.form is Form.TIME:
-            values[name] = dice.choice([0, START_NS + dice.randrange(DAY)])
+            values[name] = chance.choice([0, START_NS + chance.randrange(DAY)])
         elif column.form is Form.INTEGER:
-            values[name] = dice.choice([None, 0, 7, 2**62]) if column.optional else dice.randrange(1 << 20)
+            values[name] = (
+                chance.choice([None, 0, 7, 2**62]) if column.optional else chance.randrange(1 << 20)
+            )
         else:
-            values[name] = dice.choice(["", "A", "ß'\\\t\n", f"{number}"])
+            values[name] = chance.choice(["", "A", "ß'\\\t\n", f"{number}"])
     key_time_ns = START_NS + number * MS
     values |= {"exchange": "any", "symbol": f"S{number % 3}", "key_time_ns": key_time_ns, "parser_version": 1}
-    values |= {"event_time_ns": dice.choice([0, key_time_ns, key_time_ns + 123]), "source": Source.STREAM}
+    values |= {"event_time_ns": chance.choice([0, key_time_ns, key_time_ns + 123]), "source": Source.STREAM}
     values |= {
-        "record_key": dice.choice(KEYS).format(number),
-        "receive_time_ns": key_time_ns + dice.randrange(10**9),
+        "record_key": chance.choice(KEYS).format(number),
+        "receive_time_ns": key_time_ns + chance.randrange(10**9),
     }
     if "trade_id" in values:
-        values["trade_id"] = dice.choice([values["record_key"].rsplit("/", 1)[-1], "", "other"])
-    values["sequence"] = dice.choice([None, 0, number, -5])
+        values["trade_id"] = chance.choice([values["record_key"].rsplit("/", 1)[-1], "", "other"])
+    values["sequence"] = chance.choice([None, 0, number, -5])
     for name in ("from_time_ns", "to_time_ns"):
         if name in values:
             values[name] = START_NS + number
@@ -258,8 +260,8 @@ def add_level(message: dict[str, Any], row: dict[str, Any]) -> None:
 @BOTH_SERVERS
 def test_records_of_every_kind_come_out_exactly_as_they_went_in(settings_with: MakeSettings) -> None:
     settings = prepared(settings_with(kafka=True, clickhouse=True))
-    dice = random.Random(7)
-    records = [any_record(kind, number, dice) for number in range(150) for kind in RECORD_TYPES]
+    chance = random.Random(7)
+    records = [any_record(kind, number, chance) for number in range(150) for kind in RECORD_TYPES]
     stream.publish(settings, *records)
     drain(settings)
     for kind in Kind:

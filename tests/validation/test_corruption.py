@@ -1,4 +1,4 @@
-"""The catalogue of corruptions: recorded wire frames, mutated one way each, must be caught at the door by name.
+"""The catalogue of corruptions: recorded wire frames, mutated one way each, must be caught on ingestion by name.
 
 A frame is parsed and checked as a worker does it. What is caught has the named code; every event beside it comes out
 exactly as without the corruption.

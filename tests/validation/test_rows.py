@@ -34,7 +34,7 @@ def rows_of(records: list[Record]) -> Rows:
 
 
 def first_hard_codes(records: list[Record]) -> dict[int, str]:
-    """What the door finds, by the record's place."""
+    """What the check on ingestion finds, by the record's place."""
     found = {}
     for number, record in enumerate(records):
         findings = Checker(Venue, judge_lateness=False).check(record)
