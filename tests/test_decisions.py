@@ -43,7 +43,7 @@ def test_the_index_lists_every_decision_with_title_date_and_status() -> None:
 
 def test_every_link_of_the_documents_leads_to_a_file() -> None:
     root = FOLDER.parents[1]
-    documents = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    documents = [*sorted(root.glob("*.md")), *sorted((root / "docs").rglob("*.md"))]
     broken = [
         f"{path.relative_to(root)}: {target}"
         for path in documents
