@@ -6,7 +6,8 @@ where the frames come from (recorded, documentation example or synthetic), then 
     {"receive_time_ns": 1, "endpoint": "", "frame": "…", "gives": [{"kind": "trade", …}, {"ignored": "…"}]}
 
 ``gives`` holds records under the contract's field names without what is empty, ``{"quarantine": CODE}``,
-``{"ignored": NAME}``, ``{"reply": TEXT}`` and ``{"fault": KIND}``. All frames of a file come on one connection.
+``{"ignored": NAME}``, ``{"reply": TEXT}``, ``{"fault": KIND}``, ``{"connection_sequence": NUMBER}`` and
+``{"book_broken": CHANNEL}``. All frames of a file come on one connection.
 ``rewrite`` fills ``gives`` with what the parser says today: read the diff before it is committed.
 """
 
@@ -19,7 +20,16 @@ from typing import Any
 
 import msgspec
 
-from etl.adapter.contract import Exchange, Fault, Ignored, Outcome, Rejected, Reply
+from etl.adapter.contract import (
+    BookBroken,
+    ConnectionSequence,
+    Exchange,
+    Fault,
+    Ignored,
+    Outcome,
+    Rejected,
+    Reply,
+)
 from etl.commands.parse import record_item
 from etl.exchanges import load
 from etl.model.records import Frame, Record, Source
@@ -69,6 +79,10 @@ def _described(outcome: Outcome) -> dict[str, Any]:
         return {"ignored": outcome.name}
     if isinstance(outcome, Reply):
         return {"reply": outcome.payload}
+    if isinstance(outcome, ConnectionSequence):
+        return {"connection_sequence": outcome.number} | ({"scope": outcome.scope} if outcome.scope else {})
+    if isinstance(outcome, BookBroken):
+        return {"book_broken": outcome.channel, "venue_symbol": outcome.venue_symbol}
     assert isinstance(outcome, Fault)
     return {"fault": outcome.kind.value}
 
