@@ -28,8 +28,10 @@ from etl.model.records import (
     Status,
     Trade,
 )
+from etl.model.times import interval_ns
 from etl.validation.decimals import decimal_fault, four_numbers, number, numbers
 from etl.validation.findings import Finding
+from etl.validation.identities import RecentIdentities
 from etl.validation.rules import INT64_MAX
 from etl.validation.specs import ValidationSpec, specs_for
 from etl.validation.statistics import UNKNOWN, LevelWatch, PriceBand, SymbolStatistics, band_of
@@ -47,12 +49,7 @@ from etl.validation.views import (
     TradeView,
 )
 
-INTERVAL_NS: dict[str, int] = {
-    "1s": 1_000_000_000,
-    "1m": 60_000_000_000,
-    "5m": 300_000_000_000,
-    "1h": 3_600_000_000_000,
-}
+INTERVAL_NS = {name: interval_ns(name) for name in ("1s", "1m", "5m", "1h")}
 NOT_ALIGNED = -1
 """Intervals not judged for alignment: a day begins where the venue says."""
 OFFSET_SAMPLES_MIN = 32
@@ -104,9 +101,7 @@ class Checker:
         self._bands: dict[str, PriceBand] = {}
         self._statistics: dict[str, SymbolStatistics] = {}
         self._watches: dict[str, LevelWatch] = {}
-        self._identity_window = self.specs[Kind.TRADE].identity_window
-        self._recent: dict[tuple[str, str], tuple[int, str | None, str | None]] = {}
-        self._older: dict[tuple[str, str], tuple[int, str | None, str | None]] = {}
+        self._same_identity = RecentIdentities(self.specs[Kind.TRADE].identity_window).check
         # Lists indexed by the enum's number: hashing an enum member costs 100 ns a look-up.
         self._spec_of: list[ValidationSpec] = _indexed(self.specs, default=self.specs[Kind.GAP])
         self._check_of: list[Callable[[Any], Sequence[Finding]]] = _indexed(
@@ -313,23 +308,6 @@ class Checker:
                 if text is not None and (code := decimal_fault(text)):
                     return [Finding(str(code), Severity.HARD, _DECIMAL_RULE, f"{name}={text[:60]!r}")]
         return _NONE
-
-    def _same_identity(self, trade: Trade, findings: Sequence[Finding]) -> Sequence[Finding]:
-        """A repeated identity is right if it repeats the content too, else one of the two is corrupt."""
-        key = (trade.symbol, trade.record_key)
-        content = (trade.event_time_ns, trade.last_price, trade.volume)
-        recent = self._recent
-        known = recent.get(key) or self._older.get(key)
-        if known is not None and known != content:
-            reason = f"{trade.record_key}: time, price and size were {known}, now {content}"
-            return [
-                *findings,
-                Finding(str(Code.IDENTITY_CONFLICT), Severity.HARD, "same_identity_same_content", reason),
-            ]
-        recent[key] = content
-        if len(recent) >= self._identity_window:
-            self._older, self._recent = recent, {}
-        return findings
 
     def _watch_level(
         self, trade: Trade, price: float, spec: ValidationSpec, findings: Sequence[Finding]

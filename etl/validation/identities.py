@@ -1,0 +1,38 @@
+"""Trades that bear the identity of one before them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from etl.model.codes import Code
+from etl.model.records import Severity, Trade
+from etl.validation.findings import Finding
+
+_Content = tuple[int, str | None, str | None]
+
+
+class RecentIdentities:
+    """One connection's last identities with time, price and size: ``window`` at least, twice as many at most."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._recent: dict[tuple[str, str], _Content] = {}
+        self._older: dict[tuple[str, str], _Content] = {}
+
+    def check(self, trade: Trade, findings: Sequence[Finding]) -> Sequence[Finding]:
+        """``findings``, and one more where ``trade`` repeats an identity with other content: one of the two is corrupt
+        then. One that repeats the content too is right."""
+        key = (trade.symbol, trade.record_key)
+        content = (trade.event_time_ns, trade.last_price, trade.volume)
+        recent = self._recent
+        known = recent.get(key) or self._older.get(key)
+        if known is not None and known != content:
+            reason = f"{trade.record_key}: time, price and size were {known}, now {content}"
+            return [
+                *findings,
+                Finding(str(Code.IDENTITY_CONFLICT), Severity.HARD, "same_identity_same_content", reason),
+            ]
+        recent[key] = content
+        if len(recent) >= self._window:
+            self._older, self._recent = recent, {}
+        return findings
