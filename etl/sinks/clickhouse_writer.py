@@ -83,6 +83,7 @@ class Writer:
         self._metrics = metrics
         self._executor = ThreadPoolExecutor(settings.sink.inserts_parallel_max, "insert")
         self._clients = threading.local()
+        self._opened: list[ClickHouse] = []
         self._stopping = threading.Event()
 
     def await_store(self, stop: threading.Event) -> None:
@@ -109,6 +110,8 @@ class Writer:
         """What is not done by now is left to the next owner."""
         self._stopping.set()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        for client in self._opened:
+            client.close()
 
     def _write(self, batch: Batch) -> None:
         crash.reach(crash.AFTER_INTENT)
@@ -205,6 +208,7 @@ class Writer:
             client = self._clients.client = connect(
                 self._settings, sent=lambda: crash.reach(crash.IN_INSERT), internal=True
             )
+            self._opened.append(client)
         return client
 
 
