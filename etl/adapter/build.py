@@ -91,8 +91,8 @@ def utc_day(time_ns: int) -> int:
 
 def trade(
     stream: Stream, frame: Frame, index: int, time_ns: int, price: str, size: str, side: Side = _UNKNOWN,
-    trade_id: str = "", sequence: int | None = None, publish_ns: int = 0, key: str = "", participant_ns: int = 0,
-    market_center: str = "", trf_id: str = "", conditions: tuple[str, ...] = (), tape: str = "",
+    trade_id: str = "", sequence: int | None = None, publish_ns: int = 0, conditions: tuple[str, ...] = (),
+    key: str = "", participant_ns: int = 0, market_center: str = "", trf_id: str = "", tape: str = "",
     flags: tuple[str, ...] = (),
 ) -> Trade:  # fmt: skip
     """Its identity is its id, unless ``key`` says more."""

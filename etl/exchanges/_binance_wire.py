@@ -140,7 +140,7 @@ def read_trade(frame: Frame, index: int, event: StreamTrade | TradeRow, stream: 
         price, size = fields.decimals(price, size)
     return build.trade(
         stream, frame, index, fields.ms_or_us_ns(event.T), price, size, _SELL if event.m else _BUY, str(event.t),
-        event.t, 0 if event.E is None else fields.ms_or_us_ns(event.E), conditions=(event.X,) if event.X else (),
+        event.t, 0 if event.E is None else fields.ms_or_us_ns(event.E), (event.X,) if event.X else (),
     )  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def read_quote(frame: Frame, index: int, event: StreamQuote, stream: Stream) -> 
     ask: str | None
     ask_size: str | None
     bid, bid_size, ask, ask_size = event.b, event.B, event.a, event.A
-    if bid[:1] == "0" or ask[:1] == "0" or not fields.ARE_FOUR(f"{bid} {bid_size} {ask} {ask_size}"):
+    if not fields.ARE_FOUR(f"{bid} {bid_size} {ask} {ask_size}") or bid[0] == "0" or ask[0] == "0":
         bid, bid_size, ask, ask_size = fields.sides(bid, bid_size, ask, ask_size)
     return build.quote(
         stream, frame, index, str(event.u), 0 if event.T is None else fields.ms_or_us_ns(event.T),
