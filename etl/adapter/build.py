@@ -10,7 +10,8 @@ is the event's, floored to ``Stream.key_unit_ns``; what carries no time at all t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -39,6 +40,7 @@ from etl.model.times import NS_PER_DAY
 STREAMS_KNOWN_MAX = 65_536
 """More than the US stocks times their channels, so that whoever subscribes to all does not begin anew and anew."""
 _UNKNOWN = Side.NONE
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Stream(Struct, frozen=True, gc=False):
@@ -69,15 +71,16 @@ def stream_of(
     )
 
 
-class StreamCache(dict[tuple[str, str], Stream]):
-    """(venue symbol, channel) → the stream that ``make`` gives; remembers within ``STREAMS_KNOWN_MAX``."""
+class StreamCache(dict[Key, Stream]):
+    """Key → the stream that ``make`` gives for it; remembers within ``STREAMS_KNOWN_MAX``. The key is (venue symbol,
+    channel), or the venue symbol alone (0.02 µs against 0.05) for who holds a cache for each channel."""
 
-    def __init__(self, make: Callable[[str, str], Stream]) -> None:
+    def __init__(self, make: Callable[[Key], Stream]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, key: tuple[str, str]) -> Stream:
-        stream = self._make(*key)
+    def __missing__(self, key: Key) -> Stream:
+        stream = self._make(key)
         if len(self) >= STREAMS_KNOWN_MAX:
             self.clear()
         self[key] = stream

@@ -182,7 +182,7 @@ class Streams:
         faults: Mapping[str, Fault],
         place: Callable[[str, Mapping[str, Raw]], tuple[str, str]],
         family: Callable[[str], str],
-        streams: StreamCache,
+        streams: StreamCache[tuple[str, str]],
     ) -> None:
         self._start = len(before)
         self._tag_field = tag_field

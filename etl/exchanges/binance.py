@@ -137,7 +137,8 @@ class Binance(Exchange):
             self._known,
         )
 
-    def _stream(self, venue_symbol: str, channel: str) -> Stream:
+    def _stream(self, place: tuple[str, str]) -> Stream:
+        venue_symbol, channel = place
         interval, depth = channel.partition("_")[2], _depth_of(channel)
         return stream_of(
             self, venue_symbol, channel, SizeUnit.BASE, interval=interval, depth=depth, key_unit_ns=NS_PER_MS

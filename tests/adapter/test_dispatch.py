@@ -77,7 +77,7 @@ def streams() -> Streams:
         {"B": SHUTDOWN},
         place,
         lambda channel: channel.partition("@")[0],
-        StreamCache(stream),
+        StreamCache(lambda key: stream(*key)),
     )
 
 
