@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from msgspec import Struct
 
 from etl import crash
+from etl.adapter.back_off import back_off_s
 from etl.errors import TransportError
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import Intent, PartitionId, encode_intent
@@ -82,7 +83,7 @@ class Offsets:
         )
         self._held: dict[tuple[str, int], _Held] = {}
         self._backlog_at_s = 0.0
-        self._commit_wait_s = RETRY_FIRST_S
+        self._commit_failures = 0
         self._consumer = Consumer(
             {
                 **consumer_config(settings, group_of(settings)),
@@ -232,7 +233,7 @@ class Offsets:
             if failure is not None:
                 self._commit_failed(held, failure)
                 continue
-            self._commit_wait_s = RETRY_FIRST_S
+            self._commit_failures = 0
             held.committing, held.committed = None, intent.start
             if not intent.empty:
                 self._owner.intended(held.partition)
@@ -240,8 +241,9 @@ class Offsets:
     def _commit_failed(self, held: _Held, error: KafkaError) -> None:
         """Whatever became of it: the same again, until it stands or the partition goes."""
         _log.warning("%s: commit: %s", held.partition.id.label, error.str())
-        held.commit_again_at_s = time.monotonic() + self._commit_wait_s
-        self._commit_wait_s = min(2 * self._commit_wait_s, self._settings.sink.retry_wait_max_s)
+        wait_s = back_off_s(self._commit_failures, RETRY_FIRST_S, self._settings.sink.retry_wait_max_s)
+        held.commit_again_at_s = time.monotonic() + wait_s
+        self._commit_failures += 1
 
     def settle(self) -> None:
         """Commit the end of what is stored, of all partitions, and wait for it."""

@@ -6,6 +6,7 @@ data is halved down to the one message, which goes to the quarantine.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -15,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from msgspec import Struct
 
 from etl import crash
+from etl.adapter.back_off import back_off_s
 from etl.errors import StoreError, StoreRejected, StoreUnavailable
 from etl.settings import Settings
 from etl.sinks import refusals
@@ -88,9 +90,10 @@ class Writer:
 
     def await_store(self, stop: threading.Event) -> None:
         """Until the store answers, or ``stop``. Raises ``StoreError`` if it is too old, or not migrated."""
-        wait_s = RETRY_FIRST_S
+        failures = 0
         with connect(self._settings) as client:
             while not stop.is_set():
+                wait_s = self._back_off_s(failures)
                 try:
                     client.check_version()
                     require_migration(client, MIGRATION_NEEDED)
@@ -99,7 +102,7 @@ class Writer:
                     self._metrics.store_up.set(0)
                     _log.warning("%s; again in %.2g s", error, wait_s)
                 stop.wait(wait_s)
-                wait_s = self._longer(wait_s)
+                failures += 1
         self._metrics.store_up.set(1)
 
     def begin(self, batch: Batch) -> Future[None]:
@@ -174,8 +177,8 @@ class Writer:
             yield FREQUENT, frequent
 
     def _send_until_known(self, batch: Batch, path: str, body: bytes) -> None:
-        wait_s = RETRY_FIRST_S
-        while True:
+        for failures in itertools.count():
+            wait_s = self._back_off_s(failures)
             if batch.abandoned.is_set() or self._stopping.is_set():
                 raise Abandoned
             try:
@@ -188,10 +191,9 @@ class Writer:
                 self._metrics.retries.inc()
                 _log.warning("%s: %s; again in %.2g s", batch.partition.label, error, wait_s)
             batch.abandoned.wait(wait_s)
-            wait_s = self._longer(wait_s)
 
-    def _longer(self, wait_s: float) -> float:
-        return min(2 * wait_s, self._settings.sink.retry_wait_max_s)
+    def _back_off_s(self, failures: int) -> float:
+        return back_off_s(failures, RETRY_FIRST_S, self._settings.sink.retry_wait_max_s)
 
     def _quarantine(self, batch: Batch, number: int, reason: str) -> None:
         """One message goes to the quarantine topic; returns when the broker has it."""
