@@ -127,7 +127,8 @@ def backfill_market_data() -> None:
         from airflow.sdk import get_current_context
 
         from etl import settings
-        from etl.ingest.backfill import Job, fetch, label
+        from etl.ingest.backfill import fetch
+        from etl.ingest.backfill_jobs import Job, label
 
         one = msgspec.convert(job, Job)
         get_current_context()["label"] = label(one)  # type: ignore[typeddict-unknown-key]
@@ -143,7 +144,8 @@ def backfill_market_data() -> None:
         import msgspec
 
         from etl import settings
-        from etl.ingest.backfill import Job, check
+        from etl.ingest.backfill_coverage import check
+        from etl.ingest.backfill_jobs import Job
 
         summary = check(settings.load(), [msgspec.convert(job, Job) for job in jobs], run_id)
         found: dict[str, Any] = msgspec.to_builtins(summary)

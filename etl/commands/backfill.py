@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from etl.ingest.backfill import Estimate, Job
+    from etl.ingest.backfill_estimate import Estimate
+    from etl.ingest.backfill_jobs import Job
     from etl.settings import Settings
 
 app = typer.Typer()
@@ -38,7 +39,8 @@ def backfill(
     import msgspec
 
     from etl import settings as settings_module
-    from etl.ingest.backfill import estimate, make_job
+    from etl.ingest.backfill_estimate import estimate
+    from etl.ingest.backfill_jobs import make_job
     from etl.model.times import parse_ns
 
     settings = settings_module.load()
@@ -71,7 +73,9 @@ def plan_run(
     import asyncio
 
     from etl import settings as settings_module
-    from etl.ingest.backfill import announce, estimate, make_job, slices
+    from etl.ingest.backfill import announce
+    from etl.ingest.backfill_estimate import estimate
+    from etl.ingest.backfill_jobs import make_job, slices
     from etl.model.times import parse_ns
 
     settings = settings_module.load()
@@ -89,7 +93,9 @@ def plan_run(
 def _run(settings: Settings, job: Job, quiet: bool) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from etl.ingest.backfill import Chunk, Fetched, plan, run
+    from etl.ingest.backfill import run
+    from etl.ingest.backfill_coverage import Fetched
+    from etl.ingest.backfill_jobs import Chunk, plan
 
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
     with Progress(*columns, disable=quiet) as bar:

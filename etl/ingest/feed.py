@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
@@ -20,6 +21,7 @@ from etl.wire.keys import message_key
 
 KEYS_MAX = 100_000
 """Symbols whose message key is remembered."""
+ROOM_POLL_S = 0.005
 
 
 class Member(Protocol):
@@ -106,6 +108,16 @@ class Feed:
     ) -> None:
         """A connection ended, and no other covers these symbols on this socket (``None`` = all)."""
         self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols, socket=socket))
+
+    async def room(self, pending_max: int) -> None:
+        """Until at most ``pending_max`` messages wait for the broker: a history is read no faster than it is taken.
+
+        Raises ``TransportError``."""
+        publisher = self.publisher
+        publisher.poll()
+        while publisher.is_full or publisher.pending_messages > pending_max:
+            await asyncio.sleep(ROOM_POLL_S)
+            publisher.poll()
 
     def tick(self) -> None:
         """About once a second: what has waited long enough to be called missing, or was released."""

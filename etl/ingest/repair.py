@@ -49,7 +49,6 @@ VERDICT = "repair: "
 """Where a gap's reason goes on with what the last repair made of it."""
 PENDING_MESSAGES_MAX = 5_000
 """History waits while Kafka has so much to take: live records come first, and memory stays flat."""
-ROOM_POLL_S = 0.005
 
 _log = logging.getLogger(__name__)
 _Span = tuple[int, int]
@@ -97,16 +96,9 @@ class Repairer:
         (without ``end_ns``) is a page by itself."""
         async for answer in self._history.pages(first, PAGES_MAX):
             intake.take(answer.payload, answer.receive_time_ns, answer.endpoint)
-            await self._room()
+            await self._feed.room(self._pending_max)
             if not first.end_ns:
                 return
-
-    async def _room(self) -> None:
-        """History is read no faster than Kafka takes it."""
-        publisher = self._feed.publisher
-        while publisher.is_full or publisher.pending_messages > self._pending_max:
-            publisher.poll()
-            await asyncio.sleep(ROOM_POLL_S)
 
 
 class _Given(Observer):

@@ -7,7 +7,7 @@ import pytest
 from etl.adapter.contract import Credentials, parser_at
 from etl.errors import UsageError, VenueError
 from etl.exchanges import load
-from etl.ingest.backfill import make_job
+from etl.ingest.backfill_jobs import make_job
 from etl.model.records import Frame
 from etl.reference.instruments import known, refresh, with_known
 from etl.settings import Settings

@@ -1,0 +1,79 @@
+"""What a backfill would cost, from a sample of the venue's own pages."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from etl.adapter.contract import Exchange, Request
+from etl.exchanges import load as load_exchange
+from etl.ingest.backfill_jobs import Job, plan
+from etl.model.records import Frame, Kind, Record
+from etl.model.times import NS_PER_DAY
+from etl.settings import Settings
+from etl.sources.access import VenueAccess
+from etl.sources.history import History
+
+PROBE_PAGES_MAX = 3
+REQUEST_S = 0.25
+"""What a request takes where the venue publishes no limit: for estimates."""
+
+
+class Estimate(Struct, frozen=True):
+    """Of one symbol and kind, from a sample of the venue's own pages."""
+
+    symbol: str
+    kind: str
+    requests: int
+    rows: int
+    seconds: float
+
+
+async def estimate(settings: Settings, job: Job) -> list[Estimate]:
+    """Requests, rows and time of each symbol and kind, from one sample page at the start of the range."""
+    exchange = load_exchange(job.exchange)
+    if job.archive:
+        days = len({chunk.start_ns // NS_PER_DAY for chunk in plan(job)})
+        return [Estimate(symbol, kind, 2 * days, 0, 0.0) for symbol in job.symbols for kind in job.kinds]
+    found = []
+    async with VenueAccess.from_settings(settings, exchange) as access:
+        for symbol in job.symbols:
+            for kind in job.kinds:
+                found.append(await _estimated(exchange, access.history, job, symbol, kind))
+    return found
+
+
+async def _estimated(
+    exchange: type[Exchange], history: History, job: Job, symbol: str, kind_name: str
+) -> Estimate:
+    """By the rows a second of the first full page."""
+    parser, kind = exchange(), Kind[kind_name.upper()]
+    request: Request | None = next(
+        iter(parser.history_requests(kind, symbol, job.start_ns, job.end_ns)), None
+    )
+    times: list[int] = []
+    weight = 1
+    for number in range(PROBE_PAGES_MAX):
+        if request is None or times:
+            break
+        answer = await history.fetch(request)
+        frame = Frame(
+            exchange.name, "estimate", number + 1, answer.endpoint, answer.receive_time_ns, answer.payload
+        )
+        outcomes = parser.parse(frame)
+        times = [one.event_time_ns for one in outcomes if isinstance(one, Record) and one.kind is kind]
+        weight, request = request.weight, parser.next_request(request, frame)
+    page_rows = len(times)
+    if request is None or not page_rows:
+        rows = (
+            sum(job.start_ns <= time_ns < job.end_ns for time_ns in times)
+            if kind is not Kind.BOOK
+            else page_rows
+        )
+        requests = 1
+    else:
+        covered_ns = max(1, max(times) - min(times))
+        rows = int(page_rows * (job.end_ns - job.start_ns) / covered_ns)
+        requests = -(-rows // page_rows)
+    waits_s = [requests * weight * budget.per_s / budget.weight for budget in exchange.budgets]
+    seconds = max(waits_s, default=requests * REQUEST_S)
+    return Estimate(symbol, kind_name, requests, rows, round(seconds, 1))

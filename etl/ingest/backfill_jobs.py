@@ -1,0 +1,135 @@
+"""What a backfill is asked to do: a job, and the chunks it is cut into. Plain data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+
+from etl.adapter.contract import Exchange
+from etl.errors import UsageError
+from etl.exchanges import load as load_exchange
+from etl.model.records import Kind
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_S
+from etl.reference.instruments import with_known
+from etl.settings import Settings
+
+KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.AGG_TRADE, Kind.BOOK)
+"""What a backfill can ask for, where the venue has it. A book's history is its snapshot now."""
+CHUNKS_MAX = 100_000
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """What is asked for: [start_ns, end_ns), ``symbols`` as the venue spells them."""
+
+    exchange: str
+    symbols: tuple[str, ...]
+    kinds: tuple[str, ...]
+    start_ns: int
+    end_ns: int
+    archive: bool = False
+
+    @property
+    def name(self) -> str:
+        """Equal for equal jobs; names the directory of the marks."""
+        return f"{self.exchange}-{hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]}"
+
+
+class Chunk(Struct, frozen=True):
+    exchange: str
+    symbol: str
+    kind: str
+    start_ns: int
+    end_ns: int
+    archive: bool = False
+
+    @property
+    def name(self) -> str:
+        digest = hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
+        return f"{self.kind}-{day_of(self.start_ns)}-{digest}"
+
+
+def make_job(
+    settings: Settings,
+    exchange_name: str,
+    symbols: Sequence[str],
+    kinds: Sequence[str],
+    start_ns: int,
+    end_ns: int,
+    from_archive: bool = False,
+) -> Job:
+    """A job that the venue can do; no symbols = the venue's default ones. Unified
+    symbols that the instrument list knows are taken too. Raises ``UsageError``."""
+    parser = with_known(settings, load_exchange(exchange_name))()
+    known_symbols = parser.instruments.by_symbol()
+    wanted = tuple(dict.fromkeys(known_symbols.get(one, one) for one in symbols)) or parser.default_symbols
+    if not start_ns < end_ns:
+        raise UsageError("the range is empty: its end must lie after its start")
+    for symbol in wanted:
+        if parser.instruments_path and len(parser.instruments) and parser.instruments.get(symbol) is None:
+            raise UsageError(f"{exchange_name}: no instrument {symbol}; symbols are the venue's own, BTCUSDT")
+    known = [kind.name.lower() for kind in KINDS if _has_history(parser, kind, from_archive)]
+    for kind in kinds:
+        if kind not in known:
+            where = "archive" if from_archive else "history"
+            raise UsageError(f"{exchange_name}: no {where} of {kind}; there is {', '.join(known) or 'none'}")
+    if not kinds:
+        raise UsageError(f"name the kinds: {', '.join(known)}")
+    return Job(
+        exchange=exchange_name,
+        symbols=wanted,
+        kinds=tuple(dict.fromkeys(kinds)),
+        start_ns=start_ns,
+        end_ns=end_ns,
+        archive=from_archive,
+    )
+
+
+def plan(job: Job) -> list[Chunk]:
+    """The job cut at whole hours (trades and quotes by request) or days (the rest), in the order of time."""
+    chunks: list[Chunk] = []
+    for kind in job.kinds:
+        step_ns = NS_PER_HOUR if kind in ("trade", "quote", "agg_trade") and not job.archive else NS_PER_DAY
+        for symbol in job.symbols:
+            for start_ns in range(job.start_ns - job.start_ns % step_ns, job.end_ns, step_ns):
+                span = max(start_ns, job.start_ns), min(start_ns + step_ns, job.end_ns)
+                chunks.append(Chunk(job.exchange, symbol, kind, *span, job.archive))
+                if kind == "book":
+                    break
+    if len(chunks) > CHUNKS_MAX:
+        raise UsageError(f"{len(chunks)} chunks in one backfill; at most {CHUNKS_MAX}: take a shorter range")
+    return sorted(chunks, key=lambda chunk: chunk.start_ns)
+
+
+def slices(job: Job, count_max: int) -> list[Job]:
+    """``job`` by symbol and day, for workers side by side; by several days where it would be more than
+    ``count_max`` jobs."""
+    first = job.start_ns - job.start_ns % NS_PER_DAY
+    days = -(-(job.end_ns - first) // NS_PER_DAY)
+    step_ns = -(-days * len(job.symbols) // count_max) * NS_PER_DAY
+    return [
+        msgspec.structs.replace(
+            job,
+            symbols=(symbol,),
+            start_ns=max(start_ns, job.start_ns),
+            end_ns=min(start_ns + step_ns, job.end_ns),
+        )
+        for symbol in job.symbols
+        for start_ns in range(first, job.end_ns, step_ns)
+    ]
+
+
+def label(job: Job) -> str:
+    """``BTCUSDT 2026-01-31``, for people."""
+    return f"{', '.join(job.symbols)} {day_of(job.start_ns)}"
+
+
+def _has_history(parser: Exchange, kind: Kind, from_archive: bool) -> bool:
+    return kind in (parser.archive_kinds if from_archive else parser.history)
+
+
+def day_of(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns // NS_PER_S, UTC).strftime("%Y-%m-%d")
