@@ -109,6 +109,10 @@ class Feed:
         """A connection ended, and no other covers these symbols on this socket (``None`` = all)."""
         self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols, socket=socket))
 
+    def resumed(self, venue_symbols: Collection[str] | None = None, socket: str | None = None) -> None:
+        """A connection is subscribed that carries these symbols on this socket (``None`` = all)."""
+        self.publish_gaps(self.continuity.resumed(time.time_ns(), venue_symbols, socket))
+
     async def room(self, pending_max: int) -> None:
         """Until at most ``pending_max`` messages wait for the broker: a history is read no faster than it is taken.
 

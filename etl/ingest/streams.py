@@ -48,6 +48,9 @@ class Streams:
     def overlap(self, name: str, begins: bool) -> None:
         self._overlap.mark(name, begins)
 
+    def subscribed(self, connection: Connection) -> None:
+        self._feed.resumed(connection.subscription.symbols, connection.subscription.socket)
+
     def lost(self, connection: Connection, end: End) -> None:
         kind = GapKind.DISCONNECT
         if end.reason == "stale":

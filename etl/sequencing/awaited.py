@@ -8,7 +8,7 @@ from msgspec import Struct
 from etl.adapter.contract import Channel, Exchange
 from etl.model.records import Bar, Gap, GapKind, Record, Source
 from etl.model.times import NS_PER_MS, interval_ns
-from etl.sequencing.gap import NO_EVENT_BEFORE, completed, first_state
+from etl.sequencing.gap import NO_EVENT_BEFORE, completed, ended, first_state
 
 
 class Awaited(Struct):
@@ -46,6 +46,12 @@ class Awaited(Struct):
             detected_time_ns=now_ns,
         )
         return self.gap
+
+    def resume(self, now_ns: int) -> Gap:
+        """The channel is subscribed again: what was lost is bounded, and a new wait begins."""
+        assert self.gap is not None
+        gap, self.gap, self.since_ns = ended(self.gap, now_ns), None, now_ns
+        return gap
 
     def complete(self, gap: Gap, record: Record) -> Gap:
         """``gap`` with its end: ``record`` is the first that came. A bar tells itself how long it is."""

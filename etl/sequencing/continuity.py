@@ -79,12 +79,12 @@ class Continuity:
 
     def expect(self, names: Iterable[tuple[str, str]], channels: Iterable[str], now_ns: int) -> None:
         """The ``channels`` of these (symbol, venue symbol) are subscribed: their loss is declared even before their
-        first record. Those whose silence is normal (``stale_after_s`` is 0) are left out: their gap might never end."""
+        first record. Those that are silent by nature and have a history are left out: their gap might never end."""
         declared = [(name, self._exchange.channel(name)) for name in channels]
         for symbol, venue_symbol in names:
             for name, channel in declared:
                 key = (symbol, name)
-                if channel is None or not channel.stale_after_s:
+                if channel is None or not (channel.stale_after_s or _is_quiet(channel)):
                     continue
                 if key not in self._tracks and len(self._awaited) < TRACKS_MAX:
                     self._awaited.setdefault(key, Awaited(venue_symbol, channel, now_ns))
@@ -150,6 +150,30 @@ class Continuity:
                 gaps += self._broken_books.lose(track.newest, track.channel, reason, now_ns)
             else:
                 gaps += track.lose(kind, reason, now_ns)
+        return gaps
+
+    def resumed(
+        self, now_ns: int, venue_symbols: Collection[str] | None = None, socket: str | None = None
+    ) -> Sequence[Gap]:
+        """A connection is subscribed again. The next event of a channel that is silent by nature may be days away, and
+        no repair waits for it: what it lost ends here, by our clock."""
+        symbols = None if venue_symbols is None else frozenset(venue_symbols)
+
+        def is_resumed(venue_symbol: str, channel: Channel) -> bool:
+            return (
+                _is_quiet(channel)
+                and (symbols is None or venue_symbol in symbols)
+                and (socket is None or channel.socket == socket)
+            )
+
+        gaps = [
+            awaited.resume(now_ns)
+            for awaited in self._awaited.values()
+            if awaited.gap is not None and is_resumed(awaited.venue_symbol, awaited.channel)
+        ]
+        for track in self._tracks.values():
+            if is_resumed(track.newest.venue_symbol, track.channel):
+                gaps += track.resume(now_ns)
         return gaps
 
     def overdue(self, now_ns: int) -> Sequence[Gap]:
@@ -276,3 +300,8 @@ class Continuity:
 
     def _start_pending(self, track: Track) -> None:
         self._pending[track.newest.symbol, track.newest.channel] = track
+
+
+def _is_quiet(channel: Channel) -> bool:
+    """Whether silence is normal and nothing could fill it afterwards."""
+    return not channel.stale_after_s and channel.repair is None

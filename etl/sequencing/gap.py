@@ -74,6 +74,13 @@ def settled(gap: Gap, state: GapState, now_ns: int, reason: str = "") -> Gap:
     )
 
 
+def ended(gap: Gap, now_ns: int) -> Gap:
+    """``gap``, which was open to the right, with its end by our clock: whatever comes from now on is received."""
+    return msgspec.structs.replace(
+        settled(gap, gap.gap_state, now_ns), to_time_ns=max(now_ns, gap.from_time_ns)
+    )
+
+
 def completed(gap: Gap, record: Record, to_sequence: int | None = None) -> Gap:
     """``gap``, which was open to the right, with its end: ``record`` is the first good one."""
     closed = settled(gap, gap.gap_state, record.receive_time_ns)

@@ -9,7 +9,7 @@ import msgspec
 from etl.adapter.contract import Channel
 from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
-from etl.sequencing.gap import NOTHING_MISSING, completed, settled
+from etl.sequencing.gap import NOTHING_MISSING, completed, ended, settled
 from etl.sequencing.spans import time_of
 from etl.sequencing.track import NO_GAPS, Loss, Track
 
@@ -50,6 +50,10 @@ class Timed(Track):
             from_ns = min(from_ns, now_ns)
         self._open = self.lost_gap(Loss(kind, reason), str(from_ns), from_ns, None, now_ns)
         return [self._open]
+
+    def resume(self, now_ns: int) -> Sequence[Gap]:
+        gap, self._open = self._open, None
+        return NO_GAPS if gap is None else [ended(gap, now_ns)]
 
     def remember_gap(self, gap: Gap) -> None:
         if not gap.to_time_ns:

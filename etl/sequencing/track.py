@@ -79,6 +79,10 @@ class Track:
     def decide(self) -> Sequence[Gap]:
         return NO_GAPS
 
+    def resume(self, now_ns: int) -> Sequence[Gap]:
+        """The channel is subscribed again, and its next event may be days away."""
+        return NO_GAPS
+
     def start_gap(self) -> Gap:
         first = self.newest
         to_sequence = None if first.sequence is None else (first.first_sequence or first.sequence) - 1

@@ -34,6 +34,9 @@ class Supervision(Protocol):
     def overlap(self, name: str, begins: bool) -> None:
         """Two connections carry the same from now on, or no longer do."""
 
+    def subscribed(self, connection: Connection) -> None:
+        """``connection`` gets from now on all that it carries."""
+
     def lost(self, connection: Connection, end: End) -> None:
         """``connection`` ended and no other covers what it carried."""
 
@@ -62,6 +65,8 @@ class Stream:
         self._failures = 0
         self._lost_at = 0.0
         """When the last connection was lost, by ``time.monotonic``; 0 = none is missing."""
+        self._subscribed: Connection | None = None
+        """The newest that was heard to be subscribed."""
 
     async def run(self) -> None:
         """Raises ``EtlError`` where going on would be of no use."""
@@ -97,13 +102,17 @@ class Stream:
         while not life.done() and not self._stop.is_set() and not connection.retiring.is_set():
             await asyncio.wait({life}, timeout=WATCH_S)
             connection.watch(time.time_ns())
-            self._observe_reconnect(connection)
+            self._observe_subscribed(connection)
             self._counts.last_receive_ns.update(connection.intake.last_event_ns)
             if allowed_s and time.monotonic() - begun > allowed_s:
                 connection.retiring.set()
 
-    def _observe_reconnect(self, connection: Connection) -> None:
-        if self._lost_at and connection.ready_at:
+    def _observe_subscribed(self, connection: Connection) -> None:
+        if not connection.ready_at or connection is self._subscribed:
+            return
+        self._subscribed = connection
+        self._supervision.subscribed(connection)
+        if self._lost_at:
             if self._counts.observe_reconnect_s is not None:
                 self._counts.observe_reconnect_s(connection.ready_at - self._lost_at)
             self._lost_at = 0.0

@@ -14,7 +14,7 @@ from itertools import groupby
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
@@ -202,6 +202,7 @@ def take(exchange: str, sent: Iterable[Sent], cuts: Mapping[int, int]) -> Taken:
             deaf -= 1
             lost.add(number)
             continue
+        feed.publish_gaps(feed.continuity.resumed(frame.time_ns))
         intake.take(frame.payload, frame.time_ns, frame.endpoint or None)
     feed.publish_gaps(feed.continuity.decide())
     publisher.poll()
@@ -256,6 +257,7 @@ def test_any_cut_into_connections_gives_the_same_records_and_leaves_no_hole(
 @pytest.mark.parametrize("exchange", VENUES)
 @settings(max_examples=15, deadline=None)
 @given(cuts=CUTS)
+@example(cuts={1: 7, 152: 12})
 def test_what_is_lost_at_a_cut_is_all_that_is_missing_and_lies_in_a_gap(
     exchange: str, cuts: dict[int, int]
 ) -> None:

@@ -22,6 +22,7 @@ from etl.model.records import (
     Quote,
     Record,
     Source,
+    Status,
     Trade,
 )
 from etl.sequencing.ahead import JUMP_IDS_MAX, REORDER_LEAST_NS, REORDER_MESSAGES, REORDER_WAIT_NS, Window
@@ -84,6 +85,10 @@ def delta(first: int, last: int, previous: int | None = None) -> Book:
 
 def quote(number: int) -> Quote:
     return Quote(**base("quote", DAY + number * MS, str(number)), sequence=number)
+
+
+def silent(number: int) -> Status:
+    return Status(**base("silent", DAY + number * MS, str(number)))
 
 
 def plain(number: int) -> Trade:
@@ -422,7 +427,7 @@ def test_a_loss_before_the_first_record_is_declared_since_the_subscription(
     channel: str, made: Callable[[int], Record]
 ) -> None:
     continuity = Continuity(Venue)
-    continuity.expect([("BTC-USDT", "BTCUSDT")], [channel, "silent", "unknown"], DAY)
+    continuity.expect([("BTC-USDT", "BTCUSDT")], [channel, "unknown"], DAY)
     continuity.expect([("BTC-USDT", "BTCUSDT")], [channel], DAY + MS)  # the next attempt to connect
     (opened,) = continuity.lost(GapKind.DISCONNECT, "refused", DAY + 2 * MS, {"BTCUSDT"})
     assert (opened.channel, opened.flags) == (channel, (NO_EVENT_BEFORE,))
@@ -436,6 +441,35 @@ def test_a_loss_before_the_first_record_is_declared_since_the_subscription(
         assert (closed.record_key, closed.gap_kind) == (opened.record_key, GapKind.DISCONNECT)
         assert (closed.from_time_ns, closed.to_time_ns) == (DAY, DAY + 7 * MS)
         assert follower.observe(made(8)) == ()
+
+
+def test_what_a_channel_silent_by_nature_lost_ends_when_it_is_subscribed_again() -> None:
+    """Its next event may be days away, or never come; a loss before its first record is one too."""
+    continuity = Continuity(Venue)
+    continuity.expect([("BTC-USDT", "BTCUSDT")], ["silent", "trade"], DAY)
+    opened = continuity.lost(GapKind.DISCONNECT, "closed", DAY + 2 * MS)
+    assert [(gap.channel, gap.gap_state) for gap in opened] == [
+        ("silent", GapState.UNREPAIRABLE),
+        ("trade", GapState.OPEN),
+    ]
+    assert continuity.resumed(DAY + 5 * MS, {"ETHUSDT"}) == []
+    (ended,) = continuity.resumed(DAY + 5 * MS, {"BTCUSDT"})
+    assert (ended.record_key, ended.from_time_ns, ended.to_time_ns) == (
+        opened[0].record_key,
+        DAY,
+        DAY + 5 * MS,
+    )
+    assert continuity.resumed(DAY + 6 * MS) == []
+    start, *others = continuity.observe(silent(9))
+    assert (start.gap_kind, others) == (GapKind.START, [])
+    (again,) = continuity.lost(GapKind.DISCONNECT, "closed", DAY + 20 * MS, channels={"silent"})
+    (over,) = continuity.resumed(DAY + 25 * MS)
+    assert (over.record_key, over.from_time_ns, over.to_time_ns) == (
+        again.record_key,
+        DAY + 9 * MS,
+        DAY + 25 * MS,
+    )
+    assert continuity.observe(silent(30)) == ()
 
 
 def test_a_gap_begins_no_later_than_its_loss_though_the_venue_s_clock_was_ahead() -> None:

@@ -92,6 +92,9 @@ class Run:
         self.overlaps.append(begins)
         self._overlap.mark(name, begins)
 
+    def subscribed(self, connection: Connection) -> None:
+        self.feed.resumed(connection.subscription.symbols)
+
     def lost(self, connection: Connection, end: End) -> None:
         self.ends.append(end)
 
