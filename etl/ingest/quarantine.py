@@ -98,7 +98,7 @@ def replay(
     """
     outcomes: Counter[QuarantineOutcome] = Counter()
     came_back: set[tuple[str, str, str, int]] = set()
-    held, settled_before = Door(settings, publisher), Door(settings, Nowhere())
+    held, settled_before = ItemReplay(settings, publisher), ItemReplay(settings, Nowhere())
     for item in items:
         if item.severity is Severity.SOFT:
             continue
@@ -144,7 +144,7 @@ def _missing(gap: Gap) -> range:
     return range(first, last + 1)
 
 
-class Door:
+class ItemReplay:
     """The one loop (``Intake``) for single items, of every venue."""
 
     def __init__(self, settings: Settings, publisher: Publisher) -> None:

@@ -77,19 +77,19 @@ class Repairer:
         if channel is None or channel.repair is None:
             return Verdict(GapState.UNREPAIRABLE, "the venue has no history of this channel")
         parser = self._feed.exchange(self._credentials)
-        given = _Given(gap.symbol, channel)
+        fetched = _Fetched(gap.symbol, channel)
         intake = open_intake(
-            self._feed.beside(), parser, connection_id(time.time_ns()), "", Source.REPAIR, observer=given
+            self._feed.beside(), parser, connection_id(time.time_ns()), "", Source.REPAIR, observer=fetched
         )
         span = missing_ids(gap) if channel.rule is SequenceRule.CONTIGUOUS else None
         try:
             for request in _requests(parser, channel.repair, gap, span, time.time_ns()):
                 await self._fetch_chain(intake, request)
-                if span and given.highest_id > span[1]:
+                if span and fetched.highest_id > span[1]:
                     break  # pages rise: what none has up to here, none has
         except VenueError as error:
-            return Verdict(GapState.OPEN, str(error), given.rows)
-        return _judge_ids(span, given) if span else _judge_times(gap, channel, given)
+            return Verdict(GapState.OPEN, str(error), fetched.rows)
+        return _judge_ids(span, fetched) if span else _judge_times(gap, channel, fetched)
 
     async def _fetch_chain(self, intake: Intake, first: Request) -> None:
         """``first`` and the pages after it, through one parser: identities may count over pages. A request for ids
@@ -101,7 +101,7 @@ class Repairer:
                 return
 
 
-class _Given(Observer):
+class _Fetched(Observer):
     """What the history gave of one symbol and kind."""
 
     listens = True
@@ -225,50 +225,50 @@ def _requests(parser: Exchange, kind: Kind, gap: Gap, span: _Span | None, now_ns
     yield from parser.history_requests(kind, gap.venue_symbol, start_ns, end_ns, channel=gap.channel)
 
 
-def _judge_ids(span: _Span, given: _Given) -> Verdict:
-    missing = [number for number in range(span[0], span[1] + 1) if number not in given.ids]
+def _judge_ids(span: _Span, fetched: _Fetched) -> Verdict:
+    missing = [number for number in range(span[0], span[1] + 1) if number not in fetched.ids]
     if not missing:
-        return Verdict(GapState.REPAIRED, "all ids are there", given.rows)
-    refused = [number for number in missing if number in given.refused_ids]
+        return Verdict(GapState.REPAIRED, "all ids are there", fetched.rows)
+    refused = [number for number in missing if number in fetched.refused_ids]
     if refused:
-        return Verdict(GapState.UNREPAIRABLE, f"{_some(refused)} are in quarantine", given.rows)
-    if given.highest_id > missing[-1]:
-        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {_some(missing)}", given.rows)
-    return Verdict(GapState.OPEN, f"the history does not reach {_some(missing)} yet", given.rows)
+        return Verdict(GapState.UNREPAIRABLE, f"{_some(refused)} are in quarantine", fetched.rows)
+    if fetched.highest_id > missing[-1]:
+        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {_some(missing)}", fetched.rows)
+    return Verdict(GapState.OPEN, f"the history does not reach {_some(missing)} yet", fetched.rows)
 
 
-def _judge_times(gap: Gap, channel: Channel, given: _Given) -> Verdict:
+def _judge_times(gap: Gap, channel: Channel, fetched: _Fetched) -> Verdict:
     if not gap.to_time_ns:
-        return Verdict(GapState.OPEN, "nothing has come after it yet", given.rows)
+        return Verdict(GapState.OPEN, "nothing has come after it yet", fetched.rows)
     if gap.gap_kind is GapKind.RESET:
         reason = "the venue counts anew: no id and no order proves that all is there"
-        return Verdict(GapState.UNREPAIRABLE, reason, given.rows)
-    times_ms = given.times_ms
+        return Verdict(GapState.UNREPAIRABLE, reason, fetched.rows)
+    times_ms = fetched.times_ms
     has_last = NO_EVENT_BEFORE not in gap.flags
     if has_last and gap.from_time_ns // NS_PER_MS not in times_ms:
-        return Verdict(GapState.OPEN, "the last good event is not in the history", given.rows)
+        return Verdict(GapState.OPEN, "the last good event is not in the history", fetched.rows)
     if gap.to_time_ns // NS_PER_MS not in times_ms:
-        return Verdict(GapState.OPEN, "the first good event is not in the history", given.rows)
+        return Verdict(GapState.OPEN, "the first good event is not in the history", fetched.rows)
     if channel.rule is SequenceRule.INTERVAL:
-        verdict = _judge_bars(gap, given)
+        verdict = _judge_bars(gap, fetched)
         if verdict is not None:
             return verdict
     ends = "both ends are" if has_last else "its end is"
-    return Verdict(GapState.REPAIRED, f"{ends} in the history", given.rows)
+    return Verdict(GapState.REPAIRED, f"{ends} in the history", fetched.rows)
 
 
-def _judge_bars(gap: Gap, given: _Given) -> Verdict | None:
+def _judge_bars(gap: Gap, fetched: _Fetched) -> Verdict | None:
     """Each bar between the ends must be there; ``None`` if it is."""
-    if not given.bar_ns:
-        return Verdict(GapState.OPEN, "the history does not say how long its bars are", given.rows)
-    first, last = bars_between(gap.from_time_ns, gap.to_time_ns, given.bar_ns)
-    times_ms = {number * given.bar_ns // NS_PER_MS for number in range(first, last + 1)}
-    absent = times_ms - given.times_ms
+    if not fetched.bar_ns:
+        return Verdict(GapState.OPEN, "the history does not say how long its bars are", fetched.rows)
+    first, last = bars_between(gap.from_time_ns, gap.to_time_ns, fetched.bar_ns)
+    times_ms = {number * fetched.bar_ns // NS_PER_MS for number in range(first, last + 1)}
+    absent = times_ms - fetched.times_ms
     if absent:
-        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {len(absent)} bars", given.rows)
-    refused = times_ms & given.refused_times_ms
+        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {len(absent)} bars", fetched.rows)
+    refused = times_ms & fetched.refused_times_ms
     if refused:
-        return Verdict(GapState.UNREPAIRABLE, f"{len(refused)} bars are in quarantine", given.rows)
+        return Verdict(GapState.UNREPAIRABLE, f"{len(refused)} bars are in quarantine", fetched.rows)
     return None
 
 

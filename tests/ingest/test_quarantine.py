@@ -10,7 +10,7 @@ import pytest
 from etl import exchanges
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
-from etl.ingest.quarantine import Door, Selection, identity_of, read_items, replay
+from etl.ingest.quarantine import ItemReplay, Selection, identity_of, read_items, replay
 from etl.model.records import (
     Gap,
     GapKind,
@@ -133,13 +133,13 @@ def test_what_was_published_is_not_published_again(settings: Settings) -> None:
 
 
 def test_an_item_without_its_frame_is_judged_by_its_record(settings: Settings) -> None:
-    door = Door(settings, MemoryPublisher())
-    record = door.take(GOOD_NOW)
+    again = ItemReplay(settings, MemoryPublisher())
+    record = again.take(GOOD_NOW)
     assert record is not None
     large = msgspec.structs.replace(GOOD_NOW, payload=b"", record=codec.encode(record))
-    assert door.take(large) == record
-    assert door.take(msgspec.structs.replace(GOOD_NOW, payload=b"")) is None
-    assert door.take(msgspec.structs.replace(GOOD_NOW, payload=b"", record=b"\xff")) is None
+    assert again.take(large) == record
+    assert again.take(msgspec.structs.replace(GOOD_NOW, payload=b"")) is None
+    assert again.take(msgspec.structs.replace(GOOD_NOW, payload=b"", record=b"\xff")) is None
 
 
 def test_a_record_comes_back_with_the_flags_that_it_has_live(settings: Settings) -> None:
@@ -148,7 +148,7 @@ def test_a_record_comes_back_with_the_flags_that_it_has_live(settings: Settings)
     feed = Feed(settings, exchanges.load("binance"), publisher := MemoryPublisher())
     open_intake(feed, feed.exchange(), "c", unlisted.endpoint).take(unlisted.payload, RECEIVE_NS)
     _, live = trades(publisher, settings)
-    record = Door(settings, MemoryPublisher()).take(unlisted)
+    record = ItemReplay(settings, MemoryPublisher()).take(unlisted)
     assert record is not None
     assert record.flags == live.flags != ()
 
@@ -185,7 +185,7 @@ def test_the_topic_gives_each_item_once_with_its_newest_outcome(
     assert [record.record_key for record in published] == ["1"]
 
 
-def test_the_live_door_holds_what_a_replay_would_find_bad(settings: Settings) -> None:
+def test_the_live_loop_holds_what_a_replay_would_find_bad(settings: Settings) -> None:
     exchange = exchanges.load("binance")
     publisher = MemoryPublisher()
     feed = Feed(settings, exchange, publisher)
