@@ -15,7 +15,7 @@ app = typer.Typer()
 @app.command()
 def simulate(
     venues: Annotated[
-        str, typer.Argument(help="binance, binance_usdm, polygon, alpaca; several with commas")
+        str, typer.Argument(help="simulated venues, or any that has a recording; several with commas")
     ],
     port: Annotated[int | None, typer.Option(help="0 = any free one; default: the venue's own place")] = None,
     rate: Annotated[
