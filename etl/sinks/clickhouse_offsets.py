@@ -146,12 +146,14 @@ class Offsets:
                 self._on_message_error(message, error)
                 continue
             held = all_held.get((message.topic(), message.partition()))
-            offset = message.offset()
-            if held is None or offset < held.partition.next_offset:
-                continue  # revoked between fetch and here, or fetched twice around a pause
-            if offset > held.partition.next_offset:
+            if held is None:
+                continue  # revoked between fetch and here
+            partition, offset = held.partition, message.offset()
+            if offset != partition.next_offset:
+                if offset < partition.next_offset:
+                    continue  # fetched twice around a pause
                 self._check_hole(held, offset)
-            held.partition.buffer(offset, message.value() or b"", now_s)
+            partition.buffer(offset, message.value() or b"", now_s)
 
     def _on_message_error(self, message: Any, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
