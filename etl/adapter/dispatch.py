@@ -269,7 +269,14 @@ class Tagged:
             events = self._decode_all(payload)
         except UNDECODABLE:
             return None
-        return read_all(frame, events, self._reads, place, lambda at: self._symbol(elements(payload)[at]))
+        outcomes: list[Outcome] = []
+        append, reads = outcomes.append, self._reads
+        for index, event in enumerate(events):  # as ``read_all``, which would cost a frame of one trade 9%
+            try:
+                append(reads[type(event)](frame, index, event, place))
+            except UNREADABLE as error:
+                append(rejected(error, index, self._symbol(elements(payload)[index])))
+        return outcomes
 
     def read_each(
         self,
