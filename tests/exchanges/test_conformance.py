@@ -447,33 +447,3 @@ def _in_small_pages(request: Request, parameter: str) -> Request:
         if limit.isdecimal() and int(limit) > PAGE_ROWS
         else request
     )
-
-
-# the suite itself
-
-
-@pytest.mark.parametrize(
-    ("reasons", "has_material", "verdict"),
-    [
-        ({}, True, False),
-        ({"row": "because"}, False, True),
-        ({}, False, None),
-        ({"row": "because"}, True, None),
-    ],
-)
-def test_a_row_needs_material_or_a_reason_and_not_both(
-    reasons: dict[str, str], has_material: bool, verdict: bool | None
-) -> None:
-    if verdict is not None:
-        assert lacks(Table(reasons=reasons), "row", has_material) is verdict
-        return
-    with pytest.raises(AssertionError, match=r"^row: "):
-        lacks(Table(reasons=reasons), "row", has_material)
-
-
-def test_a_venue_without_a_table_fails_with_the_file_that_it_lacks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fixtures, "FOLDER", tmp_path)
-    with pytest.raises(AssertionError, match=r"no binance\.conformance\.json"):
-        table_of("binance")
