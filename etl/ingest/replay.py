@@ -23,7 +23,7 @@ from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
-from etl.stores.clickhouse_http import connect
+from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.transports.frames import frames_of
 from etl.transports.kafka import HEADER_EXCHANGE, KafkaPublisher
 from etl.transports.publisher import Acknowledged, Headers, Publisher
@@ -49,8 +49,22 @@ def replay(
 
     Raises ``TransportError``, ``StoreError``, ``RangeLost``.
     """
-    publisher: Publisher
-    publisher = _ClickHouseWriter(settings) if into_clickhouse else KafkaPublisher(settings)
+    if not into_clickhouse:
+        return _replay(settings, KafkaPublisher(settings), venues, from_ns, to_ns, archived, progress)
+    with connect(settings, internal=True) as client:
+        writer = _ClickHouseWriter(client, settings.sink.batch_rows_max)
+        return _replay(settings, writer, venues, from_ns, to_ns, archived, progress)
+
+
+def _replay(
+    settings: Settings,
+    publisher: Publisher,
+    venues: Collection[str],
+    from_ns: int,
+    to_ns: int,
+    archived: bool,
+    progress: Progress,
+) -> tuple[int, int]:
     frames_count = records_count = 0
     for name in venues:
         exchange = with_known(settings, exchanges.load(name))
@@ -78,9 +92,9 @@ class _ClickHouseWriter:
     """A publisher whose broker is ClickHouse: batches of messages, each with a token made of its own bytes, so that
     a replay that is killed and run again repeats nothing within the server's window."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._client = connect(settings, internal=True)
-        self._rows_max = settings.sink.batch_rows_max
+    def __init__(self, client: ClickHouse, rows_max: int) -> None:
+        self._client = client
+        self._rows_max = rows_max
         self._batch: list[bytes] = []
 
     @property

@@ -217,7 +217,7 @@ def serving(settings: Settings) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.communicate(timeout=20)
 
 
 def simulated(settings_with: Callable[..., Settings], venue: str = "binance") -> Settings:
