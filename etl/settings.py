@@ -258,47 +258,30 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.simulator.port + self.venues.names.index(venue)
 
 
-SHORT_NAMES: Mapping[str, tuple[str, str]] = {
-    "raw_topic": ("topics", "raw"),
-    "normalized_topic": ("topics", "normalized"),
-    "quarantine_topic": ("topics", "quarantine"),
-    "statistics_topic": ("topics", "statistics"),
-    "topic_partitions": ("topics", "partitions"),
-    "topic_replication": ("topics", "replication"),
-    "topic_retention_h": ("topics", "retention_h"),
-    "smtp_url": ("mail", "url"),
-    "smtp_port": ("mail", "port"),
-    "mailbox_port": ("mail", "mailbox_port"),
-    "mail_from": ("mail", "sender"),
-    "dag_metrics_port": ("metrics", "dag_port"),
-    "message_bytes_max": ("producer", "message_bytes_max"),
-    "frame_bytes_max": ("ingest", "frame_bytes_max"),
-    "read_pause_messages": ("ingest", "read_pause_messages"),
-    "read_resume_messages": ("ingest", "read_resume_messages"),
-    "book_hole_messages_max": ("ingest", "book_hole_messages_max"),
-    "venues": ("venues", "names"),
-    "live": ("venues", "live"),
-    "recordings_dir": ("venues", "recordings_dir"),
-    "archive_url": ("venues", "archive_url"),
-    "expire_days": ("expiry", "days"),
-    "freshness_s": ("monitor", "freshness_s"),
-    "incident_reminder_s": ("monitor", "incident_reminder_s"),
-    "backlog_messages_max": ("monitor", "backlog_messages_max"),
-    "watch_airflow": ("monitor", "airflow"),
-}
-"""Names that are not simply section and field."""
+SHORT_NAMES: Mapping[str, Mapping[str, str]] = {
+    "topics": {"raw": "raw_topic", "normalized": "normalized_topic", "quarantine": "quarantine_topic",
+               "statistics": "statistics_topic", "partitions": "topic_partitions",
+               "replication": "topic_replication", "retention_h": "topic_retention_h"},
+    "mail": {"url": "smtp_url", "port": "smtp_port", "mailbox_port": "mailbox_port", "sender": "mail_from"},
+    "metrics": {"dag_port": "dag_metrics_port"},
+    "producer": {"message_bytes_max": "message_bytes_max"},
+    "ingest": {name: name for name in Ingest.__struct_fields__},
+    "venues": {name: name for name in Venues.__struct_fields__} | {"names": "venues"},
+    "expiry": {"days": "expire_days"},
+    "monitor": {name: name for name in Monitor.__struct_fields__} | {"airflow": "watch_airflow"},
+}  # fmt: skip
+"""By section and field: names that are not simply the two together."""
 
 
 def _names() -> dict[str, tuple[str, str]]:
-    short = {place: name for name, place in SHORT_NAMES.items()}
     names = {}
     for field in msgspec.structs.fields(Settings):
         if isinstance(field.default, Section):
+            short = SHORT_NAMES.get(field.name, {})
             for inner in field.default.__struct_fields__:
-                place = (field.name, inner)
-                names[short.get(place, f"{field.name}_{inner}")] = place
+                names[short.get(inner, f"{field.name}_{inner}")] = field.name, inner
         else:
-            names[field.name] = ("", field.name)
+            names[field.name] = "", field.name
     return names
 
 
