@@ -85,7 +85,7 @@ async def _repair_venue(
     feed = Feed(settings, exchange, publisher)
     settled = []
     async with VenueAccess.from_settings(settings, exchange) as access:
-        repairer = Repairer(settings, feed, access.history, access.credentials)
+        repairer = Repairer(settings.ingest, feed, access.history, access.credentials)
         for gap in gaps:
             verdict = await repairer.attempt(gap)
             settled.append(publish_verdict(feed, gap, verdict))

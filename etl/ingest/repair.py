@@ -31,7 +31,7 @@ from etl.model.records import Gap, GapKind, GapState, Kind, Record, Source
 from etl.model.times import NS_PER_MS
 from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.sequencing.spans import bar_length_ns, bars_between
-from etl.settings import Settings
+from etl.settings import Ingest
 from etl.sources.connection_id import connection_id
 from etl.sources.history import History
 
@@ -65,8 +65,8 @@ class Verdict(Struct, frozen=True):
 class Repairer:
     """One venue's repairs, one attempt a call."""
 
-    def __init__(self, settings: Settings, feed: Feed, history: History, credentials: Credentials) -> None:
-        self._pending_max = min(settings.ingest.read_resume_messages, PENDING_MESSAGES_MAX)
+    def __init__(self, limits: Ingest, feed: Feed, history: History, credentials: Credentials) -> None:
+        self._pending_max = min(limits.read_resume_messages, PENDING_MESSAGES_MAX)
         self._feed = feed
         self._history = history
         self._credentials = credentials
@@ -135,8 +135,8 @@ class _Fetched(Observer):
 class Repairs:
     """The gaps that a worker closes while it streams. ``offer`` never blocks; ``run`` ends by being cancelled."""
 
-    def __init__(self, settings: Settings, feed: Feed, credentials: Credentials) -> None:
-        self._settings = settings
+    def __init__(self, limits: Ingest, feed: Feed, credentials: Credentials) -> None:
+        self._limits = limits
         self._feed = feed
         self._credentials = credentials
         self._waiting: asyncio.Queue[tuple[Gap, int]] = asyncio.Queue()
@@ -159,7 +159,7 @@ class Repairs:
         return len(self._known)
 
     async def run(self, history: History) -> None:
-        repairer = Repairer(self._settings, self._feed, history, self._credentials)
+        repairer = Repairer(self._limits, self._feed, history, self._credentials)
         async with asyncio.TaskGroup() as group:
             for _ in range(PARALLEL):
                 group.create_task(self._work(repairer))

@@ -94,7 +94,7 @@ class Worker:
         await asyncio.to_thread(ensure_topics, self._settings)
         publisher = KafkaPublisher(self._settings)
         feed = Feed(self._settings, self._exchange, publisher)
-        repairs = Repairs(self._settings, feed, self._access.credentials)
+        repairs = Repairs(self._settings.ingest, feed, self._access.credentials)
         feed.offer_repair, feed.counts.repairs_pending = repairs.offer, lambda: repairs.pending
         metrics = WorkerMetrics(self._exchange.name, feed.counts, lambda: publisher.pending_messages)
         feed.observe_ack_s = metrics.ack_latency_s.observe

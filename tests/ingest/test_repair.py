@@ -76,7 +76,7 @@ class Run:
     async def repaired(self) -> list[Gap]:
         """Every open gap after one attempt."""
         async with self.history() as history:
-            repairer = Repairer(self.settings, self.feed, history, CREDENTIALS)
+            repairer = Repairer(self.settings.ingest, self.feed, history, CREDENTIALS)
             return [publish_verdict(self.feed, gap, await repairer.attempt(gap)) for gap in self.open_gaps]
 
     def published(self) -> list[Record]:
@@ -232,7 +232,7 @@ def test_a_gap_whose_end_the_history_does_not_show_stays_open_with_its_reason(tm
             (gap,) = [gap for gap in run.open_gaps if gap.channel == "Q"]
             later = msgspec.structs.replace(gap, to_time_ns=run.now_ns() + 3_600_000_000_000)
             async with run.history() as history:
-                verdict = await Repairer(run.settings, run.feed, history, CREDENTIALS).attempt(later)
+                verdict = await Repairer(run.settings.ingest, run.feed, history, CREDENTIALS).attempt(later)
             assert (verdict.state, verdict.reason) == (
                 GapState.OPEN,
                 "the first good event is not in the history",
@@ -248,7 +248,7 @@ def test_repairs_try_again_until_the_history_has_it(tmp_path: Path, monkeypatch:
         async with simulator(tmp_path, "binance") as client:
             socket = await client.log_in("binance")
             run = Run("binance", client, tmp_path)
-            repairs = Repairs(run.settings, run.feed, CREDENTIALS)
+            repairs = Repairs(run.settings.ingest, run.feed, CREDENTIALS)
             run.feed.offer_repair = repairs.offer
             frames = [f for f in await receive_bytes(socket, 400) if b"@trade" in f]
             await client.fault("binance", "page_cut", count=1, duration_s=0.2)
@@ -273,7 +273,7 @@ def test_the_queue_of_repairs_is_bounded_and_takes_a_gap_once(monkeypatch: pytes
 
     async def scene() -> None:
         feed = Feed(Settings(), exchange, MemoryPublisher())
-        repairs = Repairs(Settings(), feed, CREDENTIALS)
+        repairs = Repairs(Settings().ingest, feed, CREDENTIALS)
         for number in (1, 1, 2, 3):
             repairs.offer(gap_of(number))
         repairs.offer(msgspec.structs.replace(gap_of(9), gap_state=GapState.UNREPAIRABLE))

@@ -77,7 +77,7 @@ def attempt(exchange: str, name: str, state: Path, count: int, absent: set[int],
             own = make(state_dir=str(state))
             feed = Feed(own, venue, MemoryPublisher())
             async with History(f"http://127.0.0.1:{server.port}", venue(Credentials())) as history:
-                return await Repairer(own, feed, history, Credentials()).attempt(gap)
+                return await Repairer(own.ingest, feed, history, Credentials()).attempt(gap)
 
     continuity = Continuity(venue, declares_start=False)
     gaps = [
