@@ -186,3 +186,18 @@ def test_frames_of_a_former_protocol_are_recovered_by_the_parser_that_their_time
     assert held(settings, settings.topics.normalized) == sorted(
         one.value for one in publisher.delivered[settings.topics.normalized]
     )
+
+
+def test_a_frame_that_lies_in_parts_is_recovered_as_one(settings: Settings) -> None:
+    publisher = MemoryPublisher()
+    feed = Feed(changed(settings, frame_bytes_max=64), Binance, publisher)
+    intake = open_intake(feed, Binance(), "01d", "ws://venue/stream")
+    intake.take(trade(1).encode(), RECEIVED_NS, "ws://venue/stream")
+    publisher.poll()
+    parts = publisher.delivered[settings.topics.raw]
+    assert len(parts) > 1
+    publish(settings, settings.topics.raw, parts)
+    assert recovered(settings).messages == 1
+    assert held(settings, settings.topics.normalized) == sorted(
+        one.value for one in publisher.delivered[settings.topics.normalized]
+    )
