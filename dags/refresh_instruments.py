@@ -32,16 +32,9 @@ def refresh_instruments() -> None:
     def refresh() -> dict[str, int]:
         """Instruments by venue."""
         from etl import settings
-        from etl.exchanges import load
-        from etl.reference.instruments import refresh
-        from etl.sources.access import VenueAccess
+        from etl.reference.instruments import refresh_all
 
-        loaded, found = settings.load(), {}
-        for venue in loaded.venues.names:
-            exchange = load(venue)
-            if exchange.listing_requests():
-                found[venue] = refresh(loaded, VenueAccess.from_settings(loaded, exchange))
-        return found
+        return refresh_all(settings.load())
 
     @task
     def splits(logical_date: Any = None) -> dict[str, int]:
@@ -49,17 +42,9 @@ def refresh_instruments() -> None:
         from datetime import UTC, datetime
 
         from etl import settings
-        from etl.exchanges import load
-        from etl.reference import splits
-        from etl.sources.access import VenueAccess
+        from etl.reference.splits import refresh_all
 
-        loaded, found = settings.load(), {}
-        today = (logical_date or datetime.now(UTC)).date()
-        for venue in loaded.venues.names:
-            exchange = load(venue)
-            if exchange.splits_path:
-                found[venue] = splits.refresh(loaded, VenueAccess.from_settings(loaded, exchange), today)
-        return found
+        return refresh_all(settings.load(), (logical_date or datetime.now(UTC)).date())
 
     refresh()
     splits()

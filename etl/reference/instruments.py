@@ -8,6 +8,7 @@ from pathlib import Path
 
 from etl.adapter.contract import Credentials, Exchange, shipped_instruments
 from etl.errors import VenueError
+from etl.exchanges import load as load_exchange
 from etl.model.instruments import Instruments
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
@@ -51,6 +52,16 @@ def _with(exchange: type[Exchange], newest: Instruments) -> type[Exchange]:
             super().__init__(credentials, newest if instruments is None else instruments)
 
     return Known
+
+
+def refresh_all(settings: Settings) -> dict[str, int]:
+    """``refresh`` for each of the settings' venues that has a list; instruments by venue."""
+    exchanges = [load_exchange(venue) for venue in settings.venues.names]
+    return {
+        exchange.name: refresh(settings, VenueAccess.from_settings(settings, exchange))
+        for exchange in exchanges
+        if exchange.listing_requests()
+    }
 
 
 def refresh(settings: Settings, access: VenueAccess) -> int:

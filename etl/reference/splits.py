@@ -9,6 +9,7 @@ import msgspec
 
 from etl.adapter.contract import Request, Split
 from etl.errors import VenueError
+from etl.exchanges import load as load_exchange
 from etl.model.records import Kind
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
@@ -18,6 +19,16 @@ DAYS_BACK = 60
 """More than the days that the statistics look back."""
 DAYS_AHEAD = 14
 PAGES_MAX = 100
+
+
+def refresh_all(settings: Settings, today: date) -> dict[str, int]:
+    """``refresh`` for each of the settings' venues that tells its splits; splits by venue."""
+    exchanges = [load_exchange(venue) for venue in settings.venues.names]
+    return {
+        exchange.name: refresh(settings, VenueAccess.from_settings(settings, exchange), today)
+        for exchange in exchanges
+        if exchange.splits_path
+    }
 
 
 def refresh(settings: Settings, access: VenueAccess, today: date) -> int:

@@ -9,8 +9,10 @@ from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill_jobs import make_job
 from etl.model.records import Frame
+from etl.reference import instruments
 from etl.reference.instruments import known, refresh, with_known
-from etl.settings import Settings
+from etl.settings import Settings, changed
+from etl.sources.access import VenueAccess
 from tests.support.access import access_at
 from tests.support.invented import OLD_UNTIL_NS, Invented, InventedOld
 from tests.support.venue_server import venue_server
@@ -70,3 +72,20 @@ def test_a_parser_of_a_former_protocol_knows_the_newest_list_too(settings: Setti
     assert issubclass(former, InventedOld)
     assert not issubclass(former, Invented)
     assert len(former().instruments) == 0, "as the list that is known, not the one the class brings"
+
+
+def test_every_venue_of_the_settings_that_has_a_list_is_refreshed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def note(_: Settings, access: VenueAccess) -> int:
+        asked.append(access.exchange.name)
+        return len(asked)
+
+    monkeypatch.setattr(instruments, "refresh", note)
+    wanted = changed(settings, venues="polygon,binance,alpaca")
+    listed = [name for name in wanted.venues.names if load(name).listing_requests()]
+    assert "binance" in listed
+    assert instruments.refresh_all(wanted) == {name: number for number, name in enumerate(listed, 1)}
+    assert asked == listed
