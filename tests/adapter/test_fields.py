@@ -124,6 +124,8 @@ def test_decimals_keep_the_text_of_the_wire(text: str, decimal: str | None) -> N
     texts = DecimalTexts()
     assert texts[text] == decimal
     assert texts[text] == decimal
+    assert texts[text.encode()] == decimal
+    assert texts[text.encode()] == decimal
 
 
 @pytest.mark.parametrize("text", ["true", "[1]", "{}", '"x"', '"1.5', "1e400", '"NaN"'])
@@ -131,6 +133,12 @@ def test_what_is_no_decimal_is_refused(text: str) -> None:
     with pytest.raises(FieldFault) as fault:
         DecimalTexts()[text]
     assert fault.value.code is Code.DECIMAL_MALFORMED
+
+
+def test_bytes_beyond_ascii_are_no_decimal_and_no_code() -> None:
+    for texts in (DecimalTexts(), CodeTexts()):
+        with pytest.raises(UnicodeDecodeError):
+            texts['"١"'.encode()]
 
 
 def test_texts_are_remembered_within_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +162,7 @@ def test_texts_are_remembered_within_a_limit(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_codes_come_as_one_or_as_a_list(text: str, codes: tuple[str, ...]) -> None:
     assert CodeTexts()[text] == codes
+    assert CodeTexts()[text.encode()] == codes
 
 
 def test_equal_contents_are_counted_within_their_scope() -> None:
