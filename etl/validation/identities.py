@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from etl.model.codes import Code
 from etl.model.records import Severity, Trade
@@ -12,7 +13,11 @@ _Content = tuple[int, str | None, str | None]
 
 
 class RecentIdentities:
-    """One connection's last identities with time, price and size: ``window`` at least, twice as many at most."""
+    """One connection's last identities with key time, price and size: ``window`` at least, twice as many at most.
+
+    The key time, not the event time: of one fact every source has the same, while one may send whole milliseconds of
+    what another sends in nanoseconds.
+    """
 
     def __init__(self, window: int) -> None:
         self._window = window
@@ -23,11 +28,11 @@ class RecentIdentities:
         """``findings``, and one more where ``trade`` repeats an identity with other content: one of the two is corrupt
         then. One that repeats the content too is right."""
         key = (trade.symbol, trade.record_key)
-        content = (trade.event_time_ns, trade.last_price, trade.volume)
+        content = (trade.key_time_ns, trade.last_price, trade.volume)
         recent = self._recent
         known = recent.get(key) or self._older.get(key)
-        if known is not None and known != content:
-            reason = f"{trade.record_key}: time, price and size were {known}, now {content}"
+        if known is not None and known != content and not _same(known, content):
+            reason = f"{trade.record_key}: key time, price and size were {known}, now {content}"
             return [
                 *findings,
                 Finding(str(Code.IDENTITY_CONFLICT), Severity.HARD, "same_identity_same_content", reason),
@@ -36,3 +41,12 @@ class RecentIdentities:
         if len(recent) >= self._window:
             self._older, self._recent = recent, {}
         return findings
+
+
+def _same(one: _Content, other: _Content) -> bool:
+    """Sources may write one number in different digits, ``100`` and ``100.0``."""
+    return one[0] == other[0] and _numbers(one) == _numbers(other)
+
+
+def _numbers(content: _Content) -> list[Decimal | None]:
+    return [Decimal(text) if text else None for text in content[1:]]

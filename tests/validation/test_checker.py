@@ -10,6 +10,7 @@ from etl.adapter.contract import Exchange
 from etl.errors import UsageError
 from etl.model.codes import Code
 from etl.model.records import Correction, Kind, Record, Severity, SizeUnit, Source, Stats, Status
+from etl.model.times import NS_PER_MS
 from etl.validation import Checker
 from etl.validation.specs import DAY_NS, SPECS, specs_for
 from etl.validation.statistics import SymbolStatistics
@@ -150,6 +151,17 @@ def test_a_repeated_identity_is_good_with_the_same_content_and_hard_with_other()
     assert checker.check(TRADE) == ()
     other = altered(Kind.TRADE, last_price="61837.64")
     assert [finding.code for finding in checker.check(other)] == ["identity_conflict"]
+
+
+def test_a_source_of_coarser_times_or_other_digits_contradicts_nothing() -> None:
+    """Polygon's stream sends milliseconds, its history nanoseconds of the same trade."""
+    checker = Checker(Venue)
+    key_time_ns = TRADE.key_time_ns
+    precise = altered(Kind.TRADE, event_time_ns=TRADE.event_time_ns + 123_456, last_price="61837.630")
+    assert precise.key_time_ns == key_time_ns
+    assert [checker.check(record) for record in (TRADE, precise, TRADE)] == [(), (), ()]
+    later = altered(Kind.TRADE, key_time_ns=key_time_ns + NS_PER_MS)
+    assert [finding.code for finding in checker.check(later)] == ["identity_conflict"]
 
 
 def test_skew_and_staleness_are_judged_against_the_connections_own_clock() -> None:
