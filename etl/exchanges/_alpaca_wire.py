@@ -214,9 +214,10 @@ class Readers:
         elif stream.size_unit is _SHARE:
             key = f"{new_york_day_of_hour(time_ns // NS_PER_HOUR)}/{event.x}/{trade_id}"
         side = _SIDES.get(event.tks, _UNKNOWN) if event.tks else _UNKNOWN
-        return build.trade(
-            stream, frame, index, time_ns, price, size, side, trade_id, None, 0, conditions, key, 0, event.x, "",
-            event.z,
+        return Trade(  # as ``build.trade``, whose call would cost 4%
+            stream.exchange, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
+            frame.source, frame.connection_id, frame.frame_sequence, index, key, time_ns, stream.parser_version,
+            None, None, None, 0, 0, (), price, size, side, trade_id, stream.size_unit, event.x, "", conditions, event.z,
         )  # fmt: skip
 
     def quote(self, frame: Frame, index: int, event: QuoteEvent, page: Page) -> Quote:
@@ -237,10 +238,15 @@ class Readers:
             f"{time_ns}/{bid or ''}/{bid_size or ''}/{bid_venue}/{ask or ''}/{ask_size or ''}/{ask_venue}"
             f"/{','.join(conditions)}"
         )
-        in_lots = stream.size_unit is _SHARE and time_ns < fields.QUOTES_IN_SHARES_FROM_NS
-        return build.quote(
-            stream, frame, index, self._quote_counts.key(stream.venue_symbol, content), time_ns, bid, bid_size,
-            ask, ask_size, None, 0, 0, _ROUND_LOT if in_lots else None, bid_venue, ask_venue, conditions, (), event.z,
+        size_unit = stream.size_unit
+        if size_unit is _SHARE and time_ns < fields.QUOTES_IN_SHARES_FROM_NS:
+            size_unit = _ROUND_LOT
+        return Quote(  # as ``build.quote``, whose call would cost 3%
+            stream.exchange, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
+            frame.source, frame.connection_id, frame.frame_sequence, index,
+            self._quote_counts.key(stream.venue_symbol, content), time_ns, stream.parser_version,
+            None, None, None, 0, 0, (), bid, bid_size, ask, ask_size, size_unit, bid_venue, ask_venue, conditions, (),
+            event.z,
         )  # fmt: skip
 
     def bar(
