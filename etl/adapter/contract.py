@@ -48,10 +48,14 @@ class Rejected(Struct, frozen=True, gc=False):
 
 
 class Ignored(Struct, frozen=True, gc=False):
-    """An event left aside on purpose; ``name`` is on the venue's documented list (``ignored_names``)."""
+    """An event left aside on purpose; ``name`` is on the venue's documented list (``ignored_names``).
+
+    ``stands_for``: the record in whose place it came, where its id is one of those that the channel counts: continuity
+    takes that id as seen, and nothing is published of it."""
 
     name: str
     index: int = 0
+    stands_for: Record | None = None
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -249,6 +253,9 @@ class Exchange:
     """Channel names that the demo subscribes to; empty = all of ``channels``."""
     key_variables: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Environment variables for key and secret; the first that is set of each group counts."""
+    keyed_history: ClassVar[frozenset[Kind]] = frozenset()
+    """Where nothing but the history of these kinds takes a key: it works without one otherwise. Empty = all of a venue
+    that names ``key_variables`` takes one."""
     connections_max: ClassVar[int] = 0
     """Connections one key may hold at once, 0 = no such limit. 1 refuses ``--shard`` and overlap."""
     streams_max: ClassVar[int] = 0

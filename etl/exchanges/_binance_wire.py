@@ -42,6 +42,8 @@ class TradeRow(Struct, gc=False):
     E: int | None = None
     s: str = ""
     X: str = ""
+    isRPITrade: bool | None = None
+    """A print against a retail price improvement order; only USD-M says, since 2026."""
 
 
 class AggTrade(Struct, gc=False):
@@ -251,6 +253,7 @@ class InstrumentItem(Struct, gc=False):
     baseAsset: str
     quoteAsset: str
     contractType: str = ""
+    """Empty while a contract is being listed."""
     deliveryDate: int = 0
     filters: Sequence[_Filter] = ()
 

@@ -22,10 +22,16 @@ def page() -> str:
     return "\n".join([_HEAD, *(_feed(load(name)) for name in names())])
 
 
+def _keys(feed: type[Exchange]) -> str:
+    names = "; ".join(" or ".join(group) for group in feed.key_variables) or "none needed"
+    kinds = " and ".join(sorted(kind.name.lower() for kind in feed.keyed_history))
+    return f"{names}, for the history of {kinds} only" if kinds else names
+
+
 def _feed(feed: type[Exchange]) -> str:
     facts = [
         f"Stream {feed.websocket_url}, history {feed.rest_url or 'none'}, parser version {feed.parser_version}.",
-        f"Keys: {'; '.join(' or '.join(group) for group in feed.key_variables) or 'none needed'}.",
+        f"Keys: {_keys(feed)}.",
     ]
     limits = {
         "connections a key": feed.connections_max,

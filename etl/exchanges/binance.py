@@ -156,12 +156,14 @@ class Binance(Exchange):
     @classmethod
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
         return [
-            Instrument(item.symbol, cls.unified_symbol(item), item.step("tickSize"), item.step("stepSize"))
+            Instrument(item.symbol, name, item.step("tickSize"), item.step("stepSize"))
             for item in listing(payload, wire.InstrumentList).symbols
+            if (name := cls.unified_symbol(item))
         ]
 
     @staticmethod
     def unified_symbol(item: wire.InstrumentItem) -> str:
+        """ "" where the list does not say yet what it is: its records keep the venue's name and a flag."""
         return f"{item.baseAsset}-{item.quoteAsset}"
 
     # what to send

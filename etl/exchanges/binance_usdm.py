@@ -6,7 +6,8 @@ Since 2026-04-23 a connection carries the streams of one group only, ``/public/s
 the other group are mute on it, and on the old ``/stream`` all of ``market`` are.
 
 ``@trade`` is served but undocumented: its ids also count insurance fund and ADL prints (``X``), which the
-history may never return.
+history may never return, and placeholders without a price (``X`` NA), which are no prints. ``historicalTrades``, the
+only history by id, takes a key.
 """
 
 from __future__ import annotations
@@ -20,30 +21,36 @@ from msgspec.structs import replace
 
 from etl.adapter import build
 from etl.adapter.build import Stream
-from etl.adapter.contract import Budget, Channel, SequenceRule
+from etl.adapter.contract import Budget, Channel, Ignored, SequenceRule
 from etl.adapter.dispatch import Endpoint, Reader
 from etl.adapter.fields import Id, decimals, ms_or_us_ns
 from etl.exchanges import _binance_wire as wire
 from etl.exchanges import binance as spot
 from etl.exchanges.binance import Binance
+from etl.model import records
 from etl.model.records import Frame, Kind, Liquidation, Side, Stats
 
+_RPI = ("rpi",)
+_DATED = frozenset({"CURRENT_MONTH", "NEXT_MONTH", "CURRENT_QUARTER", "NEXT_QUARTER"})
+_NO_DELIVERY_FROM_MS = 4_102_444_800_000
+"""2100: perpetuals have a delivery date that stands for none (2100-12-25)."""
 
-class _Trade(wire.StreamTrade, gc=False, tag_field="e", tag="trade"):
+
+class Trade(wire.StreamTrade, gc=False, tag_field="e", tag="trade"):
     X: str = "MARKET"
 
 
-class _Quote(wire.StreamQuote, gc=False, tag_field="e", tag="bookTicker"):
+class Quote(wire.StreamQuote, gc=False, tag_field="e", tag="bookTicker"):
     T: int
     E: int
 
 
-class _Depth(wire.Depth, gc=False, tag_field="e", tag="depthUpdate"):
+class Depth(wire.Depth, gc=False, tag_field="e", tag="depthUpdate"):
     T: int
     pu: Id
 
 
-class _Snapshot(wire.Snapshot, gc=False):
+class Snapshot(wire.Snapshot, gc=False):
     T: int
     E: int
 
@@ -70,6 +77,32 @@ class _Order(Struct, gc=False):
 class _ForceOrder(Struct, gc=False, tag_field="e", tag="forceOrder"):
     E: int
     o: _Order
+
+
+def read_trade(frame: Frame, index: int, event: Trade, stream: Stream) -> records.Trade | Ignored:
+    """As spot; ``{"p":"0","q":"0","X":"NA",…}`` has the place of a print in the count of ids and is none."""
+    trade = wire.read_trade(frame, index, event, stream)
+    if event.X == "NA" and not event.p.strip("0."):
+        return Ignored("placeholder", index, trade)
+    return trade
+
+
+def read_trade_row(frame: Frame, index: int, row: wire.TradeRow, stream: Stream) -> records.Trade | Ignored:
+    """``{"id":7000,"price":"91000.1",…,"isRPITrade":true}``: against a retail price improvement order. Without a price
+    and a size it is the placeholder that the stream calls ``NA``."""
+    trade = wire.read_trade(frame, index, row, stream)
+    if not row.p.strip("0.") and not row.q.strip("0."):
+        return Ignored("placeholder", index, trade)
+    return replace(trade, conditions=_RPI) if row.isRPITrade else trade
+
+
+def contract_name(pair: str, contract_type: str, delivery_ms: int) -> str:
+    """``BTC-USDT`` → ``BTC-USDT-PERP``, ``BTC-USDT-20261225``; "" for a type that names neither, as while a contract
+    is being listed."""
+    if "PERPETUAL" in contract_type:
+        return f"{pair}-PERP"
+    is_dated = contract_type.partition(" ")[0] in _DATED and 0 < delivery_ms < _NO_DELIVERY_FROM_MS
+    return f"{pair}-{datetime.fromtimestamp(delivery_ms // 1_000, UTC):%Y%m%d}" if is_dated else ""
 
 
 def _read_mark_price(frame: Frame, index: int, event: _MarkPrice, stream: Stream) -> Stats:
@@ -103,8 +136,12 @@ def _read_force_order(frame: Frame, index: int, event: _ForceOrder, stream: Stre
     )  # fmt: skip
 
 
+TRADES = Reader(wire.TradeRow, read_trade_row)
+
+
 class BinanceUsdm(Binance):
     name: ClassVar[str] = "binance_usdm"
+    parser_version = 2
     websocket_url = "wss://fstream.binance.com"
     rest_url = "https://fapi.binance.com"
     channels = (
@@ -117,9 +154,12 @@ class BinanceUsdm(Binance):
     default_channels = ("trade", "bookTicker", "depth@100ms", "kline_1m", "markPrice@1s", "forceOrder")
     ignored_names: ClassVar[Mapping[str, str]] = {
         **Binance.ignored_names,
+        "placeholder": "a print without price or size, no trade; its id counts as seen",
         "contract_info": "listing, settlement and bracket changes",
         "index": "composite and multi-assets index prices",
     }
+    key_variables = (("BINANCE_API_KEY",),)
+    keyed_history = frozenset({Kind.TRADE})
     untimed_kinds = frozenset()
     messages_per_s = 10.0
     budgets = (Budget(2_400, 60.0),)
@@ -135,24 +175,21 @@ class BinanceUsdm(Binance):
     }
     event_readers = {
         **Binance.event_readers,
-        "trade": Reader(_Trade, wire.read_trade, "trade"),
-        "bookTicker": Reader(_Quote, wire.read_quote, "bookTicker"),
-        "depth": Reader(_Depth, wire.read_depth, "depthUpdate"),
-        "depthN": Reader(_Depth, wire.read_depth, "depthUpdate"),
+        "trade": Reader(Trade, read_trade, "trade"),
+        "bookTicker": Reader(Quote, wire.read_quote, "bookTicker"),
+        "depth": Reader(Depth, wire.read_depth, "depthUpdate"),
+        "depthN": Reader(Depth, wire.read_depth, "depthUpdate"),
         "markPrice": Reader(_MarkPrice, _read_mark_price, "markPriceUpdate"),
         "forceOrder": Reader(_ForceOrder, _read_force_order, "forceOrder"),
     }
     endpoints = {
-        "depth": Endpoint("depth", Reader(_Snapshot, wire.read_snapshot), 20, spot.DEPTH_LIMIT),
-        "trades": Endpoint("trade", spot.TRADES, 5, spot.PAGE_ROWS),
-        "historicalTrades": Endpoint("trade", spot.TRADES, 20, 500, spot.TRADE_PAGES),
+        "depth": Endpoint("depth", Reader(Snapshot, wire.read_snapshot), 20, spot.DEPTH_LIMIT),
+        "trades": Endpoint("trade", TRADES, 5, spot.PAGE_ROWS),
+        "historicalTrades": Endpoint("trade", TRADES, 20, 500, spot.TRADE_PAGES),
         "aggTrades": Endpoint("aggTrade", spot.AGG_TRADES, 20, spot.PAGE_ROWS, spot.AGG_TRADE_PAGES),
         "klines": Endpoint("kline_", spot.KLINES, 5, spot.PAGE_ROWS, spot.KLINE_PAGES),
     }
 
     @staticmethod
     def unified_symbol(item: wire.InstrumentItem) -> str:
-        pair = f"{item.baseAsset}-{item.quoteAsset}"
-        if "PERPETUAL" in item.contractType:
-            return f"{pair}-PERP"
-        return f"{pair}-{datetime.fromtimestamp(item.deliveryDate // 1_000, UTC):%Y%m%d}"
+        return contract_name(f"{item.baseAsset}-{item.quoteAsset}", item.contractType, item.deliveryDate)

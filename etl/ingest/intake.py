@@ -217,6 +217,8 @@ class Intake:
         elif isinstance(outcome, Ignored):
             self._counts.ignored[outcome.name] += 1
             self._observer.ignored(outcome)
+            if outcome.stands_for is not None:
+                self._declare(self._observe(outcome.stands_for))
         else:
             self._counts.events_read -= 1
             if isinstance(outcome, Reply | Fault):

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from etl.adapter.back_off import back_off_s
-from etl.adapter.contract import Channel, Credentials, Exchange, Request, SequenceRule
+from etl.adapter.contract import Channel, Credentials, Exchange, Ignored, Request, SequenceRule
 from etl.errors import VenueError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
@@ -130,6 +130,10 @@ class _Fetched(Observer):
         if record.sequence is not None:
             self.highest_id = max(self.highest_id, record.sequence)
             (self.ids if is_good else self.refused_ids).add(record.sequence)
+
+    def ignored(self, event: Ignored) -> None:
+        if event.stands_for is not None:
+            self.judged(event.stands_for, is_good=True)
 
 
 class Repairs:

@@ -87,12 +87,15 @@ class VenueAccess:
 
 
 def credentials(exchange: type[Exchange], live: bool) -> Credentials:
-    """Keys from the environment, a fixed one for the simulator. Raises ``UsageError`` for a missing key."""
+    """Keys from the environment, a fixed one for the simulator. Raises ``UsageError`` for a missing key, unless the
+    venue takes one for some of its history only."""
     if not live:
         return SIMULATION_CREDENTIALS
     found = []
     for group in exchange.key_variables:
         value = venue_key(group)
+        if value is None and exchange.keyed_history:
+            return Credentials()
         if value is None:
             raise UsageError(f"{exchange.name}: set {' or '.join(group)} in the environment")
         found.append(value)

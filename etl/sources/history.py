@@ -60,6 +60,7 @@ class History:
     async def fetch(self, request: Request) -> Answer:
         """The venue's answer. Tries again what may pass (time-outs, 5xx, limits with their ``Retry-After``) up to
         ``ATTEMPTS_MAX`` times. Raises ``VenueError``."""
+        self._require_key(request)
         refusal = ""
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
@@ -76,6 +77,14 @@ class History:
             if retry_after_s:
                 await asyncio.sleep(retry_after_s)
         raise VenueError(f"{request.path}: {refusal}")
+
+    def _require_key(self, request: Request) -> None:
+        """Before anything is asked: the venue would refuse it in words of its own."""
+        parser = self._parser
+        if request.kind in parser.keyed_history and not parser.credentials.key:
+            names = " and ".join(" or ".join(group) for group in parser.key_variables)
+            kind = request.kind.name.lower()
+            raise VenueError(f"{parser.name} gives its history of {kind} only to a key: set {names}")
 
     async def pages(self, first: Request, pages_max: int) -> AsyncIterator[Answer]:
         """The answer to ``first`` and to the requests for the pages after it, until the venue has no more. Raises

@@ -16,6 +16,7 @@ from etl.adapter.contract import Credentials, Fault, FaultKind, Request, Subscri
 from etl.adapter.fields import FieldFault, ms_or_us_ns
 from etl.exchanges.binance import Binance
 from etl.exchanges.binance_usdm import BinanceUsdm
+from etl.model.instruments import UNKNOWN_SYMBOL, Instruments
 from etl.model.records import Frame, Kind, Source, Trade
 from tests.support.serving import Client, receive_bytes, simulator
 
@@ -148,6 +149,44 @@ def test_a_page_that_is_none_ends_the_paging(payload: bytes) -> None:
     parser = Binance()
     (request,) = parser.history_requests(Kind.TRADE, "BTCUSDT", T0, 0, first_id=1)
     assert parser.next_request(request, Frame("binance", "c", 1, request.path, T0, payload)) is None
+
+
+def listed(**members: Any) -> list[tuple[str, str]]:
+    entry = {"symbol": "NEWUSDT", "baseAsset": "NEW", "quoteAsset": "USDT", "filters": []} | members
+    payload = json.dumps({"symbols": [entry]}).encode()
+    return [(one.venue_symbol, one.symbol) for one in BinanceUsdm.read_instruments(payload)]
+
+
+@pytest.mark.parametrize(
+    ("contract_type", "delivery_ms", "name"),
+    [
+        ("", 4_133_404_800_000, None),
+        ("", 0, None),
+        ("SOMETHING_NEW", 1_798_156_800_000, None),
+        ("CURRENT_QUARTER", 0, None),
+        ("CURRENT_QUARTER", 4_133_404_800_000, None),
+        ("PERPETUAL", 4_133_404_800_000, "NEW-USDT-PERP"),
+        ("PERPETUAL DELIVERING", 1_798_156_800_000, "NEW-USDT-PERP"),
+        ("TRADIFI_PERPETUAL", 4_133_404_800_000, "NEW-USDT-PERP"),
+        ("NEXT_QUARTER", 1_798_156_800_000, "NEW-USDT-20261225"),
+        ("CURRENT_QUARTER DELIVERING", 1_798_156_800_000, "NEW-USDT-20261225"),
+    ],
+)
+def test_a_contract_is_named_by_its_type_and_never_guessed(
+    contract_type: str, delivery_ms: int, name: str | None
+) -> None:
+    """While it is being listed its type is empty: its records keep the venue's name, with a flag."""
+    for status in ("PENDING_TRADING", "TRADING", "CANCEL_ONLY"):
+        found = listed(contractType=contract_type, deliveryDate=delivery_ms, status=status)
+        assert found == ([("NEWUSDT", name)] if name else [])
+
+
+def test_a_contract_without_a_name_yet_keeps_the_venues_with_a_flag() -> None:
+    parser = BinanceUsdm(instruments=Instruments())
+    text = '{"stream":"newusdt@trade","data":{"e":"trade","E":1,"T":1,"s":"NEWUSDT","t":1,"p":"1","q":"1","m":true}}'
+    (trade,) = parser.parse(Frame("binance_usdm", "c", 1, "", T0, text.encode()))
+    assert isinstance(trade, Trade)
+    assert (trade.symbol, trade.flags) == ("NEWUSDT", (UNKNOWN_SYMBOL,))
 
 
 def test_a_key_travels_in_a_header_only() -> None:

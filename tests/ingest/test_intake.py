@@ -7,6 +7,7 @@ import pytest
 
 from etl.adapter.contract import Exchange, Fault, FaultKind, Ignored, Outcome, Rejected, Reply
 from etl.exchanges.binance import Binance
+from etl.exchanges.binance_usdm import BinanceUsdm
 from etl.ingest.book_watch import SUSPECT_BOOK_NS
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
@@ -131,6 +132,31 @@ def test_a_price_that_no_column_holds_is_quarantined_with_its_record_and_its_id_
     assert bench.trade_ids() == ["1", "3"]
     holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.QUARANTINE]
     assert [(gap.from_sequence, gap.to_sequence) for gap in holes] == [(2, 2)]
+
+
+def futures_trade(number: int, price: str = "2.2001", size: str = "10", what: str = "MARKET") -> str:
+    ms = 1_790_000_000_000 + number
+    return (
+        f'{{"stream":"xrpusdt@trade","data":{{"e":"trade","E":{ms},"T":{ms},"s":"XRPUSDT","t":{number},'
+        f'"p":"{price}","q":"{size}","X":"{what}","m":false}}}}'
+    )
+
+
+def test_a_placeholder_is_left_aside_and_its_id_is_no_hole() -> None:
+    bench = Bench(BinanceUsdm)
+    bench.give(futures_trade(1001), futures_trade(1002, "0", "0", "NA"), futures_trade(1003))
+    bench.give(futures_trade(1004, "0.0000", "0.0", "NA"), futures_trade(1005))
+    bench.feed.tick()
+    bench.feed.publish_gaps(bench.feed.continuity.decide())
+    bench.publisher.poll()
+    assert bench.trade_ids() == ["1001", "1003", "1005"]
+    assert [gap.gap_kind for gap in bench.gaps()] == [GapKind.START]
+    assert not bench.quarantined()
+    assert bench.feed.counts.ignored == {"placeholder": 2}
+    bench.give(futures_trade(1007))
+    bench.feed.publish_gaps(bench.feed.continuity.decide())
+    bench.publisher.poll()
+    assert [(gap.from_sequence, gap.to_sequence) for gap in bench.gaps()[1:]] == [(1006, 1006)]
 
 
 def test_a_missing_id_is_declared_when_its_time_is_over() -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from etl.adapter.contract import Credentials
+from etl.adapter.contract import Credentials, Request
 from etl.errors import UsageError
 from etl.exchanges.binance import Binance
+from etl.exchanges.binance_usdm import BinanceUsdm
 from etl.exchanges.polygon import Polygon
+from etl.model.records import Kind
 from etl.settings import make
 from etl.sources.access import SIMULATION_CREDENTIALS, VenueAccess, credentials
 from etl.sources.limiter import limit_path
@@ -29,6 +31,15 @@ def test_a_missing_key_is_one_line_that_names_its_variables(monkeypatch: pytest.
         credentials(Polygon, live=True)
     monkeypatch.setenv("MASSIVE_API_KEY", "k")
     assert credentials(Polygon, live=True) == Credentials("k")
+
+
+def test_a_key_that_only_some_history_takes_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BINANCE_API_KEY", raising=False)
+    assert credentials(BinanceUsdm, live=True) == Credentials()
+    monkeypatch.setenv("BINANCE_API_KEY", "k")
+    assert credentials(BinanceUsdm, live=True) == Credentials("k")
+    request = Request("/fapi/v1/historicalTrades", Kind.TRADE, "BTCUSDT")
+    assert BinanceUsdm(Credentials("k")).headers(request, 1) == {"X-MBX-APIKEY": "k"}
 
 
 def test_a_simulator_gets_a_key_that_is_no_secret_and_a_venue_without_keys_gets_none() -> None:

@@ -13,6 +13,7 @@ import pytest
 from etl.adapter.contract import Credentials, Request
 from etl.errors import VenueError
 from etl.exchanges.binance import Binance
+from etl.exchanges.binance_usdm import BinanceUsdm
 from etl.model.records import Kind
 from etl.model.times import NS_PER_MS
 from etl.sources import history
@@ -48,6 +49,24 @@ def test_an_answer_is_the_exact_body_with_the_address_that_was_asked(server: Ven
     assert answer.payload == SNAPSHOT.encode()
     assert answer.endpoint == f"http://127.0.0.1:{server.port}/api/v3/depth?symbol=BTCUSDT"
     assert answer.receive_time_ns > 0
+
+
+def test_history_that_takes_a_key_is_not_asked_for_without_one(server: VenueServer) -> None:
+    """The verdict names the variable; what needs no key is asked for as ever."""
+    trades = Request("/fapi/v1/historicalTrades?symbol=BTCUSDT&fromId=1", Kind.TRADE, "BTCUSDT")
+
+    async def ask(request: Request, credentials: Credentials) -> Answer:
+        async with History(f"http://127.0.0.1:{server.port}", BinanceUsdm(credentials)) as venue:
+            return await asyncio.wait_for(venue.fetch(request), 30.0)
+
+    with pytest.raises(
+        VenueError, match="binance_usdm gives its history of trade only to a key: set BINANCE_API_KEY"
+    ):
+        asyncio.run(ask(trades, Credentials()))
+    assert not server.requests
+    assert asyncio.run(ask(REQUEST, Credentials())).payload == SNAPSHOT.encode()
+    server.answers["/fapi/v1/historicalTrades"] = (200, "[]")
+    assert asyncio.run(ask(trades, Credentials("k"))).payload == b"[]"
 
 
 def test_what_may_pass_is_asked_again_and_not_for_ever(server: VenueServer) -> None:
