@@ -39,20 +39,35 @@ _ADDED = {"gaps": {"attempts": "INTEGER", "repaired_rows": "BIGINT", "detected_t
 _START_OFFSET = f"regexp_extract(filename, '{NAME_PATTERN}', 2)::BIGINT"
 
 
-# as in the other stores: a correction's key is the trade's key + '/' + what it is
+# as in the other stores: docs/storage.md
 _TRADES_CORRECTED = """
+CREATE VIEW corrections_keyed AS
+SELECT *,
+       regexp_replace(record_key, '/[^/]*$', '') AS voided_key,
+       regexp_extract(voided_key, '^(.*/)?', 0)
+           || coalesce(nullif(trade_id, ''), regexp_extract(voided_key, '[^/]*$', 0)) AS replacement_key,
+       coalesce(correction = 'correct' AND (last_price IS NOT NULL OR volume IS NOT NULL), false) AS replaces
+FROM corrections;
+
 CREATE VIEW trades_corrected AS
 SELECT exchange, symbol, date, time, record_key, venue_symbol, channel, last_price, volume, side, trade_id, size_unit,
        market_center, conditions, tape, source, flags, false AS corrected
 FROM trades
 WHERE (exchange, symbol, record_key) NOT IN (
-    SELECT (exchange, symbol, regexp_replace(record_key, '/[^/]*$', '')) FROM corrections
+    SELECT (exchange, symbol, voided_key) FROM corrections_keyed
+    UNION ALL
+    SELECT (exchange, symbol, replacement_key) FROM corrections_keyed WHERE replaces
 )
 UNION ALL
-SELECT exchange, symbol, date, time, record_key, venue_symbol, channel, last_price, volume, NULL, trade_id, size_unit,
-       market_center, conditions, tape, source, flags, true
-FROM corrections
-WHERE correction = 'correct' AND last_price IS NOT NULL
+SELECT exchange, symbol, date, time, CASE WHEN coalesce(trade_id, '') = '' THEN record_key ELSE replacement_key END,
+       venue_symbol, channel, last_price, volume, NULL, trade_id, size_unit, market_center, conditions, tape, source,
+       flags, true
+FROM corrections_keyed
+WHERE replaces AND (exchange, symbol, replacement_key) NOT IN (
+    -- a correction in place voids the former print of its key, not its own
+    SELECT (exchange, symbol, voided_key) FROM corrections_keyed
+    WHERE NOT (replaces AND replacement_key = voided_key)
+)
 """
 
 
@@ -147,7 +162,7 @@ def _rank(term: Term) -> str:
         return f"coalesce(list_position({list(term.states)}, {term.name}), 0)"
     if term.otherwise:
         return f"CASE {term.name} WHEN 0 THEN {term.otherwise} ELSE {term.name} END"
-    return term.name
+    return f"{term.name} IS NOT NULL" if term.present else term.name
 
 
 def _columns(table: str) -> str:

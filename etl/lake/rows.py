@@ -108,6 +108,8 @@ def _rank(term: Term, rows: pa.Table) -> np.ndarray[Any, Any]:
     column = rows[term.name]
     if term.states:  # from 1 on, 0 for null
         return _numbers(pc.add(pc.fill_null(pc.index_in(column, pa.array(term.states)), -1), 1))
+    if term.present:
+        return _numbers(pc.is_valid(column))
     return _numbers(_first_said(column, rows[term.otherwise]) if term.otherwise else column)
 
 

@@ -190,7 +190,7 @@ def _ranks(kind: Kind, row: str) -> str:
             return f"coalesce(array_position(ARRAY[{states}], {row}.{term.name}::text), 0)"
         if term.otherwise:
             return f"coalesce({row}.{term.name}, {row}.{term.otherwise})"
-        return f"{row}.{term.name}"
+        return f"({row}.{term.name} IS NOT NULL)" if term.present else f"{row}.{term.name}"
 
     return ", ".join(map(rank, precedence(kind)))
 

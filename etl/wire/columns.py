@@ -217,6 +217,8 @@ def _ranks(term: Term, values: dict[str, list[Any]]) -> list[int]:
     if term.states:
         rank = {state: number for number, state in enumerate(("", *term.states))}
         return [rank[state] for state in column]
+    if term.present:
+        return [int(value != "") for value in column]
     if term.otherwise:
         return [first or other for first, other in zip(column, values[term.otherwise], strict=True)]
     return column

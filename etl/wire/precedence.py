@@ -15,11 +15,12 @@ from etl.model.records import BarState, GapState, Kind
 
 class Term(Struct, frozen=True):
     """A column that is compared; ``otherwise`` is compared where it is 0. ``states`` are the values of a name, from
-    the least; no name is less than any."""
+    the least; no name is less than any. ``present``: only whether the venue sent it is compared."""
 
     name: str
     otherwise: str = ""
     states: tuple[str, ...] = ()
+    present: bool = False
 
 
 def _states(enum: type[BarState] | type[GapState]) -> tuple[str, ...]:
@@ -33,6 +34,8 @@ _PRECEDENCE = {
         Term("publish_time_ns", otherwise="receive_time_ns"),
         _PARSER_VERSION,
     ),
+    # a venue may say of a print first what takes its place, then only that it is void, or the other way round
+    Kind.CORRECTION: (Term("last_price", present=True), _PARSER_VERSION),
     Kind.GAP: (Term("receive_time_ns"), Term("gap_state", states=_states(GapState))),
 }
 

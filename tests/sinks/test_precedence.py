@@ -42,6 +42,11 @@ def variants(kind: Kind) -> list[Record]:
             stream.gap(0, gap_state=state, receive_time_ns=START_NS + later, parser_version=version)
             for state, later, version in product(GapState, (0, 1), versions)
         ]
+    if kind is Kind.CORRECTION:
+        return [
+            stream.correction("1", last_price=price, parser_version=version)
+            for price, version in product((None, "7.5"), versions)
+        ]
     sent = (0, START_NS + 5, START_NS + 9)
     received = (START_NS + 7, START_NS + 8)
     return [
@@ -69,6 +74,8 @@ def rank(record: Record) -> tuple[int, ...]:
         return int(record.bar_state), sent, record.parser_version  # type: ignore[attr-defined]
     if record.kind is Kind.GAP:
         return record.receive_time_ns, int(record.gap_state)  # type: ignore[attr-defined]
+    if record.kind is Kind.CORRECTION:
+        return record.last_price is not None, record.parser_version  # type: ignore[attr-defined]
     return (record.parser_version,)
 
 
@@ -85,7 +92,7 @@ def rows_of(records: Sequence[Record]) -> Rows:
     return rows
 
 
-KINDS = pytest.mark.parametrize("kind", [Kind.TRADE, Kind.BAR, Kind.GAP])
+KINDS = pytest.mark.parametrize("kind", [Kind.TRADE, Kind.BAR, Kind.GAP, Kind.CORRECTION])
 
 
 @KINDS

@@ -10,6 +10,8 @@ from etl.model.records import (
     BarState,
     Book,
     BookAction,
+    Correction,
+    CorrectionKind,
     Gap,
     GapKind,
     GapState,
@@ -56,6 +58,18 @@ def trade(number: int, exchange: str = "binance", time_ns: int | None = None, **
         trade_id=str(3_735_683_259 + number),
         size_unit=SizeUnit.BASE,
     )
+    return structs.replace(record, **values)
+
+
+def correction(
+    voided: str, replacement: str = "", kind: CorrectionKind = CorrectionKind.CORRECT, **values: object
+) -> Correction:
+    """Of Alpaca's trade ``voided``, as its files make it: keyed by day, market center, trade and what it is."""
+    record = Correction(
+        "alpaca", "EEM", "EEM", "corrections", START_NS, START_NS + 9, Source.STREAM, CONNECTION, 1, 0,
+        f"2024-08-08/M/{voided}/{kind.name.lower()}", START_NS // DAY * DAY, 1, original_trade_id=voided,
+        correction=kind, trade_id=replacement, size_unit=SizeUnit.SHARE, market_center="M",
+    )  # fmt: skip
     return structs.replace(record, **values)
 
 

@@ -1,0 +1,126 @@
+"""One row for one print in every store, whatever came first: stream, correction, history, replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import permutations
+
+import psycopg
+import pytest
+from msgspec import structs
+
+from etl.model.records import CorrectionKind, Record, SizeUnit, Source, Trade
+from etl.settings import Settings
+from etl.sinks.clickhouse_batch import delimited
+from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.timescale import Span, TimescaleStore
+from etl.stores.clickhouse_http import connect
+from etl.stores.migrate import migrate_clickhouse, migrate_timescale
+from etl.wire.codec import encode
+from etl.wire.columns import decode
+from tests.support import lake, stream
+
+pytestmark = pytest.mark.integration
+
+Row = tuple[str, str, Decimal | None, Decimal | None, bool]
+Batches = Sequence[Sequence[Record]]
+
+
+def print_of(trade_id: str, price: str, source: Source = Source.STREAM) -> Trade:
+    return stream.trade(
+        0, "alpaca", symbol="EEM", venue_symbol="EEM", record_key=f"2024-08-08/M/{trade_id}", trade_id=trade_id,
+        last_price=price, volume="440000", size_unit=SizeUnit.SHARE, market_center="M", source=source, sequence=None,
+    )  # fmt: skip
+
+
+STREAM = (print_of("27", "39.1582"), print_of("1", "39"))
+CORRECTED = (stream.correction("27", "26", last_price="39.1809", volume="440000", frame_sequence=2),)
+HISTORY = (
+    print_of("27", "39.1582", Source.REPAIR),
+    stream.correction("27", channel="cancelErrors", source=Source.REPAIR),
+    print_of("26", "39.1809", Source.REPAIR),
+)
+AGAIN = (stream.correction("26", "25", last_price="39.2", volume="440000"),)
+CANCELLED = (stream.correction("26", kind=CorrectionKind.CANCEL, last_price="39.1809", volume="440000"),)
+IN_PLACE = (stream.correction("27", "27", last_price="40", volume="440000"),)
+CANCELLED_IN_PLACE = (stream.correction("27", kind=CorrectionKind.ERROR),)
+
+OTHER: Row = ("2024-08-08/M/1", "1", Decimal(39), Decimal(440_000), False)
+REPLACED: Row = ("2024-08-08/M/26", "26", Decimal("39.1809"), Decimal(440_000), True)
+CASES: dict[str, tuple[Batches, list[Row]]] = {
+    **{
+        f"stream, correction, history in order {number}": (list(order), [OTHER, REPLACED])
+        for number, order in enumerate(permutations((STREAM, CORRECTED, HISTORY)))
+    },
+    "history only": ([[STREAM[1], *HISTORY]], [OTHER, (*REPLACED[:4], False)]),
+    "all in one batch, replayed": ([[*HISTORY, *CORRECTED, *STREAM], CORRECTED, HISTORY], [OTHER, REPLACED]),
+    "corrected again": (
+        [STREAM, CORRECTED, HISTORY, AGAIN],
+        [OTHER, ("2024-08-08/M/25", "25", Decimal("39.2"), Decimal(440_000), True)],
+    ),
+    "the replacement is cancelled": ([CANCELLED, HISTORY, CORRECTED, STREAM], [OTHER]),
+    "corrected in place": (
+        [STREAM, IN_PLACE],
+        [OTHER, ("2024-08-08/M/27", "27", Decimal(40), Decimal(440_000), True)],
+    ),
+    "corrected in place, then an error": ([CANCELLED_IN_PLACE, STREAM, IN_PLACE], [OTHER]),
+}
+ORDERS = pytest.mark.parametrize("name", CASES)
+SHOWN = "record_key, trade_id, last_price, volume, corrected"
+
+
+def of_case(name: str) -> list[list[Record]]:
+    """The batches under a venue of the case's own."""
+    exchange = f"alpaca_{list(CASES).index(name)}"
+    return [[structs.replace(record, exchange=exchange) for record in batch] for batch in CASES[name][0]]
+
+
+def expected(name: str) -> list[Row]:
+    return sorted(CASES[name][1])
+
+
+def test_in_clickhouse(settings_with: Callable[..., Settings]) -> None:
+    settings = settings_with(clickhouse=True)
+    migrate_clickhouse(settings)
+    for name in CASES:
+        for number, batch in enumerate(of_case(name)):
+            with connect(settings, internal=True) as client:
+                path = batch_path(MARKET_DATA, f"{name}-{number}", len(batch))
+                client.insert(path, delimited(list(map(encode, batch))))
+    with connect(settings) as client:
+        for name in CASES:
+            [[first, *_], *_] = of_case(name)
+            answer = client.execute(
+                f"SELECT {SHOWN} FROM trades_corrected WHERE exchange = '{first.exchange}' FORMAT TSV"
+            )
+            rows = [line.split("\t") for line in answer.decode().splitlines()]
+            found = [(k, i, Decimal(p), Decimal(v), c == "true") for k, i, p, v, c in rows]
+            assert sorted(found) == expected(name), name
+
+
+def test_in_timescaledb(settings_with: Callable[..., Settings]) -> None:
+    settings = settings_with(timescale=True)
+    migrate_timescale(settings)
+    with TimescaleStore(settings) as store:
+        for name in CASES:
+            store.next_offset(name, name, 0, 0)
+            for start, batch in enumerate(of_case(name)):
+                rows, refused = decode(enumerate(map(encode, batch)))
+                assert refused == []
+                store.write(rows, Span(name, 0, start, start + 1))
+    with psycopg.connect(settings.timescale_address) as connection:
+        for name in CASES:
+            [[first, *_], *_] = of_case(name)
+            query = f"SELECT {SHOWN} FROM trades_corrected WHERE exchange = '{first.exchange}'"
+            assert sorted(connection.execute(query.encode()).fetchall()) == expected(name), name
+
+
+@ORDERS
+def test_in_the_lake(settings: Settings, name: str) -> None:
+    start = 0
+    for batch in of_case(name):
+        lake.export_records(settings, batch, start)
+        start += len(batch)
+    found = lake.query(settings, f"SELECT {SHOWN} FROM trades_corrected")
+    assert sorted(found) == expected(name)
