@@ -15,6 +15,7 @@ A reader is called with (frame, index, event, place); ``place`` is what holds fo
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Generic, TypeVar, Union
@@ -119,9 +120,12 @@ def read_lines(
     headers: tuple[bytes, ...],
 ) -> list[Outcome]:
     """Each line as an event. ``names`` are the members that the columns are (none: the wire type is an array), a
-    line that begins as one of ``headers`` is left aside as ``csv_header``."""
+    line that begins as one of ``headers`` is left aside as ``csv_header``. A byte order mark before the first line and
+    lines without a character are no events."""
     outcomes: list[Outcome] = []
-    for index, line in enumerate(frame.payload.splitlines()):
+    for index, line in enumerate(frame.payload.removeprefix(BOM_UTF8).splitlines()):
+        if not line.strip():
+            continue
         cells = line.decode("ascii", "replace").split(",")
         row = dict(zip(names, cells, strict=False)) if names else cells
         try:

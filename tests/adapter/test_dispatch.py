@@ -279,3 +279,11 @@ def test_the_more_telling_words_come_first() -> None:
     assert kind_of_words(words, "Error: not in Your Plan") is FaultKind.ENTITLEMENT
     assert kind_of_words(words, "an ERROR") is FaultKind.TRANSIENT
     assert kind_of_words(words, "fine") is None
+
+
+def test_a_byte_order_mark_and_empty_lines_of_a_file_are_no_events() -> None:
+    payload = b"\xef\xbb\xbfid,price\r\n7,1.5,2,7\r\n\r\n8,1.5,2,7\r\n \n"
+    frame = frame_of(payload)
+    outcomes = read_lines(frame, (), Reader(Row, read_print), stream(), "AAA", (b"id,",))
+    assert [one.index for one in outcomes] == [0, 1, 3]
+    assert not [one for one in outcomes if isinstance(one, Rejected)]
