@@ -375,7 +375,8 @@ class Exchange:
         return ""
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
-        """The page after ``frame``, the answer to ``request``; ``None`` after the last."""
+        """The page after ``frame``, the answer to ``request``; ``None`` after the last. Raises ``VenueError`` where
+        that cannot be read: only a page says the end, never a failure."""
         return None
 
     def headers(self, request: Request, now_ns: int) -> Mapping[str, str]:

@@ -34,6 +34,7 @@ from etl.adapter.dispatch import Tagged
 from etl.adapter.fields import UNDECODABLE, readable, rejected
 from etl.adapter.handshake import Handshake, told
 from etl.adapter.paging import by_token
+from etl.errors import VenueError
 from etl.exchanges import _alpaca_answers as answers
 from etl.exchanges import _alpaca_wire as wire
 from etl.exchanges._alpaca_msgpack import json_of, rfc3339
@@ -195,8 +196,8 @@ class Alpaca(Exchange):
     def next_request(self, request: Request, frame: Frame) -> Request | None:
         try:
             return by_token(request, "page_token", answers.decode_answer(frame.payload).next_page_token)
-        except UNDECODABLE:
-            return None
+        except UNDECODABLE as error:
+            raise VenueError(f"{request.path}: no page: {error}") from None
 
 
 class AlpacaIex(Alpaca):

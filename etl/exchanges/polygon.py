@@ -42,6 +42,7 @@ from etl.adapter.dispatch import Reader, Tagged, elements, read_all, read_one
 from etl.adapter.fields import UNDECODABLE, inferred_interval, listing, readable, rejected, text_of
 from etl.adapter.handshake import Handshake, kind_of_words, told
 from etl.adapter.paging import next_url
+from etl.errors import VenueError
 from etl.exchanges import _polygon_wire as wire
 from etl.exchanges._polygon_wire import Page
 from etl.model.codes import Code
@@ -233,8 +234,8 @@ class Polygon(Exchange):
         """By ``next_url``; the key it may carry does not get into the path."""
         try:
             answer = msgspec.json.decode(frame.payload, type=wire.Answer)
-        except UNDECODABLE:
-            return None
+        except UNDECODABLE as error:
+            raise VenueError(f"{request.path}: no page: {error}") from None
         return next_url(request, answer.next_url, ("apikey",))
 
 

@@ -12,7 +12,8 @@ import aiohttp
 from msgspec import Struct
 
 from etl.adapter.back_off import back_off_s
-from etl.adapter.contract import Exchange, Request
+from etl.adapter.contract import Exchange, FaultKind, Request
+from etl.adapter.paging import refusal_of
 from etl.errors import VenueError
 from etl.model.records import Frame
 from etl.sources.limiter import BANNED, NO_ANSWER, TOO_MANY, Limiter
@@ -23,6 +24,10 @@ BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MAX_S = 15.0
 RETRY_AFTER_MAX_S = 120.0
 ANSWER_BYTES_MAX = 32 << 20
+PASSING = frozenset(
+    (FaultKind.TRANSIENT, FaultKind.SHUTDOWN, FaultKind.SLOW_CLIENT, FaultKind.RATE_LIMIT, FaultKind.BANNED)
+)
+"""What a body may say that is worth asking again; how long a ban is waited for is the limiter's to say."""
 
 
 class Answer(Struct, frozen=True):
@@ -58,8 +63,8 @@ class History:
         return self._session
 
     async def fetch(self, request: Request) -> Answer:
-        """The venue's answer. Tries again what may pass (time-outs, 5xx, limits with their ``Retry-After``) up to
-        ``ATTEMPTS_MAX`` times. Raises ``VenueError``."""
+        """The venue's answer. Tries again what may pass (time-outs, 5xx, limits with their ``Retry-After``, a 200 whose
+        body is no answer to ``request``) up to ``ATTEMPTS_MAX`` times. Raises ``VenueError``."""
         self._require_key(request)
         refusal = ""
         for attempt in range(ATTEMPTS_MAX):
@@ -121,7 +126,7 @@ class History:
                 self._limiter.answered(status, time.monotonic() - began)
         if status == 200:
             endpoint = f"{url}#body={quote(request.body)}" if request.body else url
-            return Answer(endpoint, payload, time.time_ns()), "", 0.0
+            return self._judged(request, Answer(endpoint, payload, time.time_ns()))
         refusal = f"status {status}: {payload[:200].decode(errors='replace')}"
         if status not in (408, 418, 425, 429) and status < 500:
             raise VenueError(f"{request.path}: {refusal}")
@@ -130,6 +135,21 @@ class History:
             self._limiter.refused(status, retry_after_s)
             return None, refusal, 0.0
         return None, refusal, min(RETRY_AFTER_MAX_S, retry_after_s)
+
+    def _judged(self, request: Request, answer: Answer) -> tuple[Answer | None, str, float]:
+        """``answer`` has status 200, which says nothing: it may be a refusal all the same, or no page at all."""
+        place = (answer.endpoint, answer.receive_time_ns, answer.payload)
+        fault = refusal_of(self._parser, request, Frame(self._parser.name, "", 1, *place))
+        if fault is None:
+            return answer, "", 0.0
+        refusal = f"status 200: {fault.kind.value} {fault.code}: {fault.reason[:200]}"
+        if fault.kind not in PASSING:
+            raise VenueError(f"{request.path}: {refusal}")
+        if self._limiter is not None and fault.kind in (FaultKind.RATE_LIMIT, FaultKind.BANNED):
+            status = TOO_MANY if fault.kind is FaultKind.RATE_LIMIT else BANNED
+            self._limiter.refused(status, fault.retry_after_s)
+            return None, refusal, 0.0
+        return None, refusal, min(RETRY_AFTER_MAX_S, fault.retry_after_s)
 
 
 async def _whole(response: aiohttp.ClientResponse, request: Request) -> bytes:

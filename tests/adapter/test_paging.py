@@ -9,6 +9,7 @@ import pytest
 from etl.adapter.contract import Request
 from etl.adapter.fields import ms_or_us_ns
 from etl.adapter.paging import After, Before, by_token, id_pages, next_url, rows_of, with_query
+from etl.errors import VenueError
 from etl.model.records import Kind
 from etl.model.times import NS_PER_MS
 
@@ -31,11 +32,22 @@ def test_a_full_page_is_followed_by_what_comes_after_its_last_row() -> None:
     assert path_of(by_time.following(REQUEST, [[1], [7]])) == "/trades?symbol=AAA&limit=2&start=7"
 
 
-@pytest.mark.parametrize(
-    "page", [[], rows((7, 1)), rows((7, 1), (8, 100)), [5, 5], rows((7, 1), ("x", 2)), rows((7, 1), (8, 0))]
-)
-def test_a_page_that_is_short_or_reaches_the_end_or_is_none_is_the_last(page: list[Any]) -> None:
+@pytest.mark.parametrize("page", [[], rows((7, 1)), [5], rows((7, 1), (8, 100)), rows((7, 100), ("x", 2))])
+def test_a_page_that_is_short_or_reaches_the_end_is_the_last(page: list[Any]) -> None:
     assert AFTER_ID.following(REQUEST, page) is None
+
+
+@pytest.mark.parametrize("page", [rows((7, 1), ("x", 2)), rows((7, 1), (8, 0)), [{"id": 7, "t": 1}, 5]])
+def test_a_garbled_last_row_ends_no_history(page: list[Any]) -> None:
+    assert path_of(AFTER_ID.following(REQUEST, page)) == "/trades?symbol=AAA&limit=2&from=8"
+    before = Before("before", "id", "t", ms_or_us_ns)
+    assert "before=" in path_of(before.following(REQUEST, page))
+
+
+def test_a_full_page_without_a_row_that_can_be_read_is_no_end() -> None:
+    for pages in (AFTER_ID, Before("before", "id", "t", ms_or_us_ns)):
+        with pytest.raises(VenueError, match="where the next one begins"):
+            pages.following(REQUEST, [5, 5])
 
 
 def test_an_open_end_is_never_reached() -> None:
@@ -55,22 +67,20 @@ def test_pages_that_go_back_end_where_the_span_begins() -> None:
 def test_the_address_of_the_next_page_loses_the_key_that_it_carries() -> None:
     url = "https://host/v3/trades?cursor=a%3D&apiKey=secret"
     assert path_of(next_url(REQUEST, url, ("apikey",))) == "/v3/trades?cursor=a%3D"
-    for last in (
-        None,
-        "",
-        "https://host/v3/trades",
-        "https://host/v3?apikey=x",
-        "https://[",
-        f"https://host{REQUEST.path}",
-    ):
+    assert path_of(next_url(REQUEST, "https://host/v3/trades/7?apikey=x", ("apikey",))) == "/v3/trades/7"
+    for last in (None, ""):
         assert next_url(REQUEST, last, ("apikey",)) is None
+    for no_end in ("https://[", f"https://host{REQUEST.path}"):
+        with pytest.raises(VenueError, match="next"):
+            next_url(REQUEST, no_end, ("apikey",))
 
 
 def test_a_token_asks_for_the_next_page_once() -> None:
     second = by_token(REQUEST, "page_token", "a|b==")
     assert path_of(second) == "/trades?symbol=AAA&limit=2&start=5&page_token=a%7Cb%3D%3D"
     assert second is not None
-    assert by_token(second, "page_token", "a|b==") is None
+    with pytest.raises(VenueError, match="names itself as the next"):
+        by_token(second, "page_token", "a|b==")
     assert by_token(second, "page_token", "") is None
 
 

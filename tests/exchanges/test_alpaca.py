@@ -20,6 +20,7 @@ from etl.adapter.contract import (
     Subscription,
 )
 from etl.adapter.faults import Tier, policy_of, wait_s
+from etl.errors import VenueError
 from etl.exchanges import load
 from etl.exchanges.alpaca import Alpaca, AlpacaCrypto, AlpacaIex, AlpacaOptions
 from etl.model.codes import Code
@@ -288,9 +289,12 @@ def test_the_next_page_is_asked_for_by_its_token() -> None:
     third = parser.next_request(second, frame({"trades": {}, "next_page_token": "c"}))
     assert third is not None
     assert third.path == f"{request.path}&page_token=c"
-    assert parser.next_request(third, frame({"trades": {}, "next_page_token": "c"})) is None
     assert parser.next_request(third, frame({"trades": {}, "next_page_token": None})) is None
-    assert parser.next_request(third, Frame("alpaca", "c", 1, "", 0, b"nonsense")) is None
+    with pytest.raises(VenueError, match="names itself as the next"):
+        parser.next_request(third, frame({"trades": {}, "next_page_token": "c"}))
+    for payload in (b"nonsense", b"", b'{"trades":{},"next_page_token":5}'):
+        with pytest.raises(VenueError, match="no page"):
+            parser.next_request(third, Frame("alpaca", "c", 1, "", 0, payload))
 
 
 def test_key_and_secret_travel_in_headers_of_history_only() -> None:

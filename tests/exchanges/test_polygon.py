@@ -16,6 +16,7 @@ from etl.adapter.contract import (
     Request,
     Subscription,
 )
+from etl.errors import VenueError
 from etl.exchanges import load
 from etl.exchanges.polygon import Polygon, PolygonCrypto, PolygonOptions
 from etl.model.codes import Code
@@ -320,16 +321,18 @@ def test_the_next_page_is_asked_for_without_host_and_key() -> None:
         request.symbol,
         request.end_ns,
     )
-    assert parser.next_request(following, page) is None, "a page that names itself would never end"
+    with pytest.raises(VenueError, match="names itself as the next"):
+        parser.next_request(following, page)
 
 
-@pytest.mark.parametrize(
-    "page", [b'{"results":[]}', b"nonsense", b'{"next_url":5}', b'{"next_url":"http://["}']
-)
-def test_a_page_without_a_successor_is_the_last(page: bytes) -> None:
+def test_a_page_without_a_successor_is_the_last_and_what_cannot_be_read_is_not() -> None:
     parser = Polygon()
     (request,) = parser.history_requests(Kind.TRADE, "AAPL", 1, 2)
-    assert parser.next_request(request, Frame("polygon", "c", 1, "", 1, page)) is None
+    for page in (b'{"results":[]}', b'{"results":[],"next_url":null}', b'{"results":[],"next_url":""}'):
+        assert parser.next_request(request, Frame("polygon", "c", 1, "", 1, page)) is None
+    for page in (b"nonsense", b"", b'{"next_url":5}', b'{"next_url":"http://["}'):
+        with pytest.raises(VenueError):
+            parser.next_request(request, Frame("polygon", "c", 1, "", 1, page))
 
 
 def test_the_key_travels_in_a_header_only() -> None:

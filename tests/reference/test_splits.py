@@ -18,6 +18,7 @@ from etl.reference import splits
 from etl.reference.symbol_statistics import compute
 from etl.settings import Settings
 from etl.simulator.splits import SPLITS
+from etl.sources import history
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse
 from tests.reference.test_symbol_statistics import CLOSES, DAY_NS, daily_bars, day_before, moments, store
@@ -57,11 +58,13 @@ def test_a_page_of_splits_gives_symbol_day_and_factor(
 )
 @pytest.mark.parametrize("venue", ["polygon", "alpaca"])
 def test_an_answer_that_is_no_list_of_splits_is_refused(
-    settings: Settings, venue: str, payload: bytes
+    settings: Settings, venue: str, payload: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(history, "BACK_OFF_FIRST_S", 0.001)
     with venue_server() as server:
         server.answers[load(venue).splits_path.partition("?")[0]] = (200, payload.decode())
-        with pytest.raises(VenueError, match="not a list of splits"):
+        complaint = "no JSON" if payload == b"<html>" else "not a list of splits"
+        with pytest.raises(VenueError, match=complaint):
             refresh(settings, venue, f"http://127.0.0.1:{server.port}")
 
 

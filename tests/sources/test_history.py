@@ -18,7 +18,7 @@ from etl.model.records import Kind
 from etl.model.times import NS_PER_MS
 from etl.sources import history
 from etl.sources.history import Answer, History
-from etl.sources.limiter import NO_ANSWER, Limiter
+from etl.sources.limiter import LIMIT_WAIT_S, NO_ANSWER, Limiter
 from tests.support.invented import SYMBOL, Invented
 from tests.support.venue_server import SNAPSHOT, VenueServer, venue_server
 
@@ -128,6 +128,48 @@ def test_pages_without_end_are_an_error_after_the_last_that_is_allowed(server: V
         "9&limit=2",
         "9&limit=2",
     ]
+
+
+NO_PAGES = [
+    "",
+    "<!DOCTYPE html><html><body>Checking your browser</body></html>",
+    '[{"id":7,"time":17900',
+    "null",
+    '"please retry"',
+    "{}",
+    '{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}',
+    '{"status":"ERROR","error":"please retry"}',
+]
+
+
+@pytest.mark.parametrize("body", NO_PAGES)
+def test_a_body_that_is_no_page_is_asked_for_again_and_no_end_of_the_history(
+    server: VenueServer, body: str
+) -> None:
+    last = ROWS[:30] + "]"
+    server.answers["/api/v3/historicalTrades"] = (200, [ROWS, body, body, last])
+    assert [answer.payload.decode() for answer in pages(server.port, 3)] == [ROWS, last]
+    server.answers["/api/v3/historicalTrades"] = (200, [ROWS, *[body] * history.ATTEMPTS_MAX, last])
+    with pytest.raises(VenueError, match=r"historicalTrades.*: status 200: transient "):
+        pages(server.port, 3)
+
+
+def test_a_body_that_says_what_will_not_pass_is_asked_for_once(server: VenueServer) -> None:
+    server.answers["/api/v3/historicalTrades"] = (
+        200,
+        '{"code":-2015,"msg":"Invalid API-key, IP, or permissions."}',
+    )
+    with pytest.raises(VenueError, match="Invalid API-key"):
+        pages(server.port, 3)
+    assert len(server.requests) == 1
+
+
+def test_a_body_that_says_too_many_requests_stops_everybody(server: VenueServer, tmp_path: Path) -> None:
+    limiter = Limiter(tmp_path / "limit", ())
+    server.answers["/api/v3/depth"] = (200, ['{"code":-1003,"msg":"Too many requests."}', SNAPSHOT])
+    began = time.monotonic()
+    assert fetch(server.port, limiter).payload == SNAPSHOT.encode()
+    assert time.monotonic() - began >= LIMIT_WAIT_S
 
 
 def test_an_answer_without_end_is_refused(server: VenueServer, monkeypatch: pytest.MonkeyPatch) -> None:
