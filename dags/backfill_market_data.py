@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, TaskGroup, dag, task
 from deadlines import late
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 from etl.exchanges import names_by_file
 
@@ -77,7 +77,8 @@ default venue, symbols and kinds are fetched.
 
 **When it fails**
 
-- *no instrument …, no history of …*: the form asks for what the venue does not have. Trigger again.
+- *no instrument …, no history of …, the range lies in the future*: the form asks for what the venue does not have.
+  *plan* fails at once, without retries. Trigger again.
 - *status 4xx, authentication, entitlement*: the key, or its plan. Mend it and clear the task.
 - *the venue takes no request for … s*: a ban or a limit; the retries wait for it.
 - *… is not done*: a mapped *fetch* failed. Clear it; done chunks are not fetched again.
@@ -111,13 +112,14 @@ def backfill_market_data() -> None:
         from etl.model.times import NS_PER_S
 
         form = params or {}
-        daily = settings.load().backfill.daily_kinds
-        kinds = daily if dag_run.run_type == "scheduled" else form["kinds"]
         interval_ns = (
             int(data_interval_start.timestamp()) * NS_PER_S,
             int(data_interval_end.timestamp()) * NS_PER_S,
         )
-        jobs = plan_run(form, interval_ns, kinds, run_id, JOBS_MAX)
+        with usage_errors_fail_at_once():
+            daily = settings.load().backfill.daily_kinds
+            kinds = daily if dag_run.run_type == "scheduled" else form["kinds"]
+            jobs = plan_run(form, interval_ns, kinds, run_id, JOBS_MAX)
         return [msgspec.to_builtins(job) for job in jobs]
 
     @task(map_index_template="{{ label }}")
@@ -136,7 +138,8 @@ def backfill_market_data() -> None:
         def progress(chunk: Any, fetched: Any) -> None:
             print(f"{chunk.symbol} {chunk.name}: {fetched.rows} rows, {fetched.pages} pages")
 
-        fetch(settings.load(), one, run_id, progress)
+        with usage_errors_fail_at_once():
+            fetch(settings.load(), one, run_id, progress)
 
     @task
     def check(jobs: list[dict[str, Any]], run_id: Any = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
@@ -37,12 +37,13 @@ def repair_gaps() -> None:
         from etl.commands.gaps import repair_round
 
         asked = params or {}
-        return repair_round(
-            venue=asked.get("exchange") or "",
-            symbol=asked.get("symbol") or "",
-            key=asked.get("key") or "",
-            any_age=dag_run.run_type == "manual",
-        )
+        with usage_errors_fail_at_once():
+            return repair_round(
+                venue=(asked.get("exchange") or "").strip(),
+                symbol=(asked.get("symbol") or "").strip(),
+                key=(asked.get("key") or "").strip(),
+                any_age=dag_run.run_type == "manual",
+            )
 
     repair()
 

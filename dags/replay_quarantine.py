@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
@@ -45,12 +45,13 @@ def replay_quarantine() -> None:
         from etl.commands.quarantine import replay_selected
 
         asked = params or {}
-        return replay_selected(
-            exchange=asked.get("exchange") or "",
-            code=asked.get("code") or "",
-            from_=asked.get("from") or "",
-            to=asked.get("to") or "",
-        )
+        with usage_errors_fail_at_once():
+            return replay_selected(
+                exchange=(asked.get("exchange") or "").strip(),
+                code=(asked.get("code") or "").strip(),
+                from_=(asked.get("from") or "").strip(),
+                to=(asked.get("to") or "").strip(),
+            )
 
     replay()
 

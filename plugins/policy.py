@@ -5,10 +5,25 @@ Airflow puts this folder on the path of every process that reads DAG files, whic
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 OWNER = "market-data"
+
+
+@contextmanager
+def usage_errors_fail_at_once() -> Iterator[None]:
+    """A form that asks for what there is not is no better at the next try: no retry, and the line says what to do."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from etl.errors import UsageError
+
+    try:
+        yield
+    except UsageError as error:
+        raise AirflowFailException(str(error)) from None
 
 
 def policy(

@@ -68,7 +68,8 @@ def plan_run(
     """What the DAG's run ``name`` fetches: a job for each symbol and day, none if ``form`` asks for the estimate only.
 
     ``form`` has venue, symbols, start, end, archive and dry_run; an empty bound is that of ``interval_ns``. The
-    estimate is printed. Raises ``EtlError``.
+    estimate is printed. Spaces around what was typed mean nothing. Raises ``EtlError``: a ``UsageError`` for what no
+    retry makes right.
     """
     import asyncio
 
@@ -79,9 +80,10 @@ def plan_run(
     from etl.model.times import parse_ns
 
     settings = settings_module.load()
-    bounds = zip((form["start"], form["end"]), interval_ns, strict=True)
+    texts = ((form[name] or "").strip() for name in ("start", "end"))
+    bounds = zip(texts, interval_ns, strict=True)
     start_ns, end_ns = (parse_ns(text) if text else bound for text, bound in bounds)
-    job = make_job(settings, form["venue"], form["symbols"], kinds, start_ns, end_ns, form["archive"])
+    job = make_job(settings, form["venue"].strip(), form["symbols"], kinds, start_ns, end_ns, form["archive"])
     _print_estimates(asyncio.run(estimate(settings, job)))
     if form["dry_run"]:
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -62,13 +63,14 @@ def make_job(
     from_archive: bool = False,
 ) -> Job:
     """A job that the venue can do; no symbols = the venue's default ones. Unified
-    symbols that the instrument list knows are taken too. Raises ``UsageError``."""
+    symbols that the instrument list knows are taken too. Raises ``UsageError``, also for a range in the future."""
     parser = with_known(settings, load_exchange(exchange_name))()
     known_symbols = parser.instruments.by_symbol()
-    wanted = tuple(dict.fromkeys(known_symbols.get(one, one) for one in symbols)) or parser.default_symbols
-    if not start_ns < end_ns:
-        raise UsageError("the range is empty: its end must lie after its start")
+    asked, kinds = _stripped(symbols), _stripped(kinds)
+    wanted = tuple(dict.fromkeys(known_symbols.get(one, one) for one in asked)) or parser.default_symbols
+    _require_past(start_ns, end_ns, time.time_ns())
     for symbol in wanted:
+        _require_spelling(parser, symbol)
         if parser.instruments_path and len(parser.instruments) and parser.instruments.get(symbol) is None:
             raise UsageError(f"{exchange_name}: no instrument {symbol}; symbols are the venue's own, BTCUSDT")
     known = [kind.name.lower() for kind in KINDS if _has_history(parser, kind, from_archive)]
@@ -86,6 +88,31 @@ def make_job(
         end_ns=end_ns,
         archive=from_archive,
     )
+
+
+def _stripped(texts: Sequence[str]) -> tuple[str, ...]:
+    """As a form or a list of options gives them: spaces around a word mean nothing, and nothing is no word."""
+    return tuple(text.strip() for text in texts if text.strip())
+
+
+def _require_spelling(parser: Exchange, symbol: str) -> None:
+    """Raises ``UsageError``. Where a venue has no instrument list it would take any word and have no history of it."""
+    has_small_letters = any(text != text.upper() for text in parser.default_symbols)
+    if symbol.split() != [symbol] or (symbol == symbol.lower() != symbol.upper() and not has_small_letters):
+        raise UsageError(
+            f"{parser.name}: no symbol {symbol!r}; symbols are the venue's own, {parser.default_symbols[0]}"
+        )
+
+
+def _require_past(start_ns: int, end_ns: int, now_ns: int) -> None:
+    """Raises ``UsageError``. The day that goes on may be asked for as a whole day."""
+    if not start_ns < end_ns:
+        raise UsageError("the range is empty: its end must lie after its start")
+    if start_ns >= now_ns or end_ns > now_ns - now_ns % NS_PER_DAY + NS_PER_DAY:
+        raise UsageError(
+            f"the range lies in the future ({day_of(start_ns)} to {day_of(end_ns)}): history ends with today, "
+            f"{day_of(now_ns)}"
+        )
 
 
 def plan(job: Job) -> list[Chunk]:

@@ -27,7 +27,7 @@ def interval_ns(interval: str) -> int:
 def parse_ns(text: str) -> int:
     """ISO 8601 → ns, UTC where it names no zone. Raises ``UsageError``."""
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise UsageError(f"{text}: not an ISO 8601 time such as 2026-01-31T12:00:00") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from etl.commands.backfill import plan_run
+from etl.errors import VenueError
 from etl.model.times import NS_PER_DAY, parse_ns
 
 INTERVAL_NS = parse_ns("2026-01-30"), parse_ns("2026-01-31")
@@ -46,3 +47,27 @@ def test_a_dry_run_prints_the_estimate_and_fetches_nothing(
         ["ETHUSDT", "trade"],
     ]
     assert not (state_dir / "backfill").exists()
+
+
+def test_spaces_in_the_form_mean_nothing() -> None:
+    form = {
+        **FORM,
+        "venue": " binance ",
+        "symbols": [" BTCUSDT", "BTCUSDT "],
+        "start": " 2026-01-31 ",
+        "end": " 2026-02-01",
+    }
+    (job,) = plan_run(form, INTERVAL_NS, [" trade"], "manual__1", 256)
+    assert (job.exchange, job.symbols, job.kinds) == ("binance", ("BTCUSDT",), ("trade",))
+    assert (job.start_ns, job.end_ns) == (INTERVAL_NS[1], INTERVAL_NS[1] + NS_PER_DAY)
+
+
+def test_a_usage_error_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "plugins"))
+    from airflow.sdk.exceptions import AirflowFailException
+    from policy import usage_errors_fail_at_once
+
+    with pytest.raises(AirflowFailException, match="no instrument NOSUCH"), usage_errors_fail_at_once():
+        plan_run({**FORM, "symbols": ["NOSUCH"]}, INTERVAL_NS, ["trade"], "manual__1", 256)
+    with pytest.raises(VenueError), usage_errors_fail_at_once():
+        raise VenueError("busy")

@@ -68,6 +68,17 @@ def test_the_archive_is_asked_for_whole_days() -> None:
         ({"kinds": ["quote"]}, "no history of quote; there is trade"),
         ({"kinds": []}, "name the kinds"),
         ({"end_ns": MIDNIGHT_NS}, "the range is empty"),
+        (
+            {"start_ns": MIDNIGHT_NS + 90 * DAY_NS, "end_ns": MIDNIGHT_NS + 91 * DAY_NS},
+            "the range lies in the future",
+        ),
+        ({"end_ns": MIDNIGHT_NS + 90 * DAY_NS}, "the range lies in the future"),
+        (
+            {"start_ns": time.time_ns() + HOUR_NS, "end_ns": time.time_ns() + 2 * HOUR_NS},
+            "the range lies in the future",
+        ),
+        ({"exchange_name": "alpaca", "symbols": [" AAPL", "aapl"]}, "no symbol 'aapl'.* own, AAPL"),
+        ({"exchange_name": "alpaca", "symbols": ["AAPL MSFT"]}, "no symbol 'AAPL MSFT'"),
         ({"exchange_name": "nosuch"}, "no such venue"),
         ({"exchange_name": "polygon", "symbols": ["AAPL"], "from_archive": True}, "no archive of trade"),
     ],
@@ -83,6 +94,22 @@ def test_what_the_venue_cannot_do_is_refused_at_once(changed: dict[str, object],
     }
     with pytest.raises(UsageError, match=complaint):
         make_job(Settings(), **asked)  # type: ignore[arg-type]
+
+
+def test_spaces_around_what_was_typed_mean_nothing_and_a_symbol_is_fetched_once() -> None:
+    span = MIDNIGHT_NS, MIDNIGHT_NS + HOUR_NS
+    for venue, symbols in (
+        ("binance", (" BTCUSDT", "BTCUSDT ", "", "BTC-USDT")),
+        ("alpaca", (" AAPL", "AAPL\t")),
+    ):
+        asked = make_job(Settings(), venue, symbols, [" trade", "bar ", "trade", ""], *span)
+        assert (asked.symbols, asked.kinds) == ((symbols[0].strip(),), ("trade", "bar"))
+    assert make_job(Settings(), "polygon", [" BACpB "], ["trade"], *span).symbols == ("BACpB",)
+
+
+def test_the_day_that_goes_on_may_be_asked_for_as_a_whole() -> None:
+    today = MIDNIGHT_NS + DAY_NS, MIDNIGHT_NS + 2 * DAY_NS
+    assert make_job(Settings(), "binance", [], ["bar"], *today).end_ns == today[1]
 
 
 def test_a_job_that_is_not_done_has_no_coverage(settings: Settings) -> None:
