@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,31 +85,32 @@ class LatencyRun:
         """Raises ``EtlError``."""
         settings = self._settings
         planned = [self._adapted(part) for part in parts(settings, False) if part.name not in LEFT_OUT]
-        async with Supervisor(planned, child_environment(settings), settings.state_path) as supervisor:
-            await asyncio.wait_for(supervisor.all_ready(), READY_WITHIN_S)
-            await all_connected(settings, supervisor)
-            stop, store = threading.Event(), Store(settings)
-            async with asyncio.timeout(READY_WITHIN_S):
-                while not await asyncio.to_thread(store.active_parts):  # noqa: ASYNC110  a store sets no event
-                    await asyncio.sleep(POLL_EVERY_S)
-            say("everything runs; warming up")
-            await asyncio.sleep(WARM_UP_S)
-            samples = await asyncio.to_thread(samples_of, settings.bind_host, supervisor)
-            began_ns, inserted = time.time_ns(), await asyncio.to_thread(store.inserted_parts)
-            with ThreadPoolExecutor(2) as pool:
-                polling, counting = (
-                    pool.submit(poll, settings, stop),
-                    pool.submit(count_parts, settings, stop),
-                )
-                await asyncio.sleep(self._seconds)
-                stop.set()
-                polled_ms, active = polling.result(), counting.result()
-            ended_ns, inserted = time.time_ns(), await asyncio.to_thread(store.inserted_parts) - inserted
-            await asyncio.sleep(WARM_UP_S / 2)  # what was received by the end is stored by now
-            seconds = (ended_ns - began_ns) / 1e9
-            figures = await asyncio.to_thread(store.latencies, began_ns, ended_ns)
-            samples = gained(samples, await asyncio.to_thread(samples_of, settings.bind_host, supervisor))
-            require_no_restart(supervisor)
+        with closing(Store(settings)) as store:
+            async with Supervisor(planned, child_environment(settings), settings.state_path) as supervisor:
+                await asyncio.wait_for(supervisor.all_ready(), READY_WITHIN_S)
+                await all_connected(settings, supervisor)
+                stop = threading.Event()
+                async with asyncio.timeout(READY_WITHIN_S):
+                    while not await asyncio.to_thread(store.active_parts):  # noqa: ASYNC110  a store sets no event
+                        await asyncio.sleep(POLL_EVERY_S)
+                say("everything runs; warming up")
+                await asyncio.sleep(WARM_UP_S)
+                samples = await asyncio.to_thread(samples_of, settings.bind_host, supervisor)
+                began_ns, inserted = time.time_ns(), await asyncio.to_thread(store.inserted_parts)
+                with ThreadPoolExecutor(2) as pool:
+                    polling, counting = (
+                        pool.submit(poll, settings, stop),
+                        pool.submit(count_parts, settings, stop),
+                    )
+                    await asyncio.sleep(self._seconds)
+                    stop.set()
+                    polled_ms, active = polling.result(), counting.result()
+                ended_ns, inserted = time.time_ns(), await asyncio.to_thread(store.inserted_parts) - inserted
+                await asyncio.sleep(WARM_UP_S / 2)  # what was received by the end is stored by now
+                seconds = (ended_ns - began_ns) / 1e9
+                figures = await asyncio.to_thread(store.latencies, began_ns, ended_ns)
+                samples = gained(samples, await asyncio.to_thread(samples_of, settings.bind_host, supervisor))
+                require_no_restart(supervisor)
         return {
             "offered_per_s": self._rate,
             "stored_per_s": round(figures.rows / seconds),
@@ -177,6 +179,9 @@ class Store:
         self._client = connect(settings)
         self._internal = internal_database(settings)
 
+    def close(self) -> None:
+        self._client.close()
+
     def _rows(self, sql: str, **parameters: object) -> list[list[str]]:
         answer = self._client.execute(
             sql + " FORMAT TSV", parameters={k: str(v) for k, v in parameters.items()}
@@ -234,25 +239,25 @@ class Store:
 
 def poll(settings: Settings, stop: threading.Event) -> list[float]:
     """ms from the receipt of each trade of one symbol to the first answer that has it."""
-    store = Store(settings)
-    found: list[float] = []
-    before = store.newest_trades(time.time_ns() - POLL_BEFORE_NS)
-    seen = {key for key, _ in before}
-    newest_ns = max((receive_ns for _, receive_ns in before), default=time.time_ns() - POLL_BEFORE_NS)
-    while not stop.wait(POLL_EVERY_S):
-        rows = store.newest_trades(newest_ns - POLL_OVERLAP_NS)
-        now_ns = time.time_ns()
-        found += [(now_ns - receive_ns) / 1e6 for key, receive_ns in rows if key not in seen]
-        seen |= {key for key, _ in rows}
-        newest_ns = max([newest_ns, *(receive_ns for _, receive_ns in rows)])
+    with closing(Store(settings)) as store:
+        found: list[float] = []
+        before = store.newest_trades(time.time_ns() - POLL_BEFORE_NS)
+        seen = {key for key, _ in before}
+        newest_ns = max((receive_ns for _, receive_ns in before), default=time.time_ns() - POLL_BEFORE_NS)
+        while not stop.wait(POLL_EVERY_S):
+            rows = store.newest_trades(newest_ns - POLL_OVERLAP_NS)
+            now_ns = time.time_ns()
+            found += [(now_ns - receive_ns) / 1e6 for key, receive_ns in rows if key not in seen]
+            seen |= {key for key, _ in rows}
+            newest_ns = max([newest_ns, *(receive_ns for _, receive_ns in rows)])
     return found
 
 
 def count_parts(settings: Settings, stop: threading.Event) -> dict[str, int]:
     """The most active parts of each table at any reading."""
-    store = Store(settings)
-    most: dict[str, int] = {}
-    while not stop.wait(COUNT_EVERY_S):
-        for table, count in store.active_parts().items():
-            most[table] = max(count, most.get(table, 0))
+    with closing(Store(settings)) as store:
+        most: dict[str, int] = {}
+        while not stop.wait(COUNT_EVERY_S):
+            for table, count in store.active_parts().items():
+                most[table] = max(count, most.get(table, 0))
     return most

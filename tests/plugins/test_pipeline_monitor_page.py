@@ -148,6 +148,7 @@ def address(airflow: Airflow) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}{BASE}"
     server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")
