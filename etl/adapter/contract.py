@@ -19,15 +19,14 @@ an event and are not counted.
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from functools import cache
 from typing import ClassVar, Literal
 
 import msgspec
 from msgspec import Struct
 
+from etl.adapter.shipped import shipped
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind, Record
 from etl.model.times import interval_ns
@@ -264,6 +263,8 @@ class Exchange:
     """The venue closes a connection of this age, 0 = never; the worker changes over before."""
     budgets: ClassVar[tuple[Budget, ...]] = ()
     """Limits of the history interface, in the venue's weights; a request waits for all of them."""
+    connect_budgets: ClassVar[tuple[Budget, ...]] = ()
+    """How many connections the venue opens to one address within any time, whoever asks; each weighs 1."""
     messages_per_s: ClassVar[float] = 0.0
     """How many messages a second one connection may send, 0 = no such limit."""
     keepalive: ClassVar[KeepAlive | None] = None
@@ -395,13 +396,4 @@ def parser_at(exchange: type[Exchange], time_ns: int) -> type[Exchange]:
 
 def shipped_instruments(exchange: type[Exchange]) -> Instruments:
     """The list that comes with the code: ``etl/exchanges/instruments/<name>.json``, in the venue's own form."""
-    return _read_shipped(exchange.name, exchange.read_instruments)
-
-
-@cache
-def _read_shipped(name: str, read: Callable[[bytes], Iterable[Instrument]]) -> Instruments:
-    try:
-        payload = pkgutil.get_data("etl.exchanges", f"instruments/{name}.json")
-    except FileNotFoundError:
-        return Instruments()
-    return Instruments(read(payload or b""))
+    return shipped(exchange.name, exchange.read_instruments)

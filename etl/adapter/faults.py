@@ -4,11 +4,13 @@
     venue     keys, rights, limits, bans: trying again changes nothing  page at once, then wait long between attempts
     data      one message cannot be read                                quarantine that message, keep the connection
 
-Data errors never reach a connection: a parser returns them as ``Rejected``. ``READY`` is no error.
+Data errors never reach a connection: a parser returns them as ``Rejected``. ``READY`` is no error. The HTTP status of a
+refused handshake is a fault like any other (``fault_of_status``).
 """
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from msgspec import Struct
@@ -61,6 +63,34 @@ POLICIES: dict[FaultKind, Policy] = {
 def policy_of(fault: Fault | None) -> Policy:
     """``None`` stands for a connection that ended without a word of the venue."""
     return RECONNECT if fault is None else POLICIES[fault.kind]
+
+
+_STATUSES = {
+    400: FaultKind.REQUEST,
+    401: FaultKind.AUTHENTICATION,
+    403: FaultKind.ENTITLEMENT,
+    404: FaultKind.REQUEST,
+    410: FaultKind.REQUEST,
+    418: FaultKind.BANNED,
+    429: FaultKind.RATE_LIMIT,
+    451: FaultKind.ENTITLEMENT,  # a place that the venue does not serve
+}
+
+
+def fault_of_status(status: int, reason: str, retry_after_s: float = 0.0) -> Fault:
+    """What a handshake was refused with. A status that says nothing of us (5xx, 408) may pass."""
+    return Fault(_STATUSES.get(status, FaultKind.TRANSIENT), str(status), reason, retry_after_s)
+
+
+def retry_after_s(text: str, now_s: float) -> float:
+    """``Retry-After``: seconds, or a date (RFC 9110, 10.2.3); 0 where it says neither."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
+    except ValueError:
+        return 0.0
 
 
 def wait_s(fault: Fault | None, failures: int, random: float) -> float:

@@ -40,6 +40,9 @@ def _feed(feed: type[Exchange]) -> str:
     }
     known = [f"{name}: {limit:,}" for name, limit in limits.items() if limit]
     known += [f"request weight: {budget.weight:,} in {budget.per_s:g} s" for budget in feed.budgets]
+    known += [
+        f"connections an address: {budget.weight:,} in {budget.per_s:g} s" for budget in feed.connect_budgets
+    ]
     facts.append(f"Limits: {'; '.join(known) or 'none published'}. Sessions: {feed.calendar}.")
     sockets: dict[str, list[str]] = {}
     for channel in feed.channels:

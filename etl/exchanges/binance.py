@@ -80,6 +80,7 @@ class Binance(Exchange):
     streams_max = 1_024
     connection_life_s = 86_400.0
     budgets = (Budget(6_000, 60.0),)
+    connect_budgets = (Budget(300, 300.0),)
     history: ClassVar[Mapping[Kind, History]] = {
         Kind.TRADE: History("both"),
         Kind.AGG_TRADE: History("both"),

@@ -84,4 +84,5 @@ class Streams:
             self._feed.counts,
             self._hours,
             self._access.history,
+            self._access.connects,
         )

@@ -34,6 +34,7 @@ class VenueAccess:
         rest_url: str,
         archive_url: str,
         limiter: Limiter,
+        connects: Limiter | None = None,
     ) -> None:
         self.exchange = exchange
         self.credentials = credentials
@@ -41,6 +42,8 @@ class VenueAccess:
         self.rest_url = rest_url
         self.archive_url = archive_url
         self.limiter = limiter
+        self.connects = connects
+        """Paces the opening of sockets, with everybody else who opens some from this machine."""
         self.history = History(rest_url, self.parser(), limiter)
 
     @classmethod
@@ -60,7 +63,11 @@ class VenueAccess:
         path = limit_path(settings.state_path, exchange.name, rest_url, keys.key)
         # a simulated venue has no published limit; its refusals count
         limiter = Limiter(path, exchange.budgets if venues.live else ())
-        return cls(exchange, keys, websocket_urls, rest_url, venues.archive_url or archive_url, limiter)
+        host = websocket_urls[""][0].partition("://")[2]
+        connects = Limiter(limit_path(settings.state_path, "connects", host, ""), exchange.connect_budgets)
+        return cls(
+            exchange, keys, websocket_urls, rest_url, venues.archive_url or archive_url, limiter, connects
+        )
 
     def websocket_urls(self, socket: str = "") -> tuple[str, ...]:
         """Base addresses of the ``socket`` of a subscription, or of the main one where it has none of its own;

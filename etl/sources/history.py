@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from etl.adapter.back_off import back_off_s
 from etl.adapter.contract import Exchange, FaultKind, Request
+from etl.adapter.faults import retry_after_s
 from etl.adapter.paging import refusal_of
 from etl.errors import VenueError
 from etl.model.records import Frame
@@ -73,14 +74,14 @@ class History:
             if self._limiter is not None:
                 await self._limiter.admit(request.weight)
             try:
-                answer, refusal, retry_after_s = await self._ask(request)
+                answer, refusal, least_s = await self._ask(request)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 refusal = f"{type(error).__name__}: {error}"
                 continue
             if answer is not None:
                 return answer
-            if retry_after_s:
-                await asyncio.sleep(retry_after_s)
+            if least_s:
+                await asyncio.sleep(least_s)
         raise VenueError(f"{request.path}: {refusal}")
 
     def _require_key(self, request: Request) -> None:
@@ -130,11 +131,11 @@ class History:
         refusal = f"status {status}: {payload[:200].decode(errors='replace')}"
         if status not in (408, 418, 425, 429) and status < 500:
             raise VenueError(f"{request.path}: {refusal}")
-        retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+        least_s = retry_after_s(response.headers.get("Retry-After", ""), time.time())
         if self._limiter is not None and status in (BANNED, TOO_MANY):
-            self._limiter.refused(status, retry_after_s)
+            self._limiter.refused(status, least_s)
             return None, refusal, 0.0
-        return None, refusal, min(RETRY_AFTER_MAX_S, retry_after_s)
+        return None, refusal, min(RETRY_AFTER_MAX_S, least_s)
 
     def _judged(self, request: Request, answer: Answer) -> tuple[Answer | None, str, float]:
         """``answer`` has status 200, which says nothing: it may be a refusal all the same, or no page at all."""
@@ -160,7 +161,3 @@ async def _whole(response: aiohttp.ClientResponse, request: Request) -> bytes:
         if len(payload) > ANSWER_BYTES_MAX:
             raise VenueError(f"{request.path}: the answer is larger than {ANSWER_BYTES_MAX} bytes")
     return bytes(payload)
-
-
-def _seconds(text: str) -> float:
-    return float(text) if text.isascii() and text.isdigit() else 0.0

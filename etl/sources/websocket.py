@@ -19,10 +19,12 @@ from msgspec import Struct
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from etl.adapter.contract import Exchange, Fault, FaultKind, Reply, Subscription
-from etl.adapter.faults import policy_of
+from etl.adapter.faults import fault_of_status, policy_of, retry_after_s
 from etl.errors import VenueError
+from etl.model.times import NS_PER_S
 from etl.sources.history import Answer, History
 from etl.sources.keepalive import Pulse
+from etl.sources.limiter import BANNED, TOO_MANY, Limiter
 from etl.sources.liveness import PING_REPLY_S, Liveness, Silence
 from etl.sources.market_hours import MarketHours
 from etl.sources.read_gate import ReadGate
@@ -32,6 +34,8 @@ from etl.telemetry.worker import WorkerCounts
 from etl.transports import frames
 
 CONNECT_TIMEOUT_S = 10.0
+REFUSAL_BYTES_MAX = 200
+"""Of the body that a refused handshake came with: what the log and the ledger show."""
 RECEIVE_BUFFER_BYTES = 1 << 20
 """What the kernel holds of a connection (it doubles the number), and so the most that one read brings: left to itself
 it grows to 32 MiB under a burst, and one read filled the producer's queue before reading could be stopped."""
@@ -65,6 +69,8 @@ class End(Struct, frozen=True):
     detail: str = ""
     fault: Fault | None = None
     was_ready: bool = False
+    delivered_s: float = 0.0
+    """From its first event to its end."""
 
 
 class _Listener(WSListener):
@@ -152,6 +158,7 @@ class Connection:
         counts: WorkerCounts,
         hours: MarketHours,
         history: History | None = None,
+        connects: Limiter | None = None,
     ) -> None:
         self.parser = parser
         self.subscription = subscription
@@ -169,6 +176,9 @@ class Connection:
         self.url = url
         self._hours = hours
         self._history = history
+        self._connects = connects
+        self._delivering_from = 0.0
+        """When its first event had come, by ``time.monotonic``."""
         self._transport: WSTransport | None = None
         self._end: End | None = None
         self._failure: BaseException | None = None
@@ -181,6 +191,7 @@ class Connection:
         keepalive = self.parser.keepalive
         kind = _PulseListener if keepalive is not None and keepalive.answer else _Listener
         listener = kind(self)
+        await self._admitted()
         try:
             transport, _ = await picows.ws_connect(
                 lambda: listener,
@@ -190,6 +201,8 @@ class Connection:
                 extra_headers=dict(self.parser.handshake_headers(time.time_ns())),
                 read_buffer_init_size=READ_BYTES,
             )
+        except picows.WSInvalidStatusError as error:
+            return self._refused(error)
         except (OSError, TimeoutError, picows.WSError) as error:
             return self._ended("connect", f"{type(error).__name__}: {error}")
         self._transport = transport
@@ -212,6 +225,26 @@ class Connection:
         if self._failure is not None:
             raise self._failure
         return self._ended("disconnect", "the venue closed the socket")
+
+    async def _admitted(self) -> None:
+        """Wait until the venue opens another connection to this address, whichever process opened the last ones."""
+        while self._connects is not None and (wait_ns := self._connects.take(1)):
+            _log.warning("%s: no connection for another %.1f s", self.url, wait_ns / NS_PER_S)
+            await asyncio.sleep(wait_ns / NS_PER_S)
+
+    def _refused(self, error: picows.WSInvalidStatusError) -> End:
+        """The handshake was answered, and not with a connection."""
+        response = error.response
+        if response is None:
+            return self._ended("connect", str(error))
+        status, body = int(response.status), (error.raw_body or response.body or b"")[:REFUSAL_BYTES_MAX]
+        least_s = retry_after_s(response.headers.get("Retry-After", ""), time.time())
+        fault = fault_of_status(status, body.decode(errors="replace") or str(error), least_s)
+        if self._connects is not None and status in (TOO_MANY, BANNED):
+            self._connects.refused(status, least_s)
+        self._report(fault)
+        self._end = self._end or End(fault.kind.value, f"{fault.code}: {fault.reason}", fault)
+        return self._ended("connect", str(error))
 
     def _become_ready(self) -> None:
         if not self.ready.is_set():
@@ -255,6 +288,8 @@ class Connection:
         Not while reading is paused: then the silence is ours, and what the socket still holds is worth waiting for.
         A closed market may be silent.
         """
+        if not self._delivering_from and self.intake.last_event_ns:
+            self._delivering_from = time.monotonic()
         if self._transport is None or self.gate.paused:
             self._liveness.excuse(now_ns)
             return
@@ -328,4 +363,5 @@ class Connection:
 
     def _ended(self, reason: str, detail: str) -> End:
         end = self._end or End(reason, detail)
-        return End(end.reason, end.detail, end.fault, self.ready.is_set())
+        delivered_s = time.monotonic() - self._delivering_from if self._delivering_from else 0.0
+        return End(end.reason, end.detail, end.fault, self.ready.is_set(), delivered_s)

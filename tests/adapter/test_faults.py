@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from etl.adapter.contract import Fault, FaultKind
-from etl.adapter.faults import BACK_OFF_MAX_S, POLICIES, VENUE_WAIT_MAX_S, Tier, policy_of, wait_s
+from etl.adapter.faults import (
+    BACK_OFF_MAX_S,
+    POLICIES,
+    VENUE_WAIT_MAX_S,
+    Tier,
+    fault_of_status,
+    policy_of,
+    retry_after_s,
+    wait_s,
+)
 
 
 def test_every_fault_has_a_policy_and_ready_is_none() -> None:
@@ -39,3 +50,28 @@ def test_the_venues_own_wait_is_the_least(kind: FaultKind) -> None:
 
 def test_no_fault_is_a_network_matter() -> None:
     assert policy_of(None) is policy_of(Fault(FaultKind.TRANSIENT, "", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("60", 60.0),
+        (" 7 ", 7.0),
+        ("Sun, 29 Nov 2026 11:00:30 GMT", 30.0),
+        ("Sun, 29 Nov 2026 10:00:00 GMT", 0.0),
+        ("", 0.0),
+        ("soon", 0.0),
+        ("-5", 0.0),
+        ("Sun, 99 Nov 2026", 0.0),
+    ],
+)
+def test_how_long_a_refusal_asks_us_to_wait(text: str, seconds: float) -> None:
+    at_eleven = datetime(2026, 11, 29, 11, tzinfo=UTC).timestamp()
+    assert retry_after_s(text, at_eleven) == seconds
+
+
+def test_a_status_that_says_nothing_of_us_may_pass() -> None:
+    for status in (408, 500, 502, 503, 504, 302):
+        assert policy_of(fault_of_status(status, "")).tier is Tier.NETWORK
+    for status in (400, 401, 403, 404, 418, 429, 451):
+        assert policy_of(fault_of_status(status, "")).pages

@@ -15,6 +15,7 @@ from etl.model.records import Record
 from etl.settings import make
 from etl.sources.connection_id import connection_id
 from etl.sources.history import History
+from etl.sources.limiter import Limiter
 from etl.sources.market_hours import MarketHours
 from etl.sources.read_gate import ReadGate
 from etl.sources.stream import Stream
@@ -54,9 +55,11 @@ class Run:
         server: VenueServer,
         exchange: type[Exchange],
         subscription: Subscription = TRADES,
+        connects: Limiter | None = None,
         **values: int,
     ) -> None:
         self.subscription = subscription
+        self._connects = connects
         self.settings = make(recordings_dir="served", **values)
         self.server = server
         self.publisher = MemoryPublisher()
@@ -84,6 +87,7 @@ class Run:
             self.feed.counts,
             self.hours,
             self.history,
+            self._connects,
         )
         self.connections.append(connection)
         return connection
@@ -114,9 +118,13 @@ class Run:
 
 @asynccontextmanager
 async def running(
-    server: VenueServer, exchange: type[Exchange], subscription: Subscription = TRADES, **values: int
+    server: VenueServer,
+    exchange: type[Exchange],
+    subscription: Subscription = TRADES,
+    connects: Limiter | None = None,
+    **values: int,
 ) -> AsyncIterator[Run]:
-    run = Run(server, exchange, subscription, **values)
+    run = Run(server, exchange, subscription, connects, **values)
     async with run.history:
         tasks = [asyncio.create_task(run.gate.poll()), asyncio.create_task(run.stream.run())]
         try:
