@@ -49,8 +49,7 @@ class Rejected(Struct, frozen=True, gc=False):
 class Ignored(Struct, frozen=True, gc=False):
     """An event left aside on purpose; ``name`` is on the venue's documented list (``ignored_names``).
 
-    ``stands_for``: the record in whose place it came, where its id is one of those that the channel counts: continuity
-    takes that id as seen, and nothing is published of it."""
+    ``stands_for``: the record in whose place it came: continuity takes its id as seen, and nothing is published."""
 
     name: str
     index: int = 0
@@ -84,6 +83,8 @@ class Fault(Struct, frozen=True, gc=False):
     code: str
     reason: str
     retry_after_s: float = 0.0
+    channels: tuple[str, ...] = ()
+    """Of the subscription these alone are refused; the connection goes on with the others."""
 
 
 class ConnectionSequence(Struct, frozen=True, gc=False):
@@ -184,8 +185,7 @@ class Request(Struct, frozen=True):
 
     ``path`` includes the query; ``symbol`` is the venue's. ``weight`` is what it costs at the venue's
     limiter. ``end_ns`` (exclusive, 0 = open) tells ``next_request`` where to stop, ``start_ns`` where pages go back in
-    time. One with a ``body`` is a POST,
-    of JSON unless ``content_type`` says otherwise; the body is part of what was asked, and so of the raw topic.
+    time. One with a ``body`` is a POST, of JSON unless ``content_type`` says otherwise; it lies on the raw topic too.
     """
 
     path: str
@@ -253,8 +253,7 @@ class Exchange:
     key_variables: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Environment variables for key and secret; the first that is set of each group counts."""
     keyed_history: ClassVar[frozenset[Kind]] = frozenset()
-    """Where nothing but the history of these kinds takes a key: it works without one otherwise. Empty = all of a venue
-    that names ``key_variables`` takes one."""
+    """Where only the history of these kinds takes a key; empty = all does, if ``key_variables`` names any."""
     connections_max: ClassVar[int] = 0
     """Connections one key may hold at once, 0 = no such limit. 1 refuses ``--shard`` and overlap."""
     streams_max: ClassVar[int] = 0
@@ -302,9 +301,8 @@ class Exchange:
     @classmethod
     def listing_requests(cls) -> Sequence[Request]:
         """First requests of the instrument list; ``next_request`` gives the pages after each."""
-        return (
-            [Request(cls.instruments_path, Kind.STATUS, "", LISTING_WEIGHT)] if cls.instruments_path else ()
-        )
+        first = Request(cls.instruments_path, Kind.STATUS, "", LISTING_WEIGHT)
+        return [first] if cls.instruments_path else ()
 
     @classmethod
     def read_splits(cls, payload: bytes) -> Iterable[Split]:
@@ -355,14 +353,9 @@ class Exchange:
         return ()
 
     def history_requests(
-        self,
-        kind: Kind,
-        venue_symbol: str,
-        start_ns: int,
-        end_ns: int,
-        first_id: int | None = None,
-        channel: str = "",
-    ) -> Iterator[Request]:
+        self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int,
+        first_id: int | None = None, channel: str = "",
+    ) -> Iterator[Request]:  # fmt: skip
         """First requests that cover [start_ns, end_ns), or ids from ``first_id`` on. ``channel`` tells which bars,
         where a venue has several; "" = of one minute."""
         raise NotImplementedError

@@ -20,8 +20,8 @@ from msgspec import Meta, Raw
 from etl.adapter.contract import Rejected
 from etl.model.codes import Code
 from etl.model.decimals import plain
-from etl.model.records import BarState, Frame
-from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MS, NS_PER_S, NS_PER_US
+from etl.model.records import Frame
+from etl.model.times import NS_PER_HOUR, NS_PER_MS, NS_PER_S, NS_PER_US
 
 INT64_MAX = (1 << 63) - 1
 KNOWN_TEXTS_MAX = 65_536
@@ -367,8 +367,3 @@ def inferred_interval(starts_ns: Iterable[Iterable[int]]) -> str:
 
 _STEPS = ((23 * NS_PER_HOUR, "1d"), (NS_PER_HOUR, "1h"), (300 * NS_PER_S, "5m"), (60 * NS_PER_S, "1m"))
 """A day lasts 23 hours when daylight saving time begins."""
-
-
-def bar_state_of_history(start_ns: int, receive_time_ns: int) -> BarState:
-    """History asked for after the bar's day has ended beats what the stream said."""
-    return BarState.REVISED if receive_time_ns > start_ns + NS_PER_DAY else BarState.CLOSED

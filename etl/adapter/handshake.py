@@ -6,7 +6,9 @@ next thing to send, or a ``Fault``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from etl.adapter.contract import Fault, FaultKind, Ignored, Outcome, Reply, Subscription
 
@@ -35,6 +37,33 @@ class Handshake:
         elif step is not None and self.subscription is not None:
             return told(name, index, step(self.subscription))
         return told(name, index, said)
+
+
+class Grants:
+    """What became of each channel of a subscription, on one connection, where the venue grants and refuses them one by
+    one."""
+
+    def __init__(self) -> None:
+        self._granted: set[str] = set()
+        self._refused: set[str] = set()
+
+    def grant(self, channels: Iterable[str]) -> None:
+        self._granted.update(channels)
+
+    def refuse(self, channels: Iterable[str], asked: Collection[str], fault: Fault) -> Fault | None:
+        """``fault`` told of ``channels`` alone, ``None`` where these were told before. Told of the whole connection
+        where none that was ``asked`` is left, and where it names none before any was granted."""
+        named = [channel for channel in channels if channel in asked]
+        if not named:
+            named = (
+                [channel for channel in asked if channel not in self._granted] if self._granted else [*asked]
+            )
+        new = tuple(dict.fromkeys(channel for channel in named if channel not in self._refused))
+        self._refused.update(new)
+        if not new:
+            return None
+        is_all = not self._granted and self._refused.issuperset(asked)
+        return fault if is_all else replace(fault, channels=new)
 
 
 def told(name: str, index: int, *said: Reply | Fault | None) -> list[Outcome]:

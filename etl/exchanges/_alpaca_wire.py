@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from etl.adapter import build, fields
+from etl.adapter import build, fields, sessions
 from etl.adapter.build import Stream, StreamCache
 from etl.adapter.contract import Exchange
 from etl.adapter.dispatch import Reader
@@ -260,7 +260,8 @@ class Readers:
         channel = channel or _BAR_CHANNELS.get(interval, "aggregates")
         stream = self._others[channel, event.S or page.venue_symbol]
         if state is BarState.NONE:
-            state = fields.bar_state_of_history(start_ns, frame.receive_time_ns)
+            calendar = sessions.ALWAYS if stream.size_unit is SizeUnit.BASE else sessions.NEW_YORK
+            state = sessions.bar_state_of_history(calendar, interval, start_ns, frame.receive_time_ns)
         prices = (
             decimals[bytes(event.o)], decimals[bytes(event.h)],
             decimals[bytes(event.l)], decimals[bytes(event.c)],

@@ -7,7 +7,8 @@ address and symbols only; each parses every frame of the venue, stream and histo
 Decided from the frames:
 - A trade and its history answer meet in the same reader: the wire types give both the same names.
 - ``t`` is the SIP's time (stream ms, history ns); crypto and forex history have the participant's time only.
-- The venue never says the taker's side.
+- The taker's side is said of crypto only, by a condition.
+- ``dv`` of a bar is its volume in decimals (of futures it is money): read where it is within one of ``v``.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ from etl.adapter.contract import (
 )
 from etl.adapter.dispatch import Reader, Tagged, elements, read_all, read_one
 from etl.adapter.fields import UNDECODABLE, inferred_interval, listing, readable, rejected, text_of
-from etl.adapter.handshake import Handshake, kind_of_words, told
+from etl.adapter.handshake import Grants, Handshake, kind_of_words, told
 from etl.adapter.paging import next_url
 from etl.errors import VenueError
+from etl.exchanges import _polygon_readers as reads
 from etl.exchanges import _polygon_wire as wire
 from etl.exchanges._polygon_wire import Page
 from etl.model.codes import Code
@@ -56,6 +58,7 @@ PAGE_ROWS_MAX = 3_000
 
 class Polygon(Exchange):
     name = "polygon"
+    parser_version = 2
     websocket_url = "wss://socket.massive.com/stocks"
     websocket_url_others = ("wss://socket.polygon.io/stocks",)
     rest_url = "https://api.massive.com"
@@ -80,6 +83,9 @@ class Polygon(Exchange):
         "XL2": "crypto book of single venues, without a sequence",
         "XAS": "crypto second bar",
         "forex_tick": "forex quote of the old history interface",
+        "grouped": "bars of all symbols of a day, in one answer",
+        "prev": "the last day's bar, by an address of its own",
+        "correction_record": "what a print was before its correction (code 12); the print has its own row",
         "snapshot": "the venue's own summary of a day, a chain or a market",
     }
     default_symbols: ClassVar[tuple[str, ...]] = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "SPY")
@@ -104,13 +110,14 @@ class Polygon(Exchange):
         if instruments is None:
             instruments = shipped_instruments(PolygonCrypto)  # the only names that need a list
         super().__init__(credentials, instruments)
-        self._reads = wire.readers(self)
+        self._reads = reads.readers(self)
         self._events = Tagged(
             "ev",
             [Reader(kind, read) for kind, read in self._reads.items() if kind.__struct_config__.tag],
             {name: name for name in self.ignored_names},
             ("sym", "pair", "T"),
         )
+        self._grants = Grants()
         self._handshake = Handshake(
             {
                 "connected": lambda _: _reply("auth", self.credentials.key),
@@ -153,12 +160,17 @@ class Polygon(Exchange):
         status, text = message.status, message.message
         if status == "success" and not text.startswith("subscribed"):
             return told("status", index)
+        if status == "success":
+            self._grants.grant(_STREAM_NAME.findall(text))
         if self._handshake.knows(status):
             return self._handshake.take("status", status, text, index)
         kind = kind_of_words(_FAULTS, f"{status} {text}")
         if kind is None:
             return [Rejected(Code.UNKNOWN_MESSAGE, f"status {status[:40]!r}", index)]
-        return told("status", index, Fault(kind, status, text))
+        fault, asked = Fault(kind, status, text), self._handshake.subscription
+        if kind is not FaultKind.ENTITLEMENT or asked is None:
+            return told("status", index, fault)
+        return told("status", index, self._grants.refuse(_STREAM_NAME.findall(text), asked.channels, fault))
 
     # frames
 
@@ -184,6 +196,8 @@ class Polygon(Exchange):
             return self._events.read_element(frame, 0, payload, _STREAM, self._control)
         if not rows:
             return _answer_without_rows(answer)
+        if summary := _SUMMARY.search(frame.endpoint):
+            return [Ignored(summary[1] or summary[2], index) for index in range(len(rows))]
         row_type = wire.row_type(rows[0])
         page = _page(frame.endpoint, answer, rows if row_type is wire.HISTORY_BAR else ())
         if isinstance(row_type, type):
@@ -193,8 +207,8 @@ class Polygon(Exchange):
                 pass  # one row of the page is bad: find it
             else:
                 symbol_at = lambda at: events[at].sym or page.venue_symbol  # noqa: E731
-                return read_all(frame, events, self._reads, page, symbol_at)
-        return [self._row(frame, index, row, page) for index, row in enumerate(rows)]
+                return reads.with_voids(read_all(frame, events, self._reads, page, symbol_at))
+        return reads.with_voids([self._row(frame, index, row, page) for index, row in enumerate(rows)])
 
     def _row(self, frame: Frame, index: int, row: Raw, page: Page) -> Outcome:
         row_type = wire.row_type(row)
@@ -285,6 +299,24 @@ class PolygonCrypto(Polygon):
         return pair, f"X:{pair}", f"X:{pair.replace('-', '')}"
 
 
+class PolygonIndices(Polygon):
+    """Values, and bars that have no volume."""
+
+    name = "polygon_indices"
+    websocket_url = "wss://socket.massive.com/indices"
+    websocket_url_others = ("wss://socket.polygon.io/indices",)
+    channels = (
+        Channel("V", Kind.STATS, SequenceRule.NONE, None, 30.0),
+        *(channel for channel in Polygon.channels if channel.kind is Kind.BAR),
+    )
+    ignored_names: ClassVar[Mapping[str, str]] = {
+        name: why for name, why in Polygon.ignored_names.items() if name != "V"
+    }
+    default_symbols = ("I:SPX", "I:NDX")
+    history: ClassVar[Mapping[Kind, History]] = {Kind.BAR: History("time")}
+    splits_path = ""
+
+
 def _reply(action: str, parameters: str) -> Reply:
     return Reply(msgspec.json.encode({"action": action, "params": parameters}).decode())
 
@@ -298,8 +330,6 @@ def _page(endpoint: str, answer: wire.Answer, bars: Sequence[Raw]) -> Page:
     for address in addresses:
         if span := _RANGE.search(address):
             return Page(symbol, span[1] + _SPANS.get(span[2], span[2]))
-        if "/grouped/" in address or "/prev" in address:
-            return Page(symbol, "1d")
     try:
         starts = [msgspec.json.decode(row, type=wire.BarStart).t * NS_PER_MS for row in bars]
     except UNDECODABLE:
@@ -331,6 +361,10 @@ def _array(*candidates: Raw) -> bytes:
 
 
 _STREAM = Page()
+_STREAM_NAME = re.compile(r"\b([A-Z]+[0-9]?)\.[^\s,]")
+"""The channel in a stream's name, ``Q.AAPL``."""
+_SUMMARY = re.compile(r"/(grouped)/|/(prev)(?:[?#]|$)")
+"""Addresses whose bars are no channel's: of all symbols of a day, of the last day by another rule."""
 _SPANS = {"second": "s", "minute": "m", "hour": "h", "day": "d", "week": "w", "month": "mo", "year": "y"}
 _TICKER = re.compile(
     r"/(?:v3/trades|v3/quotes|v2/aggs/ticker|v2/last/trade|v2/last/nbbo|v2/ticks/stocks/(?:trades|nbbo))/([^/?{}]+)"

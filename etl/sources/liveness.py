@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 
 from etl.adapter.contract import Channel
@@ -32,6 +32,10 @@ class Liveness:
     def market_closed(self, now_ns: int) -> None:
         """Its channels may be silent up to now."""
         self._channels_from_ns = now_ns
+
+    def refused(self, channels: Collection[str]) -> None:
+        """These give nothing on this connection, and the venue has said so."""
+        self._channels = [channel for channel in self._channels if channel.name not in channels]
 
     def of_socket(self, now_ns: int, last_receive_ns: int) -> Silence:
         silent_ns = now_ns - max(self._socket_from_ns, last_receive_ns)

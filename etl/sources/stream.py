@@ -115,6 +115,10 @@ class Stream:
             return
         self._subscribed = connection
         self._supervision.subscribed(connection)
+        for (
+            channel
+        ) in connection.subscription.channels:  # one that never gives anything is silent from here on
+            self._counts.last_receive_ns.setdefault(channel, time.time_ns())
         if self._lost_at:
             if self._counts.observe_reconnect_s is not None:
                 self._counts.observe_reconnect_s(connection.ready_at - self._lost_at)

@@ -42,6 +42,8 @@ it grows to 32 MiB under a burst, and one read filled the producer's queue befor
 READ_BYTES = 256 << 10
 """What one read brings as a rule."""
 
+_OF_A_PART = (FaultKind.REQUEST, FaultKind.ENTITLEMENT)
+"""Faults that, once something is subscribed, are about something else."""
 _TEXT = WSMsgType.TEXT  # naming the member each time costs 0.1 µs
 _log = logging.getLogger(__name__)
 
@@ -324,8 +326,9 @@ class Connection:
                 self._become_ready()
             elif outcome.kind is FaultKind.SHUTDOWN:
                 self.retiring.set()
-            elif outcome.kind is FaultKind.REQUEST and self.ready.is_set():
+            elif outcome.channels or (outcome.kind in _OF_A_PART and self.ready.is_set()):
                 self._report(outcome)  # what we get already is worth more than what was refused
+                self._liveness.refused(outcome.channels)
             else:
                 self._report(outcome)
                 self._end = None  # what the venue says is worth more than what we made of it

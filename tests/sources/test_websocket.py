@@ -46,6 +46,8 @@ class Spoken(Exchange):
             "shutdown": Fault(FaultKind.SHUTDOWN, "bye", ""),
             "denied": Fault(FaultKind.AUTHENTICATION, "401", "no"),
             "again": Fault(FaultKind.TRANSIENT, "500", "oops"),
+            "refused": Fault(FaultKind.ENTITLEMENT, "403", "not in your plan"),
+            "refused trade": Fault(FaultKind.ENTITLEMENT, "403", "no trades", channels=("trade",)),
         }
         return [Ignored(text), *([answers[text]] if text in answers else [])]
 
@@ -305,6 +307,45 @@ async def test_a_channel_that_goes_mute_costs_the_connection_not_the_worker(serv
         await asyncio.to_thread(server.send, trade(1))
         await run.until(lambda: server.opened >= 2)
         assert (run.ends[0].reason, run.ends[0].detail) == ("stale", "trade: silent for 0.5 s")
+
+
+class Partly(Spoken):
+    """Ready when it says so; its trades may be silent for half a second."""
+
+    channels = Mute.channels
+
+
+@against_a_server
+async def test_what_is_refused_of_a_subscription_is_reported_and_the_rest_goes_on(
+    server: VenueServer,
+) -> None:
+    """Before anything is granted, and after it; the refused channel's silence is none."""
+    async with running(server, Partly) as run:
+        for text in ("refused trade", "ready", "refused"):
+            await asyncio.to_thread(server.send, text)
+        await run.until(lambda: run.feed.counts.faults == {"entitlement": 2})
+        await asyncio.sleep(1.2)
+        assert (server.opened, run.ends) == (1, [])
+
+
+@against_a_server
+async def test_a_channel_that_never_gives_a_frame_has_a_clock_from_when_it_was_subscribed(
+    server: VenueServer,
+) -> None:
+    """By it the monitor finds the channel silent; a new connection does not set it back."""
+    async with running(server, Mute) as run:
+        await run.until(lambda: "trade" in run.feed.counts.last_receive_ns)
+        first_ns = run.feed.counts.last_receive_ns["trade"]
+        await run.until(lambda: server.opened >= 3)
+        assert run.feed.counts.last_receive_ns == {"trade": first_ns}
+
+
+@against_a_server
+async def test_a_refusal_of_all_ends_the_connection(server: VenueServer) -> None:
+    async with running(server, Partly) as run:
+        await asyncio.to_thread(server.send, "refused")
+        await run.until(lambda: len(run.ends) == 1)
+        assert run.ends[0].reason == "entitlement"
 
 
 @against_a_server

@@ -1,0 +1,78 @@
+"""When a day ends, against the calendar library, and what that makes of a bar of history."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import UTC, datetime
+
+import pytest
+
+from etl.adapter import sessions
+from etl.adapter.sessions import bar_state_of_history
+from etl.model.records import BarState
+from etl.model.times import NS_PER_S
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * NS_PER_S
+
+
+def test_every_session_of_new_york_ends_when_the_calendar_says() -> None:
+    import exchange_calendars
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        last = f"{sessions.EARLY_CLOSES_UNTIL}-12-31"
+        schedule = exchange_calendars.get_calendar("XNYS", start="2003-01-01", end=last).schedule
+    for opens, closes in zip(schedule["open"], schedule["close"], strict=True):
+        assert sessions.session_end_ns(opens.value) == closes.value, opens
+
+
+@pytest.mark.parametrize(
+    ("interval", "start", "received", "state"),
+    [
+        # Wednesday, closes 16:00 = 21:00 UTC; the bar of the day begins at midnight in New York
+        ("1d", "2026-11-25T05:00", "2026-11-25T15:00", BarState.OPEN),
+        ("1d", "2026-11-25T05:00", "2026-11-25T20:59", BarState.OPEN),
+        ("1d", "2026-11-25T05:00", "2026-11-25T21:00", BarState.REVISED),
+        ("1d", "2026-11-25T05:00", "2026-11-26T04:00", BarState.REVISED),
+        # the day after Thanksgiving, closes 13:00
+        ("1d", "2026-11-27T05:00", "2026-11-27T17:59", BarState.OPEN),
+        ("1d", "2026-11-27T05:00", "2026-11-27T18:00", BarState.REVISED),
+        # summer time: 16:00 = 20:00 UTC
+        ("1d", "2026-07-01T04:00", "2026-07-01T19:59", BarState.OPEN),
+        ("1d", "2026-07-01T04:00", "2026-07-01T20:00", BarState.REVISED),
+        ("1m", "2026-11-25T15:00", "2026-11-25T15:00", BarState.OPEN),
+        ("1m", "2026-11-25T15:00", "2026-11-25T15:01", BarState.CLOSED),
+        ("1m", "2026-11-25T15:00", "2026-11-25T21:00", BarState.REVISED),
+        ("1h", "2026-11-25T15:00", "2026-11-25T15:59", BarState.OPEN),
+        # after the session, and before it
+        ("1m", "2026-11-25T22:00", "2026-11-25T22:02", BarState.CLOSED),
+        ("1m", "2026-11-25T22:00", "2026-11-26T01:00", BarState.REVISED),
+        ("1m", "2026-11-25T10:00", "2026-11-25T10:02", BarState.CLOSED),
+        ("1w", "2026-11-22T05:00", "2026-11-25T22:00", BarState.OPEN),
+        ("1w", "2026-11-22T05:00", "2026-11-30T22:00", BarState.REVISED),
+        ("1mo", "2026-11-01T04:00", "2026-11-25T22:00", BarState.OPEN),
+        ("1mo", "2026-11-01T04:00", "2026-12-05T22:00", BarState.REVISED),
+        # a clock that is not known, or wrong, says nothing
+        ("1d", "2026-11-25T05:00", "1970-01-01T00:00", BarState.CLOSED),
+    ],
+)
+def test_a_bar_of_history_by_the_session(interval: str, start: str, received: str, state: BarState) -> None:
+    assert bar_state_of_history(sessions.NEW_YORK, interval, at(start), at(received)) is state
+
+
+@pytest.mark.parametrize(
+    ("interval", "received", "state"),
+    [
+        ("1d", "2026-11-25T23:59", BarState.OPEN),
+        ("1d", "2026-11-26T00:00", BarState.REVISED),
+        ("1m", "2026-11-25T00:00", BarState.OPEN),
+        ("1m", "2026-11-25T23:00", BarState.CLOSED),
+        ("1m", "2026-11-26T00:00", BarState.REVISED),
+    ],
+)
+def test_a_bar_of_history_where_the_market_never_closes(
+    interval: str, received: str, state: BarState
+) -> None:
+    assert bar_state_of_history(sessions.ALWAYS, interval, at("2026-11-25T00:00"), at(received)) is state
