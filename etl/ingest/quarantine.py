@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from etl import exchanges
 from etl.adapter.contract import Exchange, Outcome, Rejected, parser_at
-from etl.errors import WireError
+from etl.errors import UsageError, WireError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
 from etl.ingest.observer import Observer
@@ -29,6 +29,7 @@ from etl.settings import Settings
 from etl.transports.memory import Nowhere
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import read_topic
+from etl.transports.readable import readable
 from etl.wire import codec
 from etl.wire.keys import message_key
 
@@ -79,8 +80,9 @@ def read_items(settings: Settings, selection: Selection) -> list[Quarantined]:
 
 
 def _stream(settings: Settings) -> Iterator[Quarantined]:
-    for message in read_topic(settings, settings.topics.quarantine, "etl-quarantine"):
-        yield codec.decode_quarantined(message.value() or b"")
+    messages = read_topic(settings, settings.topics.quarantine, "etl-quarantine")
+    values = (message.value() or b"" for message in messages)
+    return readable(values, codec.decode_quarantined, "quarantine")
 
 
 def replay(
@@ -156,7 +158,10 @@ class ItemReplay:
     def take(self, item: Quarantined) -> Record | None:
         """The record that ``item`` is by today's parser and rules, with source REPLAY, published; ``None`` if still
         bad."""
-        feed = self._feed(item.exchange)
+        try:
+            feed = self._feed(item.exchange)
+        except UsageError:  # what could not be read names no venue, or one that has no file
+            return None
         frame = Frame(
             exchange=item.exchange,
             connection_id=item.connection_id,

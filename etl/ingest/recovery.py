@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import cast
 
 from confluent_kafka import Message
 from msgspec import Struct
 
 from etl.adapter.contract import Exchange, Subscription
-from etl.errors import WireError
 from etl.ingest.feed import Feed
 from etl.ingest.observer import Observer
 from etl.ingest.reparse import Reparse
@@ -25,10 +24,11 @@ from etl.model.records import Frame, Gap, GapState, Quarantined, Record, Source
 from etl.model.times import NS_PER_MS
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
-from etl.transports.frames import FrameJoiner, piece_of
+from etl.transports.frames import frames_of
 from etl.transports.kafka import HEADER_EXCHANGE
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader, read_topic
+from etl.transports.readable import readable
 from etl.wire import codec
 
 RECORDS_TAIL_MAX = 1_000_000
@@ -80,8 +80,8 @@ def recover(
     with RangeReader(settings, settings.topics.raw, f"etl-recovery-{exchange.name}") as raw:
         tail = _read_tail(settings, exchange.name, _first_time_ns(raw, pending_max))
         for latest in tail.newest.values():
-            for data in latest:
-                continuity.remember(codec.decode(data))
+            for record in readable(latest, codec.decode, "recovery"):
+                continuity.remember(record)
         feed = Feed(settings, exchange, publisher, continuity)
         carried = Subscription(tuple(venue_symbols), ())
         reparse = Reparse(feed, _Unpublished(tail, venue_symbols), pending_max, carried)
@@ -139,23 +139,41 @@ def _first_time_ns(raw: RangeReader, tail_max: int) -> int:
 
 
 def _read_tail(settings: Settings, exchange: str, from_ns: int) -> Tail:
-    tail = Tail(defaultdict(set), set(), defaultdict(lambda: deque(maxlen=REMEMBERED_MAX)), {})
-    for message in _since(settings, settings.topics.normalized, from_ns):
-        if not (message.key() or b"").startswith(f"{exchange}:".encode()):
+    tail = new_tail()
+    add_records(tail, _since(settings, settings.topics.normalized, from_ns), exchange)
+    add_quarantined(tail, _since(settings, settings.topics.quarantine, from_ns), exchange)
+    return tail
+
+
+def new_tail() -> Tail:
+    return Tail(defaultdict(set), set(), defaultdict(lambda: deque(maxlen=REMEMBERED_MAX)), {})
+
+
+def add_records(tail: Tail, messages: Iterable[Message], exchange: str) -> None:
+    """Messages of the normalized topic; what is no record of ``exchange`` is passed over."""
+    own = f"{exchange}:".encode()
+    of_venue = (message.value() or b"" for message in messages if (message.key() or b"").startswith(own))
+    for data, place, gap in readable(of_venue, _placed, "recovery"):
+        if place.exchange != exchange:
             continue
-        data = message.value() or b""
-        place = codec.place_of(data)
         tail.newest[place.symbol, place.channel].append(data)
-        if place.is_gap:
-            gap = cast(Gap, codec.decode(data))
+        if gap is not None:
             tail.gaps[gap.symbol, gap.record_key] = gap
         else:
             tail.records[place.connection_id].add(_position(place.frame_sequence, place.frame_index))
-    for message in _since(settings, settings.topics.quarantine, from_ns):
-        item = codec.decode_quarantined(message.value() or b"")
+
+
+def _placed(data: bytes) -> tuple[bytes, codec.Place, Gap | None]:
+    place = codec.place_of(data)
+    return data, place, cast(Gap, codec.decode(data)) if place.is_gap else None
+
+
+def add_quarantined(tail: Tail, messages: Iterable[Message], exchange: str) -> None:
+    """Messages of the quarantine topic."""
+    values = (message.value() or b"" for message in messages)
+    for item in readable(values, codec.decode_quarantined, "recovery"):
         if item.exchange == exchange:
             tail.noted.add((item.connection_id, _position(item.frame_sequence, item.frame_index), item.code))
-    return tail
 
 
 def _since(settings: Settings, topic: str, from_ns: int) -> Iterator[Message]:
@@ -163,13 +181,6 @@ def _since(settings: Settings, topic: str, from_ns: int) -> Iterator[Message]:
 
 
 def _frames(raw: RangeReader, tail_max: int, exchange: str) -> Iterator[Frame]:
-    own, joiner = (HEADER_EXCHANGE, exchange.encode()), FrameJoiner()
-    for message in raw.read_all(tail_max=tail_max):
-        if own in (message.headers() or ()):
-            try:
-                frame = joiner.add(piece_of(message))
-            except WireError as error:
-                _log.warning("passed over: %s", error)
-                continue
-            if frame is not None and frame.source in OWN_SOURCES:
-                yield frame
+    own = (HEADER_EXCHANGE, exchange.encode())
+    of_venue = (message for message in raw.read_all(tail_max=tail_max) if own in (message.headers() or ()))
+    return (frame for frame in frames_of(of_venue, "recovery") if frame.source in OWN_SOURCES)

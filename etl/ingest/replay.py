@@ -134,6 +134,7 @@ def _frames(settings: Settings, exchange: str, from_ns: int, to_ns: int, archive
         return
     own = (HEADER_EXCHANGE, exchange.encode())
     messages = read_topic(settings, settings.topics.raw, "etl-replay")
-    for frame in frames_of(message for message in messages if own in (message.headers() or ())):
+    of_venue = (message for message in messages if own in (message.headers() or ()))
+    for frame in frames_of(of_venue, "replay"):
         if from_ns <= frame.receive_time_ns < to_ns:
             yield frame

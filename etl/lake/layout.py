@@ -30,6 +30,8 @@ from etl.model.times import NS_PER_DAY
 from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form
 
 DATA = "data"
+FOLDER_VALUE_BYTES_MAX = 255 - len("exchange=")
+"""Of what stands after the name of its column; file systems take 255 bytes."""
 
 DECIMAL = pa.decimal128(38, 19)
 NARROW_DECIMAL = pa.decimal128(18, 8)
@@ -131,6 +133,11 @@ def compacted_name(partition: int, start: int, end: int, compaction: int, part: 
 def day_of(time_ns: int) -> str:
     """The UTC date of ``time_ns`` as ``YYYY-MM-DD``."""
     return (date(1970, 1, 1) + timedelta(days=time_ns // NS_PER_DAY)).isoformat()
+
+
+def names_folder(text: str) -> bool:
+    """Is there room for ``text`` in the name of a folder? Of 28 ideographs there is none: each is nine characters."""
+    return len(_escaped(text)) <= FOLDER_VALUE_BYTES_MAX
 
 
 def _escaped(text: str) -> str:

@@ -18,6 +18,7 @@ from etl.errors import UsageError, WireError
 from etl.model.records import BookAction, Frame, Gap, Kind, Record, Severity
 from etl.reconcile.holdings import HELD
 from etl.simulator.truth import ARCHIVE, FRAME, SENT, STREAM, TruthLine, digest_of, place_of
+from etl.transports.readable import readable
 from etl.wire import codec
 
 ROWS_PER_BATCH = 50_000
@@ -102,12 +103,12 @@ class Ledger:
     def add_normalized(self, messages: Iterable[bytes]) -> None:
         """Encoded ``MarketData``; gaps are kept aside."""
         kinds = {int(kind): kind.name.lower() for kind in Kind}
-        for message in messages:
-            record = codec.MarketData.FromString(message)
+        for message, record in readable(messages, _record, "reconcile"):
             if record.exchange not in self.venues:
                 continue
             if record.kind == int(Kind.GAP):
-                self._add_gap(codec.decode(message))
+                for gap in readable([message], codec.decode, "reconcile"):
+                    self._add_gap(gap)
                 continue
             identity = (record.exchange, kinds[record.kind], record.symbol, record.record_key)
             frame: Row = (None, None)
@@ -126,8 +127,7 @@ class Ledger:
 
     def add_quarantine(self, messages: Iterable[bytes]) -> None:
         """Encoded ``Quarantined``; what is merely noted (soft) is in the stores as well."""
-        for message in messages:
-            item = codec.decode_quarantined(message)
+        for item in readable(messages, codec.decode_quarantined, "reconcile"):
             if item.severity is not Severity.HARD:
                 continue
             identity = ("", "", "")
@@ -187,6 +187,11 @@ class Ledger:
         """Rows by exchange of a table, a view or a macro of ``comparison.sql``."""
         sql = f"SELECT exchange, count(*) FROM {relation} GROUP BY exchange"  # noqa: S608  our own names
         return dict(self.query(sql, parameters).fetchall())
+
+
+def _record(message: bytes) -> tuple[bytes, Any]:
+    """``message`` with what it says. Raises ``WireError``."""
+    return message, codec.parse(message)
 
 
 def _ids_of_change(record: Any) -> tuple[int | None, int | None]:

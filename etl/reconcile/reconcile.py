@@ -53,7 +53,7 @@ def reconcile(
     with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch, Ledger(Path(scratch)) as ledger:
         for path in found:
             ledger.add_truth(path.stem, truth.read(path))
-        ledger.add_raw(frames_of(read_topic(settings, settings.topics.raw, GROUP)))
+        ledger.add_raw(frames_of(read_topic(settings, settings.topics.raw, GROUP), GROUP))
         ledger.add_normalized(map(_value, read_topic(settings, settings.topics.normalized, GROUP)))
         ledger.add_quarantine(map(_value, read_topic(settings, settings.topics.quarantine, GROUP)))
         for store in stores:

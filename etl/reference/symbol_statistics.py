@@ -12,15 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from etl import exchanges
+from etl.errors import WireError
 from etl.reference.instruments import known
 from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
 from etl.transports.kafka import KafkaPublisher, consumer_config
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import read_topic
+from etl.transports.readable import readable
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.keys import message_key
 
@@ -29,7 +31,7 @@ FLUSH_WAIT_S = 30.0
 FOLLOW_MESSAGES_MAX = 10_000
 
 _log = logging.getLogger(__name__)
-_decode = msgspec.json.Decoder(SymbolStatistics).decode
+_decoder = msgspec.json.Decoder(SymbolStatistics)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -93,10 +95,18 @@ def refresh(settings: Settings, as_of_ns: int) -> int:
 def show(settings: Settings) -> list[SymbolStatistics]:
     """The newest of every symbol on the topic, by exchange and symbol."""
     newest: dict[tuple[str, str], SymbolStatistics] = {}
-    for message in read_topic(settings, settings.topics.statistics, "etl-statistics"):
-        item = _decode(message.value() or b"")
+    messages = read_topic(settings, settings.topics.statistics, "etl-statistics")
+    for item in readable(messages, decode, "statistics"):
         newest[item.exchange, item.symbol] = item
     return [newest[key] for key in sorted(newest)]
+
+
+def decode(message: Message) -> SymbolStatistics:
+    """Raises ``WireError``: so for the tombstone of a symbol that is no more, too."""
+    try:
+        return _decoder.decode(message.value() or b"")
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise WireError(f"not a SymbolStatistics: {error}") from None
 
 
 def _known_price_steps(settings: Settings) -> dict[tuple[str, str], float]:
@@ -122,11 +132,8 @@ class Follower:
         """What was published for this venue since the last call; at most ``FOLLOW_MESSAGES_MAX`` messages."""
         messages = self._consumer.consume(FOLLOW_MESSAGES_MAX, timeout=timeout_s)
         prefix = f"{self._exchange}:".encode()
-        return [
-            _decode(message.value() or b"")
-            for message in messages
-            if message.error() is None and (message.key() or b"").startswith(prefix)
-        ]
+        own = (m for m in messages if m.error() is None and (m.key() or b"").startswith(prefix))
+        return list(readable(own, decode, "statistics"))
 
     def close(self) -> None:
         self._consumer.close()

@@ -77,7 +77,7 @@ def _drain(
             for span in ranges:
                 name = file_name(span.partition, span.start, span.end, generation)
                 writer = new_writer(settings, storage, span, name)
-                refused += _read_into(settings, writer, reader, span)
+                refused += _read_into(settings, writer, reader, span, f"{topic_id}/{span.partition}")
                 added += writer.write()
                 messages += span.end - span.start
             crash.reach(crash.BETWEEN_LAKE_FILE_AND_CATALOG)
@@ -116,12 +116,12 @@ def _planned(
     return state, ranges
 
 
-def _read_into(settings: Settings, writer: RangeWriter, reader: RangeReader, span: Range) -> int:
+def _read_into(settings: Settings, writer: RangeWriter, reader: RangeReader, span: Range, place: str) -> int:
     """How many messages of ``span`` went to the quarantine instead."""
     refused = 0
     for messages in reader.read(span.partition, span.start, span.end, READ_MESSAGES):
         if items := writer.add(messages):
-            quarantine(settings, items, STORE)
+            quarantine(settings, items, STORE, place)
             refused += len(items)
     return refused
 

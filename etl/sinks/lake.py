@@ -21,6 +21,7 @@ from etl.lake.catalog import File, Range
 from etl.lake.files import SymbolDay, put_file, write_file
 from etl.lake.rows import in_order, newest, time_ns, to_arrow
 from etl.lake.storage import Storage
+from etl.model.codes import Code
 from etl.model.records import Frame, Kind
 from etl.model.times import NS_PER_DAY, NS_PER_MS
 from etl.settings import Settings
@@ -33,7 +34,7 @@ UNREADABLE = "unreadable"
 
 
 class RangeWriter(Protocol):
-    def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes]]:
+    def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes | None]]:
         """Take ``messages``; returns those that the lake cannot hold, with their bytes."""
 
     def write(self) -> list[File]:
@@ -50,12 +51,12 @@ class RecordWriter:
         self._name = name
         self._tables: dict[Kind, list[pa.Table]] = defaultdict(list)
 
-    def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes]]:
-        pairs = [(cast(int, m.offset()), cast(bytes, m.value())) for m in messages]
+    def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes | None]]:
+        pairs = [(cast(int, m.offset()), m.value()) for m in messages]
         values = dict(pairs)
         return [(item, values[item.offset]) for item in self.add_values(pairs)]
 
-    def add_values(self, pairs: Iterable[tuple[int, bytes]]) -> list[Refused]:
+    def add_values(self, pairs: Iterable[tuple[int, bytes | None]]) -> list[Refused]:
         """The same for (offset, value) pairs."""
         batch, refused = decode(pairs)
         batch, broken = screened(batch)
@@ -69,7 +70,7 @@ class RecordWriter:
         return refused
 
     def _take(self, batch: Iterable[Rows]) -> None:
-        tables = [(rows.kind, to_arrow(rows)) for rows in batch]
+        tables = [(rows.kind, _placed(rows)) for rows in batch]
         for kind, table in tables:
             self._tables[kind].append(table)
 
@@ -82,11 +83,21 @@ class RecordWriter:
 
 
 def _attempt(rows: Rows) -> None:
-    to_arrow(rows)
+    _placed(rows)
+
+
+def _placed(rows: Rows) -> pa.Table:
+    """``rows`` as Arrow. Raises ``StoreRejected`` for values that no column holds, and for names that no folder has."""
+    for name in layout.PARTITION_COLUMNS:
+        for value in set(rows.values[name]):
+            if not layout.names_folder(value):
+                raise StoreRejected(f"{name} of {len(value)} characters: too long for the name of a folder")
+    return to_arrow(rows)
 
 
 class RawWriter:
-    """Messages of the raw topic: frames with their exact bytes, in the order of their offsets. Refuses nothing.
+    """Messages of the raw topic: frames with their exact bytes, in the order of their offsets. What is no frame is
+    refused, and kept all the same.
 
     A frame that lies in several messages is one row, where its last one is. Of one that the range cuts, the parts are
     rows as they are, and ``encoding`` says so."""
@@ -97,15 +108,20 @@ class RawWriter:
         self._name = name
         self._pieces: list[tuple[int, Piece]] = []
 
-    def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes]]:
+    def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes | None]]:
+        refused: list[tuple[Refused, bytes | None]] = []
         for message in messages:
+            offset = cast(int, message.offset())
             try:
                 piece = piece_of(message)
+                if not layout.names_folder(piece.frame.exchange):
+                    raise WireError(f"an exchange of {len(piece.frame.exchange)} characters")
             except WireError as error:
                 time_ns = message.timestamp()[1] * NS_PER_MS
                 piece = Piece(Frame(UNREADABLE, "", 0, str(error), time_ns, message.value() or b""))
-            self._pieces.append((cast(int, message.offset()), piece))
-        return []
+                refused.append((Refused(offset, str(error), Code.UNDECODABLE), message.value()))
+            self._pieces.append((offset, piece))
+        return refused
 
     def write(self) -> list[File]:
         rows: dict[tuple[str, str], list[tuple[int, Piece]]] = defaultdict(list)

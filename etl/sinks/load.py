@@ -51,7 +51,7 @@ def load_timescale(settings: Settings) -> Loaded:
                 store.write([], Span(topic_id, partition, start, bounds.low))
                 start = bounds.low
             for batch in reader.read(partition, start, bounds.high, settings.load.batch_rows_max):
-                pairs = [(cast(int, m.offset()), cast(bytes, m.value())) for m in batch]
+                pairs = [(cast(int, m.offset()), m.value()) for m in batch]
                 span = Span(topic_id, partition, start, pairs[-1][0] + 1)
                 written, turned_away = _write(settings, store, pairs, span)
                 reader.show_progress(partition, span.end)
@@ -63,22 +63,22 @@ def load_timescale(settings: Settings) -> Loaded:
 
 
 def _write(
-    settings: Settings, store: TimescaleStore, pairs: Sequence[tuple[int, bytes]], span: Span
+    settings: Settings, store: TimescaleStore, pairs: Sequence[tuple[int, bytes | None]], span: Span
 ) -> tuple[dict[str, int], int]:
     """Rows written per table, and how many messages went to the quarantine instead."""
-    values = dict(pairs)
+    values, place = dict(pairs), f"{span.topic_id}/{span.partition}"
     batch, refused = decode(pairs, () if settings.load.books else (Kind.BOOK,))
     batch, broken = screened(batch)
     refused += broken
     try:
         if refused:
-            quarantine(settings, [(item, values[item.offset]) for item in refused], STORE)
+            quarantine(settings, [(item, values[item.offset]) for item in refused], STORE, place)
         store.write(batch, span)
     except StoreRejected:
         found = [item for rows in batch for item in store.refused(rows)]
         if not found:
             raise
-        quarantine(settings, [(item, values[item.offset]) for item in found], STORE)
+        quarantine(settings, [(item, values[item.offset]) for item in found], STORE, place)
         refused = [*refused, *found]
         batch = without(batch, {item.offset for item in found})
         store.write(batch, span)

@@ -22,6 +22,7 @@ from etl.errors import WireError
 from etl.model.records import Frame
 from etl.transports.kafka import frame_headers, frame_of
 from etl.transports.publisher import Headers
+from etl.transports.readable import readable
 
 HEADER_ENCODING = "encoding"
 CODEC = "zstd"
@@ -110,13 +111,11 @@ def with_whole_frames(pieces: Iterable[tuple[int, Piece]]) -> list[tuple[int, Pi
     return list(found.items())
 
 
-def frames_of(messages: Iterable[Message]) -> Iterator[Frame]:
-    """Raises ``WireError``."""
+def frames_of(messages: Iterable[Message], reader: str = "raw topic") -> Iterator[Frame]:
+    """The whole frames among ``messages``; what is none is passed over and counted (``readable``)."""
     joiner = FrameJoiner()
-    for message in messages:
-        frame = joiner.add(piece_of(message))
-        if frame is not None:
-            yield frame
+    frames = readable(messages, lambda message: joiner.add(piece_of(message)), reader)
+    return (frame for frame in frames if frame is not None)
 
 
 def _read_encoding(piece: Piece) -> tuple[int, int, int]:

@@ -225,13 +225,21 @@ def frame_of(message: Message) -> Frame:
         return Frame(
             exchange=headers[HEADER_EXCHANGE].decode(),
             connection_id=(message.key() or b"").decode(),
-            frame_sequence=int(headers[HEADER_FRAME_SEQUENCE]),
+            frame_sequence=_int64(headers, HEADER_FRAME_SEQUENCE),
             endpoint=headers[HEADER_ENDPOINT].decode(),
-            receive_time_ns=int(headers[HEADER_RECEIVE_TIME_NS]),
+            receive_time_ns=_int64(headers, HEADER_RECEIVE_TIME_NS),
             payload=message.value() or b"",
             source=Source[headers[HEADER_SOURCE].decode().upper()],
         )
-    except (KeyError, ValueError, AttributeError) as error:
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise WireError(
             f"{message.topic()}[{message.partition()}]@{message.offset()}: header {error}"
         ) from None
+
+
+def _int64(headers: dict[str, bytes], name: str) -> int:
+    """A count or a time: not negative, and what the columns of every store hold. Raises ``ValueError``."""
+    number = int(headers[name])
+    if not 0 <= number < 1 << 63:
+        raise ValueError(f"{name}: {number:.3g} is out of range")
+    return number

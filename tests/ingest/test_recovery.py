@@ -201,3 +201,19 @@ def test_a_frame_that_lies_in_parts_is_recovered_as_one(settings: Settings) -> N
     assert held(settings, settings.topics.normalized) == sorted(
         one.value for one in publisher.delivered[settings.topics.normalized]
     )
+
+
+def test_garbage_on_any_topic_is_passed_over_and_the_rest_is_recovered(settings: Settings) -> None:
+    whole = life(settings, trade(1), trade(2))
+    odd = whole[settings.topics.raw][0]
+    publisher = KafkaPublisher(settings)
+    for headers in ({"receive_time_ns": str(1 << 63).encode()}, {"frame_sequence": b"x"}, {"source": b"?"}):
+        publisher.publish(settings.topics.raw, odd.key, odd.value, {**dict(odd.headers), **headers})
+    for value in (b"\xff", b"", b"\x08\x63", b"\x40\x63"):
+        publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", value)
+        publisher.publish(settings.topics.quarantine, b"binance:BTC-USDT", value)
+    publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", None)  # type: ignore[arg-type]
+    publisher.flush(FLUSH_S)
+    publish(settings, settings.topics.raw, whole[settings.topics.raw])
+    assert start(settings) == 2
+    assert start(settings) == 0

@@ -47,7 +47,8 @@ from etl.sinks.refusals import quarantine
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import SQL_DIR, migrate_clickhouse, statements
 from etl.telemetry.sink import SinkMetrics
-from etl.wire.codec import encode, encode_quarantined
+from etl.transports.kafka import KafkaPublisher
+from etl.wire.codec import MarketData, QuarantinedMessage, encode, encode_quarantined
 from etl.wire.columns import COLUMNS, TIME, Form, Refused
 from tests.support import stream, topics
 from tests.support.clickhouse_sink import RUN_WITHIN_S, Group, drain, topic_id, with_topics
@@ -427,6 +428,35 @@ def test_records_that_the_store_refuses_are_quarantined_one_by_one_and_the_rest_
     rows = query(settings, "SELECT code, severity, hex(record) AS record FROM quarantine")
     assert {row["record"] for row in rows} == {refused.hex().upper() for refused in bad}
     assert {(row["code"], row["severity"]) for row in rows} == {("store_rejected", "hard")}
+
+
+def test_numbers_that_no_enum_here_has_are_refused_and_never_another_member(settings: Settings) -> None:
+    """As a rolling upgrade sends them: ``columns.decode`` refuses the same for the other stores."""
+    foreign = set()
+    for record in (stream.trade(1), stream.quote(1), stream.book(1), stream.bar(1), stream.gap(1)):
+        for field in {c.name for c in COLUMNS[record.kind] if c.form is Form.NAME}:
+            for number in (99, -1):
+                message: Any = MarketData.FromString(encode(record))
+                setattr(message, field, number)
+                foreign.add(bytes(message.SerializeToString()))
+    (odd,) = [Quarantined("code", Severity.HARD, "", "binance", "", START_NS, Source.STREAM, "c", 1, 0, 1)]
+    item: Any = QuarantinedMessage.FromString(encode_quarantined(odd))
+    item.source = 99
+    stream.publish_values(settings, *[("binance", "BTC-USDT", value) for value in foreign])
+    publisher = KafkaPublisher(settings)
+    publisher.publish(settings.topics.quarantine, b":", item.SerializeToString())
+    publisher.publish(settings.topics.quarantine, b":", b"\xff" * (producer_bytes(settings) - 200))
+    publisher.flush(30.0)
+    stream.publish(settings, stream.trade(2))
+    drain(settings)
+    assert [count(settings, table) for table in STORED[:4]] == [1, 0, 0, 0]
+    rows = query(settings, "SELECT hex(record) AS record FROM quarantine")
+    kept = [*foreign, bytes(item.SerializeToString()), b""]
+    assert sorted(row["record"] for row in rows) == sorted(value.hex().upper() for value in kept)
+
+
+def producer_bytes(settings: Settings) -> int:
+    return settings.producer.message_bytes_max
 
 
 def test_what_a_store_puts_on_a_topic_is_keyed_by_instrument(settings: Settings) -> None:

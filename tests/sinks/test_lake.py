@@ -20,7 +20,7 @@ from etl.model.records import BarState, Frame, Source
 from etl.settings import Settings
 from etl.sinks.export import Exported, archive, export
 from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
-from etl.wire.codec import decode_quarantined, encode
+from etl.wire.codec import MarketData, decode_quarantined, encode
 from tests.support import stream, topics
 from tests.support.processes import etl_command
 from tests.support.stream import DAY, MS, START_NS
@@ -351,3 +351,38 @@ def test_a_plan_of_a_dead_export_that_retention_has_cut_is_made_anew(settings: S
     topics.delete_before(settings, settings.topics.normalized, 0, 40)
     assert export(settings).messages == 60
     assert query(settings, "SELECT count(*), count(DISTINCT trade_id) FROM trades") == [(60, 60)]
+
+
+def test_no_message_stops_an_export_and_each_is_quarantined_once(settings: Settings) -> None:
+    foreign: Any = MarketData.FromString(encode(stream.trade(1)))
+    foreign.source = 99
+    ideographs = encode(stream.trade(2, symbol="币" * 28))
+    values = [bytes(foreign.SerializeToString()), ideographs]
+    stream.publish_values(settings, *[("binance", "BTC-USDT", value) for value in values])
+    publisher = KafkaPublisher(settings)
+    publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", None)  # type: ignore[arg-type]
+    publisher.flush(30.0)
+    stream.publish(settings, stream.trade(3), stream.trade(4, symbol="币" * 27))
+    exported = export(settings)
+    assert (exported.messages, exported.rows, exported.refused) == (5, {"trades": 2}, 3)
+    assert query(settings, "SELECT symbol FROM trades ORDER BY 1") == [("BTC-USDT",), ("币" * 27,)]
+    assert sorted(item.record for item in topics.quarantined(settings)) == sorted([*values, b""])
+    assert export(settings).messages == 0
+
+
+def test_frames_whose_headers_are_out_of_range_are_kept_as_unreadable(settings: Settings) -> None:
+    ensure_topics(settings)
+    publisher = KafkaPublisher(settings)
+    good = Frame("binance", "c1", 1, "wss://x", START_NS, b"{}", Source.STREAM)
+    for name, odd in (("receive_time_ns", 1 << 63), ("frame_sequence", 1 << 70), ("frame_sequence", -1)):
+        headers = {**frame_headers(good), name: str(odd).encode()}
+        publisher.publish(settings.topics.raw, b"c1", f"{name} {odd}".encode(), headers)
+    publisher.publish(settings.topics.raw, b"c1", b"long", {**frame_headers(good), "exchange": b"x" * 300})
+    publisher.publish(settings.topics.raw, b"c1", b"{}", frame_headers(good))
+    publisher.flush(30.0)
+    archived = archive(settings)
+    assert (archived.messages, archived.rows, archived.refused) == (5, {"raw": 5}, 4)
+    assert list(raw_frames.frames(settings, "binance", 0, 1 << 62)) == [good]
+    assert query(settings, "SELECT count(*) FROM raw WHERE exchange = 'unreadable'") == [(4,)]
+    assert {item.code for item in topics.quarantined(settings)} == {"undecodable"}
+    assert archive(settings).messages == 0

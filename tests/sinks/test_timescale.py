@@ -20,7 +20,8 @@ from etl.settings import Settings
 from etl.sinks.load import Loaded, load_timescale
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.stores.migrate import migrate_timescale
-from etl.wire.codec import decode_quarantined, encode
+from etl.transports.kafka import KafkaPublisher
+from etl.wire.codec import MarketData, decode_quarantined, encode
 from etl.wire.columns import COLUMNS, decode
 from tests.support import stream, topics
 from tests.support.processes import etl_command
@@ -446,3 +447,25 @@ def test_what_retention_took_before_a_load_is_declared_and_the_rest_is_loaded(
     assert count(settings, "trades", "overtaken") == 70
     found = "SELECT from_sequence, to_sequence FROM gaps WHERE exchange = '*' AND channel = %s"
     assert rows(settings, found, f"{settings.topics.normalized}-0") == [(10, 39)]
+
+
+def test_no_message_stops_a_load_and_each_is_quarantined_once(settings_with: MakeSettings) -> None:
+    settings = settings_with(kafka=True, timescale=True, topic_partitions=1)
+    migrate_timescale(settings)
+    foreign: Any = MarketData.FromString(encode(stream.trade(1, "foreign")))
+    foreign.source = 99
+    negative: Any = MarketData.FromString(encode(stream.trade(2, "foreign")))
+    negative.side = -1
+    large = b"\xff" * (settings.producer.message_bytes_max - 200)
+    values = [bytes(foreign.SerializeToString()), bytes(negative.SerializeToString()), large]
+    stream.publish_values(settings, *[("foreign", "BTC-USDT", value) for value in values])
+    publisher = KafkaPublisher(settings)
+    publisher.publish(settings.topics.normalized, b"foreign:BTC-USDT", None)  # type: ignore[arg-type]
+    publisher.flush(30.0)
+    stream.publish(settings, stream.trade(3, "foreign"))
+    loaded = load_timescale(settings)
+    assert (loaded.messages, loaded.rows, loaded.refused) == (5, {"trades": 1}, 4)
+    found = topics.quarantined(settings)
+    assert sorted(item.record for item in found) == sorted([*values[:2], b"", b""])
+    assert len({(item.connection_id, item.frame_sequence) for item in found}) == 4
+    assert load_timescale(settings).messages == 0
