@@ -284,7 +284,9 @@ def _grow_timescale(settings: Settings, have: int, want: int, total: int) -> Non
                 sql = (select + _TIMESCALE_FROM).encode()
                 connection.execute(sql, {**at, "first": first, "rows": count})
         connection.execute(
-            "INSERT INTO pending_refreshes (day) VALUES (%s) ON CONFLICT DO NOTHING", (FIRST_DAY,)
+            "INSERT INTO pending_candles (exchange, symbol, hour)"
+            " SELECT DISTINCT exchange, symbol, time_bucket(INTERVAL '1 hour', key_time) FROM trades"
+            " ON CONFLICT DO NOTHING"
         )
     with TimescaleStore(settings) as store:
         store.refresh_candles()

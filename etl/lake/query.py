@@ -25,6 +25,7 @@ from etl.lake.layout import (
     WIDE_DECIMALS,
 )
 from etl.lake.storage import ObjectStorage, Storage, open_storage
+from etl.model.sale_conditions import values
 from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
 from etl.wire.precedence import Term, precedence
@@ -50,24 +51,44 @@ SELECT *,
 FROM corrections;
 
 CREATE VIEW trades_corrected AS
-SELECT exchange, symbol, date, time, record_key, venue_symbol, channel, last_price, volume, side, trade_id, size_unit,
-       market_center, conditions, tape, source, flags, false AS corrected
-FROM trades
-WHERE (exchange, symbol, record_key) NOT IN (
-    SELECT (exchange, symbol, voided_key) FROM corrections_keyed
+WITH codes AS (
+    SELECT vocabulary,
+           array_agg(code) AS any_codes,
+           coalesce(array_agg(code) FILTER (WHERE NOT extended_hours), []) AS regular_codes,
+           coalesce(array_agg(code) FILTER (WHERE NOT adds_volume), []) AS no_volume_codes
+    FROM sale_conditions
+    GROUP BY vocabulary
+)
+SELECT p.*,
+       coalesce(NOT list_has_any(conditions, any_codes), true) AS sets_price,
+       coalesce(list_has_any(conditions, any_codes) AND NOT list_has_any(conditions, regular_codes), false)
+           AS sets_extended_price,
+       coalesce(NOT list_has_any(conditions, no_volume_codes), true) AS adds_volume
+FROM (
+    SELECT exchange, symbol, date, time, record_key, venue_symbol, channel, last_price, volume, side, trade_id,
+           size_unit, market_center, conditions, tape, source, flags, false AS corrected
+    FROM trades
+    WHERE (exchange, symbol, record_key) NOT IN (
+        SELECT (exchange, symbol, voided_key) FROM corrections_keyed
+        UNION ALL
+        SELECT (exchange, symbol, replacement_key) FROM corrections_keyed WHERE replaces
+    )
     UNION ALL
-    SELECT (exchange, symbol, replacement_key) FROM corrections_keyed WHERE replaces
-)
-UNION ALL
-SELECT exchange, symbol, date, time, CASE WHEN coalesce(trade_id, '') = '' THEN record_key ELSE replacement_key END,
-       venue_symbol, channel, last_price, volume, NULL, trade_id, size_unit, market_center, conditions, tape, source,
-       flags, true
-FROM corrections_keyed
-WHERE replaces AND (exchange, symbol, replacement_key) NOT IN (
-    -- a correction in place voids the former print of its key, not its own
-    SELECT (exchange, symbol, voided_key) FROM corrections_keyed
-    WHERE NOT (replaces AND replacement_key = voided_key)
-)
+    SELECT exchange, symbol, date, time,
+           CASE WHEN coalesce(trade_id, '') = '' THEN record_key ELSE replacement_key END, venue_symbol, channel,
+           last_price, volume, NULL, trade_id, size_unit, market_center, conditions, tape, source, flags, true
+    FROM corrections_keyed
+    WHERE replaces AND (exchange, symbol, replacement_key) NOT IN (
+        -- a correction in place voids the former print of its key, not its own
+        SELECT (exchange, symbol, voided_key) FROM corrections_keyed
+        WHERE NOT (replaces AND replacement_key = voided_key)
+    )
+) AS p
+LEFT JOIN codes
+    ON codes.vocabulary = CASE WHEN size_unit IS DISTINCT FROM 'share' THEN 'other'
+                               WHEN exchange LIKE 'polygon%' THEN 'polygon'
+                               WHEN tape = 'C' THEN 'utp'
+                               ELSE 'cta' END
 """
 
 
@@ -93,6 +114,9 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
         else:
             connection.execute(_view(storage, table, files))
+    connection.execute(
+        f"CREATE VIEW sale_conditions (vocabulary, code, adds_volume, extended_hours) AS VALUES {values()}"
+    )
     connection.execute(_TRADES_CORRECTED)
     return connection
 

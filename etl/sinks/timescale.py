@@ -22,8 +22,9 @@ from etl import crash
 from etl.errors import StoreError
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
-from etl.model.times import NS_PER_DAY, NS_PER_US
+from etl.model.times import NS_PER_US
 from etl.settings import Settings
+from etl.sinks import candles
 from etl.stores.timescale import connect, store_errors
 from etl.wire.columns import (
     COLUMNS,
@@ -37,9 +38,6 @@ from etl.wire.columns import (
     require_decimals,
 )
 from etl.wire.precedence import Term, precedence
-
-CANDLES = ("ohlcv_1m", "ohlcv_1h", "ohlcv_1d")
-"""Continuous aggregates, each built from the one before."""
 
 _TYPES = {
     Form.TEXT: "text",
@@ -120,7 +118,10 @@ class TimescaleStore:
             for rows, arrays in parameters:
                 self._connection.execute(self._statements[rows.kind], arrays)
                 if rows.kind is Kind.TRADE:
-                    self._note_days(rows)
+                    candles.note_trades(self._connection, rows)
+            for rows, _ in parameters:
+                if rows.kind is Kind.CORRECTION:
+                    candles.note_corrections(self._connection, rows)
             crash.reach(crash.BEFORE_TIMESCALE_COMMIT)
 
     def refused(self, rows: Rows) -> list[Refused]:
@@ -134,33 +135,9 @@ class TimescaleStore:
         return refused_rows(rows, attempt)
 
     def refresh_candles(self) -> int:
-        """Bring the continuous aggregates up to date on the days with new trades; returns their number.
-
-        A day is taken off the list only after its refresh, so one that dies is done again.
-        """
+        """Make the candles of the hours with new prints anew; returns the number of their days."""
         with store_errors(self._settings):
-            days = self._connection.execute(
-                "SELECT day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC', day, noted"
-                " FROM pending_refreshes ORDER BY day"
-            ).fetchall()
-            for start, end, day, noted in days:
-                for view in CANDLES:
-                    self._connection.execute(
-                        SQL("CALL refresh_continuous_aggregate({}, {}, {})").format(view, start, end)
-                    )
-                self._connection.execute(
-                    "DELETE FROM pending_refreshes WHERE day = %s AND noted = %s", (day, noted)
-                )
-        return len(days)
-
-    def _note_days(self, rows: Rows) -> None:
-        """In the rows' transaction: the days whose candles they change."""
-        days = sorted({time_ns // NS_PER_DAY for time_ns in rows.values["key_time_ns"]})
-        self._connection.execute(
-            "INSERT INTO pending_refreshes (day) SELECT '1970-01-01'::date + unnest(%s::integer[])"
-            " ON CONFLICT (day) DO UPDATE SET noted = pending_refreshes.noted + 1",
-            (days,),
-        )
+            return candles.refresh(self._connection)
 
 
 def _insert_statement(kind: Kind) -> Composed:

@@ -1,8 +1,9 @@
 -- Queries for analysts on ClickHouse. Filter by exchange, symbol and time: the primary key and the time index serve both.
 
--- Candles of a minute from trades as they stand.
-SELECT toStartOfMinute(time) AS minute, argMin(last_price, (time, record_key)) AS open, max(last_price) AS high,
-       min(last_price) AS low, argMax(last_price, (time, record_key)) AS close, sum(volume) AS volume
+-- Candles of a minute from trades as they stand, each by what its conditions let it set.
+SELECT toStartOfMinute(time) AS minute, argMinIf(last_price, (time, record_key), sets_price) AS open,
+       maxIf(last_price, sets_price) AS high, minIf(last_price, sets_price) AS low,
+       argMaxIf(last_price, (time, record_key), sets_price) AS close, sumIf(volume, adds_volume) AS volume
 FROM trades_corrected
 WHERE exchange = 'binance' AND symbol = 'BTC-USDT' AND time >= now() - INTERVAL 1 HOUR
 GROUP BY minute

@@ -8,11 +8,13 @@ FROM trades
 GROUP BY ALL
 ORDER BY ALL;
 
--- One-minute candles; open and close by exact time, then sequence.
+-- One-minute candles from trades as they stand, each by what its conditions let it set.
 SELECT exchange, symbol, time_bucket(INTERVAL '1 minute', time) AS minute,
-       arg_min(last_price, (event_time_ns, sequence)) AS open, max(last_price) AS high,
-       min(last_price) AS low, arg_max(last_price, (event_time_ns, sequence)) AS close, sum(volume) AS volume
-FROM trades
+       arg_min(last_price, (time, record_key)) FILTER (WHERE sets_price) AS open,
+       max(last_price) FILTER (WHERE sets_price) AS high, min(last_price) FILTER (WHERE sets_price) AS low,
+       arg_max(last_price, (time, record_key)) FILTER (WHERE sets_price) AS close,
+       sum(volume) FILTER (WHERE adds_volume) AS volume
+FROM trades_corrected
 GROUP BY ALL
 ORDER BY ALL
 LIMIT 100;

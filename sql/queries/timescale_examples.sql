@@ -8,7 +8,7 @@ WHERE key_time > (SELECT max(key_time) FROM trades) - INTERVAL '1 day'
 GROUP BY exchange, symbol
 ORDER BY trades DESC;
 
--- Hourly candles with the volume-weighted price, from the continuous aggregate.
+-- Hourly candles with the volume-weighted price.
 SELECT exchange, symbol, bucket, open, high, low, close, volume, round(turnover / nullif(volume, 0), 8) AS vwap, trades
 FROM ohlcv_1h
 ORDER BY exchange, symbol, bucket DESC
