@@ -29,6 +29,7 @@ from etl.adapter.fields import (
     ABSENT,
     UNDECODABLE,
     UNREADABLE,
+    decoded,
     inside,
     is_name,
     members,
@@ -77,7 +78,7 @@ def read_one(
 ) -> Outcome:
     """One event, whatever is wrong with it."""
     try:
-        return reader.read(frame, index, msgspec.json.decode(raw, type=reader.wire), place)
+        return reader.read(frame, index, decoded(raw, _one_decoder(reader.wire)), place)
     except UNREADABLE as error:
         return rejected(error, index, venue_symbol)
 
@@ -240,6 +241,11 @@ class Streams:
 
 
 @cache
+def _one_decoder(wire: type[Struct]) -> Callable[[bytes | Raw], Any]:
+    return msgspec.json.Decoder(wire).decode
+
+
+@cache
 def _decoder(wire: type[Struct]) -> Callable[[bytes], _Envelope[Any]]:
     return msgspec.json.Decoder(_Envelope[wire]).decode  # type: ignore[valid-type]
 
@@ -317,7 +323,7 @@ class Tagged:
                 return [Ignored(self._ignored[tag], index)]
             if tag not in self._tags:
                 return [Rejected(Code.UNKNOWN_MESSAGE, f"{self._tag_field} {tag[:40]!r}", index, symbol)]
-            market_event = self._decode_one(raw)
+            market_event = decoded(raw, self._decode_one)
             return [self._reads[type(market_event)](frame, index, market_event, place)]
         except UNREADABLE as error:
             return [rejected(error, index, symbol)]

@@ -6,7 +6,7 @@ Each refuses what it cannot read with ``FieldFault``, so that one bad field cost
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
@@ -52,6 +52,8 @@ _HALF_PAIR = re.compile(
 )
 _SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _FRACTION_NS = [int(10 ** (9 - digits)) for digits in range(10)]
+_IDS = frozenset({"i", "id"})
+"""A null id is no absence: without it the event would get another identity."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEW_YORK = ZoneInfo("America/New_York")
 _RFC3339 = re.compile(
@@ -239,7 +241,8 @@ class CodeTexts(dict[str | bytes, tuple[str, ...]]):
             codes = msgspec.json.decode(text or "null", type=list[int | str] | int | str | None)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise FieldFault(Code.FIELD_MALFORMED, f"codes: {error}") from None
-        found = () if codes is None else tuple(map(str, codes)) if isinstance(codes, list) else (str(codes),)
+        listed = codes if isinstance(codes, list) else [] if codes in (None, "") else [codes]
+        found = tuple(map(str, listed))
         if len(self) >= KNOWN_TEXTS_MAX:
             self.clear()
         self[said] = found
@@ -322,6 +325,23 @@ def require_name(venue_symbol: str) -> None:
 
 members = msgspec.json.Decoder(dict[str, Raw]).decode
 """The members of an object, undecoded. Raises one of ``UNDECODABLE``."""
+
+
+def decoded(raw: bytes | Raw, decode: Callable[[bytes | Raw], _Listing]) -> _Listing:
+    """``raw`` by ``decode``; a member that is null where the type has none is taken for absent. Raises one of
+    ``UNDECODABLE``."""
+    try:
+        return decode(raw)
+    except msgspec.ValidationError as error:
+        present = {
+            name: value for name, value in inside(raw).items() if bytes(value) != b"null" or name in _IDS
+        }
+        if b"null" not in bytes(raw) or not present:
+            raise
+        try:
+            return decode(msgspec.json.encode(present))
+        except UNDECODABLE:
+            raise error from None
 
 
 def inside(raw: bytes | Raw) -> dict[str, Raw]:

@@ -21,6 +21,7 @@ from etl.adapter.fields import (
     ABSENT,
     UNREADABLE,
     Name,
+    decoded,
     inferred_interval,
     inside,
     members,
@@ -83,11 +84,11 @@ class AnswerReader:
         self._readers = readers.of_history()
         self._decoders = {it.wire: msgspec.json.Decoder(it.wire) for it in self._readers.values()}
 
-    def read(self, frame: Frame, answer: Answer) -> Sequence[Outcome]:
+    def read(self, frame: Frame, answer: Answer, payload: bytes) -> Sequence[Outcome]:
         """Raises one of ``UNDECODABLE`` for what is no page at all."""
         name = next((name for name in self._readers if getattr(answer, name) is not ABSENT), "")
         if not name:
-            return _without_rows(answer)
+            return [Ignored("snapshot")] if is_snapshot(payload) else _without_rows(answer)
         reader, named = self._readers[name], _SYMBOL.search(frame.endpoint)
         symbol = text_of(answer.symbol) or (unquote(named[1]) if named else "")
         groups = _by_symbol(getattr(answer, name), symbol)
@@ -106,12 +107,18 @@ class AnswerReader:
         decode = self._decoders[reader.wire].decode
         for index, row in enumerate(rows, first_index):
             try:
-                event = decode(row)
+                event = decoded(row, decode)
                 yield reader.read(frame, index, event, page)
                 if isinstance(event, PastTrade) and (voided := self._voided(frame, index, event, page)):
                     yield voided
             except UNREADABLE as error:
                 yield rejected(error, index, text_of(inside(row).get("S", ABSENT)) or page.venue_symbol)
+
+
+def is_snapshot(payload: bytes) -> bool:
+    """Of one stock (``{"symbol":"AAPL","latestTrade":…}``) or of several (``{"AAPL":{"latestTrade":…},"T":{…}}``)."""
+    parts = inside(payload)
+    return not _SUMMARY.isdisjoint(parts) or any(not _SUMMARY.isdisjoint(inside(it)) for it in parts.values())
 
 
 def _by_symbol(value: Raw, symbol: str) -> list[tuple[str, list[Raw]]]:
@@ -163,6 +170,7 @@ def read_splits(payload: bytes) -> list[Split]:
     return [Split(row.symbol, str(row.ex_date), row.old_rate / row.new_rate) for row in rows]
 
 
+_SUMMARY = frozenset({"latestTrade", "latestQuote", "minuteBar", "dailyBar", "prevDailyBar"})
 _TIMEFRAME = re.compile(r"timeframe=([0-9]+)(Min|T|Hour|H|Day|D|Week|W|Month|M)", re.I)
 _SPANS = {"min": "m", "t": "m", "hour": "h", "h": "h", "day": "d", "d": "d", "week": "w", "w": "w"}
 _SYMBOL = re.compile(r"/v2/stocks/([^/?{}]+)/(?:trades|quotes|bars)")

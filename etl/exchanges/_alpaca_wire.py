@@ -8,20 +8,21 @@ history name other moments, have the day's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field, structs
 
 from etl.adapter import build, fields, sessions
 from etl.adapter.build import Stream, StreamCache
 from etl.adapter.contract import Exchange
 from etl.adapter.dispatch import Reader
 from etl.adapter.fields import ABSENT, FieldFault, Id, is_no_order, new_york_day_of_hour, rfc3339_ns
-from etl.model.codes import Code
-from etl.model.instruments import occ_symbol
+from etl.model.codes import UNKNOWN_WORD, Code
+from etl.model.instruments import UNKNOWN_SYMBOL, occ_symbol
 from etl.model.records import (
     Bar,
     BarState,
@@ -109,6 +110,8 @@ class CorrectionEvent(Event, gc=False, kw_only=True):
 class CancelEvent(Event, gc=False, kw_only=True):
     x: str
     i: int | str
+    p: Raw = ABSENT
+    s: Raw = ABSENT
     a: str = ""
     z: str = ""
 
@@ -172,7 +175,10 @@ class Readers:
             symbol, size_unit = venue_symbol.replace("/", "-"), SizeUnit.BASE
         elif occ_symbol(venue_symbol):
             size_unit = SizeUnit.CONTRACT
-        return Stream(self._exchange, symbol, venue_symbol, channel, self._version, size_unit)
+        flags: tuple[str, ...] = ()
+        if _PERPETUAL.search(venue_symbol):  # of what, its name does not say
+            symbol, size_unit, flags = venue_symbol, SizeUnit.BASE, (UNKNOWN_SYMBOL,)
+        return Stream(self._exchange, symbol, venue_symbol, channel, self._version, size_unit, flags)
 
     def of_stream(self) -> list[Reader]:
         return [
@@ -190,7 +196,7 @@ class Readers:
 
     def of_history(self) -> dict[str, Reader]:
         """By the member of an answer that holds its rows, or its only one."""
-        trades, quotes = Reader(PastTrade, self.trade), Reader(QuoteEvent, self.quote)
+        trades, quotes = Reader(PastTrade, self.past_trade), Reader(QuoteEvent, self.quote)
         bars = Reader(BarEvent, partial(self.bar, "", "", BarState.NONE))
         return {
             "trades": trades, "trade": trades, "quotes": quotes, "quote": quotes, "bars": bars, "bar": bars,
@@ -217,8 +223,13 @@ class Readers:
         return Trade(  # as ``build.trade``, whose call would cost 4%
             stream.exchange, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
             frame.source, frame.connection_id, frame.frame_sequence, index, key, time_ns, stream.parser_version,
-            None, None, None, 0, 0, (), price, size, side, trade_id, stream.size_unit, event.x, "", conditions, event.z,
+            None, None, None, 0, 0, stream.flags, price, size, side, trade_id, stream.size_unit, event.x, "",
+            conditions, event.z,
         )  # fmt: skip
+
+    def past_trade(self, frame: Frame, index: int, event: PastTrade, page: Page) -> Trade:
+        trade = self.trade(frame, index, event, page)
+        return trade if event.u in _UPDATES else structs.replace(trade, flags=(*trade.flags, UNKNOWN_WORD))
 
     def quote(self, frame: Frame, index: int, event: QuoteEvent, page: Page) -> Quote:
         """``{"T":"q","S":"AMD","bx":"U","bp":87.66,"bs":1,"ax":"X","ap":87.67,"as":1,
@@ -245,8 +256,8 @@ class Readers:
             stream.exchange, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
             frame.source, frame.connection_id, frame.frame_sequence, index,
             self._quote_counts.key(stream.venue_symbol, content), time_ns, stream.parser_version,
-            None, None, None, 0, 0, (), bid, bid_size, ask, ask_size, size_unit, bid_venue, ask_venue, conditions, (),
-            event.z,
+            None, None, None, 0, 0, stream.flags, bid, bid_size, ask, ask_size, size_unit, bid_venue, ask_venue,
+            conditions, (), event.z,
         )  # fmt: skip
 
     def bar(
@@ -267,6 +278,8 @@ class Readers:
             decimals[bytes(event.l)], decimals[bytes(event.c)],
         )  # fmt: skip
         volume, vwap = decimals[bytes(event.v)], decimals[bytes(event.vw)]
+        if vwap is not None and vwap[0] == "0" and not vwap.strip("0."):
+            vwap = None  # not computed
         return build.bar(
             stream, frame, index, start_ns, state, prices, volume, vwap, None, None, event.n, 0, interval, page.flags
         )  # fmt: skip
@@ -283,21 +296,25 @@ class Readers:
 
     def cancel(self, frame: Frame, index: int, event: CancelEvent, page: Page) -> Correction:
         """``{"T":"x","S":"AAPL","i":1,"x":"V","p":150,"s":100,"a":"C","t":"2024-01-02T15:30:00Z","z":"C"}``;
-        ``a`` is C(ancelled) or E(rror)."""
+        ``a`` is C(ancelled) or E(rror); price and size are those of the voided trade."""
         kind = CorrectionKind.ERROR if event.a == "E" else CorrectionKind.CANCEL
-        time_ns = rfc3339_ns(event.t)
         return self._void(
-            frame, index, event.S, "cancelErrors", time_ns, event.x, str(event.i), kind, event.z
-        )
+            frame, index, event.S, "cancelErrors", rfc3339_ns(event.t), event.x, str(event.i), kind, event.z,
+            price=self._decimals[bytes(event.p)], size=self._decimals[bytes(event.s)],
+            flags=() if event.a in _CANCELS else (UNKNOWN_WORD,),
+        )  # fmt: skip
 
     def voided(self, frame: Frame, index: int, event: PastTrade, page: Page) -> Correction | None:
         """``u`` of history: ``canceled``, ``incorrect`` (another trade replaces it), ``corrected`` (it is that
         other trade, and good). The corrections of a page take their places behind its rows."""
         if event.u not in _VOIDS:
             return None
+        kind, voided = _VOIDS[event.u], {}
+        if kind is CorrectionKind.CANCEL:  # of a correction these would be the other trade's
+            voided = {"price": self._decimals[bytes(event.p)], "size": self._decimals[bytes(event.s)]}
         return self._void(
             frame, page.rows + index, event.S or page.venue_symbol, "cancelErrors", rfc3339_ns(event.t), event.x,
-            str(event.i), _VOIDS[event.u], event.z,
+            str(event.i), kind, event.z, **voided,
         )  # fmt: skip
 
     def _void(
@@ -355,5 +372,8 @@ _STATUSES = {
 }
 """Letters are the UTP plan's, digits the CTA's; quotes without trades (Q) come before a reopening auction."""
 _SIDES = {"B": Side.BUY, "S": Side.SELL}
+_PERPETUAL = re.compile(r"[-/:_]PERP$")
+_CANCELS = frozenset({"C", "E", ""})
+_UPDATES = frozenset({"", "canceled", "incorrect", "corrected"})
 _VOIDS = {"canceled": CorrectionKind.CANCEL, "incorrect": CorrectionKind.CORRECT}
 _BAR_CHANNELS = {"1m": "bars", "1d": "dailyBars"}

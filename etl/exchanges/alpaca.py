@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from etl.adapter.contract import (
     Budget,
@@ -48,8 +49,14 @@ PAGE_ROWS_MAX = 5_000
 NO_RULE = SequenceRule.NONE
 
 
+LITERAL = "-"
+"""For ``asof``: a symbol means itself, as on the stream. Without it the venue maps symbols through renames, as of
+today: asked for META in 2021 it gives what was FB."""
+
+
 class Alpaca(Exchange):
     name = "alpaca"
+    parser_version = 2
     websocket_url = "wss://stream.data.alpaca.markets/v2/sip"
     rest_url = "https://data.alpaca.markets"
     channels: ClassVar[tuple[Channel, ...]] = (
@@ -92,7 +99,7 @@ class Alpaca(Exchange):
         "&start={from_day}&end={to_day}&limit=1000&sort=asc"
     )
     history_path: ClassVar[str] = "/v2/stocks"
-    history_query: ClassVar[Mapping[str, str]] = {"feed": "sip"}
+    history_query: ClassVar[Mapping[str, str]] = {"feed": "sip", "asof": LITERAL}
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -170,9 +177,9 @@ class Alpaca(Exchange):
             answer = answers.decode_answer(payload)
             if answer.T:
                 return self._events.read_element(frame, 0, payload, _STREAM, self._control)
-            return self._answers.read(frame, answer)
+            return self._answers.read(frame, answer, payload)
         except UNDECODABLE as error:
-            return [rejected(error, 0, "")]
+            return [Ignored("snapshot")] if answers.is_snapshot(payload) else [rejected(error, 0, "")]
 
     # requests
 
@@ -205,7 +212,32 @@ class AlpacaIex(Alpaca):
 
     name = "alpaca_iex"
     websocket_url = "wss://stream.data.alpaca.markets/v2/iex"
-    history_query: ClassVar[Mapping[str, str]] = {"feed": "iex"}
+    history_query: ClassVar[Mapping[str, str]] = {"feed": "iex", "asof": LITERAL}
+
+
+class AlpacaDelayed(Alpaca):
+    """All of the market, 15 minutes late. Its history is that of ``alpaca``, which has no feed of this name."""
+
+    name = "alpaca_delayed"
+    websocket_url = "wss://stream.data.alpaca.markets/v2/delayed_sip"
+
+
+class AlpacaBoats(Alpaca):
+    """The overnight session of the Blue Ocean ATS, 20:00 to 04:00 in New York: silence means nothing."""
+
+    name = "alpaca_boats"
+    websocket_url = "wss://stream.data.alpaca.markets/v1beta1/boats"
+    channels = tuple(replace(channel, stale_after_s=0.0) for channel in Alpaca.channels[:5])
+    default_channels = ("trades", "quotes", "bars")
+    history_query: ClassVar[Mapping[str, str]] = {"feed": "boats", "asof": LITERAL}
+    calendar = "24/7"
+
+
+class AlpacaOvernight(AlpacaBoats):
+    """What the venue derives from ``boats``, 15 minutes late, on the free plan."""
+
+    name = "alpaca_overnight"
+    websocket_url = "wss://stream.data.alpaca.markets/v1beta1/overnight"
 
 
 class AlpacaTest(Alpaca):
@@ -241,6 +273,14 @@ class AlpacaOptions(Alpaca):
 
     def _reply(self, message: Mapping[str, Any]) -> Reply:
         return Reply(msgspec.msgpack.encode(message))
+
+
+class AlpacaOptionsIndicative(AlpacaOptions):
+    """Trades 15 minutes late, and quotes that are made up: never to be mixed with those of ``alpaca_options``."""
+
+    name = "alpaca_options_indicative"
+    websocket_url = "wss://stream.data.alpaca.markets/v1beta1/indicative"
+    history_query: ClassVar[Mapping[str, str]] = {"feed": "indicative"}
 
 
 class AlpacaCrypto(Alpaca):

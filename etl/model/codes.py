@@ -6,6 +6,8 @@ from enum import StrEnum
 
 REPLAYED = "replayed"
 """Flag of a record that a venue repeats when it is subscribed to: a good record, whose time says nothing about now."""
+UNKNOWN_WORD = "unknown_word"
+"""Flag of a record in which the venue says something about it in a word that its file does not know."""
 
 
 class Code(StrEnum):

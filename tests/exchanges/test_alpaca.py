@@ -262,7 +262,7 @@ def test_history_is_asked_for_to_the_nanosecond() -> None:
     )
     assert request.path == (
         "/v2/stocks/trades?symbols=AAPL&start=2023-11-14T22%3A13%3A20.000000001Z"
-        "&end=2023-11-14T22%3A13%3A20.999999999Z&limit=5000&sort=asc&feed=sip"
+        "&end=2023-11-14T22%3A13%3A20.999999999Z&limit=5000&sort=asc&feed=sip&asof=-"
     )
     (request,) = AlpacaIex().history_requests(Kind.QUOTE, "AAPL", 1, 2)
     assert "feed=iex" in request.path
