@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import permutations
@@ -10,7 +11,8 @@ import psycopg
 import pytest
 from msgspec import structs
 
-from etl.model.records import CorrectionKind, Record, SizeUnit, Source, Trade
+from etl.exchanges.alpaca import Alpaca
+from etl.model.records import CorrectionKind, Frame, Record, SizeUnit, Source, Trade
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
@@ -46,12 +48,51 @@ CANCELLED = (stream.correction("26", kind=CorrectionKind.CANCEL, last_price="39.
 IN_PLACE = (stream.correction("27", "27", last_price="40", volume="440000"),)
 CANCELLED_IN_PLACE = (stream.correction("27", kind=CorrectionKind.ERROR),)
 
+SENT = {"S": "EEM", "x": "M", "z": "B"}
+FRAMES: tuple[tuple[object, Source], ...] = (
+    (
+        [{"T": "t", **SENT, "i": 27, "p": 39.1582, "s": 440000, "c": [" ", "7"], "t": "2024-08-08T14:25:06.5Z"}],
+        Source.STREAM,
+    ),
+    (
+        [{
+            "T": "c", **SENT, "oi": 27, "op": 39.1582, "os": 440000, "oc": [" ", "7"], "ci": 26, "cp": 39.1809,
+            "cs": 440000, "cc": [" ", "7"], "t": "2024-08-08T14:25:06.5Z",
+        }],
+        Source.STREAM,
+    ),
+    (
+        {"trades": {"EEM": [
+            {"i": 27, "x": "M", "z": "B", "p": 39.1582, "s": 440000, "c": [" ", "7"], "t": "2024-08-08T14:25:06.5Z",
+             "u": "incorrect"},
+            {"i": 26, "x": "M", "z": "B", "p": 39.1809, "s": 440000, "c": [" ", "7"], "t": "2024-08-08T14:25:06.5Z",
+             "u": "corrected"},
+        ]}},
+        Source.REPAIR,
+    ),
+)  # fmt: skip
+"""Alpaca's documented example, as the stream and then the history tell it."""
+
+
+def of_frame(number: int) -> list[Record]:
+    message, source = FRAMES[number]
+    payload = json.dumps(message).encode()
+    outcomes = Alpaca().parse(Frame("alpaca", "c", number + 1, "", stream.START_NS, payload, source))
+    records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
+    assert len(records) == len(outcomes)
+    return records
+
+
 OTHER: Row = ("2024-08-08/M/1", "1", Decimal(39), Decimal(440_000), False)
 REPLACED: Row = ("2024-08-08/M/26", "26", Decimal("39.1809"), Decimal(440_000), True)
 CASES: dict[str, tuple[Batches, list[Row]]] = {
     **{
         f"stream, correction, history in order {number}": (list(order), [OTHER, REPLACED])
         for number, order in enumerate(permutations((STREAM, CORRECTED, HISTORY)))
+    },
+    **{
+        f"frames in order {order}": ([of_frame(number) for number in order], [REPLACED])
+        for order in permutations(range(3))
     },
     "history only": ([[STREAM[1], *HISTORY]], [OTHER, (*REPLACED[:4], False)]),
     "all in one batch, replayed": ([[*HISTORY, *CORRECTED, *STREAM], CORRECTED, HISTORY], [OTHER, REPLACED]),

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from etl.audit.checks import run_check
-from etl.model.records import CorrectionKind, Kind, Record, SizeUnit, Trade
+from etl.model.records import Bar, BarState, CorrectionKind, Kind, Record, SizeUnit, Trade
 from etl.model.sale_conditions import rows as conditions
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
@@ -146,6 +146,38 @@ def test_voided_prints_leave_the_candles_and_replacements_enter_them(timescale: 
         assert candles(timescale, "alpaca_iex", table) == [], table
 
 
+def bar_of(exchange: str, minute: int, high: str, low: str, trades: int, unit: SizeUnit) -> Bar:
+    start_ns = MINUTE_START_NS + minute * MINUTE_NS
+    return stream.bar(
+        0, exchange, symbol="EEM", record_key=f"1m/{start_ns}", event_time_ns=start_ns, key_time_ns=start_ns,
+        interval="1m", open=low, high=high, low=low, close=low, volume=str(100 * trades), trade_count=trades,
+        size_unit=unit, bar_state=BarState.CLOSED,
+    )  # fmt: skip
+
+
+def test_the_audit_judges_bars_by_the_same_table(settings_with: Callable[..., Settings]) -> None:
+    settings = settings_with(clickhouse=True)
+    migrate_clickhouse(settings)
+    wrong = [print_of(9, "polygon", "100.2", minute=1), print_of(10, "polygon", "300", "37", minute=1)]
+    insert_into_clickhouse(settings, [
+        *CASES["polygon"][0], bar_of("polygon", 0, "100.1", "99.95", 6, SizeUnit.SHARE),
+        *wrong, bar_of("polygon", 1, "100.1", "99.95", 2, SizeUnit.SHARE),
+        *CASES["binance_usdm"][0], bar_of("binance_usdm", 0, "10", "10", 1, SizeUnit.BASE),
+    ])  # fmt: skip
+    found = run_check(settings, DATE, "clickhouse", "stock_bars_against_trades")
+    assert [offence.key for offence in found] == [f"polygon EEM 1m/{MINUTE_START_NS + MINUTE_NS}"]
+    assert run_check(settings, DATE, "clickhouse", "bars_against_trades") == []
+    insert_into_clickhouse(settings, [bar_of("binance_usdm", 0, "11", "10", 1, SizeUnit.BASE)])
+    found = run_check(settings, DATE, "clickhouse", "bars_against_trades")
+    assert [offence.key for offence in found] == [f"binance_usdm EEM 1m/{MINUTE_START_NS}"]
+
+
+def insert_into_clickhouse(settings: Settings, batch: Sequence[Record]) -> None:
+    with connect(settings, internal=True) as client:
+        path = batch_path(MARKET_DATA, f"{batch[0].record_key}-{len(batch)}", len(batch))
+        client.insert(path, delimited(list(map(encode, batch))))
+
+
 def expected_prints() -> dict[str, tuple[bool, bool, bool]]:
     """One print for each condition: what it sets, by the table of the model."""
     return {
@@ -170,8 +202,7 @@ def test_the_conditions_of_clickhouse_are_those_of_the_model(settings_with: Call
     settings = settings_with(clickhouse=True)
     migrate_clickhouse(settings)
     batch = one_of_each()
-    with connect(settings, internal=True) as client:
-        client.insert(batch_path(MARKET_DATA, "conditions", len(batch)), delimited(list(map(encode, batch))))
+    insert_into_clickhouse(settings, batch)
     with connect(settings) as client:
         answer = client.execute(f"{QUERIES['prints']} FORMAT TSV").decode().splitlines()
     found = {key: tuple(flag == "true" or flag == "1" for flag in flags) for key, *flags in
