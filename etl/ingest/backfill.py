@@ -10,6 +10,7 @@ job's coverage has been checked its marks are removed: the same job again fetche
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import tempfile
 import time
@@ -40,6 +41,8 @@ from etl.transports.publisher import Publisher
 
 PARALLEL = 4
 """Chunks at work at once; the limiter keeps their requests within the venue's budget."""
+FAILED_MAX = 8
+"""Chunks that may fail before the venue, and not they, is taken to be broken."""
 PAGES_MAX = 100_000
 FLUSH_TIMEOUT_S = 60.0
 
@@ -60,9 +63,15 @@ class Summary(Struct, frozen=True):
 
 
 def run(settings: Settings, job: Job, progress: Progress | None = None) -> Summary:
-    """The whole job: what is not done yet, then its coverage. Raises ``EtlError``; what was done stays done."""
+    """The whole job: what is not done yet, then its coverage, also where a chunk failed. Raises ``EtlError``; what was
+    done stays done."""
     announce(settings, [job], job.name)
-    skipped = fetch(settings, job, job.name, progress)
+    try:
+        skipped = fetch(settings, job, job.name, progress)
+    except VenueError as failure:
+        with contextlib.suppress(VenueError):  # it says less than the failure
+            check(settings, (job,), job.name)
+        raise failure from None
     done = check(settings, (job,), job.name)
     return Summary(done.chunks, skipped, done.pages, done.rows, done.holes)
 
@@ -82,7 +91,8 @@ def announce(settings: Settings, jobs: Sequence[Job], name: str) -> None:
 
 
 def fetch(settings: Settings, job: Job, name: str, progress: Progress | None = None) -> int:
-    """Every chunk of ``job`` that has no mark under ``name`` yet; returns how many had one."""
+    """Every chunk of ``job`` that has no mark under ``name`` yet; returns how many had one. Raises ``VenueError`` at
+    the end for chunks that failed: a day that is broken at the venue keeps no other from being fetched."""
     chunks = plan(job)
     marks = Marks(settings, name)
     waiting = [chunk for chunk in chunks if marks.get(chunk.name) is None]
@@ -147,12 +157,20 @@ async def _fetch(
     exchange = with_known(settings, load_exchange(chunks[0].exchange))
     publisher = KafkaPublisher(settings)
     waiting = iter(chunks)
+    failed: list[VenueError] = []
     async with VenueAccess.from_settings(settings, exchange) as access:
         backfill = Backfill(settings, access, publisher)
 
         async def work() -> None:
             for chunk in waiting:
-                fetched = await backfill.chunk(chunk)
+                try:
+                    fetched = await backfill.chunk(chunk)
+                except VenueError as error:
+                    failed.append(error)
+                    _log.error("%s %s: %s", chunk.symbol, chunk.name, error)
+                    if len(failed) >= FAILED_MAX:
+                        raise
+                    continue
                 marks.put(chunk.name, msgspec.json.encode(fetched))
                 _log.info("%s %s: %d rows, %d pages", chunk.symbol, chunk.name, fetched.rows, fetched.pages)
                 if progress:
@@ -164,3 +182,5 @@ async def _fetch(
                     group.create_task(work())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
+    if failed:
+        raise VenueError(f"{failed[0]}; {len(failed)} of {len(chunks)} chunks are not done")

@@ -1,10 +1,17 @@
-"""What a backfill brought, and what the venue itself does not have: that goes into the gap ledger."""
+"""What a backfill brought, and what the venue itself does not have: that goes into the gap ledger.
+
+    missing = expected - received, over the whole job
+
+Received is a set: order, doubles and cuts mean nothing. Expected are all ids between the first and the last within the
+range, and every bar of the range that is over. What was not fetched is not judged. A hole that the venue may still fill
+is OPEN with the time to look again; what an earlier run declared and this one brought is closed.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -12,37 +19,31 @@ from msgspec import Struct
 from etl.adapter.contract import Channel, Exchange, SequenceRule
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
+from etl.ingest import backfill_holes
+from etl.ingest.backfill_holes import Hole
 from etl.ingest.backfill_jobs import Chunk, Job, plan
 from etl.ingest.backfill_marks import Marks
-from etl.ingest.feed import Feed
+from etl.ingest.backfill_runs import Run, Runs, between, holds, merged
 from etl.ingest.observer import Observer
-from etl.model.records import Bar, Gap, GapKind, GapState, Kind, Record, Source
-from etl.model.times import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS
-from etl.reference.instruments import with_known
+from etl.model.records import Bar, Kind, Record
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE
 from etl.sequencing.spans import bar_length_ns
 from etl.settings import Settings
-from etl.sources.connection_id import connection_id
-from etl.transports.kafka import KafkaPublisher
 
 HOLES_MAX = 1_000
 """Holes of one chunk that go into the ledger; a chunk with more is refused as broken."""
-FLUSH_TIMEOUT_S = 60.0
-
-
-class Hole(Struct, frozen=True):
-    """Ids that are missing (0 = the channel has none), between the times of the good ones around."""
-
-    symbol: str
-    channel: str
-    from_time_ns: int
-    to_time_ns: int
-    from_id: int = 0
-    to_id: int = 0
-    reason: str = ""
+DISTINCT_MAX = 5_000_000
+"""Identities of one chunk whose doubles are told apart, where no id does."""
+PUBLISHED_WITHIN_NS = 7 * NS_PER_DAY
+"""Daily files have come days late; one that is missing for longer is a hole at the source."""
+HISTORY_LAG_NS = NS_PER_HOUR // 6
+"""What happened just now may not be in the history yet."""
 
 
 class Fetched(Struct, frozen=True):
-    """What a chunk gave: ``rows`` of its kind within its span. ``first`` and ``last`` are ids with their times."""
+    """What a chunk gave: ``rows`` of its kind within its span; ``runs`` are the ids or bars that came, beyond its span
+    too; ``first`` and ``last`` are the lowest and highest id within it, with their times. ``missing`` says why the
+    archive had nothing."""
 
     pages: int = 0
     rows: int = 0
@@ -50,18 +51,25 @@ class Fetched(Struct, frozen=True):
     channel: str = ""
     first: tuple[int, int] = (0, 0)
     last: tuple[int, int] = (0, 0)
-    holes: tuple[Hole, ...] = ()
+    runs: tuple[Run, ...] = ()
     trades: int = 0
     """How many trades its bars count."""
+    missing: str = ""
+    bar_ns: int = 0
+    """The length of the channel's bars where none may be skipped."""
 
 
 class Coverage(Struct, frozen=True):
-    """What jobs brought: ``holes`` are what the venue does not have."""
+    """What jobs brought: ``holes`` are what the venue does not have, or not yet."""
 
     chunks: int
     pages: int
     rows: int
     holes: int
+
+
+Done = Sequence[tuple[Chunk, Fetched | None]]
+"""Chunks with what came; ``None`` = not fetched."""
 
 
 class ChunkCoverage(Observer):
@@ -74,146 +82,191 @@ class ChunkCoverage(Observer):
         self._kind = Kind[chunk.kind.upper()]
         self._channels = type(parser)
         self._symbol = parser.instruments.symbol(chunk.symbol)
-        self._channel = ""
-        self._bar_ns = 0
-        """The length of the channel's bars where none may be skipped."""
-        self._rows = self._trades = 0
+        declared = next((one for one in parser.channels if one.kind is self._kind), None)
+        self._channel = declared.name if declared else chunk.kind
+        is_stepped = declared is not None and declared.rule is SequenceRule.INTERVAL
+        self._bar_ns = declared.interval_ns if declared is not None and is_stepped else 0
+        self._is_by_id = _is_contiguous(declared)
+        self._missing = ""
+        self._rows = 0
         self._first = self._last = (0, 0)
-        self._holes: list[Hole] = []
+        self._runs = Runs()
+        self._trades: dict[int, int] = {}
+        """Trades that the newest bar of each start counts."""
+        self._identities: set[int] = set()
 
     def miss(self, reason: str) -> None:
         """All of the chunk is missing at the source."""
-        channel = next(
-            (one.name for one in self._channels.channels if one.kind is self._kind), self._chunk.kind
-        )
-        span = self._chunk.start_ns, self._chunk.end_ns
-        self._holes.append(Hole(self._symbol, channel, *span, reason=reason))
+        self._missing = reason
 
     def fetched(self, pages: int) -> Fetched:
-        if self._bar_ns:
-            end_ns = min(self._chunk.end_ns, time.time_ns())
-            self._step(end_ns - end_ns % self._bar_ns)
+        """Raises ``VenueError`` for a chunk with more holes than a true one can have."""
+        runs = tuple(self._runs.merged())
+        if len(runs) > HOLES_MAX + 1:
+            raise VenueError(f"{self._chunk.symbol}: more than {HOLES_MAX} holes in {self._chunk.name}")
+        trades = sum(self._trades.values())
         return Fetched(
-            pages,
-            self._rows,
-            self._symbol,
-            self._channel,
-            self._first,
-            self._last,
-            tuple(self._holes),
-            self._trades,
-        )
+            pages, self._rows, self._symbol, self._channel, self._first, self._last, runs, trades,
+            self._missing, self._bar_ns,
+        )  # fmt: skip
 
     def judged(self, record: Record, is_good: bool) -> None:
+        if record.kind is not self._kind or record.venue_symbol != self._chunk.symbol:
+            return
         time_ns = record.event_time_ns or record.receive_time_ns
-        is_wanted = record.kind is self._kind and record.venue_symbol == self._chunk.symbol
-        if is_wanted and (self._chunk.start_ns <= time_ns < self._chunk.end_ns or self._kind is Kind.BOOK):
-            self._count(record, time_ns)
-
-    def _count(self, record: Record, time_ns: int) -> None:
-        self._rows += 1
-        if self._rows == 1:
+        is_within = self._chunk.start_ns <= time_ns < self._chunk.end_ns
+        number = record.sequence if self._is_by_id else None
+        if isinstance(record, Bar):
             self._channel = record.channel
             declared = self._channels.channel(record.channel)
             self._bar_ns = bar_length_ns(declared, record) if declared else 0
-        self._trades += record.trade_count if isinstance(record, Bar) else 0
-        number = record.sequence or 0
-        if self._bar_ns:
-            self._step(time_ns)
-        elif (
-            _is_contiguous(self._channels.channel(record.channel))
-            and self._last[0] < number - 1
-            and self._rows > 1
-        ):
-            self._hole(
-                Hole(self._symbol, record.channel, self._last[1], time_ns, self._last[0] + 1, number - 1)
-            )
-        if self._rows == 1:
-            self._first = (number, time_ns)
-        if time_ns >= self._last[1] and number >= self._last[0]:
-            self._last = (number, time_ns)
+            number = time_ns // self._bar_ns if self._bar_ns else None
+            if is_within:
+                self._trades[time_ns] = record.trade_count
+        if number is not None:
+            self._runs.add(number, time_ns)
+        if is_within or self._kind is Kind.BOOK:
+            self._count(record, number, time_ns)
 
-    def _step(self, time_ns: int) -> None:
-        """A bar at ``time_ns``: the one before it must lie one length back, within the chunk."""
-        length_ns = self._bar_ns
-        expected_ns = (
-            self._last[1] + length_ns if self._last[1] else -(-self._chunk.start_ns // length_ns) * length_ns
-        )
-        if time_ns > expected_ns:
-            before = self._last[1] or expected_ns - length_ns
-            self._hole(Hole(self._symbol, self._channel, before, time_ns))
-
-    def _hole(self, hole: Hole) -> None:
-        if len(self._holes) >= HOLES_MAX:
-            raise VenueError(f"{self._chunk.symbol}: more than {HOLES_MAX} holes in {self._chunk.name}")
-        self._holes.append(hole)
+    def _count(self, record: Record, number: int | None, time_ns: int) -> None:
+        if number is None and self._kind is Kind.TRADE and len(self._identities) < DISTINCT_MAX:
+            identity = hash(record.record_key)
+            if identity in self._identities:
+                return
+            self._identities.add(identity)
+        self._rows += 1
+        self._channel = record.channel
+        place = (number or 0, time_ns)
+        self._first = min(self._first, place) if self._rows > 1 else place
+        self._last = max(self._last, place)
 
 
 def check(settings: Settings, jobs: Sequence[Job], name: str) -> Coverage:
-    """Coverage of ``jobs``, whose chunks must all be done: holes within chunks and between them go into the gap
-    ledger. Removes the marks. Raises ``VenueError`` if a chunk is not done."""
-    marks, holes = Marks(settings, name), list[Hole]()
-    pages = rows = count = 0
-    previous: dict[tuple[str, str], Fetched] = {}
-    for job in jobs:
-        channel_rules = load_exchange(job.exchange)
-        done = [(chunk, _done(marks, chunk)) for chunk in plan(job)]
-        holes += _fewer_than_counted(channel_rules, done)
-        for chunk, fetched in done:
-            count, pages, rows = count + 1, pages + fetched.pages, rows + fetched.rows
-            holes += fetched.holes
-            before = previous.get((chunk.symbol, chunk.kind))
-            if before is not None and _is_contiguous(channel_rules.channel(fetched.channel)):
-                holes += _between(before, fetched)
-            if fetched.rows:
-                previous[chunk.symbol, chunk.kind] = fetched
-    if holes:
-        _publish_holes(settings, jobs[0].exchange, holes)
+    """Coverage of ``jobs``: what is done is judged, holes go into the gap ledger. Removes the marks. Raises
+    ``VenueError`` if a chunk is not done, and leaves the marks for the next run."""
+    marks = Marks(settings, name)
+    done = [(chunk, _done(marks, chunk)) for job in jobs for chunk in plan(job)]
+    brought = [fetched for _, fetched in done if fetched is not None]
+    exchange, now_ns = load_exchange(jobs[0].exchange), time.time_ns()
+    holes = missing(exchange, done, now_ns)
+    if brought:
+        backfill_holes.declare(settings, exchange.name, holes, Judged(done).closes)
+    for chunk, fetched in done:
+        if fetched is None:
+            raise VenueError(f"{chunk.symbol} {chunk.name} is not done: run the backfill again")
     marks.remove()
-    return Coverage(count, pages, rows, len(holes))
+    pages, rows = sum(one.pages for one in brought), sum(one.rows for one in brought)
+    return Coverage(len(done), pages, rows, len(holes))
 
 
-def _publish_holes(settings: Settings, exchange_name: str, holes: Sequence[Hole]) -> None:
-    exchange = with_known(settings, load_exchange(exchange_name))
-    publisher = KafkaPublisher(settings)
-    feed = Feed(settings, exchange, publisher)
-    connection, now_ns = connection_id(time.time_ns()), time.time_ns()
-    instruments = exchange().instruments
-    for number, hole in enumerate(holes, 1):
-        by_id = bool(hole.from_id)
-        span = (hole.from_id, hole.to_id) if by_id else (hole.from_time_ns, hole.to_time_ns)
-        gap = Gap(
-            exchange=exchange_name,
-            symbol=hole.symbol,
-            venue_symbol=instruments.venue_symbol(hole.symbol),
-            channel=hole.channel,
-            event_time_ns=hole.from_time_ns,
-            receive_time_ns=now_ns,
-            source=Source.BACKFILL,
-            connection_id=connection,
-            frame_sequence=number,
-            frame_index=0,
-            record_key=f"{hole.channel}/{span[0]}-{span[1]}",
-            key_time_ns=hole.from_time_ns - hole.from_time_ns % NS_PER_MS,
-            parser_version=exchange.parser_version,
-            gap_kind=GapKind.SOURCE_HOLE,
-            gap_state=GapState.SOURCE_HOLE,
-            from_sequence=hole.from_id if by_id else None,
-            to_sequence=hole.to_id if by_id else None,
-            from_time_ns=hole.from_time_ns,
-            to_time_ns=hole.to_time_ns,
-            reason=hole.reason or "the venue's history leaves it out",
-            detected_time_ns=now_ns,
+def missing(exchange: type[Exchange], done: Done, now_ns: int) -> list[Hole]:
+    """What the venue's history does not have of the chunks that are done. Pure."""
+    holes = list(_fewer_than_counted(exchange, [(chunk, it) for chunk, it in done if it is not None]))
+    for chunk, fetched in done:
+        if fetched is not None and fetched.missing:
+            holes.append(_unpublished(chunk, fetched, now_ns))
+    for group in _grouped(done).values():
+        holes += _not_received(group, now_ns)
+    return holes
+
+
+class Judged:
+    """What a run can say of holes that an earlier one declared."""
+
+    def __init__(self, done: Done) -> None:
+        self._runs: dict[tuple[str, str], list[Run]] = {}
+        self._spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        self._slack_ns: dict[tuple[str, str], int] = {}
+        kinds: defaultdict[str, set[str]] = defaultdict(set)
+        for group in _grouped(done).values():
+            known = [(chunk, one) for chunk, one in group if one is not None and not one.missing]
+            if not known:
+                continue
+            place = known[0][1].symbol, _channel_of(group)
+            kinds[place[0]].add(known[0][0].kind)
+            self._runs[place] = merged(run for _, one in known for run in one.runs)
+            self._spans[place] = _joined((chunk.start_ns, chunk.end_ns) for chunk, _ in known)
+            self._slack_ns[place] = max(one.bar_ns for _, one in known)
+        self._counted = {symbol for symbol, found in kinds.items() if {"trade", "bar"} <= found}
+
+    def closes(self, hole: Hole) -> bool:
+        """Whether all of ``hole``, which was not found again, was asked for again, or its ids came."""
+        place = hole.symbol, hole.channel
+        if hole.from_id and holds(self._runs.get(place, ()), hole.from_id, hole.to_id):
+            return True
+        if hole.is_counted and hole.symbol not in self._counted:
+            return False
+        slack_ns = self._slack_ns.get(place, 0)  # a hole of bars lies between the bars around it
+        return any(
+            start_ns - slack_ns <= hole.from_time_ns and hole.to_time_ns <= end_ns + slack_ns
+            for start_ns, end_ns in self._spans.get(place, ())
         )
-        feed.publish_gaps([gap])
-    publisher.flush(FLUSH_TIMEOUT_S)
 
 
-def _between(before: Fetched, after: Fetched) -> Iterator[Hole]:
-    """The ids that neither of two neighbouring chunks has."""
-    if after.rows and before.last[0] and after.first[0] > before.last[0] + 1:
-        ids = before.last[0] + 1, after.first[0] - 1
-        yield Hole(after.symbol, after.channel, before.last[1], after.first[1], *ids)
+def _grouped(done: Done) -> dict[tuple[str, str], list[tuple[Chunk, Fetched | None]]]:
+    groups: defaultdict[tuple[str, str], list[tuple[Chunk, Fetched | None]]] = defaultdict(list)
+    for chunk, fetched in done:
+        groups[chunk.symbol, chunk.kind].append((chunk, fetched))
+    return groups
+
+
+def _channel_of(group: Done) -> str:
+    known = [one for _, one in group if one is not None]
+    return next((one.channel for one in known if one.rows), known[0].channel)
+
+
+def _unpublished(chunk: Chunk, fetched: Fetched, now_ns: int) -> Hole:
+    """A day without a file: not yet, as long as it may still come."""
+    is_late = now_ns - chunk.end_ns < PUBLISHED_WITHIN_NS
+    look_again_ns = max(chunk.end_ns + NS_PER_DAY, now_ns + NS_PER_HOUR) if is_late else 0
+    reason = f"not published yet: {fetched.missing}" if is_late else fetched.missing
+    span = chunk.start_ns, chunk.end_ns
+    return Hole(fetched.symbol, fetched.channel, *span, reason=reason, look_again_ns=look_again_ns)
+
+
+def _not_received(group: Done, now_ns: int) -> Iterator[Hole]:
+    """Ids and bars of one symbol and kind that nobody gave, but for what was not fetched, or is missing as a file."""
+    known = [one for _, one in group if one is not None and not one.missing]
+    if not known:
+        return
+    unknown = [(chunk.start_ns, chunk.end_ns) for chunk, one in group if one is None or one.missing]
+    symbol, channel = known[0].symbol, _channel_of(group)
+    runs, bar_ns = merged(run for one in known for run in one.runs), max(one.bar_ns for one in known)
+    if bar_ns:
+        end_ns = min(max(chunk.end_ns for chunk, _ in group), now_ns)
+        found = _missing_bars(runs, min(chunk.start_ns for chunk, _ in group), end_ns, bar_ns, unknown)
+    else:
+        counted = [one for one in known if one.rows and one.runs]
+        first = min((one.first[0] for one in counted), default=0)
+        last = max((one.last[0] for one in counted), default=-1)
+        found = [
+            hole
+            for hole in between(runs)
+            if first < hole.first and hole.last < last and not _meets(unknown, hole.first_ns, hole.last_ns)
+        ]
+    for hole in found:
+        look_again_ns = now_ns + HISTORY_LAG_NS if now_ns - hole.last_ns < HISTORY_LAG_NS else 0
+        ids = (0, 0) if bar_ns else (hole.first, hole.last)
+        yield Hole(symbol, channel, hole.first_ns, hole.last_ns, *ids, look_again_ns=look_again_ns)
+
+
+def _missing_bars(
+    runs: Sequence[Run], start_ns: int, end_ns: int, bar_ns: int, unknown: Sequence[tuple[int, int]]
+) -> list[Run]:
+    """Bars of [start_ns, end_ns) that are over, between the starts of the bars around."""
+    first, beyond = -(-start_ns // bar_ns), end_ns // bar_ns
+    unjudged = [
+        Run(-(-from_ns // bar_ns), -(-to_ns // bar_ns) - 1, 0, 0)
+        for from_ns, to_ns in unknown
+        if -(-from_ns // bar_ns) <= -(-to_ns // bar_ns) - 1
+    ]
+    edges = Run(first - 1, first - 1, 0, 0), Run(beyond, beyond, 0, 0)
+    holes = between(merged([*runs, *unjudged, *edges])) if beyond > first else ()
+    return [
+        Run(hole.first, hole.last, (hole.first - 1) * bar_ns, (hole.last + 1) * bar_ns)
+        for hole in holes
+        if first <= hole.first and hole.last < beyond
+    ]
 
 
 def _fewer_than_counted(exchange: type[Exchange], done: Sequence[tuple[Chunk, Fetched]]) -> Iterator[Hole]:
@@ -231,15 +284,29 @@ def _fewer_than_counted(exchange: type[Exchange], done: Sequence[tuple[Chunk, Fe
         is_whole = not (chunk.start_ns % NS_PER_MINUTE or chunk.end_ns % NS_PER_MINUTE)
         if chunk.kind == "bar" and is_whole and rows is not None and rows < fetched.trades:
             reason = f"the venue's bars count {fetched.trades} trades, its history gave {rows}"
-            yield Hole(fetched.symbol, trades.name, chunk.start_ns, chunk.end_ns, reason=reason)
+            span = chunk.start_ns, chunk.end_ns
+            yield Hole(fetched.symbol, trades.name, *span, reason=reason, is_counted=True)
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans that touch are one."""
+    found: list[tuple[int, int]] = []
+    for start_ns, end_ns in sorted(spans):
+        if found and start_ns <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end_ns)
+        else:
+            found.append((start_ns, end_ns))
+    return found
+
+
+def _meets(spans: Iterable[tuple[int, int]], from_ns: int, to_ns: int) -> bool:
+    return any(from_ns < end_ns and start_ns <= to_ns for start_ns, end_ns in spans)
 
 
 def _is_contiguous(channel: Channel | None) -> bool:
     return channel is not None and channel.rule is SequenceRule.CONTIGUOUS
 
 
-def _done(marks: Marks, chunk: Chunk) -> Fetched:
+def _done(marks: Marks, chunk: Chunk) -> Fetched | None:
     mark = marks.get(chunk.name)
-    if mark is None:
-        raise VenueError(f"{chunk.symbol} {chunk.name} is not done: run the backfill again")
-    return msgspec.json.decode(mark, type=Fetched)
+    return None if mark is None else msgspec.json.decode(mark, type=Fetched)
