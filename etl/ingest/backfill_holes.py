@@ -82,7 +82,7 @@ def _publish(settings: Settings, exchange_name: str, holes: Sequence[Hole], clos
         state = GapState.OPEN if hole.look_again_ns else GapState.SOURCE_HOLE
         reason = hole.reason or LEFT_OUT
         if hole.look_again_ns:
-            reason = f"{reason}; look again after {text_of(hole.look_again_ns)}"
+            reason = f"look again after {text_of(hole.look_again_ns)}: {reason}"
         if number > len(holes):
             state, reason = GapState.REPAIRED, BROUGHT
         feed.publish_gaps([_gap(exchange, hole, state, reason, (connection, number), now_ns)])
