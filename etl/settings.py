@@ -235,19 +235,22 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def clickhouse_address(self) -> str:
-        return self.clickhouse.url or f"http://{self.bind_host}:{self.clickhouse.port}/market"
+        login = f"default:{word}@" if (word := self.clickhouse_password) else ""
+        return self.clickhouse.url or f"http://{login}{self.bind_host}:{self.clickhouse.port}/market"
+
+    @property
+    def clickhouse_password(self) -> str:
+        """Of the embedded server's one user; "" before its first start."""
+        file = self.state_path / "clickhouse.password"
+        return file.read_text() if file.exists() else ""
 
     @property
     def timescale_address(self) -> str:
-        return self.timescale.url or (
-            f"postgresql://postgres@{self.bind_host}:{self.timescale.port}/postgres"
-        )
+        return self.timescale.url or f"postgresql://postgres@{self.bind_host}:{self.timescale.port}/postgres"
 
     @property
     def smtp_address(self) -> str:
-        return self.mail.url or (
-            f"smtp://{self.bind_host}:{self.mail.port}/?disable_ssl=true&disable_tls=true"
-        )
+        return self.mail.url or f"smtp://{self.bind_host}:{self.mail.port}/?disable_ssl=true&disable_tls=true"
 
     @property
     def lake_path(self) -> str:
@@ -323,9 +326,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     if config_file:
         values.update(_read_toml(config_file))
     for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
-            continue
-        if variable.startswith(IGNORED_PREFIXES):
+        if not _is_ours(variable) or variable == CONFIG_VARIABLE:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name not in NAMES:
@@ -345,11 +346,11 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 def other_environment() -> dict[str, str]:
     """This process's environment without our settings, for a child that gets its own."""
-    return {
-        name: text
-        for name, text in os.environ.items()
-        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith(IGNORED_PREFIXES)
-    }
+    return {name: text for name, text in os.environ.items() if not _is_ours(name)}
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.startswith(ENVIRONMENT_PREFIX) and not variable.startswith(IGNORED_PREFIXES)
 
 
 def venue_key(names: Sequence[str], environment: Mapping[str, str] | None = None) -> str | None:

@@ -78,9 +78,8 @@ def kafka_url(servers: Servers) -> str:
 
 @pytest.fixture(scope="session")
 def clickhouse_url(servers: Servers) -> str:
-    """``http://host:port`` without a database: use a database of your own."""
-    settings = servers.clickhouse().settings
-    return f"http://{settings.bind_host}:{settings.clickhouse.port}"
+    """``http://user:password@host:port`` without a database: use a database of your own."""
+    return servers.clickhouse().settings.clickhouse_address.removesuffix("/market")
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,24 @@
 """ClickHouse on one machine: ``python -m etl.embedded.clickhouse`` answers its HTTP interface from the engine in chDB.
 
 clickhouse-connect, curl and other HTTP clients work unchanged: compression (lz4, zstd, gzip, deflate), parameters,
-settings, sessions, external data, error codes and statuses. Large results are streamed. Not here: users and
-passwords (it listens on loopback), cancelling a query, the native protocol, ``compress=1`` blocks.
+settings, sessions, external data, error codes and statuses. Large results are streamed. One user, ``default``, with
+a password generated for the state directory; who asks and which statements run: docs/security.md. Not here:
+cancelling a query, the native protocol, ``compress=1`` blocks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import msgspec
-from aiohttp import web
+from aiohttp import BasicAuth, web
 
 from etl import settings as settings_module
 from etl.embedded import clickhouse_engine as engine_module
@@ -24,11 +27,15 @@ from etl.embedded.clickhouse_request import REQUEST_BYTES_MAX, read
 from etl.embedded.clickhouse_response import send
 from etl.embedded.part import Part, end_with_parent, http_ready, run_part
 from etl.embedded.ports import require_free
+from etl.embedded.web_access import web_access
 from etl.settings import Settings
+from etl.stores.files import write_new
 
 REQUESTS_AT_ONCE_MAX = 8
 REQUESTS_WAITING_MAX = 56
 STOP_WITHIN_S = 10.0
+USER = "default"
+AUTHENTICATION_FAILED = 516
 
 # The server's own exceptionCodeToHTTPStatus: parse errors 400, unknown names 404, the rest 500.
 STATUS_OF_CODE: Mapping[int, int] = {
@@ -44,13 +51,17 @@ STATUS_OF_CODE: Mapping[int, int] = {
     241: 500,
     372: 404,
     439: 503,
+    497: 403,
+    516: 403,
 }
 
 ENGINE = web.AppKey("engine", Engine)
 THREADS = web.AppKey("threads", ThreadPoolExecutor)
+PASSWORD = web.AppKey("password", str)
 
 
 def clickhouse_part(settings: Settings) -> Part:
+    keep_password(settings)  # before any other part asks for the address
     return Part(
         name="clickhouse",
         command=(sys.executable, "-m", "etl.embedded.clickhouse", "--with-parent"),
@@ -69,10 +80,11 @@ def main() -> None:
     os.environ["TZ"] = "UTC"  # DateTime without a zone means UTC, as X-ClickHouse-Timezone says
     data_dir = settings.state_path / "clickhouse"
     data_dir.mkdir(parents=True, exist_ok=True)
+    password = keep_password(settings)
     os.chdir(data_dir)  # the engine caches a query's format_schema in the directory in which it was started
     engine = Engine(data_dir)
     web.run_app(
-        application(engine),
+        application(engine, settings.bind_host, password),
         host=settings.bind_host,
         port=settings.clickhouse.port,
         print=None,
@@ -83,8 +95,19 @@ def main() -> None:
     engine.close()
 
 
-def application(engine: Engine) -> web.Application:
-    app = web.Application(client_max_size=REQUEST_BYTES_MAX)
+def keep_password(settings: Settings) -> str:
+    """The kept password, or a new one."""
+    file = settings.state_path / "clickhouse.password"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not settings.clickhouse_password:
+        with suppress(FileExistsError):
+            write_new(file, secrets.token_urlsafe(24).encode())
+    return settings.clickhouse_password
+
+
+def application(engine: Engine, bind_host: str, password: str) -> web.Application:
+    app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[web_access(bind_host)])
+    app[PASSWORD] = password
     app[ENGINE] = engine
     app[GATE] = Gate()
     app[THREADS] = ThreadPoolExecutor(REQUESTS_AT_ONCE_MAX, thread_name_prefix="engine")
@@ -131,6 +154,7 @@ async def _answer(http: web.Request) -> web.StreamResponse:
     try:
         if http.method in ("GET", "HEAD") and "query" not in http.query:
             return await _ok(http)
+        _require_password(http)
         async with http.app[GATE]:
             request = await read(http)
             result = await asyncio.get_running_loop().run_in_executor(threads, engine.run, request)
@@ -139,6 +163,22 @@ async def _answer(http: web.Request) -> web.StreamResponse:
             return await send(http, result, headers, threads)
     except EngineError as error:
         return _refusal(error, engine.version, headers)
+
+
+def _require_password(http: web.Request) -> None:
+    """As a server takes it: in its own headers, by Basic, or in the URL."""
+    user = http.headers.get("X-ClickHouse-User", http.query.get("user", USER))
+    password = http.headers.get("X-ClickHouse-Key", http.query.get("password", ""))
+    if "Authorization" in http.headers:
+        try:
+            basic = BasicAuth.decode(http.headers["Authorization"], "utf-8")
+        except ValueError:
+            raise EngineError(AUTHENTICATION_FAILED, "Authorization is not Basic") from None
+        user, password = basic.login, basic.password
+    right = secrets.compare_digest(password.encode(), http.app[PASSWORD].encode())
+    if user != USER or not right:
+        text = f"{user}: Authentication failed: password is incorrect, or there is no user with such name"
+        raise EngineError(AUTHENTICATION_FAILED, text)
 
 
 def _refusal(error: EngineError, version: str, headers: dict[str, str]) -> web.Response:

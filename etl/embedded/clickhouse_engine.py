@@ -14,20 +14,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import msgspec
 from chdb import session as chdb_session
 from msgspec import Struct
 
+from etl.embedded.clickhouse_allowed import Allowed, Refused
 from etl.embedded.clickhouse_statement import Insert, Plain, SeveralStatements, parse
 from etl.errors import EtlError
+from etl.stores.files import write_whole
 
 SESSIONS_MAX = 256
 SESSION_TIMEOUT_S = 60.0
 SESSION_TIMEOUT_S_MAX = 3600.0
 
-# What a real server has and chDB's defaults have not: an insert is answered when it is stored.
-SERVER_SETTINGS = {"async_insert": "0"}
+# What a real server has and chDB's defaults have not: an insert is answered when it is stored. And a schema is the
+# request's text, never a file.
+SERVER_SETTINGS = {"async_insert": "0", "format_schema_source": "string"}
 INSERT_BLOCK_ROWS = "1048449"  # the server's max_insert_block_size
 
 # Formats that are whole at the end of every block: the others need the full result (a footer, a row count).
@@ -43,6 +47,14 @@ SESSION_NOT_FOUND = 372
 SESSION_IS_LOCKED = 373
 TOO_MANY_SIMULTANEOUS_QUERIES = 202
 UNKNOWN_EXCEPTION = 1002
+
+USERS = Path(__file__).with_name("clickhouse_users.xml")
+"""What the engine itself grants to every statement."""
+CONFIGURATION = """<clickhouse>
+    <users_config>{users}</users_config>
+    <access_control_improvements><table_engines_require_grant>true</table_engines_require_grant></access_control_improvements>
+</clickhouse>
+"""
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _ERROR = re.compile(r"Code:\s*(\d+)")
@@ -102,10 +114,14 @@ class Engine:
 
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
-        self._data_dir = str(data_dir)
+        configuration = data_dir / "engine.xml"
+        write_whole(configuration, CONFIGURATION.format(users=escape(str(USERS))).encode())
+        self._place = f"{data_dir}?config-file={configuration}"
         self._lock = threading.Lock()
         self._shared: dict[str, _Shared] = {}
-        self._root = Session(self._data_dir)
+        self._root = Session(self._place)
+        _own_default_database(self._root, data_dir)
+        self._allowed = Allowed(self._root)
         self.version = bytes(self._root.query("SELECT version()", "TabSeparated").bytes()).decode().strip()
 
     def close(self) -> None:
@@ -120,6 +136,9 @@ class Engine:
         stack = ExitStack()
         try:
             return self._run(request, stack)
+        except Refused as refused:
+            stack.close()
+            raise EngineError(refused.code, str(refused)) from None
         except EngineError:
             stack.close()
             raise
@@ -133,6 +152,10 @@ class Engine:
         session = stack.enter_context(self._session(request))
         if request.database:
             session.query(f"USE {_quoted_name(request.database)}")
+        self._allowed.check_settings(request.settings)
+        self._allowed.check(session, statement, request.parameters, request.read_only)
+        for table in request.external_tables:
+            self._allowed.check_text(session, _temporary_table_statement(table), {})
         stack.enter_context(_settings_applied(session, request))
         for table in request.external_tables:
             stack.enter_context(_temporary_table(session, table))
@@ -152,7 +175,7 @@ class Engine:
     @contextmanager
     def _session(self, request: Request) -> Iterator[Any]:
         if not request.session_id:
-            session = Session(self._data_dir)
+            session = Session(self._place)
             try:
                 yield session
             finally:
@@ -175,7 +198,7 @@ class Engine:
                     raise EngineError(SESSION_NOT_FOUND, f"Session {request.session_id} not found")
                 if len(self._shared) >= SESSIONS_MAX:
                     raise EngineError(TOO_MANY_SIMULTANEOUS_QUERIES, f"More than {SESSIONS_MAX} sessions")
-                shared = _Shared(Session(self._data_dir), SESSION_TIMEOUT_S, 0.0)
+                shared = _Shared(Session(self._place), SESSION_TIMEOUT_S, 0.0)
                 self._shared[request.session_id] = shared
             if shared.in_use:
                 raise EngineError(
@@ -191,6 +214,17 @@ class Engine:
             if not shared.in_use and now_s - shared.last_used_s > shared.timeout_s:
                 shared.session.close()
                 del self._shared[name]
+
+
+def _own_default_database(root: Any, data_dir: Path) -> None:
+    """The engine's own ``default`` shows every file of the machine as a table: one of tables takes its place."""
+    metadata = data_dir / "metadata"
+    root.query("DETACH DATABASE default")
+    if any((metadata / "default").glob("*.sql")):
+        root.query("ATTACH DATABASE default")
+        return
+    (metadata / "default.sql").unlink(missing_ok=True)  # the engine forgot the UUID of one without tables
+    root.query("CREATE DATABASE default ENGINE = Atomic")
 
 
 def _block_rows(session: Any, request: Request) -> str:
@@ -302,10 +336,14 @@ def _current(session: Any, names: Iterable[str]) -> dict[str, str]:
     return dict(zip(known, msgspec.json.decode(row, type=list[str]), strict=True))
 
 
+def _temporary_table_statement(table: ExternalTable) -> str:
+    return f"CREATE TEMPORARY TABLE {_quoted_name(table.name)} ({table.structure})"
+
+
 @contextmanager
 def _temporary_table(session: Any, table: ExternalTable) -> Iterator[None]:
     name = _quoted_name(table.name)
-    session.query(f"CREATE TEMPORARY TABLE {name} ({table.structure})")
+    session.query(_temporary_table_statement(table))
     try:
         with session.send_insert(f"INSERT INTO {name}", table.format) as stream:
             stream.append(table.data)

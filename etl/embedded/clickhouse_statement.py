@@ -16,7 +16,7 @@ HEAD_BYTES_MAX = 1 << 20
 _TOKEN = re.compile(
     r"""
       (?P<blank>\s+ | --[^\n]* | \#[!\ ][^\n]* | /\*.*?\*/)
-    | (?P<quoted>'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.)*" | `(?:[^`\\]|\\.)*` | \$\$.*?\$\$)
+    | (?P<quoted>'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.)*" | `(?:[^`\\]|\\.)*` | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
     | (?P<word>\w+)
     | (?P<mark>.)
     """,
@@ -96,6 +96,13 @@ def _as_plain(text: str) -> Plain:
         totals = totals or (last == "WITH" and word in ("TOTALS", "ROLLUP", "CUBE"))
         before_last, last = last, word
     return Plain(text, format_name, reads=first in ("SELECT", "WITH"), totals=totals)
+
+
+def tokens(text: str) -> Iterator[tuple[str, str]]:
+    """Kind (``quoted``, ``word``, ``mark``) and text of every token that is not blank."""
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup != "blank":
+            yield str(token.lastgroup), token.group()
 
 
 def _exact(text: str, word: str, end: int) -> str:

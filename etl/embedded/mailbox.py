@@ -24,6 +24,7 @@ from msgspec import Struct, json
 from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, http_ready, run_part
 from etl.embedded.ports import require_free
+from etl.embedded.web_access import web_access
 from etl.settings import Settings
 from etl.stores.files import write_whole
 
@@ -118,7 +119,7 @@ async def serve(settings: Settings) -> None:
         settings.bind_host,
         settings.mail.port,
     )
-    pages = web.AppRunner(application(mailbox), access_log=None)
+    pages = web.AppRunner(application(mailbox, settings.bind_host), access_log=None)
     await pages.setup()
     await web.TCPSite(pages, settings.bind_host, settings.mail.mailbox_port).start()
     await stopped.wait()
@@ -126,7 +127,7 @@ async def serve(settings: Settings) -> None:
     await pages.cleanup()
 
 
-def application(mailbox: Mailbox) -> web.Application:
+def application(mailbox: Mailbox, bind_host: str) -> web.Application:
     async def ping(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
@@ -147,7 +148,7 @@ def application(mailbox: Mailbox) -> web.Application:
         # as text, whatever it holds: a mail's HTML must not run here
         return web.Response(body=content, content_type="text/plain", charset="utf-8")
 
-    app = web.Application()
+    app = web.Application(middlewares=[web_access(bind_host)])
     app.add_routes(
         [
             web.get("/ping", ping),

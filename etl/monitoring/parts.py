@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from etl.embedded.status import DONE, RUNNING, PartState
 from etl.model.times import NS_PER_S
+from etl.telemetry.serve import serve
 
 
 class PartMetrics(Collector):
@@ -26,8 +27,7 @@ class PartMetrics(Collector):
 
     def serve(self, host: str, port: int) -> Any:
         """On a thread of its own; the returned server's ``shutdown`` ends it."""
-        server, _thread = start_http_server(port, host, self._registry)
-        return server
+        return serve(self._registry, host, port)
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(

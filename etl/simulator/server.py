@@ -20,6 +20,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from etl.embedded.web_access import web_access
 from etl.errors import UsageError
 from etl.simulator import faults
 from etl.simulator.connection import Connection
@@ -100,7 +101,7 @@ class Server:
 
     async def start(self, host: str, port: int, metrics_port: int = 0) -> None:
         """Listen; port 0 takes a free one, see ``port``. Raises ``UsageError`` if it is taken."""
-        application = web.Application()
+        application = web.Application(middlewares=[web_access(host)])
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/control/status", self._status)
         application.router.add_post("/control/{order:stop|start}", self._stop_or_start)

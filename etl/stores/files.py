@@ -26,3 +26,13 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666, durable: bool = T
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """For a secret: mode 0600, durable, whole. Raises ``FileExistsError`` if it is there already."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}{TEMPORARY_SUFFIX}")
+    try:
+        write_whole(temporary, content, mode=0o600)
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

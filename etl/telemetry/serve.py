@@ -2,20 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from etl.errors import UsageError
+from etl.telemetry.web_access import refusal
+
+REQUEST_TIMEOUT_S = 30.0
 
 
-def serve(registry: CollectorRegistry, host: str, port: int) -> None:
-    """On a thread of its own, until the process ends. Raises ``UsageError`` if the port is taken."""
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """As its base does, without asking the name service for this host's name."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = str(self.server_address[0]), self.socket.getsockname()[1]
+        self.setup_environ()
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = REQUEST_TIMEOUT_S
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: a scrape is no event."""
+
+
+def serve(registry: CollectorRegistry, host: str, port: int) -> Any:
+    """On a thread of its own, until the process ends or the returned server's ``shutdown``. Raises ``UsageError`` if
+    the port is taken."""
+    metrics = make_wsgi_app(registry)
+
+    def application(variables: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        headers = {
+            name: variables[variable]
+            for name, variable in (
+                ("Host", "HTTP_HOST"),
+                ("Origin", "HTTP_ORIGIN"),
+                ("Sec-Fetch-Site", "HTTP_SEC_FETCH_SITE"),
+            )
+            if variable in variables
+        }
+        refused = refusal(headers, host, server.server_port)
+        if refused:
+            start_response("403 Forbidden", [("Content-Type", "text/plain")])
+            return [f"{refused}\n".encode()]
+        return metrics(variables, start_response)  # type: ignore[no-any-return]
+
     try:
-        start_http_server(port, host, registry)
+        kind = _Server6 if ":" in host else _Server
+        server = make_server(host, port, application, kind, handler_class=_Handler)
     except OSError as error:
         raise UsageError(f"metrics_port {port} on {host}: {error.strerror}") from None
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
 
 
 def counter(name: str, text: str, labels: list[str], samples: Mapping[tuple[str, ...], float]) -> Metric:

@@ -270,7 +270,9 @@ def test_parameters_and_external_tables_reach_the_query(raw: Raw) -> None:
 def test_a_get_request_cannot_write(raw: Raw) -> None:
     raw.text("CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a")
     connection = http.client.HTTPConnection(str(raw._address.hostname), raw._address.port, timeout=30)
-    connection.request("GET", "/?" + urlencode({"query": f"INSERT INTO {raw.database}.t VALUES (1)"}))
+    login = {"X-ClickHouse-User": str(raw._address.username), "X-ClickHouse-Key": str(raw._address.password)}
+    query = urlencode({"query": f"INSERT INTO {raw.database}.t VALUES (1)"})
+    connection.request("GET", "/?" + query, headers=login)
     reply = connection.getresponse()
     assert (reply.status, reply.headers["X-ClickHouse-Exception-Code"]) == (500, "164")
     connection.close()
@@ -357,7 +359,7 @@ def test_more_requests_than_may_wait_are_told_to_come_back() -> None:
 
 def test_what_was_answered_is_there_after_kill_9(crashable: Callable[..., RunningPart]) -> None:
     server = crashable(clickhouse_part)
-    raw = Raw(f"http://127.0.0.1:{server.settings.clickhouse.port}/default")
+    raw = Raw(server.settings.clickhouse_address.removesuffix("/market") + "/default")
     raw.text("CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a")
     answered = 0
     crash = threading.Timer(0.5, server.kill)
