@@ -28,7 +28,7 @@ from etl.settings import Settings
 from etl.sinks.clickhouse_batch import Batch
 from etl.sinks.clickhouse_offsets import Offsets
 from etl.sinks.clickhouse_partition import Partition
-from etl.sinks.clickhouse_writer import Abandoned, Writer
+from etl.sinks.clickhouse_writer import Abandoned, TooManyRefused, Writer
 from etl.telemetry.sink import SinkMetrics
 
 SETTLE_AFTER_S = 0.2
@@ -101,12 +101,18 @@ class ClickHouseSink:
         """The outcome of an insert that has ended. Raises what it raised, save ``Abandoned``."""
         batch = partition.batch
         assert batch is not None
+        too_many: TooManyRefused | None = None
         try:
             self._inserting.pop(partition).result()
         except Abandoned:
             return
+        except TooManyRefused as error:
+            too_many = error
         partition.stored(now_s)
         self._metrics.rows.inc(len(batch.values))
+        if too_many is not None:
+            self._offsets.settle_one(partition)  # the next start goes on behind it
+            raise too_many
 
     # ── as the owner of what the offsets read ──────────────────────────────────────────────────────────
 

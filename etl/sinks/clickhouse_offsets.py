@@ -251,6 +251,12 @@ class Offsets:
         """Commit the end of what is stored, of all partitions, and wait for it."""
         self._settle(self._held.values())
 
+    def settle_one(self, partition: Partition) -> None:
+        """The same of one partition. One that was revoked is settled with those that went with it."""
+        held = self._held.get(_key(partition.id))
+        if held is not None:
+            self._settle([held])
+
     def _settle(self, going: Iterable[_Held]) -> None:
         ends = [
             held.at(held.partition.start, held.partition.settled())
@@ -280,8 +286,10 @@ class Offsets:
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         going = self._drop(revoked)
-        self._owner.revoked([held.partition for held in going])
-        self._settle(going)
+        try:
+            self._owner.revoked([held.partition for held in going])
+        finally:
+            self._settle(going)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         self._owner.lost([held.partition for held in self._drop(lost)])

@@ -49,8 +49,9 @@ class Partition:
 
     @property
     def full(self) -> bool:
-        """Reading must wait."""
-        return self._holds(BUFFERED_BATCHES_MAX)
+        """Reading must wait. Not before all of an intent that was found is read: batches may have been larger then."""
+        wanted = self.found is not None and self.next_offset < self.found.end
+        return not wanted and self._holds(BUFFERED_BATCHES_MAX)
 
     @property
     def roomy(self) -> bool:

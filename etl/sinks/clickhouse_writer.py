@@ -10,7 +10,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from msgspec import Struct
@@ -77,6 +77,10 @@ class Abandoned(Exception):
     """The partition is no longer ours, or the sink stops: another owner will send this batch."""
 
 
+class TooManyRefused(StoreError):
+    """More of a batch than ``rejected_max``. The batch is done: the rest is stored, what was refused is quarantined."""
+
+
 class Writer:
     """Inserts run on threads of its own, each with a connection of its own. ``close`` ends them."""
 
@@ -119,9 +123,14 @@ class Writer:
     def _write(self, batch: Batch) -> None:
         crash.reach(crash.AFTER_INTENT)
         left = self._not_stored(batch) if self._token_unknown(batch) else batch
-        if left.values:
-            self._insert(left, 0, len(left.values), refused=[])
+        refused = self._insert(left) if left.values else {}
+        self._quarantine(left, refused)
         crash.reach(crash.AFTER_INSERT)
+        if len(refused) > self._settings.sink.rejected_max:
+            raise TooManyRefused(
+                f"{batch.partition.label}: {len(refused)} of {len(batch.values)} messages were refused and are"
+                f" quarantined, the others are stored. {self._remedy(next(iter(refused.values())))}"
+            )
 
     def _token_unknown(self, batch: Batch) -> bool:
         """May the server have stored it under a token that it does not know any more?"""
@@ -143,27 +152,57 @@ class Writer:
         )
         return batch.only(indices)
 
-    def _insert(self, batch: Batch, low: int, high: int, refused: list[str]) -> None:
-        """Messages [low, high) of the batch; a part that is refused for its data is halved down to the one message.
-        Halves are always the same, so that their tokens are."""
+    def _insert(self, batch: Batch) -> dict[int, str]:
+        """Store ``batch``; the messages that are refused for their data, by their number, with the reason. A part that
+        is refused is halved down to the one message. Halves are always the same, so that their tokens are.
+
+        Raises ``StoreError``, with nothing quarantined, if more than ``rejected_max`` are refused and nothing else of
+        the batch is taken: then it may be the store, and the topic is not emptied into the quarantine.
+        """
+        rejected_max = self._settings.sink.rejected_max
+        refused: dict[int, str] = {}
+        parts = [(0, len(batch.values))]
+        is_any_stored, from_end = False, False
+        while parts:
+            low, high = parts.pop()
+            reason = self._refusal(batch, low, high)
+            if reason is None:
+                is_any_stored = True
+            elif high - low > 1:
+                middle = (low + high) // 2
+                halves = [(middle, high), (low, middle)]
+                parts += reversed(halves) if from_end else halves
+            else:
+                refused[low] = reason
+                if not is_any_stored and not from_end and len(refused) > rejected_max:
+                    parts.reverse()  # what is behind them may be good
+                    from_end = True
+                elif not is_any_stored and len(refused) > 2 * rejected_max:
+                    break
+        if not is_any_stored and len(refused) > rejected_max:
+            reason = next(iter(refused.values()))
+            raise StoreError(
+                f"{batch.partition.label}: more than {rejected_max} messages of one batch refused, and none"
+                f" taken; nothing is quarantined. {self._remedy(reason)}"
+            )
+        return refused
+
+    def _remedy(self, reason: str) -> str:
+        return (
+            "If it is the data and not the store, raise ETL_SINK_REJECTED_MAX and start the sink again;"
+            f" `etl quarantine list` shows what is there. One was refused with: {reason}"
+        )
+
+    def _refusal(self, batch: Batch, low: int, high: int) -> str | None:
+        """Why messages [low, high) are refused for their data; ``None`` if they are stored."""
         token = batch.token(low, high)
+        rows_max = max(self._settings.sink.batch_rows_max, len(batch.values))
         try:
             for landing, values in self._by_landing(batch.partition.topic, batch.values[low:high]):
-                path = batch_path(landing, token, self._settings.sink.batch_rows_max)
-                self._send_until_known(batch, path, delimited(values))
+                self._send_until_known(batch, batch_path(landing, token, rows_max), delimited(values))
         except StoreRejected as error:
-            if high - low > 1:
-                middle = (low + high) // 2
-                self._insert(batch, low, middle, refused)
-                self._insert(batch, middle, high, refused)
-                return
-            refused.append(str(error))
-            if len(refused) > self._settings.sink.rejected_max:
-                raise StoreError(
-                    f"{batch.partition.label}: more than {self._settings.sink.rejected_max} messages of one batch"
-                    f" refused, the last with: {error}"
-                ) from None
-            self._quarantine(batch, low, str(error))
+            return str(error)
+        return None
 
     def _by_landing(self, topic: str, values: Sequence[bytes]) -> Iterator[tuple[Landing, Sequence[bytes]]]:
         """The same messages go the same ways each time."""
@@ -195,13 +234,17 @@ class Writer:
     def _back_off_s(self, failures: int) -> float:
         return back_off_s(failures, RETRY_FIRST_S, self._settings.sink.retry_wait_max_s)
 
-    def _quarantine(self, batch: Batch, number: int, reason: str) -> None:
-        """One message goes to the quarantine topic; returns when the broker has it."""
-        partition, offset = batch.partition, batch.offsets[number]
-        _log.error("%s@%d: %s", partition.label, offset, reason)
-        item = Refused(offset, reason), batch.values[number]
-        refusals.quarantine(self._settings, [item], STORE, f"{partition.topic_id}/{partition.number}")
-        self._metrics.rejected.inc()
+    def _quarantine(self, batch: Batch, refused: Mapping[int, str]) -> None:
+        """All that was refused of a batch goes to the quarantine topic at once; returns when the broker has it."""
+        if not refused:
+            return
+        partition = batch.partition
+        items = []
+        for number, reason in sorted(refused.items()):
+            _log.error("%s@%d: %s", partition.label, batch.offsets[number], reason)
+            items.append((Refused(batch.offsets[number], reason), batch.values[number]))
+        refusals.quarantine(self._settings, items, STORE, f"{partition.topic_id}/{partition.number}")
+        self._metrics.rejected.inc(len(items))
 
     def _client(self) -> ClickHouse:
         """A connection per thread."""

@@ -432,12 +432,13 @@ def test_records_that_the_store_refuses_are_quarantined_one_by_one_and_the_rest_
 
 def test_numbers_that_no_enum_here_has_are_refused_and_never_another_member(settings: Settings) -> None:
     """As a rolling upgrade sends them: ``columns.decode`` refuses the same for the other stores."""
-    foreign = set()
+    foreign: set[bytes] = set()
     for record in (stream.trade(1), stream.quote(1), stream.book(1), stream.bar(1), stream.gap(1)):
         for field in {c.name for c in COLUMNS[record.kind] if c.form is Form.NAME}:
             for number in (99, -1):
                 message: Any = MarketData.FromString(encode(record))
                 setattr(message, field, number)
+                message.frame_sequence = len(foreign) + 1  # an item of its own
                 foreign.add(bytes(message.SerializeToString()))
     (odd,) = [Quarantined("code", Severity.HARD, "", "binance", "", START_NS, Source.STREAM, "c", 1, 0, 1)]
     item: Any = QuarantinedMessage.FromString(encode_quarantined(odd))
@@ -451,7 +452,7 @@ def test_numbers_that_no_enum_here_has_are_refused_and_never_another_member(sett
     drain(settings)
     assert [count(settings, table) for table in STORED[:4]] == [1, 0, 0, 0]
     rows = query(settings, "SELECT hex(record) AS record FROM quarantine")
-    kept = [*foreign, bytes(item.SerializeToString()), b""]
+    kept = [*foreign, b"", bytes(item.SerializeToString())]
     assert sorted(row["record"] for row in rows) == sorted(value.hex().upper() for value in kept)
 
 
@@ -479,6 +480,31 @@ def test_a_store_that_refuses_everything_stops_the_sink_instead_of_emptying_the_
     stream.publish_values(settings, *[("b", "s", b"\x0a\xff\xff" + bytes([n])) for n in range(40)])
     with pytest.raises(StoreError, match="more than 10 messages"):
         drain(changed(settings, sink_rejected_max=10))
+
+
+def test_what_is_refused_beyond_the_limit_is_quarantined_once_and_what_is_behind_is_stored(
+    settings: Settings,
+) -> None:
+    limited = changed(settings, sink_rejected_max=10)
+    bad = [b"\x0a\xff\xff" + bytes([n]) for n in range(40)]
+    stream.publish_values(settings, *[("binance", "BTC-USDT", value) for value in bad])
+    alone = len(bad)
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"nothing is quarantined.*raise ETL_SINK_REJECTED_MAX"):
+            drain(limited)
+    assert topics.quarantined(settings) == []
+    group = Group(settings)
+    partition, low = group.filled()
+    stream.publish(settings, *[stream.trade(n) for n in range(100)])
+    group.intend(
+        partition,
+        Intent(topic_id=topic_id(settings), start=low, end=low + alone + 10, rows=alone + 10, time_s=1e12),
+    )
+    with pytest.raises(StoreError, match=r"40 of 50 messages were refused.*ETL_SINK_REJECTED_MAX"):
+        drain(limited)
+    drain(limited)
+    assert_exactly_once(settings, 100)
+    assert sorted(item.record for item in topics.quarantined(settings)) == sorted(bad)
 
 
 def test_a_missing_table_stops_the_sink_and_nothing_is_committed(settings: Settings) -> None:
@@ -548,6 +574,20 @@ def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) 
     )
     drain(settings)
     assert_exactly_once(settings, 100)
+
+
+def test_an_intent_larger_than_todays_batches_is_carried_out_with_its_own_bounds(settings: Settings) -> None:
+    stream.publish(settings, *[stream.trade(n) for n in range(200)])
+    group = Group(settings)
+    partition, low = group.filled()
+    group.intend(
+        partition,
+        Intent(topic_id=topic_id(settings), start=low, end=low + 150, rows=150, time_s=1e12),
+    )
+    drain(changed(settings, sink_batch_rows_max=20))
+    assert_exactly_once(settings, 200)
+    parts = "SELECT max(n) AS n FROM (SELECT count() AS n FROM trades_stored GROUP BY _part)"
+    assert value(settings, parts, internal=True) >= 150
 
 
 def test_an_intent_older_than_the_window_is_looked_up_before_it_is_sent_again(settings: Settings) -> None:

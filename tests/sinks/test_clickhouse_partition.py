@@ -64,6 +64,15 @@ def test_what_retention_took_frees_a_partition_of_the_intent_it_found() -> None:
     assert (batch.intent.start, batch.intent.end, batch.intended) == (10, 13, False)
 
 
+def test_an_intent_of_larger_batches_is_read_to_its_end_and_cut_whole() -> None:
+    found = Intent(topic_id="topic-id", start=10, end=30, rows=20, time_s=TIME_S)
+    held = partition(*[b"x"] * 19, found=found)
+    assert (held.full, held.rows_due(NOW_S)) == (False, 0)
+    held.buffer(29, b"x", NOW_S)
+    assert (held.full, held.rows_due(NOW_S)) == (True, 20)
+    assert cut(held).intent == found
+
+
 def test_reading_waits_at_two_batches_and_goes_on_below_one() -> None:
     held = partition(*[b"a"] * 7)
     assert (held.full, held.roomy) == (False, False)
