@@ -1,5 +1,6 @@
 -- What is normal for each symbol: the last daily close, and mean and standard deviation of 30 daily returns.
--- Daily bars where the venue sends them, else the last trade of each UTC day. Parameters: as_of (DateTime).
+-- Daily bars where the venue sends them, else the last print of each UTC day as it stands that sets a price (no odd lot,
+-- no average price, nothing void). Parameters: as_of (DateTime).
 -- Returns are simple (close / previous close - 1), and a day's previous close is multiplied by the split factors
 -- that took effect since, so that a split is no return.
 WITH
@@ -10,9 +11,9 @@ WITH
         WHERE interval = '1d' AND bar_state >= 2 AND time >= {as_of:DateTime} - INTERVAL 45 DAY AND time < {as_of:DateTime}
         GROUP BY exchange, symbol, day
         UNION ALL
-        SELECT exchange, symbol, toDate(time) AS day, argMax(toFloat64(last_price), (event_time_ns, record_key)) AS close
-        FROM trades
-        WHERE time >= {as_of:DateTime} - INTERVAL 45 DAY AND time < toStartOfDay({as_of:DateTime})
+        SELECT exchange, symbol, toDate(time) AS day, argMax(toFloat64(last_price), (time, record_key)) AS close
+        FROM trades_corrected
+        WHERE sets_price AND time >= {as_of:DateTime} - INTERVAL 45 DAY AND time < toStartOfDay({as_of:DateTime})
           AND (exchange, symbol) NOT IN (SELECT exchange, symbol FROM bars WHERE interval = '1d')
         GROUP BY exchange, symbol, day
     ),

@@ -65,14 +65,16 @@ def daily_bars(symbol: str, closes: list[float]) -> Iterable[Bar]:
 
 
 def last_trades(symbol: str, closes: list[float]) -> Iterable[Trade]:
+    """The last of a day is an odd lot, which is no close."""
     for age, close in zip(range(len(closes), 0, -1), closes, strict=True):
-        for second, price in ((1, 1.0), (80_000, close)):
+        for second, price, codes in ((1, 1.0, ()), (80_000, close, ("14",)), (80_001, 9.0, ("37",))):
             time_ns = day_before(age) + second * 1_000_000_000
             yield Trade(
                 **head(symbol, time_ns, f"{age}/{second}"),
                 last_price=f"{price:.2f}",
                 volume="1",
                 size_unit=SizeUnit.SHARE,
+                conditions=codes,
             )
 
 
