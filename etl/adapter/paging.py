@@ -28,7 +28,6 @@ NOT_A_ROW = (KeyError, IndexError, TypeError, ValueError, FieldFault)
 REFUSAL_BYTES_MAX = 64 << 10
 """What says something else than a page is short: longer answers are held against their syntax only, which costs a page
 of 1,000 rows 0.2 ms where parsing it twice were 2."""
-_NO_PAGE = (Code.UNDECODABLE, Code.UNKNOWN_MESSAGE)
 
 
 def refusal_of(parser: Exchange, request: Request, frame: Frame) -> Fault | None:
@@ -45,8 +44,9 @@ def refusal_of(parser: Exchange, request: Request, frame: Frame) -> Fault | None
     said = next((one for one in outcomes if isinstance(one, Fault) and one.kind is not FaultKind.READY), None)
     if said is not None or request.kind is Kind.STATUS:  # lists have readers of their own
         return said
-    if outcomes and all(isinstance(one, Rejected) and one.code in _NO_PAGE for one in outcomes):
-        return Fault(FaultKind.TRANSIENT, outcomes[0].code, outcomes[0].reason)  # type: ignore[union-attr]
+    first = outcomes[0] if len(outcomes) == 1 else None
+    if isinstance(first, Rejected) and not first.venue_symbol:  # as a whole: a row names its instrument
+        return Fault(FaultKind.TRANSIENT, first.code, first.reason)
     return None
 
 

@@ -45,7 +45,7 @@ def reconcile(
     from etl.reconcile.holdings import STORES
     from etl.reconcile.report import write_report
 
-    names = tuple(filter(None, stores.split(",")))
+    names = tuple(part.strip() for part in stores.split(",") if part.strip())
     unknown = set(names) - set(STORES)
     if unknown:
         raise UsageError(f"--stores {', '.join(sorted(unknown))}: there are {', '.join(STORES)}")

@@ -37,7 +37,7 @@ def simulate(
     from etl.simulator.serve import Options, serve
 
     values = settings.load()
-    exchanges = tuple(filter(None, venues.split(",")))
+    exchanges = tuple(part.strip() for part in venues.split(",") if part.strip())
     if rate is None and values.simulator.rate and not recorded_pace:
         rate = values.simulator.rate / max(1, len(values.venues.names))
     if port is None:

@@ -127,7 +127,7 @@ class History:
                 self._limiter.answered(status, time.monotonic() - began)
         if status == 200:
             endpoint = f"{url}#body={quote(request.body)}" if request.body else url
-            return self._judged(request, Answer(endpoint, payload, time.time_ns()))
+            return self._read(request, Answer(endpoint, payload, time.time_ns()))
         refusal = f"status {status}: {payload[:200].decode(errors='replace')}"
         if status not in (408, 418, 425, 429) and status < 500:
             raise VenueError(f"{request.path}: {refusal}")
@@ -137,7 +137,7 @@ class History:
             return None, refusal, 0.0
         return None, refusal, min(RETRY_AFTER_MAX_S, least_s)
 
-    def _judged(self, request: Request, answer: Answer) -> tuple[Answer | None, str, float]:
+    def _read(self, request: Request, answer: Answer) -> tuple[Answer | None, str, float]:
         """``answer`` has status 200, which says nothing: it may be a refusal all the same, or no page at all."""
         place = (answer.endpoint, answer.receive_time_ns, answer.payload)
         fault = refusal_of(self._parser, request, Frame(self._parser.name, "", 1, *place))

@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from etl.adapter.contract import Request
+from etl.adapter.contract import FaultKind, Request
 from etl.adapter.fields import ms_or_us_ns
-from etl.adapter.paging import After, Before, by_token, id_pages, next_url, rows_of, with_query
+from etl.adapter.paging import After, Before, by_token, id_pages, next_url, refusal_of, rows_of, with_query
 from etl.errors import VenueError
-from etl.model.records import Kind
+from etl.exchanges import load
+from etl.model.records import Frame, Kind
 from etl.model.times import NS_PER_MS
 
 REQUEST = Request("/trades?symbol=AAA&limit=2&start=5", Kind.TRADE, "AAA", end_ns=100 * NS_PER_MS)
@@ -104,3 +105,40 @@ def test_ids_are_cut_into_pages() -> None:
     assert list(id_pages(1, 5, 2)) == [(1, 2), (3, 2), (5, 1)]
     assert json.dumps(list(id_pages(5, 4, 2))) == "[]"
     assert path_of(with_query(REQUEST, {"limit": 9}, ("start",))) == "/trades?symbol=AAA&limit=9"
+
+
+POLYGON, ALPACA, BINANCE = (
+    "/v3/trades/AAPL?limit=9",
+    "/v2/stocks/trades?symbols=AAPL&limit=9",
+    "/api/v3/klines?symbol=BTCUSDT&limit=9",
+)
+
+
+@pytest.mark.parametrize(
+    ("venue", "path", "payload", "kind"),
+    [
+        ("polygon", POLYGON, b'{"results":[],"status":"OK"}', None),
+        ("polygon", POLYGON, b'{"results":[5],"status":"OK"}', None),
+        ("polygon", POLYGON, b'{"results":5,"status":"OK"}', FaultKind.TRANSIENT),
+        ("polygon", POLYGON, b'{"status":"ERROR","error":"please retry"}', FaultKind.TRANSIENT),
+        ("polygon", POLYGON, b'{"error":"please retry"}', FaultKind.TRANSIENT),
+        ("polygon", POLYGON, b'{"status":"NOT_AUTHORIZED","message":"no"}', FaultKind.ENTITLEMENT),
+        ("alpaca", ALPACA, b'{"trades":{},"next_page_token":null}', None),
+        ("alpaca", ALPACA, b'{"trades":{"AAPL":[5]},"next_page_token":null}', None),
+        ("alpaca", ALPACA, b'{"trades":5,"next_page_token":null}', FaultKind.TRANSIENT),
+        ("alpaca", ALPACA, b'{"message":"please retry"}', FaultKind.TRANSIENT),
+        ("binance", BINANCE, b"[]", None),
+        ("binance", BINANCE, b"[5]", None),
+        ("binance", BINANCE, b"5", FaultKind.TRANSIENT),
+        ("binance", BINANCE, b'{"code":-1003,"msg":"Too many requests."}', FaultKind.RATE_LIMIT),
+        ("binance", BINANCE, b'["\xff"]', FaultKind.TRANSIENT),
+        ("binance", BINANCE, b"[" + b'["x"],' * 20_000, FaultKind.TRANSIENT),
+    ],
+)
+def test_an_answer_is_a_page_or_says_why_it_is_none(
+    venue: str, path: str, payload: bytes, kind: FaultKind | None
+) -> None:
+    exchange = load(venue)
+    request = Request(path, Kind.TRADE, "AAPL")
+    found = refusal_of(exchange(), request, Frame(venue, "c", 1, f"https://h{path}", 1, payload))
+    assert (found and found.kind) is kind
