@@ -37,6 +37,7 @@ TABLE_FUNCTIONS = frozenset(
         "primes",
         "view",
         "merge",
+        "values",
     }
 )
 KEYWORDS = frozenset({"values", "null"})
