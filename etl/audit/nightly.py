@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from etl.audit.findings import Finding
 from etl.audit.offence import Offence
 from etl.audit.totals import compare, read_totals
 from etl.monitoring.mail import Mail
+from etl.monitoring.processes import platform, unknown_fields
 from etl.settings import Settings
 from etl.stores.timescale import session
 
@@ -29,6 +30,8 @@ class AuditReport(Struct, frozen=True):
     offences: Sequence[Offence]
     open_findings: Sequence[Finding]
     suppressed: int
+    unknown_fields: Mapping[str, Mapping[str, float]] = {}
+    """Of the workers that run: venue → ``event.member`` → in how many of the events looked at."""
 
 
 def audit(settings: Settings, day: date, with_expectations: bool = True) -> AuditReport:
@@ -46,6 +49,7 @@ def audit(settings: Settings, day: date, with_expectations: bool = True) -> Audi
         offences=offences,
         open_findings=[finding for finding in of_day if finding.state == "open"],
         suppressed=sum(finding.state == "suppressed" for finding in of_day),
+        unknown_fields=unknown_fields(platform(settings)[0]),
     )
 
 
@@ -64,6 +68,10 @@ def mail_of(report: AuditReport, settings: Settings) -> Mail:
     ]
     if len(report.open_findings) > FINDINGS_MAILED_MAX:
         lines.append(f"… and {len(report.open_findings) - FINDINGS_MAILED_MAX} more: etl audit findings")
+    if report.unknown_fields:
+        lines += ["", "Members of events that no venue file knows (the venue has changed something):"]
+    for exchange, by_field in sorted(report.unknown_fields.items()):
+        lines += [f"{count:>6.0f}  {exchange} {name}" for name, count in sorted(by_field.items())]
     lines += [
         "",
         f"Data Docs: {data_docs_path(settings) / 'index.html'}",

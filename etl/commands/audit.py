@@ -41,10 +41,10 @@ def run(
 
 
 def audit_and_tell(day: date) -> dict[str, Any]:
-    """Audit ``day`` and mail what is open, if anything is; the counts. Raises ``EtlError``."""
+    """Audit ``day``; mail what is open and what venues have changed, if anything; the counts. Raises ``EtlError``."""
     settings = settings_module.load()
     report = audit(settings, day)
-    if report.open_findings:
+    if report.open_findings or report.unknown_fields:
         send(mail_of(report, settings), settings)
     return {
         "day": str(day),

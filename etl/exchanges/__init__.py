@@ -9,7 +9,10 @@ import pkgutil
 from functools import cache, lru_cache
 from types import ModuleType
 
+import msgspec
+
 from etl.adapter.contract import Exchange
+from etl.adapter.unknown_fields import Known
 from etl.errors import UsageError
 
 
@@ -50,6 +53,18 @@ def names_by_file() -> dict[str, tuple[str, ...]]:
         file: tuple(feed.name for feed in _feeds(importlib.import_module(f"{__name__}.{file}")))
         for file in files()
     }
+
+
+def known_fields(feed: type[Exchange]) -> Known:
+    """What the events of the feed's streams are known to have, by event."""
+    return _known_fields(feed.__module__.rpartition(".")[2])
+
+
+@cache
+def _known_fields(file: str) -> Known:
+    data = pkgutil.get_data(__name__, "known_fields.json") or b"{}"
+    events = msgspec.json.decode(data).get(file, {})
+    return {event: frozenset(members) for event, members in events.items()}
 
 
 @cache

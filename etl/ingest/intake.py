@@ -25,7 +25,9 @@ from etl.adapter.contract import (
     Subscription,
 )
 from etl.adapter.keepalive import parse_of
+from etl.adapter.unknown_fields import UnknownFields
 from etl.errors import WireError
+from etl.exchanges import known_fields
 from etl.ingest.book_watch import BookWatch
 from etl.ingest.feed import Feed
 from etl.ingest.observer import NOBODY, Observer
@@ -42,6 +44,8 @@ from etl.wire.codec import ENCODERS
 
 SAMPLE_FRAMES = 64
 """One raw message in so many reports how long its acknowledgement took; behind it lies the crash point."""
+SAMPLE_FRAMES_OF_FIELDS = 16 * SAMPLE_FRAMES
+"""One frame in so many is looked at for members that the venue file does not know."""
 CRASH_FLUSH_TIMEOUT_S = 30.0
 HARMLESS_CODES = frozenset({Code.UNKNOWN_MESSAGE})
 """Quarantined events that took no place of a record. Any other may have been one."""
@@ -104,6 +108,7 @@ class Intake:
         self._key = connection_id.encode()
         self._frame_headers = FrameHeaders(self._exchange, endpoint, source)
         self._connection = ConnectionFollower()
+        self._unknown_fields = UnknownFields(known_fields(feed.exchange), feed.counts.unknown_fields)
         self._observer = observer
         self._notes = QuarantineNotes(feed, parser, observer)
         self._books = BookWatch(feed.book_hole_messages_max, feed.counts)
@@ -149,6 +154,8 @@ class Intake:
         else:
             self._publish(feed.raw_topic, self._key, payload, headers, feed.acknowledged(receive_time_ns))
             self._reach_crash_point()
+            if not number % SAMPLE_FRAMES_OF_FIELDS:
+                self._unknown_fields.look(payload)
         return self.parse(frame)
 
     def parse(self, frame: Frame) -> Sequence[Reply | Fault]:

@@ -22,7 +22,7 @@ from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_marks import at_work
 from etl.model.times import NS_PER_S
 from etl.monitoring.incidents import recent
-from etl.monitoring.processes import Samples, platform
+from etl.monitoring.processes import Samples, platform, unknown_fields
 from etl.monitoring.rules import limits_s
 from etl.settings import Settings
 from etl.stores.clickhouse_http import internal_database
@@ -240,6 +240,7 @@ def _venue(exchange: str, samples: Samples) -> dict[str, Any]:
         "quarantined": by("etl_quarantined_total", "code"),
         "ignored": by("etl_ignored_total", "name"),
         "faults": by("etl_faults_total", "kind"),
+        "unknown_fields": unknown_fields(samples).get(exchange, {}),
         "gaps": by("etl_gaps_total", "gap_kind"),
         "reconnects": sum(by("etl_reconnects_total", "reason").values()),
         "connections": by("etl_connection_up", "connection"),

@@ -198,16 +198,29 @@ def _having(samples: Samples, name: str, labels: Mapping[str, str]) -> Iterable[
     )
 
 
+def unknown_fields(samples: Samples) -> dict[str, dict[str, float]]:
+    """Venue → ``event.member`` that its file does not know → in how many of the events looked at, by all workers."""
+    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for sample in samples.get("etl_unknown_fields_total", ()):
+        name, by_field = (
+            f"{sample.labels['event']}.{sample.labels['field']}",
+            found[sample.labels["exchange"]],
+        )
+        by_field[name] = by_field.get(name, 0.0) + sample.value
+    return found
+
+
 def _venue(exchange: str, part_state: str, samples: Samples) -> VenueStatus:
     up = total(samples, "etl_connection_up", exchange=exchange) > 0
+    events = total(samples, "etl_events_total", exchange=exchange)
     newest = max(
         (s.value for s in _having(samples, "etl_last_receive_timestamp_seconds", {"exchange": exchange})),
         default=0.0,
     )
     return VenueStatus(
-        state=part_state if part_state != RUNNING else STREAMING if up and newest else CONNECTING,
+        state=part_state if part_state != RUNNING else STREAMING if up and events else CONNECTING,
         frames=total(samples, "etl_frames_total", exchange=exchange),
-        events=total(samples, "etl_events_total", exchange=exchange),
+        events=events,
         quarantined=total(samples, "etl_quarantined_total", exchange=exchange),
         ignored=total(samples, "etl_ignored_total", exchange=exchange),
         gaps=total(samples, "etl_gaps_total", exchange=exchange),

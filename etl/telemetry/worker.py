@@ -35,6 +35,8 @@ class WorkerCounts:
         self.quarantined: Counter[tuple[str, Severity]] = Counter()
         """Severity HARD takes an event out; SOFT notes one that is published too."""
         self.ignored: Counter[str] = Counter()
+        self.unknown_fields: Counter[tuple[str, str]] = Counter()
+        """(event, member) of the frames looked at, a sample, where no venue file knows the member."""
         self.gaps: Counter[GapKind] = Counter()
         """Each once, when it was declared."""
         self.gap_states: Counter[GapState] = Counter()
@@ -110,6 +112,13 @@ FAMILIES = (
         _quarantined,
     ),
     _Family(counter, "etl_ignored", "Events left aside on purpose", ("name",), _by_text(lambda c: c.ignored)),
+    _Family(
+        counter,
+        "etl_unknown_fields",
+        "Members of events that no venue file knows, in a sample of the frames",
+        ("event", "field"),
+        lambda c: {key: float(n) for key, n in c.unknown_fields.copy().items()},
+    ),
     _Family(counter, "etl_gaps", "Gaps declared", ("gap_kind",), _by_member(lambda c: c.gaps)),
     _Family(
         counter,

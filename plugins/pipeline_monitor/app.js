@@ -154,6 +154,7 @@ function drawLive(data) {
   const errors = names.flatMap((name) => [
     ...Object.entries(data.venues[name].quarantined).map(([code, n]) => ({ name, what: "quarantine", code, n })),
     ...Object.entries(data.venues[name].faults).map(([code, n]) => ({ name, what: "venue said", code, n })),
+    ...Object.entries(data.venues[name].unknown_fields).map(([code, n]) => ({ name, what: "unknown field", code, n })),
   ]).sort((a, b) => b.n - a.n);
   show("errors", table([
     ["Venue", (row) => row.name], ["What", (row) => row.what], ["Code", (row) => row.code], ["Since start", (row) => count(row.n), "number"],

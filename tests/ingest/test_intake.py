@@ -10,7 +10,7 @@ from etl.exchanges.binance import Binance
 from etl.exchanges.binance_usdm import BinanceUsdm
 from etl.ingest.book_watch import SUSPECT_BOOK_NS
 from etl.ingest.feed import Feed
-from etl.ingest.intake import Intake, open_intake
+from etl.ingest.intake import SAMPLE_FRAMES_OF_FIELDS, Intake, open_intake
 from etl.ingest.overlap import OVERLAP_DOUBLE, Overlap
 from etl.ingest.quarantine_notes import PAYLOAD_BYTES_MAX
 from etl.model.records import (
@@ -157,6 +157,13 @@ def test_a_placeholder_is_left_aside_and_its_id_is_no_hole() -> None:
     bench.feed.publish_gaps(bench.feed.continuity.decide())
     bench.publisher.poll()
     assert [(gap.from_sequence, gap.to_sequence) for gap in bench.gaps()[1:]] == [(1006, 1006)]
+
+
+def test_a_member_that_no_venue_file_knows_is_counted_from_a_sample() -> None:
+    bench = Bench()
+    for number in range(1, 2 * SAMPLE_FRAMES_OF_FIELDS):
+        bench.give(trade(number).replace('"M":true', '"M":true,"rpi":true'))
+    assert bench.feed.counts.unknown_fields == {("trade", "rpi"): 1}
 
 
 def test_a_missing_id_is_declared_when_its_time_is_over() -> None:

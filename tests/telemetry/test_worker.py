@@ -27,6 +27,7 @@ def counted() -> WorkerCounts:
     counts.quarantined["undecodable", Severity.HARD] = 1
     counts.quarantined["quote_crossed", Severity.SOFT] = 5
     counts.ignored["heartbeat"] = 2
+    counts.unknown_fields["trade", "isRPITrade"] = 6
     counts.gaps[GapKind.START] = 3
     counts.gap_states[GapState.OPEN] = 4
     counts.repairs[GapState.REPAIRED] = 2
@@ -51,6 +52,7 @@ def test_the_numbers_are_served_as_prometheus_text() -> None:
         'etl_quarantined_total{code="undecodable",exchange="binance",severity="hard"} 1.0',
         'etl_quarantined_total{code="quote_crossed",exchange="binance",severity="soft"} 5.0',
         'etl_ignored_total{exchange="binance",name="heartbeat"} 2.0',
+        'etl_unknown_fields_total{event="trade",exchange="binance",field="isRPITrade"} 6.0',
         'etl_gaps_total{exchange="binance",gap_kind="start"} 3.0',
         'etl_gap_states_total{exchange="binance",gap_state="open"} 4.0',
         'etl_last_receive_timestamp_seconds{channel="trade",exchange="binance"} 1.5',

@@ -1,0 +1,64 @@
+"""Members of events that no venue file knows: so a venue's next change is seen on its first day. Pure.
+
+What is known stands in ``etl/exchanges/known_fields.json``: read or not, each member that the fixtures have. Looked at
+is a sample of the frames of streams, each decoded in full, which costs 5 to 15 µs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from etl.adapter.fields import UNDECODABLE
+
+Known = Mapping[str, frozenset[str]]
+"""Event → its members; those inside of a member are ``outer.inner``."""
+EVENTS_LOOKED_MAX = 64
+"""Of one frame."""
+UNKNOWN_FIELDS_MAX = 200
+"""Distinct ones that are counted: each is a time series."""
+_NAMES = ("ev", "e", "T")
+"""Where an event may name its type, the more telling first."""
+
+
+def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
+    """(event, member) of the events of a frame; of what names no type, its stream's name stands for it."""
+    try:
+        message = msgspec.json.decode(payload)
+    except UNDECODABLE:
+        return
+    family = ""
+    if isinstance(message, dict) and isinstance(stream := message.get("stream"), str) and "data" in message:
+        family, message = stream.partition("@")[2].partition("@")[0].partition("_")[0], message["data"]
+    for event in islice(message if isinstance(message, list) else [message], EVENTS_LOOKED_MAX):
+        if not isinstance(event, dict):
+            continue
+        if name := next((text for tag in _NAMES if isinstance(text := event.get(tag), str)), family):
+            yield from ((name, member) for member in _members(event))
+
+
+def _members(event: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in event.items():
+        yield name
+        if isinstance(value, dict):
+            yield from (f"{name}.{inner}" for inner in value)
+
+
+class UnknownFields:
+    """Counts into ``counts`` what ``known`` lacks. An event of no known type is another matter: it is quarantined."""
+
+    def __init__(self, known: Known, counts: Counter[tuple[str, str]]) -> None:
+        self._known = known
+        self._counts = counts
+
+    def look(self, payload: bytes) -> None:
+        for event, member in members_of(payload):
+            known = self._known.get(event)
+            if known is None or member in known:
+                continue
+            if (event, member) in self._counts or len(self._counts) < UNKNOWN_FIELDS_MAX:
+                self._counts[event, member] += 1

@@ -1,0 +1,61 @@
+"""Members of events that no venue file knows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from etl.adapter import unknown_fields
+from etl.adapter.unknown_fields import UnknownFields, members_of
+from etl.exchanges import known_fields, load
+from tests.support import fixtures
+from tests.support.known_fields import frames
+
+KNOWN = {"AM": frozenset({"ev", "v"}), "bookTicker": frozenset({"u"}), "kline": frozenset({"e", "k", "k.t"})}
+
+
+def counted(*texts: str) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    unknown = UnknownFields(KNOWN, counts)
+    for text in texts:
+        unknown.look(text.encode())
+    return counts
+
+
+def test_a_new_member_is_counted_by_its_event() -> None:
+    assert counted('[{"ev":"AM","v":1,"dv":"1.5"},{"ev":"AM","v":1}]', '[{"ev":"AM","dv":"2"}]') == {
+        ("AM", "dv"): 2
+    }
+
+
+def test_an_event_without_a_type_goes_by_its_stream_and_members_inside_are_looked_at() -> None:
+    assert counted('{"stream":"btcusdt@bookTicker","data":{"u":1,"x":2}}') == {("bookTicker", "x"): 1}
+    assert counted('{"stream":"a@kline_1m","data":{"e":"kline","k":{"t":1,"n":2}}}') == {("kline", "k.n"): 1}
+
+
+def test_what_is_no_event_of_a_known_type_is_another_matter() -> None:
+    assert not counted(
+        "pong", "null", "[]", '[1,null,{"ev":5}]', '{"ev":"ZZ","a":1}', '{"result":null,"id":1}', "{", "\x80"
+    )
+
+
+def test_distinct_members_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unknown_fields, "UNKNOWN_FIELDS_MAX", 2)
+    assert counted('[{"ev":"AM","a":1,"b":1,"c":1}]', '[{"ev":"AM","a":1,"c":1}]') == {
+        ("AM", "a"): 2,
+        ("AM", "b"): 1,
+    }
+
+
+def test_the_file_knows_all_that_the_fixtures_have() -> None:
+    """``python -m tests.support.known_fields`` after a new fixture."""
+    feeds = {fixtures.feed_of(path) for path in fixtures.paths()}
+    known = {feed.__module__.rpartition(".")[2]: known_fields(feed) for feed in feeds}
+    events = [(venue, *found) for venue, frame in frames() for found in members_of(frame)]
+    assert len(events) > 500
+    assert [one for one in events if one[2] not in known[one[0]][one[1]]] == []
+
+
+def test_a_sister_in_the_same_file_knows_the_same() -> None:
+    assert known_fields(load("polygon_crypto")) == known_fields(load("polygon"))
