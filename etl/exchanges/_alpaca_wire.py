@@ -1,9 +1,9 @@
 """What Alpaca sends, in its own names, and what becomes of it.
 
 Identity: stock trades ``day/exchange/id`` (the day in New York), crypto trades their id, bars ``interval/start in ns``,
-books their place on the tape; option trades and all quotes have no id: their content, in the digits sent, which stream
-and history write alike, and the number of equal ones before. Key times are whole ns; corrections, of which stream and
-history name other moments, have the day's.
+books their place among the raw frames; option trades and all quotes have no id: their content, in the digits sent,
+which stream and history write alike, and the number of equal ones before. Key times are whole ns; corrections, of which
+stream and history name other moments, have the day's.
 """
 
 from __future__ import annotations
