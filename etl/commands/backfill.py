@@ -59,7 +59,7 @@ def backfill(
     if as_json:
         print(json.dumps(msgspec.to_builtins(summary)))
     else:
-        print(f"{summary.rows} rows in {summary.pages} pages; {summary.holes} holes at the source")
+        print(f"{summary.rows} rows in {summary.pages} pages; {summary.holes} holes declared")
 
 
 def plan_run(
