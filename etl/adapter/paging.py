@@ -27,7 +27,7 @@ from etl.model.records import Frame, Kind
 NOT_A_ROW = (KeyError, IndexError, TypeError, ValueError, FieldFault)
 REFUSAL_BYTES_MAX = 64 << 10
 """What says something else than a page is short: longer answers are held against their syntax only, which costs a page
-of 1,000 rows 0.2 ms where parsing it twice were 2."""
+of 1,000 rows 0.06 ms where parsing it twice were 1.2."""
 
 
 def refusal_of(parser: Exchange, request: Request, frame: Frame) -> Fault | None:
