@@ -36,6 +36,7 @@ def cli(
 
 def main() -> None:
     """Run; an ``EtlError`` is one line on standard error and its exit code."""
+    os.umask(0o077)  # state, logs and what they hold are the user's own
     try:
         app()
     except EtlError as error:

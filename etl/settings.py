@@ -241,8 +241,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def clickhouse_password(self) -> str:
         """Of the embedded server's one user; "" before its first start."""
-        file = self.state_path / "clickhouse.password"
-        return file.read_text() if file.exists() else ""
+        return file.read_text() if (file := self.state_path / "clickhouse.password").exists() else ""
 
     @property
     def timescale_address(self) -> str:

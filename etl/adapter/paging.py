@@ -95,6 +95,8 @@ def next_url(request: Request, url: str | None, without: Container[str] = ()) ->
         parts = urlsplit(url)
     except ValueError as error:
         raise VenueError(f"{request.path}: the next page lies at {url!r:.200}: {error}") from None
+    if not parts.path.startswith("/"):  # behind the host it would make another host
+        raise VenueError(f"{request.path}: the next page lies at {url!r:.200}, which is no path")
     query = [(name, value) for name, value in parse_qsl(parts.query) if name.lower() not in without]
     path = f"{parts.path}?{urlencode(query)}" if query else parts.path
     return _other(msgspec.structs.replace(request, path=path), request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import socket
 import sys
@@ -70,6 +71,7 @@ def http_ready(url: str) -> Callable[[], bool]:
 
 def run_part(main: Callable[[], None]) -> None:
     """Run a part's main; an error that was raised on purpose ends it with one line."""
+    os.umask(0o077)  # state is the user's own
     try:
         main()
     except EtlError as error:

@@ -121,6 +121,15 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def confine(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """From now on ``connection`` reaches the lake's own folder or bucket and nothing else, for good."""
+    folder = open_storage(settings).url.rstrip("/").replace("'", "''")
+    connection.execute(f"SET allowed_directories = ['{folder}/']")
+    for setting in ("enable_external_access = false", "python_enable_replacements = false"):
+        connection.execute(f"SET {setting}")
+    connection.execute("SET lock_configuration = true")
+
+
 def open_database(storage: Storage) -> duckdb.DuckDBPyConnection:
     """An empty database in memory that can read the files of ``storage``."""
     connection = duckdb.connect()

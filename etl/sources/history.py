@@ -107,6 +107,8 @@ class History:
             raise VenueError(f"{first.path}: more than {pages_max} pages")
 
     async def _ask(self, request: Request) -> tuple[Answer | None, str, float]:
+        if not request.path.startswith("/"):
+            raise VenueError(f"{request.path}: no path on the venue's host")
         url = self._base_url + request.path
         began, status = time.monotonic(), NO_ANSWER
         try:
@@ -119,6 +121,7 @@ class History:
                 headers=headers,
                 data=request.body or None,
                 timeout=TIMEOUT,
+                allow_redirects=False,  # the keys in the headers are for this host alone
             ) as response:
                 payload = await _whole(response, request)
                 status = response.status

@@ -17,6 +17,9 @@ from msgspec import Struct
 from etl.errors import StoreError, StoreUnavailable, UsageError
 from etl.settings import Settings
 
+ANALYST = "etl_analyst"
+"""The role that may only read; a migration of TimescaleDB makes it."""
+
 
 class ResultSet(Struct, frozen=True):
     names: list[str]
@@ -31,11 +34,15 @@ def query(settings: Settings, store: str, sql: str) -> ResultSet:
 def _lake(settings: Settings, sql: str) -> ResultSet:
     import duckdb
 
-    from etl.lake.query import connect
+    from etl.lake.query import confine, connect
 
     with connect(settings) as connection:
         try:
-            result = connection.execute(sql)
+            confine(connection, settings)
+            statements = connection.extract_statements(sql)
+            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                raise UsageError("lake: one SELECT, and nothing else")
+            result = connection.execute(statements[0])
             return ResultSet([name for name, *_ in result.description or ()], result.fetchall())
         except duckdb.Error as error:
             raise UsageError(f"lake: {_first_line(error)}") from None
@@ -52,15 +59,21 @@ def _timescale(settings: Settings, sql: str) -> ResultSet:
 
     with connect(settings) as connection:
         connection.execute("SET timezone = 'UTC'")
-        connection.execute("SET default_transaction_read_only = on")
+        analyst = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (ANALYST,)).fetchone()
+        connection.read_only = True
+        connection.autocommit = False
         try:
-            result = connection.execute(sql.encode())
+            if analyst:  # before the first migration there is none, and nothing to be read
+                connection.execute(f"SET LOCAL ROLE {ANALYST}".encode())
+            result = connection.execute(sql.encode(), prepare=True)  # which several statements cannot be
             names = [column.name for column in result.description or ()]
             return ResultSet(names, result.fetchall() if names else [])
         except psycopg.OperationalError as error:
             raise StoreUnavailable(f"timescale: {_first_line(error)}") from None
         except psycopg.Error as error:
             raise UsageError(f"timescale: {_first_line(error)}") from None
+        finally:
+            connection.rollback()
 
 
 def _clickhouse(settings: Settings, sql: str) -> ResultSet:

@@ -51,6 +51,8 @@ async def run(settings: Settings, options: RunOptions, console: Console) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     planned = subscribed(settings, parts(settings, options.with_airflow))
+    settings.state_path.mkdir(parents=True, exist_ok=True)
+    settings.state_path.chmod(0o700)  # also where an earlier version made it
     require_free("etl up", settings.bind_host, settings.metrics.port, "metrics_port")
     console.print(f"state and logs in {settings.state_path}", highlight=False, soft_wrap=True)
     async with Supervisor(
@@ -217,7 +219,10 @@ class _Session:
             if not settings.airflow.url:
                 for user, password in airflow.credentials(settings).passwords.items():
                     table.add_row("", f"{user} / {password}", airflow.ROLE_BY_USER[user])
-        table.add_row("ClickHouse", _without_password(settings.clickhouse_address), "HTTP interface")
+        shown = (
+            _without_password if settings.clickhouse.url else str
+        )  # the embedded one's password is for here
+        table.add_row("ClickHouse", shown(settings.clickhouse_address), "HTTP interface")
         table.add_row("TimescaleDB", _without_password(settings.timescale_address), "")
         table.add_row("Kafka", settings.kafka_bootstrap, settings.topics.normalized)
         table.add_row("Parquet", _without_password(settings.lake_path), "")

@@ -142,3 +142,9 @@ def test_an_answer_is_a_page_or_says_why_it_is_none(
     request = Request(path, Kind.TRADE, "AAPL")
     found = refusal_of(exchange(), request, Frame(venue, "c", 1, f"https://h{path}", 1, payload))
     assert (found and found.kind) is kind
+
+
+@pytest.mark.parametrize("url", [".evil.example/v3/trades", "@evil.example/v3", "https://host", "v3/trades"])
+def test_a_next_page_is_a_path_and_cannot_become_a_host(url: str) -> None:
+    with pytest.raises(VenueError, match="no path"):
+        next_url(REQUEST, url)

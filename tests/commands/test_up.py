@@ -131,3 +131,13 @@ def pid_of(state_dir: Path, name: str) -> int:
 def test_settings_of_the_command_line_reach_the_children() -> None:
     settings = make(venues="binance", simulator_loop=True, simulator_rate=10.5)
     assert settings_module.load(settings_module.as_environment(settings)) == settings
+
+
+def test_what_a_command_makes_is_the_user_s_own(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    subprocess.run(
+        [sys.executable, "-c", "import sys, pathlib; sys.argv = ['etl', '--version']; from etl.cli import main\n"
+         f"try: main()\nfinally: pathlib.Path({str(state)!r}).mkdir(); pathlib.Path({str(state / 'f')!r}).touch()"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    assert (state.stat().st_mode & 0o777, (state / "f").stat().st_mode & 0o777) == (0o700, 0o600)

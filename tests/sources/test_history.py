@@ -213,3 +213,23 @@ def test_a_request_with_a_body_is_a_post_signed_at_its_time_and_the_frame_tells_
     assert {answer.endpoint.partition("#")[0] for answer in answers} == {
         f"http://127.0.0.1:{server.port}/trades"
     }
+
+
+def test_a_redirect_is_a_refusal_and_is_not_followed(server: VenueServer) -> None:
+    """The keys in the headers are for the venue's host alone."""
+    server.answers["/api/v3/depth"] = (302, "")
+    server.extra_headers["Location"] = f"http://localhost:{server.port}/elsewhere"
+    with pytest.raises(VenueError, match="status 302"):
+        fetch(server.port)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("path", [".evil.example/v3", "@evil.example/v3", ":1/v3", ""])
+def test_a_path_cannot_make_another_host(server: VenueServer, path: str) -> None:
+    async def ask() -> Answer:
+        async with History(f"http://127.0.0.1:{server.port}", Binance()) as venue:
+            return await venue.fetch(Request(path, Kind.BOOK, "BTCUSDT"))
+
+    with pytest.raises(VenueError, match="no path on the venue's host"):
+        asyncio.run(ask())
+    assert not server.requests

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from etl import settings as settings_module
 from etl.errors import StoreUnavailable, UsageError
 from etl.settings import Settings, make
+from etl.stores.migrate import migrate_timescale
 from etl.stores.query import ResultSet, plain, query
 from tests.support import stream
 from tests.support.lake import export_records
@@ -84,3 +86,63 @@ def test_a_store_that_is_down_says_so(settings: Settings) -> None:
         with pytest.raises(StoreUnavailable) as raised:
             query(down, store, "SELECT 1")
         assert "secret" not in str(raised.value)
+
+
+def test_the_lake_is_asked_read_only(settings: Settings, tmp_path: Path) -> None:
+    export_records(settings, [stream.trade(0)])
+    secret, target = tmp_path / "secret.csv", tmp_path / "written"
+    secret.write_text("the-secret\n")
+    before = {path: path.read_bytes() for path in Path(settings.lake_path).rglob("*") if path.is_file()}
+    file = next(iter(before))
+    for sql in (
+        f"COPY (SELECT 1) TO '{target}'",
+        f"COPY (SELECT 1) TO '{file}'",
+        f"EXPLAIN ANALYZE COPY (SELECT 1) TO '{file}'",
+        f"EXPORT DATABASE '{target}'",
+        f"ATTACH '{target}'",
+        f"ATTACH '{settings.lake_path}/new.db'",
+        f"SELECT * FROM read_csv('{secret}')",
+        f"SELECT * FROM read_text('{settings.lake_path}/../../secret.csv')",
+        f"SELECT * FROM '{secret}'",
+        f"SELECT * FROM glob('{tmp_path}/*')",
+        "SELECT * FROM sql",
+        "SELECT 1; SELECT 2",
+        "SET enable_external_access = true",
+        "RESET allowed_directories",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "CREATE TABLE t (a INTEGER)",
+        "",
+    ):
+        with pytest.raises(UsageError):
+            query(settings, "lake", sql)
+    after = {path: path.read_bytes() for path in Path(settings.lake_path).rglob("*") if path.is_file()}
+    assert after == before
+    assert not target.exists()
+    assert query(settings, "lake", "SELECT count(*) AS n FROM trades").rows == [(1,)]
+
+
+@pytest.mark.integration
+def test_timescale_takes_one_statement_of_a_role_that_may_only_read(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = settings_with(timescale=True)
+    migrate_timescale(settings)
+    for sql in (
+        "BEGIN READ WRITE; CREATE TABLE attacked (a integer); COMMIT",
+        "SELECT 1; SELECT 2",
+        "CREATE TABLE attacked (a integer)",
+        "INSERT INTO trades SELECT * FROM trades",
+        "SELECT pg_read_file('/etc/passwd')",
+        "COPY (SELECT 1) TO '/tmp/attacked'",
+        "COPY trades TO PROGRAM 'id'",
+        "SELECT rolpassword FROM pg_authid",
+    ):
+        with pytest.raises(UsageError):
+            query(settings, "timescale", sql)
+    for sql in ("BEGIN READ WRITE", "COMMIT", "RESET ROLE"):
+        query(settings, "timescale", sql)
+    assert query(settings, "timescale", "SELECT to_regclass('attacked') AS t, current_user::text").rows == [
+        (None, "etl_analyst")
+    ]
+    assert query(settings, "timescale", "SELECT count(*) FROM trades").rows == [(0,)]

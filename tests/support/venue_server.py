@@ -34,6 +34,7 @@ class VenueServer:
         self.replies: dict[str, str] = {}
         """What is answered, on the same socket, to what is received."""
         self.answers: dict[str, tuple[int, str | list[str]]] = {}
+        self.extra_headers: dict[str, str] = {}
         """Path → (status, body, or one body after the other) of requests; the rest gets an empty snapshot."""
         self.greeting: Sequence[str] = ()
         """Sent to each connection as it opens."""
@@ -130,7 +131,7 @@ class VenueServer:
             status, body = self.answers.get(request.path, (200, SNAPSHOT))
             if not isinstance(body, str):
                 body = body.pop(0)
-            return web.Response(status=status, text=body)
+            return web.Response(status=status, text=body, headers=self.extra_headers)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self.opened += 1
