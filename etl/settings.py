@@ -5,8 +5,7 @@ file has a table for each section (``[kafka] url = …``). A setting's ``NAME`` 
 field (``ETL_KAFKA_URL``), or the shorter one in ``SHORT_NAMES`` (``ETL_VENUES``); docs/settings.md lists them all. An
 unknown key is an error. ``ETL_TEST_*`` belongs to the tests and is passed over.
 
-A server URL left empty means the embedded server on loopback; a URL that is set is used as it is and nothing
-is started for it.
+A server URL left empty means the embedded server on loopback; for one that is set nothing is started.
 """
 
 from __future__ import annotations
