@@ -96,6 +96,7 @@ class Binance(Exchange):
     archive_url: ClassVar[str] = "https://data.binance.vision"
     archive_folder: ClassVar[str] = "/data/spot/daily"
     history_path: ClassVar[str] = "/api/v3"
+    size_unit: ClassVar[SizeUnit] = SizeUnit.BASE
     ignored_events: ClassVar[Mapping[str, str]] = {
         "serverShutdown": "server_shutdown",
         "avgPrice": "average_price",
@@ -142,7 +143,7 @@ class Binance(Exchange):
         venue_symbol, channel = place
         interval, depth = channel.partition("_")[2], _depth_of(channel)
         return stream_of(
-            self, venue_symbol, channel, SizeUnit.BASE, interval=interval, depth=depth, key_unit_ns=NS_PER_MS
+            self, venue_symbol, channel, self.size_unit, interval=interval, depth=depth, key_unit_ns=NS_PER_MS
         )
 
     @classmethod

@@ -55,7 +55,7 @@ class Snapshot(wire.Snapshot, gc=False):
     E: int
 
 
-class _MarkPrice(Struct, gc=False, tag_field="e", tag="markPriceUpdate"):
+class MarkPrice(Struct, gc=False, tag_field="e", tag="markPriceUpdate"):
     E: int
     s: str
     p: str
@@ -105,18 +105,19 @@ def contract_name(pair: str, contract_type: str, delivery_ms: int) -> str:
     return f"{pair}-{datetime.fromtimestamp(delivery_ms // 1_000, UTC):%Y%m%d}" if is_dated else ""
 
 
-def _read_mark_price(frame: Frame, index: int, event: _MarkPrice, stream: Stream) -> Stats:
+def read_mark_price(frame: Frame, index: int, event: MarkPrice, stream: Stream) -> Stats:
     """``{"e":"markPriceUpdate","E":1562305380000,"s":"BTCUSDT","p":"11794.15","i":"11784.62","P":"11784.25",
     "r":"0.00038167","T":1562306400000}``; dated contracts have no funding: ``r`` "" and ``T`` 0."""
     if event.s != stream.venue_symbol:
         wire.mismatch(stream, event.s)
-    mark_price, index_price = decimals(event.p, event.i)
+    (mark_price,) = decimals(event.p)
+    index_price = decimals(event.i)[0] if event.i else None
     funding_rate = decimals(event.r)[0] if event.r else None
     time_ns, next_ns = ms_or_us_ns(event.E), ms_or_us_ns(event.T) if event.T else 0
     return build.stats(
         stream, frame, index, time_ns, mark_price=mark_price,
         index_price=index_price, funding_rate=funding_rate, next_funding_ns=next_ns,
-        content=f"{mark_price}/{index_price}/{funding_rate or ''}/{next_ns}",
+        content=f"{mark_price}/{index_price or ''}/{funding_rate or ''}/{next_ns}",
     )  # fmt: skip
 
 
@@ -179,7 +180,7 @@ class BinanceUsdm(Binance):
         "bookTicker": Reader(Quote, wire.read_quote, "bookTicker"),
         "depth": Reader(Depth, wire.read_depth, "depthUpdate"),
         "depthN": Reader(Depth, wire.read_depth, "depthUpdate"),
-        "markPrice": Reader(_MarkPrice, _read_mark_price, "markPriceUpdate"),
+        "markPrice": Reader(MarkPrice, read_mark_price, "markPriceUpdate"),
         "forceOrder": Reader(_ForceOrder, _read_force_order, "forceOrder"),
     }
     endpoints = {
