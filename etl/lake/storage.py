@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from pyarrow import fs
 
 from etl.errors import StoreUnavailable, UsageError
+from etl.model.addresses import shown
 from etl.settings import Settings
 
 TEMPORARY_SUFFIX = ".partial"
@@ -55,7 +56,10 @@ def open_storage(settings: Settings) -> Storage:
     try:
         return ObjectStorage(place)
     except (ValueError, OSError) as error:
-        raise UsageError(f"ETL_LAKE_URL: {error}") from None
+        kind = type(error).__name__  # its text repeats the address, and keys may stand in it
+        raise UsageError(
+            f"ETL_LAKE_URL: {shown(place)}: {kind}; is it a bucket that can be reached?"
+        ) from None
 
 
 class LocalStorage:

@@ -80,14 +80,20 @@ def _connect(server: _Server) -> smtplib.SMTP:
 
 
 def _parse(url: str) -> _Server:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text repeats what it could not read
+        raise UsageError(
+            "smtp_url: must be smtp://[user:password@]host[:port]/?disable_ssl=…&disable_tls=…"
+        ) from None
     if parts.scheme != "smtp" or not parts.hostname:
         raise UsageError("smtp_url: must be smtp://[user:password@]host[:port]/?disable_ssl=…&disable_tls=…")
     options = {name: values[-1].lower() == "true" for name, values in parse_qs(parts.query).items()}
     tls = not options.get("disable_ssl", False)
     return _Server(
         host=parts.hostname,
-        port=parts.port or (465 if tls else 25),
+        port=port or (465 if tls else 25),
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         tls=tls,

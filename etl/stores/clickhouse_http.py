@@ -71,21 +71,25 @@ class Address(Struct, frozen=True):
 
 def parse_address(url: str) -> Address:
     """Raises ``UsageError``, whose text repeats no password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text repeats what it could not read
+        raise UsageError("clickhouse_url: must be http[s]://[user:password@]host[:port]/database") from None
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     database = parts.path.strip("/") or "default"
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError("clickhouse_url: must be http[s]://[user:password@]host[:port]/database")
     if not _DATABASE.fullmatch(database):
-        raise UsageError(f"clickhouse_url: {database!r} is no database name")
+        raise UsageError("clickhouse_url: the path is no database name")
     unknown = set(options) - {"verify", "ca_file"}
     if unknown:
-        raise UsageError(f"clickhouse_url: unknown option {min(unknown)}; there are verify and ca_file")
+        raise UsageError("clickhouse_url: unknown option; there are verify and ca_file")
     secure = parts.scheme == "https"
     return Address(
         secure=secure,
         host=parts.hostname,
-        port=parts.port or (8443 if secure else 8123),
+        port=port or (8443 if secure else 8123),
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         database=database,

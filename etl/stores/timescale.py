@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg
 
-from etl.errors import StoreError, StoreRejected, StoreUnavailable
+from etl.errors import StoreError, StoreRejected, StoreUnavailable, UsageError
+from etl.model.addresses import shown
 from etl.settings import Settings
 
 CONNECT_TIMEOUT_S = 10
@@ -17,8 +18,18 @@ _REJECTED_CLASSES = ("22", "23", "54")
 
 def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
     """A connection in which every statement is its own transaction. Raises ``StoreUnavailable``."""
+    place = shown(settings.timescale_address)
     with store_errors(settings):
-        return psycopg.connect(settings.timescale_address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        try:
+            return psycopg.connect(
+                settings.timescale_address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+            )
+        except psycopg.ProgrammingError:  # its text repeats what it could not read
+            raise UsageError(f"timescale_url: {place} is no address that PostgreSQL takes") from None
+        except psycopg.OperationalError as error:
+            if place in ("…", "") or "invalid" in str(error):
+                raise UsageError(f"timescale_url: {place} is no address that PostgreSQL takes") from None
+            raise
 
 
 @contextmanager
@@ -40,14 +51,11 @@ def store_errors(settings: Settings) -> Iterator[None]:
         if refusal or (error.sqlstate or "")[:2] in _REJECTED_CLASSES:
             raise StoreRejected(f"TimescaleDB: {_first_line(error)}") from None
         if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
-            raise StoreUnavailable(f"TimescaleDB at {_place(settings)}: {_first_line(error)}") from None
+            raise StoreUnavailable(
+                f"TimescaleDB at {shown(settings.timescale_address)}: {_first_line(error)}"
+            ) from None
         raise StoreError(f"TimescaleDB: {_first_line(error)}") from None
 
 
 def _first_line(error: psycopg.Error) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def _place(settings: Settings) -> str:
-    """The address without user and password."""
-    return settings.timescale_address.rpartition("@")[2]

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 from rich.console import Console
@@ -20,6 +19,7 @@ from etl.embedded import airflow
 from etl.embedded.ports import require_free
 from etl.embedded.supervisor import Supervisor
 from etl.errors import PartError
+from etl.model.addresses import shown
 from etl.monitoring import processes, terminal
 from etl.monitoring.parts import PartMetrics
 from etl.settings import Settings
@@ -219,21 +219,14 @@ class _Session:
             if not settings.airflow.url:
                 for user, password in airflow.credentials(settings).passwords.items():
                     table.add_row("", f"{user} / {password}", airflow.ROLE_BY_USER[user])
-        shown = (
-            _without_password if settings.clickhouse.url else str
-        )  # the embedded one's password is for here
-        table.add_row("ClickHouse", shown(settings.clickhouse_address), "HTTP interface")
-        table.add_row("TimescaleDB", _without_password(settings.timescale_address), "")
+        # the embedded one's password is made here, so it is told here
+        clickhouse = (
+            shown(settings.clickhouse.url) if settings.clickhouse.url else settings.clickhouse_address
+        )
+        table.add_row("ClickHouse", clickhouse, "HTTP interface")
+        table.add_row("TimescaleDB", shown(settings.timescale_address), "")
         table.add_row("Kafka", settings.kafka_bootstrap, settings.topics.normalized)
-        table.add_row("Parquet", _without_password(settings.lake_path), "")
+        table.add_row("Parquet", shown(settings.lake_path), "")
         if not settings.mail.url:
             table.add_row("Mailbox", f"http://{settings.bind_host}:{settings.mail.mailbox_port}", "")
         return table
-
-
-def _without_password(address: str) -> str:
-    """The address with its user but not the password; unchanged if it has none."""
-    url = urlsplit(address)
-    if not url.password:
-        return address
-    return urlunsplit(url._replace(netloc=url.netloc.replace(f":{url.password}@", ":…@")))
