@@ -246,6 +246,8 @@ class Exchange:
     channels: ClassVar[tuple[Channel, ...]]
     ignored_names: ClassVar[Mapping[str, str]]
     """Name → why it is left aside."""
+    changes: ClassVar[Mapping[str, str]] = {}
+    """Date (of the change, or on which it was seen) → what the venue has changed that this file heeds."""
     default_symbols: ClassVar[tuple[str, ...]]
     """Venue symbols that the demo subscribes to."""
     default_channels: ClassVar[tuple[str, ...]] = ()

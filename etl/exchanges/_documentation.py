@@ -57,6 +57,9 @@ def _feed(feed: type[Exchange]) -> str:
         f"| {channel.repair.name.lower() if channel.repair else '-'} |"
         for channel in feed.channels
     ]
+    if feed.changes:
+        lines += ["", "| changed, or seen | what |", "|---|---|"]
+        lines += [f"| {day} | {what} |" for day, what in feed.changes.items()]
     lines += ["", "| left aside | why |", "|---|---|"]
     lines += [f"| `{name}` | {why} |" for name, why in feed.ignored_names.items()]
     return "\n".join(lines) + "\n"

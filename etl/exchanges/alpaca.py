@@ -57,6 +57,10 @@ today: asked for META in 2021 it gives what was FB."""
 class Alpaca(Exchange):
     name = "alpaca"
     parser_version = 2
+    changes: ClassVar[Mapping[str, str]] = {
+        "2025-11-03": "sizes of quotes are shares, no more round lots",
+        "2026": "overnight feeds (`boats`, `overnight`); history maps renamed symbols unless `asof=-`",
+    }
     websocket_url = "wss://stream.data.alpaca.markets/v2/sip"
     rest_url = "https://data.alpaca.markets"
     channels: ClassVar[tuple[Channel, ...]] = (
@@ -255,6 +259,7 @@ class AlpacaOptions(Alpaca):
     """The stream speaks msgpack only. History has trades and bars, no quotes."""
 
     name = "alpaca_options"
+    changes: ClassVar[Mapping[str, str]] = {}
     websocket_url = "wss://stream.data.alpaca.markets/v1beta1/opra"
     channels = (
         Channel("trades", Kind.TRADE, NO_RULE, Kind.TRADE, 60),
@@ -285,6 +290,7 @@ class AlpacaOptionsIndicative(AlpacaOptions):
 
 class AlpacaCrypto(Alpaca):
     name = "alpaca_crypto"
+    changes: ClassVar[Mapping[str, str]] = {}
     websocket_url = "wss://stream.data.alpaca.markets/v1beta3/crypto/us"
     channels = (
         Channel("trades", Kind.TRADE, NO_RULE, Kind.TRADE, 300),

@@ -64,6 +64,10 @@ class Binance(Exchange):
         Channel("aggTrade", Kind.AGG_TRADE, SequenceRule.CONTIGUOUS, Kind.AGG_TRADE, 60.0),
     )
     default_channels: ClassVar[tuple[str, ...]] = ("trade", "bookTicker", "depth@100ms", "kline_1m")
+    changes: ClassVar[Mapping[str, str]] = {
+        "2025-01-01": "archive files tell times in µs",
+        "2026-07": "the instrument list may say CANCEL_ONLY",
+    }
     default_symbols = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     ignored_names: ClassVar[Mapping[str, str]] = {
         "empty": "an empty array: a page or a frame without events",

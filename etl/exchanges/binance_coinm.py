@@ -37,6 +37,7 @@ def _read_kline_row(frame: Frame, index: int, row: wire.KlineRow, stream: Stream
 class BinanceCoinm(BinanceUsdm):
     name = "binance_coinm"
     parser_version = 1
+    changes = {"2026-08": "`/public` and `/market` as on USD-M; the old address is said to be on its way out"}
     websocket_url = "wss://dstream.binance.com"
     rest_url = "https://dapi.binance.com"
     default_symbols = ("BTCUSD_PERP", "ETHUSD_PERP", "BTCUSD_261225")

@@ -5,6 +5,7 @@ https://docs.binance.us
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from etl.adapter.contract import Budget
@@ -14,6 +15,7 @@ from etl.model.records import Kind
 
 class BinanceUs(Binance):
     name = "binance_us"
+    changes: ClassVar[Mapping[str, str]] = {}
     websocket_url = "wss://stream.binance.us:9443"
     rest_url = "https://api.binance.us"
     default_symbols = ("BTCUSD", "ETHUSD", "SOLUSDT")

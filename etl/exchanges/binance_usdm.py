@@ -142,6 +142,11 @@ TRADES = Reader(wire.TradeRow, read_trade_row)
 
 class BinanceUsdm(Binance):
     name: ClassVar[str] = "binance_usdm"
+    changes = {
+        "2026-04-23": "streams lie under `/public` and `/market`; on the old address those of `/market` are mute",
+        "2026": "historicalTrades tells isRPITrade (condition `rpi`)",
+        "2026-11": "historicalTrades takes a key; a contract being listed has no contractType",
+    }
     parser_version = 2
     websocket_url = "wss://fstream.binance.com"
     rest_url = "https://fapi.binance.com"

@@ -59,6 +59,10 @@ PAGE_ROWS_MAX = 3_000
 class Polygon(Exchange):
     name = "polygon"
     parser_version = 2
+    changes: ClassVar[Mapping[str, str]] = {
+        "2025-11-03": "sizes of quotes are shares, no more round lots",
+        "2026-07": "bars tell decimal volumes (`dv`), `otc`; trades and quotes `trft`",
+    }
     websocket_url = "wss://socket.massive.com/stocks"
     websocket_url_others = ("wss://socket.polygon.io/stocks",)
     rest_url = "https://api.massive.com"
@@ -255,6 +259,7 @@ class Polygon(Exchange):
 
 class PolygonOptions(Polygon):
     name = "polygon_options"
+    changes: ClassVar[Mapping[str, str]] = {}
     websocket_url = "wss://socket.massive.com/options"
     websocket_url_others = ("wss://socket.polygon.io/options",)
     channels = tuple(channel for channel in Polygon.channels if channel.name != "LULD")
@@ -268,6 +273,9 @@ class PolygonOptions(Polygon):
 
 class PolygonCrypto(Polygon):
     name = "polygon_crypto"
+    changes: ClassVar[Mapping[str, str]] = {
+        "2026-07": "a trade's condition tells the taker: 1 sold, 2 bought"
+    }
     websocket_url = "wss://socket.massive.com/crypto"
     websocket_url_others = ("wss://socket.polygon.io/crypto",)
     channels = (
@@ -303,6 +311,7 @@ class PolygonIndices(Polygon):
     """Values, and bars that have no volume."""
 
     name = "polygon_indices"
+    changes: ClassVar[Mapping[str, str]] = {}
     websocket_url = "wss://socket.massive.com/indices"
     websocket_url_others = ("wss://socket.polygon.io/indices",)
     channels = (
