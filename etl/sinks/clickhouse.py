@@ -58,6 +58,7 @@ class ClickHouseSink:
                     self._advance(partition, now_s)
                 self._offsets.consume()
                 self._offsets.report_backlog(now_s)
+                self._offsets.look_at_topics(now_s)
             self.revoked(self._offsets.partitions)
             self._offsets.settle()
         finally:

@@ -36,6 +36,8 @@ was joining is not noticed before. Longer than anything here keeps us from the c
 RETRY_FIRST_S = 0.05
 BACKLOG_EVERY_S = 1.0
 BACKLOG_TIMEOUT_S = 1.0
+TOPICS_EVERY_S = 2.0
+"""How long messages of a topic made anew may be taken for the old one's; they are read again after."""
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ class Offsets:
             settings.sink.batch_rows_max, settings.sink.batch_bytes_max, settings.sink.linger_ms / 1000
         )
         self._held: dict[tuple[str, int], _Held] = {}
-        self._backlog_at_s = 0.0
+        self._backlog_at_s = self._topics_at_s = 0.0
         self._commit_failures = 0
         self._consumer = Consumer(
             {
@@ -158,20 +160,23 @@ class Offsets:
     def _on_message_error(self, message: Any, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             held = self._held.get((message.topic(), message.partition()))
-            if held is not None:
-                low, _ = self._positions.bounds(held.partition.id)
-                self._pass_over(held.partition, low)
-                # after this error the client refuses to seek
-                self._consumer.incremental_unassign([held.at(low)])
-                self._consumer.incremental_assign([held.at(low)])
+            if held is None or self._begun_anew():
                 return
+            low = self._positions.low_of(held.partition)
+            if low > held.partition.next_offset:
+                self._pass_over(held.partition, low)
+            # after this error the client refuses to seek
+            place = held.at(held.partition.next_offset)
+            self._consumer.incremental_unassign([place])
+            self._consumer.incremental_assign([place])
+            return
         if error.fatal():
             raise TransportError(f"Kafka: {error.str()}")
         _log.warning("Kafka: %s", error.str())
 
     def _check_hole(self, held: _Held, offset: int) -> None:
         """Offsets may be skipped (transaction markers), but not because retention has overtaken us."""
-        low, _ = self._positions.bounds(held.partition.id)
+        low = self._positions.low_of(held.partition)
         if low > held.partition.next_offset:
             self._pass_over(held.partition, min(low, offset))
 
@@ -179,6 +184,24 @@ class Offsets:
         """Retention has overtaken us."""
         self._positions.declare_lost(partition.id, partition.next_offset, low, BEGINS_LATER)
         partition.pass_over(low)
+
+    def look_at_topics(self, now_s: float) -> None:
+        """A topic that was made anew under its name is begun anew: its offsets mean other messages."""
+        if now_s - self._topics_at_s >= TOPICS_EVERY_S:
+            self._topics_at_s = now_s
+            self._begun_anew()
+
+    def _begun_anew(self) -> bool:
+        """Whether a topic has another id than what is held of it, which is begun anew then."""
+        topics = self._positions.made_anew([held.partition.id for held in self._held.values()])
+        former = [held.at(held.partition.start) for (topic, _), held in self._held.items() if topic in topics]
+        if not former:
+            return False
+        self._owner.lost([held.partition for held in self._drop(former)])
+        self._consumer.resume(former)
+        self._consumer.incremental_unassign(former)
+        self._on_assign(self._consumer, former)
+        return True
 
     def report_backlog(self, now_s: float) -> None:
         if now_s - self._backlog_at_s < BACKLOG_EVERY_S:
@@ -253,9 +276,7 @@ class Offsets:
 
     def settle_one(self, partition: Partition) -> None:
         """The same of one partition. One that was revoked is settled with those that went with it."""
-        held = self._held.get(_key(partition.id))
-        if held is not None:
-            self._settle([held])
+        self._settle(held for held in self._held.values() if held.partition is partition)
 
     def _settle(self, going: Iterable[_Held]) -> None:
         ends = [

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from etl.errors import RangeLost, TransportError
+from etl.errors import TransportError
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import Intent, PartitionId, decode_intent
-from etl.sinks.losses import BEGINS_LATER, declare_lost
+from etl.sinks.clickhouse_partition import Partition
+from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 
 STORE = "clickhouse"
 KAFKA_TIMEOUT_S = 30.0
 RETRY_S = 0.05
+
+_log = logging.getLogger(__name__)
 
 
 class Positions:
@@ -48,16 +52,34 @@ class Positions:
             return low, None  # nothing read yet, or a topic of the same name that is no more
         start = committed.offset
         end = start if intent is None else intent.end
-        if end > high:
-            self.declare_lost(partition_id, high, end, "the topic ends before it")
-            raise RangeLost(
-                f"{partition_id.label}: the topic ends at {high} and had {end}; a gap is declared. Its offsets will"
-                " be given out again: make the topic anew before more is stored"
-            )
+        self._require_end(partition_id, end, high)
         if start < low:
             self.declare_lost(partition_id, start, low, BEGINS_LATER)
             return low, None
         return start, intent
+
+    def low_of(self, partition: Partition) -> int:
+        """The first offset that the topic still has. Raises ``RangeLost`` if it ends before what was read of it."""
+        low, high = self.bounds(partition.id)
+        self._require_end(partition.id, partition.next_offset, high)
+        return low
+
+    def _require_end(self, partition_id: PartitionId, end: int, high: int) -> None:
+        topic, number = partition_id.topic, partition_id.number
+        require_end(self._settings, STORE, topic, number, partition_id.topic_id, end, high)
+
+    def made_anew(self, partition_ids: Sequence[PartitionId]) -> set[str]:
+        """The topics that have another id than their partitions here. Of one that cannot be described nothing is said:
+        so between the old one's end and the new one."""
+        try:
+            _, topic_ids = self._describe(sorted({each.topic for each in partition_ids}))
+        except TransportError as error:
+            _log.warning("%s", error)
+            return set()
+        found = {each.topic for each in partition_ids if topic_ids[each.topic] != each.topic_id}
+        if found:
+            _log.error("%s: made anew, and begun anew", ", ".join(sorted(found)))
+        return found
 
     def bounds(self, partition_id: PartitionId) -> tuple[int, int]:
         """The first offset that the topic still has, and the one after its last."""
@@ -95,6 +117,8 @@ class Positions:
 
     def _describe(self, topics: list[str]) -> tuple[str, dict[str, str]]:
         """The cluster's id, and the id of each topic."""
+        if not topics:
+            return "", {}
         try:
             cluster = self._admin.describe_cluster(request_timeout=KAFKA_TIMEOUT_S).result(KAFKA_TIMEOUT_S)
             described = self._admin.describe_topics(TopicCollection(topics), request_timeout=KAFKA_TIMEOUT_S)

@@ -16,12 +16,13 @@ from typing import Protocol
 from msgspec import Struct
 
 from etl import crash
+from etl.errors import RangeLost
 from etl.lake.catalog import Catalog, File, Range, State
 from etl.lake.layout import file_name
 from etl.lake.storage import Storage, open_storage
 from etl.settings import Settings
 from etl.sinks.lake import RangeWriter, RawWriter, RecordWriter
-from etl.sinks.losses import BEGINS_LATER, declare_lost
+from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine
 from etl.transports.ranges import Bounds, RangeReader
 
@@ -66,7 +67,8 @@ def _drain(
     messages = refused = 0
     files: list[File] = []
     with RangeReader(settings, topic, group) as reader:
-        topic_id, bounds = reader.topic_id(), reader.bounds()
+        bounds = reader.bounds()
+        topic_id = _require_ends(settings, catalog, topic, reader.topic_id(), bounds)
         if until_ns is not None:
             ends = reader.offsets_at(until_ns)
             bounds = {partition: Bounds(bound.low, ends[partition]) for partition, bound in bounds.items()}
@@ -87,6 +89,32 @@ def _drain(
                 reader.show_progress(partition, end)
             files += added
     return Exported(messages, _rows(files), len(files), sum(file.bytes for file in files), refused)
+
+
+ANEW = "~"
+"""Before the number of times that a topic, which had lost its end, was begun anew."""
+
+
+def _require_ends(
+    settings: Settings, catalog: Catalog, topic: str, topic_id: str, bounds: dict[int, Bounds]
+) -> str:
+    """The id under which the catalog keeps the offsets of this topic.
+
+    Raises ``RangeLost`` if the topic ends before what was exported of it, or planned. The next export begins it anew,
+    under an id of its own, so that no file takes another's name: the views tell what is there already."""
+    state = catalog.read()
+    known = [name for name in state.topics if name.partition(ANEW)[0] == topic_id]
+    current = known[-1] if known else topic_id
+    ends = {**state.offsets.get(current, {})}
+    for span in state.planned.get(current, ()):
+        ends[span.partition] = max(ends.get(span.partition, 0), span.end)
+    try:
+        for partition, bound in bounds.items():
+            require_end(settings, STORE, topic, partition, topic_id, ends.get(partition, 0), bound.high)
+    except RangeLost:
+        catalog.commit(state, topic=topic, topic_id=f"{topic_id}{ANEW}{len(known)}")
+        raise
+    return current
 
 
 def _planned(

@@ -12,10 +12,10 @@ from etl.errors import StoreRejected
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
-from etl.sinks.losses import BEGINS_LATER, declare_lost
+from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine, rows_check, screened
 from etl.sinks.timescale import Span, TimescaleStore
-from etl.transports.ranges import RangeReader
+from etl.transports.ranges import Overtaken, RangeReader
 from etl.wire.columns import decode, without
 
 STORE = "timescale"
@@ -34,7 +34,7 @@ class Loaded(Struct, frozen=True):
 
 def load_timescale(settings: Settings) -> Loaded:
     """Everything up to now, in transactions of at most ``load_batch_rows_max`` messages. What retention took before it
-    was loaded is declared as a gap.
+    was loaded, or meanwhile, is declared as a gap.
 
     Raises ``StoreUnavailable``, ``TransportError``, ``RangeLost``; whatever was committed by then is not read again.
     """
@@ -46,19 +46,27 @@ def load_timescale(settings: Settings) -> Loaded:
         topic_id = reader.topic_id()
         for partition, bounds in reader.bounds().items():
             start = store.next_offset(topic_id, topic, partition, bounds.low)
-            if start < bounds.low:
-                declare_lost(settings, STORE, topic, partition, topic_id, start, bounds.low, BEGINS_LATER)
+            if (
+                start > bounds.high
+            ):  # the next load reads it all again: identities tell what is stored already
                 store.write([], Span(topic_id, partition, start, bounds.low))
-                start = bounds.low
-            for batch in reader.read(partition, start, bounds.high, settings.load.batch_rows_max):
-                pairs = [(cast(int, m.offset()), m.value()) for m in batch]
-                span = Span(topic_id, partition, start, pairs[-1][0] + 1)
-                written, turned_away = _write(settings, store, pairs, span)
-                reader.show_progress(partition, span.end)
-                start = span.end
-                messages += len(pairs)
-                refused += turned_away
-                rows.update(written)
+                require_end(settings, STORE, topic, partition, topic_id, start, bounds.high)
+            while start < bounds.high:
+                try:
+                    for batch in reader.read(partition, start, bounds.high, settings.load.batch_rows_max):
+                        pairs = [(cast(int, m.offset()), m.value()) for m in batch]
+                        span = Span(topic_id, partition, start, pairs[-1][0] + 1)
+                        written, turned_away = _write(settings, store, pairs, span)
+                        reader.show_progress(partition, span.end)
+                        start = span.end
+                        messages += len(pairs)
+                        refused += turned_away
+                        rows.update(written)
+                    break
+                except Overtaken as lost:
+                    declare_lost(settings, STORE, topic, partition, topic_id, start, lost.low, BEGINS_LATER)
+                    store.write([], Span(topic_id, partition, start, lost.low))
+                    start = lost.low
         return Loaded(messages, dict(rows), refused, store.refresh_candles())
 
 

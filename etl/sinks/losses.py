@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from etl.errors import RangeLost
 from etl.model.records import Gap, GapKind, GapState, Source
 from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
@@ -15,10 +16,25 @@ from etl.wire.keys import message_key
 FLUSH_TIMEOUT_S = 60.0
 PARSER_VERSION = 1
 BEGINS_LATER = "the topic begins after them"
+ENDS_BEFORE = "the topic ends before them"
 ANY = "*"
 """Exchange and symbol of such a gap: whose records they were, nobody can know any more."""
 
 _log = logging.getLogger(__name__)
+
+
+def require_end(
+    settings: Settings, store: str, topic: str, partition: int, topic_id: str, end: int, high: int
+) -> None:
+    """Raises ``RangeLost``, with a gap declared, if ``store`` has read up to ``end`` of a topic that ends at ``high``,
+    before it: its broker lost them, and gives their offsets out again."""
+    if end <= high:
+        return
+    declare_lost(settings, store, topic, partition, topic_id, high, end, ENDS_BEFORE)
+    raise RangeLost(
+        f"{topic}-{partition}: the topic ends at {high} and had {end}; a gap is declared. Its offsets will be given out"
+        " again: make the topic anew before more is stored"
+    )
 
 
 def declare_lost(

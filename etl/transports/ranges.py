@@ -45,6 +45,15 @@ class Bounds(Struct, frozen=True):
     high: int
 
 
+class Overtaken(RangeLost):
+    """Retention took [start, low) before it was read."""
+
+    def __init__(self, text: str, start: int, low: int) -> None:
+        super().__init__(text)
+        self.start = start
+        self.low = low
+
+
 class RangeReader:
     """Reads ranges of ``topic``; ``group`` only shows the lag to whoever looks, nothing is ever read from it."""
 
@@ -55,6 +64,8 @@ class RangeReader:
             {
                 **consumer_config(settings, group),
                 "enable.partition.eof": True,
+                # an offset that is gone is an error, never a silent jump
+                "auto.offset.reset": "error",
                 "fetch.wait.max.ms": FETCH_WAIT_MS,
                 "log_level": 0,  # what matters of it arrives as an error
             },
@@ -118,13 +129,12 @@ class RangeReader:
     def read(self, partition: int, start: int, end: int, messages_max: int) -> Iterator[list[Message]]:
         """The messages of [start, end) in order, in lists of 1 to ``messages_max``.
 
-        Raises ``RangeLost`` if the topic no longer reaches back to ``start``.
+        Raises ``Overtaken`` if the topic no longer reaches back to ``start``, or not to what is read next, and
+        ``RangeLost`` if it ends before ``end``.
         """
         if start >= end:
             return
-        low = self.bounds()[partition].low
-        if start < low:
-            raise RangeLost(f"{self.topic}[{partition}]: offset {start} is gone, the topic begins at {low}")
+        self._require(partition, start, end)
         self._consumer.assign([TopicPartition(self.topic, partition, start)])
         last_answer = time.monotonic()
         position = start
@@ -143,11 +153,24 @@ class RangeReader:
                     position = offset + 1
                 elif error is None or error.code() == KafkaError._PARTITION_EOF:
                     position = max(position, offset)
+                elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                    self._require(partition, position, end)
+                    raise self._down(error)
                 elif not error.retriable():
                     raise self._down(error)
             if records:
                 yield records
         self._consumer.unassign()
+
+    def _require(self, partition: int, start: int, end: int) -> None:
+        """Raises ``RangeLost`` unless the topic has [start, end)."""
+        bounds, place = self.bounds()[partition], f"{self.topic}[{partition}]"
+        if end > bounds.high:
+            raise RangeLost(f"{place}: the topic ends at {bounds.high} and had {end}")
+        if start < bounds.low:
+            raise Overtaken(
+                f"{place}: offset {start} is gone, the topic begins at {bounds.low}", start, bounds.low
+            )
 
     def read_all(self, from_ns: int = 0, tail_max: int = MESSAGES_MAX) -> Iterator[Message]:
         """Every message that the topic has now, partition by partition, in order; of those produced at ``from_ns`` or
@@ -155,8 +178,13 @@ class RangeReader:
         starts = self.offsets_at(from_ns) if from_ns else {}
         for partition, bounds in self.bounds().items():
             start = max(bounds.low, bounds.high - tail_max, starts.get(partition, 0))
-            for messages in self.read(partition, start, bounds.high, READ_MESSAGES_MAX):
-                yield from messages
+            while start < bounds.high:
+                try:
+                    for messages in self.read(partition, start, bounds.high, READ_MESSAGES_MAX):
+                        yield from messages
+                    break
+                except Overtaken as lost:  # what the topic has now is asked for
+                    start = lost.low
 
     def show_progress(self, partition: int, offset: int) -> None:
         """Commit ``offset`` to the group, for lag displays alone: a failure costs nothing and is passed over."""

@@ -673,6 +673,20 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> N
     assert_exactly_once(settings, 80)
 
 
+def test_a_topic_made_anew_under_a_running_sink_is_begun_anew(settings: Settings) -> None:
+    """With the same bounds, whose tokens the server would take for those of the old topic."""
+    stream.publish(settings, *[stream.trade(n) for n in range(100)])
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    with running_sink(settings):
+        eventually(Group(settings).drained, RUN_WITHIN_S)
+        for future in admin.delete_topics([settings.topics.normalized]).values():
+            future.result()
+        eventually(lambda: settings.topics.normalized not in admin.list_topics(timeout=10).topics)
+        stream.publish(settings, *[stream.trade(n) for n in range(1_000, 1_100)])
+        eventually(lambda: count(settings, "trades") == 200, RUN_WITHIN_S)
+    assert_exactly_once(settings, 200)
+
+
 def test_two_sinks_share_the_topic_and_one_takes_over_from_the_other(settings: Settings) -> None:
     sent = 0
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from etl import settings as settings_module
+from etl.errors import RangeLost
 from etl.lake import raw_frames
 from etl.lake.catalog import Catalog, Range
 from etl.lake.query import connect
@@ -386,3 +387,21 @@ def test_frames_whose_headers_are_out_of_range_are_kept_as_unreadable(settings: 
     assert query(settings, "SELECT count(*) FROM raw WHERE exchange = 'unreadable'") == [(4,)]
     assert {item.code for item in topics.quarantined(settings)} == {"undecodable"}
     assert archive(settings).messages == 0
+
+
+def test_a_topic_that_lost_its_end_stops_an_export_and_the_next_begins_it_anew(settings: Settings) -> None:
+    stream.publish(settings, *(stream.trade(n) for n in range(50)))
+    export(settings)
+    catalog = Catalog(open_storage(settings))
+    state = catalog.read()
+    (topic_id,) = state.topics
+    catalog.commit(state, topic=settings.topics.normalized, topic_id=topic_id, offsets={0: 100})
+    before = files(settings)
+    with pytest.raises(RangeLost, match="ends at 50 and had 100"):
+        export(settings)
+    stream.publish(settings, *(stream.trade(n) for n in range(50, 110)))
+    assert export(settings).messages == 111
+    assert export(settings).messages == 0
+    assert query(settings, "SELECT count(*), count(DISTINCT trade_id) FROM trades") == [(110, 110)]
+    assert query(settings, "SELECT from_sequence, to_sequence FROM gaps") == [(50, 99)]
+    assert set(before) < set(files(settings))

@@ -13,7 +13,7 @@ import pytest
 
 from etl import settings as settings_module
 from etl.embedded.timescale import timescale_part
-from etl.errors import StoreError, StoreUnavailable
+from etl.errors import RangeLost, StoreError, StoreUnavailable
 from etl.model.records import BarState, Correction, CorrectionKind, GapState, SizeUnit, Source
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
@@ -21,6 +21,7 @@ from etl.sinks.load import Loaded, load_timescale
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.stores.migrate import migrate_timescale
 from etl.transports.kafka import KafkaPublisher
+from etl.transports.ranges import RangeReader
 from etl.wire.codec import MarketData, decode_quarantined, encode
 from etl.wire.columns import COLUMNS, decode
 from tests.support import stream, topics
@@ -469,3 +470,45 @@ def test_no_message_stops_a_load_and_each_is_quarantined_once(settings_with: Mak
     assert sorted(item.record for item in found) == sorted([*values[:2], b"", b""])
     assert len({(item.connection_id, item.frame_sequence) for item in found}) == 4
     assert load_timescale(settings).messages == 0
+
+
+def test_a_topic_that_lost_its_end_stops_a_load_and_the_next_begins_it_anew(
+    settings_with: MakeSettings,
+) -> None:
+    settings = settings_with(kafka=True, timescale=True, topic_partitions=1)
+    migrate_timescale(settings)
+    stream.publish(settings, *(stream.trade(n, "shorter") for n in range(50)))
+    load_timescale(settings)
+    with RangeReader(settings, settings.topics.normalized, "tests") as reader:
+        topic_id = reader.topic_id()
+    with psycopg.connect(settings.timescale_address, autocommit=True) as connection:
+        connection.execute("UPDATE load_offsets SET next = 100 WHERE topic_id = %s", [topic_id])
+    with pytest.raises(RangeLost, match="ends at 50 and had 100"):
+        load_timescale(settings)
+    stream.publish(settings, *(stream.trade(n, "shorter") for n in range(50, 110)))
+    load_timescale(settings)
+    assert count(settings, "trades", "shorter") == 110
+    found = "SELECT from_sequence, to_sequence FROM gaps WHERE exchange = '*' AND channel = %s"
+    assert rows(settings, found, f"{settings.topics.normalized}-0") == [(50, 99)]
+
+
+def test_retention_that_overtakes_a_running_load_is_declared_and_passed_over(
+    settings_with: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_with(kafka=True, timescale=True, topic_partitions=1)
+    migrate_timescale(settings)
+    stream.publish(settings, *(stream.trade(n, "running") for n in range(100)))
+    required = RangeReader._require
+
+    def then_retention(reader: RangeReader, partition: int, start: int, end: int) -> None:
+        """Between the look at what the topic has and the first fetch."""
+        required(reader, partition, start, end)
+        topics.delete_before(settings, settings.topics.normalized, 0, 40)
+
+    monkeypatch.setattr(RangeReader, "_require", then_retention)
+    assert load_timescale(settings).messages == 60
+    monkeypatch.undo()
+    load_timescale(settings)
+    assert count(settings, "trades", "running") == 60
+    found = "SELECT from_sequence, to_sequence FROM gaps WHERE exchange = '*' AND channel = %s"
+    assert rows(settings, found, f"{settings.topics.normalized}-0") == [(0, 39)]
