@@ -203,6 +203,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state_dir: str = "var"
     bind_host: str = "127.0.0.1"
     """Where the embedded servers and the metrics listen."""
+    open_to_network: bool = False
+    """Whether servers without a password may listen on an address that is not loopback."""
     log_level: str = "INFO"
 
     kafka: Kafka = Kafka()
@@ -320,8 +322,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Complete settings, or a ``UsageError`` that names the bad key and where it stands."""
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
-    config_file = environment.get(CONFIG_VARIABLE, "")
-    if config_file:
+    if config_file := environment.get(CONFIG_VARIABLE, ""):
         values.update(_read_toml(config_file))
     for variable, text in environment.items():
         if not _is_ours(variable) or variable == CONFIG_VARIABLE:

