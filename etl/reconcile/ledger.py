@@ -23,6 +23,7 @@ from etl.wire import codec
 
 ROWS_PER_BATCH = 50_000
 MEMORY = "1GB"
+INT64_MAX = (1 << 63) - 1
 SQL = Path(__file__).parent
 
 Row = tuple[Any, ...]
@@ -199,5 +200,5 @@ def _ids_of_change(record: Any) -> tuple[int | None, int | None]:
     if record.kind != int(Kind.BOOK) or record.book_action == int(BookAction.SNAPSHOT):
         return None, None
     if record.HasField("previous_sequence"):
-        return record.previous_sequence + 1, record.sequence
+        return min(record.previous_sequence + 1, INT64_MAX), record.sequence
     return (record.first_sequence, record.sequence) if record.HasField("first_sequence") else (None, None)
