@@ -33,6 +33,7 @@ SECTIONS: dict[str, Any] = {
                 "quarantined": {"crossed_book": 7},
                 "ignored": {},
                 "faults": {},
+                "unknown_fields": {"trade.zz": 4},
                 "gaps": {"sequence": 2},
                 "reconnects": 1,
                 "connections": {"one": 1},
@@ -189,6 +190,7 @@ def test_every_section_is_drawn_and_text_stays_text(page: Page, address: str) ->
         "badge good",
     ]
     assert "crossed_book" in text(page, "errors")
+    assert "trade.zz" in text(page, "errors")
     assert "1,234" in text(page, "backlog")
     assert "<b>bold</b>" in text(page, "quarantine")
     assert "ids 3 to 9" in text(page, "gaps")

@@ -48,7 +48,7 @@ def test_candles_are_taken_over(
         connection.execute(_TRADES)
         for table in tables:
             connection.execute(f"CALL refresh_continuous_aggregate('{table}', NULL, NULL)")
-        assert migrate_timescale(settings) == ["0013_candles"]
+        assert migrate_timescale(settings)[0] == "0013_candles"
         former = (Decimal(11), Decimal(10), Decimal(2), 2)
         for table in tables:
             found = connection.execute(_CANDLES.format(table).encode()).fetchall()
