@@ -115,9 +115,9 @@ lint: setup
 test: lint
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(addprefix tests/,$(PART))
 
-# the tests that start no server
+# the tests that start no server; several workers a core, for some of them wait
 unit: setup
-	$(BIN)/pytest --quiet --numprocesses 2 -m 'not integration' $(addprefix tests/,$(PART))
+	$(BIN)/pytest --quiet --numprocesses 4 --dist worksteal -m 'not integration' $(addprefix tests/,$(PART))
 
 # every benchmark, or NAME=sink
 bench: setup
