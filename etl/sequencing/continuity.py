@@ -38,7 +38,7 @@ by a latecomer or a repair, not by anybody's word.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from etl.adapter.contract import Channel, Exchange, SequenceRule
 from etl.model.codes import REPLAYED
@@ -128,14 +128,10 @@ class Continuity:
         and ``socket`` (of a venue with several: a connection carries what was not subscribed by name too) say whose it
         was, ``None`` = any.
         """
-        symbols = None if venue_symbols is None else frozenset(venue_symbols)
+        is_carried = _carried(venue_symbols, socket)
 
         def is_lost(venue_symbol: str, name: str, channel: Channel) -> bool:
-            return (
-                (symbols is None or venue_symbol in symbols)
-                and (channels is None or name in channels)
-                and (socket is None or channel.socket == socket)
-            )
+            return (channels is None or name in channels) and is_carried(venue_symbol, channel)
 
         gaps: list[Gap] = []
         for (symbol, name), awaited in self._awaited.items():
@@ -157,14 +153,10 @@ class Continuity:
     ) -> Sequence[Gap]:
         """A connection is subscribed again. The next event of a channel that is silent by nature may be days away, and
         no repair waits for it: what it lost ends here, by our clock."""
-        symbols = None if venue_symbols is None else frozenset(venue_symbols)
+        is_carried = _carried(venue_symbols, socket)
 
         def is_resumed(venue_symbol: str, channel: Channel) -> bool:
-            return (
-                _is_quiet(channel)
-                and (symbols is None or venue_symbol in symbols)
-                and (socket is None or channel.socket == socket)
-            )
+            return _is_quiet(channel) and is_carried(venue_symbol, channel)
 
         gaps = [
             awaited.resume(now_ns)
@@ -300,6 +292,16 @@ class Continuity:
 
     def _start_pending(self, track: Track) -> None:
         self._pending[track.newest.symbol, track.newest.channel] = track
+
+
+def _carried(venue_symbols: Collection[str] | None, socket: str | None) -> Callable[[str, Channel], bool]:
+    """Whether a connection carries a venue symbol's channel; ``None`` = any."""
+    symbols = None if venue_symbols is None else frozenset(venue_symbols)
+
+    def is_carried(venue_symbol: str, channel: Channel) -> bool:
+        return (symbols is None or venue_symbol in symbols) and (socket is None or channel.socket == socket)
+
+    return is_carried
 
 
 def _is_quiet(channel: Channel) -> bool:

@@ -115,9 +115,8 @@ class Stream:
             return
         self._subscribed = connection
         self._supervision.subscribed(connection)
-        for (
-            channel
-        ) in connection.subscription.channels:  # one that never gives anything is silent from here on
+        # a channel that never gives anything is silent from here on
+        for channel in connection.subscription.channels:
             self._counts.last_receive_ns.setdefault(channel, time.time_ns())
         if self._lost_at:
             if self._counts.observe_reconnect_s is not None:
