@@ -108,11 +108,5 @@ def zipped(file: File, lines: Iterable[str]) -> bytes:
     return made.getvalue()
 
 
-def unzipped(content: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        (name,) = archive.namelist()
-        return archive.read(name)
-
-
 def checksum(file: File, content: bytes) -> bytes:
     return f"{hashlib.sha256(content).hexdigest()}  {file.name}.zip\n".encode()

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -62,17 +62,3 @@ def lines(path: Path) -> Iterator[Line]:
 def frames(path: Path) -> Iterator[bytes]:
     """What came on the socket."""
     return (line.frame.encode() for line in lines(path) if line.kind == WS)
-
-
-def names_in(path: Path, names: Collection[str]) -> list[str]:
-    """Those of ``names`` that a frame has as a text of its own, in their order: what a recording can be asked for,
-    told without knowing the venue's messages."""
-    left, found = {name: f'"{name}"' for name in names}, set()
-    for line in lines(path):
-        present = [name for name, quoted in left.items() if quoted in line.frame]
-        for name in present:
-            found.add(name)
-            del left[name]
-        if not left:
-            break
-    return [name for name in names if name in found]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import json
 import re
 import time
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,6 @@ import pytest
 from etl.adapter.contract import Ignored
 from etl.exchanges import load
 from etl.model.records import Frame, Kind, Record, Source
-from etl.simulator import archive
 from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed
 from etl.simulator.past import STEP_NS
@@ -128,6 +129,12 @@ def test_a_day_of_every_interval_is_there(tmp_path: Path) -> None:
         assert (len(results), results[0]["t"]) == (count, start)
 
 
+def unzipped(content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        (name,) = archive.namelist()
+        return archive.read(name)
+
+
 @pytest.mark.parametrize(
     ("exchange", "day", "digits", "heading"),
     [
@@ -148,7 +155,7 @@ def test_a_daily_file_is_what_the_requests_tell_and_what_the_parser_reads(
         assert zipped is not None
         assert named is not None
         assert named.body.split()[0].decode() == hashlib.sha256(zipped.body).hexdigest()
-        lines = archive.unzipped(zipped.body)
+        lines = unzipped(zipped.body)
         assert len(re.findall(rb"\b%d\d{%d}\b" % (start_ms, digits - 13), lines)) == 1
         endpoint = f"archive:http://venue{path.removesuffix('.zip')}.csv#lines=1-2;sha256=0"
         outcomes = parser.parse(Frame(exchange, "c", 1, endpoint, NOW_NS, lines, Source.BACKFILL))
