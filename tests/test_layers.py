@@ -66,7 +66,7 @@ def test_the_order_names_every_room_and_no_other() -> None:
 
 def test_at_the_root_of_etl_nothing_lies_loose() -> None:
     loose = {path.stem for path in (ROOT / "etl").glob("*.py")}
-    assert loose == {"errors", "settings", "crash", "lazy", "cli", "__init__", "__main__"}
+    assert loose == {"errors", "crash", "lazy", "cli", "__init__", "__main__"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)

@@ -29,7 +29,8 @@ from etl.errors import UsageError
 from etl.lake.layout import parquet
 from etl.lake.rows import in_order, to_arrow
 from etl.model.records import Kind, Record, Source
-from etl.settings import Lake, Settings, make
+from etl.settings import Settings, make
+from etl.settings.sections import Lake
 from etl.simulator import recording
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path

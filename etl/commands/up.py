@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from etl.settings import Venues
+    from etl.settings.sections import Venues
 
 app = typer.Typer()
 

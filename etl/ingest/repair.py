@@ -31,7 +31,7 @@ from etl.model.records import Gap, GapKind, GapState, Kind, Record, Source
 from etl.model.times import NS_PER_MS
 from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.sequencing.spans import bar_length_ns, bars_between
-from etl.settings import Ingest
+from etl.settings.sections import Ingest
 from etl.sources.connection_id import connection_id
 from etl.sources.history import History
 

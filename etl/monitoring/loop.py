@@ -9,7 +9,8 @@ from etl.monitoring import incidents
 from etl.monitoring.alerts import send
 from etl.monitoring.collect import collect
 from etl.monitoring.rules import IsOpen, Observed, findings
-from etl.settings import Settings, Venues
+from etl.settings import Settings
+from etl.settings.sections import Venues
 from etl.sources.market_hours import ALWAYS, MarketHours
 
 

@@ -15,7 +15,8 @@ import msgspec
 from etl import exchanges
 from etl.embedded.part import Part
 from etl.model.records import Record, Source
-from etl.settings import Settings, Venues
+from etl.settings import Settings
+from etl.settings.sections import Venues
 from etl.simulator import recording
 from etl.sources.recording import frames, read_lines
 

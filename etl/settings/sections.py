@@ -1,0 +1,178 @@
+"""The sections of the settings: one frozen struct for each concern, with its defaults. docs/settings.md lists them."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One concern's settings; a function takes the section that it needs."""
+
+
+class Kafka(Section, frozen=True):
+    url: str = ""
+    """``host:port[,host:port]`` of the cluster; empty = the embedded broker."""
+    port: int = 9092
+    controller_port: int = 9093
+
+
+class Topics(Section, frozen=True):
+    raw: str = "market-data.raw"
+    normalized: str = "market-data.normalized"
+    quarantine: str = "market-data.quarantine"
+    statistics: str = "market-data.symbol-statistics"
+    partitions: int = 1
+    """Of the raw and of the normalized topic, when they are made. As many sinks can share the work; one sink alone is
+    soonest done with one, for every partition has inserts of its own."""
+    replication: int = 1
+    retention_h: int = -1
+    """-1 keeps everything; see docs/decisions/retention_gaps.md."""
+
+
+class ClickHouse(Section, frozen=True):
+    url: str = ""
+    port: int = 8123
+    deduplication_window_blocks: int = 100_000
+
+
+class Timescale(Section, frozen=True):
+    """The embedded TimescaleDB has one session, which all its clients share."""
+
+    url: str = ""
+    port: int = 5433
+    idle_transaction_s: float = 60.0
+    """A client that sits in an open transaction so long is disconnected: it keeps all others waiting."""
+    housekeeping_s: float = 30.0
+    """Between checkpoints and between looks at TimescaleDB's jobs."""
+
+
+class Lake(Section, frozen=True):
+    url: str = ""
+    file_rows_max: int = 1_000_000
+    range_messages_max: int = 250_000
+    """Of one partition, held in memory at once."""
+    row_group_rows: int = 250_000
+    grace_s: float = 3_600.0
+    """How long a file that a compaction replaced is kept for readers that began before."""
+    compaction_memory_mib: int = 1_024
+
+
+class Mail(Section, frozen=True):
+    url: str = ""
+    """``smtp://user:password@host:port/?disable_ssl=true&disable_tls=true``, as Airflow has it."""
+    port: int = 1025
+    mailbox_port: int = 8025
+    """Where the embedded mailbox shows what it got."""
+    sender: str = "market-data@localhost"
+    to: str = "operator@localhost"
+    to_critical: str = ""
+    """Who hears of critical incidents; empty = ``to``."""
+
+
+class Airflow(Section, frozen=True):
+    url: str = ""
+    port: int = 8080
+    database_url: str = ""
+
+
+class Metrics(Section, frozen=True):
+    port: int = 9400
+    """Where a process serves its Prometheus metrics, 0 = nowhere. ``etl up`` gives each part its own, from the
+    one after this on."""
+    dag_port: int = 0
+    """Where Airflow's scheduler serves the metrics of the DAGs' runs, 0 = nowhere. ``etl up`` gives it one."""
+    addresses: tuple[str, ...] = ()
+    """host:port of every process to watch; empty = what the supervisor of ``etl up`` runs."""
+
+
+class Producer(Section, frozen=True):
+    message_bytes_max: int = 4 << 20
+    queue_messages_max: int = 200_000
+    queue_bytes_max: int = 256 << 20
+    linger_ms: int = 5
+
+
+class Ingest(Section, frozen=True):
+    frame_bytes_max: int = 1 << 20
+    read_pause_messages: int = 50_000
+    read_resume_messages: int = 25_000
+    book_hole_messages_max: int = 3
+    """A hole in a book's changes of no more ids than so many of the last messages had is flagged and tolerated up to
+    the next snapshot; 0 = never."""
+
+
+class Sink(Section, frozen=True):
+    """The ClickHouse sink."""
+
+    batch_rows_max: int = 50_000
+    batch_bytes_max: int = 32 << 20
+    linger_ms: int = 20
+    """How long a batch waits for more. Longer: fewer parts and less work for ClickHouse, but later to be queried."""
+    revoke_wait_s: float = 10.0
+    intent_age_max_s: float = 3_600.0
+    inserts_parallel_max: int = 4
+    retry_wait_max_s: float = 5.0
+    rejected_max: int = 100
+    """Messages of one batch that the store may refuse before the sink stops instead."""
+    group: str = ""
+    """Kafka's consumer group; empty = one for each ClickHouse database. A new one reads from the beginning."""
+    instance: str = ""
+    """A name of its own for each sink process lets one that died be replaced at once instead of timing out."""
+    session_timeout_ms: int = 6_000
+    """Kafka gives the partitions of a sink that died to another after so long."""
+
+
+class Load(Section, frozen=True):
+    """The load of TimescaleDB."""
+
+    batch_rows_max: int = 10_000
+    books: bool = False
+    deadline_s: float = 900.0
+    """Of a DAG run, from its queueing, here and below; one that is missed is mailed by Airflow's triggerer."""
+
+
+class Export(Section, frozen=True):
+    """The export into the lake."""
+
+    deadline_s: float = 2_700.0
+
+
+class Backfill(Section, frozen=True):
+    daily_kinds: tuple[str, ...] = ()
+    """Kinds that the daily scheduled run of backfill_market_data fetches; empty = none."""
+    deadline_s: float = 21_600.0
+
+
+class Venues(Section, frozen=True):
+    names: tuple[str, ...] = ("binance", "polygon", "alpaca")
+    live: bool = False
+    recordings_dir: str = ""
+    archive_url: str = ""
+    """Where archive files are fetched; empty = at the venue, or at its simulator."""
+
+
+class Simulator(Section, frozen=True):
+    port: int = 8700
+    """First of a range: the n-th of the venues is simulated on the n-th port from here."""
+    rate: float = 2_000.0
+    """Events per second of all simulated venues together; 0 = a recording's own pace."""
+    seed: int = 1
+    loop: bool = False
+    """Begin a recording again at its end, with ids and times moved on; else it is served once."""
+
+
+class Monitor(Section, frozen=True):
+    """The freshness monitor."""
+
+    freshness_s: float = 30.0
+    """A venue of which no channel gives anything for so long, in session, is an incident."""
+    incident_reminder_s: float = 3_600.0
+    backlog_messages_max: int = 1_000_000
+    """Messages that a consumer group may be behind without catching up; the hourly export 60 times as many."""
+    airflow: bool = True
+    """Whether the monitor asks Airflow for failed runs."""
+
+
+class Expiry(Section, frozen=True):
+    days: str = ""
+    """What expire_data deletes after how many days: ``timescale.quotes=90, lake.quotes=900``; empty = nothing."""
