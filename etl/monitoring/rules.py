@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 
 from msgspec import Struct
 
-from etl import settings
 from etl.adapter.contract import Exchange, FaultKind
 from etl.adapter.faults import POLICIES
 from etl.exchanges import load as load_exchange
 from etl.model.times import NS_PER_S, text_of
 from etl.monitoring.incidents import CRITICAL, WARNING, Finding
+from etl.settings import sections
 
 PART_DOWN_S = 20.0
 """A part that the supervisor brings back sooner than this is no incident."""
@@ -69,7 +69,7 @@ class Observed(Struct, frozen=True, kw_only=True):
 
 
 def findings(
-    observed: Observed, memory: Memory, limits: settings.Monitor, now_ns: int, is_open: IsOpen
+    observed: Observed, memory: Memory, limits: sections.Monitor, now_ns: int, is_open: IsOpen
 ) -> list[Finding]:
     """Everything that is wrong now."""
     found = list(_parts(observed, now_ns))
@@ -92,7 +92,7 @@ def findings(
 
 
 def _silent_venues(
-    observed: Observed, memory: Memory, limits: settings.Monitor, now_ns: int, is_open: IsOpen
+    observed: Observed, memory: Memory, limits: sections.Monitor, now_ns: int, is_open: IsOpen
 ) -> Iterator[Finding]:
     """No channel of the venue has given anything for ``freshness_s``. A worker that started again knows no
     receipts yet: the last one known before stands in."""
@@ -203,7 +203,7 @@ def _parts(observed: Observed, now_ns: int) -> Iterator[Finding]:
         )
 
 
-def _backlogs(observed: Observed, memory: Memory, limits: settings.Monitor, now_ns: int) -> Iterator[Finding]:
+def _backlogs(observed: Observed, memory: Memory, limits: sections.Monitor, now_ns: int) -> Iterator[Finding]:
     """Too many messages to read, and no fewer than at the last check."""
     for group, messages in observed.backlogs.items():
         before = memory.get(f"backlog/{group}", 0.0)

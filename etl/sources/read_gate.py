@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 
-from etl import settings
+from etl.settings import sections
 from etl.telemetry.worker import WorkerCounts
 from etl.transports.publisher import Publisher
 
@@ -15,7 +15,7 @@ POLL_S = 0.005
 class ReadGate:
     """Stops and resumes the reading of this process's sockets by how far the publisher is behind."""
 
-    def __init__(self, limits: settings.Ingest, publisher: Publisher, counts: WorkerCounts) -> None:
+    def __init__(self, limits: sections.Ingest, publisher: Publisher, counts: WorkerCounts) -> None:
         self._publisher = publisher
         self._counts = counts
         self._pause_messages = limits.read_pause_messages
