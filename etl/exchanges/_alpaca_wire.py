@@ -296,7 +296,8 @@ class Readers:
 
     def cancel(self, frame: Frame, index: int, event: CancelEvent, page: Page) -> Correction:
         """``{"T":"x","S":"AAPL","i":1,"x":"V","p":150,"s":100,"a":"C","t":"2024-01-02T15:30:00Z","z":"C"}``;
-        ``a`` is C(ancelled) or E(rror); price and size are those of the voided trade."""
+        ``a`` is C(ancelled) or E(rror), which history calls canceled too; price and size are those of the voided
+        trade."""
         kind = CorrectionKind.ERROR if event.a == "E" else CorrectionKind.CANCEL
         return self._void(
             frame, index, event.S, "cancelErrors", rfc3339_ns(event.t), event.x, str(event.i), kind, event.z,
@@ -324,7 +325,7 @@ class Readers:
         """Stream and history name the same voided trade but not the same moment: the day is the key time."""
         stream, day = self._others[channel, venue_symbol], fields.new_york_day(time_ns)
         return build.correction(
-            stream, frame, index, time_ns, f"{day}/{market_center}/{trade_id_voided}/{kind.name.lower()}",
+            stream, frame, index, time_ns, f"{day}/{market_center}/{trade_id_voided}/{_FACTS[kind]}",
             fields.date_ns(day), trade_id_voided, kind, market_center=market_center, tape=tape, **replacement,
         )  # fmt: skip
 
@@ -375,5 +376,7 @@ _SIDES = {"B": Side.BUY, "S": Side.SELL}
 _PERPETUAL = re.compile(r"[-/:_]PERP$")
 _CANCELS = frozenset({"C", "E", ""})
 _UPDATES = frozenset({"", "canceled", "incorrect", "corrected"})
+_FACTS = {CorrectionKind.CORRECT: "correct", CorrectionKind.CANCEL: "cancel", CorrectionKind.ERROR: "cancel"}
+"""What a correction's key says of its print: another took its place, or none did, whatever the word for it."""
 _VOIDS = {"canceled": CorrectionKind.CANCEL, "incorrect": CorrectionKind.CORRECT}
 _BAR_CHANNELS = {"1m": "bars", "1d": "dailyBars"}

@@ -250,7 +250,7 @@ def _ranks(term: Term, values: dict[str, list[Any]]) -> list[int]:
     column = values[term.name]
     if term.states:
         rank = {state: number for number, state in enumerate(("", *term.states))}
-        return [rank[state] for state in column]
+        return [rank.get(state, 0) for state in column]
     if term.present:
         return [int(value != "") for value in column]
     if term.otherwise:

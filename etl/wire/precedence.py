@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from etl.model.records import BarState, GapState, Kind
+from etl.model.records import BarState, CorrectionKind, GapState, Kind
 
 
 class Term(Struct, frozen=True):
     """A column that is compared; ``otherwise`` is compared where it is 0. ``states`` are the values of a name, from
-    the least; no name is less than any. ``present``: only whether the venue sent it is compared."""
+    the least; any other name, or none, is less than these. ``present``: only whether the venue sent it is compared."""
 
     name: str
     otherwise: str = ""
@@ -34,8 +34,12 @@ _PRECEDENCE = {
         Term("publish_time_ns", otherwise="receive_time_ns"),
         _PARSER_VERSION,
     ),
-    # a venue may say of a print first what takes its place, then only that it is void, or the other way round
-    Kind.CORRECTION: (Term("last_price", present=True), _PARSER_VERSION),
+    # a venue's stream may tell an error from a cancel, and what takes a print's place; its history that it is void
+    Kind.CORRECTION: (
+        Term("correction", states=(CorrectionKind.ERROR.name.lower(),)),
+        Term("last_price", present=True),
+        _PARSER_VERSION,
+    ),
     Kind.GAP: (Term("receive_time_ns"), Term("gap_state", states=_states(GapState))),
 }
 

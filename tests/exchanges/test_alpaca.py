@@ -171,18 +171,10 @@ def test_a_symbol_tells_its_asset(name: str, symbol: str, unit: SizeUnit) -> Non
     assert (trade.symbol, trade.venue_symbol, trade.size_unit, trade.flags) == (symbol, name, unit, ())
 
 
-def test_a_voided_print_of_history_voids_what_the_stream_voids() -> None:
-    cancel = {
-        "T": "x",
-        "S": "AAPL",
-        "i": 628,
-        "x": "K",
-        "p": 1,
-        "s": 3,
-        "a": "C",
-        "t": "2023-04-06T19:00:00Z",
-    }
-    live = parse_one([cancel])
+@pytest.mark.parametrize("word", ["C", "E", "", "Z"])
+def test_a_voided_print_of_history_voids_what_the_stream_voids(word: str) -> None:
+    cancel = {"T": "x", "S": "AAPL", "i": 628, "x": "K", "p": 1, "s": 3, "t": "2023-04-06T19:00:00Z"}
+    live = parse_one([cancel | {"a": word}])
     trade, past = Alpaca().parse(frame({"trades": {"AAPL": [row(TRADE) | {"u": "canceled"}]}}))
     assert isinstance(trade, Trade)
     assert isinstance(past, Correction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from itertools import permutations
 
@@ -74,8 +74,32 @@ FRAMES: tuple[tuple[object, Source], ...] = (
 """Alpaca's documented example, as the stream and then the history tell it."""
 
 
-def of_frame(number: int) -> list[Record]:
-    message, source = FRAMES[number]
+VOIDED: Mapping[str, tuple[object, Source]] = {
+    "stream": (
+        [{"T": "t", **SENT, "i": 27, "p": 39.1582, "s": 440000, "c": [" "], "t": "2024-08-08T14:25:06.5Z"}],
+        Source.STREAM,
+    ),
+    **{
+        f"a: {word}": (
+            [{
+                "T": "x", **SENT, "i": 27, "p": 39.1582, "s": 440000, "a": word, "t": "2024-08-08T14:31:00Z",
+            }],
+            Source.STREAM,
+        )
+        for word in ("E", "C")
+    },
+    "history": (
+        {"trades": {"EEM": [
+            {"i": 27, "x": "M", "z": "B", "p": 39.1582, "s": 440000, "c": [" "], "t": "2024-08-08T14:25:06.5Z",
+             "u": "canceled"},
+        ]}},
+        Source.REPAIR,
+    ),
+}  # fmt: skip
+"""A print that none takes the place of, as the stream tells it and the history."""
+
+
+def of_message(message: object, source: Source, number: int = 0) -> list[Record]:
     payload = json.dumps(message).encode()
     outcomes = Alpaca().parse(Frame("alpaca", "c", number + 1, "", stream.START_NS, payload, source))
     records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
@@ -91,11 +115,20 @@ CASES: dict[str, tuple[Batches, list[Row]]] = {
         for number, order in enumerate(permutations((STREAM, CORRECTED, HISTORY)))
     },
     **{
-        f"frames in order {order}": ([of_frame(number) for number in order], [REPLACED])
+        f"frames in order {order}": ([of_message(*FRAMES[number], number) for number in order], [REPLACED])
         for order in permutations(range(3))
+    },
+    **{
+        f"void in order {order}": ([of_message(*VOIDED[name]) for name in order], [])
+        for word in ("a: E", "a: C")
+        for order in permutations(("stream", word, "history"))
     },
     "history only": ([[STREAM[1], *HISTORY]], [OTHER, (*REPLACED[:4], False)]),
     "all in one batch, replayed": ([[*HISTORY, *CORRECTED, *STREAM], CORRECTED, HISTORY], [OTHER, REPLACED]),
+    "an error under its former key": (
+        [STREAM, CANCELLED_IN_PLACE, of_message(*VOIDED["history"]), of_message(*VOIDED["a: E"])],
+        [OTHER],
+    ),
     "corrected again": (
         [STREAM, CORRECTED, HISTORY, AGAIN],
         [OTHER, ("2024-08-08/M/25", "25", Decimal("39.2"), Decimal(440_000), True)],
@@ -107,8 +140,10 @@ CASES: dict[str, tuple[Batches, list[Row]]] = {
     ),
     "corrected in place, then an error": ([CANCELLED_IN_PLACE, STREAM, IN_PLACE], [OTHER]),
 }
+VOID = [name for name in CASES if name.startswith("void")]
 ORDERS = pytest.mark.parametrize("name", CASES)
 SHOWN = "record_key, trade_id, last_price, volume, corrected"
+FACTS = "record_key, correction, last_price, volume"
 
 
 def of_case(name: str) -> list[list[Record]]:
@@ -119,6 +154,12 @@ def of_case(name: str) -> list[list[Record]]:
 
 def expected(name: str) -> list[Row]:
     return sorted(CASES[name][1])
+
+
+def fact(name: str) -> list[tuple[str, str, Decimal, Decimal]]:
+    """The one correction of a print that is void, in the stream's word."""
+    word = "error" if "a: E" in name else "cancel"
+    return [("2024-08-08/M/27/cancel", word, Decimal("39.1582"), Decimal(440_000))]
 
 
 def test_in_clickhouse(settings_with: Callable[..., Settings]) -> None:
@@ -138,6 +179,13 @@ def test_in_clickhouse(settings_with: Callable[..., Settings]) -> None:
             rows = [line.split("\t") for line in answer.decode().splitlines()]
             found = [(k, i, Decimal(p), Decimal(v), c == "true") for k, i, p, v, c in rows]
             assert sorted(found) == expected(name), name
+        for name in VOID:
+            [[first, *_], *_] = of_case(name)
+            answer = client.execute(
+                f"SELECT {FACTS} FROM corrections WHERE exchange = '{first.exchange}' FORMAT TSV"
+            )
+            rows = [line.split("\t") for line in answer.decode().splitlines()]
+            assert [(k, word, Decimal(p), Decimal(v)) for k, word, p, v in rows] == fact(name), name
 
 
 def test_in_timescaledb(settings_with: Callable[..., Settings]) -> None:
@@ -155,6 +203,10 @@ def test_in_timescaledb(settings_with: Callable[..., Settings]) -> None:
             [[first, *_], *_] = of_case(name)
             query = f"SELECT {SHOWN} FROM trades_corrected WHERE exchange = '{first.exchange}'"
             assert sorted(connection.execute(query.encode()).fetchall()) == expected(name), name
+        for name in VOID:
+            [[first, *_], *_] = of_case(name)
+            query = f"SELECT {FACTS} FROM corrections WHERE exchange = '{first.exchange}'"
+            assert connection.execute(query.encode()).fetchall() == fact(name), name
 
 
 @ORDERS
@@ -165,3 +217,5 @@ def test_in_the_lake(settings: Settings, name: str) -> None:
         start += len(batch)
     found = lake.query(settings, f"SELECT {SHOWN} FROM trades_corrected")
     assert sorted(found) == expected(name)
+    if name in VOID:
+        assert lake.query(settings, f"SELECT {FACTS} FROM corrections") == fact(name)

@@ -13,7 +13,7 @@ from msgspec import structs
 from etl.lake.compaction import compact
 from etl.lake.rows import newest as newest_in_table
 from etl.lake.rows import to_arrow
-from etl.model.records import BarState, GapState, Kind, Record
+from etl.model.records import BarState, CorrectionKind, GapState, Kind, Record
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
@@ -32,7 +32,7 @@ Winners = dict[str, int]
 """By record key: 1, the first that was written stands; 2, the second."""
 
 
-def variants(kind: Kind) -> list[Record]:
+def variants(kind: Kind) -> Sequence[Record]:
     """A record in every combination of what could decide."""
     versions = (1, 2)
     if kind is Kind.TRADE:
@@ -44,8 +44,8 @@ def variants(kind: Kind) -> list[Record]:
         ]
     if kind is Kind.CORRECTION:
         return [
-            stream.correction("1", last_price=price, parser_version=version)
-            for price, version in product((None, "7.5"), versions)
+            stream.correction("1", kind=kind, last_price=price, parser_version=version, record_key="1")
+            for kind, price, version in product(CorrectionKind, (None, "7.5"), versions)
         ]
     sent = (0, START_NS + 5, START_NS + 9)
     received = (START_NS + 7, START_NS + 8)
@@ -75,7 +75,8 @@ def rank(record: Record) -> tuple[int, ...]:
     if record.kind is Kind.GAP:
         return record.receive_time_ns, int(record.gap_state)  # type: ignore[attr-defined]
     if record.kind is Kind.CORRECTION:
-        return record.last_price is not None, record.parser_version  # type: ignore[attr-defined]
+        is_error = record.correction is CorrectionKind.ERROR  # type: ignore[attr-defined]
+        return is_error, record.last_price is not None, record.parser_version  # type: ignore[attr-defined]
     return (record.parser_version,)
 
 
