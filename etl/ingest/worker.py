@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sequence
 import uvloop
 
 from etl.adapter.contract import Exchange, Subscription
+from etl.adapter.sessions import ALWAYS
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed
@@ -22,7 +23,7 @@ from etl.reference.instruments import with_known
 from etl.reference.symbol_statistics import Follower
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
-from etl.sources.market_hours import ALWAYS, MarketHours
+from etl.sources.market_hours import MarketHours
 from etl.sources.read_gate import ReadGate
 from etl.sources.request_metrics import RequestMetrics
 from etl.telemetry.worker import WorkerMetrics

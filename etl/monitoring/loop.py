@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from etl.adapter.sessions import ALWAYS
 from etl.exchanges import load as load_exchange
 from etl.monitoring import incidents
 from etl.monitoring.alerts import send
@@ -11,7 +12,7 @@ from etl.monitoring.collect import collect
 from etl.monitoring.rules import IsOpen, Observed, findings
 from etl.settings import Settings
 from etl.settings.sections import Venues
-from etl.sources.market_hours import ALWAYS, MarketHours
+from etl.sources.market_hours import MarketHours
 
 
 class Round(Struct, frozen=True):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-ALWAYS = "24/7"
+from etl.adapter.sessions import ALWAYS
+from etl.errors import UsageError
+from etl.model.times import NS_PER_DAY, NS_PER_S
+
 HORIZON_DAYS = 60
 """Sessions are laid out so far ahead, and again when the last is near."""
+BEHIND_DAYS = 60
+"""And so far back; the library wants some sessions to begin with."""
+EDGE_DAYS = 2
+"""Nearer to the end of the layout, or its start, it is made anew."""
+
+Sessions = list[tuple[int, int]]
 
 
 class MarketHours:
@@ -16,29 +26,55 @@ class MarketHours:
 
     def __init__(self, calendar: str) -> None:
         self._name = calendar
-        self._sessions: list[tuple[int, int]] = []
-        self._until_ns = 0
+        self._sessions: Sessions = []
+        self._from_ns = self._until_ns = 0
 
     def is_open(self, now_ns: int) -> bool:
         """Whether the market is in session; the first call for a calendar takes seconds (``prepare``)."""
         if self._name == ALWAYS:
             return True
-        if now_ns >= self._until_ns:
+        if not self._from_ns <= now_ns < self._until_ns:
             self.prepare(now_ns)
         return any(start <= now_ns < end for start, end in self._sessions)
 
     def prepare(self, now_ns: int) -> None:
-        """Lay out the sessions around ``now_ns``."""
+        """Lay out the sessions around ``now_ns``. Raises ``UsageError`` for a calendar that cannot be relied on."""
         if self._name == ALWAYS:
             return
-        import exchange_calendars  # brings pandas: loaded where a market closes at all
+        today = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
+        first, last = today - timedelta(days=BEHIND_DAYS), today + timedelta(days=HORIZON_DAYS)
+        self._sessions = sessions(self._name, first, last)
+        self._from_ns = now_ns - (BEHIND_DAYS - EDGE_DAYS) * NS_PER_DAY
+        self._until_ns = now_ns + (HORIZON_DAYS - EDGE_DAYS) * NS_PER_DAY
 
-        today = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date()
-        first, last = today - timedelta(days=HORIZON_DAYS), today + timedelta(days=HORIZON_DAYS)
-        calendar: Any = exchange_calendars.get_calendar(self._name, start=str(first), end=str(last))
-        schedule = calendar.schedule.loc[str(today - timedelta(days=1)) : str(last)]
-        self._sessions = [
-            (opening.value, closing.value)
-            for opening, closing in zip(schedule["open"], schedule["close"], strict=True)
-        ]
-        self._until_ns = now_ns + (HORIZON_DAYS - 2) * 86_400_000_000_000
+
+def sessions(calendar: str, first: date, last: date) -> Sessions:
+    """When a market is open on the days from ``first`` to ``last``, as [opening, closing) in ns: two of them on a day
+    with a break. Raises ``UsageError`` for a calendar that the library does not know, or does not give right."""
+    return [span for session in _schedule(calendar, first, last).itertuples() for span in _spans(session)]
+
+
+def _schedule(name: str, first: date, last: date) -> Any:
+    """One row a session, by day."""
+    import exchange_calendars  # brings pandas: loaded where a market closes at all
+
+    try:
+        calendar: Any = exchange_calendars.get_calendar(name, start=str(first), end=str(last))
+    except (exchange_calendars.errors.CalendarError, NotImplementedError, ValueError) as error:
+        raise UsageError(
+            f"calendar {name}: exchange_calendars cannot lay it out: {str(error)[:200]}"
+        ) from error
+    if getattr(calendar, "special_weekmasks", ()):
+        raise UsageError(
+            f"calendar {name}: exchange_calendars leaves out its sessions at weekends, with pandas 3"
+        )
+    return calendar.schedule
+
+
+def _spans(session: Any) -> Iterator[tuple[int, int]]:
+    """A session, or the two halves around its break."""
+    bounds = session.open, session.break_start, session.break_end, session.close
+    times_ns = [
+        bound.value for bound in bounds if bound == bound
+    ]  # without a break there is NaT, equal to nothing
+    return zip(times_ns[::2], times_ns[1::2], strict=True)

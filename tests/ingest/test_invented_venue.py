@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from etl.adapter.contract import Fault, FaultKind, Reply, Subscription
+from etl.adapter.sessions import ALWAYS
 from etl.commands.parse import lines
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
@@ -20,7 +21,7 @@ from etl.model.codes import REPLAYED
 from etl.model.records import Bar, Book, Gap, GapKind, GapState, Quarantined, Record, Trade
 from etl.model.times import NS_PER_S
 from etl.settings import make
-from etl.sources.market_hours import ALWAYS, MarketHours
+from etl.sources.market_hours import MarketHours
 from etl.sources.read_gate import ReadGate
 from etl.transports.memory import MemoryPublisher
 from etl.wire import codec
