@@ -10,12 +10,13 @@ refused handshake is a fault like any other (``fault_of_status``).
 
 from __future__ import annotations
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from msgspec import Struct
 
-from etl.adapter.back_off import back_off_s
+from etl.adapter.back_off import asked_wait_s, back_off_s
 from etl.adapter.contract import Fault, FaultKind
 
 BACK_OFF_FIRST_S = 0.25
@@ -83,21 +84,23 @@ def fault_of_status(status: int, reason: str, retry_after_s: float = 0.0) -> Fau
 
 
 def retry_after_s(text: str, now_s: float) -> float:
-    """``Retry-After``: seconds, or a date (RFC 9110, 10.2.3); 0 where it says neither."""
+    """``Retry-After``: seconds, or a date in any of its three forms (RFC 9110, 5.6.7 and 10.2.3), as far as it is
+    granted; 0 where it says neither."""
     text = text.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        return asked_wait_s(float(text))
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
-    except ValueError:
+        date = parsedate_to_datetime(text)
+        return asked_wait_s((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_s)
+    except (ValueError, OverflowError):
         return 0.0
 
 
 def wait_s(fault: Fault | None, failures: int, random: float) -> float:
     """How long to wait before the next attempt, after ``failures`` (from 0) without success in between.
 
-    ``random`` is uniform in [0, 1). What the venue itself asks for (``Retry-After``) is the least it gets.
+    ``random`` is uniform in [0, 1). What the venue itself asks for (``Retry-After``) is the least it gets, within reason.
     """
     policy = policy_of(fault)
     wait = back_off_s(failures, policy.wait_first_s, policy.wait_max_s, random if policy.jitter else 1.0)
-    return wait if fault is None else max(wait, fault.retry_after_s)
+    return wait if fault is None else max(wait, asked_wait_s(fault.retry_after_s))

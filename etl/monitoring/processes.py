@@ -227,7 +227,7 @@ def _venue(exchange: str, part_state: str, samples: Samples) -> VenueStatus:
         reconnects=total(samples, "etl_reconnects_total", exchange=exchange),
         pending=total(samples, "etl_publisher_pending_messages", exchange=exchange),
         repairs_pending=total(samples, "etl_repairs_pending", exchange=exchange),
-        age_s=time.time() - newest if newest else None,
+        age_s=max(0.0, time.time() - newest) if newest else None,
     )
 
 

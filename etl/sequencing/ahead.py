@@ -99,7 +99,7 @@ class Ahead:
         window, segment = self._window, self.segments[0]
         if self._messages - segment.opened <= window.messages:
             return False
-        has_aged = not now_ns or now_ns - segment.opened_ns >= window.least_ns
+        has_aged = not now_ns or _age_ns(segment, now_ns) >= window.least_ns
         return has_aged or len(self.segments) > SEGMENTS_MAX
 
     def is_overdue(self, last: int, now_ns: int) -> bool:
@@ -108,7 +108,7 @@ class Ahead:
             return False
         segment = self.segments[0]
         wait_ns = JUMP_WAIT_NS if segment.is_implausible_jump(last) else self._window.wait_ns
-        return now_ns - segment.opened_ns > wait_ns
+        return _age_ns(segment, now_ns) > wait_ns
 
     def judge(self, last: int) -> Segment | None:
         """The verdict: the segment behind the first hole, which is missing; ``None`` = what lay there alone, while
@@ -134,3 +134,9 @@ class Ahead:
             if segment.last > before.last:
                 before.last, before.last_record = segment.last, segment.last_record
         self.segments = joined
+
+
+def _age_ns(segment: Segment, now_ns: int) -> int:
+    """Both are stamps of the wall clock. One that lies ahead is of a clock that was set back: how far is not known, and
+    a hole that is declared too early is closed by what comes, while one that is not declared is told by nobody."""
+    return abs(now_ns - segment.opened_ns)

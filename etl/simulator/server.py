@@ -85,15 +85,21 @@ def header(length: int) -> bytes:
     return bytes((TEXT_FRAME, 127)) + length.to_bytes(8, "big")
 
 
+def _steady_clock() -> Callable[[], int]:
+    """Unix time as of now, and from then on without its steps: a venue goes on at its pace."""
+    begun_ns = time.time_ns() - time.monotonic_ns()
+    return lambda: begun_ns + time.monotonic_ns()
+
+
 class Server:
     """Serves ``feeds``, by exchange. ``paced`` = False sends as fast as the clients read."""
 
     def __init__(
-        self, feeds: Mapping[str, Feed], *, paced: bool = True, clock: Callable[[], int] = time.time_ns
+        self, feeds: Mapping[str, Feed], *, paced: bool = True, clock: Callable[[], int] | None = None
     ) -> None:
         self.feeds = feeds
         self._paced = paced
-        self._clock = clock
+        self._clock = clock or _steady_clock()
         self._player: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
         self._closers: set[asyncio.Task[None]] = set()

@@ -134,8 +134,10 @@ class Writer:
 
     def _token_unknown(self, batch: Batch) -> bool:
         """May the server have stored it under a token that it does not know any more?"""
-        age_s = time.time() - batch.intent.time_s
-        return age_s > self._settings.sink.intent_age_max_s or batch.intent.v != SCHEMA_VERSION
+        age_s = (
+            time.time() - batch.intent.time_s
+        )  # across processes, hence of the wall clock, which may be set back
+        return not 0 <= age_s <= self._settings.sink.intent_age_max_s or batch.intent.v != SCHEMA_VERSION
 
     def _not_stored(self, batch: Batch) -> Batch:
         """What is left to store. Of one table all rows are stored or none, for they were one block: so the rest has

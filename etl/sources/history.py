@@ -11,7 +11,7 @@ from urllib.parse import quote
 import aiohttp
 from msgspec import Struct
 
-from etl.adapter.back_off import back_off_s
+from etl.adapter.back_off import asked_wait_s, back_off_s
 from etl.adapter.contract import Exchange, FaultKind, Request
 from etl.adapter.faults import retry_after_s
 from etl.adapter.paging import refusal_of
@@ -153,7 +153,7 @@ class History:
             status = TOO_MANY if fault.kind is FaultKind.RATE_LIMIT else BANNED
             self._limiter.refused(status, fault.retry_after_s)
             return None, refusal, 0.0
-        return None, refusal, min(RETRY_AFTER_MAX_S, fault.retry_after_s)
+        return None, refusal, min(RETRY_AFTER_MAX_S, asked_wait_s(fault.retry_after_s))
 
 
 async def _whole(response: aiohttp.ClientResponse, request: Request) -> bytes:

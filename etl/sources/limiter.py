@@ -7,7 +7,8 @@
 A venue's limits are weights within a time, often several side by side (per second and per minute); a request waits
 for all of them. Each is spent as a bucket that holds ``BURST_SHARE`` of it and refills with the rest over its time, so
 that no such window, wherever it begins, sees more than the limit. 429 stops everybody for its ``Retry-After``, 418 for
-longer: to go on asking under a ban lengthens it.
+longer: to go on asking under a ban lengthens it. Times are of the machine's clock since its boot, which all processes
+share and nobody sets; what an earlier boot left lasts no longer than it was meant to.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from etl.adapter.back_off import ASKED_WAIT_MAX_S, asked_wait_s
 from etl.adapter.contract import Budget
 from etl.errors import VenueError
 from etl.model.times import NS_PER_S
@@ -51,40 +53,60 @@ _COUNT = struct.Struct("<q")
 _SHORTER = struct.Struct(f"<{BUDGETS_MAX - 1}q")
 _SHORTER_OFFSET = _STATE.size + _ACCOUNT.size
 """Of the other budgets, from the longest: behind all that the first version kept."""
+_SHUT_FOR_OFFSET = _SHORTER_OFFSET + _SHORTER.size
+"""For how long the venue shut us out, one number, 0 in files of earlier versions."""
 
 
 class Allowance(Struct, frozen=True):
     """``spent_until_ns``: when the bucket of each budget will be full again, in the order of the budgets;
-    ``shut_until_ns``: the venue takes nothing before."""
+    ``shut_until_ns``: the venue takes nothing before, and it said so ``shut_for_ns`` earlier."""
 
     spent_until_ns: tuple[int, ...] = (0,) * BUDGETS_MAX
     shut_until_ns: int = 0
+    shut_for_ns: int = 0
+
+    def at(self, budgets: Sequence[Budget], now_ns: int) -> Allowance:
+        """What is left of it: nothing lasts longer than it can have from now on. A clock that was ahead, an earlier
+        boot, or budgets that changed leave such times."""
+        spent = [
+            min(known_ns, now_ns + _bucket_ns(budget))
+            for budget, known_ns in zip(budgets, self.spent_until_ns, strict=False)
+        ]
+        shut_until_ns = self.shut_until_ns
+        if self.shut_for_ns:
+            shut_until_ns = min(shut_until_ns, now_ns + self.shut_for_ns)
+        elif shut_until_ns - now_ns > ASKED_WAIT_MAX_S * NS_PER_S:
+            shut_until_ns = 0
+        return Allowance((*spent, *self.spent_until_ns[len(spent) :]), shut_until_ns, self.shut_for_ns)
 
     def after(self, weight: int, budgets: Sequence[Budget], now_ns: int) -> tuple[int, Allowance]:
-        """How long a request of ``weight`` must wait; 0 = it may go now, and the allowance is what is left then.
+        """How long a request of ``weight`` must wait, and what is left; 0 = it may go now, and is counted in that.
 
         No ``budgets`` = the venue publishes no limit. A single request heavier than a bucket may go when that is
         full.
         """
-        if now_ns < self.shut_until_ns:
-            return self.shut_until_ns - now_ns, self
+        left = self.at(budgets, now_ns)
+        if now_ns < left.shut_until_ns:
+            return left.shut_until_ns - now_ns, left
         if not budgets:
-            return 0, self
+            return 0, left
         wait_ns, spent = 0, []
-        for budget, known_ns in zip(budgets, self.spent_until_ns, strict=False):
+        for budget, known_ns in zip(budgets, left.spent_until_ns, strict=False):
             bucket_ns = _bucket_ns(budget)
-            # no bucket is emptier than empty: a clock that was ahead, or budgets that changed, left such a time
-            begun_ns = min(max(known_ns, now_ns), now_ns + bucket_ns)
-            until_ns = begun_ns + min(bucket_ns, _refill_ns(budget, weight))
+            until_ns = max(known_ns, now_ns) + min(bucket_ns, _refill_ns(budget, weight))
             wait_ns = max(wait_ns, until_ns - bucket_ns - now_ns)
             spent.append(until_ns)
-        return (wait_ns, self) if wait_ns else (0, Allowance(tuple(spent), self.shut_until_ns))
+        return (
+            (wait_ns, left) if wait_ns else (0, Allowance(tuple(spent), left.shut_until_ns, left.shut_for_ns))
+        )
 
     def refused(self, status: int, retry_after_s: float, now_ns: int) -> Allowance:
         """After the venue's 429 or 418."""
         least_s = BAN_WAIT_S if status == BANNED else LIMIT_WAIT_S
-        until_ns = now_ns + int((retry_after_s or least_s) * NS_PER_S)
-        return Allowance(self.spent_until_ns, max(self.shut_until_ns, until_ns))
+        shut_for_ns = int((asked_wait_s(retry_after_s) or least_s) * NS_PER_S)
+        if now_ns + shut_for_ns <= self.shut_until_ns:
+            return self
+        return Allowance(self.spent_until_ns, now_ns + shut_for_ns, shut_for_ns)
 
     def left(self, budgets: Sequence[Budget], now_ns: int) -> float:
         """The share of the emptiest bucket that may be spent at once: 1 = all of it."""
@@ -122,11 +144,15 @@ class Account(Struct, frozen=True):
     shut_s: float = 0.0
 
 
+def _since_boot_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 class Limiter:
     """The allowance in ``path``, which is made if it is not there. The lock is held for microseconds."""
 
     def __init__(
-        self, path: Path, budgets: Sequence[Budget], clock: Callable[[], int] = time.time_ns
+        self, path: Path, budgets: Sequence[Budget], clock: Callable[[], int] = _since_boot_ns
     ) -> None:
         if len(budgets) > BUDGETS_MAX:
             raise ValueError(f"{path.name}: {len(budgets)} budgets, at most {BUDGETS_MAX}")
@@ -150,7 +176,9 @@ class Limiter:
 
     def refused(self, status: int, retry_after_s: float) -> None:
         """The venue answered 429 or 418: nobody asks until it is over."""
-        self._change(lambda allowance, now_ns: (0, allowance.refused(status, retry_after_s, now_ns)))
+        self._change(
+            lambda known, now_ns: (0, known.at(self._budgets, now_ns).refused(status, retry_after_s, now_ns))
+        )
 
     def answered(self, status: int, seconds: float) -> None:
         """A request took so long, and ended with ``status`` or ``NO_ANSWER``."""
@@ -167,10 +195,11 @@ class Limiter:
 
     def account(self) -> Account:
         with self._locked() as file:
-            allowance = _read_allowance(file)
+            known = _read_allowance(file)
             total_ns, *numbers = _read(_ACCOUNT, file, _STATE.size)
         classes, statuses = numbers[: len(SECONDS_BOUNDS) + 1], numbers[len(SECONDS_BOUNDS) + 1 :]
         now_ns = self._clock()
+        allowance = known.at(self._budgets, now_ns)
         return Account(
             {status: count for status, count in enumerate(statuses) if count},
             classes,
@@ -204,8 +233,9 @@ def _read(form: struct.Struct, file: int, offset: int) -> tuple[int, ...]:
 
 
 def _read_allowance(file: int) -> Allowance:
-    longest_ns, shut_ns = _read(_STATE, file, 0)
-    return Allowance((longest_ns, *_read(_SHORTER, file, _SHORTER_OFFSET)), shut_ns)
+    longest_ns, shut_until_ns = _read(_STATE, file, 0)
+    (shut_for_ns,) = _read(_COUNT, file, _SHUT_FOR_OFFSET)
+    return Allowance((longest_ns, *_read(_SHORTER, file, _SHORTER_OFFSET)), shut_until_ns, shut_for_ns)
 
 
 def _write_allowance(file: int, allowance: Allowance) -> None:
@@ -213,6 +243,8 @@ def _write_allowance(file: int, allowance: Allowance) -> None:
     os.pwrite(file, _STATE.pack(longest_ns, allowance.shut_until_ns), 0)
     if shorter_ns:
         os.pwrite(file, struct.pack(f"<{len(shorter_ns)}q", *shorter_ns), _SHORTER_OFFSET)
+    if allowance.shut_for_ns:
+        os.pwrite(file, _COUNT.pack(allowance.shut_for_ns), _SHUT_FOR_OFFSET)
 
 
 def limit_path(state_path: Path, exchange: str, base_url: str, key: str) -> Path:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from etl.adapter.contract import Exchange, Subscription
 from etl.errors import VenueError
 from etl.model.records import Kind
-from etl.model.times import NS_PER_S
+from etl.model.times import NS_PER_MINUTE, NS_PER_S
 from etl.sources.history import Answer, History
 from etl.telemetry.worker import WorkerCounts
 
 PAUSE_NS = 5 * NS_PER_S
 """Between two snapshots of one symbol."""
+AHEAD_MAX_NS = NS_PER_MINUTE
+"""No book waits for longer: one that seems to was noted before the wall clock was set back."""
 POLL_S = 0.1
 
 _log = logging.getLogger(__name__)
@@ -44,13 +46,14 @@ class Snapshots:
         self._due_ns.update(dict.fromkeys(self._subscription.symbols, 0))
         asked_ns: dict[str, int] = {}
         while True:
-            now_ns = time.time_ns()
+            now_ns, steady_ns = time.time_ns(), time.monotonic_ns()
             for symbol, from_ns in list(self._due_ns.items()):
-                if now_ns < max(from_ns, asked_ns.get(symbol, 0) + PAUSE_NS):
+                is_asked = symbol in asked_ns and steady_ns < asked_ns[symbol] + PAUSE_NS
+                if is_asked or now_ns < from_ns <= now_ns + AHEAD_MAX_NS:
                     continue
                 del self._due_ns[symbol]
                 messages = self._resubscription(symbol) if symbol in asked_ns else ()
-                asked_ns[symbol] = now_ns
+                asked_ns[symbol] = steady_ns
                 if messages:
                     self._counts.snapshots_requested += 1
                     subscribe(messages)

@@ -185,7 +185,7 @@ class Connection:
         self._end: End | None = None
         self._failure: BaseException | None = None
         channels = [found for name in subscription.channels if (found := parser.channel(name))]
-        self._liveness = Liveness(channels, time.time_ns())
+        self._liveness = Liveness(channels, time.monotonic_ns())
         self._sender = Sender(self._send, parser.messages_per_s)
         self._pulse = Pulse(parser.keepalive, self._answer) if parser.keepalive else None
 
@@ -288,21 +288,22 @@ class Connection:
         """Now and then: ping a silent socket, close one that does not answer or has gone mute.
 
         Not while reading is paused: then the silence is ours, and what the socket still holds is worth waiting for.
-        A closed market may be silent.
+        A closed market may be silent: ``now_ns``, Unix time, says whether it is.
         """
+        steady_ns = time.monotonic_ns()
         if not self._delivering_from and self.intake.last_event_ns:
             self._delivering_from = time.monotonic()
         if self._transport is None or self.gate.paused:
-            self._liveness.excuse(now_ns)
+            self._liveness.excuse(steady_ns)
             return
-        silence = self._liveness.of_socket(now_ns, self.last_receive_ns)
+        silence = self._liveness.of_socket(steady_ns, self.last_receive_ns)
         if silence is Silence.PING_TIMEOUT:
             self.close(silence.value, f"no answer to a ping within {PING_REPLY_S:g} s")
         elif silence is Silence.PING:
             self._transport.send_ping()
         if not self._hours.is_open(now_ns):
-            self._liveness.market_closed(now_ns)
-        channel = self._liveness.stale(now_ns, self.intake.last_event_ns)
+            self._liveness.market_closed(steady_ns)
+        channel = self._liveness.stale(steady_ns, self.intake.last_event_ns)
         if channel is not None:
             self.close("stale", f"{channel.name}: silent for {channel.stale_after_s:g} s")
 

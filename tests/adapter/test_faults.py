@@ -3,12 +3,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from etl.adapter.back_off import ASKED_WAIT_MAX_S
 from etl.adapter.contract import Fault, FaultKind
 from etl.adapter.faults import (
     BACK_OFF_MAX_S,
     POLICIES,
     VENUE_WAIT_MAX_S,
+    VENUE_WAIT_S,
     Tier,
     fault_of_status,
     policy_of,
@@ -63,11 +67,35 @@ def test_no_fault_is_a_network_matter() -> None:
         ("soon", 0.0),
         ("-5", 0.0),
         ("Sun, 99 Nov 2026", 0.0),
+        ("1.5", 1.5),
+        ("Sunday, 29-Nov-26 11:00:30 GMT", 30.0),
+        ("Sun Nov 29 11:00:30 2026", 30.0),
+        ("Sun, 29 Nov 2026 13:00:30 +0200", 30.0),
+        ("99999999999", ASKED_WAIT_MAX_S),
+        ("9" * 400, ASKED_WAIT_MAX_S),
+        ("Sun, 29 Nov 9999 11:00:30 GMT", ASKED_WAIT_MAX_S),
+        ("Sun, 29 Nov 2026 11:00:30 +9999999999", 0.0),
+        ("nan", 0.0),
+        ("inf", 0.0),
+        ("1e9", 0.0),
+        ("\u0663", 0.0),
+        (".", 0.0),
     ],
 )
 def test_how_long_a_refusal_asks_us_to_wait(text: str, seconds: float) -> None:
     at_eleven = datetime(2026, 11, 29, 11, tzinfo=UTC).timestamp()
     assert retry_after_s(text, at_eleven) == seconds
+
+
+@given(text=st.text(max_size=60))
+def test_no_text_of_a_venue_asks_for_more_than_a_named_wait(text: str) -> None:
+    assert 0.0 <= retry_after_s(text, 1_790_000_000.0) <= ASKED_WAIT_MAX_S
+
+
+@pytest.mark.parametrize("asked_s", [float("nan"), float("inf"), float("-inf"), -5.0, 1e300])
+def test_what_a_venue_file_reads_as_a_wait_is_granted_within_reason(asked_s: float) -> None:
+    fault = Fault(FaultKind.BANNED, "418", "", retry_after_s=asked_s)
+    assert wait_s(fault, 0, 0.0) == (ASKED_WAIT_MAX_S if asked_s > 0 else VENUE_WAIT_S)
 
 
 def test_a_status_that_says_nothing_of_us_may_pass() -> None:

@@ -233,6 +233,15 @@ def test_a_break_is_declared_when_its_time_is_over() -> None:
     assert continuity.overdue(late.receive_time_ns + 10 * REORDER_WAIT_NS) == []
 
 
+def test_a_break_is_declared_when_the_clock_went_back_by_more_than_its_wait() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    continuity.observe(trade(1))
+    late = trade(3)
+    assert not continuity.observe(late)
+    assert continuity.overdue(late.receive_time_ns - REORDER_WAIT_NS) == []
+    assert spans(continuity.overdue(late.receive_time_ns - 100 * REORDER_WAIT_NS)) == [(2, 2)]
+
+
 def test_a_fast_channel_waits_for_latecomers_by_time() -> None:
     continuity = Continuity(Venue, declares_start=False)
     late = trade(2)

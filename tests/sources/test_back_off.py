@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from etl.adapter.back_off import ASKED_WAIT_MAX_S
 from etl.adapter.contract import Budget
 from etl.adapter.faults import VENUE_WAIT_S
 from etl.exchanges import load
@@ -53,6 +54,7 @@ async def refusing(status: str, headers: str = NO_HEADERS) -> AsyncIterator[tupl
     [
         ("429 Too Many Requests", "Retry-After: 90\r\n", "rate_limit", 90.0),
         ("418 I'm a teapot", "Retry-After: 300\r\n", "banned", 300.0),
+        ("429 Too Many Requests", "Retry-After: 99999999999\r\n", "rate_limit", ASKED_WAIT_MAX_S),
         ("401 Unauthorized", NO_HEADERS, "authentication", 0.0),
         ("403 Forbidden", NO_HEADERS, "entitlement", 0.0),
         ("451 Unavailable For Legal Reasons", NO_HEADERS, "entitlement", 0.0),

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
+from etl.adapter.back_off import ASKED_WAIT_MAX_S
 from etl.adapter.contract import Budget
 from etl.errors import VenueError
 from etl.model.times import NS_PER_MINUTE, NS_PER_S
@@ -178,6 +180,58 @@ def test_a_file_of_the_version_that_knew_one_budget_is_read_on(tmp_path: Path) -
 def test_a_time_that_no_bucket_can_have_costs_no_more_than_an_empty_one() -> None:
     ahead = Allowance((START_NS + 100 * NS_PER_MINUTE,), 0)
     assert ahead.after(1, BUDGETS, START_NS)[0] == int(NS_PER_MINUTE / (PER_MINUTE * (1 - BURST_SHARE)))
+
+
+def test_a_clock_that_steps_back_shuts_nobody_out_for_longer_than_the_venue_asked(tmp_path: Path) -> None:
+    now_ns = [START_NS]
+    limiter = Limiter(tmp_path / "x", HUNDRED, lambda: now_ns[0])
+    limiter.refused(429, 60.0)
+    now_ns[0] -= 60 * NS_PER_MINUTE
+    assert limiter.take(1) == limiter.account().shut_s * NS_PER_S == 60 * NS_PER_S
+    now_ns[0] += 20 * NS_PER_S
+    assert limiter.take(1) == 40 * NS_PER_S, "and the wait passes"
+    now_ns[0] += 40 * NS_PER_S
+    assert limiter.take(1) == 0
+
+
+def test_a_clock_that_steps_back_costs_no_more_than_an_empty_bucket(tmp_path: Path) -> None:
+    now_ns = [START_NS]
+    limiter = Limiter(tmp_path / "x", HUNDRED, lambda: now_ns[0])
+    assert limiter.take(50) == 0
+    now_ns[0] -= 60 * NS_PER_MINUTE
+    wait_ns = limiter.take(1)
+    assert wait_ns == NS_PER_S * 12 // 10
+    now_ns[0] += wait_ns
+    assert limiter.take(1) == 0
+
+
+def test_a_step_of_the_wall_clock_is_not_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = Limiter(tmp_path / "x", HUNDRED)
+    limiter.refused(429, 60.0)
+    hour_on_ns = time.time_ns() + 60 * NS_PER_MINUTE
+    monkeypatch.setattr("time.time_ns", lambda: hour_on_ns)
+    monkeypatch.setattr("time.time", lambda: hour_on_ns / NS_PER_S)
+    assert 59 * NS_PER_S < limiter.take(1) <= 60 * NS_PER_S
+
+
+@pytest.mark.parametrize("asked_s", [1e11, float("inf")])
+def test_a_wait_beyond_all_reason_is_a_day(tmp_path: Path, asked_s: float) -> None:
+    limiter = Limiter(tmp_path / "x", (), lambda: START_NS)
+    limiter.refused(429, asked_s)
+    assert limiter.take(1) == ASKED_WAIT_MAX_S * NS_PER_S
+
+
+@pytest.mark.parametrize("asked_s", [float("nan"), -1.0])
+def test_a_wait_that_is_no_number_is_none_at_all(tmp_path: Path, asked_s: float) -> None:
+    limiter = Limiter(tmp_path / "x", (), lambda: START_NS)
+    limiter.refused(418, asked_s)
+    assert limiter.take(1) == BAN_WAIT_S * NS_PER_S
+
+
+def test_a_ban_that_an_earlier_version_noted_by_the_wall_clock_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(struct.pack("<qq", 0, START_NS))
+    assert Limiter(path, HUNDRED).take(1) == 0
 
 
 def test_more_budgets_than_the_file_has_room_for_are_refused(tmp_path: Path) -> None:

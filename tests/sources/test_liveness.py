@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from etl.adapter.contract import Channel, SequenceRule
 from etl.model.records import Kind
 from etl.model.times import NS_PER_S
@@ -45,3 +47,15 @@ def test_a_closed_market_excuses_its_channels_and_not_the_socket() -> None:
     liveness.market_closed(at(100.0))
     assert liveness.stale(at(160.0), {}) is None
     assert liveness.of_socket(at(100.0), 0) is Silence.PING_TIMEOUT
+
+
+@pytest.mark.parametrize("step_s", [-3_600.0, 25.0, 3_600.0])
+def test_stamps_of_a_clock_that_steps_say_only_that_something_came(step_s: float) -> None:
+    liveness = Liveness([TRADES], BEGIN_NS)
+    for second in range(120):
+        stamp_ns = at(second + (step_s if second > 60 else 0.0))
+        assert liveness.of_socket(at(second), stamp_ns) is Silence.NORMAL
+        assert liveness.stale(at(second), {"trades": stamp_ns}) is None
+    assert liveness.of_socket(at(119 + PING_IDLE_S) + 1, stamp_ns) is Silence.PING
+    assert liveness.stale(at(119 + 60), {"trades": stamp_ns}) is None
+    assert liveness.stale(at(119 + 60) + 1, {"trades": stamp_ns}) is TRADES

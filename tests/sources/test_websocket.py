@@ -309,6 +309,25 @@ async def test_a_channel_that_goes_mute_costs_the_connection_not_the_worker(serv
         assert (run.ends[0].reason, run.ends[0].detail) == ("stale", "trade: silent for 0.5 s")
 
 
+@against_a_server
+async def test_steps_of_the_clock_close_no_healthy_connection_and_hide_no_dead_one(
+    server: VenueServer,
+) -> None:
+    steps_s = [0.0]
+    true_ns = time.time_ns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.time_ns", lambda: true_ns() + int(steps_s[0] * 1e9))
+        async with running(server, Mute) as run:
+            for number in range(1, 16):
+                if number % 5 == 0:
+                    steps_s[0] += (26.0, 3_600.0, -7_200.0)[number // 5 - 1]
+                await asyncio.to_thread(server.send, trade(number))
+                await asyncio.sleep(0.1)
+            assert (server.opened, run.ends) == (1, [])
+            await run.until(lambda: server.opened >= 2)
+            assert (run.ends[0].reason, run.ends[0].detail) == ("stale", "trade: silent for 0.5 s")
+
+
 class Partly(Spoken):
     """Ready when it says so; its trades may be silent for half a second."""
 
