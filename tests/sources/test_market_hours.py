@@ -93,7 +93,7 @@ def test_a_calendar_that_the_library_does_not_give_right_is_refused(calendar: st
 
 
 def test_a_calendar_past_the_holidays_that_are_known_is_refused() -> None:
-    with pytest.raises(UsageError, match="calendar XSHG: .* only recorded to the year"):
+    with pytest.raises(UsageError, match=r"calendar XSHG: .* only recorded to the year"):
         MarketHours("XSHG").is_open(ns("2040-11-29T03:00:00"))
 
 
