@@ -3,7 +3,7 @@ against exchange_calendars. Pure."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,11 @@ from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, interval_ns
 
 ALWAYS = "24/7"
 NEW_YORK = "XNYS"
+OVERNIGHT = "us_overnight"
+"""US stocks before each session of New York: from Sunday to Thursday, but not on the eve of a holiday."""
 CLOSES_HOUR, CLOSES_EARLY_HOUR = 16, 13
+OVERNIGHT_OPENS, OVERNIGHT_CLOSES = time(20), time(4)
+"""In New York; the second is on the day of trading."""
 EXTENDED_HOURS_NS = 4 * NS_PER_HOUR
 """How long US stocks go on trading after the session."""
 LONGEST_NS = {"mo": 31 * NS_PER_DAY, "q": 92 * NS_PER_DAY, "y": 366 * NS_PER_DAY}
@@ -44,16 +48,34 @@ def _end_of_hour_ns(hour: int) -> int:
     return int(day.replace(hour=closes, fold=0).timestamp()) * NS_PER_S
 
 
+def overnight_ns(day: date) -> tuple[int, int]:
+    """The overnight session that belongs to the day of trading ``day``, as [opening, closing)."""
+    opens = datetime.combine(day - timedelta(days=1), OVERNIGHT_OPENS, _ZONE)
+    closes = datetime.combine(day, OVERNIGHT_CLOSES, _ZONE)
+    return int(opens.timestamp()) * NS_PER_S, int(closes.timestamp()) * NS_PER_S
+
+
+def overnight_end_ns(time_ns: int) -> int:
+    """The end of the overnight session at ``time_ns``, or of the next, whether or not it is one: 04:00 in New York."""
+    return _overnight_end_of_hour_ns(time_ns // NS_PER_HOUR)
+
+
+@lru_cache(maxsize=4096)
+def _overnight_end_of_hour_ns(hour: int) -> int:
+    now = datetime.fromtimestamp(hour * 3600, UTC).astimezone(_ZONE)
+    return overnight_ns(now.date() + timedelta(days=now.time() >= OVERNIGHT_CLOSES))[1]
+
+
 def bar_state_of_history(calendar: str, interval: str, start_ns: int, receive_time_ns: int) -> BarState:
     """A bar that is still forming is OPEN; asked for after its day has ended it beats what the stream said (REVISED);
     CLOSED in between. The day ends with its session, for what begins after it with the extended hours, and where the
-    market never closes 24 hours after the bar's start."""
+    market never closes 24 hours after the bar's start. A late feed is asked so much earlier."""
     length_ns = interval_ns(interval) or LONGEST_NS.get(interval.lstrip("0123456789"), 0)
     formed_ns = start_ns + length_ns
     if calendar == ALWAYS or length_ns > NS_PER_DAY:
         final_ns = start_ns + max(length_ns, NS_PER_DAY)
     else:
-        session_ns = session_end_ns(start_ns)
+        session_ns = overnight_end_ns(start_ns) if calendar == OVERNIGHT else session_end_ns(start_ns)
         final_ns = session_ns if start_ns < session_ns else session_ns + EXTENDED_HOURS_NS
         if length_ns == NS_PER_DAY:
             formed_ns = session_ns

@@ -38,7 +38,7 @@ from etl.model.records import (
     Trade,
     TradingStatus,
 )
-from etl.model.times import NS_PER_HOUR
+from etl.model.times import NS_PER_HOUR, NS_PER_S
 
 _TradeId = Id | Annotated[str, Meta(pattern="^([0-9A-Za-z][0-9A-Za-z-]*)?$")]
 _SHARE, _ROUND_LOT, _UNKNOWN = SizeUnit.SHARE, SizeUnit.ROUND_LOT, Side.NONE
@@ -158,6 +158,8 @@ class Readers:
 
     def __init__(self, parser: Exchange) -> None:
         self._exchange, self._version = parser.name, parser.parser_version
+        self._delay_ns = int(parser.delay_s * NS_PER_S)
+        self._calendar = sessions.OVERNIGHT if parser.calendar == sessions.OVERNIGHT else sessions.NEW_YORK
         self._trades = StreamCache(partial(self._stream, "trades"))
         self._quotes = StreamCache(partial(self._stream, "quotes"))
         self._others = StreamCache[tuple[str, str]](lambda place: self._stream(*place))
@@ -271,8 +273,9 @@ class Readers:
         channel = channel or _BAR_CHANNELS.get(interval, "aggregates")
         stream = self._others[channel, event.S or page.venue_symbol]
         if state is BarState.NONE:
-            calendar = sessions.ALWAYS if stream.size_unit is SizeUnit.BASE else sessions.NEW_YORK
-            state = sessions.bar_state_of_history(calendar, interval, start_ns, frame.receive_time_ns)
+            calendar = sessions.ALWAYS if stream.size_unit is SizeUnit.BASE else self._calendar
+            asked_ns = frame.receive_time_ns - self._delay_ns
+            state = sessions.bar_state_of_history(calendar, interval, start_ns, asked_ns)
         prices = (
             decimals[bytes(event.o)], decimals[bytes(event.h)],
             decimals[bytes(event.l)], decimals[bytes(event.c)],

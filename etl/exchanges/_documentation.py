@@ -43,7 +43,8 @@ def _feed(feed: type[Exchange]) -> str:
     known += [
         f"connections an address: {budget.weight:,} in {budget.per_s:g} s" for budget in feed.connect_budgets
     ]
-    facts.append(f"Limits: {'; '.join(known) or 'none published'}. Sessions: {feed.calendar}.")
+    late = f", {feed.delay_s:g} s late" if feed.delay_s else ""
+    facts.append(f"Limits: {'; '.join(known) or 'none published'}. Sessions: {feed.calendar}{late}.")
     sockets: dict[str, list[str]] = {}
     for channel in feed.channels:
         sockets.setdefault(channel.socket, []).append(f"`{channel.name}`")

@@ -35,6 +35,7 @@ from etl.adapter.dispatch import Tagged
 from etl.adapter.fields import UNDECODABLE, readable, rejected
 from etl.adapter.handshake import Handshake, told
 from etl.adapter.paging import by_token
+from etl.adapter.sessions import OVERNIGHT
 from etl.errors import VenueError
 from etl.exchanges import _alpaca_answers as answers
 from etl.exchanges import _alpaca_wire as wire
@@ -224,17 +225,19 @@ class AlpacaDelayed(Alpaca):
 
     name = "alpaca_delayed"
     websocket_url = "wss://stream.data.alpaca.markets/v2/delayed_sip"
+    delay_s = 900.0
 
 
 class AlpacaBoats(Alpaca):
-    """The overnight session of the Blue Ocean ATS, 20:00 to 04:00 in New York: silence means nothing."""
+    """The night of the Blue Ocean ATS, 20:00 to 04:00 in New York before each day of trading; a channel may
+    be silent for long. https://docs.alpaca.markets/us/docs/245-trading"""
 
     name = "alpaca_boats"
     websocket_url = "wss://stream.data.alpaca.markets/v1beta1/boats"
     channels = tuple(replace(channel, stale_after_s=0.0) for channel in Alpaca.channels[:5])
     default_channels = ("trades", "quotes", "bars")
     history_query: ClassVar[Mapping[str, str]] = {"feed": "boats", "asof": LITERAL}
-    calendar = "24/7"
+    calendar = OVERNIGHT
 
 
 class AlpacaOvernight(AlpacaBoats):
@@ -242,6 +245,7 @@ class AlpacaOvernight(AlpacaBoats):
 
     name = "alpaca_overnight"
     websocket_url = "wss://stream.data.alpaca.markets/v1beta1/overnight"
+    delay_s = 900.0
 
 
 class AlpacaTest(Alpaca):

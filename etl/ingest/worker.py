@@ -11,7 +11,6 @@ from collections.abc import Coroutine, Sequence
 import uvloop
 
 from etl.adapter.contract import Exchange, Subscription
-from etl.adapter.sessions import ALWAYS
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed
@@ -89,7 +88,7 @@ class Worker:
         self._exchange = exchange
         self._subscriptions = subscriptions
         self._access = VenueAccess.from_settings(settings, exchange)
-        self._hours = MarketHours(exchange.calendar if settings.venues.live else ALWAYS)
+        self._hours = MarketHours.of(exchange, settings.venues.live)
 
     async def run(self) -> None:
         await asyncio.to_thread(ensure_topics, self._settings)

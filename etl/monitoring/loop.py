@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from msgspec import Struct
 
-from etl.adapter.sessions import ALWAYS
 from etl.exchanges import load as load_exchange
 from etl.monitoring import incidents
 from etl.monitoring.alerts import send
@@ -35,14 +36,5 @@ def run_round(settings: Settings, now_ns: int, observed: Observed | None = None)
 
 def sessions(venues: Venues) -> IsOpen:
     """When the market of an exchange is in session; a simulated venue always is."""
-    by_calendar: dict[str, MarketHours] = {}
-
-    def is_open(exchange: str, time_ns: int) -> bool:
-        name = load_exchange(exchange).calendar if venues.live else ALWAYS
-        hours = by_calendar.get(name)
-        if hours is None:
-            hours = by_calendar[name] = MarketHours(name)
-            hours.prepare(time_ns)
-        return hours.is_open(time_ns)
-
-    return is_open
+    hours_of = cache(lambda exchange: MarketHours.of(load_exchange(exchange), venues.live))
+    return lambda exchange, time_ns: hours_of(exchange).is_open(time_ns)

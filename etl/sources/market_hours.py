@@ -1,12 +1,14 @@
-"""When silence means something: the sessions of a market, by exchange_calendars."""
+"""When silence means something: the sessions of a market, by exchange_calendars; overnight ones by its New York."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from etl.adapter.sessions import ALWAYS
+from etl.adapter.contract import Exchange
+from etl.adapter.sessions import ALWAYS, NEW_YORK, OVERNIGHT, overnight_ns
 from etl.errors import UsageError
 from etl.model.times import NS_PER_DAY, NS_PER_S
 
@@ -17,17 +19,23 @@ BEHIND_DAYS = 60
 EDGE_DAYS = 2
 """Nearer to the end of the layout, or its start, it is made anew."""
 
-Sessions = list[tuple[int, int]]
+Sessions = tuple[tuple[int, int], ...]
 
 
 class MarketHours:
-    """``calendar`` is a name that exchange_calendars knows, or ``24/7``. Regular sessions only: before and after
-    them even a liquid stock may be silent for minutes."""
+    """``calendar`` is a name that exchange_calendars knows, ``us_overnight`` or ``24/7``. Regular sessions only: before
+    and after them even a liquid stock may be silent for minutes. A late feed has its sessions ``delay_s`` later."""
 
-    def __init__(self, calendar: str) -> None:
+    def __init__(self, calendar: str, delay_s: float = 0.0) -> None:
         self._name = calendar
-        self._sessions: Sessions = []
+        self._delay_ns = int(delay_s * NS_PER_S)
+        self._sessions: Sessions = ()
         self._from_ns = self._until_ns = 0
+
+    @classmethod
+    def of(cls, exchange: type[Exchange], is_live: bool) -> MarketHours:
+        """Those of a venue; a simulated one never closes."""
+        return cls(exchange.calendar, exchange.delay_s) if is_live else cls(ALWAYS)
 
     def is_open(self, now_ns: int) -> bool:
         """Whether the market is in session; the first call for a calendar takes seconds (``prepare``)."""
@@ -35,7 +43,8 @@ class MarketHours:
             return True
         if not self._from_ns <= now_ns < self._until_ns:
             self.prepare(now_ns)
-        return any(start <= now_ns < end for start, end in self._sessions)
+        time_ns = now_ns - self._delay_ns
+        return any(start <= time_ns < end for start, end in self._sessions)
 
     def prepare(self, now_ns: int) -> None:
         """Lay out the sessions around ``now_ns``. Raises ``UsageError`` for a calendar that cannot be relied on."""
@@ -48,10 +57,15 @@ class MarketHours:
         self._until_ns = now_ns + (HORIZON_DAYS - EDGE_DAYS) * NS_PER_DAY
 
 
+@lru_cache(maxsize=8)
 def sessions(calendar: str, first: date, last: date) -> Sessions:
     """When a market is open on the days from ``first`` to ``last``, as [opening, closing) in ns: two of them on a day
     with a break. Raises ``UsageError`` for a calendar that the library does not know, or does not give right."""
-    return [span for session in _schedule(calendar, first, last).itertuples() for span in _spans(session)]
+    if calendar == OVERNIGHT:
+        return tuple(overnight_ns(day.date()) for day in _schedule(NEW_YORK, first, last).index)
+    return tuple(
+        span for session in _schedule(calendar, first, last).itertuples() for span in _spans(session)
+    )
 
 
 def _schedule(name: str, first: date, last: date) -> Any:

@@ -8,7 +8,8 @@ import pytest
 
 from etl.adapter import sessions
 from etl.adapter.sessions import bar_state_of_history
-from etl.model.records import BarState
+from etl.exchanges import load
+from etl.model.records import Bar, BarState, Frame, Source
 from etl.model.times import NS_PER_S
 from etl.sources import market_hours
 
@@ -54,6 +55,63 @@ def test_every_session_of_new_york_ends_when_the_calendar_says() -> None:
 )
 def test_a_bar_of_history_by_the_session(interval: str, start: str, received: str, state: BarState) -> None:
     assert bar_state_of_history(sessions.NEW_YORK, interval, at(start), at(received)) is state
+
+
+@pytest.mark.parametrize(
+    ("moment", "ends"),
+    [
+        ("2026-11-30T00:59", "2026-11-30T09:00"),
+        ("2026-11-30T01:00", "2026-11-30T09:00"),
+        ("2026-11-30T08:59", "2026-11-30T09:00"),
+        ("2026-11-30T09:00", "2026-12-01T09:00"),
+        ("2026-03-06T05:00", "2026-03-06T09:00"),
+        ("2026-03-09T00:00", "2026-03-09T08:00"),  # summer time since the morning before
+        ("2026-11-02T01:00", "2026-11-02T09:00"),  # and no more
+    ],
+)
+def test_an_overnight_session_ends_at_four(moment: str, ends: str) -> None:
+    assert sessions.overnight_end_ns(at(moment)) == at(ends)
+
+
+@pytest.mark.parametrize(
+    ("interval", "start", "received", "state"),
+    [
+        # Sunday evening, for Monday; the bar of the day begins at midnight in New York
+        ("1m", "2026-11-30T01:00", "2026-11-30T01:00", BarState.OPEN),
+        ("1m", "2026-11-30T01:00", "2026-11-30T01:01", BarState.CLOSED),
+        ("1m", "2026-11-30T01:00", "2026-11-30T08:59", BarState.CLOSED),
+        ("1m", "2026-11-30T01:00", "2026-11-30T09:00", BarState.REVISED),
+        ("1m", "2026-11-30T08:59", "2026-11-30T09:00", BarState.REVISED),
+        ("1d", "2026-11-30T05:00", "2026-11-30T08:59", BarState.OPEN),
+        ("1d", "2026-11-30T05:00", "2026-11-30T09:00", BarState.REVISED),
+        ("1d", "2026-07-01T04:00", "2026-07-01T07:59", BarState.OPEN),
+        ("1d", "2026-07-01T04:00", "2026-07-01T08:00", BarState.REVISED),
+    ],
+)
+def test_a_bar_of_history_of_the_night(interval: str, start: str, received: str, state: BarState) -> None:
+    assert sessions.bar_state_of_history(sessions.OVERNIGHT, interval, at(start), at(received)) is state
+
+
+@pytest.mark.parametrize(
+    ("feed", "received", "state"),
+    [
+        ("alpaca", "2026-11-30T20:59", BarState.OPEN),
+        ("alpaca", "2026-11-30T21:00", BarState.REVISED),
+        ("alpaca_delayed", "2026-11-30T21:14", BarState.OPEN),
+        ("alpaca_delayed", "2026-11-30T21:15", BarState.REVISED),
+        ("alpaca_boats", "2026-11-30T08:59", BarState.OPEN),
+        ("alpaca_boats", "2026-11-30T09:00", BarState.REVISED),
+        ("alpaca_overnight", "2026-11-30T09:14", BarState.OPEN),
+        ("alpaca_overnight", "2026-11-30T09:15", BarState.REVISED),
+    ],
+)
+def test_a_days_bar_ends_with_the_session_of_its_feed(feed: str, received: str, state: BarState) -> None:
+    answer = b'{"bars":{"AAPL":[{"o":1,"h":1,"l":1,"c":1,"v":1,"t":"2026-11-30T05:00:00Z","n":1,"vw":1}]}}'
+    path = "/v2/stocks/bars?symbols=AAPL&timeframe=1Day"
+    frame = Frame(feed, "c", 1, path, at(received), answer, Source.BACKFILL)
+    (bar,) = load(feed)().parse(frame)
+    assert isinstance(bar, Bar)
+    assert bar.bar_state is state
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from etl.adapter.sessions import ALWAYS, NEW_YORK
+from etl.adapter.sessions import ALWAYS, NEW_YORK, OVERNIGHT
 from etl.errors import UsageError
 from etl.exchanges import load, names
 from etl.sources.market_hours import MarketHours, sessions
@@ -40,11 +40,11 @@ def _at(day: date, clock: time) -> int:
 
 
 def test_every_session_of_new_york_from_2003_to_2031_is_that_of_a_second_source() -> None:
-    assert sessions("XNYS", date(2003, 1, 1), date(2031, 12, 31)) == list(from_second_source())
+    assert sessions("XNYS", date(2003, 1, 1), date(2031, 12, 31)) == tuple(from_second_source())
 
 
 def test_no_venue_uses_a_calendar_that_nothing_is_held_against() -> None:
-    assert {load(name).calendar for name in names()} == {ALWAYS, NEW_YORK}
+    assert {load(name).calendar for name in names()} == {ALWAYS, NEW_YORK, OVERNIGHT}
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,65 @@ def test_new_york_is_open_when_it_is(moment: str, is_open: bool) -> None:
     assert XNYS.is_open(ns(moment)) is is_open
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        # the week in which summer time begins, on Sunday 2026-03-08: the session of Friday, then that of Monday
+        ("2026-03-06", "2026-03-10", ("2026-03-06T01 09", "2026-03-09T00 08", "2026-03-10T00 08")),
+        # and that in which it ends, on Sunday 2026-11-01
+        ("2026-10-30", "2026-11-03", ("2026-10-30T00 08", "2026-11-02T01 09", "2026-11-03T01 09")),
+        # none on the eve of Thanksgiving, but one on its evening, before a day that closes early
+        ("2026-11-25", "2026-11-30", ("2026-11-25T01 09", "2026-11-27T01 09", "2026-11-30T01 09")),
+        # Christmas on a Friday; New Year's Day on the next
+        ("2026-12-24", "2027-01-04", (
+            "2026-12-24T01 09", "2026-12-28T01 09", "2026-12-29T01 09",
+            "2026-12-30T01 09", "2026-12-31T01 09", "2027-01-04T01 09",
+        )),
+        # no Sunday evening before a Monday that is a holiday; a day of mourning
+        ("2027-01-15", "2027-01-19", ("2027-01-15T01 09", "2027-01-19T01 09")),
+        ("2025-01-08", "2025-01-10", ("2025-01-08T01 09", "2025-01-10T01 09")),
+    ],
+)  # fmt: skip
+def test_an_overnight_session_precedes_each_day_of_trading(
+    first: str, last: str, expected: tuple[str, ...]
+) -> None:
+    spans = tuple((ns(f"{span[:13]}:00:00"), ns(f"{span[:11]}{span[14:]}:00:00")) for span in expected)
+    assert sessions(OVERNIGHT, date.fromisoformat(first), date.fromisoformat(last)) == spans
+
+
+@pytest.mark.parametrize(
+    ("feed", "moment", "is_open"),
+    [
+        ("alpaca_boats", "2026-11-30T00:59:59", False),  # Sunday, 19:59:59 in New York
+        ("alpaca_boats", "2026-11-30T01:00:00", True),
+        ("alpaca_boats", "2026-11-30T08:59:59", True),
+        ("alpaca_boats", "2026-11-30T09:00:00", False),
+        ("alpaca_boats", "2026-11-28T02:00:00", False),  # Friday evening
+        ("alpaca_boats", "2026-11-30T15:00:00", False),  # the regular session
+        ("alpaca_overnight", "2026-11-30T01:14:59", False),  # 15 minutes late
+        ("alpaca_overnight", "2026-11-30T01:15:00", True),
+        ("alpaca_overnight", "2026-11-30T09:14:59", True),
+        ("alpaca_overnight", "2026-11-30T09:15:00", False),
+        ("alpaca", "2026-11-30T01:00:00", False),
+        ("alpaca", "2026-11-30T14:30:00", True),
+        ("alpaca_delayed", "2026-11-30T14:44:59", False),
+        ("alpaca_delayed", "2026-11-30T14:45:00", True),
+        ("alpaca_delayed", "2026-11-30T21:14:59", True),
+        ("alpaca_crypto", "2026-11-28T02:00:00", True),
+    ],
+)
+def test_a_feed_is_open_in_the_sessions_that_it_sends(feed: str, moment: str, is_open: bool) -> None:
+    assert MarketHours.of(load(feed), is_live=True).is_open(ns(moment)) is is_open
+    assert MarketHours.of(load(feed), is_live=False).is_open(ns(moment))  # simulated: never closed
+
+
 def test_a_break_at_noon_is_no_session() -> None:
-    assert sessions("XTKS", date(2026, 11, 19), date(2026, 11, 20)) == [
+    assert sessions("XTKS", date(2026, 11, 19), date(2026, 11, 20)) == (
         (ns("2026-11-19T00:00:00"), ns("2026-11-19T02:30:00")),
         (ns("2026-11-19T03:30:00"), ns("2026-11-19T06:30:00")),
         (ns("2026-11-20T00:00:00"), ns("2026-11-20T02:30:00")),
         (ns("2026-11-20T03:30:00"), ns("2026-11-20T06:30:00")),
-    ]
+    )
 
 
 @pytest.mark.parametrize(
