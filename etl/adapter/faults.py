@@ -99,7 +99,7 @@ def retry_after_s(text: str, now_s: float) -> float:
 def wait_s(fault: Fault | None, failures: int, random: float) -> float:
     """How long to wait before the next attempt, after ``failures`` (from 0) without success in between.
 
-    ``random`` is uniform in [0, 1). What the venue itself asks for (``Retry-After``) is the least it gets, within reason.
+    ``random`` is uniform in [0, 1). What the venue itself asks for (``Retry-After``) is the least it gets, up to a day.
     """
     policy = policy_of(fault)
     wait = back_off_s(failures, policy.wait_first_s, policy.wait_max_s, random if policy.jitter else 1.0)
