@@ -4,14 +4,19 @@
 
 One incident a key, one mail at its opening, one at its end. A mail that the server does not take stays due and is
 tried again at the next check. The ledger is one small file below ``state_dir``, replaced as a whole under a lock: it
-must work when every store is down.
+must work when every store is down. Where the disk takes no more it lies in memory meanwhile: an incident that nobody
+remembers is a mail at every check.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import logging
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -22,6 +27,8 @@ from etl.stores.files import write_whole
 
 CLOSED_KEPT_MAX = 500
 """Recovered incidents that stay for a look."""
+MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it, and its owner looked at
+_log = logging.getLogger(__name__)
 WARNING, CRITICAL = "warning", "critical"
 
 
@@ -120,7 +127,31 @@ def held(state_path: Path) -> Iterator[Ledger]:
         try:
             yield ledger
         finally:
-            write_whole(path, msgspec.json.encode(ledger))
+            _keep(path, msgspec.json.encode(ledger))
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Beside the disk, if that takes nothing. Raises ``OSError`` where no place does."""
+    aside = _memory_path(path)
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        _log.warning("%s: %s; kept in %s until it can be written", path, error.strerror, aside)
+        aside.parent.mkdir(mode=0o700, exist_ok=True)
+        if aside.parent.lstat().st_uid != os.getuid():
+            raise
+        write_whole(aside, content, durable=False)
+    else:
+        with suppress(OSError):  # there is none, as a rule
+            aside.unlink()
+            aside.parent.rmdir()
+
+
+def _memory_path(path: Path) -> Path:
+    """In a folder of this user alone, in memory where the machine has such a place."""
+    memory = MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())
+    digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:12]
+    return memory / f"etl-incidents-{os.getuid()}-{digest}" / path.name
 
 
 def _path(state_path: Path) -> Path:
@@ -128,7 +159,8 @@ def _path(state_path: Path) -> Path:
 
 
 def _read(path: Path) -> Ledger:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Ledger)
-    except FileNotFoundError:
-        return Ledger()
+    for place in (_memory_path(path), path):
+        with suppress(FileNotFoundError):
+            if place == path or place.parent.lstat().st_uid == os.getuid():
+                return msgspec.json.decode(place.read_bytes(), type=Ledger)
+    return Ledger()

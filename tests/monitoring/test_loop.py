@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import email
 import email.policy
+import os
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from msgspec import structs
 
 from etl.embedded.mailbox import Mailbox
 from etl.embedded.ports import free_ports
@@ -129,3 +131,31 @@ def test_what_was_over_before_anybody_was_told_is_told_to_nobody(settings: Setti
     assert run_round(watched, NOW_NS + 120 * S, flowing(NOW_NS + 120 * S)).mails_due == 0
     (incident,) = incidents.recent(watched.state_path, 10)
     assert incident.recovered_ns == NOW_NS + 120 * S
+
+
+def test_a_full_disk_is_one_mail_and_its_end_another(
+    watched: Settings, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_round(watched, NOW_NS, flowing(NOW_NS))
+    fsync, state = os.fsync, str(watched.state_path)
+
+    def full(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(state):
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        for minute in range(1, 6):
+            now_ns = NOW_NS + minute * 60 * S
+            run_round(watched, now_ns, structs.replace(flowing(now_ns), disk_free=(0, 1 << 40)))
+    aside = incidents._memory_path(watched.state_path / "monitoring" / "incidents.json")
+    assert [one.finding.key for one in incidents.recent(watched.state_path, 9)] == ["disk"]
+    assert aside.parent.stat().st_mode & 0o777 == 0o700
+    run_round(watched, NOW_NS + 6 * 60 * S, flowing(NOW_NS + 6 * 60 * S))
+    assert post.subjects() == [
+        "[critical] the disk is full: 0 MiB free",
+        "[recovered] the disk is full: 0 MiB free",
+    ]
+    assert not aside.exists()
+    assert len(incidents.read(watched.state_path).incidents) == 1
