@@ -166,3 +166,17 @@ def crashable(tmp_path: Path) -> Iterator[Callable[..., RunningPart]]:
     yield start
     for part in running:
         part.stop()
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every file and folder that is synced to the disk from now on, in order."""
+    found: list[Path] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        found.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", note)
+    return found

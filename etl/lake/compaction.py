@@ -2,7 +2,7 @@
 
 The new files are written beside the old ones, the catalog switches from these to those, and the old ones are deleted
 when their grace is over, so that readers of the state before can finish. DuckDB sorts, and spills to disk where a day
-is larger than memory.
+is larger than memory. What an earlier compaction wrote and did not live to commit is deleted too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GROUPS_PER_COMMIT = 200
 
 
 class Compacted(Struct, frozen=True):
-    """What one compaction did: days of a symbol compacted, files before and after, old files deleted."""
+    """What one compaction did: days of a symbol compacted, files before and after, files deleted."""
 
     days: int
     files_before: int
@@ -60,7 +60,8 @@ def compact(settings: Settings, now_ns: int) -> Compacted:
             ]
             catalog.commit(state, added=added, removed=[file.path for group in part for file in group])
             files_after += len(added)
-    deleted = _delete_old(settings, storage, catalog, state, now_ns)
+    deleted = _delete_old(settings, storage, catalog, state, now_ns) + _delete_unnamed(storage, state)
+    storage.sweep(now_ns / NS_PER_S)
     return Compacted(len(groups), sum(map(len, groups)), files_after, deleted)
 
 
@@ -112,3 +113,15 @@ def _delete_old(settings: Settings, storage: Storage, catalog: Catalog, state: S
     if paths:
         catalog.commit(state, deleted=paths)
     return len(paths)
+
+
+def _delete_unnamed(storage: Storage, state: State) -> int:
+    """Files of a compaction that never was: its commit has the number that they bear, which is taken, and ``state``
+    does not name them. Whoever is making some for a commit that can still succeed numbers them higher."""
+    count = 0
+    for path in storage.files(layout.DATA):
+        found = layout.COMPACTED_PATTERN.search(path)
+        if found and int(found[1]) <= state.version and path not in state.files and path not in state.removed:
+            storage.delete(path)
+            count += 1
+    return count

@@ -18,6 +18,7 @@ Every setting of the writer is fixed: the same rows give the same bytes.
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from urllib.parse import quote
 
@@ -117,6 +118,8 @@ def folder(table: str, exchange: str, symbol: str, day: str) -> str:
     return f"{DATA}/{table}/exchange={_escaped(exchange)}/symbol={_escaped(symbol)}/date={day}"
 
 
+COMPACTED_PATTERN = re.compile(r"-c(\d+)-\d+\.parquet$")
+"""The number of the compaction that a file is of."""
 NAME_PATTERN = r"(\d+)-(\d+)-(\d+)(?:-c\d+-\d+)?\.parquet$"
 """Partition, start and end of a file's name."""
 

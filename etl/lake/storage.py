@@ -16,10 +16,13 @@ from typing import Any, Protocol
 from pyarrow import fs
 
 from etl.errors import StoreUnavailable, UsageError
+from etl.lake.durable import make_folder, sync_folder
 from etl.model.addresses import shown
 from etl.settings import Settings
 
 TEMPORARY_SUFFIX = ".partial"
+TEMPORARY_AGE_MAX_S = 86_400.0
+"""What was begun so long ago is nobody's any more: a put takes seconds."""
 
 
 class Storage(Protocol):
@@ -38,8 +41,14 @@ class Storage(Protocol):
     def names(self, folder: str) -> list[str]:
         """The plain names in ``folder``, sorted; empty if there is no such folder."""
 
+    def files(self, folder: str) -> list[str]:
+        """The paths of all that lies below ``folder``, however deep; empty if there is no such folder."""
+
     def delete(self, path: str) -> None:
         """Nothing happens if it is gone already."""
+
+    def sweep(self, now_s: float) -> None:
+        """Delete what writers that died have left half written (Unix time ``now_s``)."""
 
     def open(self, path: str) -> Any:
         """A seekable pyarrow file."""
@@ -67,13 +76,15 @@ class LocalStorage:
         self._root = root.resolve()
         self.url = str(self._root)
         with _reachable(self.url):
-            self._root.mkdir(parents=True, exist_ok=True)
+            make_folder(self._root)
+        self._lasting = {self._root}
+        """Folders that are known to outlive a power cut; whoever made one may have died before it was."""
 
     def put(self, path: str, data: Any) -> None:
         with _reachable(self.url):
             target = self._root / path
             os.replace(self._written(target, data), target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
 
     def put_new(self, path: str, data: bytes) -> bool:
         with _reachable(self.url):
@@ -85,7 +96,7 @@ class LocalStorage:
                 return False
             finally:
                 partial.unlink()
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
             return True
 
     def get(self, path: str) -> bytes:
@@ -101,12 +112,30 @@ class LocalStorage:
         with _reachable(self.url):
             (self._root / path).unlink(missing_ok=True)
 
+    def files(self, folder: str) -> list[str]:
+        return [path for path in self._walk(folder) if not path.endswith(TEMPORARY_SUFFIX)]
+
+    def _walk(self, folder: str) -> list[str]:
+        with _reachable(self.url):
+            found = os.walk(self._root / folder)
+            return sorted(
+                os.path.relpath(f"{at}/{name}", self._root) for at, _, names in found for name in names
+            )
+
+    def sweep(self, now_s: float) -> None:
+        for path in self._walk(""):
+            with suppress(FileNotFoundError), _reachable(self.url):
+                if path.endswith(TEMPORARY_SUFFIX) and (
+                    (self._root / path).stat().st_mtime < now_s - TEMPORARY_AGE_MAX_S
+                ):
+                    self.delete(path)
+
     def open(self, path: str) -> Any:
         with _reachable(self.url):
             return fs.LocalFileSystem().open_input_file(str(self._root / path))
 
     def _written(self, target: Path, data: Any) -> Path:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        self._make_lasting(target.parent)
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
         try:
             with partial.open("wb") as file:
@@ -117,6 +146,15 @@ class LocalStorage:
             partial.unlink(missing_ok=True)
             raise
         return partial
+
+    def _make_lasting(self, folder: Path) -> None:
+        """With those above it, down from the root."""
+        if folder in self._lasting:
+            return
+        self._make_lasting(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+        self._lasting.add(folder)
 
 
 class ObjectStorage:
@@ -146,6 +184,15 @@ class ObjectStorage:
             found = self._fs.get_file_info(fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
             return sorted(info.base_name for info in found)
 
+    def files(self, folder: str) -> list[str]:
+        selector = fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True, recursive=True)
+        with _reachable(self.url):
+            found = [info.path for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File]
+        return sorted(path.removeprefix(f"{self._root}/") for path in found)
+
+    def sweep(self, now_s: float) -> None:
+        """A put is atomic here."""
+
     def delete(self, path: str) -> None:
         with _reachable(self.url), suppress(FileNotFoundError):
             self._fs.delete_file(f"{self._root}/{path}")
@@ -159,15 +206,6 @@ class ObjectStorage:
         from fsspec.implementations.arrow import ArrowFSWrapper
 
         return ArrowFSWrapper(self._fs)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename is lasting only once its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -7,13 +7,18 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from etl.lake.durable import make_folder, sync_folder
+
 TEMPORARY_SUFFIX = ".new"
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o666, durable: bool = True) -> None:
     """Whoever reads ``path`` meanwhile finds what was there before, or all of ``content``; after a power cut too where
     it is ``durable``, which costs a write to the disk. Makes the folder. Raises ``OSError``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if durable:
+        make_folder(path.parent)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}{TEMPORARY_SUFFIX}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -22,6 +27,8 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666, durable: bool = T
                 file.flush()
                 os.fsync(file.fileno())
         temporary.rename(path)
+        if durable:
+            sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -34,5 +41,6 @@ def write_new(path: Path, content: bytes) -> None:
     try:
         write_whole(temporary, content, mode=0o600)
         os.link(temporary, path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

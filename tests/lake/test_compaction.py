@@ -3,13 +3,14 @@ from __future__ import annotations
 import random
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from msgspec import structs
 
 from etl.errors import StoreError
-from etl.lake.catalog import Catalog
+from etl.lake.catalog import Catalog, State
 from etl.lake.compaction import Compacted, compact
 from etl.lake.storage import open_storage
 from etl.model.records import BarState, Correction, CorrectionKind, Source
@@ -94,6 +95,53 @@ def test_replaced_files_are_deleted_only_after_their_grace(settings: Settings) -
     assert on_disk(settings) == {kept}
     assert state_of(settings).removed == {}
     assert query(settings, "SELECT count(*) FROM trades") == [(2,)]
+
+
+def test_files_of_a_compaction_that_died_before_its_commit_are_deleted_by_the_next(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_records(settings, [stream.trade(0)])
+    export_records(settings, [stream.trade(1)], 1)
+    exported = on_disk(settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "commit", _die)
+        with pytest.raises(Died):
+            compact(settings, SOON_NS)
+    (left,) = on_disk(settings) - exported
+    export_records(settings, [stream.trade(2)], 2)  # takes the number that its commit would have had
+    assert compact(settings, SOON_NS).deleted == 1
+    (kept,) = state_of(settings).files
+    assert on_disk(settings) == {*exported, *state_of(settings).removed, kept}
+    assert left not in on_disk(settings)
+    assert query(settings, "SELECT count(*) FROM trades") == [(3,)]
+
+
+def test_what_a_compaction_under_way_has_written_is_left_to_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_records(settings, [stream.trade(0)])
+    export_records(settings, [stream.trade(1)], 1)
+    commit = Catalog.commit
+
+    def beside(catalog: Catalog, state: State, **changes: Any) -> None:
+        """Another compaction, which finds nothing that it would gain by, runs just before the switch."""
+        with monkeypatch.context() as patch:
+            patch.setattr("etl.lake.compaction._groups", lambda *_: iter(()))
+            patch.setattr(Catalog, "commit", commit)
+            assert compact(settings, SOON_NS).deleted == 0
+        commit(catalog, state, **changes)
+
+    monkeypatch.setattr(Catalog, "commit", beside)
+    compact(settings, SOON_NS)
+    assert query(settings, "SELECT count(*) FROM trades") == [(2,)]
+
+
+class Died(Exception):
+    pass
+
+
+def _die(*_: Any, **__: Any) -> None:
+    raise Died
 
 
 def test_days_and_symbols_are_compacted_apart(settings: Settings) -> None:

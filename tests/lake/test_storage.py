@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,14 @@ import pytest
 
 from etl.errors import StoreUnavailable, UsageError
 from etl.lake.compaction import compact
-from etl.lake.storage import LocalStorage, ObjectStorage, Storage, open_storage
+from etl.lake.storage import (
+    TEMPORARY_AGE_MAX_S,
+    TEMPORARY_SUFFIX,
+    LocalStorage,
+    ObjectStorage,
+    Storage,
+    open_storage,
+)
 from etl.settings import Settings, changed, make
 from tests.support import stream
 from tests.support.bucket import Objects, running_bucket
@@ -69,6 +78,35 @@ def test_a_folder_and_a_bucket_hold_the_same_lake(settings: Settings, bucket: tu
     sql = "SELECT exchange, symbol, date, record_key, last_price FROM trades ORDER BY ALL"
     assert query(in_bucket, sql) == query(settings, sql)
     assert len(query(in_bucket, sql)) == 3
+
+
+def test_every_folder_of_a_new_file_is_lasting_also_one_whose_maker_died(
+    tmp_path: Path, synced: list[Path]
+) -> None:
+    root = tmp_path / "lake"
+    storage = LocalStorage(root)
+    assert synced == [tmp_path]
+    (root / "data").mkdir()  # by a process that came no further
+    storage.put("data/trades/x.parquet", b"")
+    folders = [path for path in synced[1:] if path.is_dir()]
+    assert folders == [root, root / "data", root / "data" / "trades"]
+    synced.clear()
+    storage.put("data/trades/y.parquet", b"")
+    assert [path for path in synced if path.is_dir()] == [root / "data" / "trades"]
+
+
+def test_what_a_dead_writer_left_half_written_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.put("data/x.parquet", b"")
+    old, new = (tmp_path / "data" / f".x.parquet.{name}{TEMPORARY_SUFFIX}" for name in ("old", "new"))
+    for partial in (old, new):
+        partial.touch()
+    now_s = time.time()
+    os.utime(old, (now_s, now_s - TEMPORARY_AGE_MAX_S - 1.0))
+    storage.sweep(now_s)
+    assert not old.exists()
+    assert new.exists()
+    assert storage.files("data") == ["data/x.parquet"]
 
 
 def test_a_place_that_cannot_be_reached_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.stores.files import write_whole
+from etl.stores.files import write_new, write_whole
 
 
 def test_a_file_is_replaced_whole_with_its_folder_and_mode(tmp_path: Path) -> None:
@@ -15,6 +15,17 @@ def test_a_file_is_replaced_whole_with_its_folder_and_mode(tmp_path: Path) -> No
     assert path.read_bytes() == b"another"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_is_lasting_with_every_folder_that_was_made_for_it(tmp_path: Path, synced: list[Path]) -> None:
+    write_whole(tmp_path / "a" / "b" / "c.json", b"one")
+    assert synced[:2] == [tmp_path / "a", tmp_path]
+    assert synced[-1] == tmp_path / "a" / "b"
+    synced.clear()
+    write_whole(tmp_path / "a" / "b" / "c.json", b"two", durable=False)
+    assert synced == []
+    write_new(tmp_path / "a" / "secret", b"three")
+    assert synced[-1] == tmp_path / "a"
 
 
 def test_a_write_that_fails_leaves_what_was_there_and_nothing_beside_it(
