@@ -7,16 +7,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
+from etl.embedded.part import Part
 from etl.embedded.part_log import last_words
 from etl.embedded.ports import free_ports, free_range
 from etl.embedded.sessions import cpu_s
+from etl.embedded.status import DONE, RUNNING, PartState
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
 from etl.monitoring import processes
 from etl.reconcile.reconcile import METRICS_PORTS
 from etl.settings import NAMES, Settings, make
+from etl.up.plan import another, parts
 
 READY_WITHIN_S = 120.0
 CONNECTED_WITHIN_S = 120.0
@@ -25,6 +29,10 @@ TOPIC_PARTITIONS = 4
 """Several, so that whatever depends on their number shows."""
 BAR_DELAY_S = 3.0
 CONNECTED_POLL_S = 0.5
+LEFT_OUT = ("mailbox",)
+FIRST_SINK, SECOND_SINK = "sink-clickhouse", "sink-clickhouse-2"
+RUNS_WITHIN_S = 120.0
+POLL_S = 0.05
 
 
 def free_settings(folder: Path, venues: str, rate: float) -> Settings:
@@ -42,6 +50,42 @@ def free_settings(folder: Path, venues: str, rate: float) -> Settings:
         simulator_rate=rate * count,
         topic_partitions=TOPIC_PARTITIONS,
     )
+
+
+def parts_with_two_sinks(settings: Settings) -> list[Part]:
+    """The platform without Airflow and mailbox, venues synthetic, and a second sink: partitions can move."""
+    planned = [_synthetic(part) for part in parts(settings, False) if part.name not in LEFT_OUT]
+    first = next(part for part in planned if part.name == FIRST_SINK)
+    # without a name of its own the second leaves the group when it ends: its partitions move at once
+    port = 1 + max(part.metrics_port for part in planned)
+    return [*planned, another(first, SECOND_SINK, port, settings.bind_host)]
+
+
+def _synthetic(part: Part) -> Part:
+    if not part.name.startswith("simulate-"):
+        return part
+    return msgspec.structs.replace(part, command=(*part.command, "--session", "synthetic"))
+
+
+async def until(condition: Callable[[], object], what: str, within_s: float) -> None:
+    """Wait for ``condition``. Raises ``EtlError``."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise EtlError(f"not within {within_s:g} s: {what}")
+        await asyncio.sleep(POLL_S)
+
+
+async def running(state: PartState) -> None:
+    """Wait until this part runs. Raises ``EtlError``."""
+    await until(lambda: state.state == RUNNING, f"{state.name} runs", RUNS_WITHIN_S)
+
+
+async def all_running(supervisor: Supervisor) -> None:
+    """The same for every part that does not run once. Raises ``EtlError``."""
+    for state in supervisor.states.values():
+        if state.state != DONE:
+            await running(state)
 
 
 async def all_connected(settings: Settings, supervisor: Supervisor, connections_min: int = 0) -> None:

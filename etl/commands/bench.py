@@ -7,7 +7,8 @@ import typer
 import etl.bench
 from etl.lazy import lazy_group
 
-app = typer.Typer(cls=lazy_group(etl.bench, without=("report", "rig", "crash_at")), no_args_is_help=True)
+SHARED = ("report", "rig", "crash_at", "drains", "verdict")
+app = typer.Typer(cls=lazy_group(etl.bench, without=SHARED), no_args_is_help=True)
 
 
 @app.callback()

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from etl import crash
-from etl.bench.kill import DRAINS, POINTS, SERVERS, SINK, WORKER, KillRun, blows, is_good
+from etl.bench.drains import DRAINS
+from etl.bench.kill import POINTS, SERVERS, SINK, WORKER, KillRun, blows
 from etl.bench.rig import free_settings
+from etl.bench.verdict import is_good
 
 CRASH_POINTS = {value for name, value in vars(crash).items() if name.isupper()}
 
