@@ -113,11 +113,14 @@ class Binance(Venue):
     # protocol
 
     def opened(self, connection: Connection) -> None:
-        names = connection.query.get("streams", "")
-        connection.is_raw = connection.path.partition("/")[0] == "ws"
+        names, path = connection.query.get("streams", ""), self.path_in_group(connection.path)
+        connection.is_raw = path.partition("/")[0] == "ws"
         if connection.is_raw:
-            names = connection.path.removeprefix("ws")
+            names = path.removeprefix("ws")
         self.subscribe(connection, [name for name in names.split("/") if name])
+
+    def path_in_group(self, path: str) -> str:
+        return path
 
     def asked(self, request: Any) -> Sequence[str]:
         request["id"]

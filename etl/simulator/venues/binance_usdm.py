@@ -1,17 +1,21 @@
 """A simulated Binance USD-M: the perpetuals, as spot with other addresses and a few more members.
 
+ws /binance_usdm/public/stream?streams=btcusdt@trade/…   bookTicker, depth; also /public/ws/…
+ws /binance_usdm/market/stream?streams=btcusdt@kline_1m/…   all others; also /market/ws/…
+Streams of the other group are mute, and on the old /stream those of market are.
 GET /binance_usdm/fapi/v1/{depth,historicalTrades,trades,aggTrades,klines,exchangeInfo}
 GET /binance_usdm/data/futures/um/daily/{trades,aggTrades,klines}/…
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etl.model.times import NS_PER_HOUR, NS_PER_MS
 from etl.simulator import archive
 from etl.simulator.archive import Archive
+from etl.simulator.connection import Connection
 from etl.simulator.market import Instrument, decimal_text
 from etl.simulator.venue import BEST, CHANGE, LIQUIDATION, PRINT, TOP, Channel
 from etl.simulator.venues.binance import KLINE_LINE, KLINES, Binance, combined, listed
@@ -60,6 +64,18 @@ class BinanceUsdm(Binance):
             "taker_buy_quote_volume,ignore",
         },
     )  # fmt: skip
+
+    public: frozenset[str] = frozenset({"trade", "bookTicker", "depth"})
+
+    def path_in_group(self, path: str) -> str:
+        return path.removeprefix("public/").removeprefix("market/")
+
+    def subscribe(self, connection: Connection, names: Sequence[str]) -> None:
+        is_public = not connection.path.startswith("market/")
+        super().subscribe(connection, [name for name in names if self._is_public(name) == is_public])
+
+    def _is_public(self, name: str) -> bool:
+        return self.split(name)[1].partition("@")[0].rstrip("0123456789") in self.public
 
     def unlisted(self, symbol: str) -> Instrument:
         return listed(symbol, 4, 2, 12_345, "-PERP")
