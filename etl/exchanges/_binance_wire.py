@@ -241,9 +241,13 @@ def mismatch(stream: Stream, named: str) -> NoReturn:
     raise FieldFault(Code.SYMBOL_MISMATCH, f"{named!r:.60} in a stream of {stream.venue_symbol!r:.40}")
 
 
-class _Filter(Struct, gc=False):
+class Filter(Struct, gc=False):
     tickSize: str = ""
     stepSize: str = ""
+
+
+def step_of(filters: Sequence[Filter], name: str) -> str:
+    return next((step for item in filters if (step := getattr(item, name))), "")
 
 
 class InstrumentItem(Struct, gc=False):
@@ -255,10 +259,7 @@ class InstrumentItem(Struct, gc=False):
     contractType: str = ""
     """Empty while a contract is being listed."""
     deliveryDate: int = 0
-    filters: Sequence[_Filter] = ()
-
-    def step(self, name: str) -> str:
-        return next((step for item in self.filters if (step := getattr(item, name))), "")
+    filters: Sequence[Filter] = ()
 
 
 class InstrumentList(Struct, gc=False):

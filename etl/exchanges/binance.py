@@ -138,7 +138,7 @@ class Binance(Exchange):
             self.event_readers,
             self.ignored_events,
             _FAULT_EVENTS,
-            _place,
+            self.place,
             _family,
             self._known,
         )
@@ -146,9 +146,16 @@ class Binance(Exchange):
     def _stream(self, place: tuple[str, str]) -> Stream:
         venue_symbol, channel = place
         interval, depth = channel.partition("_")[2], _depth_of(channel)
+        listed = self.instruments.get(venue_symbol)
+        size_unit = listed.size_unit if listed and listed.size_unit else self.size_unit
         return stream_of(
-            self, venue_symbol, channel, self.size_unit, interval=interval, depth=depth, key_unit_ns=NS_PER_MS
+            self, venue_symbol, channel, size_unit, interval=interval, depth=depth, key_unit_ns=NS_PER_MS
         )
+
+    @staticmethod
+    def place(name: str, event: Mapping[str, Raw]) -> tuple[str, str]:
+        """Venue symbol and channel of an event of the stream ``name``."""
+        return place_of(name, event)
 
     @classmethod
     def match(cls, name: str) -> Channel | None:
@@ -162,7 +169,9 @@ class Binance(Exchange):
     @classmethod
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
         return [
-            Instrument(item.symbol, name, item.step("tickSize"), item.step("stepSize"))
+            Instrument(
+                item.symbol, name, *(wire.step_of(item.filters, step) for step in ("tickSize", "stepSize"))
+            )
             for item in listing(payload, wire.InstrumentList).symbols
             if (name := cls.unified_symbol(item))
         ]
@@ -176,13 +185,16 @@ class Binance(Exchange):
 
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
         """``…/stream?streams=btcusdt@trade/…`` for every symbol and channel."""
-        names = (
-            f"{symbol.lower()}@{channel}"
+        names = dict.fromkeys(
+            self.stream_name(symbol, channel)
             for symbol in subscription.symbols
             for channel in subscription.channels
         )
         group = f"/{subscription.socket}" if subscription.socket else ""
         return f"{base_url}{group}/stream?streams={'/'.join(names)}"
+
+    def stream_name(self, venue_symbol: str, channel: str) -> str:
+        return f"{venue_symbol.lower()}@{channel}"
 
     def headers(self, request: Request, now_ns: int) -> Mapping[str, str]:
         return {"X-MBX-APIKEY": self.credentials.key} if self.credentials.key else {}
@@ -197,6 +209,8 @@ class Binance(Exchange):
         first_id: int | None = None, channel: str = "",
     ) -> Iterator[Request]:  # fmt: skip
         """Trades are asked for by id; without one, the aggregate at ``start_ns`` tells the first id."""
+        if kind not in self.history:
+            return
         start_ms, end_ms = start_ns // NS_PER_MS, -(-end_ns // NS_PER_MS)
         if kind is Kind.BOOK:
             yield self._request("depth", kind, venue_symbol)
@@ -214,7 +228,7 @@ class Binance(Exchange):
             yield self._request("aggTrades", kind, venue_symbol, end_ns, startTime=start_ms, **least)
 
     def id_requests(self, kind: Kind, venue_symbol: str, first_id: int, last_id: int) -> Iterator[Request]:
-        if endpoint := _BY_ID.get(kind):
+        if kind in self.history and (endpoint := _BY_ID.get(kind)):
             for start, rows in id_pages(first_id, last_id, self.endpoints[endpoint].rows_max):
                 yield self._request(endpoint, kind, venue_symbol, fromId=start, limit=rows)
 
@@ -302,7 +316,7 @@ def _control(message: Mapping[str, Raw], receive_time_ns: int) -> Sequence[Outco
     """Answers to what we sent: acknowledgements, errors, lists."""
     if "result" in message and "id" in message:
         return (Ignored("subscription_reply"),)
-    if "symbols" in message and "timezone" in message:
+    if "timezone" in message and ("symbols" in message or "optionSymbols" in message):
         return (Ignored("exchange_info"),)
     error = inside(message["error"]) if "error" in message else message
     code, reason = bytes(error.get("code", ABSENT)), text_of(error.get("msg", ABSENT))
@@ -320,7 +334,7 @@ def _fault(code: int, reason: str, receive_time_ns: int) -> Fault:
     return Fault(_FAULTS.get(code, FaultKind.ENTITLEMENT), str(code), reason)
 
 
-def _place(name: str, event: Mapping[str, Raw]) -> tuple[str, str]:
+def place_of(name: str, event: Mapping[str, Raw]) -> tuple[str, str]:
     """``btcusdt@depth@100ms`` → ``BTCUSDT``, ``depth@100ms``; from the event itself where there is no name."""
     symbol, _, channel = name.partition("@")
     if not channel or symbol.startswith("!"):

@@ -13,18 +13,22 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from etl.model.records import SizeUnit
+
 UNKNOWN_SYMBOL = "unknown_symbol"
 _UNKNOWN_FLAGS = (UNKNOWN_SYMBOL,)
 _NO_FLAGS: tuple[str, ...] = ()
 
 
 class Instrument(Struct, frozen=True, gc=False):
-    """One tradable thing; steps are decimal text, "" where the list does not say."""
+    """One tradable thing; steps are decimal text, "" where the list does not say. ``size_unit``: what its sizes count
+    where that is not what those of its feed do."""
 
     venue_symbol: str
     symbol: str
     price_step: str = ""
     size_step: str = ""
+    size_unit: SizeUnit = SizeUnit.NONE
 
 
 class Names(dict[str, tuple[str, tuple[str, ...]]]):
