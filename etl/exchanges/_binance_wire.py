@@ -246,8 +246,10 @@ class Filter(Struct, gc=False):
     stepSize: str = ""
 
 
-def step_of(filters: Sequence[Filter], name: str) -> str:
-    return next((step for item in filters if (step := getattr(item, name))), "")
+def steps_of(filters: Sequence[Filter]) -> tuple[str, str]:
+    """Of prices and of sizes, "" where they do not say."""
+    price_step = next((item.tickSize for item in filters if item.tickSize), "")
+    return price_step, next((item.stepSize for item in filters if item.stepSize), "")
 
 
 class InstrumentItem(Struct, gc=False):

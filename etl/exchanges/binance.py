@@ -169,9 +169,7 @@ class Binance(Exchange):
     @classmethod
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
         return [
-            Instrument(
-                item.symbol, name, *(wire.step_of(item.filters, step) for step in ("tickSize", "stepSize"))
-            )
+            Instrument(item.symbol, name, *wire.steps_of(item.filters))
             for item in listing(payload, wire.InstrumentList).symbols
             if (name := cls.unified_symbol(item))
         ]

@@ -193,7 +193,7 @@ class BinanceOptions(BinanceUsdm):
             )
             yield Instrument(
                 item.symbol, f"{base}-{item.quoteAsset}-{day:%Y%m%d}-{strike}-{item.side[0]}",
-                wire.step_of(item.filters, "tickSize"), wire.step_of(item.filters, "stepSize"),
+                *wire.steps_of(item.filters),
                 SizeUnit.NONE if item.unit == 1 else SizeUnit.CONTRACT,
             )  # fmt: skip
 

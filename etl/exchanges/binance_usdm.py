@@ -157,14 +157,16 @@ class BinanceUsdm(Binance):
         Channel("markPrice@1s", Kind.STATS, SequenceRule.NONE, None, 60.0, "markPrice", socket="market"),
         Channel("forceOrder", Kind.LIQUIDATION, SequenceRule.NONE, None, 0.0, socket="market"),
     )
-    default_channels = ("trade", "bookTicker", "depth@100ms", "kline_1m", "markPrice@1s", "forceOrder")
+    default_channels: ClassVar[tuple[str, ...]] = (
+        "trade", "bookTicker", "depth@100ms", "kline_1m", "markPrice@1s", "forceOrder",
+    )  # fmt: skip
     ignored_names: ClassVar[Mapping[str, str]] = {
         **Binance.ignored_names,
         "placeholder": "a print without price or size, no trade; its id counts as seen",
         "contract_info": "listing, settlement and bracket changes",
         "index": "composite and multi-assets index prices",
     }
-    key_variables = (("BINANCE_API_KEY",),)
+    key_variables: ClassVar[tuple[tuple[str, ...], ...]] = (("BINANCE_API_KEY",),)
     keyed_history = frozenset({Kind.TRADE})
     untimed_kinds = frozenset()
     messages_per_s = 10.0
