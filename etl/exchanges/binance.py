@@ -133,15 +133,9 @@ class Binance(Exchange):
         super().__init__(credentials, instruments)
         self._known = StreamCache(self._stream)
         self._streams = Streams(
-            b'{"stream":"',
-            "e",
-            self.event_readers,
-            self.ignored_events,
-            _FAULT_EVENTS,
-            self.place,
-            _family,
+            b'{"stream":"', "e", self.event_readers, self.ignored_events, _FAULT_EVENTS, self.place, _family,
             self._known,
-        )
+        )  # fmt: skip
 
     def _stream(self, place: tuple[str, str]) -> Stream:
         venue_symbol, channel = place
@@ -213,12 +207,9 @@ class Binance(Exchange):
         if kind is Kind.BOOK:
             yield self._request("depth", kind, venue_symbol)
         elif kind is Kind.BAR:
-            query = {
-                "interval": channel.partition("_")[2] or "1m",
-                "startTime": start_ms,
-                "endTime": end_ms - 1,
-            }
-            yield self._request("klines", kind, venue_symbol, end_ns, **query)
+            span = {"startTime": start_ms, "endTime": end_ms - 1}
+            interval = channel.partition("_")[2] or "1m"
+            yield self._request("klines", kind, venue_symbol, end_ns, interval=interval, **span)
         elif kind in _BY_ID and first_id is not None:
             yield self._request(_BY_ID[kind], kind, venue_symbol, end_ns, fromId=first_id)
         elif kind in _BY_ID:
