@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,12 @@ COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "etl"}
 VARIABLE = re.compile(r"\$\{(\w+)(:\?|:-)?[^}]*\}")
-LINT = YamlLintConfig("extends: default\nrules: {document-start: disable, line-length: {max: 110}}")
+LINT = YamlLintConfig(
+    "extends: default\n"
+    "rules: {document-start: disable, line-length: {max: 110, allow-non-breakable-inline-mappings: true}}"
+)
+# no digest of these could be looked up where they were last changed; docker/pin.py writes it
+WITHOUT_DIGEST = {"apache/kafka:4.4.0", "timescale/timescaledb:2.23.0-pg17"}
 
 
 def environment_of(service: dict[str, Any]) -> dict[str, str]:
@@ -63,9 +73,46 @@ def test_services_wait_for_services_that_exist_and_mount_what_exists() -> None:
             assert (DOCKER / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
-def test_images_are_pinned_and_ports_are_bound_to_loopback() -> None:
-    for name, service in SERVICES.items():
-        assert name in OURS or re.search(r":v?\d+\.\d+", service["image"]), service["image"]
+def images() -> set[str]:
+    """What is taken from a registry."""
+    base = re.findall(r"^FROM (\S+)", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
+    return {*base, *(service["image"] for name, service in SERVICES.items() if name not in OURS)}
+
+
+def test_an_image_is_named_by_an_exact_version_and_its_digest() -> None:
+    named = {image.partition("@")[0]: image.partition("@")[2] for image in images()}
+    for tag in named:
+        assert re.fullmatch(r"[\w./-]+:v?\d+(\.\d+)+(-[\w.]+)*", tag), f"{tag} floats"
+    assert {tag for tag, digest in named.items() if not digest} == WITHOUT_DIGEST
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in named.values() if digest)
+
+
+def test_pin_writes_the_digest_that_docker_tells_beside_every_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pin.py", "compose.yaml", "Dockerfile"):
+        shutil.copy(DOCKER / name, tmp_path)
+    docker = tmp_path / "docker"
+    # a digest that tells what was asked for
+    docker.write_text('#!/bin/sh\nprintf "sha256:%s\\n" "$(printf "%s" "$*" | sha256sum | cut -c1-64)"\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    subprocess.run([sys.executable, tmp_path / "pin.py"], check=True)
+
+    def pinned(text: str) -> str:
+        tag = text.partition("@")[0]
+        asked = f"buildx imagetools inspect {tag} --format {{{{.Manifest.Digest}}}}"
+        return f"{tag}@sha256:{hashlib.sha256(asked.encode()).hexdigest()}"
+
+    for name in ("compose.yaml", "Dockerfile"):
+        expected = (DOCKER / name).read_text()
+        for image in images():
+            expected = re.sub(rf"{re.escape(image)}(?=\n)", pinned(image), expected)
+        assert (tmp_path / name).read_text() == expected
+
+
+def test_ports_are_bound_to_loopback() -> None:
+    for service in SERVICES.values():
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:")
 
@@ -136,6 +183,14 @@ def test_the_servers_are_the_versions_that_the_embedded_ones_are_tested_with() -
     pom = (ROOT / "etl" / "embedded" / "kafka_broker" / "pom.xml").read_text()
     kafka = re.search(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>(.*?)</version>", pom)
     assert kafka is not None
-    assert SERVICES["kafka"]["image"] == f"apache/kafka:{kafka[1]}"
+    assert SERVICES["kafka"]["image"].partition("@")[0] == f"apache/kafka:{kafka[1]}"
     engine = ".".join(chdb.__version__.split(".")[:2])
-    assert SERVICES["clickhouse"]["image"] == f"clickhouse/clickhouse-server:{engine}"
+    assert SERVICES["clickhouse"]["image"].startswith(f"clickhouse/clickhouse-server:{engine}.")
+
+
+def test_no_tool_of_tests_is_in_the_image() -> None:
+    copied = re.findall(r"^COPY (.*) \S+$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
+    assert "requirements-dev.txt" not in " ".join(copied)
+    locked = (ROOT / "requirements.txt").read_text()
+    for tool in ("pytest", "hypothesis", "ruff", "mypy", "playwright", "pip-audit", "cyclonedx-bom"):
+        assert not re.search(rf"^{tool}==", locked, re.MULTILINE), tool

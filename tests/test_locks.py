@@ -37,7 +37,7 @@ def wanted(file: str) -> dict[str, tuple[Requirement, str]]:
 def locked(file: str) -> dict[str, tuple[str, list[str]]]:
     """Version and SHA-256 digests by canonical name; a line that is neither fails."""
     text = re.sub(r"\s*\\\n\s*", " ", (ROOT / file).read_text())
-    packages = {}
+    packages: dict[str, tuple[str, list[str]]] = {}
     for line in text.splitlines():
         if not line.lstrip().startswith("#"):
             name, version, hashes = re.fullmatch(
@@ -58,7 +58,9 @@ def imported(*folders: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.partition(".")[0])
     # one module's folder can be shared: google's, airflow's
-    return {canonicalize_name(found) for name in names for found in distributions.get(name, ())} - {"etl"}
+    return {str(canonicalize_name(found)) for name in names for found in distributions.get(name, ())} - {
+        "etl"
+    }
 
 
 @pytest.mark.parametrize("file", LOCKS)
@@ -135,7 +137,7 @@ def test_every_jar_of_the_broker_has_its_digest_and_maven_ends_at_a_wrong_checks
     assert re.search(r"^MAVEN := .*--strict-checksums ", MAKEFILE, re.MULTILINE)
     assert not re.findall(r"^\t.*\bmvn .*$", MAKEFILE, re.MULTILINE)
     text = (EMBEDDED / "kafka_broker" / "jars.sha256").read_text()
-    digests = dict(reversed(line.split("  ")) for line in text.splitlines())
+    digests = {jar: digest for digest, jar in re.findall(r"(.*)  (.*)\n", text)}
     assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests.values())
     assert "kafka_2.13-4.4.0.jar" in digests
     assert list(digests) == sorted(digests)
