@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from etl.adapter.contract import Channel, Exchange, SequenceRule
+from etl.adapter.contract import Channel, Exchange, Ignored, SequenceRule
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill_holes
@@ -40,17 +40,20 @@ HISTORY_LAG_NS = NS_PER_HOUR // 6
 """What happened just now may not be in the history yet."""
 
 
+NOWHERE = (0, 0)
+
+
 class Fetched(Struct, frozen=True):
     """What a chunk gave: ``rows`` of its kind within its span; ``runs`` are the ids or bars that came, beyond its span
-    too; ``first`` and ``last`` are the lowest and highest id within it, with their times. ``missing`` says why the
-    archive had nothing."""
+    and of placeholders too; ``first`` and ``last`` are the lowest and highest id within it, with their times.
+    ``missing`` says why the archive had nothing."""
 
     pages: int = 0
     rows: int = 0
     symbol: str = ""
     channel: str = ""
-    first: tuple[int, int] = (0, 0)
-    last: tuple[int, int] = (0, 0)
+    first: tuple[int, int] = NOWHERE
+    last: tuple[int, int] = NOWHERE
     runs: tuple[Run, ...] = ()
     trades: int = 0
     """How many trades its bars count."""
@@ -89,7 +92,7 @@ class ChunkCoverage(Observer):
         self._is_by_id = _is_contiguous(declared)
         self._missing = ""
         self._rows = 0
-        self._first = self._last = (0, 0)
+        self._first = self._last = NOWHERE
         self._runs = Runs()
         self._trades: dict[int, int] = {}
         """Trades that the newest bar of each start counts."""
@@ -111,7 +114,7 @@ class ChunkCoverage(Observer):
         )  # fmt: skip
 
     def judged(self, record: Record, is_good: bool) -> None:
-        if record.kind is not self._kind or record.venue_symbol != self._chunk.symbol:
+        if not self._is_own(record):
             return
         time_ns = record.event_time_ns or record.receive_time_ns
         is_within = self._chunk.start_ns <= time_ns < self._chunk.end_ns
@@ -128,6 +131,22 @@ class ChunkCoverage(Observer):
         if is_within or self._kind is Kind.BOOK:
             self._count(record, number, time_ns)
 
+    def ignored(self, event: Ignored) -> None:
+        """What stands in a print's place has its id, and is no row."""
+        record = event.stands_for
+        if record is None or record.sequence is None or not self._is_by_id or not self._is_own(record):
+            return
+        self._runs.add(record.sequence, record.event_time_ns)
+        if self._chunk.start_ns <= record.event_time_ns < self._chunk.end_ns:
+            self._reach((record.sequence, record.event_time_ns))
+
+    def _is_own(self, record: Record) -> bool:
+        return record.kind is self._kind and record.venue_symbol == self._chunk.symbol
+
+    def _reach(self, place: tuple[int, int]) -> None:
+        self._first = place if self._first == NOWHERE else min(self._first, place)
+        self._last = max(self._last, place)
+
     def _count(self, record: Record, number: int | None, time_ns: int) -> None:
         if number is None and self._kind is Kind.TRADE and len(self._identities) < DISTINCT_MAX:
             identity = hash(record.record_key)
@@ -136,9 +155,7 @@ class ChunkCoverage(Observer):
             self._identities.add(identity)
         self._rows += 1
         self._channel = record.channel
-        place = (number or 0, time_ns)
-        self._first = min(self._first, place) if self._rows > 1 else place
-        self._last = max(self._last, place)
+        self._reach((number or 0, time_ns))
 
 
 def check(settings: Settings, jobs: Sequence[Job], name: str) -> Coverage:
@@ -236,7 +253,7 @@ def _not_received(group: Done, now_ns: int) -> Iterator[Hole]:
         end_ns = min(max(chunk.end_ns for chunk, _ in group), now_ns)
         found = _missing_bars(runs, min(chunk.start_ns for chunk, _ in group), end_ns, bar_ns, unknown)
     else:
-        counted = [one for one in known if one.rows and one.runs]
+        counted = [one for one in known if one.runs and one.last != NOWHERE]
         first = min((one.first[0] for one in counted), default=0)
         last = max((one.last[0] for one in counted), default=-1)
         found = [

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
+from etl.adapter.contract import Ignored
 from etl.errors import VenueError
 from etl.exchanges import load
 from etl.ingest.backfill_coverage import (
@@ -129,6 +130,34 @@ def test_bars_of_any_order_have_their_true_holes_at_the_edges_and_over_whole_day
     ]
     assert sorted(found) == spans_of(lost)
     assert {hole.channel for hole in holes} == {"kline_1m"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_placeholder_in_a_file_has_its_id_and_is_no_hole(seed: int) -> None:
+    chance = random.Random(seed)
+    lost = {number for number in IDS[1:-1] if chance.random() < 0.1}
+    void = {number for number in IDS if number not in lost and chance.random() < 0.2}
+    void |= {IDS[0], IDS[-1]} if seed % 2 else set()
+    chunks = days(5, "trade", archive=True)
+    done: Done = []
+    for chunk in chunks:
+        own = [n for n in IDS if n not in lost and chunk.start_ns <= time_of(n) < chunk.end_ns]
+        chance.shuffle(own)
+        coverage = ChunkCoverage(load(VENUE)(), chunk)
+        rows = (f"{n},{'0,0' if n in void else '91000.1,2'},9,{time_of(n) // NS_PER_MS},true" for n in own)
+        endpoint = "archive:https://h/BTCUSDT-trades-2026-01-15.csv#lines=1-2;sha256=x"
+        frame = Frame(VENUE, "c", 1, endpoint, NOW_NS, "\n".join(rows).encode(), Source.BACKFILL)
+        for one in load(VENUE)().parse(frame):
+            if isinstance(one, Ignored):
+                coverage.ignored(one)
+            else:
+                assert isinstance(one, Record)
+                coverage.judged(one, True)
+        came = coverage.fetched(1)
+        assert came.rows == len(set(own) - void)
+        done = [*done, (chunk, came)]
+    holes = missing(load(VENUE), done, NOW_NS)
+    assert sorted((hole.from_id, hole.to_id) for hole in holes) == spans_of(lost)
 
 
 def test_rows_as_two_interleaved_runs_of_ids_are_no_hole() -> None:
