@@ -36,6 +36,7 @@ from etl.adapter.dispatch import Endpoint, Reader, Streams, by_shape, elements, 
 from etl.adapter.fields import ABSENT, inside, listing, members, ms_or_us_ns, text_of
 from etl.adapter.handshake import told
 from etl.adapter.paging import NOT_A_ROW, After, id_pages, query_of, rows_of
+from etl.errors import VenueError
 from etl.exchanges import _binance_wire as wire
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
@@ -223,16 +224,19 @@ class Binance(Exchange):
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
         """Pages go on by id (bars by start time) until one is short, or reaches ``request.end_ns``."""
-        name, rows = _last_part(request.path), rows_of(frame.payload)
+        name = _last_part(request.path)
         endpoint = self.endpoints.get(name)
         if endpoint is None or endpoint.pages is None:
             return None
+        rows = rows_of(frame.payload)
         if request.kind is not Kind.TRADE or name != "aggTrades":
             return endpoint.pages.following(request, rows)
+        if not rows:
+            return None
         try:  # an aggregate tells the first trade of the span
             first_id, time_ns = int(rows[0]["f"]), ms_or_us_ns(rows[0]["T"])
-        except NOT_A_ROW:
-            return None
+        except NOT_A_ROW as error:
+            raise VenueError(f"{request.path}: no aggregate tells the first trade: {error!r}") from None
         if request.end_ns and time_ns >= request.end_ns:
             return None
         return self._request(_BY_ID[Kind.TRADE], Kind.TRADE, request.symbol, request.end_ns, fromId=first_id)

@@ -10,9 +10,9 @@ from etl.adapter.contract import FaultKind, Request
 from etl.adapter.fields import ms_or_us_ns
 from etl.adapter.paging import After, Before, by_token, id_pages, next_url, refusal_of, rows_of, with_query
 from etl.errors import VenueError
-from etl.exchanges import load
+from etl.exchanges import load, names
 from etl.model.records import Frame, Kind
-from etl.model.times import NS_PER_MS
+from etl.model.times import NS_PER_DAY, NS_PER_MS
 
 REQUEST = Request("/trades?symbol=AAA&limit=2&start=5", Kind.TRADE, "AAA", end_ns=100 * NS_PER_MS)
 AFTER_ID = After("from", "id", "t", ms_or_us_ns, ("start",))
@@ -90,15 +90,17 @@ def test_a_token_asks_for_the_next_page_once() -> None:
     [
         (b"[1,2]", (), [1, 2]),
         (b'{"a":{"b":[1]}}', ("a", "b"), [1]),
-        (b'{"a":5}', ("a",), []),
-        (b'{"a":5}', ("b",), []),
-        (b"[1", (), []),
+        (b"[]", (), []),
     ],
 )
-def test_rows_are_those_of_an_array_or_none(
-    payload: bytes, members: tuple[str, ...], found: list[Any]
-) -> None:
+def test_rows_are_those_of_an_array(payload: bytes, members: tuple[str, ...], found: list[Any]) -> None:
     assert rows_of(payload, *members) == found
+
+
+@pytest.mark.parametrize("payload", [b'{"a":5}', b'{"b":[]}', b"[1", b"[]", b"", b"5", b"null"])
+def test_an_answer_without_an_array_is_no_last_page(payload: bytes) -> None:
+    with pytest.raises(VenueError, match="an answer without rows"):
+        rows_of(payload, "a")
 
 
 def test_ids_are_cut_into_pages() -> None:
@@ -133,6 +135,13 @@ POLYGON, ALPACA, BINANCE = (
         ("binance", BINANCE, b'{"code":-1003,"msg":"Too many requests."}', FaultKind.RATE_LIMIT),
         ("binance", BINANCE, b'["\xff"]', FaultKind.TRANSIENT),
         ("binance", BINANCE, b"[" + b'["x"],' * 20_000, FaultKind.TRANSIENT),
+        ("binance", BINANCE, b"[" + b'["x"],' * 20_000 + b"5]", None),
+        ("binance", BINANCE, b"[" + b"5," * 40_000 + b"5]", None),
+        ("binance", BINANCE, b'{"symbols":[],"timezone":"UTC"}', FaultKind.TRANSIENT),
+        ("polygon", POLYGON, b'{"ticker":{"day":{}},"status":"OK"}', FaultKind.TRANSIENT),
+        ("alpaca", ALPACA, b'{"symbol":"AAPL","latestTrade":{}}', FaultKind.TRANSIENT),
+        ("alpaca", ALPACA, b'{"trades":{"AAPL":[' + b"5," * 40_000 + b'5]},"next_page_token":null}', None),
+        ("polygon", POLYGON, b'{"results":[' + b"5," * 40_000 + b'5],"status":"OK"}', None),
     ],
 )
 def test_an_answer_is_a_page_or_says_why_it_is_none(
@@ -142,6 +151,36 @@ def test_an_answer_is_a_page_or_says_why_it_is_none(
     request = Request(path, Kind.TRADE, "AAPL")
     found = refusal_of(exchange(), request, Frame(venue, "c", 1, f"https://h{path}", 1, payload))
     assert (found and found.kind) is kind
+
+
+LONG = b"x" * 80_000
+NO_PAGES = {
+    "a long error": b'{"error":{"detail":"' + LONG + b'"}}',
+    "another member": b'{"items":[' + b'{"a":1},' * 20_000 + b'{"a":1}]}',
+    "a word": b'"' + LONG + b'"',
+    "deep": b'{"a":' * 900 + b"1" * 80_000 + b"}" * 900,
+}
+
+
+@pytest.mark.parametrize("payload", NO_PAGES.values(), ids=NO_PAGES)
+@pytest.mark.parametrize("venue", sorted(name for name in names() if load(name).history))
+def test_a_long_answer_that_is_no_page_is_asked_for_again(venue: str, payload: bytes) -> None:
+    exchange = load(venue)
+    parser = exchange()
+    for kind in exchange.history:
+        (first, *_) = parser.history_requests(kind, exchange.default_symbols[0], NS_PER_DAY, 2 * NS_PER_DAY)
+        found = refusal_of(parser, first, Frame(venue, "c", 1, f"https://h{first.path}", 1, payload))
+        assert found is not None, kind
+        assert found.kind is FaultKind.TRANSIENT
+
+
+def test_a_first_trade_that_cannot_be_told_is_no_end_of_the_history() -> None:
+    parser = load("binance")()
+    request = Request("/api/v3/aggTrades?symbol=BTCUSDT&startTime=5&limit=1", Kind.TRADE, "BTCUSDT")
+    garbled = Frame("binance", "c", 1, f"https://h{request.path}", 1, b'[{"f":"x","T":5}]')
+    with pytest.raises(VenueError, match="no aggregate tells the first trade"):
+        parser.next_request(request, garbled)
+    assert parser.next_request(request, msgspec.structs.replace(garbled, payload=b"[]")) is None
 
 
 @pytest.mark.parametrize("url", [".evil.example/v3/trades", "@evil.example/v3", "https://host", "v3/trades"])

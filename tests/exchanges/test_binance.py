@@ -14,6 +14,7 @@ import pytest
 from etl.adapter.build import utc_day
 from etl.adapter.contract import Credentials, Fault, FaultKind, Request, Subscription
 from etl.adapter.fields import FieldFault, ms_or_us_ns
+from etl.errors import VenueError
 from etl.exchanges.binance import Binance
 from etl.exchanges.binance_usdm import BinanceUsdm
 from etl.model.instruments import UNKNOWN_SYMBOL, Instruments
@@ -142,13 +143,19 @@ def test_bars_go_on_by_time() -> None:
     assert "interval=1s" in request.path
 
 
-@pytest.mark.parametrize(
-    "payload", [b"", b"{}", b'{"code":-1121,"msg":"Invalid symbol."}', b"[5]", b'[{"id":"x"}]']
-)
-def test_a_page_that_is_none_ends_the_paging(payload: bytes) -> None:
+@pytest.mark.parametrize("payload", [b"[]", b"[5]", b'[{"id":"x"}]'])
+def test_a_page_that_is_short_ends_the_paging(payload: bytes) -> None:
     parser = Binance()
     (request,) = parser.history_requests(Kind.TRADE, "BTCUSDT", T0, 0, first_id=1)
     assert parser.next_request(request, Frame("binance", "c", 1, request.path, T0, payload)) is None
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b'{"code":-1121,"msg":"Invalid symbol."}'])
+def test_what_is_no_page_ends_no_paging(payload: bytes) -> None:
+    parser = Binance()
+    (request,) = parser.history_requests(Kind.TRADE, "BTCUSDT", T0, 0, first_id=1)
+    with pytest.raises(VenueError, match="an answer without rows"):
+        parser.next_request(request, Frame("binance", "c", 1, request.path, T0, payload))
 
 
 def listed(**members: Any) -> list[tuple[str, str]]:

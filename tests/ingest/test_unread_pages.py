@@ -23,6 +23,8 @@ from tests.support.venue_server import venue_server
 
 START_NS = 1_768_435_200 * NS_PER_S
 HTML = "<!DOCTYPE html><html><body>Checking your browser</body></html>"
+LONG = '{"error":{"detail":"' + "x" * 80_000 + '"}}'
+"""JSON, and no page."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,9 @@ def gap_of(channel: str, first: int | None, last: int | None) -> Gap:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("body", ["", HTML, '[{"id":7,', "{}", '{"code":-1001,"msg":"Please try again."}'])
+@pytest.mark.parametrize(
+    "body", ["", HTML, '[{"id":7,', "{}", LONG, '{"code":-1001,"msg":"Please try again."}']
+)
 def test_a_repair_whose_history_cannot_be_read_stays_open_and_the_next_page_repairs_it(
     settings: Settings, body: str
 ) -> None:
