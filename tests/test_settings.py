@@ -22,34 +22,47 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "settings.md"
 
 
-def other_value(name: str) -> object:
+ACCESS: dict[str, object] = {
+    "kafka_url": "broker:9093", "kafka_security_protocol": "SASL_SSL", "kafka_sasl_mechanism": "PLAIN",
+    "kafka_user": "one", "kafka_password": "two", "kafka_ca_file": "ca.pem", "kafka_certificate_file": "c.pem",
+    "kafka_key_file": "k.pem", "kafka_key_password": "three", "kafka_verify_host": False,
+}  # fmt: skip
+"""Settings of which few go without the others."""
+
+
+def other_values(name: str) -> dict[str, object]:
+    """Another than the default for this setting, and for those that it needs."""
+    if name in ACCESS:
+        return ACCESS
     value = value_of(Settings(), name)
     if isinstance(value, bool):
-        return not value
+        return {name: not value}
     if isinstance(value, tuple):
-        return ("one", "two")
-    return value + 1 if isinstance(value, int | float) else "other"
+        return {name: ("one", "two")}
+    return {name: value + 1 if isinstance(value, int | float) else "other"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_setting_goes_through_the_environment_and_back(name: str) -> None:
-    settings = make(**{name: other_value(name)})
+    values = other_values(name)
+    settings = make(**values)
     environment = as_environment(settings)
-    assert list(environment) == [f"ETL_{name.upper()}"]
+    assert set(environment) == {f"ETL_{each.upper()}" for each in values}
     assert load(environment) == settings
-    assert value_of(settings, name) == other_value(name)
+    assert value_of(settings, name) == values[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_setting_is_read_from_its_table_of_the_file(name: str, tmp_path: Path) -> None:
-    section, field = NAMES[name]
-    value = other_value(name)
-    text = f"{list(value)}" if isinstance(value, tuple) else str(value).lower()
-    if isinstance(value, str):
-        text = f'"{value}"'
+    values = other_values(name)
+    section, _ = NAMES[name]
+    lines = [f"[{section}]"] if section else []
+    for each, value in values.items():
+        text = f"{list(value)}" if isinstance(value, tuple) else str(value).lower()
+        lines.append(f"{NAMES[each][1]} = " + (f'"{value}"' if isinstance(value, str) else text))
     file = tmp_path / "etl.toml"
-    file.write_text(f"[{section}]\n{field} = {text}\n" if section else f"{field} = {text}\n")
-    assert load({"ETL_CONFIG": str(file)}) == make(**{name: value})
+    file.write_text("\n".join(lines))
+    assert load({"ETL_CONFIG": str(file)}) == make(**values)
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:

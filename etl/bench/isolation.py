@@ -24,7 +24,6 @@ from typing import Any
 import typer
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from confluent_kafka.admin import (
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -41,6 +40,7 @@ from etl.embedded.ports import free_ports
 from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
 from etl.settings import Settings, changed, make
+from etl.transports import kafka_clients
 from etl.transports.kafka import ensure_topics, frame_of
 from etl.transports.ranges import read_topic
 from etl.up.plan import another, child_environment, parts
@@ -199,7 +199,7 @@ def _keep_broker_times(settings: Settings) -> None:
         "message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET
     )
     resource = ConfigResource(ResourceType.TOPIC, settings.topics.raw, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka_clients.admin(settings)
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(REQUEST_WITHIN_S)
 

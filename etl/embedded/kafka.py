@@ -47,18 +47,19 @@ def kafka_part(settings: Settings) -> Part:
             "kafka_port": settings.kafka.port,
             "kafka_controller_port": settings.kafka.controller_port,
         },
-        ready=lambda: broker_answers(settings.kafka_bootstrap),
+        ready=lambda: broker_answers(settings),
         ready_within_s=READY_WITHIN_S,
         stop_within_s=20.0,
     )
 
 
-def broker_answers(bootstrap: str) -> bool:
+def broker_answers(settings: Settings) -> bool:
     """True once the broker has told a client the cluster's metadata."""
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
 
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    from etl.transports import kafka_clients
+
+    admin = kafka_clients.admin(settings)
     try:
         return bool(admin.list_topics(timeout=PROBE_TIMEOUT_S).brokers)
     except KafkaException:
@@ -145,7 +146,7 @@ def record_aot(settings: Settings) -> None:
 
 def _wait_until_answering(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + RECORD_READY_WITHIN_S
-    while not broker_answers(settings.kafka_bootstrap):
+    while not broker_answers(settings):
         if broker.poll() is not None or time.monotonic() > deadline:
             raise PartError(f"kafka: the broker did not start; see {CACHE_DIR / 'recording.log'}")
 

@@ -80,7 +80,7 @@ def _backlogs(settings: Settings) -> dict[str, int]:
     from etl.transports.groups import backlogs
 
     found: dict[str, int] = defaultdict(int)
-    for lag in backlogs(settings.kafka_bootstrap, KAFKA_TIMEOUT_S):
+    for lag in backlogs(settings, KAFKA_TIMEOUT_S):
         found[lag.group] += lag.messages
     return found
 

@@ -106,7 +106,7 @@ def backlog(settings: Settings) -> list[dict[str, Any]]:
 
     return [
         {"group": lag.group, "topic": lag.topic, "partition": lag.partition, "messages": lag.messages}
-        for lag in backlogs(settings.kafka_bootstrap, KAFKA_TIMEOUT_S)
+        for lag in backlogs(settings, KAFKA_TIMEOUT_S)
     ]
 
 

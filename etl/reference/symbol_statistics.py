@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from etl import exchanges
 from etl.errors import WireError
 from etl.reference.instruments import known
 from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
-from etl.transports.kafka import KafkaPublisher, consumer_config
+from etl.transports import kafka_clients
+from etl.transports.kafka import KafkaPublisher
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import read_topic
 from etl.transports.readable import readable
@@ -125,7 +126,7 @@ class Follower:
 
     def __init__(self, settings: Settings, exchange: str) -> None:
         self._exchange = exchange
-        self._consumer = Consumer(consumer_config(settings, "etl-statistics"), logger=_log)
+        self._consumer = kafka_clients.consumer(settings, "etl-statistics", logger=_log)
         self._consumer.assign([TopicPartition(settings.topics.statistics, 0, 0)])
 
     def poll(self, timeout_s: float = 0.0) -> list[SymbolStatistics]:

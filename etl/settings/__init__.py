@@ -179,7 +179,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         if name not in NAMES:
             raise UsageError(f"{variable}: no such setting; see docs/settings.md for the names")
         values[name] = text
-    return changed(_DEFAULTS, **values)
+    settings = changed(_DEFAULTS, **values)
+    settings.kafka.check()
+    return settings
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
+
+from etl.errors import UsageError
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT")
+MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,6 +21,54 @@ class Kafka(Section, frozen=True):
     """``host:port[,host:port]`` of the cluster; empty = the embedded broker."""
     port: int = 9092
     controller_port: int = 9093
+    security_protocol: str = "PLAINTEXT"
+    """As the cluster listens: ``PLAINTEXT``, ``SSL``, ``SASL_SSL``, ``SASL_PLAINTEXT``. docs/security.md shows each."""
+    sasl_mechanism: str = ""
+    """With SASL: ``SCRAM-SHA-512``, ``SCRAM-SHA-256`` or ``PLAIN``."""
+    user: str = ""
+    password: str = ""
+    ca_file: str = ""
+    """PEM of the authorities that may vouch for the brokers; empty = the system's."""
+    certificate_file: str = ""
+    """PEM of our own certificate, for a cluster that asks its clients for one."""
+    key_file: str = ""
+    key_password: str = ""
+    verify_host: bool = True
+    """Whether a broker's certificate must name the host that we asked."""
+
+    @property
+    def over_tls(self) -> bool:
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def over_sasl(self) -> bool:
+        return self.security_protocol in ("SASL_SSL", "SASL_PLAINTEXT")
+
+    def check(self) -> None:
+        """Raises ``UsageError`` for settings that do not go together."""
+        protocol = self.security_protocol
+        with_tls = (self.ca_file, self.certificate_file, self.key_file, not self.verify_host)
+        with_sasl = (self.sasl_mechanism, self.user, self.password)
+        for wrong, what in (
+            (protocol not in PROTOCOLS, f"kafka_security_protocol must be {_either(PROTOCOLS)}"),
+            (protocol != "PLAINTEXT" and not self.url, f"{protocol} needs a kafka_url"),
+            (self.over_sasl and self.sasl_mechanism not in MECHANISMS,
+             f"{protocol} needs a kafka_sasl_mechanism: {_either(MECHANISMS)}"),
+            (self.over_sasl and not (self.user and self.password),
+             f"{protocol} needs kafka_user and kafka_password"),
+            (any(with_sasl) and not self.over_sasl,
+             f"kafka_sasl_mechanism, kafka_user and kafka_password need SASL_SSL, and this is {protocol}"),
+            (any(with_tls) and not self.over_tls,
+             f"kafka_ca_file, kafka_certificate_file, kafka_key_file and kafka_verify_host=false "
+             f"need SSL or SASL_SSL, and this is {protocol}"),
+            (self.sasl_mechanism == "PLAIN" and not self.over_tls,
+             "PLAIN sends the password as it is: it needs SASL_SSL"),
+            (bool(self.certificate_file) != bool(self.key_file),
+             "kafka_certificate_file and kafka_key_file need one another"),
+            (self.key_password and not self.key_file, "kafka_key_password needs kafka_key_file"),
+        ):  # fmt: skip
+            if wrong:
+                raise UsageError(f"settings: {what}")
 
 
 class Topics(Section, frozen=True):
@@ -176,3 +231,7 @@ class Monitor(Section, frozen=True):
 class Expiry(Section, frozen=True):
     days: str = ""
     """What expire_data deletes after how many days: ``timescale.quotes=90, lake.quotes=900``; empty = nothing."""
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"

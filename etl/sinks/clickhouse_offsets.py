@@ -24,7 +24,7 @@ from etl.sinks.clickhouse_positions import Positions
 from etl.sinks.losses import BEGINS_LATER
 from etl.stores.clickhouse_http import parse_address
 from etl.telemetry.sink import SinkMetrics
-from etl.transports.kafka import consumer_config
+from etl.transports import kafka_clients
 
 CONSUME_MESSAGES_MAX = 5_000
 CONSUME_WAIT_S = 0.005
@@ -86,9 +86,10 @@ class Offsets:
         self._held: dict[tuple[str, int], _Held] = {}
         self._backlog_at_s = self._topics_at_s = 0.0
         self._commit_failures = 0
-        self._consumer = Consumer(
+        self._consumer = kafka_clients.consumer(
+            settings,
+            group_of(settings),
             {
-                **consumer_config(settings, group_of(settings)),
                 # an offset that is gone is an error, never a silent jump
                 "auto.offset.reset": "error",
                 "partition.assignment.strategy": "cooperative-sticky",

@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from etl.errors import TransportError
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import Intent, PartitionId, decode_intent
 from etl.sinks.clickhouse_partition import Partition
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
+from etl.transports import kafka_clients
 
 STORE = "clickhouse"
 KAFKA_TIMEOUT_S = 30.0
@@ -28,7 +28,7 @@ class Positions:
     def __init__(self, settings: Settings, consumer: Consumer) -> None:
         self._settings = settings
         self._consumer = consumer
-        self._admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
+        self._admin = kafka_clients.admin(settings)
 
     def resume(self, assigned: list[TopicPartition]) -> Iterator[tuple[PartitionId, int, Intent | None]]:
         """Each partition, the offset before which all is stored, and the intent to carry out from there.

@@ -10,6 +10,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from msgspec import Struct
 
 from etl.errors import TransportError
+from etl.settings import Settings
+from etl.transports import kafka_clients
 
 CLIENT_FIRST_S = 0.5
 """How much longer we wait than the client, whose time-out says why."""
@@ -24,9 +26,9 @@ class Backlog(Struct, frozen=True):
     messages: int
 
 
-def backlogs(bootstrap: str, timeout_s: float) -> list[Backlog]:
+def backlogs(settings: Settings, timeout_s: float) -> list[Backlog]:
     """Every group's, by partition. Raises ``TransportError`` if the broker does not answer within ``timeout_s``."""
-    admin = _admin(bootstrap)
+    admin = _admin(settings)
     try:
         listed = admin.list_consumer_groups(request_timeout=timeout_s).result(timeout_s + CLIENT_FIRST_S)
         if listed.errors:  # what a broker did not tell is not nothing
@@ -36,7 +38,7 @@ def backlogs(bootstrap: str, timeout_s: float) -> list[Backlog]:
         partitions = {(p.topic, p.partition) for _, p in committed}
         ends = _offsets(admin, partitions, OffsetSpec.latest(), timeout_s)  # type: ignore[no-untyped-call]
     except (KafkaException, TimeoutError) as error:
-        raise TransportError(f"Kafka at {bootstrap}: {error or 'no answer'}") from None
+        raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {str(error) or 'no answer'}") from None
     return [
         Backlog(group, p.topic, p.partition, max(0, ends[p.topic, p.partition] - max(0, p.offset)))
         for group, p in committed
@@ -44,12 +46,12 @@ def backlogs(bootstrap: str, timeout_s: float) -> list[Backlog]:
     ]
 
 
-def behind(bootstrap: str, group: str, topics: Sequence[str], timeout_s: float) -> int:
+def behind(settings: Settings, group: str, topics: Sequence[str], timeout_s: float) -> int:
     """Messages on ``topics`` that ``group`` has not committed; of a partition that it never committed, all.
 
     Raises ``TransportError`` if the broker does not answer within ``timeout_s``.
     """
-    admin = _admin(bootstrap)
+    admin = _admin(settings)
     try:
         known = admin.list_topics(timeout=timeout_s).topics
         partitions = {(topic, number) for topic in topics for number in known[topic].partitions}
@@ -59,7 +61,7 @@ def behind(bootstrap: str, group: str, topics: Sequence[str], timeout_s: float) 
             if (p.topic, p.partition) in starts:
                 starts[p.topic, p.partition] = max(p.offset, starts[p.topic, p.partition])
     except (KafkaException, TimeoutError) as error:
-        raise TransportError(f"Kafka at {bootstrap}: {error or 'no answer'}") from None
+        raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {str(error) or 'no answer'}") from None
     return sum(ends.values()) - sum(starts.values())
 
 
@@ -92,6 +94,6 @@ def _offsets(
 
 
 @lru_cache(maxsize=4)
-def _admin(bootstrap: str) -> AdminClient:
+def _admin(settings: Settings) -> AdminClient:
     """Kept: each has threads and connections of its own."""
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    return kafka_clients.admin(settings)

@@ -1,4 +1,4 @@
-"""Kafka: topics, and the configuration of every producer and consumer, with no default left to chance."""
+"""Kafka: topics, the publisher, and frames as messages of the raw topic."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections import deque
 from typing import Any, cast
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import NewTopic
 
 from etl.errors import TransportError, WireError
 from etl.model.records import Frame, Source
 from etl.settings import Settings
+from etl.transports import kafka_clients
 from etl.transports.publisher import Acknowledged, Headers
 
 ADMIN_TIMEOUT_S = 30.0
@@ -52,44 +52,14 @@ def ensure_topics(settings: Settings) -> None:
             (settings.topics.statistics, 1, {**shared, "cleanup.policy": "compact"}),
         )
     ]
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
+    admin = kafka_clients.admin(settings)
     try:
         for name, future in admin.create_topics(topics, operation_timeout=ADMIN_TIMEOUT_S).items():
             error = future.exception(timeout=ADMIN_TIMEOUT_S)
             if error and error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TransportError(f"topic {name}: {error}")
     except (KafkaException, TimeoutError) as error:
-        raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {error or 'no answer'}") from None
-
-
-def producer_config(settings: Settings) -> dict[str, Any]:
-    """Idempotent, every replica acknowledges, never gives up by itself, bounded in messages and bytes."""
-    return {
-        "bootstrap.servers": settings.kafka_bootstrap,
-        "enable.idempotence": True,
-        "acks": "all",
-        "message.timeout.ms": 0,
-        "message.max.bytes": settings.producer.message_bytes_max,
-        "queue.buffering.max.messages": settings.producer.queue_messages_max,
-        "queue.buffering.max.kbytes": settings.producer.queue_bytes_max >> 10,
-        "linger.ms": settings.producer.linger_ms,
-        "compression.type": "lz4",
-        "partitioner": "murmur2_random",
-    }
-
-
-def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
-    """Offsets are committed by the reader alone, after it has written."""
-    return {
-        "bootstrap.servers": settings.kafka_bootstrap,
-        "group.id": group,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "earliest",
-        "isolation.level": "read_committed",
-        "fetch.message.max.bytes": settings.producer.message_bytes_max,
-        "allow.auto.create.topics": False,
-    }
+        raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {str(error) or 'no answer'}") from None
 
 
 class KafkaPublisher:
@@ -107,9 +77,9 @@ class KafkaPublisher:
         self._awaited: deque[tuple[int, Acknowledged]] = deque()
         """What to call once so many messages are acknowledged, in rising order."""
         try:
-            self._producer = Producer(
+            self._producer = kafka_clients.producer(
+                settings,
                 {
-                    **producer_config(settings),
                     "delivery.report.only.error": True,
                     "error_cb": self._on_error,
                     "on_delivery": self._on_delivery,

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from msgspec import Struct
 
 from etl.errors import RangeLost, TransportError
 from etl.settings import Settings
-from etl.transports.kafka import consumer_config
+from etl.transports import kafka_clients
 
 REQUEST_TIMEOUT_S = 15.0
 POLL_S = 1.0
@@ -60,9 +59,10 @@ class RangeReader:
     def __init__(self, settings: Settings, topic: str, group: str) -> None:
         self.topic = topic
         self._settings = settings
-        self._consumer = Consumer(
+        self._consumer = kafka_clients.consumer(
+            settings,
+            group,
             {
-                **consumer_config(settings, group),
                 "enable.partition.eof": True,
                 # an offset that is gone is an error, never a silent jump
                 "auto.offset.reset": "error",
@@ -81,7 +81,7 @@ class RangeReader:
 
     def topic_id(self) -> str:
         """The id the cluster gave the topic; a topic made anew under the same name has another."""
-        admin = AdminClient({"bootstrap.servers": self._settings.kafka_bootstrap, "log_level": 0})
+        admin = kafka_clients.admin(self._settings)
         try:
             described = admin.describe_topics(
                 TopicCollection([self.topic]), request_timeout=REQUEST_TIMEOUT_S

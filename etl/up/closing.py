@@ -118,7 +118,7 @@ def _uncommitted(settings: Settings) -> str:
     """As the broker knows it: a sink that waits for its partitions tells of no backlog."""
     topics = (settings.topics.normalized, settings.topics.quarantine)
     try:
-        messages = groups.behind(settings.kafka_bootstrap, group_of(settings), topics, KAFKA_TIMEOUT_S)
+        messages = groups.behind(settings, group_of(settings), topics, KAFKA_TIMEOUT_S)
     except TransportError as error:
         return str(error)
     return f"the sinks have not committed {messages:,} messages" if messages else ""

@@ -3,11 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from etl.embedded.kafka import kafka_part
 from etl.settings import Settings
-from etl.transports.kafka import consumer_config, ensure_topics, producer_config
+from etl.transports import kafka_clients
+from etl.transports.kafka import ensure_topics
 from tests.support.servers import BOTH_SERVERS, RunningPart
 
 pytestmark = pytest.mark.integration
@@ -23,7 +24,7 @@ def produce(settings: Settings, values: list[bytes]) -> list[bytes]:
         assert error is None
         acknowledged.append(message.value())  # type: ignore[attr-defined]
 
-    producer = Producer(producer_config(settings))
+    producer = kafka_clients.producer(settings)
     for value in values:
         producer.produce(settings.topics.quarantine, value, on_delivery=note)
     producer.flush(READ_WITHIN_S)
@@ -31,7 +32,7 @@ def produce(settings: Settings, values: list[bytes]) -> list[bytes]:
 
 
 def read_all(settings: Settings) -> list[bytes]:
-    consumer = Consumer(consumer_config(settings, "test"))
+    consumer = kafka_clients.consumer(settings, "test")
     partition = TopicPartition(settings.topics.quarantine, 0, 0)
     _, end = consumer.get_watermark_offsets(partition, timeout=READ_WITHIN_S)
     consumer.assign([partition])
@@ -60,7 +61,7 @@ def test_offsets_and_their_metadata_come_back(settings_with: Callable[..., Setti
     settings = settings_with(kafka=True)
     ensure_topics(settings)
     group = f"group-{settings.topics.raw}"
-    consumer = Consumer(consumer_config(settings, group))
+    consumer = kafka_clients.consumer(settings, group)
     wanted = TopicPartition(settings.topics.quarantine, 0, 0, metadata='{"start":0,"end":7}')
     consumer.commit(offsets=[wanted], asynchronous=False)
     found = consumer.committed([TopicPartition(settings.topics.quarantine, 0)], timeout=READ_WITHIN_S)[0]

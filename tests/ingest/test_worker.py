@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from etl import crash
 from etl import settings as settings_module
@@ -19,6 +19,7 @@ from etl.ingest.intake import SAMPLE_FRAMES
 from etl.model.records import Gap, GapKind, GapState, Trade
 from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.settings import Settings, changed
+from etl.transports import kafka_clients
 from tests.support.processes import etl_command
 from tests.support.servers import RunningPart, settings_on_free_ports
 from tests.support.topics import eventually, messages, quarantined, records
@@ -208,7 +209,7 @@ def test_a_broker_that_refuses_for_good_ends_the_worker_with_one_line(
 def lower_message_bytes_max(settings: Settings, topic: str, bytes_max: int) -> None:
     entry = ConfigEntry("max.message.bytes", str(bytes_max), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka_clients.admin(settings)
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(timeout=STOP_WITHIN_S)
 

@@ -14,7 +14,6 @@ from typing import Any, get_type_hints
 
 import msgspec
 import pytest
-from confluent_kafka.admin import AdminClient
 from msgspec import structs
 
 from etl import crash
@@ -47,6 +46,7 @@ from etl.sinks.refusals import quarantine
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import SQL_DIR, migrate_clickhouse, statements
 from etl.telemetry.sink import SinkMetrics
+from etl.transports import kafka_clients
 from etl.transports.kafka import KafkaPublisher
 from etl.wire.codec import MarketData, QuarantinedMessage, encode, encode_quarantined
 from etl.wire.columns import COLUMNS, TIME, Form, Refused
@@ -567,7 +567,7 @@ def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) 
     partition, low = group.filled()
     intent = Intent(topic_id=topic_id(settings), start=low, end=low + 37, rows=37, time_s=1e12)
     group.intend(partition, intent)
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka_clients.admin(settings)
     cluster = admin.describe_cluster().result().cluster_id
     insert_as(
         settings, records[:37], token(str(cluster), intent.topic_id, partition, low, low + 37, intent.v)
@@ -664,7 +664,7 @@ def test_retention_that_overtakes_a_sink_while_its_store_is_down_is_declared_and
 def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> None:
     stream.publish(settings, *[stream.trade(n) for n in range(30)])
     drain(settings)
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka_clients.admin(settings)
     for future in admin.delete_topics([settings.topics.normalized]).values():
         future.result()
     eventually(lambda: settings.topics.normalized not in admin.list_topics(timeout=10).topics)
@@ -676,7 +676,7 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> N
 def test_a_topic_made_anew_under_a_running_sink_is_begun_anew(settings: Settings) -> None:
     """With the same bounds, whose tokens the server would take for those of the old topic."""
     stream.publish(settings, *[stream.trade(n) for n in range(100)])
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka_clients.admin(settings)
     with running_sink(settings):
         eventually(Group(settings).drained, RUN_WITHIN_S)
         for future in admin.delete_topics([settings.topics.normalized]).values():

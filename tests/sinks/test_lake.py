@@ -259,12 +259,12 @@ def quarantined(settings: Settings) -> list[Any]:
 
 
 def test_a_topic_made_anew_does_not_overwrite_the_files_of_the_old(settings: Settings) -> None:
-    from confluent_kafka.admin import AdminClient
+    from etl.transports import kafka_clients
 
     stream.publish(settings, stream.trade(0))
     export(settings)
     before = files(settings)
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka_clients.admin(settings)
     admin.delete_topics([settings.topics.normalized])[settings.topics.normalized].result(timeout=30)
     stream.publish(settings, stream.trade(1, time_ns=START_NS + MS))
     export(settings)

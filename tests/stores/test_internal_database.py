@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from etl.errors import StoreError, StoreRejected, StoreUnavailable
 from etl.model.records import BarState, GapState, Quarantined, Record, Severity, Source
@@ -18,6 +17,7 @@ from etl.sinks.clickhouse_writer import FREQUENT, MARKET_DATA, MIGRATION_NEEDED,
 from etl.stores import migrate
 from etl.stores.clickhouse_http import ClickHouse, connect, in_database, parse_address
 from etl.stores.migrate import SQL_DIR, migrate_clickhouse, read_migrations, statements
+from etl.transports import kafka_clients
 from etl.wire.codec import encode, encode_quarantined
 from tests.support import stream
 from tests.support.clickhouse_sink import Group, drain, topic_id, with_topics
@@ -206,7 +206,7 @@ def test_a_batch_that_older_code_intended_is_stored_once(
     stream.publish(settings, *sent)
     group = Group(settings)
     partition, low = group.filled()
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka_clients.admin(settings)
     cluster = str(admin.describe_cluster().result().cluster_id)
     made = topic_id(settings)
     name = token(cluster, made, partition, low, low + 200, 1)

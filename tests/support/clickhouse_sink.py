@@ -6,13 +6,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from etl.settings import Settings, changed
 from etl.sinks.clickhouse import ClickHouseSink
 from etl.sinks.clickhouse_batch import Intent, encode_intent
 from etl.sinks.clickhouse_offsets import group_of
 from etl.telemetry.sink import SinkMetrics
+from etl.transports import kafka_clients
 from etl.transports.kafka import ensure_topics
 from etl.transports.ranges import RangeReader
 from tests.support.topics import eventually
@@ -31,9 +32,7 @@ class Group:
 
     def __init__(self, settings: Settings) -> None:
         self.topics = (settings.topics.normalized, settings.topics.quarantine)
-        self._consumer = Consumer(
-            {"bootstrap.servers": settings.kafka_bootstrap, "group.id": group_of(settings)}
-        )
+        self._consumer = kafka_clients.consumer(settings, group_of(settings))
 
     def committed(self, topic: str) -> dict[int, int]:
         partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 from confluent_kafka import Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from etl.model.records import Quarantined, Record
 from etl.settings import Settings
+from etl.transports import kafka_clients
 from etl.transports.ranges import read_topic
 from etl.wire import codec
 
@@ -32,7 +32,7 @@ def quarantined(settings: Settings) -> list[Quarantined]:
 
 def delete_before(settings: Settings, topic: str, partition: int, offset: int) -> None:
     """As retention does: the partition begins at ``offset``."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka_clients.admin(settings)
     for future in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
         future.result(WITHIN_S)
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from etl.errors import TransportError
 from etl.settings import Settings
+from etl.transports import kafka_clients
 from etl.transports.groups import backlogs, behind
 from tests.support import stream, topics
 from tests.support.servers import settings_on_free_ports
@@ -19,7 +20,7 @@ TIMEOUT_S = 10.0
 def answers(settings: Settings, group: str) -> bool:
     """A coordinator that is just starting does not."""
     try:
-        return behind(settings.kafka_bootstrap, group, (settings.topics.normalized,), TIMEOUT_S) > 0
+        return behind(settings, group, (settings.topics.normalized,), TIMEOUT_S) > 0
     except TransportError:
         return False
 
@@ -32,16 +33,16 @@ def test_a_group_is_behind_by_what_it_has_not_committed_of_partitions_it_never_h
     topic = settings.topics.normalized
     wanted = (topic, settings.topics.quarantine)
     topics.eventually(lambda: answers(settings, topic))
-    assert behind(settings.kafka_bootstrap, topic, wanted, TIMEOUT_S) == 300
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": topic})
+    assert behind(settings, topic, wanted, TIMEOUT_S) == 300
+    consumer = kafka_clients.consumer(settings, topic)
     consumer.commit(offsets=[TopicPartition(topic, 0, 7)], asynchronous=False)
-    assert behind(settings.kafka_bootstrap, topic, wanted, TIMEOUT_S) == 293
+    assert behind(settings, topic, wanted, TIMEOUT_S) == 293
     topics.delete_before(settings, topic, 1, 5)
-    assert behind(settings.kafka_bootstrap, topic, wanted, TIMEOUT_S) == 288
+    assert behind(settings, topic, wanted, TIMEOUT_S) == 288
     consumer.close()
 
 
 def test_a_broker_that_is_down_is_an_error_not_an_empty_list(tmp_path: Path) -> None:
     settings = settings_on_free_ports(tmp_path)
     with pytest.raises(TransportError, match=f"Kafka at {settings.kafka_bootstrap}: .*Timed out"):
-        backlogs(settings.kafka_bootstrap, 0.3)
+        backlogs(settings, 0.3)
