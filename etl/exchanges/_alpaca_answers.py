@@ -30,7 +30,8 @@ from etl.adapter.fields import (
     text_of,
 )
 from etl.adapter.handshake import kind_of_words, told
-from etl.exchanges._alpaca_wire import BarEvent, Page, PastTrade, Readers
+from etl.exchanges._alpaca_readers import Readers
+from etl.exchanges._alpaca_wire import BarEvent, Page, PastTrade
 from etl.model.codes import Code
 from etl.model.records import Frame
 
@@ -44,6 +45,7 @@ class Answer(Struct, gc=False):
     bars: Raw = ABSENT
     bar: Raw = ABSENT
     orderbooks: Raw = ABSENT
+    pricing: Raw = ABSENT
     snapshots: Raw = ABSENT
     symbol: Raw = ABSENT
     next_page_token: str | None = None

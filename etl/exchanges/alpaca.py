@@ -40,6 +40,7 @@ from etl.errors import VenueError
 from etl.exchanges import _alpaca_answers as answers
 from etl.exchanges import _alpaca_wire as wire
 from etl.exchanges._alpaca_msgpack import json_of, rfc3339
+from etl.exchanges._alpaca_readers import Readers
 from etl.model.codes import Code
 from etl.model.instruments import Instruments
 from etl.model.records import Frame, Kind
@@ -103,6 +104,7 @@ class Alpaca(Exchange):
         "/v1/corporate-actions?types=forward_split,reverse_split"
         "&start={from_day}&end={to_day}&limit=1000&sort=asc"
     )
+    are_perpetuals: ClassVar[bool] = False
     history_path: ClassVar[str] = "/v2/stocks"
     history_query: ClassVar[Mapping[str, str]] = {"feed": "sip", "asof": LITERAL}
 
@@ -110,7 +112,7 @@ class Alpaca(Exchange):
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
     ) -> None:
         super().__init__(credentials, instruments)
-        readers = wire.Readers(self)
+        readers = Readers(self, self.are_perpetuals)
         self._events = Tagged("T", readers.of_stream(), {name: name for name in self.ignored_names}, ("S",))
         self._answers = answers.AnswerReader(readers)
         self._handshake = Handshake({"connected": self._login, "authenticated": self._subscribe})
@@ -296,7 +298,7 @@ class AlpacaCrypto(Alpaca):
     name = "alpaca_crypto"
     changes: ClassVar[Mapping[str, str]] = {}
     websocket_url = "wss://stream.data.alpaca.markets/v1beta3/crypto/us"
-    channels = (
+    channels: ClassVar[tuple[Channel, ...]] = (
         Channel("trades", Kind.TRADE, NO_RULE, Kind.TRADE, 300),
         Channel("quotes", Kind.QUOTE, NO_RULE, Kind.QUOTE, 60),
         Channel("bars", Kind.BAR, NO_RULE, Kind.BAR, 300, interval_ns=NS_PER_MINUTE),
@@ -304,12 +306,29 @@ class AlpacaCrypto(Alpaca):
         Channel("dailyBars", Kind.BAR, NO_RULE, Kind.BAR, interval_ns=NS_PER_DAY),
         Channel("orderbooks", Kind.BOOK, NO_RULE),
     )
-    default_channels = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "orderbooks")
+    default_channels: ClassVar[tuple[str, ...]] = (
+        "trades", "quotes", "bars", "updatedBars", "dailyBars", "orderbooks",
+    )  # fmt: skip
     default_symbols = ("BTC/USD", "ETH/USD")
     calendar = "24/7"
     history_path = "/v1beta3/crypto/us"
     splits_path = ""
     history_query: ClassVar[Mapping[str, str]] = {}
+
+
+class AlpacaCryptoPerps(AlpacaCrypto):
+    """Perpetuals, in beta and outside the USA: what is asked for is the latest of each, so there is no history."""
+
+    name = "alpaca_crypto_perps"
+    websocket_url = "wss://stream.data.alpaca.markets/v1beta1/crypto-perps/global"
+    channels = (
+        *(replace(channel, repair=None) for channel in AlpacaCrypto.channels),
+        Channel("pricing", Kind.STATS, NO_RULE, None, 60),
+    )
+    default_channels = (*AlpacaCrypto.default_channels, "pricing")
+    default_symbols = ("BTC-PERP", "ETH-PERP")
+    history: ClassVar[Mapping[Kind, History]] = {}
+    are_perpetuals = True
 
 
 _FAULTS: Mapping[int, FaultKind | None] = {
