@@ -1,22 +1,20 @@
 """Live frames from a venue's websocket.
 
 ``Connection`` is one attempt: open, say what has to be said, hand over every frame in the call that brings it, end with
-a reason. ``etl/sources/stream.py`` keeps a subscription connected. The clock is read here, once per socket read: the
-frames of one read were received together.
+a reason. ``etl/sources/listener.py`` hears its frames, ``etl/sources/stream.py`` keeps a subscription connected.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import Coroutine, Sequence
 from typing import Protocol
 
 import picows
 from msgspec import Struct
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSCloseCode, WSMsgType, WSTransport
 
 from etl.adapter.contract import Exchange, Fault, FaultKind, Reply, Subscription
 from etl.adapter.faults import fault_of_status, policy_of, retry_after_s
@@ -25,6 +23,7 @@ from etl.model.times import NS_PER_S
 from etl.sources.history import Answer, History
 from etl.sources.keepalive import Pulse
 from etl.sources.limiter import BANNED, TOO_MANY, Limiter
+from etl.sources.listener import READ_BYTES, Listener, PulseListener
 from etl.sources.liveness import PING_REPLY_S, Liveness, Silence
 from etl.sources.market_hours import MarketHours
 from etl.sources.read_gate import ReadGate
@@ -36,15 +35,9 @@ from etl.transports import frames
 CONNECT_TIMEOUT_S = 10.0
 REFUSAL_BYTES_MAX = 200
 """Of the body that a refused handshake came with: what the log and the ledger show."""
-RECEIVE_BUFFER_BYTES = 1 << 20
-"""What the kernel holds of a connection (it doubles the number), and so the most that one read brings: left to itself
-it grows to 32 MiB under a burst, and one read filled the producer's queue before reading could be stopped."""
-READ_BYTES = 256 << 10
-"""What one read brings as a rule."""
 
 _OF_A_PART = (FaultKind.REQUEST, FaultKind.ENTITLEMENT)
 """Faults that, once something is subscribed, are about something else."""
-_TEXT = WSMsgType.TEXT  # naming the member each time costs 0.1 µs
 _log = logging.getLogger(__name__)
 
 
@@ -73,78 +66,6 @@ class End(Struct, frozen=True):
     was_ready: bool = False
     delivered_s: float = 0.0
     """From its first event to its end."""
-
-
-class _Listener(WSListener):
-    """The frame callback. Fragments of one message are joined, up to ``FRAME_BYTES_LIMIT``."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._frame_bytes_max = connection.intake.frame_bytes_max
-        self._take = connection.intake.take
-        self._gate = connection.gate
-        self._receive_time_ns = 0
-        self._fragments: list[bytes] = []
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        connected: socket.socket = transport.underlying_transport.get_extra_info("socket")
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        self._connection.opened(transport)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if not self._receive_time_ns:
-            self._receive_time_ns = self._connection.last_receive_ns = time.time_ns()
-        if frame.msg_type is _TEXT and frame.fin and frame.payload_size <= self._frame_bytes_max:
-            outcomes = self._take(frame.get_payload_as_bytes(), self._receive_time_ns)
-            if outcomes:
-                self._connection.act_on(outcomes)
-        else:
-            self._on_rare_frame(transport, frame)
-        if frame.last_in_buffer:
-            self._receive_time_ns = 0
-            self._gate.after_read(transport.underlying_transport)
-
-    def _on_rare_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Binary, a fragment, control, large, or larger than the limit (the library closes, but delivers it yet)."""
-        kind = frame.msg_type
-        if kind == WSMsgType.CLOSE:
-            self._connection.closed_by_venue(
-                f"{frame.get_close_code()} {frame.get_close_reason() or ''}".strip()
-            )
-            transport.send_close(frame.get_close_code())
-            transport.disconnect()
-        elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
-            payload = self._joined(frame.get_payload_as_bytes(), frame.fin)
-            if payload is not None:
-                self._connection.act_on(self._take(payload, self._receive_time_ns, self._connection.url))
-
-    def _joined(self, payload: bytes, final: bool) -> bytes | None:
-        self._fragments.append(payload)
-        if sum(map(len, self._fragments)) > frames.FRAME_BYTES_LIMIT:
-            self._connection.close("too_large", f"a message of more than {frames.FRAME_BYTES_LIMIT} bytes")
-            self._fragments = [
-                b"".join(self._fragments)[: frames.FRAME_BYTES_LIMIT + 1]
-            ]  # and so for the rest
-            return None
-        if not final:
-            return None
-        whole = b"".join(self._fragments)
-        self._fragments = []
-        return whole
-
-
-class _PulseListener(_Listener):
-    """Of a venue whose keep-alive is answered by a bare text: kept off the callback of all others."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        keepalive = connection.parser.keepalive
-        self._answer = keepalive.answer.encode() if keepalive is not None else b""
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.payload_size == len(self._answer) and frame.get_payload_as_bytes() == self._answer:
-            self._connection.heard_answer()
-        super().on_ws_frame(transport, frame)
 
 
 class Connection:
@@ -191,7 +112,7 @@ class Connection:
 
     async def run(self) -> End:
         keepalive = self.parser.keepalive
-        kind = _PulseListener if keepalive is not None and keepalive.answer else _Listener
+        kind = PulseListener if keepalive is not None and keepalive.answer else Listener
         listener = kind(self)
         await self._admitted()
         try:

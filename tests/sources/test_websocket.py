@@ -14,7 +14,7 @@ from etl.errors import TransportError
 from etl.exchanges.binance import Binance
 from etl.ingest.overlap import OVERLAP_DOUBLE
 from etl.model.records import Frame, Kind, Trade
-from etl.sources import liveness, read_gate, stream, websocket
+from etl.sources import listener, liveness, read_gate, stream
 from etl.sources.connection_id import connection_id
 from etl.transports import frames
 from tests.support.streaming import WITHIN_S, Run, against_a_server, running
@@ -174,7 +174,7 @@ async def test_a_burst_comes_in_bounded_reads_however_far_behind_the_worker_is(s
         read_bytes: Counter[bytes] = Counter()
         for message in run.publisher.delivered[run.settings.topics.raw]:
             read_bytes[dict(message.headers)["receive_time_ns"]] += len(message.value)
-        assert websocket.READ_BYTES < max(read_bytes.values()) <= 3 * websocket.RECEIVE_BUFFER_BYTES
+        assert listener.READ_BYTES < max(read_bytes.values()) <= 3 * listener.RECEIVE_BUFFER_BYTES
 
 
 @against_a_server
