@@ -105,9 +105,11 @@ class Feed:
         reason: str,
         venue_symbols: Collection[str] | None = None,
         socket: str | None = None,
+        channels: Collection[str] | None = None,
     ) -> None:
-        """A connection ended, and no other covers these symbols on this socket (``None`` = all)."""
-        self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols, socket=socket))
+        """A connection ended, or stopped giving, and no other covers these symbols and channels on this socket
+        (``None`` = all)."""
+        self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols, channels, socket))
 
     def resumed(self, venue_symbols: Collection[str] | None = None, socket: str | None = None) -> None:
         """A connection is subscribed that carries these symbols on this socket (``None`` = all)."""

@@ -183,12 +183,12 @@ class Repairs:
 
 def publish_verdict(feed: Feed, gap: Gap, verdict: Verdict) -> Gap:
     """Publish the gap's next state after an attempt, and give it."""
-    reason = f"{VERDICT}{verdict.reason}"
-    cause = gap.reason.partition(VERDICT)[0].removesuffix("; ")
-    if cause:
+    reason = f"{VERDICT}{verdict.reason}"[:REASON_CHARACTERS_MAX]
+    cause = gap.reason.partition(VERDICT)[0].removesuffix("; ")[: REASON_CHARACTERS_MAX // 2]
+    if cause:  # it tells whose the gap is: the verdict after it is cut instead
         reason = f"{cause}; {reason}"
     tried, now_ns = _tried(gap, verdict), time.time_ns()
-    settled = feed.continuity.settle(tried, verdict.state, now_ns, reason[-REASON_CHARACTERS_MAX:])
+    settled = feed.continuity.settle(tried, verdict.state, now_ns, reason[:REASON_CHARACTERS_MAX])
     feed.publish_settled(settled, verdict.rows)
     level = logging.INFO if verdict.state is GapState.REPAIRED else logging.WARNING
     _log.log(

@@ -12,7 +12,9 @@ from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
 from etl.ingest.overlap import Overlap
 from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
+from etl.ingest.watchdog import Watchdog
 from etl.model.records import GapKind
+from etl.sequencing.gap import OWN
 from etl.sources.access import VenueAccess
 from etl.sources.connection_id import connection_id
 from etl.sources.market_hours import MarketHours
@@ -43,7 +45,10 @@ class Streams:
     def open(self, name: str, subscription: Subscription) -> Stream:
         """To be run; until ``stop`` it keeps ``subscription``, which one socket carries, connected."""
         bases = itertools.cycle(self._access.websocket_urls(subscription.socket))
-        return Stream(name, lambda: self._connect(subscription, bases), self._feed.counts, self._stop, self)
+        watchdog = Watchdog(subscription, self._feed, self._access.history, self._access.credentials)
+        return Stream(
+            name, lambda: self._connect(subscription, bases, watchdog), self._feed.counts, self._stop, self
+        )
 
     def overlap(self, name: str, begins: bool) -> None:
         self._overlap.mark(name, begins)
@@ -57,11 +62,12 @@ class Streams:
             kind = GapKind.STALE
         elif end.reason == FaultKind.SLOW_CLIENT.value or connection.was_paused:
             kind = GapKind.OVERFLOW
-        reason = f"{end.reason}: {end.detail}"[:REASON_CHARACTERS_MAX]
+        own = OWN if end.is_own or kind is GapKind.OVERFLOW else ""
+        reason = f"{own}{end.reason}: {end.detail}"[:REASON_CHARACTERS_MAX]
         subscription = connection.subscription
         self._feed.lost(kind, reason, subscription.symbols, subscription.socket)
 
-    def _connect(self, subscription: Subscription, bases: Iterator[str]) -> Connection:
+    def _connect(self, subscription: Subscription, bases: Iterator[str], watchdog: Watchdog) -> Connection:
         now_ns = time.time_ns()
         parser = parser_at(self._access.exchange, now_ns)(self._access.credentials)
         names = [(parser.instruments.symbol(symbol), symbol) for symbol in subscription.symbols]
@@ -85,4 +91,5 @@ class Streams:
             self._hours,
             self._access.history,
             self._access.connects,
+            watchdog,
         )

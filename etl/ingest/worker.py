@@ -20,6 +20,7 @@ from etl.ingest.streams import Streams
 from etl.model.records import GapKind
 from etl.reference.instruments import with_known
 from etl.reference.symbol_statistics import Follower
+from etl.sequencing.gap import OWN
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
 from etl.sources.market_hours import MarketHours
@@ -109,7 +110,7 @@ class Worker:
         for gap in recovered.open_gaps:
             repairs.offer(gap)
         for one in self._subscriptions:
-            feed.lost(GapKind.DISCONNECT, "the worker was not running", one.symbols, one.socket)
+            feed.lost(GapKind.DISCONNECT, f"{OWN}the worker was not running", one.symbols, one.socket)
         await asyncio.to_thread(self._hours.prepare, time.time_ns())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -183,6 +183,11 @@ class Continuity:
         self._pending.clear()
         return gaps
 
+    def newest(self, symbol: str, channel: str) -> Record | None:
+        """The record (or gap) up to which all of a channel is there or declared, ``None`` before its first."""
+        track = self._tracks.get((symbol, channel))
+        return None if track is None else track.newest
+
     def missing(self, gap: Gap) -> Sequence[Span]:
         """What of ``gap`` has not come since it was declared: first and last ids (of bars: numbers since 1970)."""
         track = self._tracks.get((gap.symbol, gap.channel))

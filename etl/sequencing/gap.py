@@ -15,6 +15,9 @@ from etl.sequencing.spans import time_of
 
 NOTHING_MISSING = "nothing was missing"
 """Reason of a gap that ids proved to be none."""
+OWN = "own: "
+"""So begins the reason of a gap that the platform made itself: it was not running, or closed or stopped reading a
+connection that worked."""
 NO_EVENT_BEFORE = "no_event_before"
 """Flag of a gap before which no event came: ``from_time_ns`` is when the channel was subscribed."""
 

@@ -61,8 +61,12 @@ def disconnect(feed: Feed, fault: Fault, now_ns: int) -> None:
 
 
 def mute(feed: Feed, fault: Fault, now_ns: int) -> None:
-    """The sockets stay open and silent, for good if ``duration_s`` is 0; the market goes on."""
+    """The sockets stay open and silent, for good if ``duration_s`` is 0; the market goes on. Of one ``channel`` alone,
+    for good: it is no more subscribed to, and nobody is told."""
     for socket in feed.sockets:
+        if fault.channel:
+            socket.streams -= {name for name in socket.streams if feed.venue.split(name)[1] == fault.channel}
+            continue
         socket.muted_until_ns = now_ns + int(fault.duration_s * NS_PER_S) if fault.duration_s else FOR_GOOD
 
 

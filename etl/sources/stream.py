@@ -47,6 +47,8 @@ class Supervision(Protocol):
 class _Attempt(NamedTuple):
     connection: Connection
     life: asyncio.Task[End]
+    begun: float
+    """By ``time.monotonic``."""
 
 
 class Stream:
@@ -90,10 +92,10 @@ class Stream:
     def _begin(self) -> _Attempt:
         connection = self._connect()
         self._counts.connections_up[self._name] = True
-        return _Attempt(connection, asyncio.create_task(connection.run()))
+        return _Attempt(connection, asyncio.create_task(connection.run()), time.monotonic())
 
     async def _close(self, attempt: _Attempt) -> End:
-        attempt.connection.close("planned")
+        attempt.connection.close("planned", attempt.connection.retired_for or "the worker ends")
         end = await self._ended(attempt.life)
         self._supervision.lost(attempt.connection, end)
         return end
@@ -101,14 +103,13 @@ class Stream:
     async def _until_retiring(self, attempt: _Attempt) -> None:
         connection, life = attempt.connection, attempt.life
         allowed_s = connection.parser.connection_life_s * (1 - LIFE_MARGIN)
-        begun = time.monotonic()
         while not life.done() and not self._stop.is_set() and not connection.retiring.is_set():
             await asyncio.wait({life}, timeout=WATCH_S)
             connection.watch(time.time_ns())
             self._observe_subscribed(connection)
             self._counts.last_receive_ns.update(connection.intake.last_event_ns)
-            if allowed_s and time.monotonic() - begun > allowed_s:
-                connection.retiring.set()
+            if allowed_s and time.monotonic() - attempt.begun > allowed_s:
+                connection.retire("the venue would soon end it for its age")
 
     def _observe_subscribed(self, connection: Connection) -> None:
         if not connection.ready_at or connection is self._subscribed:
@@ -125,7 +126,8 @@ class Stream:
 
     async def _rotate(self, old: _Attempt) -> _Attempt:
         """Open the new connection, then close the old one: between them nothing is missed. An old one that ends before
-        is lost at once, before the new one's first record hides where."""
+        is lost at once, before the new one's first record hides where; one that was only doubted stays if the new one
+        does not get ready."""
         self._supervision.overlap(self._name, begins=True)
         new = self._begin()
         ready = asyncio.create_task(new.connection.ready.wait())
@@ -137,7 +139,14 @@ class Stream:
             await asyncio.wait({old.life}, timeout=OVERLAP_S)
         ready.cancel()
         stopping.cancel()
-        old.connection.close("planned")
+        if not is_covered and old.connection.can_stay and not old.life.done() and not self._stop.is_set():
+            new.connection.close("planned", "its predecessor goes on")
+            await self._ended(new.life)
+            self._supervision.overlap(self._name, begins=False)
+            self._counts.connections_up[self._name] = True
+            old.connection.stay()
+            return old
+        old.connection.close("planned", old.connection.retired_for)
         end = await self._ended(old.life)
         if not is_covered:
             self._supervision.lost(old.connection, end)
@@ -152,7 +161,7 @@ class Stream:
         if not life.done():
             life.cancel()
             await asyncio.wait({life})
-        end = End("planned", "it did not close in time") if life.cancelled() else life.result()
+        end = End("planned", "it did not close in time", is_own=True) if life.cancelled() else life.result()
         self._counts.connections_up[self._name] = False
         self._counts.reconnects[end.reason] += 1
         return end

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Protocol
 
 import picows
-from msgspec import Struct
+from msgspec import Struct, structs
 from picows import WSCloseCode, WSMsgType, WSTransport
 
 from etl.adapter.contract import Exchange, Fault, FaultKind, Reply, Subscription
@@ -63,9 +63,17 @@ class End(Struct, frozen=True):
     reason: str
     detail: str = ""
     fault: Fault | None = None
+    is_own: bool = False
+    """Whether we ended a connection that worked: what that cost is of our making."""
     was_ready: bool = False
     delivered_s: float = 0.0
     """From its first event to its end."""
+
+
+class Watching(Protocol):
+    """What judges the silence of a connection's channels; see ``etl/ingest/watchdog.py``."""
+
+    def look(self, connection: Connection, now_ns: int) -> None: ...
 
 
 class Connection:
@@ -82,6 +90,7 @@ class Connection:
         hours: MarketHours,
         history: History | None = None,
         connects: Limiter | None = None,
+        watchdog: Watching | None = None,
     ) -> None:
         self.parser = parser
         self.subscription = subscription
@@ -95,7 +104,10 @@ class Connection:
         self.ready_at = 0.0
         """When it was subscribed, by ``time.monotonic``."""
         self.retiring = asyncio.Event()
-        """Set when a successor should be opened: old age, or the venue announced its end."""
+        """Set when a successor should be opened: old age, the venue announced its end, or see ``retired_for``."""
+        self.retired_for, self.can_stay = "", False
+        self.refused: set[str] = set()
+        """Channels that give nothing on this connection, and the venue has said so."""
         self.url = url
         self._hours = hours
         self._history = history
@@ -105,8 +117,9 @@ class Connection:
         self._transport: WSTransport | None = None
         self._end: End | None = None
         self._failure: BaseException | None = None
-        channels = [found for name in subscription.channels if (found := parser.channel(name))]
-        self._liveness = Liveness(channels, time.monotonic_ns())
+        self._watchdog = watchdog
+        self._background: set[asyncio.Task[None]] = set()
+        self._liveness = Liveness(time.monotonic_ns())
         self._sender = Sender(self._send, parser.messages_per_s)
         self._pulse = Pulse(parser.keepalive, self._answer) if parser.keepalive else None
 
@@ -133,13 +146,14 @@ class Connection:
             transport.disconnect()
         if self.parser.ready_on_open:
             self._become_ready()
-        tasks = [self._in_background(work) for work in (self._take_snapshots(), self._keep_alive())]
+        for work in (self._take_snapshots(), self._keep_alive()):
+            self.in_background(work)
         try:
             await transport.wait_disconnected()
         except (OSError, picows.WSError) as error:
             return self._ended("disconnect", f"{type(error).__name__}: {error}")
         finally:
-            for task in tasks:
+            for task in self._background:
                 task.cancel()
             self._sender.stop()
             self.was_paused = transport.underlying_transport in self.gate
@@ -157,14 +171,11 @@ class Connection:
 
     def _refused(self, error: picows.WSInvalidStatusError) -> End:
         """The handshake was answered, and not with a connection."""
-        response = error.response
-        if response is None:
+        fault = _fault_of_refusal(error, time.time())
+        if fault is None:
             return self._ended("connect", str(error))
-        status, body = int(response.status), (error.raw_body or response.body or b"")[:REFUSAL_BYTES_MAX]
-        least_s = retry_after_s(response.headers.get("Retry-After", ""), time.time())
-        fault = fault_of_status(status, body.decode(errors="replace") or str(error), least_s)
-        if self._connects is not None and status in (TOO_MANY, BANNED):
-            self._connects.refused(status, least_s)
+        if self._connects is not None and fault.code in (str(TOO_MANY), str(BANNED)):
+            self._connects.refused(int(fault.code), fault.retry_after_s)
         self._report(fault)
         self._end = self._end or End(fault.kind.value, f"{fault.code}: {fault.reason}", fault)
         return self._ended("connect", str(error))
@@ -179,13 +190,15 @@ class Connection:
         self._transport = transport
         self._subscribe(self.parser.open(self.subscription, time.time_ns()))
 
-    def _in_background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def in_background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """``work`` ends with the connection; its error ends the worker."""
         task = asyncio.create_task(work)
+        self._background.add(task)
         task.add_done_callback(self._background_ended)
         return task
 
     def _background_ended(self, task: asyncio.Task[None]) -> None:
-        """It ends with the connection, or by an error that must not be lost with its task."""
+        self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
             self.close("failed", str(error))
@@ -203,10 +216,10 @@ class Connection:
 
     async def _keep_alive(self) -> None:
         if self._pulse is not None:
-            self.close("stale", await self._pulse.until_silent(lambda: self.gate.paused))
+            self.close("stale", await self._pulse.until_silent(lambda: self.gate.paused), is_own=False)
 
     def watch(self, now_ns: int) -> None:
-        """Now and then: ping a silent socket, close one that does not answer or has gone mute.
+        """Now and then: ping a silent socket, close one that does not answer, have its channels' silence judged.
 
         Not while reading is paused: then the silence is ours, and what the socket still holds is worth waiting for.
         A closed market may be silent: ``now_ns``, Unix time, says whether it is.
@@ -219,18 +232,39 @@ class Connection:
             return
         silence = self._liveness.of_socket(steady_ns, self.last_receive_ns)
         if silence is Silence.PING_TIMEOUT:
-            self.close(silence.value, f"no answer to a ping within {PING_REPLY_S:g} s")
+            self.close(silence.value, f"no answer to a ping within {PING_REPLY_S:g} s", is_own=False)
         elif silence is Silence.PING:
             self._transport.send_ping()
         if not self._hours.is_open(now_ns):
             self._liveness.market_closed(steady_ns)
-        channel = self._liveness.stale(steady_ns, self.intake.last_event_ns)
-        if channel is not None:
-            self.close("stale", f"{channel.name}: silent for {channel.stale_after_s:g} s")
+        if self._watchdog is not None and self._end is None and not self.retiring.is_set():
+            self._watchdog.look(self, steady_ns)
 
-    def close(self, reason: str, detail: str = "", fault: Fault | None = None) -> None:
-        """End it from our side."""
-        self._end = self._end or End(reason, detail, fault)
+    @property
+    def silent_from_ns(self) -> int:
+        """The silence of its channels before this means nothing."""
+        return self._liveness.channels_from_ns
+
+    def renew(self, subscription: Subscription) -> bool:
+        """Have the venue begin anew with these alone; ``False`` where it takes a new connection."""
+        messages = self.parser.resubscribe(subscription)
+        self._subscribe(messages)
+        return bool(messages)
+
+    def retire(self, why: str, *, can_stay: bool = False) -> None:
+        """Have a successor opened before this one is closed; ``can_stay``: if none gets ready, this one goes on."""
+        self.retired_for, self.can_stay = why, can_stay
+        self.retiring.set()
+
+    def stay(self) -> None:
+        self.retired_for, self.can_stay = "", False
+        self.retiring.clear()
+
+    def close(
+        self, reason: str, detail: str = "", fault: Fault | None = None, *, is_own: bool = True
+    ) -> None:
+        """End it from our side. ``is_own``: the connection worked."""
+        self._end = self._end or End(reason, detail, fault, is_own)
         self._sender.stop()
         if self._transport is not None:
             self._transport.send_close(WSCloseCode.OK)
@@ -247,14 +281,14 @@ class Connection:
             elif outcome.kind is FaultKind.READY:
                 self._become_ready()
             elif outcome.kind is FaultKind.SHUTDOWN:
-                self.retiring.set()
+                self.retire(f"the venue announced its end: {outcome.reason}")
             elif outcome.channels or (outcome.kind in _OF_A_PART and self.ready.is_set()):
                 self._report(outcome)  # what we get already is worth more than what was refused
-                self._liveness.refused(outcome.channels)
+                self.refused.update(outcome.channels)
             else:
                 self._report(outcome)
                 self._end = None  # what the venue says is worth more than what we made of it
-                self.close(outcome.kind.value, f"{outcome.code}: {outcome.reason}", outcome)
+                self.close(outcome.kind.value, f"{outcome.code}: {outcome.reason}", outcome, is_own=False)
 
     def heard_answer(self) -> None:
         """The bare answer to a keep-alive came."""
@@ -289,4 +323,14 @@ class Connection:
     def _ended(self, reason: str, detail: str) -> End:
         end = self._end or End(reason, detail)
         delivered_s = time.monotonic() - self._delivering_from if self._delivering_from else 0.0
-        return End(end.reason, end.detail, end.fault, self.ready.is_set(), delivered_s)
+        return structs.replace(end, was_ready=self.ready.is_set(), delivered_s=delivered_s)
+
+
+def _fault_of_refusal(error: picows.WSInvalidStatusError, now_s: float) -> Fault | None:
+    """``None`` for a handshake that was not answered."""
+    response = error.response
+    if response is None:
+        return None
+    body = (error.raw_body or response.body or b"")[:REFUSAL_BYTES_MAX]
+    least_s = retry_after_s(response.headers.get("Retry-After", ""), now_s)
+    return fault_of_status(int(response.status), body.decode(errors="replace") or str(error), least_s)

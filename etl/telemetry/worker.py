@@ -48,6 +48,8 @@ class WorkerCounts:
         self.repairs_pending: Callable[[], int] = lambda: 0
         self.reconnects: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.silences: Counter[str] = Counter()
+        """What was found of instruments that were silent beyond their pace."""
         self.observe_reconnect_s: Callable[[float], None] | None = None
         """Hears how long each loss of a connection lasted, until its successor was subscribed."""
         self.reads_paused = 0
@@ -162,6 +164,13 @@ FAMILIES = (
         "What the venue said of itself, by kind",
         ("kind",),
         _by_text(lambda c: c.faults),
+    ),
+    _Family(
+        counter,
+        "etl_silences",
+        "Instruments that were silent beyond their pace, by what was found",
+        ("verdict",),
+        _by_text(lambda c: c.silences),
     ),
     _Family(
         counter,

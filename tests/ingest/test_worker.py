@@ -234,4 +234,4 @@ def test_while_kafka_is_down_reading_stops_and_nothing_is_lost(
         assert running.stop() == 0
     assert sorted(trade_ids(settings)) == expected(*range(1, count + 1))
     gaps = [record for record in records(settings) if isinstance(record, Gap)]
-    assert {gap.gap_kind for gap in gaps if not gap.reason.startswith("planned")} == {GapKind.START}
+    assert {gap.gap_kind for gap in gaps if not gap.reason.startswith("own: planned: ")} == {GapKind.START}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -71,6 +72,12 @@ class Mute(Binance):
     channels = tuple(
         type(c)(c.name, c.kind, c.rule, c.repair, 0.5) for c in Binance.channels if c.name == "trade"
     )
+
+
+ROW = (
+    '{"id":2,"price":"1.5","qty":"2","quoteQty":"3","time":1790000000002,"isBuyerMaker":true,'
+    '"isBestMatch":true}'
+)
 
 
 @against_a_server
@@ -297,6 +304,7 @@ async def test_silence_of_a_closed_market_costs_no_connection(server: VenueServe
         await run.until(lambda: run.hours.asked_s > 1.5)
         assert (server.opened, run.ends) == (1, [])
         run.hours.open = True
+        server.answers["/api/v3/historicalTrades"] = 200, f"[{ROW}]"
         await run.until(lambda: server.opened >= 2)
         assert run.ends[0].reason == "stale"
 
@@ -304,9 +312,14 @@ async def test_silence_of_a_closed_market_costs_no_connection(server: VenueServe
 @against_a_server
 async def test_a_channel_that_goes_mute_costs_the_connection_not_the_worker(server: VenueServer) -> None:
     async with running(server, Mute) as run:
-        await asyncio.to_thread(server.send, trade(1))
+        server.answers["/api/v3/historicalTrades"] = 200, f"[{ROW}]"
+        await asyncio.to_thread(server.send, trade(1), trade(1, "ETHUSDT"))
         await run.until(lambda: server.opened >= 2)
-        assert (run.ends[0].reason, run.ends[0].detail) == ("stale", "trade: silent for 0.5 s")
+        assert run.ends[0].reason == "stale"
+        assert re.fullmatch(
+            "trade of (BTC|ETH)USDT: silent for . s, and the venue's history has more; nothing else is heard",
+            run.ends[0].detail,
+        )
 
 
 @against_a_server
@@ -352,6 +365,7 @@ async def test_a_channel_that_never_gives_a_frame_has_a_clock_from_when_it_was_s
     server: VenueServer,
 ) -> None:
     """By it the monitor finds the channel silent; a new connection does not set it back."""
+    server.answers["/api/v3/aggTrades"] = 400, "no"
     async with running(server, Mute) as run:
         await run.until(lambda: "trade" in run.feed.counts.last_receive_ns)
         first_ns = run.feed.counts.last_receive_ns["trade"]

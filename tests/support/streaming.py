@@ -11,6 +11,7 @@ from etl.adapter.contract import Credentials, Exchange, Subscription
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
 from etl.ingest.overlap import Overlap
+from etl.ingest.watchdog import Watchdog
 from etl.model.records import Record
 from etl.settings import make
 from etl.sources.connection_id import connection_id
@@ -72,6 +73,7 @@ class Run:
         self.stop = asyncio.Event()
         self.connections: list[Connection] = []
         self.hours = Hours()
+        self._watchdog = Watchdog(subscription, self.feed, self.history, CREDENTIALS)
         self.stream = Stream("s", self._connect, self.feed.counts, self.stop, self)
 
     def _connect(self) -> Connection:
@@ -88,6 +90,7 @@ class Run:
             self.hours,
             self.history,
             self._connects,
+            self._watchdog,
         )
         self.connections.append(connection)
         return connection
