@@ -24,6 +24,10 @@ The workers repair gaps while they stream; this is the second line, for those th
 gap that ended less than a day ago gets one attempt a run, at most 200 a run; a run triggered by hand takes older ones
 too. A gap closes only with proof: all ids there, or the venue's own history without them.
 
+*look_again* asks for what backfills found not published yet (a day's file, the last minutes of a history) when the time
+has come that its gap's reason names: what comes closes it, and a file that is still missing after seven days is a hole
+at the source. A run triggered by hand does not wait for that time.
+
 **When it fails**
 
 - *ClickHouse at … / Kafka at …*: the ledger cannot be read or written. Bring it back; the next run goes on.
@@ -45,7 +49,22 @@ def repair_gaps() -> None:
                 any_age=dag_run.run_type == "manual",
             )
 
+    @task
+    def look_again(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, int]:
+        """What was not published yet, by what became of it."""
+        from etl.commands.gaps import look_again_round
+
+        asked = params or {}
+        with usage_errors_fail_at_once():
+            return look_again_round(
+                venue=(asked.get("exchange") or "").strip(),
+                symbol=(asked.get("symbol") or "").strip(),
+                key=(asked.get("key") or "").strip(),
+                any_time=dag_run.run_type == "manual",
+            )
+
     repair()
+    look_again()
 
 
 repair_gaps()

@@ -14,6 +14,7 @@ from etl import settings as settings_module
 from etl.errors import UsageError
 from etl.ingest.gap_ledger import Selection, due, read_gaps, repair_gaps
 from etl.ingest.gap_ledger import summary as read_summary
+from etl.ingest.look_again import look_again
 from etl.model.records import Gap, GapKind, GapState
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -60,13 +61,17 @@ def show(key: str, venue: Venue = "", symbol: Symbol = "", as_json: AsJson = Fal
 
 @app.command()
 def repair(venue: Venue = "", symbol: Symbol = "", kind: Kind = "", as_json: AsJson = False) -> None:
-    """Ask the venues' histories once for every open gap. Idempotent: what is there already stays as it is."""
+    """Ask the venues' histories once for every open gap, and for what backfills found not published yet. Idempotent:
+    what is there already stays as it is."""
     settings = settings_module.load()
     settled = repair_gaps(settings, read_gaps(settings, _selection(venue, symbol, kind, "open")))
     for gap in settled:
         if not as_json:
             print(_line(gap))
-    counts = Counter(gap.gap_state.name.lower() for gap in settled)
+    states = Counter(gap.gap_state for gap in settled)
+    if kind in ("", GapKind.SOURCE_HOLE.name.lower()):
+        states += look_again(settings, time.time_ns(), venue, symbol, any_time=True)
+    counts = _by_name(states)
     if as_json:
         print(json.dumps(counts))
     else:
@@ -79,7 +84,18 @@ def repair_round(venue: str, symbol: str, key: str, any_age: bool) -> dict[str, 
     settings = settings_module.load()
     gaps = read_gaps(settings, Selection(exchange=venue, symbol=symbol, key=key, state="open"))
     settled = repair_gaps(settings, gaps if any_age else due(gaps, time.time_ns()))
-    return dict(Counter(gap.gap_state.name.lower() for gap in settled))
+    return _by_name(Counter(gap.gap_state for gap in settled))
+
+
+def look_again_round(venue: str, symbol: str, key: str, any_time: bool) -> dict[str, int]:
+    """What backfills found not published yet, asked for if its time has come, or ``any_time``; by the state that it has
+    now. Raises ``EtlError``."""
+    settings = settings_module.load()
+    return _by_name(look_again(settings, time.time_ns(), venue, symbol, key, any_time))
+
+
+def _by_name(states: Counter[GapState]) -> dict[str, int]:
+    return {state.name.lower(): count for state, count in states.items()}
 
 
 @app.command()

@@ -26,7 +26,7 @@ from etl.ingest.backfill_marks import Marks
 from etl.ingest.backfill_runs import Run, Runs, between, holds, merged
 from etl.ingest.observer import Observer
 from etl.model.records import Bar, Kind, Record
-from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS
 from etl.sequencing.spans import bar_length_ns
 from etl.settings import Settings
 
@@ -238,7 +238,8 @@ def _unpublished(chunk: Chunk, fetched: Fetched, now_ns: int) -> Hole:
     look_again_ns = max(chunk.end_ns + NS_PER_DAY, now_ns + NS_PER_HOUR) if is_late else 0
     reason = f"not published yet: {fetched.missing}" if is_late else fetched.missing
     span = chunk.start_ns, chunk.end_ns
-    return Hole(fetched.symbol, fetched.channel, *span, reason=reason, look_again_ns=look_again_ns)
+    ask = chunk if is_late else None
+    return Hole(fetched.symbol, fetched.channel, *span, reason=reason, look_again_ns=look_again_ns, ask=ask)
 
 
 def _not_received(group: Done, now_ns: int) -> Iterator[Hole]:
@@ -262,9 +263,16 @@ def _not_received(group: Done, now_ns: int) -> Iterator[Hole]:
             if first < hole.first and hole.last < last and not _meets(unknown, hole.first_ns, hole.last_ns)
         ]
     for hole in found:
-        look_again_ns = now_ns + HISTORY_LAG_NS if now_ns - hole.last_ns < HISTORY_LAG_NS else 0
         ids = (0, 0) if bar_ns else (hole.first, hole.last)
-        yield Hole(symbol, channel, hole.first_ns, hole.last_ns, *ids, look_again_ns=look_again_ns)
+        if now_ns - hole.last_ns >= HISTORY_LAG_NS:
+            yield Hole(symbol, channel, hole.first_ns, hole.last_ns, *ids)
+            continue
+        # bars alone, but ids with the ones around, which tell that they are missing
+        around_ns = (bar_ns, 0) if bar_ns else (0, NS_PER_MS)
+        span = hole.first_ns + around_ns[0], hole.last_ns + around_ns[1]
+        ask = msgspec.structs.replace(group[0][0], start_ns=span[0], end_ns=span[1])
+        again_ns = now_ns + HISTORY_LAG_NS
+        yield Hole(symbol, channel, hole.first_ns, hole.last_ns, *ids, look_again_ns=again_ns, ask=ask)
 
 
 def _missing_bars(

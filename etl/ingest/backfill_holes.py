@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from etl.adapter.contract import Exchange
 from etl.exchanges import load as load_exchange
+from etl.ingest.backfill_jobs import Chunk
 from etl.ingest.feed import Feed
 from etl.model.records import Gap, GapKind, GapState, Source
 from etl.model.times import NS_PER_MS, text_of
@@ -39,7 +40,8 @@ _log = logging.getLogger(__name__)
 class Hole(Struct, frozen=True):
     """Ids that are missing (0 = the channel has none), between the times of the good ones around.
 
-    ``look_again_ns``: when what may still be published should be asked for again, 0 = the venue had its time.
+    ``look_again_ns``: when what may still be published should be asked for again, and ``ask`` what then; 0 = the venue
+    had its time.
     ``is_counted``: found by the number of trades that bars count, so that only both kinds together can disprove it.
     """
 
@@ -52,6 +54,7 @@ class Hole(Struct, frozen=True):
     reason: str = ""
     look_again_ns: int = 0
     is_counted: bool = False
+    ask: Chunk | None = None
 
     @property
     def key(self) -> str:
@@ -59,14 +62,28 @@ class Hole(Struct, frozen=True):
         by_id = (self.from_id, self.to_id) if self.from_id else (self.from_time_ns, self.to_time_ns)
         return f"{self.channel}/{by_id[0]}-{by_id[1]}"
 
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.symbol, self.key
+
+
+def exchanges(settings: Settings) -> list[str]:
+    """Those that have, or had, holes which are not closed."""
+    return sorted(path.stem for path in _root(settings).glob("*.json"))
+
+
+def known(settings: Settings, exchange_name: str) -> list[Hole]:
+    """What was declared and is not closed."""
+    return _read(_path(settings, exchange_name))
+
 
 def declare(
     settings: Settings, exchange_name: str, holes: Sequence[Hole], is_closed: Callable[[Hole], bool]
 ) -> None:
     """Publish ``holes``, and those known from earlier runs that ``is_closed`` now. Returns when Kafka has all."""
-    with _known(settings, exchange_name) as (known, keep):
-        declared = {(hole.symbol, hole.key) for hole in holes}
-        others = [hole for hole in known if (hole.symbol, hole.key) not in declared]
+    with _held(settings, exchange_name) as (before, keep):
+        declared = {hole.place for hole in holes}
+        others = [hole for hole in before if hole.place not in declared]
         closed = [hole for hole in others if is_closed(hole)]
         if holes or closed:
             _publish(settings, exchange_name, holes, closed)
@@ -118,11 +135,11 @@ def _gap(
 
 
 @contextmanager
-def _known(
+def _held(
     settings: Settings, exchange_name: str
 ) -> Iterator[tuple[list[Hole], Callable[[Sequence[Hole]], None]]]:
     """The venue's holes that are not closed, and what keeps those of tomorrow; nobody else changes them meanwhile."""
-    path = settings.state_path / "backfill_holes" / f"{exchange_name}.json"
+    path = _path(settings, exchange_name)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -130,6 +147,14 @@ def _known(
         yield _read(path), lambda holes: _write(path, holes)
     finally:
         os.close(lock)
+
+
+def _root(settings: Settings) -> Path:
+    return settings.state_path / "backfill_holes"
+
+
+def _path(settings: Settings, exchange_name: str) -> Path:
+    return _root(settings) / f"{exchange_name}.json"
 
 
 def _read(path: Path) -> list[Hole]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed
-from etl.ingest.repair import Repairer, publish_verdict
+from etl.ingest.repair import Repairer, is_to_repair, publish_verdict
 from etl.model.records import Gap, GapKind, GapState, Source
 from etl.reference.instruments import with_known
 from etl.settings import Settings
@@ -62,13 +62,15 @@ def read_gaps(settings: Settings, selection: Selection) -> list[Gap]:
 
 def due(gaps: Sequence[Gap], now_ns: int) -> list[Gap]:
     """Those that a scheduled round asks for: the newest ``ROUND_GAPS_MAX`` that ended within ``ASKED_FOR_NS``."""
-    recent = [gap for gap in gaps if gap.to_time_ns and now_ns - gap.to_time_ns < ASKED_FOR_NS]
-    return recent[-ROUND_GAPS_MAX:]
+    wanted = [
+        gap for gap in gaps if gap.to_time_ns and now_ns - gap.to_time_ns < ASKED_FOR_NS and is_to_repair(gap)
+    ]
+    return wanted[-ROUND_GAPS_MAX:]
 
 
 def repair_gaps(settings: Settings, gaps: Sequence[Gap]) -> list[Gap]:
     """One attempt at each open one; their next states, published. Raises ``EtlError``."""
-    wanted = [gap for gap in gaps if gap.gap_state is GapState.OPEN]
+    wanted = [gap for gap in gaps if is_to_repair(gap)]
     publisher = KafkaPublisher(settings)
     settled: list[Gap] = []
     for exchange in dict.fromkeys(gap.exchange for gap in wanted):

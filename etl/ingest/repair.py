@@ -148,9 +148,9 @@ class Repairs:
         """Gaps in the queue, at work, or waiting for their next attempt."""
 
     def offer(self, gap: Gap) -> None:
-        """Take ``gap`` if it is open, bounded, and there is room."""
+        """Take ``gap`` if it is to be repaired, bounded, and there is room."""
         key = (gap.symbol, gap.record_key)
-        if gap.gap_state is not GapState.OPEN or not gap.to_time_ns or key in self._known:
+        if not is_to_repair(gap) or not gap.to_time_ns or key in self._known:
             return
         if len(self._known) >= QUEUE_GAPS_MAX:
             self._feed.counts.repairs_put_off += 1
@@ -179,6 +179,11 @@ class Repairs:
                 continue
             self._known.pop((gap.symbol, gap.record_key), None)
             publish_verdict(self._feed, gap, verdict)
+
+
+def is_to_repair(gap: Gap) -> bool:
+    """Open, and not declared by a backfill: it asks for its own again (``look_again``), from where it did."""
+    return gap.gap_state is GapState.OPEN and gap.gap_kind is not GapKind.SOURCE_HOLE
 
 
 def publish_verdict(feed: Feed, gap: Gap, verdict: Verdict) -> Gap:

@@ -17,8 +17,10 @@ from aiohttp import web
 from etl.embedded.ports import free_ports
 from etl.errors import VenueError
 from etl.ingest.backfill import Summary, run
+from etl.ingest.backfill_holes import known
 from etl.ingest.backfill_jobs import Job, day_of
 from etl.ingest.backfill_marks import Marks
+from etl.ingest.look_again import look_again
 from etl.model.records import Gap, GapState, Record, Trade
 from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
@@ -130,6 +132,41 @@ def test_a_file_that_is_late_is_open_and_closed_by_the_run_that_brings_it(settin
     states = {gap.from_time_ns: gap.gap_state for gap in last_states(records(settings)).values()}
     assert set(states.values()) == {GapState.REPAIRED}
     assert quarantined(settings) == []
+
+
+@pytest.mark.integration
+def test_a_file_that_is_late_is_looked_for_at_the_time_that_its_gap_names(settings: Settings) -> None:
+    archive = Archive()
+    late = day_of(FIRST_NS + (DAYS - 1) * NS_PER_DAY)
+    content = archive.days.pop(late)
+    with served(archive, settings.simulator_port_of("binance")):
+        assert run(settings, job(DAYS - 2, DAYS - 1)).holes == 1
+        (hole,) = known(settings, "binance")
+        archive.asked.clear()
+
+        assert look_again(settings, hole.look_again_ns - 1) == {}
+        assert look_again(settings, hole.look_again_ns, exchange="alpaca") == {}
+        assert look_again(settings, hole.look_again_ns, key="trade/1-2") == {}
+        assert archive.asked == []
+
+        assert look_again(settings, hole.look_again_ns) == {GapState.OPEN: 1}
+        assert len(archive.asked) == 1, "its checksum, and no other day"
+        (again,) = known(settings, "binance")
+        assert (again.key, again.ask) == (hole.key, hole.ask)
+        assert again.look_again_ns >= hole.look_again_ns
+
+        archive.broken.add(late)
+        archive.days[late] = content
+        assert look_again(settings, again.look_again_ns) == {GapState.OPEN: 1}, "the venue refuses: it stays"
+        archive.broken.clear()
+        assert look_again(settings, 0, symbol="BTC-USDT", any_time=True) == {GapState.REPAIRED: 1}
+        assert known(settings, "binance") == []
+        assert look_again(settings, 0, any_time=True) == {}
+    found = records(settings)
+    (gap,) = last_states(found).values()
+    assert (gap.gap_state, gap.record_key) == (GapState.REPAIRED, hole.key)
+    ids = {int(one.trade_id) for one in found if isinstance(one, Trade)}
+    assert ids == set(range((DAYS - 2) * ROWS + 1, DAYS * ROWS + 1))
 
 
 @pytest.mark.integration

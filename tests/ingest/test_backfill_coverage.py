@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import pytest
 
 from etl.adapter.contract import Ignored
@@ -181,10 +182,31 @@ def test_of_a_day_that_goes_on_only_what_is_over_is_missed_and_just_now_is_open(
     assert missing(load(VENUE), [(chunk, half)], noon_ns - 1) == []
     (hole,) = missing(load(VENUE), [(chunk, half)], noon_ns)
     assert hole.look_again_ns == noon_ns + HISTORY_LAG_NS
+    assert hole.ask == msgspec.structs.replace(chunk, start_ns=noon_ns - NS_PER_MINUTE, end_ns=noon_ns)
+    still: Done = [(hole.ask, fetched(hole.ask, []))]
+    (same,) = missing(load(VENUE), still, noon_ns)
+    assert same == hole, "asked for again alone, it is the same hole"
+    came: Done = [(hole.ask, fetched(hole.ask, records(bar_lines([719]), "1m")))]
+    assert missing(load(VENUE), came, noon_ns) == []
+    assert Judged(came).closes(hole)
     (hole,) = missing(load(VENUE), [(chunk, half)], noon_ns + 2 * HISTORY_LAG_NS)
     assert hole.look_again_ns > 0, "its end is a moment ago"
     (later,) = missing(load(VENUE), [(chunk, half)], NOW_NS)
-    assert (later.look_again_ns, later.from_time_ns) == (0, hole.from_time_ns)
+    assert (later.look_again_ns, later.ask, later.from_time_ns) == (0, None, hole.from_time_ns)
+
+
+def test_ids_that_the_history_lacks_of_just_now_are_asked_for_again_with_those_around() -> None:
+    (chunk,) = days(1, "agg_trade")
+    given = records(lines(n for n in IDS[:9] if n != 1_005), "aggTrades")
+    now_ns = time_of(1_006) + 1
+    (hole,) = missing(load(VENUE), [(chunk, fetched(chunk, given))], now_ns)
+    assert (hole.from_id, hole.look_again_ns) == (1_005, now_ns + HISTORY_LAG_NS)
+    assert hole.ask is not None
+    part = [one for one in given if hole.ask.start_ns <= one.event_time_ns < hole.ask.end_ns]
+    assert missing(load(VENUE), [(hole.ask, fetched(hole.ask, part))], now_ns) == [hole]
+    came: Done = [(hole.ask, fetched(hole.ask, records(lines(range(1_004, 1_007)), "aggTrades")))]
+    assert missing(load(VENUE), came, now_ns) == []
+    assert Judged(came).closes(hole)
 
 
 def absent(chunk: Chunk) -> Fetched:

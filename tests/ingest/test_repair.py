@@ -14,6 +14,7 @@ from etl.adapter.contract import Channel, Credentials, Exchange
 from etl.exchanges import load
 from etl.ingest import repair as repair_module
 from etl.ingest.feed import Feed
+from etl.ingest.gap_ledger import due
 from etl.ingest.intake import open_intake
 from etl.ingest.repair import Repairer, Repairs, publish_verdict
 from etl.model.records import Frame, Gap, GapKind, GapState, Kind, Record, Source
@@ -23,6 +24,7 @@ from etl.sources.history import History
 from etl.transports.memory import MemoryPublisher
 from etl.wire import codec
 from tests.support.serving import Client, receive_bytes, simulator
+from tests.support.stream import START_NS, gap
 
 CREDENTIALS = Credentials("KEY", "SECRET")
 BEFORE, LOST, AFTER = 150, 60, 150
@@ -265,6 +267,18 @@ def test_repairs_try_again_until_the_history_has_it(tmp_path: Path, monkeypatch:
             assert identities(run.sent, [Kind.TRADE]) <= identities(run.published(), [Kind.TRADE])
 
     asyncio.run(scene())
+
+
+def test_what_a_backfill_looks_for_again_is_left_to_it(tmp_path: Path) -> None:
+    settings = make(state_dir=str(tmp_path))
+    feed = Feed(settings, load("binance"), MemoryPublisher())
+    streamed = gap(1, from_time_ns=START_NS, to_time_ns=START_NS + 1)
+    unpublished = gap(2, from_time_ns=START_NS, to_time_ns=START_NS + 2, gap_kind=GapKind.SOURCE_HOLE)
+    repairs = Repairs(settings.ingest, feed, CREDENTIALS)
+    for one in (streamed, unpublished):
+        repairs.offer(one)
+    assert repairs.pending == 1
+    assert due([streamed, unpublished], START_NS + 3) == [streamed]
 
 
 def test_the_queue_of_repairs_is_bounded_and_takes_a_gap_once(monkeypatch: pytest.MonkeyPatch) -> None:
