@@ -60,6 +60,11 @@ class Join:
         self._is_fresh = False
         """The next change is the first after the snapshot."""
 
+    @property
+    def held_messages(self) -> int:
+        """Changes that wait for a snapshot, or for one that is missing before them."""
+        return len(self._held)
+
     def take(self, record: Book) -> Sequence[Book]:
         """The records to apply now, in order: none while waiting, or for a change that the book holds already."""
         if record.book_action is BookAction.SNAPSHOT:
