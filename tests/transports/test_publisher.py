@@ -13,7 +13,7 @@ from etl.embedded.kafka import kafka_part
 from etl.errors import TransportError
 from etl.model.records import Frame, Source
 from etl.settings import Settings, changed, make
-from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers, frame_of
+from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers, frame_of, wanted_topics
 from etl.transports.memory import MemoryPublisher
 from etl.transports.publisher import Publisher
 from tests.support.servers import RunningPart
@@ -158,3 +158,10 @@ def test_a_frame_comes_back_from_the_raw_topic_byte_for_byte(settings_with: Call
     publisher.flush(FLUSH_S)
     found: list[Any] = messages(settings, settings.topics.raw)
     assert [frame_of(message) for message in found] == [frame]
+
+
+@pytest.mark.parametrize(("replicas", "in_step"), [(1, "1"), (2, "1"), (3, "2")])
+def test_what_is_acknowledged_lies_on_all_replicas_but_one(replicas: int, in_step: str) -> None:
+    topics = wanted_topics(make(topic_replication=replicas))
+    assert {topic.config["min.insync.replicas"] for topic in topics} == {in_step}
+    assert {topic.replication_factor for topic in topics} == {replicas}
