@@ -171,7 +171,7 @@ class Offsets:
             self._consumer.incremental_unassign([place])
             self._consumer.incremental_assign([place])
             return
-        if error.fatal():
+        if error.fatal() or error.code() == KafkaError._FATAL:  # as a message's error it is not marked
             raise TransportError(f"Kafka: {error.str()}")
         _log.warning("Kafka: %s", error.str())
 

@@ -125,4 +125,6 @@ class Positions:
             topic_ids = {topic: str(described[topic].result(KAFKA_TIMEOUT_S).topic_id) for topic in topics}
             return str(cluster.cluster_id), topic_ids
         except (KafkaException, TimeoutError) as error:
-            raise TransportError(f"Kafka at {self._settings.kafka_bootstrap}: {error}") from None
+            raise TransportError(
+                f"Kafka at {self._settings.kafka_bootstrap}: {str(error) or 'no answer'}"
+            ) from None

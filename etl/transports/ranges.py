@@ -194,7 +194,9 @@ class RangeReader:
             return
 
     def _down(self, error: object) -> TransportError:
-        return TransportError(f"Kafka at {self._settings.kafka_bootstrap}, topic {self.topic}: {error}")
+        return TransportError(
+            f"Kafka at {self._settings.kafka_bootstrap}, topic {self.topic}: {str(error) or 'no answer'}"
+        )
 
 
 def read_topic(

@@ -21,7 +21,7 @@ from etl import settings as settings_module
 from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.ports import free_ports
-from etl.errors import RangeLost, StoreError, StoreRejected
+from etl.errors import RangeLost, StoreError, StoreRejected, TransportError
 from etl.model.records import (
     RECORD_TYPES,
     BarState,
@@ -40,6 +40,7 @@ from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse import ClickHouseSink
 from etl.sinks.clickhouse_batch import Intent, delimited, split_frequent, token
+from etl.sinks.clickhouse_offsets import group_of
 from etl.sinks.clickhouse_writer import FREQUENT, MARKET_DATA, QUARANTINED, batch_path
 from etl.sinks.losses import ANY, declare_lost
 from etl.sinks.refusals import quarantine
@@ -703,6 +704,29 @@ def test_two_sinks_share_the_topic_and_one_takes_over_from_the_other(settings: S
         sent = publish(2_000)
         eventually(Group(settings).drained, RUN_WITHIN_S)
     assert_exactly_once(settings, sent)
+
+
+def test_a_sink_whose_place_in_the_group_was_taken_ends_and_is_not_deaf_for_ever(settings: Settings) -> None:
+    """As after a standstill, when the broker takes its own rejoining for another's."""
+    settings = changed(settings, sink_instance="only-one")
+    stream.publish(settings, stream.trade(1))
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        running = executor.submit(ClickHouseSink(settings, SinkMetrics("clickhouse")).run, stop)
+        try:
+            eventually(Group(settings).drained, RUN_WITHIN_S)
+            other = kafka_clients.consumer(
+                settings,
+                group_of(settings),
+                {"group.instance.id": "only-one", "partition.assignment.strategy": "cooperative-sticky"},
+            )
+            other.subscribe([settings.topics.normalized])
+            eventually(lambda: (other.poll(0.1), running.done())[1], RUN_WITHIN_S)
+            other.close()
+        finally:
+            stop.set()
+        with pytest.raises(TransportError, match="fenced"):
+            running.result(RUN_WITHIN_S)
 
 
 def test_a_store_that_is_killed_stops_consumption_and_loses_nothing(
