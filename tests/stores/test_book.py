@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import WSMsgType
@@ -42,20 +43,25 @@ INSTANTS = 7
 ASKED = "0190f3c2-3333-7aaa-8bbb-0123456789ab"
 """The connection id of what is asked for."""
 
-BIDS = {"bid_prices": ("100", "99.5"), "bid_sizes": ("1", "2")}
-ASKS = {"ask_prices": ("100.5", "101"), "ask_sizes": ("3", "4")}
+BIDS: dict[str, Any] = {"bid_prices": ("100", "99.5"), "bid_sizes": ("1", "2")}
+ASKS: dict[str, Any] = {"ask_prices": ("100.5", "101"), "ask_sizes": ("3", "4")}
 SNAPSHOT = stream.book(
     0, book_action=BookAction.SNAPSHOT, record_key="depth/s/0", first_sequence=None, **BIDS, **ASKS
 )
 
 
 def change(
-    number: int, bid: tuple[str, str] | None = None, ask: tuple[str, str] | None = None, **values: object
+    number: int, bid: tuple[str, str] | None = None, ask: tuple[str, str] | None = None, **values: Any
 ) -> Book:
     """Update ``number``, which follows the one before it."""
     bid_price, bid_size = ((bid[0],), (bid[1],)) if bid else ((), ())
     ask_price, ask_size = ((ask[0],), (ask[1],)) if ask else ((), ())
-    prices = {"bid_prices": bid_price, "bid_sizes": bid_size, "ask_prices": ask_price, "ask_sizes": ask_size}
+    prices: dict[str, Any] = {
+        "bid_prices": bid_price,
+        "bid_sizes": bid_size,
+        "ask_prices": ask_price,
+        "ask_sizes": ask_size,
+    }
     return stream.book(number, first_sequence=number, **(prices | values))
 
 
