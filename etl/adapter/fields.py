@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from etl.adapter.contract import Rejected
+from etl.adapter.mended import mended
 from etl.model.codes import Code
 from etl.model.decimals import plain
 from etl.model.records import Frame
@@ -45,11 +46,6 @@ Levels = list[tuple[str, str]]
 Columns = tuple[tuple[str, ...], tuple[str, ...]]
 """Prices and sizes of one side of a book."""
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\s\[\]{}:,"]+', re.DOTALL)
-_WORD = re.compile(rb"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_HALF_PAIR = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-)
 _SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _FRACTION_NS = [int(10 ** (9 - digits)) for digits in range(10)]
 _IDS = frozenset({"i", "id"})
@@ -295,21 +291,14 @@ UNREADABLE = (*UNDECODABLE, FieldFault)
 def readable(frame: Frame) -> Frame:
     r"""``frame``, or where its JSON holds words that JSON has not (``NaN``, ``Infinity``, ``007``, ``0x1F``), with
     these as text, and with half a surrogate pair (``\ud800``) as a byte that no text has: so they cost the event that
-    they stand in, and not those beside it."""
+    they stand in, and not those beside it. A frame with more than ``MENDED_WORDS_MAX`` of them stays as it is."""
     if frame.payload.lstrip()[:1] not in (b"[", b"{"):
         return frame
     try:
         msgspec.json.decode(frame.payload, type=Raw)
         return frame
     except UNDECODABLE:
-        return msgspec.structs.replace(frame, payload=_TOKEN.sub(_as_text, frame.payload))
-
-
-def _as_text(token: re.Match[bytes]) -> bytes:
-    word = token[0]
-    if word[:1] == b'"':
-        return _HALF_PAIR.sub(b"\xff", word)
-    return word if _WORD.fullmatch(word) else b'"' + word.replace(b"\\", b"?") + b'"'
+        return msgspec.structs.replace(frame, payload=mended(frame.payload))
 
 
 def is_name(venue_symbol: str) -> bool:

@@ -11,6 +11,7 @@ import hashlib
 import time
 import zipfile
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 import aiohttp
@@ -18,6 +19,7 @@ from msgspec import Struct
 
 from etl.errors import VenueError
 from etl.sources.history import Answer
+from etl.sources.lines import bounded_lines
 
 TIMEOUT = aiohttp.ClientTimeout(total=None, connect=20.0, sock_read=60.0)
 """A file may take as long as it likes, as long as bytes come."""
@@ -25,6 +27,8 @@ ATTEMPTS_MAX = 3
 ARCHIVE_BYTES_MAX = 8 << 30
 READ_BYTES = 1 << 20
 CHECKSUM_BYTES_MAX = 1 << 10
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that are unpacked a bounded piece at a time."""
 
 
 class ArchiveMissing(VenueError):
@@ -46,9 +50,11 @@ class ArchiveFile(Struct, frozen=True):
         address = self.url.removesuffix(".zip") + ".csv"
         try:
             with zipfile.ZipFile(self.path) as archive:
-                (name,) = archive.namelist()
-                with archive.open(name) as lines:
-                    for first, last, block in _blocks(lines, bytes_max):
+                (entry,) = archive.infolist()
+                if entry.compress_type not in COMPRESSIONS:
+                    raise ValueError(f"compressed by method {entry.compress_type}")
+                with BufferedReader(archive.open(entry)) as file:  # type: ignore[type-var]  it is read as raw bytes
+                    for first, last, block in _blocks(bounded_lines(file, bytes_max), bytes_max):
                         endpoint = f"archive:{address}#lines={first}-{last};sha256={self.sha256}"
                         yield Answer(endpoint, block, time.time_ns())
         except (ValueError, zipfile.BadZipFile) as error:
@@ -106,8 +112,6 @@ def _blocks(lines: Iterator[bytes], bytes_max: int) -> Iterator[tuple[int, int, 
     block: list[bytes] = []
     size, first, number = 0, 1, 0
     for number, line in enumerate(lines, 1):
-        if len(line) > bytes_max:
-            raise ValueError(f"line {number} has {len(line)} bytes")
         if size + len(line) > bytes_max:
             yield first, number - 1, b"".join(block)
             block, size, first = [], 0, number

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
-from etl.transports import frames
+from etl.sources.fragments import Fragments
 
 if TYPE_CHECKING:
     from etl.sources.websocket import Connection
@@ -21,12 +21,14 @@ RECEIVE_BUFFER_BYTES = 1 << 20
 it grows to 32 MiB under a burst, and one read filled the producer's queue before reading could be stopped."""
 READ_BYTES = 256 << 10
 """What one read brings as a rule."""
+CONTROL_FRAMES_MAX = 1_024
+"""Of one read: pings and pongs of which there are more are a flood."""
 
 _TEXT = WSMsgType.TEXT  # naming the member each time costs 0.1 µs
 
 
 class Listener(WSListener):
-    """The frame callback. Fragments of one message are joined, up to ``FRAME_BYTES_LIMIT``."""
+    """The frame callback. Fragments of one message are joined."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -34,7 +36,11 @@ class Listener(WSListener):
         self._take = connection.intake.take
         self._gate = connection.gate
         self._receive_time_ns = 0
-        self._fragments: list[bytes] = []
+        self._fragments = Fragments()
+        self._controls = 0
+        """Control frames of this read."""
+        self._ping: bytes | None = None
+        """The last of this read that wants an answer."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         connected: socket.socket = transport.underlying_transport.get_extra_info("socket")
@@ -52,6 +58,8 @@ class Listener(WSListener):
             self._on_rare_frame(transport, frame)
         if frame.last_in_buffer:
             self._receive_time_ns = 0
+            if self._controls:
+                self._answer_ping(transport)
             self._gate.after_read(transport.underlying_transport)
 
     def _on_rare_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -64,23 +72,25 @@ class Listener(WSListener):
             transport.send_close(frame.get_close_code())
             transport.disconnect()
         elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
-            payload = self._joined(frame.get_payload_as_bytes(), frame.fin)
+            is_over = bool(self._fragments.excess)
+            payload = self._fragments.add(frame.get_payload_as_bytes(), frame.fin)
             if payload is not None:
                 self._connection.act_on(self._take(payload, self._receive_time_ns, self._connection.url))
+            elif self._fragments.excess and not is_over:
+                self._connection.close("too_large", f"a message of {self._fragments.excess}")
+        else:
+            self._controls += 1
+            if self._controls == CONTROL_FRAMES_MAX:
+                self._connection.close("flood", f"{CONTROL_FRAMES_MAX} control frames in one read")
+            elif kind == WSMsgType.PING:
+                self._ping = frame.get_payload_as_bytes()
 
-    def _joined(self, payload: bytes, final: bool) -> bytes | None:
-        self._fragments.append(payload)
-        if sum(map(len, self._fragments)) > frames.FRAME_BYTES_LIMIT:
-            self._connection.close("too_large", f"a message of more than {frames.FRAME_BYTES_LIMIT} bytes")
-            self._fragments = [
-                b"".join(self._fragments)[: frames.FRAME_BYTES_LIMIT + 1]
-            ]  # and so for the rest
-            return None
-        if not final:
-            return None
-        whole = b"".join(self._fragments)
-        self._fragments = []
-        return whole
+    def _answer_ping(self, transport: WSTransport) -> None:
+        """The last of a read stands for all of them (RFC 6455, 5.5.3)."""
+        self._controls = 0
+        if self._ping is not None:
+            transport.send_pong(self._ping)
+            self._ping = None
 
 
 class PulseListener(Listener):

@@ -14,7 +14,11 @@ from msgspec import Struct
 
 from etl.errors import EtlError
 from etl.model.records import Frame, Source
+from etl.sources.lines import bounded_lines
+from etl.transports.frames import FRAME_BYTES_LIMIT
 
+LINE_BYTES_MAX = 2 * FRAME_BYTES_LIMIT
+"""A frame of the greatest size, and what it takes to write it as JSON."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -31,12 +35,13 @@ class RecordedLine(Struct, gc=False):
 
 def read_lines(file: BufferedReader) -> Iterator[bytes]:
     """The lines of ``file`` without their ends, unpacked if it is gzip. Raises ``EtlError`` if that is
-    damaged."""
+    damaged, and for a line of more than ``LINE_BYTES_MAX``."""
     packed = file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
-    lines: Iterable[bytes] = gzip.GzipFile(fileobj=file) if packed else file
     try:
-        for line in lines:
+        for line in bounded_lines(gzip.GzipFile(fileobj=file) if packed else file, LINE_BYTES_MAX):
             yield line.rstrip(b"\r\n")
+    except ValueError as error:
+        raise EtlError(str(error)) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise EtlError(f"the gzip data is damaged or cut: {error}") from None
 

@@ -35,6 +35,8 @@ from etl.transports import frames
 CONNECT_TIMEOUT_S = 10.0
 REFUSAL_BYTES_MAX = 200
 """Of the body that a refused handshake came with: what the log and the ledger show."""
+UNSENT_BYTES_MAX = 4 << 20
+"""What may wait for a venue that does not read."""
 
 _OF_A_PART = (FaultKind.REQUEST, FaultKind.ENTITLEMENT)
 """Faults that, once something is subscribed, are about something else."""
@@ -134,6 +136,8 @@ class Connection:
                 self.url,
                 websocket_handshake_timeout=CONNECT_TIMEOUT_S,
                 max_frame_size=frames.FRAME_BYTES_LIMIT,
+                max_redirects=0,  # the keys in the headers are for this host alone
+                enable_auto_pong=False,  # it would answer each ping of a flood
                 extra_headers=dict(self.parser.handshake_headers(time.time_ns())),
                 read_buffer_init_size=READ_BYTES,
             )
@@ -219,17 +223,16 @@ class Connection:
             self.close("stale", await self._pulse.until_silent(lambda: self.gate.paused), is_own=False)
 
     def watch(self, now_ns: int) -> None:
-        """Now and then: ping a silent socket, close one that does not answer, have its channels' silence judged.
-
-        Not while reading is paused: then the silence is ours, and what the socket still holds is worth waiting for.
-        A closed market may be silent: ``now_ns``, Unix time, says whether it is.
-        """
+        """Now and then: ping a silent socket, close one that does not answer, have its channels' silence judged. Not
+        while reading is paused: then the silence is ours. ``now_ns``, Unix time, says whether a market is closed."""
         steady_ns = time.monotonic_ns()
         if not self._delivering_from and self.intake.last_event_ns:
             self._delivering_from = time.monotonic()
         if self._transport is None or self.gate.paused:
             self._liveness.excuse(steady_ns)
             return
+        if self._transport.underlying_transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            self.close("send_queue", f"the venue has left more than {UNSENT_BYTES_MAX} bytes unread")
         silence = self._liveness.of_socket(steady_ns, self.last_receive_ns)
         if silence is Silence.PING_TIMEOUT:
             self.close(silence.value, f"no answer to a ping within {PING_REPLY_S:g} s", is_own=False)

@@ -28,6 +28,8 @@ HEADER_ENCODING = "encoding"
 CODEC = "zstd"
 FRAME_BYTES_LIMIT = 64 << 20
 """Of a frame; a connection that brings a larger one ends, and its gap says so."""
+PARTS_MAX = 1_024
+"""Of a frame: a worker cuts them at ``frame_bytes_max``, which is seldom under 64 KiB."""
 JOINING_MAX = 1_024
 """Connections of which a frame may be incomplete at once; beyond, the first such frame is given up."""
 
@@ -78,7 +80,8 @@ class FrameJoiner:
         if count == 1:
             return _unpacked(piece.frame, [piece], size)
         is_next = before and before[0].frame.frame_sequence == piece.frame.frame_sequence
-        parts = [*before, piece] if is_next else [piece]
+        parts = before if is_next else []
+        parts.append(piece)
         if len(parts) != number:
             return None
         if number == count:
@@ -123,7 +126,7 @@ def _read_encoding(piece: Piece) -> tuple[int, int, int]:
     try:
         codec, size, *place = piece.encoding.split(" ")
         number, count = map(int, place[0].split("/")) if place else (1, 1)
-        if codec == CODEC and 0 < int(size) <= FRAME_BYTES_LIMIT and 0 < number <= count:
+        if codec == CODEC and 0 < int(size) <= FRAME_BYTES_LIMIT and 0 < number <= count <= PARTS_MAX:
             return int(size), number, count
     except ValueError:
         pass

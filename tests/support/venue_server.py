@@ -31,6 +31,7 @@ class VenueServer:
         self.received: list[str] = []
         self.received_at: list[float] = []
         """By ``time.monotonic``."""
+        self.pongs: list[bytes] = []
         self.replies: dict[str, str] = {}
         """What is answered, on the same socket, to what is received."""
         self.answers: dict[str, tuple[int, str | list[str]]] = {}
@@ -55,11 +56,15 @@ class VenueServer:
             is_short = len(part) <= 125
             length = bytes((len(part),)) if is_short else b"\x7e" + len(part).to_bytes(2, "big")
             frames.append(bytes((first,)) + length + part)
+        self.send_as_it_is(b"".join(frames))
+
+    def send_as_it_is(self, content: bytes) -> None:
+        """Bytes on the socket itself: websocket frames, or none."""
 
         async def write(socket: web.WebSocketResponse) -> None:
             transport = socket._req.transport if socket._req else None
             assert isinstance(transport, asyncio.WriteTransport)
-            transport.write(b"".join(frames))
+            transport.write(content)
 
         self._run(self._each(write))
 
@@ -132,7 +137,7 @@ class VenueServer:
             if not isinstance(body, str):
                 body = body.pop(0)
             return web.Response(status=status, text=body, headers=self.extra_headers)
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         self.opened += 1
         for text in self.greeting:
@@ -145,6 +150,10 @@ class VenueServer:
                     self.received_at.append(time.monotonic())
                     if message.data in self.replies:
                         await socket.send_str(self.replies[message.data])
+                elif message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+                elif message.type is WSMsgType.PONG:
+                    self.pongs.append(bytes(message.data))
         finally:
             self._sockets.pop(socket, None)
         return socket
