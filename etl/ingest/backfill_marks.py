@@ -7,7 +7,6 @@ trade-2026-….json     the mark of a chunk that is done: what came
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from etl.model.names import file_name, shown_of
 from etl.settings import Settings
 from etl.stores.files import write_whole
 
@@ -45,7 +45,7 @@ class Marks:
     """Those of the backfill ``name``."""
 
     def __init__(self, settings: Settings, name: str) -> None:
-        self.folder = _root(settings) / re.sub(r"[^\w.-]", "_", name)
+        self.folder = _root(settings) / file_name(name)
 
     def announce(self, plan: Plan) -> None:
         write_whole(self.folder / "plan", msgspec.json.encode(plan))
@@ -70,7 +70,7 @@ def at_work(settings: Settings) -> list[AtWork]:
         try:
             plan = msgspec.json.decode((folder / "plan").read_bytes(), type=Plan)
             done = sum(entry.name.endswith(MARK) for entry in os.scandir(folder))
-            found.append(AtWork(folder.name, plan, done, folder.stat().st_mtime_ns))
+            found.append(AtWork(shown_of(folder.name), plan, done, folder.stat().st_mtime_ns))
         except FileNotFoundError:  # not announced, or checked just now
             continue
     return sorted(found, key=lambda one: one.changed_ns, reverse=True)

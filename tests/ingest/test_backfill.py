@@ -23,6 +23,7 @@ from etl.ingest.backfill_jobs import Chunk, Job, make_job, plan, slices
 from etl.ingest.backfill_marks import Marks, Plan, at_work
 from etl.model.records import Bar, Kind, Record, Source
 from etl.settings import Settings
+from etl.stores.files import write_whole
 from etl.transports.kafka import ensure_topics
 from etl.transports.ranges import RangeReader
 from etl.wire import codec
@@ -159,6 +160,19 @@ def test_whoever_watches_sees_how_far_a_backfill_is(settings: Settings) -> None:
     )
     marks.remove()
     assert at_work(settings) == []
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../..", "other/..", "/", "字" * 100])
+def test_a_backfill_of_any_name_keeps_to_a_folder_of_its_own(settings: Settings, name: str) -> None:
+    kept = settings.state_path / "kept"
+    write_whole(kept, b"")
+    other, marks = Marks(settings, "other"), Marks(settings, name)
+    for one in (other, marks):
+        one.put("trade-2026-01-31-0", b"{}")
+    marks.remove()
+    assert kept.exists()
+    assert other.get("trade-2026-01-31-0") == b"{}"
+    assert marks.get("trade-2026-01-31-0") is None
 
 
 @pytest.mark.integration
