@@ -11,8 +11,9 @@ import hashlib
 import time
 import zipfile
 from collections.abc import Iterator
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 from msgspec import Struct
@@ -53,7 +54,7 @@ class ArchiveFile(Struct, frozen=True):
                 (entry,) = archive.infolist()
                 if entry.compress_type not in COMPRESSIONS:
                     raise ValueError(f"compressed by method {entry.compress_type}")
-                with BufferedReader(archive.open(entry)) as file:  # type: ignore[type-var]  it is read as raw bytes
+                with BufferedReader(cast(RawIOBase, archive.open(entry))) as file:
                     for first, last, block in _blocks(bounded_lines(file, bytes_max), bytes_max):
                         endpoint = f"archive:{address}#lines={first}-{last};sha256={self.sha256}"
                         yield Answer(endpoint, block, time.time_ns())
