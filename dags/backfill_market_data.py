@@ -93,7 +93,7 @@ def backfill_market_data() -> None:
 
         if dag_run.run_type == "scheduled" and not settings.load().backfill.daily_kinds:
             return []
-        venue = (params or {})["venue"]
+        venue = (params or {})["venue"].strip()
         return [f"{file}.plan" for file, feeds in FEEDS.items() if venue in feeds]
 
     @task

@@ -16,6 +16,7 @@ from etl.settings import (
     load,
     make,
     value_of,
+    venue_key,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -103,6 +104,33 @@ def test_lists_are_stripped() -> None:
     settings = load({"ETL_VENUES": " binance , polygon,", "ETL_BACKFILL_DAILY_KINDS": "trade, bar"})
     assert settings.venues.names == ("binance", "polygon")
     assert settings.backfill.daily_kinds == ("trade", "bar")
+
+
+def test_spaces_around_a_value_mean_nothing_wherever_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('venues = [" binance ", "", "polygon"]\nstate_dir = " var/x\\n"\n')
+    settings = load(
+        {"ETL_CONFIG": str(file), "ETL_LIVE": " true ", "ETL_METRICS_PORT": "9000 ", "ETL_MAIL_TO": " a@b\n"}
+    )
+    assert settings.venues.names == ("binance", "polygon")
+    assert (settings.state_dir, settings.mail.to) == ("var/x", "a@b")
+    assert (settings.venues.live, settings.metrics.port) == (True, 9000)
+    assert make(kafka_password=" kept ").kafka.password == " kept "
+    with pytest.raises(UsageError, match="settings: venues: Expected `array`, got `int`"):
+        make(venues=5)
+
+
+def test_every_text_and_list_of_the_settings_is_stripped() -> None:
+    texts = [name for name in NAMES if isinstance(value_of(Settings(), name), str) and "password" not in name]
+    lists = [name for name in NAMES if isinstance(value_of(Settings(), name), tuple)]
+    settings = make(**dict.fromkeys(texts, " a "), **dict.fromkeys(lists, (" a ", " ")))
+    assert {name: value_of(settings, name) for name in texts} == dict.fromkeys(texts, "a")
+    assert {name: value_of(settings, name) for name in lists} == dict.fromkeys(lists, ("a",))
+
+
+def test_a_venues_key_is_the_first_that_is_more_than_spaces() -> None:
+    assert venue_key(("A", "B", "C"), {"A": " ", "B": " key\n", "C": "c"}) == "key"
+    assert venue_key(("A", "D"), {"A": " "}) is None
 
 
 def test_changing_one_setting_leaves_the_others() -> None:

@@ -235,6 +235,10 @@ class AlpacaBoats(Alpaca):
     be silent for long. https://docs.alpaca.markets/us/docs/245-trading"""
 
     name = "alpaca_boats"
+    changes: ClassVar[Mapping[str, str]] = {
+        **Alpaca.changes,
+        "2026-10-12": "a session before each day of trading: Sunday to Thursday, none on the eve of a holiday",
+    }
     websocket_url = "wss://stream.data.alpaca.markets/v1beta1/boats"
     channels = tuple(replace(channel, stale_after_s=0.0) for channel in Alpaca.channels[:5])
     default_channels = ("trades", "quotes", "bars")

@@ -61,6 +61,7 @@ class Polygon(Exchange):
     parser_version = 2
     changes: ClassVar[Mapping[str, str]] = {
         "2025-11-03": "sizes of quotes are shares, no more round lots",
+        "2025-12": "splits lie under `/stocks/v1/splits` too; `/v3/reference/splits`, which is asked, still answers",
         "2026-07": "bars tell decimal volumes (`dv`), `otc`; trades and quotes `trft`",
     }
     websocket_url = "wss://socket.massive.com/stocks"

@@ -203,16 +203,23 @@ def _is_ours(variable: str) -> bool:
 
 
 def venue_key(names: Sequence[str], environment: Mapping[str, str] | None = None) -> str | None:
-    """The first that is set of these environment variables, in which keys of venues stand; ``None`` if none is."""
+    """The first that is set of these environment variables, in which keys of venues stand; ``None`` if none is. No key
+    has spaces around it, but a file or a form that it was copied from may."""
     environment = os.environ if environment is None else environment
-    return next((environment[name] for name in names if environment.get(name)), None)
+    found = (environment.get(name, "").strip() for name in names)
+    return next(filter(None, found), None)
 
 
 def _typed(name: str, value: Any) -> Any:
-    """``value``, a text of the environment or a value of the TOML file, as its setting's type."""
+    """``value``, a text of the environment or a value of the TOML file, as its setting's type. Spaces around a text, or
+    around one in a list, mean nothing, save in a password; an empty one in a list is none."""
     default = value_of(_DEFAULTS, name)
-    if isinstance(default, tuple) and isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, str) and not name.endswith("password"):
+        value = value.strip()
+    if isinstance(default, tuple):
+        parts = value.split(",") if isinstance(value, str) else value
+        if isinstance(parts, list | tuple):
+            value = [part for it in parts if (part := it.strip() if isinstance(it, str) else it) != ""]
     kind = tuple[str, ...] if isinstance(default, tuple) else type(default)
     try:
         return msgspec.convert(value, kind, strict=False)
