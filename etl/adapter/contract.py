@@ -131,7 +131,8 @@ class Channel(Struct, frozen=True):
 
     ``socket`` names the socket that carries the channel where a feed needs several ("" = the main one). Frames
     received before ``checksum_until_ns`` carry a checksum of the book that the parser holds its own against (0 = none
-    ever did, ``INT64_MAX`` = they do).
+    ever did, ``INT64_MAX`` = they do). No more than ``symbols_max`` of its streams go over one connection, each named
+    and no star (0 = no such limit).
     """
 
     name: str
@@ -144,6 +145,7 @@ class Channel(Struct, frozen=True):
     depth: int = 0
     socket: str = ""
     checksum_until_ns: int = 0
+    symbols_max: int = 0
 
     def __post_init__(self) -> None:
         if not self.family:

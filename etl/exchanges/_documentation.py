@@ -38,6 +38,7 @@ def _feed(feed: type[Exchange]) -> str:
         "streams a connection": feed.streams_max,
         "seconds a connection lives": int(feed.connection_life_s),
     }
+    limits |= {f"`{one.name}` a connection": one.symbols_max for one in feed.channels}
     known = [f"{name}: {limit:,}" for name, limit in limits.items() if limit]
     known += [f"request weight: {budget.weight:,} in {budget.per_s:g} s" for budget in feed.budgets]
     known += [

@@ -48,6 +48,8 @@ from etl.model.times import NS_PER_DAY, NS_PER_MINUTE
 
 PAGE_ROWS_MAX = 5_000
 """The venue allows 10,000; so few, an answer stays below 1 MiB and is one frame."""
+QUOTED_OPTIONS_MAX = 1_000
+"""Of the larger plan; the basic one has 200, which the venue says. It takes no star for them."""
 NO_RULE = SequenceRule.NONE
 
 
@@ -273,7 +275,7 @@ class AlpacaOptions(Alpaca):
     websocket_url = "wss://stream.data.alpaca.markets/v1beta1/opra"
     channels = (
         Channel("trades", Kind.TRADE, NO_RULE, Kind.TRADE, 60),
-        Channel("quotes", Kind.QUOTE, NO_RULE, None, 60),
+        Channel("quotes", Kind.QUOTE, NO_RULE, None, 60, symbols_max=QUOTED_OPTIONS_MAX),
         Channel("bars", Kind.BAR, NO_RULE, Kind.BAR, interval_ns=NS_PER_MINUTE),
     )
     default_channels = ("trades", "quotes")

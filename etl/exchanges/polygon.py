@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from etl.adapter.contract import (
     Budget,
@@ -116,12 +117,8 @@ class Polygon(Exchange):
             instruments = shipped_instruments(PolygonCrypto)  # the only names that need a list
         super().__init__(credentials, instruments)
         self._reads = reads.readers(self)
-        self._events = Tagged(
-            "ev",
-            [Reader(kind, read) for kind, read in self._reads.items() if kind.__struct_config__.tag],
-            {name: name for name in self.ignored_names},
-            ("sym", "pair", "T"),
-        )
+        tagged = [Reader(kind, read) for kind, read in self._reads.items() if kind.__struct_config__.tag]
+        self._events = Tagged("ev", tagged, {name: name for name in self.ignored_names}, ("sym", "pair", "T"))
         self._grants = Grants()
         self._handshake = Handshake(
             {
@@ -263,7 +260,8 @@ class PolygonOptions(Polygon):
     changes: ClassVar[Mapping[str, str]] = {}
     websocket_url = "wss://socket.massive.com/options"
     websocket_url_others = ("wss://socket.polygon.io/options",)
-    channels = tuple(channel for channel in Polygon.channels if channel.name != "LULD")
+    channels = (Polygon.channels[0], replace(Polygon.channels[1], symbols_max=1_000), *Polygon.channels[2:4])
+    """https://massive.com/docs/websocket/options/quotes: of so many contracts, and a key has one connection."""
     default_symbols = ("O:SPY261218C00600000",)
     splits_path = ""
 

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Sequence
 
 import uvloop
 
-from etl.adapter.contract import Exchange, Subscription
+from etl.adapter.contract import Channel, Exchange, Subscription
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed
@@ -54,9 +54,9 @@ def run(
 def subscriptions(
     exchange: type[Exchange], symbols: Sequence[str], channels: Sequence[str], shard: str
 ) -> list[Subscription]:
-    """What each connection asks for: this shard's symbols, cut by socket and by the venue's limit of streams.
+    """What each connection asks for: this shard's symbols, cut by socket and by the venue's limits of streams.
 
-    Raises ``UsageError``."""
+    Raises ``UsageError``, also where a key may not hold so many connections."""
     index, count = _shard(shard)
     if count > 1 and exchange.connections_max == 1:
         raise UsageError(f"{exchange.name}: one connection per key, so --shard {shard} cannot work")
@@ -70,13 +70,28 @@ def subscriptions(
             raise UsageError(f"{exchange.name}: no channel {name}; known are {known}")
     cut = []
     for whole in exchange.sockets(Subscription(wanted, names)):
+        narrow = _narrowest(exchange, whole)
         streams = exchange.streams_max or len(wanted) * len(whole.channels)
-        symbols_max = max(1, streams // len(whole.channels))
+        symbols_max = max(1, min(streams // len(whole.channels), narrow.symbols_max or len(wanted)))
+        if exchange.connections_max == 1 and len(wanted) > symbols_max:
+            raise UsageError(
+                f"{exchange.name}: {narrow.name} of {len(wanted):,} symbols, and the one connection of a key takes"
+                f" {symbols_max:,}"
+            )
         cut += [
             Subscription(wanted[start : start + symbols_max], whole.channels, whole.socket)
             for start in range(0, len(wanted), symbols_max)
         ]
     return cut
+
+
+def _narrowest(exchange: type[Exchange], subscription: Subscription) -> Channel:
+    """The channel that limits a connection's symbols, if any does. Raises ``UsageError`` for a star instead of them."""
+    channels = [channel for name in subscription.channels if (channel := exchange.channel(name))]
+    limited = [channel for channel in channels if channel.symbols_max]
+    if limited and "*" in subscription.symbols:
+        raise UsageError(f"{exchange.name}: {limited[0].name} takes no *, only symbols by name")
+    return min(limited, key=lambda channel: channel.symbols_max, default=channels[0])
 
 
 class Worker:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from etl.adapter.contract import Subscription
+from etl.adapter.contract import Exchange, Subscription
 from etl.errors import UsageError
+from etl.exchanges.alpaca import AlpacaOptions
 from etl.exchanges.binance import Binance
-from etl.exchanges.polygon import Polygon
+from etl.exchanges.polygon import Polygon, PolygonOptions
 from etl.ingest.worker import subscriptions
 
 
@@ -44,3 +46,31 @@ def test_a_venue_with_one_connection_per_key_refuses_shards() -> None:
 def test_more_shards_than_symbols_is_refused_where_nothing_is_left() -> None:
     with pytest.raises(UsageError, match="no symbol is left"):
         subscriptions(Binance, ["A"], (), "1/2")
+
+
+def test_more_quoted_options_than_one_connection_takes_are_refused_where_a_key_has_one() -> None:
+    contracts = [f"O:SPY261218C{strike:08}" for strike in range(1_001)]
+    with pytest.raises(UsageError) as refused:
+        subscriptions(PolygonOptions, contracts, ["T", "Q"], "0/1")
+    assert str(refused.value) == (
+        "polygon_options: Q of 1,001 symbols, and the one connection of a key takes 1,000"
+    )
+    assert subscriptions(PolygonOptions, contracts[1:], ["T", "Q"], "0/1") == [
+        Subscription(tuple(contracts[1:]), ("T", "Q"))
+    ]
+    assert subscriptions(PolygonOptions, contracts, ["T"], "0/1") == [Subscription(tuple(contracts), ("T",))]
+
+
+@pytest.mark.parametrize(("feed", "channel"), [(PolygonOptions, "Q"), (AlpacaOptions, "quotes")])
+def test_a_star_is_refused_where_every_symbol_has_to_be_named(feed: type[Exchange], channel: str) -> None:
+    with pytest.raises(UsageError, match=rf"{feed.name}: {channel} takes no \*, only symbols by name"):
+        subscriptions(feed, ["*"], [channel], "0/1")
+    assert len(subscriptions(feed, ["*"], feed.default_channels[:1] or ["T"], "0/1")) == 1
+
+
+def test_a_venue_with_more_connections_gets_as_many_as_its_narrowest_channel_needs() -> None:
+    class Narrow(Binance):
+        channels = (Binance.channels[0], replace(Binance.channels[1], symbols_max=2))
+
+    parts = subscriptions(Narrow, ["A", "B", "C"], ["trade", "bookTicker"], "0/1")
+    assert [part.symbols for part in parts] == [("A", "B"), ("C",)]
