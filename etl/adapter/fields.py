@@ -46,15 +46,14 @@ Levels = list[tuple[str, str]]
 Columns = tuple[tuple[str, ...], tuple[str, ...]]
 """Prices and sizes of one side of a book."""
 
-_SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
+_SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}")
 _FRACTION_NS = [int(10 ** (9 - digits)) for digits in range(10)]
 _IDS = frozenset({"i", "id"})
 """A null id is no absence: without it the event would get another identity."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEW_YORK = ZoneInfo("America/New_York")
 _RFC3339 = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})",
-    re.I,
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 
 
@@ -176,15 +175,15 @@ def ms_or_us_ns(count: int) -> int:
 
 
 def rfc3339_ns(text: str) -> int:
-    """``2021-02-22T15:51:45.335689322Z``, 0 to 9 fraction digits, in ns."""
+    """``2021-02-22T15:51:45.335689322Z``, 0 to 9 fraction digits, in ns; ``t`` and ``z`` are as good (5.6 there)."""
     fraction = text[20:-1]
     digits = len(fraction)
-    if text[19:20] == "." and text[-1] == "Z" and digits <= 9 and fraction.isdecimal():
+    if text[19:20] == "." and text[-1] == "Z" and digits <= 9 and fraction.isascii() and fraction.isdecimal():
         return _second_ns(text[:19]) + int(fraction) * _FRACTION_NS[digits]
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise FieldFault(Code.FIELD_MALFORMED, f"not an RFC 3339 time: {text[:40]}")
-    return _second_ns(match[1].upper()) + int((match[2] or "").ljust(9, "0")) - _offset_ns(match[3])
+    return _second_ns(match[1]) + int((match[2] or "").ljust(9, "0")) - _offset_ns(match[3])
 
 
 def _offset_ns(zone: str) -> int:

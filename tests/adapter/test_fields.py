@@ -33,9 +33,20 @@ def test_rfc3339_is_read_to_the_nanosecond(text: str, time: int) -> None:
     assert fields.rfc3339_ns(text) == time
 
 
+@pytest.mark.parametrize("fraction", ["", ".5", ".500000000"])
+@pytest.mark.parametrize("between", ["T", "t"])
+@pytest.mark.parametrize("zone", ["Z", "z", "+00:00", "-00:00"])
+def test_an_rfc3339_time_is_the_same_in_all_its_spellings(fraction: str, between: str, zone: str) -> None:
+    half_ns = 500_000_000 if fraction else 0
+    time_ns = 1_704_153_600_000_000_000 + half_ns
+    assert fields.rfc3339_ns(f"2024-01-02{between}00:00:00{fraction}{zone}") == time_ns
+    assert fields.rfc3339_ns(f"2024-01-02{between}01:30:00{fraction}+01:30") == time_ns
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "2024-01-02T00:00:00.\u0665Z", "2024-01-02T00:00:0\u0660Z", "2024-01-02T00:00:00.5zz", "2024-01-02T00:00:00.5",
         "", "Z", "2024-01-02", "2024-01-02T00:00:00", "2024-01-02T00:00:00.Z", "2024-01-02T00:00:00.1234567890Z",
         "2024-01-02T24:00:00Z", "2024-13-02T00:00:00Z", "2024-02-30T00:00:00Z", "2024-01-02 00:00:00Z",
         "2024-01-02T00:00:00.1_2Z", "2024-01-02T00:00:00.+12Z", "1704153600", "2024-01-02T00:00:60Z",
