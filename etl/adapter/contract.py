@@ -248,6 +248,8 @@ class Exchange:
     channels: ClassVar[tuple[Channel, ...]]
     ignored_names: ClassVar[Mapping[str, str]]
     """Name → why it is left aside."""
+    ignored_events: ClassVar[Mapping[str, str]] = {}
+    """An event's type at the venue → the name under which it is left aside."""
     changes: ClassVar[Mapping[str, str]] = {}
     """Date (of the change, or on which it was seen) → what the venue has changed that this file heeds."""
     default_symbols: ClassVar[tuple[str, ...]]

@@ -91,6 +91,7 @@ class Alpaca(Exchange):
         "n": "news",
         "snapshot": "the venue's own summary: latest trade, quote and bars of a symbol",
     }
+    ignored_events: ClassVar[Mapping[str, str]] = {"i": "i", "n": "n"}
     default_symbols: ClassVar[tuple[str, ...]] = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "SPY")
     key_variables = (("ALPACA_API_KEY", "APCA_API_KEY_ID"), ("ALPACA_API_SECRET", "APCA_API_SECRET_KEY"))
     connections_max = 1
@@ -115,7 +116,7 @@ class Alpaca(Exchange):
     ) -> None:
         super().__init__(credentials, instruments)
         readers = Readers(self, self.are_perpetuals)
-        self._events = Tagged("T", readers.of_stream(), {name: name for name in self.ignored_names}, ("S",))
+        self._events = Tagged("T", readers.of_stream(), self.ignored_events, ("S",))
         self._answers = answers.AnswerReader(readers)
         self._handshake = Handshake({"connected": self._login, "authenticated": self._subscribe})
 

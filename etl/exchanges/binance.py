@@ -109,7 +109,6 @@ class Binance(Exchange):
             ("24hrTicker", "24hrMiniTicker", "1hTicker", "4hTicker", "1dTicker"), "24h_statistics"
         ),
     }
-    """Event type → the name under which it is left aside."""
     event_readers: ClassVar[Mapping[str, Reader]] = {
         "trade": Reader(wire.StreamTrade, wire.read_trade, "trade"),
         "aggTrade": Reader(wire.StreamAggTrade, wire.read_agg_trade, "aggTrade"),

@@ -75,6 +75,9 @@ class Polygon(Exchange):
         Channel("AM", Kind.BAR, SequenceRule.NONE, Kind.BAR, 180.0, interval_ns=NS_PER_MINUTE),
         Channel("LULD", Kind.STATUS, SequenceRule.NONE),
     )
+    ignored_events: ClassVar[Mapping[str, str]] = {
+        name: name for name in ("NOI", "FMV", "LV", "V", "C", "CA", "CAS", "XL2", "XAS")
+    }
     ignored_names: ClassVar[Mapping[str, str]] = {
         "status": "control messages of the connection and errors of the history interface",
         "empty_frame": "an array without events",
@@ -118,7 +121,7 @@ class Polygon(Exchange):
         super().__init__(credentials, instruments)
         self._reads = reads.readers(self)
         tagged = [Reader(kind, read) for kind, read in self._reads.items() if kind.__struct_config__.tag]
-        self._events = Tagged("ev", tagged, {name: name for name in self.ignored_names}, ("sym", "pair", "T"))
+        self._events = Tagged("ev", tagged, self.ignored_events, ("sym", "pair", "T"))
         self._grants = Grants()
         self._handshake = Handshake(
             {
@@ -320,6 +323,7 @@ class PolygonIndices(Polygon):
     ignored_names: ClassVar[Mapping[str, str]] = {
         name: why for name, why in Polygon.ignored_names.items() if name != "V"
     }
+    ignored_events: ClassVar[Mapping[str, str]] = {ev: ev for ev in Polygon.ignored_events if ev != "V"}
     default_symbols = ("I:SPX", "I:NDX")
     history: ClassVar[Mapping[Kind, History]] = {Kind.BAR: History("time")}
     splits_path = ""

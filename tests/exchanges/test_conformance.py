@@ -53,6 +53,8 @@ LIVE_RECORDS = 150
 LIVE_FRAMES_MAX = 600
 PAGE_ROWS = 7
 PAGES_MAX = 400
+CONTROLS = {"status", "success", "subscription", "error"}
+"""Types that venues give to messages of the connection, counted under the same names."""
 LIMITS = ("connections_max", "streams_max", "connection_life_s", "budgets", "messages_per_s")
 
 exemplar_of = cache(exemplar)
@@ -177,6 +179,19 @@ def test_an_unknown_message_is_quarantined(name: str, payload: bytes) -> None:
     assert outcome.code in (Code.UNKNOWN_MESSAGE, Code.UNDECODABLE, Code.FIELD_MISSING, Code.SYMBOL_MISSING)
     if payload[:1] == b"{":
         assert outcome.code is Code.UNKNOWN_MESSAGE
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_left_aside_has_a_name_of_ours_and_no_event_is_left_aside_by_bearing_it(name: str) -> None:
+    """``snapshot`` is what we call a page of the venue's; an event of that type is one that nobody knows."""
+    exchange = load(name)
+    assert set(exchange.ignored_events.values()) <= set(exchange.ignored_names)
+    for word in set(exchange.ignored_names) - set(exchange.ignored_events) - CONTROLS:
+        event = {"ev": word, "T": word, "e": word, "sym": "A", "S": "A", "s": "A"}
+        for message in ([event], event, {"stream": "a@trade", "data": event}):
+            payload = msgspec.json.encode(message)
+            outcomes = exchange().parse(Frame(name, "c", 1, "", NOW_NS, payload))
+            assert [getattr(one, "code", one) for one in outcomes] == [Code.UNKNOWN_MESSAGE], message
 
 
 @pytest.mark.parametrize("path", fixtures.paths(), ids=lambda path: path.stem)
