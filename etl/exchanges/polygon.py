@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Raw
@@ -41,10 +41,11 @@ from etl.adapter.contract import (
     shipped_instruments,
 )
 from etl.adapter.dispatch import Reader, Tagged, elements, read_all, read_one
-from etl.adapter.fields import UNDECODABLE, inferred_interval, listing, readable, rejected, text_of
+from etl.adapter.fields import UNDECODABLE, listing, readable, rejected
 from etl.adapter.handshake import Grants, Handshake, kind_of_words, told
 from etl.adapter.paging import next_url
 from etl.errors import VenueError
+from etl.exchanges import _polygon_answers as answers
 from etl.exchanges import _polygon_readers as reads
 from etl.exchanges import _polygon_wire as wire
 from etl.exchanges._polygon_wire import Page
@@ -169,7 +170,7 @@ class Polygon(Exchange):
             self._grants.grant(_STREAM_NAME.findall(text))
         if self._handshake.knows(status):
             return self._handshake.take("status", status, text, index)
-        kind = kind_of_words(_FAULTS, f"{status} {text}")
+        kind = kind_of_words(answers.FAULTS, f"{status} {text}")
         if kind is None:
             return [Rejected(Code.UNKNOWN_MESSAGE, f"status {status[:40]!r}", index)]
         fault, asked = Fault(kind, status, text), self._handshake.subscription
@@ -193,18 +194,18 @@ class Polygon(Exchange):
         """``{"results":[…],"status":"OK","request_id":"…","next_url":"…"}`` and its older relatives."""
         try:
             answer = msgspec.json.decode(payload, type=wire.Answer)
-            array = _array(answer.results, answer.ticks, answer.last)
+            array = answers.array_of(answer.results, answer.ticks, answer.last)
             rows = elements(array)
         except UNDECODABLE as error:
             return [rejected(error, 0, "")]
         if answer.ev:
             return self._events.read_element(frame, 0, payload, _STREAM, self._control)
         if not rows:
-            return _answer_without_rows(answer)
+            return answers.without_rows(answer)
         if summary := _SUMMARY.search(frame.endpoint):
             return [Ignored(summary[1] or summary[2], index) for index in range(len(rows))]
         row_type = wire.row_type(rows[0])
-        page = _page(frame.endpoint, answer, rows if row_type is wire.HISTORY_BAR else ())
+        page = answers.page_of(frame.endpoint, answer, rows if row_type is wire.HISTORY_BAR else ())
         if isinstance(row_type, type):
             try:
                 events: list[wire.Event] = msgspec.json.decode(array, type=list[row_type])  # type: ignore[valid-type]
@@ -333,69 +334,8 @@ def _reply(action: str, parameters: str) -> Reply:
     return Reply(msgspec.json.encode({"action": action, "params": parameters}).decode())
 
 
-def _page(endpoint: str, answer: wire.Answer, bars: Sequence[Raw]) -> Page:
-    """What an answer to ``endpoint`` says of its rows; the interval of ``bars`` by their starts where no address names
-    it."""
-    addresses = (endpoint, answer.next_url or "")
-    symbol = text_of(answer.ticker) or text_of(answer.symbol) or text_of(answer.pair)
-    symbol = symbol or next((unquote(named[1]) for it in addresses if (named := _TICKER.search(it))), "")
-    for address in addresses:
-        if span := _RANGE.search(address):
-            return Page(symbol, span[1] + _SPANS.get(span[2], span[2]))
-    try:
-        starts = [msgspec.json.decode(row, type=wire.BarStart).t * NS_PER_MS for row in bars]
-    except UNDECODABLE:
-        return Page(symbol)
-    return Page(symbol, inferred_interval([starts]), ("interval_inferred",))
-
-
-def _answer_without_rows(answer: wire.Answer) -> Sequence[Outcome]:
-    if _said(answer.tickers) or _said(answer.ticker)[:1] == b"{" or _said(answer.open):
-        return [Ignored("snapshot")]
-    status, text = answer.status or "", answer.error or answer.message or ""
-    kind = kind_of_words(_FAULTS, f"{status} {text}")
-    if kind is not None:
-        return told("status", 0, Fault(kind, status, text))
-    if status in ("OK", "DELAYED", "success") or answer.resultsCount == 0:
-        return [Ignored("empty_page")]
-    return [Rejected(Code.UNKNOWN_MESSAGE, f"an answer of unknown shape: status {answer.status!r}")]
-
-
-def _said(raw: Raw) -> bytes:
-    """Nothing for what is absent or null."""
-    return bytes(raw).removeprefix(b"null")
-
-
-def _array(*candidates: Raw) -> bytes:
-    """The first that says anything; a single row as a page of one."""
-    rows = next((said for said in map(_said, candidates) if said), b"[]")
-    return b"[" + rows + b"]" if rows[:1] == b"{" else rows
-
-
 _STREAM = Page()
 _STREAM_NAME = re.compile(r"\b([A-Z]+[0-9]?)\.[^\s,]")
 """The channel in a stream's name, ``Q.AAPL``."""
 _SUMMARY = re.compile(r"/(grouped)/|/(prev)(?:[?#]|$)")
 """Addresses whose bars are no channel's: of all symbols of a day, of the last day by another rule."""
-_SPANS = {"second": "s", "minute": "m", "hour": "h", "day": "d", "week": "w", "month": "mo", "year": "y"}
-_TICKER = re.compile(
-    r"/(?:v3/trades|v3/quotes|v2/aggs/ticker|v2/last/trade|v2/last/nbbo|v2/ticks/stocks/(?:trades|nbbo))/([^/?{}]+)"
-)
-_RANGE = re.compile(r"/range/([0-9]+)/([a-z]+)")
-_FAULTS = (
-    ("your plan", FaultKind.ENTITLEMENT),
-    ("not_authorized", FaultKind.ENTITLEMENT),
-    ("not authorized", FaultKind.ENTITLEMENT),
-    ("not entitled", FaultKind.ENTITLEMENT),
-    ("auth_failed", FaultKind.AUTHENTICATION),
-    ("api key", FaultKind.AUTHENTICATION),
-    ("max_connections", FaultKind.CONNECTION_LIMIT),
-    ("maximum number of websocket connections", FaultKind.CONNECTION_LIMIT),
-    ("exceeded the maximum requests", FaultKind.RATE_LIMIT),
-    ("too many requests", FaultKind.RATE_LIMIT),
-    ("slow", FaultKind.SLOW_CLIENT),
-    ("auth_timeout", FaultKind.TRANSIENT),
-    ("force_disconnect", FaultKind.TRANSIENT),
-    ("error", FaultKind.TRANSIENT),
-)
-"""Words in a status and its message, the more telling first."""
