@@ -156,7 +156,7 @@ def airflow_environment(settings: Settings, kept: Credentials) -> dict[str, str]
         "AIRFLOW__API__PORT": str(settings.airflow.port),
         "AIRFLOW__API__SECRET_KEY": kept.api_secret_key,
         "AIRFLOW__API_AUTH__JWT_SECRET": kept.jwt_secret,
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database_url(settings),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url(settings),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(home / "bundles"),
         "AIRFLOW_CONN_TIMESCALE_DEFAULT": settings.timescale_address,
@@ -267,7 +267,7 @@ def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[
 
 def _fingerprint(settings: Settings, kept: Credentials) -> str:
     """Equal as long as neither Airflow, nor what the bootstrap does, nor the set of users changed."""
-    fingerprint = hashlib.sha256(_database_url(settings).encode())
+    fingerprint = hashlib.sha256(database_url(settings).encode())
     for name in ("apache-airflow", "apache-airflow-providers-fab"):
         fingerprint.update(version(name).encode())
     for file in sorted(BOOTSTRAP.parent.glob("*.*")):
@@ -276,7 +276,8 @@ def _fingerprint(settings: Settings, kept: Credentials) -> str:
     return fingerprint.hexdigest()
 
 
-def _database_url(settings: Settings) -> str:
+def database_url(settings: Settings) -> str:
+    """Of Airflow's metadata."""
     return settings.airflow.database_url or f"sqlite:///{_home(settings.state_path) / 'airflow.db'}"
 
 

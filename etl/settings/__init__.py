@@ -181,6 +181,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         values[name] = text
     settings = changed(_DEFAULTS, **values)
     settings.kafka.check()
+    settings.airflow.check()
     return settings
 
 

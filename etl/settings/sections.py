@@ -128,6 +128,15 @@ class Airflow(Section, frozen=True):
     url: str = ""
     port: int = 8080
     database_url: str = ""
+    log_days: int = 30
+    """Task logs that are older are deleted by the DAG clean_airflow, 0 = never."""
+    metadata_days: int = 0
+    """Runs, task instances, XComs and events that are older are deleted by it, 0 = never."""
+
+    def check(self) -> None:
+        """Raises ``UsageError`` for what it cannot mean."""
+        if self.log_days < 0 or self.metadata_days < 0:
+            raise UsageError("settings: airflow_log_days and airflow_metadata_days are days, or 0 for never")
 
 
 class Metrics(Section, frozen=True):
