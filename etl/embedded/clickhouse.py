@@ -13,7 +13,7 @@ import os
 import secrets
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -23,6 +23,7 @@ from aiohttp import BasicAuth, web
 from etl import settings as settings_module
 from etl.embedded import clickhouse_engine as engine_module
 from etl.embedded.clickhouse_engine import Engine, EngineError
+from etl.embedded.clickhouse_parts import end_when_unwritten
 from etl.embedded.clickhouse_request import REQUEST_BYTES_MAX, read
 from etl.embedded.clickhouse_response import send
 from etl.embedded.part import Part, end_with_parent, http_ready, run_part
@@ -111,10 +112,18 @@ def application(engine: Engine, bind_host: str, password: str) -> web.Applicatio
     app[ENGINE] = engine
     app[GATE] = Gate()
     app[THREADS] = ThreadPoolExecutor(REQUESTS_AT_ONCE_MAX, thread_name_prefix="engine")
+    app.cleanup_ctx.append(_watched)
     app.router.add_get("/ping", _ok)
     app.router.add_get("/replicas_status", _ok)
     app.router.add_route("*", "/", _answer)
     return app
+
+
+async def _watched(app: web.Application) -> AsyncIterator[None]:
+    watching = asyncio.create_task(end_when_unwritten(app[ENGINE]))
+    yield
+    watching.cancel()
+    await asyncio.wait([watching])
 
 
 class Gate:

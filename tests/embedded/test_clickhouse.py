@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import http.client
 import json
+import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -28,12 +29,15 @@ from etl.embedded.clickhouse import (
     clickhouse_part,
 )
 from etl.embedded.clickhouse_engine import EngineError
+from etl.embedded.clickhouse_parts import LOOK_EVERY_S, is_whole
 from etl.embedded.clickhouse_request import REQUEST_BYTES_MAX
 from etl.settings import Settings
 from tests.support.servers import BOTH_SERVERS, RunningPart
+from tests.support.topics import eventually
 
 pytestmark = pytest.mark.integration
 
+ENDS_WITHIN_S = 4 * LOOK_EVERY_S + 10.0
 SCHEMA = """syntax = "proto3";
 message Tick { sfixed64 time_ns = 1; string id = 2; optional string price = 3; repeated string sizes = 4; }
 """
@@ -355,6 +359,56 @@ def test_more_requests_than_may_wait_are_told_to_come_back() -> None:
         return STATUS_OF_CODE[refused.value.code]
 
     assert asyncio.run(fill()) == 503
+
+
+@pytest.mark.slow
+def test_a_part_that_a_full_disk_left_unwritten_ends_the_server_and_its_next_start_has_every_row(
+    crashable: Callable[..., RunningPart],
+) -> None:
+    server = crashable(clickhouse_part)
+    raw = Raw(server.settings.clickhouse_address.removesuffix("/market") + "/default")
+    raw.text("CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a")
+    for number in range(3):
+        raw.text(f"INSERT INTO t VALUES ({number})")
+    raw.text("OPTIMIZE TABLE t FINAL")
+    (merged,) = raw.text("SELECT path FROM system.parts WHERE table = 't' AND active").split()
+    marks = next(Path(merged).glob("*.cmrk*"))
+    for file in (marks, Path(merged) / "checksums.txt"):
+        os.truncate(file, 0)
+
+    eventually(lambda: not answers(server), ENDS_WITHIN_S)
+    server.stop()
+    assert f"clickhouse: {Path(merged)} was not written whole; starting again" in server.log.read_text()
+    server.start()
+    assert raw.text("SELECT a FROM t ORDER BY a").split() == ["0", "1", "2"]
+
+
+def answers(server: RunningPart) -> bool:
+    try:
+        return server.part.ready()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "whole"),
+    [
+        ("data.bin", 0, False),
+        ("data.cmrk4", 0, False),
+        ("checksums.txt", 0, False),
+        ("data.bin", 99, False),
+        ("data.bin", 100, True),
+        ("sizes.bin", 0, True),
+    ],
+)
+def test_a_part_is_whole_with_as_many_bytes_as_are_counted_and_no_empty_mark_or_text(
+    name: str, size: int, whole: bool, tmp_path: Path
+) -> None:
+    for file in ("data.bin", "data.cmrk4", "checksums.txt"):
+        (tmp_path / file).write_bytes(bytes(100))
+    (tmp_path / name).write_bytes(bytes(size))
+    assert is_whole(tmp_path, 300) is whole
+    assert not is_whole(tmp_path / "gone", 300)
 
 
 def test_what_was_answered_is_there_after_kill_9(crashable: Callable[..., RunningPart]) -> None:
