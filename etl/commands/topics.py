@@ -18,3 +18,4 @@ def topics() -> None:
     for name in (settings.topics.raw, settings.topics.normalized, settings.topics.quarantine):
         print(name)
     print(settings.topics.statistics)
+    print(settings.topics.positions)

@@ -1,9 +1,13 @@
 """Crash recovery: a worker, before it connects, publishes again what reached only the raw topic.
 
-It dies between two produces: its last frames are on the raw topic, some of what they gave is not on the others. The
-tails of the topics are compared by position (connection, frame, event), and only what is missing is parsed and
-published, by the same loop as live. What can be missing was in the producer's queue, which bounds the tail. Pages that
-a repair had fetched are frames on the raw topic like any other; the gaps it did not come to settle are told.
+It dies between two produces: its last frames are on the raw topic, some of what they gave is not on the others. From
+its position on (``positions``) the topics are compared by place (connection, frame, event), and only what is missing is
+parsed and published, by the same loop as live. Pages that a repair had fetched are frames on the raw topic like any
+other; the gaps it did not come to settle are told. Each channel goes on from its newest record, however old.
+
+Without a position (the first start, or a topic made anew) the raw topic is walked back until as many of the venue's own
+frames are found as could have been in the producer's queue. What lies beyond a limit is not read, and said: the gap
+since the newest record known is open, and no first record passes for a start.
 """
 
 from __future__ import annotations
@@ -17,22 +21,20 @@ from confluent_kafka import Message
 from msgspec import Struct
 
 from etl.adapter.contract import Exchange, Subscription
+from etl.ingest import positions
 from etl.ingest.feed import Feed
 from etl.ingest.observer import Observer
+from etl.ingest.recovery_range import Range, ranges, venue_messages
 from etl.ingest.reparse import Reparse
 from etl.model.records import Frame, Gap, GapState, Quarantined, Record, Source
-from etl.model.times import NS_PER_MS
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
 from etl.transports.frames import frames_of
-from etl.transports.kafka import HEADER_EXCHANGE
 from etl.transports.publisher import Publisher
-from etl.transports.ranges import RangeReader, read_topic
+from etl.transports.ranges import RangeReader
 from etl.transports.readable import readable
 from etl.wire import codec
 
-RECORDS_TAIL_MAX = 1_000_000
-"""Published records per partition that are compared with the tail of the raw topic."""
 FLUSH_TIMEOUT_S = 60.0
 REMEMBERED_MAX = 64
 """Records per (symbol, channel) from which continuity goes on: more than it waits for latecomers."""
@@ -45,10 +47,12 @@ _log = logging.getLogger(__name__)
 
 
 class Recovered(Struct, frozen=True):
-    """``messages``: how many were published. ``open_gaps``: bounded, of the symbols asked for, settled by nobody."""
+    """``messages``: how many were published. ``open_gaps``: bounded, of the symbols asked for, settled by nobody.
+    ``known_ns``: where a limit was reached, since when records of any channel may be unknown; else 0."""
 
     messages: int
     open_gaps: Sequence[Gap]
+    known_ns: int = 0
 
 
 class Tail(Struct):
@@ -70,22 +74,32 @@ def recover(
     publisher: Publisher,
     continuity: Continuity,
     venue_symbols: Collection[str],
+    channels: Collection[str] = (),
 ) -> Recovered:
-    """Publish what the tail of the raw topic should have given and did not, and wait until Kafka has it. ``continuity``
-    learns where each channel stands.
+    """Publish what the raw topic should have given and did not, and wait until Kafka has it. ``continuity`` learns
+    where each channel stands.
 
-    ``venue_symbols``: only this worker's, another shard's records may just be under way. Raises ``TransportError``.
+    ``venue_symbols``: only this worker's, another shard's records may just be under way. ``channels``: those that it
+    carries, () = any. Raises ``TransportError``.
     """
     pending_max = settings.ingest.read_pause_messages
-    with RangeReader(settings, settings.topics.raw, f"etl-recovery-{exchange.name}") as raw:
-        tail = _read_tail(settings, exchange.name, _first_time_ns(raw, pending_max))
-        for latest in tail.newest.values():
-            for record in readable(latest, codec.decode, "recovery"):
-                continuity.remember(record)
+    name, topics = exchange.name, settings.topics
+    known = positions.read(settings, name, venue_symbols, channels)
+    group = f"etl-recovery-{name}"
+    with (
+        RangeReader(settings, topics.raw, group) as raw,
+        RangeReader(settings, topics.normalized, group) as normalized,
+        RangeReader(settings, topics.quarantine, group) as quarantine,
+    ):
+        span = ranges(raw, (normalized, quarantine), known.positions, name, pending_max)
+        tail = new_tail()
+        add_records(tail, span.messages(normalized), name)
+        add_quarantined(tail, span.messages(quarantine), name)
+        _remember(continuity, known, span, tail)
         feed = Feed(settings, exchange, publisher, continuity)
         carried = Subscription(tuple(venue_symbols), ())
         reparse = Reparse(feed, _Unpublished(tail, venue_symbols), pending_max, carried)
-        for frame in _frames(raw, pending_max, exchange.name):
+        for frame in _frames(span.messages(raw), name):
             reparse.parse(frame)
     publisher.flush(FLUSH_TIMEOUT_S)
     counts = feed.counts
@@ -93,16 +107,37 @@ def recover(
     if published or quarantined:
         _log.warning(
             "%s: the raw topic held %d records and %d quarantined items that were not published",
-            exchange.name,
+            name,
             published,
             quarantined,
         )
+    if span.known_ns:
+        _log.warning("%s: recovery has reached its limit, what lies beyond is declared as a gap", name)
     open_gaps = [
         gap
         for gap in tail.gaps.values()
         if gap.gap_state is GapState.OPEN and gap.to_time_ns and gap.venue_symbol in venue_symbols
     ]
-    return Recovered(published + quarantined, open_gaps)
+    return Recovered(published + quarantined, open_gaps, span.known_ns)
+
+
+def _remember(continuity: Continuity, known: positions.Known, span: Range, tail: Tail) -> None:
+    """A channel stood so at the time of the position, and what the topic shows of it comes after; where that is not all
+    that came after, it is enough alone, and the standing is for channels that it does not show."""
+    near = {key for key, latest in tail.newest.items() if len(latest) == REMEMBERED_MAX}
+    if span.from_position:
+        for key, standing in known.standings.items():
+            if key not in near:
+                continuity.restore(key, standing)
+    for latest in tail.newest.values():
+        for record in readable(latest, codec.decode, "recovery"):
+            continuity.remember(record)
+    for key, standing in known.standings.items():
+        continuity.restore(key, standing)
+    at_work = [gap for position in known.positions for gap in position.gaps]
+    for gap in readable(at_work, codec.decode, "recovery"):
+        if isinstance(gap, Gap) and tail.gaps.setdefault((gap.symbol, gap.record_key), gap) is gap:
+            continuity.remember(gap)
 
 
 class _Unpublished(Observer):
@@ -126,23 +161,6 @@ class _Unpublished(Observer):
 
 def _position(frame_sequence: int, frame_index: int) -> int:
     return frame_sequence << INDEX_BITS | frame_index
-
-
-def _first_time_ns(raw: RangeReader, tail_max: int) -> int:
-    """When the first message of the raw topic's tail was produced."""
-    times = []
-    for partition, bounds in raw.bounds().items():
-        start = max(bounds.low, bounds.high - tail_max)
-        for messages in raw.read(partition, start, min(start + 1, bounds.high), 1):
-            times.append(messages[0].timestamp()[1] * NS_PER_MS)
-    return min(times, default=0)
-
-
-def _read_tail(settings: Settings, exchange: str, from_ns: int) -> Tail:
-    tail = new_tail()
-    add_records(tail, _since(settings, settings.topics.normalized, from_ns), exchange)
-    add_quarantined(tail, _since(settings, settings.topics.quarantine, from_ns), exchange)
-    return tail
 
 
 def new_tail() -> Tail:
@@ -176,11 +194,6 @@ def add_quarantined(tail: Tail, messages: Iterable[Message], exchange: str) -> N
             tail.noted.add((item.connection_id, _position(item.frame_sequence, item.frame_index), item.code))
 
 
-def _since(settings: Settings, topic: str, from_ns: int) -> Iterator[Message]:
-    return read_topic(settings, topic, "etl-recovery", from_ns, RECORDS_TAIL_MAX)
-
-
-def _frames(raw: RangeReader, tail_max: int, exchange: str) -> Iterator[Frame]:
-    own = (HEADER_EXCHANGE, exchange.encode())
-    of_venue = (message for message in raw.read_all(tail_max=tail_max) if own in (message.headers() or ()))
+def _frames(messages: Iterable[Message], exchange: str) -> Iterator[Frame]:
+    of_venue = venue_messages(messages, exchange)
     return (frame for frame in frames_of(of_venue, "recovery") if frame.source in OWN_SOURCES)

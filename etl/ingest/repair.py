@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -161,6 +161,11 @@ class Repairs:
     @property
     def pending(self) -> int:
         return len(self._known)
+
+    @property
+    def at_work(self) -> Iterable[Gap]:
+        """Those that are not settled yet."""
+        return self._known.values()
 
     async def run(self, history: History) -> None:
         repairer = Repairer(self._limits, self._feed, history, self._credentials)

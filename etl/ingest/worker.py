@@ -6,14 +6,15 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 
 import uvloop
 
-from etl.adapter.contract import Channel, Exchange, Subscription
+from etl.adapter.contract import Channel, Exchange, Subscription, parser_at
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed
+from etl.ingest.positions import Positions
 from etl.ingest.recovery import recover
 from etl.ingest.repair import Repairs
 from etl.ingest.streams import Streams
@@ -117,15 +118,9 @@ class Worker:
         metrics.registry.register(RequestMetrics(self._exchange.name, self._access.limiter.account))
         if self._settings.metrics.port:
             metrics.serve(self._settings.bind_host, self._settings.metrics.port)
-        symbols = {symbol for subscription in self._subscriptions for symbol in subscription.symbols}
-        recovered = await asyncio.to_thread(
-            recover, self._settings, self._exchange, publisher, feed.continuity, symbols
-        )
-        feed.counts.recovered = recovered.messages
-        for gap in recovered.open_gaps:
-            repairs.offer(gap)
-        for one in self._subscriptions:
-            feed.lost(GapKind.DISCONNECT, f"{OWN}the worker was not running", one.symbols, one.socket)
+        await self._recover(feed, repairs)
+        positions = Positions(self._settings, feed, publisher, self._subscriptions, lambda: repairs.at_work)
+        await asyncio.to_thread(positions.begin)
         await asyncio.to_thread(self._hours.prepare, time.time_ns())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -134,18 +129,38 @@ class Worker:
         async with self._access as access:
             gate = ReadGate(self._settings.ingest, publisher, feed.counts)
             streams = Streams(access, feed, gate, self._hours, stop)
-            await self._stream(streams, feed, gate, repairs.run(access.history))
+            beside = gate.poll(), self._tick(feed), repairs.run(access.history), positions.run()
+            await self._stream(streams, beside)
         feed.publish_gaps(feed.continuity.decide())
+        await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
+        await positions.write()
         await asyncio.to_thread(publisher.flush, FLUSH_TIMEOUT_S)
         _log.info("%s: stopped; %d frames", self._exchange.name, feed.counts.frames)
 
-    async def _stream(
-        self, streams: Streams, feed: Feed, gate: ReadGate, repairing: Coroutine[None, None, None]
-    ) -> None:
-        """Until every stream has ended."""
+    async def _recover(self, feed: Feed, repairs: Repairs) -> None:
+        """What the worker before left undone, and what nobody saw since it ended."""
+        symbols = {symbol for one in self._subscriptions for symbol in one.symbols}
+        channels = {name for one in self._subscriptions for name in one.channels}
+        recovered = await asyncio.to_thread(
+            recover, self._settings, self._exchange, feed.publisher, feed.continuity, symbols, channels
+        )
+        feed.counts.recovered = recovered.messages
+        for gap in recovered.open_gaps:
+            repairs.offer(gap)
+        reason = f"{OWN}the worker was not running"
+        instruments = parser_at(self._exchange, time.time_ns())().instruments
+        for one in self._subscriptions:
+            if recovered.known_ns:
+                reason = f"{OWN}the worker was not running, and the limit of its recovery was reached"
+                names = [(instruments.symbol(symbol), symbol) for symbol in one.symbols]
+                feed.continuity.expect(names, one.channels, recovered.known_ns, has_past=True)
+            feed.lost(GapKind.DISCONNECT, reason, one.symbols, one.socket)
+
+    async def _stream(self, streams: Streams, works: Iterable[Coroutine[None, None, None]]) -> None:
+        """Until every stream has ended; ``works`` go on beside them."""
         try:
             async with asyncio.TaskGroup() as streaming:
-                beside = [streaming.create_task(work) for work in (gate.poll(), self._tick(feed), repairing)]
+                beside = [streaming.create_task(work) for work in works]
                 reading = [
                     streaming.create_task(streams.open(f"{self._exchange.name}/{number}", one).run())
                     for number, one in enumerate(self._subscriptions)

@@ -12,12 +12,14 @@ from etl.sequencing.gap import NO_EVENT_BEFORE, completed, ended, first_state
 
 
 class Awaited(Struct):
-    """``gap`` since its connection was lost, open to the right."""
+    """``gap`` since its connection was lost, open to the right. ``has_past``: it spoke before, so that its first record
+    is no start."""
 
     venue_symbol: str
     channel: Channel
     since_ns: int
     gap: Gap | None = None
+    has_past: bool = False
 
     def lose(
         self, exchange: type[Exchange], symbol: str, name: str, kind: GapKind, reason: str, now_ns: int

@@ -48,7 +48,8 @@ from etl.sequencing.awaited import Awaited
 from etl.sequencing.broken_books import BrokenBooks
 from etl.sequencing.counted import Contiguous, Counted
 from etl.sequencing.gap import NO_EVENT_BEFORE, settled
-from etl.sequencing.spans import Span, SpanReader, bar_length_ns, is_snapshot, span_reader
+from etl.sequencing.spans import Span, SpanReader, bar_length_ns, is_snapshot, last_before, span_reader
+from etl.sequencing.standing import Standing
 from etl.sequencing.timed import Timed
 from etl.sequencing.track import FOLLOWED, NO_GAPS, Track
 
@@ -77,9 +78,12 @@ class Continuity:
         self._awaited: dict[_Key, Awaited] = {}
         self._broken_books = BrokenBooks()
 
-    def expect(self, names: Iterable[tuple[str, str]], channels: Iterable[str], now_ns: int) -> None:
+    def expect(
+        self, names: Iterable[tuple[str, str]], channels: Iterable[str], now_ns: int, has_past: bool = False
+    ) -> None:
         """The ``channels`` of these (symbol, venue symbol) are subscribed: their loss is declared even before their
-        first record. Those that are silent by nature and have a history are left out: their gap might never end."""
+        first record. Those that are silent by nature and have a history are left out: their gap might never end.
+        ``has_past``: records before that are published, and not known."""
         declared = [(name, self._exchange.channel(name)) for name in channels]
         for symbol, venue_symbol in names:
             for name, channel in declared:
@@ -87,7 +91,7 @@ class Continuity:
                 if channel is None or not (channel.stale_after_s or _is_quiet(channel)):
                     continue
                 if key not in self._tracks and len(self._awaited) < TRACKS_MAX:
-                    self._awaited.setdefault(key, Awaited(venue_symbol, channel, now_ns))
+                    self._awaited.setdefault(key, Awaited(venue_symbol, channel, now_ns, has_past=has_past))
 
     def observe(self, record: Record) -> Sequence[Gap]:
         """The gaps that ``record`` reveals or closes; to be published before it.
@@ -218,6 +222,27 @@ class Continuity:
         else:
             track.remember(record)
 
+    def standings(self) -> dict[_Key, Standing]:
+        """Where each (symbol, channel) stands, for ``restore`` in a later process."""
+        found = {key: track.standing() for key, track in self._tracks.items()}
+        awaited = (each.gap for each in self._awaited.values() if each.gap)
+        for gap in (*awaited, *self._broken_books.gaps.values()):
+            before = found.get((gap.symbol, gap.channel), Standing())
+            found[gap.symbol, gap.channel] = Standing(before.newest, before.last, (*before.gaps, gap))
+        return found
+
+    def restore(self, key: _Key, standing: Standing) -> None:
+        """As after all the records and gaps that led there. What is followed already stands nearer."""
+        channel, newest = self._exchange.channel(key[1]), standing.newest
+        if channel is None or key in self._tracks:
+            return
+        if newest is not None:
+            bar_ns = bar_length_ns(channel, newest)
+            if track := self._track(newest, channel, span_reader(channel, bar_ns), bar_ns, standing.last):
+                self._follow(key, track)
+        for gap in standing.gaps:
+            self._remember_gap(key, self._tracks.get(key), gap)
+
     def _remember_gap(self, key: _Key, track: Track | None, gap: Gap) -> None:
         channel = self._exchange.channel(gap.channel)
         if channel is None:
@@ -250,40 +275,27 @@ class Continuity:
         awaited = self._awaited.get(key)
         gap = awaited.gap if awaited else None
         if gap is not None and NO_EVENT_BEFORE not in gap.flags:
-            before = self._track_before(gap, channel, reader, bar_ns)
+            before = self._track(gap, channel, reader, bar_ns, last_before(gap, bar_ns))
             if before is not None:
                 self._follow(key, before)
                 before.remember_gap(gap)
                 return before.observe(record)
-        if reader is None:
-            track: Track = Timed(record, channel)
-        else:
-            span = reader(record)
-            if span is None:
-                return NO_GAPS
-            track = self._counted(record, channel, span[1], reader, bar_ns)
+        span = reader(record) if reader else None
+        track = self._track(record, channel, reader, bar_ns, span and span[1])
+        if track is None:
+            return NO_GAPS
         self._follow(key, track)
-        gaps = [track.start_gap()] if self._declares_start else []
+        gaps = [track.start_gap()] if self._declares_start and not (awaited and awaited.has_past) else []
         if awaited is not None and gap is not None:
             gaps.append(awaited.complete(gap, record))
         return gaps
 
-    def _track_before(
-        self, gap: Gap, channel: Channel, reader: SpanReader | None, bar_ns: int
+    def _track(
+        self, newest: Record, channel: Channel, reader: SpanReader | None, bar_ns: int, last: int | None
     ) -> Track | None:
-        """A track that stands where ``gap`` begins, which was left open; ``None`` where the gap tells no id, since its
-        channel had none then."""
-        if reader is None:
-            return Timed(gap, channel)
-        if bar_ns:
-            return self._counted(gap, channel, gap.from_time_ns // bar_ns, reader, bar_ns)
-        if gap.from_sequence is None:
-            return None
-        return self._counted(gap, channel, gap.from_sequence - 1, reader, bar_ns)
-
-    def _counted(
-        self, newest: Record, channel: Channel, last: int, reader: SpanReader, bar_ns: int
-    ) -> Counted:
+        """``None`` where ids prove completeness, and ``last``, the one to go on from, is not known."""
+        if reader is None or last is None:
+            return Timed(newest, channel) if reader is None else None
         kind = Contiguous if channel.rule is SequenceRule.CONTIGUOUS else Counted
         return kind(newest, channel, last, reader, bar_ns, self._window, self._start_pending)
 

@@ -21,6 +21,7 @@ from etl.sequencing.gap import NOTHING_MISSING, completed, declared, first_state
 from etl.sequencing.holes import Holes
 from etl.sequencing.restart import Restart
 from etl.sequencing.spans import Span, SpanReader, missed_span, time_of
+from etl.sequencing.standing import Standing
 from etl.sequencing.track import FOLLOWED, NO_GAPS, Loss, Track
 
 StartPending = Callable[["Counted"], None]
@@ -229,6 +230,10 @@ class Counted(Track):
             self._last, self.newest = span[1], gap
             self._loss = None
             self._absorb()
+
+    def standing(self) -> Standing:
+        gap = self._loss.gap if self._loss else None
+        return Standing(self.newest, self._last, () if gap is None else (gap,))
 
     # quarantine and holes
 

@@ -94,6 +94,13 @@ def missed_span(gap: Gap, bar_ns: int) -> Span | None:
     return gap.from_sequence, gap.to_sequence
 
 
+def last_before(gap: Gap, bar_ns: int) -> int | None:
+    """The id up to which nothing is asked for where ``gap`` begins; ``None`` where it tells none."""
+    if bar_ns:
+        return gap.from_time_ns // bar_ns
+    return None if gap.from_sequence is None else gap.from_sequence - 1
+
+
 def id_before(change: Book) -> int | None:
     """The id right before a change of a book, by what the change carries itself: its back-pointer, else its range."""
     if change.previous_sequence is not None:

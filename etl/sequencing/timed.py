@@ -11,6 +11,7 @@ from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
 from etl.sequencing.gap import NOTHING_MISSING, completed, ended, settled
 from etl.sequencing.spans import time_of
+from etl.sequencing.standing import Standing
 from etl.sequencing.track import NO_GAPS, Loss, Track
 
 
@@ -60,3 +61,6 @@ class Timed(Track):
             self._open = gap
         elif self._open is not None and self._open.record_key == gap.record_key:
             self._open = None
+
+    def standing(self) -> Standing:
+        return Standing(self.newest, None, () if self._open is None else (self._open,))

@@ -10,6 +10,7 @@ from etl.adapter.contract import Channel
 from etl.model.records import Gap, GapKind, GapState, Record, Source
 from etl.sequencing.gap import declared, first_state
 from etl.sequencing.spans import Span, time_of
+from etl.sequencing.standing import Standing
 
 FOLLOWED = (Source.STREAM, Source.REPLAY)
 """Sources whose records come in the order of the stream; those of a history only fill."""
@@ -82,6 +83,10 @@ class Track:
     def resume(self, now_ns: int) -> Sequence[Gap]:
         """The channel is subscribed again, and its next event may be days away."""
         return NO_GAPS
+
+    def standing(self) -> Standing:
+        """What a later process goes on from; breaks that wait for their verdict are left out, and found again."""
+        raise NotImplementedError
 
     def start_gap(self) -> Gap:
         first = self.newest

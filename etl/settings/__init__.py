@@ -111,7 +111,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 SHORT_NAMES: Mapping[str, Mapping[str, str]] = {
     "topics": {"raw": "raw_topic", "normalized": "normalized_topic", "quarantine": "quarantine_topic",
-               "statistics": "statistics_topic", "partitions": "topic_partitions",
+               "statistics": "statistics_topic", "positions": "positions_topic", "partitions": "topic_partitions",
                "replication": "topic_replication", "retention_h": "topic_retention_h"},
     "mail": {"url": "smtp_url", "port": "smtp_port", "mailbox_port": "mailbox_port", "sender": "mail_from"},
     "metrics": {"dag_port": "dag_metrics_port"},

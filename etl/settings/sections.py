@@ -76,6 +76,7 @@ class Topics(Section, frozen=True):
     normalized: str = "market-data.normalized"
     quarantine: str = "market-data.quarantine"
     statistics: str = "market-data.symbol-statistics"
+    positions: str = "market-data.worker-positions"
     partitions: int = 1
     """Of the raw and of the normalized topic, when they are made. As many sinks can share the work; one sink alone is
     soonest done with one, for every partition has inserts of its own."""

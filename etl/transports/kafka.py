@@ -20,9 +20,20 @@ ADMIN_TIMEOUT_S = 30.0
 OVERFLOW_MESSAGES_MAX = 20_000
 """What may still arrive from the socket read during which the producer's queue filled up."""
 FLUSH_STEP_S = 0.5
+HOLD_S_MAX = 0.5
+HOLD_MESSAGES_MAX = 5_000
+"""How long, and how many messages, wait for those before them to be acknowledged when that is asked for."""
 ANY_PARTITION = -1
 """The partitioner decides, by the key."""
 NOW = 0
+
+OFTEN_COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.ms": str(3_600_000),
+    "segment.bytes": str(16 << 20),
+    "min.cleanable.dirty.ratio": "0.1",
+}
+"""Who starts reads the whole topic: by default the newest gibibyte is left as it came."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +63,7 @@ def wanted_topics(settings: Settings) -> list[NewTopic]:
             (settings.topics.normalized, settings.topics.partitions, kept),
             (settings.topics.quarantine, 1, kept),
             (settings.topics.statistics, 1, {**shared, "cleanup.policy": "compact"}),
+            (settings.topics.positions, 1, {**shared, **OFTEN_COMPACTED}),
         )
     ]
 
@@ -84,6 +96,8 @@ class KafkaPublisher:
         self._published = 0
         self._awaited: deque[tuple[int, Acknowledged]] = deque()
         """What to call once so many messages are acknowledged, in rising order."""
+        self._settled: Acknowledged | None = None
+        self._hold_until_s = 0.0
         try:
             self._producer = kafka_clients.producer(
                 settings,
@@ -104,7 +118,7 @@ class KafkaPublisher:
 
     @property
     def is_full(self) -> bool:
-        return bool(self._overflow)
+        return bool(self._overflow) and self._settled is None
 
     def publish(
         self,
@@ -126,8 +140,11 @@ class KafkaPublisher:
         self._producer.poll(0)
         if self._failure:
             raise self._failure
+        settled = None if self._settled is None else self._end_hold(self._settled)
         while self._overflow and self._queued(*self._overflow[0]):
             self._overflow.popleft()
+        if settled is not None:
+            settled()
         if self._awaited:
             acknowledged = self._published - self.pending_messages
             while self._awaited and self._awaited[0][0] <= acknowledged:
@@ -144,6 +161,23 @@ class KafkaPublisher:
                 )
             self._producer.flush(min(left_s, FLUSH_STEP_S))
             self.poll()
+
+    def settle(self, settled: Acknowledged) -> None:
+        """Call ``settled`` from a later ``poll``, once everything published so far is acknowledged: what is published
+        in between waits for it, a few milliseconds. Where that takes too long, or the queue is full, nothing is called:
+        ask again later."""
+        if self._overflow or self._settled is not None:
+            return
+        self._settled, self._hold_until_s = settled, time.monotonic() + HOLD_S_MAX
+        self._produce = _hold
+
+    def _end_hold(self, settled: Acknowledged) -> Acknowledged | None:
+        """Once all before it is acknowledged, ``settled`` to be called; once that took too long, nothing."""
+        is_settled = not len(self._producer)
+        is_over = time.monotonic() > self._hold_until_s or len(self._overflow) > HOLD_MESSAGES_MAX
+        if is_settled or is_over:
+            self._settled, self._produce = None, self._producer.produce
+        return settled if is_settled else None
 
     def _queued(self, topic: str, key: bytes, value: bytes, headers: Headers | None) -> bool:
         """False if the producer's queue is full just now. Raises ``TransportError``."""
@@ -167,6 +201,11 @@ class KafkaPublisher:
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() and self._failure is None:
             self._failure = TransportError(f"Kafka: {error.str()}")
+
+
+def _hold(*message: object) -> None:
+    """In the place of the client's ``produce``: what is published waits in the overflow."""
+    raise BufferError
 
 
 def frame_headers(frame: Frame) -> dict[str, bytes]:

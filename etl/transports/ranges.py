@@ -178,13 +178,17 @@ class RangeReader:
         starts = self.offsets_at(from_ns) if from_ns else {}
         for partition, bounds in self.bounds().items():
             start = max(bounds.low, bounds.high - tail_max, starts.get(partition, 0))
-            while start < bounds.high:
-                try:
-                    for messages in self.read(partition, start, bounds.high, READ_MESSAGES_MAX):
-                        yield from messages
-                    break
-                except Overtaken as lost:  # what the topic has now is asked for
-                    start = lost.low
+            yield from self.read_on(partition, start, bounds.high)
+
+    def read_on(self, partition: int, start: int, end: int) -> Iterator[Message]:
+        """The messages of [start, end) that the topic still has."""
+        while start < end:
+            try:
+                for messages in self.read(partition, start, end, READ_MESSAGES_MAX):
+                    yield from messages
+                break
+            except Overtaken as lost:  # what the topic has now is asked for
+                start = lost.low
 
     def show_progress(self, partition: int, offset: int) -> None:
         """Commit ``offset`` to the group, for lag displays alone: a failure costs nothing and is passed over."""

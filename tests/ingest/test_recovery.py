@@ -112,6 +112,20 @@ def test_another_shard_s_and_another_venue_s_frames_are_left_alone(settings: Set
     assert start(settings, {"BTCUSDT"}) == 1
 
 
+def test_without_a_position_the_venue_s_own_frames_are_found_behind_any_number_of_others(
+    settings: Settings,
+) -> None:
+    whole = life(settings, *FRAMES)
+    publish(settings, settings.topics.raw, whole[settings.topics.raw])
+    publish(settings, settings.topics.normalized, whole[settings.topics.normalized][:10])
+    records = sum(not codec.place_of(one.value).is_gap for one in whole[settings.topics.normalized][:10])
+    (frame, *_) = whole[settings.topics.raw]
+    headers = tuple((name, b"okx" if name == "exchange" else value) for name, value in frame.headers)
+    publish(settings, settings.topics.raw, [Delivered(frame.key, frame.value, headers)] * 60_000)
+    assert start(settings) == len(FRAMES) - records
+    assert start(settings) == 0
+
+
 PAGE = json.dumps(
     [
         {

@@ -13,7 +13,14 @@ from etl.embedded.kafka import kafka_part
 from etl.errors import TransportError
 from etl.model.records import Frame, Source
 from etl.settings import Settings, changed, make
-from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers, frame_of, wanted_topics
+from etl.transports.kafka import (
+    HOLD_S_MAX,
+    KafkaPublisher,
+    ensure_topics,
+    frame_headers,
+    frame_of,
+    wanted_topics,
+)
 from etl.transports.memory import MemoryPublisher
 from etl.transports.publisher import Publisher
 from tests.support.servers import RunningPart
@@ -165,3 +172,55 @@ def test_what_is_acknowledged_lies_on_all_replicas_but_one(replicas: int, in_ste
     topics = wanted_topics(make(topic_replication=replicas))
     assert {(topic.config or {})["min.insync.replicas"] for topic in topics} == {in_step}
     assert {topic.replication_factor for topic in topics} == {replicas}
+
+
+@pytest.mark.integration
+def test_settled_is_called_once_all_before_is_acknowledged_and_later_messages_wait_for_it(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = settings_with(kafka=True)
+    ensure_topics(settings)
+    publisher = KafkaPublisher(settings)
+    publisher.publish(settings.topics.raw, b"0", b"first")
+    publisher.flush(FLUSH_S)
+    held: list[set[bytes | None]] = []
+    for number in range(5_000):
+        publisher.publish(settings.topics.raw, b"%d" % (number % 7), b"%d" % number)
+    publisher.settle(lambda: held.append({m.value() for m in messages(settings, settings.topics.raw)}))
+    publisher.publish(settings.topics.raw, b"0", b"later")
+    assert not publisher.is_full
+
+    def settled() -> bool:
+        publisher.poll()
+        return bool(held)
+
+    eventually(settled)
+    assert held[0] >= {b"%d" % number for number in range(5_000)}
+    publisher.flush(FLUSH_S)
+    assert b"later" in {m.value() for m in messages(settings, settings.topics.raw)}
+    assert len(held) == 1
+
+
+@pytest.mark.integration
+def test_what_does_not_settle_in_time_is_given_up_and_what_waited_is_sent_in_order(
+    crashable: Callable[..., RunningPart],
+) -> None:
+    broker = crashable(kafka_part)
+    settings = make(kafka_url=broker.settings.kafka_bootstrap)
+    ensure_topics(settings)
+    publisher = KafkaPublisher(settings)
+    publisher.publish(settings.topics.raw, b"k", b"0")
+    publisher.flush(FLUSH_S)
+    broker.kill()
+    settled: list[int] = []
+    publisher.publish(settings.topics.raw, b"k", b"1")
+    publisher.settle(lambda: settled.append(1))
+    for number in range(2, 10):
+        publisher.publish(settings.topics.raw, b"k", b"%d" % number)
+    time.sleep(HOLD_S_MAX)
+    publisher.poll()
+    publisher.publish(settings.topics.raw, b"k", b"10")
+    broker.start()
+    publisher.flush(FLUSH_S)
+    assert settled == []
+    assert [int(m.value() or b"") for m in messages(settings, settings.topics.raw)] == list(range(11))

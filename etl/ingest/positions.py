@@ -1,0 +1,232 @@
+"""Where each worker and each of its channels stands, on a compacted topic: what a start goes on from, on any machine.
+
+    exchange/digest            ``Position``   all that the worker's frames before these offsets gave is published
+    exchange:symbol/channel    ``_Standing``  its newest record then, and its gap that has no end
+
+A worker writes both every ``POSITION_EVERY_S``, once the broker has acknowledged all that was published before; until
+it has, only that it is alive. What a frame behind the offsets of the raw topic gave lies behind those of the other
+topics: these are from the write before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import msgspec
+from confluent_kafka import Message
+from msgspec import Struct
+
+from etl.adapter.contract import Subscription
+from etl.errors import TransportError, WireError
+from etl.ingest.feed import Feed
+from etl.model.records import Book, Gap, Record
+from etl.sequencing.standing import Standing
+from etl.settings import Settings
+from etl.transports.kafka import KafkaPublisher
+from etl.transports.ranges import read_topic
+from etl.transports.readable import readable
+from etl.transports.topic_ends import Ends, TopicEnds
+from etl.wire import codec
+from etl.wire.keys import message_key
+
+POSITION_EVERY_S = 15.0
+ENDS_TIMEOUT_S = 10.0
+FLUSH_TIMEOUT_S = 15.0
+GAPS_MAX = 1_000
+"""Gaps under repair that a position names; beyond, they stay open in the ledger for ``etl gaps repair``."""
+DIGEST_CHARACTERS = 16
+
+Key = tuple[str, str]
+"""Symbol and channel."""
+
+_log = logging.getLogger(__name__)
+
+
+class Position(Struct, frozen=True, tag="position"):
+    """``ends`` by topic, as of ``time_ns``; ``gaps``: bounded, encoded, nobody has settled them yet. The worker was
+    seen at ``alive_ns``, when it may have been unable to move ``ends``."""
+
+    exchange: str
+    venue_symbols: list[str]
+    channels: list[str]
+    time_ns: int
+    alive_ns: int
+    ends: dict[str, Ends]
+    gaps: list[bytes]
+
+    @property
+    def key(self) -> bytes:
+        carried = "\n".join([*self.venue_symbols, "", *self.channels])
+        digest = hashlib.sha256(carried.encode()).hexdigest()[:DIGEST_CHARACTERS]
+        return f"{self.exchange}/{digest}".encode()
+
+
+class _Standing(Struct, frozen=True, tag="standing"):
+    """``Standing``, its records encoded."""
+
+    exchange: str
+    symbol: str
+    channel: str
+    newest: bytes | None
+    last: int | None
+    gaps: list[bytes]
+
+
+class Known(Struct, frozen=True):
+    """What the topic tells of one worker. ``positions``: those that together carried what it carries, newest first."""
+
+    positions: Sequence[Position]
+    standings: dict[Key, Standing]
+
+
+_encode = msgspec.json.encode
+_decoder: msgspec.json.Decoder[Position | _Standing] = msgspec.json.Decoder(Position | _Standing)
+
+
+def read(
+    settings: Settings, exchange: str, venue_symbols: Collection[str], channels: Collection[str] = ()
+) -> Known:
+    """Raises ``TransportError``."""
+    positions: dict[bytes, Position] = {}
+    standings: dict[Key, Standing] = {}
+    own = f"{exchange}/".encode(), f"{exchange}:".encode()
+    messages = read_topic(settings, settings.topics.positions, "etl-recovery")
+    of_venue = (message for message in messages if (message.key() or b"").startswith(own))
+    for found in readable(of_venue, _decode, "worker positions"):
+        if isinstance(found, Position):
+            positions[found.key] = found
+            continue
+        key, standing = found
+        standings[key] = standing
+    carried = {key: each for key, each in standings.items() if each.venue_symbol in venue_symbols}
+    return Known(_covering(positions.values(), venue_symbols, channels), carried)
+
+
+def _covering(
+    positions: Iterable[Position], venue_symbols: Collection[str], channels: Collection[str]
+) -> list[Position]:
+    """The newest that carried each symbol: shards and symbol lists may have been others then."""
+    chosen, left = [], set(venue_symbols)
+    for position in sorted(positions, key=lambda each: each.time_ns, reverse=True):
+        if left.isdisjoint(position.venue_symbols):
+            continue
+        if channels and position.channels and set(channels).isdisjoint(position.channels):
+            continue
+        chosen.append(position)
+        if set(channels) <= set(position.channels):
+            left.difference_update(position.venue_symbols)
+    return chosen
+
+
+def _decode(message: Message) -> Position | tuple[Key, Standing]:
+    """Raises ``WireError``."""
+    try:
+        found = _decoder.decode(message.value() or b"")
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise WireError(f"not a position: {error}") from None
+    if isinstance(found, Position):
+        return found
+    newest = None if found.newest is None else codec.decode(found.newest)
+    gaps = tuple(gap for gap in map(codec.decode, found.gaps) if isinstance(gap, Gap))
+    return (found.symbol, found.channel), Standing(newest, found.last, gaps)
+
+
+class Positions:
+    """Writes those of one worker. ``gaps_at_work`` are what its repairs have not settled."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        feed: Feed,
+        publisher: KafkaPublisher,
+        subscriptions: Sequence[Subscription],
+        gaps_at_work: Callable[[], Iterable[Gap]],
+    ) -> None:
+        topics = settings.topics
+        self._topic = topics.positions
+        self._raw = topics.raw
+        self._feed = feed
+        self._publisher = publisher
+        self._venue_symbols = {symbol for one in subscriptions for symbol in one.symbols}
+        self._channels = {name for one in subscriptions for name in one.channels}
+        self._gaps_at_work = gaps_at_work
+        self._topic_ends = TopicEnds(
+            settings, (topics.raw, topics.normalized, topics.quarantine), ENDS_TIMEOUT_S
+        )
+        self._before: dict[str, Ends] = {}
+        self._written: dict[Key, Standing] = {}
+        self._position: Position | None = None
+        self._is_settling = False
+
+    def begin(self) -> None:
+        """The first position, before any frame is taken. Waits for the broker. Raises ``TransportError``."""
+        self._publisher.flush(FLUSH_TIMEOUT_S)
+        self._before = ends = self._topic_ends.now()
+        self._publish(self._here(ends), self._standings(), ends)
+        self._publisher.flush(FLUSH_TIMEOUT_S)
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(POSITION_EVERY_S)
+            await self.write()
+
+    async def write(self) -> None:
+        """Where the worker stands now, once all before is acknowledged; where that cannot be had, the position that was
+        written before holds."""
+        if self._is_settling and self._position is not None:
+            alive = msgspec.structs.replace(self._position, alive_ns=time.time_ns())
+            self._publisher.publish(self._topic, alive.key, _encode(alive))
+        self._is_settling = True
+        try:
+            ends = await asyncio.to_thread(self._topic_ends.now)
+        except TransportError as error:
+            _log.warning("%s: position not written: %s", self._feed.exchange.name, error)
+            return
+        position, standings = self._here(ends), self._standings()
+        self._publisher.settle(lambda: self._publish(position, standings, ends))
+
+    def _here(self, ends: dict[str, Ends]) -> Position:
+        now_ns = time.time_ns()
+        return Position(
+            self._feed.exchange.name,
+            sorted(self._venue_symbols),
+            sorted(self._channels),
+            now_ns,
+            now_ns,
+            {**self._before, self._raw: ends[self._raw]},
+            [codec.encode(gap) for gap in self._gaps_at_work()][:GAPS_MAX],
+        )
+
+    def _standings(self) -> dict[Key, Standing]:
+        found = self._feed.continuity.standings()
+        return {key: each for key, each in found.items() if each.venue_symbol in self._venue_symbols}
+
+    def _publish(self, position: Position, standings: dict[Key, Standing], ends: dict[str, Ends]) -> None:
+        ended = dict.fromkeys(self._written.keys() - standings.keys(), Standing())
+        for key, standing in {**standings, **ended}.items():
+            if self._written.get(key) != standing:
+                self._publish_standing(position.exchange, *key, standing)
+        self._publisher.publish(self._topic, position.key, _encode(position))
+        self._position, self._written, self._before = position, standings, ends
+        self._is_settling = False
+
+    def _publish_standing(self, exchange: str, symbol: str, channel: str, standing: Standing) -> None:
+        newest = None if standing.newest is None else _encoded(standing.newest)
+        gaps = [codec.encode(gap) for gap in standing.gaps]
+        value = _Standing(exchange, symbol, channel, newest, standing.last, gaps)
+        self._publisher.publish(self._topic, message_key(exchange, f"{symbol}/{channel}"), _encode(value))
+
+
+def _encoded(record: Record) -> bytes:
+    """What continuity goes by: of a book, no levels."""
+    if isinstance(record, Book):
+        none: dict[str, tuple[()]] = dict.fromkeys(
+            ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes", "bid_orders", "ask_orders"), ()
+        )
+        record = msgspec.structs.replace(record, **none)
+    return codec.encode(record)

@@ -1,0 +1,50 @@
+"""Where topics end: what a reader that starts later can begin from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+from msgspec import Struct
+
+from etl.errors import TransportError
+from etl.settings import Settings
+from etl.transports import kafka_clients
+
+
+class Ends(Struct, frozen=True):
+    """Of one topic: the id that the cluster gave it, and per partition the offset after its last message."""
+
+    topic_id: str
+    offsets: dict[int, int]
+
+
+class TopicEnds:
+    """Asked again and again. ``now`` waits for the broker: not for an event loop."""
+
+    def __init__(self, settings: Settings, topics: Sequence[str], timeout_s: float) -> None:
+        self._topics = topics
+        self._timeout_s = timeout_s
+        self._bootstrap = settings.kafka_bootstrap
+        self._admin = kafka_clients.admin(settings)
+
+    def now(self) -> dict[str, Ends]:
+        """By topic. Raises ``TransportError``."""
+        try:
+            described = self._admin.describe_topics(
+                TopicCollection(list(self._topics)), request_timeout=self._timeout_s
+            )
+            known = {topic: described[topic].result(self._timeout_s) for topic in self._topics}
+            asked = {
+                TopicPartition(topic, partition.id): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+                for topic in self._topics
+                for partition in known[topic].partitions
+            }
+            found = self._admin.list_offsets(asked, request_timeout=self._timeout_s)
+            ends = {topic: Ends(str(known[topic].topic_id), {}) for topic in self._topics}
+            for at, future in found.items():
+                ends[at.topic].offsets[at.partition] = future.result(self._timeout_s).offset
+            return ends
+        except (KafkaException, TimeoutError) as error:
+            raise TransportError(f"Kafka at {self._bootstrap}: {error or 'no answer'}") from None
