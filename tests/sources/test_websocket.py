@@ -359,14 +359,17 @@ async def test_steps_of_the_clock_close_no_healthy_connection_and_hide_no_dead_o
     true_ns = time.time_ns
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("time.time_ns", lambda: true_ns() + int(steps_s[0] * 1e9))
-        async with running(server, Mute) as run:
+        async with running(server, Mute, Subscription(("BTCUSDT",), ("trade",))) as run:
             for number in range(1, 16):
                 if number % 5 == 0:
                     steps_s[0] += (26.0, 3_600.0, -7_200.0)[number // 5 - 1]
                 await asyncio.to_thread(server.send, trade(number))
                 await asyncio.sleep(0.1)
             assert (server.opened, run.ends) == (1, [])
+            server.answers["/api/v3/historicalTrades"] = 200, f"[{ROW.replace('2', '16', 1)}]"
             await run.until(lambda: server.opened >= 2)
+            assert run.ends[0].reason == "stale"
+            assert run.ends[0].detail.startswith("trade of BTCUSDT: silent for ")
 
 
 class Partly(Spoken):
