@@ -29,7 +29,6 @@ from msgspec import Struct
 from etl.adapter.shipped import shipped
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind, Record
-from etl.model.times import interval_ns
 
 JSON = "application/json"
 PONG = "pong"
@@ -150,17 +149,6 @@ class Channel(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.family:
             msgspec.structs.force_setattr(self, "family", self.name)
-
-
-def variant(channels: Iterable[Channel], family: str, name: str, interval: str = "") -> Channel | None:
-    """The channel of ``channels`` that begins this family, under another ``name``; with bars of ``interval`` where it
-    has any. Bars of no fixed length (``1M``) prove nothing by their steps."""
-    declared = next((channel for channel in channels if channel.family == family), None)
-    if declared is None or bool(interval) != bool(declared.interval_ns):
-        return None
-    length_ns = interval_ns(interval)
-    rule = SequenceRule.NONE if interval and not length_ns else declared.rule
-    return msgspec.structs.replace(declared, name=name, rule=rule, interval_ns=length_ns)
 
 
 class Credentials(Struct, frozen=True):

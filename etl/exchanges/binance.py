@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from etl.adapter.build import Stream, StreamCache, stream_of
+from etl.adapter.channels import variant
 from etl.adapter.contract import (
     Budget,
     Channel,
@@ -30,7 +31,6 @@ from etl.adapter.contract import (
     Request,
     SequenceRule,
     Subscription,
-    variant,
 )
 from etl.adapter.dispatch import Endpoint, Reader, Streams, by_shape, elements, read_lines, read_rows
 from etl.adapter.fields import ABSENT, inside, listing, members, ms_or_us_ns, text_of
