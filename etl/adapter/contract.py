@@ -74,6 +74,7 @@ class FaultKind(Enum):
     SUBSCRIPTION_LIMIT = "subscription_limit"
     RATE_LIMIT = "rate_limit"
     BANNED = "banned"
+    UNANSWERED = "unanswered"  # told by the worker: a stream neither granted nor refused in time
     REQUEST = "request"  # the venue calls what we sent wrong: a defect of ours, or of its documentation
 
 
@@ -335,9 +336,14 @@ class Exchange:
         """Messages to send at once after the socket opened."""
         return ()
 
-    def resubscribe(self, subscription: Subscription) -> Sequence[str]:
+    def resubscribe(self, subscription: Subscription) -> Sequence[str | bytes]:
         """Messages that make the venue begin anew with these symbols and channels and leave the others as they are;
         none where a snapshot is asked for by request."""
+        return ()
+
+    def unanswered(self) -> Sequence[str]:
+        """The streams that this connection subscribed to and the venue has neither granted nor refused yet, in its own
+        spelling; none where it answers nothing."""
         return ()
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:

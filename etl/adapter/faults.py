@@ -54,6 +54,7 @@ POLICIES: dict[FaultKind, Policy] = {
     FaultKind.AUTHENTICATION: PAGE,
     FaultKind.ENTITLEMENT: PAGE,
     FaultKind.SUBSCRIPTION_LIMIT: PAGE,
+    FaultKind.UNANSWERED: PAGE,
     FaultKind.REQUEST: PAGE,
     FaultKind.CONNECTION_LIMIT: PAGE_AND_PACE,
     FaultKind.RATE_LIMIT: PAGE_AND_PACE,

@@ -40,20 +40,23 @@ class Handshake:
 
 
 class Grants:
-    """What became of each channel of a subscription, on one connection, where the venue grants and refuses them one by
-    one."""
+    """What became of each stream of a subscription, on one connection, where the venue answers them one by one. A
+    stream is a channel and a symbol, ``Q.AAPL``, or ``Q.*``; what is refused is refused by channel."""
 
     def __init__(self) -> None:
+        self._streams: set[str] = set()
         self._granted: set[str] = set()
         self._refused: set[str] = set()
 
-    def grant(self, channels: Iterable[str]) -> None:
-        self._granted.update(channels)
+    def grant(self, streams: Iterable[str]) -> None:
+        for stream in streams:
+            self._streams.add(stream)
+            self._granted.add(_channel_of(stream))
 
-    def refuse(self, channels: Iterable[str], asked: Collection[str], fault: Fault) -> Fault | None:
-        """``fault`` told of ``channels`` alone, ``None`` where these were told before. Told of the whole connection
-        where none that was ``asked`` is left, and where it names none before any was granted."""
-        named = [channel for channel in channels if channel in asked]
+    def refuse(self, streams: Iterable[str], asked: Collection[str], fault: Fault) -> Fault | None:
+        """``fault`` told of the channels of these alone, ``None`` where they were told before. Told of the whole
+        connection where none that was ``asked`` is left, and where it names none before any was granted."""
+        named = [channel for stream in streams if (channel := _channel_of(stream)) in asked]
         if not named:
             named = (
                 [channel for channel in asked if channel not in self._granted] if self._granted else [*asked]
@@ -64,6 +67,20 @@ class Grants:
             return None
         is_all = not self._granted and self._refused.issuperset(asked)
         return fault if is_all else replace(fault, channels=new)
+
+    def unanswered(self, asked: Iterable[str]) -> list[str]:
+        """The streams that were ``asked`` for and neither granted nor refused."""
+        return [
+            stream
+            for stream in asked
+            if (channel := _channel_of(stream)) not in self._refused
+            and stream not in self._streams
+            and f"{channel}.*" not in self._streams
+        ]
+
+
+def _channel_of(stream: str) -> str:
+    return stream.partition(".")[0]
 
 
 def told(name: str, index: int, *said: Reply | Fault | None) -> list[Outcome]:

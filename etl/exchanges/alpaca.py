@@ -33,7 +33,7 @@ from etl.adapter.contract import (
 )
 from etl.adapter.dispatch import Tagged
 from etl.adapter.fields import UNDECODABLE, readable, rejected
-from etl.adapter.handshake import Handshake, told
+from etl.adapter.handshake import Grants, Handshake, told
 from etl.adapter.paging import by_token
 from etl.adapter.sessions import OVERNIGHT
 from etl.errors import VenueError
@@ -118,6 +118,7 @@ class Alpaca(Exchange):
         readers = Readers(self, self.are_perpetuals)
         self._events = Tagged("T", readers.of_stream(), self.ignored_events, ("S",))
         self._answers = answers.AnswerReader(readers)
+        self._grants = Grants()
         self._handshake = Handshake({"connected": self._login, "authenticated": self._subscribe})
 
     @classmethod
@@ -142,9 +143,17 @@ class Alpaca(Exchange):
     def _login(self, subscription: Subscription) -> Reply:
         return self._reply({"action": "auth", "key": self.credentials.key, "secret": self.credentials.secret})
 
-    def _subscribe(self, subscription: Subscription) -> Reply:
-        asked = [name for name in subscription.channels if name not in _COME_WITH_TRADES]
-        return self._reply({"action": "subscribe"} | dict.fromkeys(asked, subscription.symbols))
+    def _subscribe(self, subscription: Subscription, action: str = "subscribe") -> Reply:
+        return self._reply({"action": action} | dict.fromkeys(_asked(subscription), subscription.symbols))
+
+    def resubscribe(self, subscription: Subscription) -> Sequence[str | bytes]:
+        return [self._subscribe(subscription, action).payload for action in ("unsubscribe", "subscribe")]
+
+    def unanswered(self) -> Sequence[str]:
+        asked = self._handshake.subscription
+        if asked is None:
+            return ()
+        return self._grants.unanswered(f"{name}.{it}" for name in _asked(asked) for it in asked.symbols)
 
     def _reply(self, message: Mapping[str, Any]) -> Reply:
         return Reply(msgspec.json.encode(message).decode())
@@ -155,6 +164,8 @@ class Alpaca(Exchange):
             return None
         said = msgspec.json.decode(raw, type=wire.Control)
         if tag == "subscription":
+            lists = msgspec.json.decode(raw, type=dict[str, list[str] | Any])
+            self._grants.grant(f"{name}.{it}" for name, them in lists.items() if name != "T" for it in them)
             return told(tag, index, Fault(FaultKind.READY, tag, ""))
         if tag == "error":
             kind = _FAULTS.get(said.code, FaultKind.TRANSIENT)
@@ -336,6 +347,10 @@ class AlpacaCryptoPerps(AlpacaCrypto):
     default_symbols = ("BTC-PERP", "ETH-PERP")
     history: ClassVar[Mapping[Kind, History]] = {}
     are_perpetuals = True
+
+
+def _asked(subscription: Subscription) -> list[str]:
+    return [name for name in subscription.channels if name not in _COME_WITH_TRADES]
 
 
 _FAULTS: Mapping[int, FaultKind | None] = {

@@ -127,7 +127,9 @@ class Polygon(Exchange):
         self._handshake = Handshake(
             {
                 "connected": lambda _: _reply("auth", self.credentials.key),
-                "auth_success": lambda subscription: _reply("subscribe", self._streams(subscription)),
+                "auth_success": lambda subscription: _reply(
+                    "subscribe", ",".join(self._streams(subscription))
+                ),
                 "success": FaultKind.READY,
             }
         )
@@ -154,9 +156,17 @@ class Polygon(Exchange):
     def headers(self, request: Request, now_ns: int) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.credentials.key}"} if self.credentials.key else {}
 
-    def _streams(self, subscription: Subscription) -> str:
+    def resubscribe(self, subscription: Subscription) -> Sequence[str | bytes]:
+        streams = ",".join(self._streams(subscription))
+        return [_reply(action, streams).payload for action in ("unsubscribe", "subscribe")]
+
+    def unanswered(self) -> Sequence[str]:
+        asked = self._handshake.subscription
+        return self._grants.unanswered(self._streams(asked)) if asked else ()
+
+    def _streams(self, subscription: Subscription) -> list[str]:
         symbols = [self._spellings(symbol)[0] for symbol in subscription.symbols]
-        return ",".join(f"{channel}.{symbol}" for channel in subscription.channels for symbol in symbols)
+        return [f"{channel}.{symbol}" for channel in subscription.channels for symbol in symbols]
 
     def _control(self, tag: str, raw: bytes | Raw, index: int) -> Sequence[Outcome] | None:
         """``{"ev":"status","status":"auth_success","message":"authenticated"}``"""
@@ -167,7 +177,7 @@ class Polygon(Exchange):
         if status == "success" and not text.startswith("subscribed"):
             return told("status", index)
         if status == "success":
-            self._grants.grant(_STREAM_NAME.findall(text))
+            self._grants.grant(_STREAM_NAMES.findall(text))
         if self._handshake.knows(status):
             return self._handshake.take("status", status, text, index)
         kind = kind_of_words(answers.FAULTS, f"{status} {text}")
@@ -176,7 +186,7 @@ class Polygon(Exchange):
         fault, asked = Fault(kind, status, text), self._handshake.subscription
         if kind is not FaultKind.ENTITLEMENT or asked is None:
             return told("status", index, fault)
-        return told("status", index, self._grants.refuse(_STREAM_NAME.findall(text), asked.channels, fault))
+        return told("status", index, self._grants.refuse(_STREAM_NAMES.findall(text), asked.channels, fault))
 
     # frames
 
@@ -335,7 +345,7 @@ def _reply(action: str, parameters: str) -> Reply:
 
 
 _STREAM = Page()
-_STREAM_NAME = re.compile(r"\b([A-Z]+[0-9]?)\.[^\s,]")
-"""The channel in a stream's name, ``Q.AAPL``."""
+_STREAM_NAMES = re.compile(r"\b[A-Z]+[0-9]?\.[^\s,]+")
+"""``Q.AAPL``"""
 _SUMMARY = re.compile(r"/(grouped)/|/(prev)(?:[?#]|$)")
 """Addresses whose bars are no channel's: of all symbols of a day, of the last day by another rule."""

@@ -346,6 +346,11 @@ _FAULT_WORDS = {
         "the plan does not include what is subscribed to",
         "Take the channel out of the subscription, or extend the plan.",
     ),
+    FaultKind.UNANSWERED.value: (
+        "a stream was asked for, and the venue has neither granted nor refused it: it stays mute",
+        "The worker's log names the streams: look for them at the venue (renamed, delisted, not in the plan), and take "
+        "them out of the subscription or restart the worker.",
+    ),
     FaultKind.BANNED.value: (
         "too many requests: the venue has shut out this address for a time",
         "Wait; asking on lengthens the ban. Look at who else uses this address or key.",

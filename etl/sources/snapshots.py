@@ -40,7 +40,9 @@ class Snapshots:
         self._due_ns = due_ns
         self._counts = counts
 
-    async def run(self, take: Callable[[Answer], None], subscribe: Callable[[Sequence[str]], None]) -> None:
+    async def run(
+        self, take: Callable[[Answer], None], subscribe: Callable[[Sequence[str | bytes]], None]
+    ) -> None:
         """Ask for what books need to be joined: by request at once, then for those that broke, for ever. Where the
         venue begins a book anew by subscription, that is said instead; ``take`` gets each answer to a request."""
         self._due_ns.update(dict.fromkeys(self._subscription.symbols, 0))
@@ -61,7 +63,7 @@ class Snapshots:
                     await self._request(symbol, take)
             await asyncio.sleep(POLL_S)
 
-    def _resubscription(self, symbol: str) -> Sequence[str]:
+    def _resubscription(self, symbol: str) -> Sequence[str | bytes]:
         """Of the symbol's books alone."""
         channels = ((name, self._parser.channel(name)) for name in self._subscription.channels)
         books = tuple(name for name, channel in channels if channel and channel.kind is Kind.BOOK)

@@ -20,6 +20,7 @@ from etl.adapter.contract import Exchange, Fault, FaultKind, Reply, Subscription
 from etl.adapter.faults import fault_of_status, policy_of, retry_after_s
 from etl.errors import VenueError
 from etl.model.times import NS_PER_S
+from etl.sources.answers import watch_answers
 from etl.sources.history import Answer, History
 from etl.sources.keepalive import Pulse
 from etl.sources.limiter import BANNED, TOO_MANY, Limiter
@@ -150,7 +151,7 @@ class Connection:
             transport.disconnect()
         if self.parser.ready_on_open:
             self._become_ready()
-        for work in (self._take_snapshots(), self._keep_alive()):
+        for work in (self._take_snapshots(), self._keep_alive(), watch_answers(self.parser, self._report)):
             self.in_background(work)
         try:
             await transport.wait_disconnected()
@@ -304,7 +305,7 @@ class Connection:
         except VenueError as error:
             self.close("send_queue", str(error))
 
-    def _subscribe(self, messages: Sequence[str]) -> None:
+    def _subscribe(self, messages: Sequence[str | bytes]) -> None:
         try:
             self._sender.subscribe(messages)
         except VenueError as error:

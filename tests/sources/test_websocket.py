@@ -15,7 +15,7 @@ from etl.errors import TransportError
 from etl.exchanges.binance import Binance
 from etl.ingest.overlap import OVERLAP_DOUBLE
 from etl.model.records import Frame, Kind, Trade
-from etl.sources import listener, liveness, read_gate, stream
+from etl.sources import answers, listener, liveness, read_gate, stream
 from etl.sources.connection_id import connection_id
 from etl.sources.fragments import FRAGMENTS_MAX
 from etl.transports import frames
@@ -42,7 +42,7 @@ class Spoken(Exchange):
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:
         text = frame.payload.decode(errors="replace")
-        answers: dict[str, Outcome] = {
+        outcomes: dict[str, Outcome] = {
             "ping": Reply("pong"),
             "ready": Fault(FaultKind.READY, "ok", ""),
             "shutdown": Fault(FaultKind.SHUTDOWN, "bye", ""),
@@ -51,7 +51,7 @@ class Spoken(Exchange):
             "refused": Fault(FaultKind.ENTITLEMENT, "403", "not in your plan"),
             "refused trade": Fault(FaultKind.ENTITLEMENT, "403", "no trades", channels=("trade",)),
         }
-        return [Ignored(text), *([answers[text]] if text in answers else [])]
+        return [Ignored(text), *([outcomes[text]] if text in outcomes else [])]
 
 
 class OneConnection(Spoken):
@@ -496,3 +496,22 @@ def test_connection_ids_are_version_7_and_sort_by_time() -> None:
 
 def test_limits_of_the_source_are_named() -> None:
     assert read_gate.POLL_S < stream.WATCH_S < liveness.PING_IDLE_S
+
+
+class Unanswered(Spoken):
+    """Told of one stream that it has it, of the other nothing."""
+
+    def unanswered(self) -> Sequence[str]:
+        return ["Q.AAPL"]
+
+
+@against_a_server
+async def test_a_stream_that_is_neither_granted_nor_refused_is_reported_for_as_long_as_it_lasts(
+    server: VenueServer,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "ANSWER_WITHIN_S", 0.1)
+        patch.setattr(answers, "REPORT_EVERY_S", 0.1)
+        async with running(server, Unanswered) as run:
+            await run.until(lambda: run.feed.counts.faults["unanswered"] == 2)
+            assert (server.opened, run.ends) == (1, [])
