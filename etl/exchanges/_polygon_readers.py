@@ -29,7 +29,7 @@ from etl.exchanges._polygon_wire import (
     QuoteEvent,
     TradeEvent,
 )  # fmt: skip
-from etl.model.codes import Code
+from etl.model.codes import CORRECTED, Code
 from etl.model.instruments import UNKNOWN_SYMBOL, occ_symbol
 from etl.model.records import (
     Bar,
@@ -120,11 +120,13 @@ class _Source:
         side = _NO_SIDE
         if conditions and stream.channel == "XT":
             side = _TAKERS.get(conditions, _NO_SIDE)
+        flags = _NO_FLAGS
         if event.correction:
             conditions = (*conditions, f"{_CORRECTION}{event.correction}")
+            flags = (CORRECTED,) if event.correction == _IN_PLACE else _NO_FLAGS
         trade = build.trade(
             stream, frame, index, time_ns, price, size, side, trade_id, event.q or None, publish_ns,
-            conditions, key, participant_ns, venue, facility, _TAPES[event.z],
+            conditions, key, participant_ns, venue, facility, _TAPES[event.z], flags,
         )  # fmt: skip
         return trade if event.correction not in _RECORDS else _record_of_correction(trade, event.correction)
 
@@ -232,11 +234,13 @@ def _void(trade: Trade, kind: CorrectionKind, index: int) -> Correction:
         record_key=f"{trade.record_key}/{kind.name.lower()}",
         original_trade_id=trade.trade_id,
         correction=kind,
+        trade_id=trade.trade_id if kind is _CORRECT else "",
+        conditions=trade.conditions[:-1] if kind is _CORRECT else (),
     )
 
 
 def with_voids(outcomes: list[Outcome]) -> list[Outcome]:
-    """Behind a page's rows, a correction for each print that its row says is void."""
+    """Behind a page's rows, a correction for each print that its row says is void, or corrected in its place."""
     voids = [
         (outcome, kind)
         for outcome in outcomes
@@ -281,8 +285,13 @@ _NO_FLAGS: tuple[str, ...] = ()
 _TAKERS: dict[tuple[str, ...], Side] = {("1",): Side.SELL, ("2",): Side.BUY}
 _STATUSES = {"17": TradingStatus.HALTED, "18": TradingStatus.TRADING}
 _CORRECTION = "correction_"
-_VOIDS = {f"{_CORRECTION}7": CorrectionKind.ERROR, f"{_CORRECTION}8": CorrectionKind.CANCEL}
-"""Rows of prints that were found wrong, or cancelled, later."""
+_CORRECT, _IN_PLACE = CorrectionKind.CORRECT, 1
+_VOIDS = {
+    f"{_CORRECTION}{_IN_PLACE}": _CORRECT,
+    f"{_CORRECTION}7": CorrectionKind.ERROR,
+    f"{_CORRECTION}8": CorrectionKind.CANCEL,
+}
+"""Rows of prints that were corrected (they have the corrected price and size), found wrong, or cancelled, later."""
 _RECORDS = {10: CorrectionKind.CANCEL, 11: CorrectionKind.ERROR, 12: CorrectionKind.NONE}
 """Rows that are no prints but tell of one: of its cancel, of its error, of what it was before it was corrected."""
 _OF_BOTH = (

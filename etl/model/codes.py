@@ -6,6 +6,8 @@ from enum import StrEnum
 
 REPLAYED = "replayed"
 """Flag of a record that a venue repeats when it is subscribed to: a good record, whose time says nothing about now."""
+CORRECTED = "corrected"
+"""Flag of a print that is told as corrected under its first identity: whoever saw it before saw other content."""
 UNKNOWN_WORD = "unknown_word"
 """Flag of a record in which the venue says something about it in a word that its file does not know."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from etl.model.codes import Code
+from etl.model.codes import CORRECTED, Code
 from etl.model.records import Severity, Trade
 from etl.validation.findings import Finding
 
@@ -26,7 +26,9 @@ class RecentIdentities:
 
     def check(self, trade: Trade, findings: Sequence[Finding]) -> Sequence[Finding]:
         """``findings``, and one more where ``trade`` repeats an identity with other content: one of the two is corrupt
-        then. One that repeats the content too is right."""
+        then. One that repeats the content too is right, and so is one that the venue says to have corrected."""
+        if trade.flags and CORRECTED in trade.flags:
+            return findings
         key = (trade.symbol, trade.record_key)
         content = (trade.key_time_ns, trade.last_price, trade.volume)
         recent = self._recent

@@ -11,7 +11,9 @@ import psycopg
 import pytest
 from msgspec import structs
 
+from etl.adapter.contract import Exchange
 from etl.exchanges.alpaca import Alpaca
+from etl.exchanges.polygon import Polygon
 from etl.model.records import CorrectionKind, Frame, Record, SizeUnit, Source, Trade
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
@@ -99,9 +101,29 @@ VOIDED: Mapping[str, tuple[object, Source]] = {
 """A print that none takes the place of, as the stream tells it and the history."""
 
 
-def of_message(message: object, source: Source, number: int = 0) -> list[Record]:
+PRINT_MS = 1_723_127_106_500
+LATE_CORRECTED: Sequence[tuple[object, Source]] = (
+    (
+        [{"ev": "T", "sym": "EEM", "x": 11, "i": "27", "p": 39.1582, "s": 100, "t": PRINT_MS, "q": 5, "z": 2}],
+        Source.STREAM,
+    ),
+    (
+        {"ticker": "EEM", "status": "OK", "results": [
+            {"exchange": 11, "id": "27", "price": 39.1809, "size": 100, "sequence_number": 5, "tape": 2,
+             "correction": 1, "sip_timestamp": PRINT_MS * 1_000_000 + 7,
+             "participant_timestamp": PRINT_MS * 1_000_000},
+        ]},
+        Source.REPAIR,
+    ),
+)  # fmt: skip
+"""Polygon has no corrections on its stream; its history has the corrected print under the first identity."""
+
+
+def of_message(
+    message: object, source: Source, number: int = 0, feed: type[Exchange] = Alpaca
+) -> list[Record]:
     payload = json.dumps(message).encode()
-    outcomes = Alpaca().parse(Frame("alpaca", "c", number + 1, "", stream.START_NS, payload, source))
+    outcomes = feed().parse(Frame(feed.name, "c", number + 1, "", stream.START_NS, payload, source))
     records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
     assert len(records) == len(outcomes)
     return records
@@ -125,6 +147,13 @@ CASES: dict[str, tuple[Batches, list[Row]]] = {
     },
     "history only": ([[STREAM[1], *HISTORY]], [OTHER, (*REPLACED[:4], False)]),
     "all in one batch, replayed": ([[*HISTORY, *CORRECTED, *STREAM], CORRECTED, HISTORY], [OTHER, REPLACED]),
+    **{
+        f"late corrected, in order {order}": (
+            [of_message(*LATE_CORRECTED[number], number, Polygon) for number in order],
+            [("2024-08-08/11//27", "27", Decimal("39.1809"), Decimal(100), True)],
+        )
+        for order in ((0, 1), (1, 0), (1,), (1, 0, 1))
+    },
     "an error under its former key": (
         [STREAM, CANCELLED_IN_PLACE, of_message(*VOIDED["history"]), of_message(*VOIDED["a: E"])],
         [OTHER],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from etl.adapter.contract import Exchange
 from etl.errors import UsageError
-from etl.model.codes import Code
+from etl.model.codes import CORRECTED, Code
 from etl.model.records import Correction, Kind, Record, Severity, SizeUnit, Source, Stats, Status
 from etl.model.times import NS_PER_MS
 from etl.validation import Checker
@@ -162,6 +162,14 @@ def test_a_source_of_coarser_times_or_other_digits_contradicts_nothing() -> None
     assert [checker.check(record) for record in (TRADE, precise, TRADE)] == [(), (), ()]
     later = altered(Kind.TRADE, key_time_ns=key_time_ns + NS_PER_MS)
     assert [finding.code for finding in checker.check(later)] == ["identity_conflict"]
+
+
+def test_a_print_that_the_venue_says_to_have_corrected_contradicts_nothing_whichever_comes_first() -> None:
+    corrected = altered(Kind.TRADE, last_price="61837.64", flags=(CORRECTED,))
+    for records in ((TRADE, corrected, TRADE), (corrected, TRADE, corrected)):
+        checker = Checker(Venue)
+        assert [checker.check(record) for record in records] == [(), (), ()]
+    assert [one.code for one in checker.check(altered(Kind.TRADE, last_price="1"))] == ["identity_conflict"]
 
 
 def test_skew_and_staleness_are_judged_against_the_connections_own_clock() -> None:
