@@ -22,15 +22,18 @@ CREATE TABLE raw_events AS
            f.part + e.part AS frame_index, f.line
     FROM arrived_frames f JOIN told e USING (exchange, line);
 
--- A frame of a recording that nobody told anything of is known by its line, and by what the parser made of it.
+-- A frame of a recording that nobody told anything of is known by its line, and by what the parser made of it; so is an
+-- event that has no key but its place on a connection (@).
+CREATE MACRO is_placed(kind, key) AS kind = 'frame' OR key = '@';
 CREATE TABLE made AS
     SELECT DISTINCT r.exchange, r.line, r.receive_ns, n.kind, n.symbol, n.key
-    FROM raw_events r JOIN normalized n USING (exchange, connection_id, frame_sequence) WHERE r.kind = 'frame';
+    FROM raw_events r JOIN normalized n USING (exchange, connection_id, frame_sequence)
+    WHERE r.kind = 'frame' OR (r.key = '@' AND n.kind = r.kind AND n.symbol = r.symbol);
 
 CREATE TABLE sent_once AS
     SELECT exchange, kind, symbol, key, min(time_ns) AS time_ns, min(sent_ns) AS sent_ns, bool_or(streamed) AS streamed
     FROM (
-        SELECT exchange, kind, symbol, if(kind = 'frame', line::TEXT, key) AS key, time_ns, sent_ns, streamed
+        SELECT exchange, kind, symbol, if(is_placed(kind, key), line::TEXT, key) AS key, time_ns, sent_ns, streamed
         FROM told JOIN line USING (exchange, line) ANTI JOIN made USING (exchange, line)
         WHERE fate <> 'late' AND kind NOT IN ('ignored', 'invalid')
         UNION ALL
@@ -41,12 +44,12 @@ CREATE TABLE sent_once AS
 CREATE TABLE late_once AS
     SELECT DISTINCT exchange, kind, symbol, key
     FROM told JOIN line USING (exchange, line) ANTI JOIN sent_once USING (exchange, kind, symbol, key)
-    WHERE fate = 'late' AND kind NOT IN ('ignored', 'invalid', 'frame');
+    WHERE fate = 'late' AND kind NOT IN ('ignored', 'invalid') AND NOT is_placed(kind, key);
 CREATE TABLE normalized_once AS SELECT DISTINCT exchange, kind, symbol, key FROM normalized;
 CREATE TABLE on_raw AS
     SELECT exchange, kind, symbol, key, min(receive_ns) AS receive_ns
     FROM (
-        SELECT exchange, kind, symbol, if(kind = 'frame', line::TEXT, key) AS key, receive_ns FROM raw_events
+        SELECT exchange, kind, symbol, if(is_placed(kind, key), line::TEXT, key) AS key, receive_ns FROM raw_events
         UNION ALL
         SELECT exchange, kind, symbol, key, receive_ns FROM made
     )
@@ -63,8 +66,9 @@ CREATE TABLE quarantined_once AS
         UNION ALL
         SELECT r.exchange, r.kind, r.symbol, r.key
         FROM raw_events r SEMI JOIN quarantine q USING (exchange, connection_id, frame_sequence, frame_index)
-        WHERE r.kind NOT IN ('ignored', 'invalid', 'frame')
+        WHERE r.kind NOT IN ('ignored', 'invalid') AND NOT is_placed(r.kind, r.key)
         UNION ALL
         SELECT r.exchange, r.kind, r.symbol, r.line::TEXT
-        FROM raw_events r SEMI JOIN quarantine q USING (exchange, connection_id, frame_sequence) WHERE r.kind = 'frame');
+        FROM raw_events r SEMI JOIN quarantine q USING (exchange, connection_id, frame_sequence)
+        WHERE is_placed(r.kind, r.key));
 CREATE TABLE missed AS SELECT * FROM sent_once ANTI JOIN arrived USING (exchange, kind, symbol, key);

@@ -17,7 +17,7 @@ import pyarrow as pa
 from etl.errors import UsageError, WireError
 from etl.model.records import BookAction, Frame, Gap, Kind, Record, Severity
 from etl.reconcile.holdings import HELD
-from etl.simulator.truth import ARCHIVE, FRAME, SENT, STREAM, TruthLine, digest_of, place_of
+from etl.simulator.truth import ARCHIVE, FRAME, PLACED, SENT, STREAM, TruthLine, digest_of, place_of
 from etl.transports.readable import readable
 from etl.wire import codec
 
@@ -44,6 +44,8 @@ class Ledger:
         """Venues that served a recording."""
         self.by_frame: set[str] = set()
         """Venues with frames of which nobody told what they are."""
+        self.by_place: set[str] = set()
+        """Venues with events that are known by their place on a connection."""
         self.frames_sent: Counter[str] = Counter()
         self.frames_raw: Counter[str] = Counter()
         self._gaps: dict[tuple[str, str, str], Gap] = {}
@@ -83,6 +85,8 @@ class Ledger:
                 for part, event in enumerate(events):
                     if event.kind == FRAME:
                         self.by_frame.add(exchange)
+                    elif event.record_key == PLACED:
+                        self.by_place.add(exchange)
                     identity = (event.kind, event.symbol, event.record_key)
                     self._add("told", (exchange, number, part, *identity, event.time_ns))
         self._flush()
@@ -113,7 +117,7 @@ class Ledger:
                 continue
             identity = (record.exchange, kinds[record.kind], record.symbol, record.record_key)
             frame: Row = (None, None)
-            if record.exchange in self.by_frame:
+            if record.exchange in self.by_frame | self.by_place:
                 frame = (record.connection_id, record.frame_sequence)
             self._add("normalized", (*identity, *_ids_of_change(record), *frame))
         self._flush()

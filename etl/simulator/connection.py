@@ -22,6 +22,12 @@ class Connection:
         self.is_raw = False
         """Whether events come without the envelope that names their stream (Binance ``/ws``)."""
         self.contents: Contents = {}
+        self.counts: dict[str, int] = {}
+        """What the venue has counted on it: frames, by whatever they are counted within."""
+        self.heartbeat_ns = 0
+        """When the last one was sent."""
+        self.opened_streams: list[str] = []
+        """Subscribed to just now: whoever does is told first how things stand."""
 
     def write(self, payloads: Sequence[bytes]) -> None:
         """Send these frames, in this order, without waiting."""

@@ -8,6 +8,7 @@ they answer:
     not_logged_in bad_request         to a request that comes too early, or is none
     unknown_action                    to an action that the venue does not know; without it, such a one gets an ``ack``
     slow_client shutdown error        before a close
+    heartbeat                         no reply: to every client with a subscription, each ``heartbeat_s``
     unknown_event                     no reply: an event of a type that nobody has documented
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from etl.model.times import NS_PER_MS
+from etl.model.times import NS_PER_MS, NS_PER_S
 from etl.simulator.connection import Connection
 from etl.simulator.words import Template, time_text
 
@@ -30,9 +31,11 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """``action`` is the member of a request that names what is asked; ``login`` its value for a login, "" = nobody
     logs in and ``upgrade_refusals`` are the statuses that refuse a handshake instead. ``secrets`` are the members that
     a login must have, the first is the key. ``rivals`` says which of two connections with one key and path stays,
-    "" = both."""
+    "" = both. ``texts`` are answers to messages that are no JSON (``ping``)."""
 
     replies: Mapping[str, str]
+    texts: Mapping[str, str] = {}
+    heartbeat_s: float = 0.0
     action: str = "action"
     login: str = ""
     secrets: tuple[str, ...] = ()
@@ -62,6 +65,10 @@ class Conversation:
         """How many of the next connections to refuse as one too many: the connection limit fault."""
 
     # what a venue adds
+
+    def stamped(self, connection: Connection, payload: bytes, stream: str) -> bytes:
+        """``payload`` with what the venue counts on the connection; ``stream`` "" = a control message."""
+        return payload
 
     def asked(self, request: Any) -> Sequence[str]:
         """The streams that a request names. May raise ``KeyError``, ``TypeError``, ``AttributeError``."""
@@ -96,6 +103,9 @@ class Conversation:
     def received(self, connection: Connection, text: str, others: Sequence[Connection]) -> None:
         """A client has said ``text``; ``others`` are the other open connections."""
         dialect = self.dialect
+        if text in dialect.texts:
+            connection.outbox.append(dialect.texts[text].encode())
+            return
         try:
             request = msgspec.json.decode(text.encode())
             action, names = request[dialect.action], self.asked(request)
@@ -115,13 +125,19 @@ class Conversation:
                 connection.streams.difference_update(*map(self.expand, names))
             connection.outbox += self.acks(connection, action, request)
 
+    def beat(self, connection: Connection, now_ns: int) -> None:
+        """A heartbeat, if it is time for one."""
+        if now_ns - connection.heartbeat_ns >= self.dialect.heartbeat_s * NS_PER_S:
+            connection.heartbeat_ns = now_ns
+            self.say(connection, "heartbeat", now_ns)
+
     def subscribe(self, connection: Connection, names: Sequence[str]) -> None:
         connection.streams.update(*map(self.expand, names))
         if self.dialect.streams_max and len(connection.streams) > self.dialect.streams_max:
             connection.closing = True
 
-    def say(self, connection: Connection, kind: str) -> None:
-        message = self.dialect.reply(kind)
+    def say(self, connection: Connection, kind: str, now_ns: int = 0) -> None:
+        message = self.dialect.reply(kind, now_ns)
         if message:
             connection.outbox.append(message)
 

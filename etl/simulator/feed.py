@@ -96,6 +96,7 @@ class Feed:
         had = set(socket.streams)
         self.venue.received(socket, text, [other for other in self.sockets if other is not socket])
         self._wanted -= had - socket.streams
+        socket.opened_streams += sorted(socket.streams - had)
         self.note_streams(socket, now_ns)
 
     def closed(self, socket: Connection) -> None:
@@ -211,10 +212,13 @@ class Feed:
         self.carry_out(now_ns)
 
     def carry_out(self, now_ns: int) -> None:
-        """Send the control messages that wait; their truth first."""
+        """Send the control messages that wait, and what begins a subscription; their truth first."""
         for socket in self.sockets:
+            if self.venue.dialect.heartbeat_s and self._hears(socket, now_ns):
+                self.venue.beat(socket, now_ns)
             if socket.outbox:
-                messages, socket.outbox = socket.outbox, []
+                waiting, socket.outbox = socket.outbox, []
+                messages = [self.venue.stamped(socket, message, "") for message in waiting]
                 self._write_truth(
                     [
                         TruthLine(now_ns, CONTROL, self._fate, [CONTROL_EVENT], digest=digest_of(message))
@@ -222,6 +226,13 @@ class Feed:
                     ]
                 )
                 socket.write(messages)
+            if socket.opened_streams:
+                streams, socket.opened_streams = socket.opened_streams, []
+                frames = [frame for stream in streams for frame in self._opening(stream, now_ns)]
+                self._send(frames, now_ns, [socket])
+
+    def _opening(self, stream: str, now_ns: int) -> list[Outgoing]:
+        return self.venue.opening(stream, self.session, now_ns) if self.state == "playing" else []
 
     def _hears(self, socket: Connection, now_ns: int) -> bool:
         if socket.unread_bytes > UNREAD_BYTES_MAX and not socket.closing:
@@ -245,20 +256,29 @@ class Feed:
             start = end
         return frames
 
-    def _send(self, frames: Sequence[Outgoing], now_ns: int) -> None:
+    def _send(
+        self, frames: Sequence[Outgoing], now_ns: int, sockets: Sequence[Connection] | None = None
+    ) -> None:
+        """To all that listen, or to those of ``sockets`` that do."""
         if not frames:
             return
-        hearing = [socket for socket in self.sockets if self._hears(socket, now_ns)]
+        asked = self.sockets if sockets is None else sockets
+        hearing = [socket for socket in asked if self._hears(socket, now_ns)]
+        if sockets is not None and not hearing:
+            return
         sending: list[list[bytes]] = [[] for _ in hearing]
         lines: list[TruthLine] = []
         for frame in frames:
             missed = set(range(len(frame.items)))
             copies: dict[bytes, TruthLine] = {}
             for socket, out in zip(hearing, sending, strict=True):
-                mine = self._places_for(socket, frame) if frame.is_sent else None
+                mine = self._places_for(socket, frame)
                 if mine is None:
                     continue
-                payload = self._payload_for(socket, frame, mine)
+                stream = frame.items[mine[0]].stream if mine else ""
+                payload = self.venue.stamped(socket, self._payload_for(socket, frame, mine), stream)
+                if not frame.is_sent:  # lost on the way: it was counted
+                    continue
                 told = [frame.items[n].event for n in mine] if frame.items else frame.told
                 events = numbered(told, socket.contents)
                 out.append(payload)

@@ -62,7 +62,8 @@ class Top(Struct, frozen=True, gc=False):
 
 
 class Change(Struct, frozen=True):
-    """Levels changed in updates ``first``..``last``; size 0 removes. ``previous`` is the last change's ``last``."""
+    """Levels changed in updates ``first``..``last``; size 0 removes. ``previous`` is the last change's ``last``.
+    ``bid_deltas`` and ``ask_deltas`` are the same changes as what is added to a level's size."""
 
     first: int
     last: int
@@ -70,6 +71,8 @@ class Change(Struct, frozen=True):
     time_ns: int
     bids: tuple[tuple[int, int], ...]
     asks: tuple[tuple[int, int], ...]
+    bid_deltas: tuple[tuple[int, int], ...] = ()
+    ask_deltas: tuple[tuple[int, int], ...] = ()
 
 
 class Snapshot(Struct, frozen=True):
@@ -133,8 +136,9 @@ class Listing:
         self.best_bid = instrument.start_ticks
         self.bids = {self.best_bid - n: self._lots() for n in range(BOOK_LEVELS)}
         self.asks = {self.best_bid + 1 + n: self._lots() for n in range(BOOK_LEVELS)}
-        self._changed_bids: dict[int, int] = {}
-        self._changed_asks: dict[int, int] = {}
+        self._former_bids: dict[int, int] = {}
+        """What the levels that changed since the last ``change`` had before."""
+        self._former_asks: dict[int, int] = {}
         self.bars: dict[int, Bar] = {}
 
     @property
@@ -187,11 +191,18 @@ class Listing:
             self.last_update,
             self.last_change,
             time_ns,
-            tuple(sorted(self._changed_bids.items(), reverse=True)),
-            tuple(sorted(self._changed_asks.items())),
+            tuple((price, self.bids.get(price, 0)) for price in sorted(self._former_bids, reverse=True)),
+            tuple((price, self.asks.get(price, 0)) for price in sorted(self._former_asks)),
+            tuple(
+                (price, self.bids.get(price, 0) - size)
+                for price, size in sorted(self._former_bids.items(), reverse=True)
+            ),
+            tuple(
+                (price, self.asks.get(price, 0) - size) for price, size in sorted(self._former_asks.items())
+            ),
         )
         self.last_change = self.last_update
-        self._changed_bids, self._changed_asks = {}, {}
+        self._former_bids, self._former_asks = {}, {}
         return event
 
     def snapshot(self, time_ns: int) -> Snapshot:
@@ -200,6 +211,14 @@ class Listing:
             time_ns,
             tuple(sorted(self.bids.items(), reverse=True)),
             tuple(sorted(self.asks.items())),
+        )
+
+    def told(self, time_ns: int) -> Snapshot:
+        """The book as those know it who have heard every ``change``: the next one goes on from here."""
+        bids = {price: size for price, size in (self.bids | self._former_bids).items() if size}
+        asks = {price: size for price, size in (self.asks | self._former_asks).items() if size}
+        return Snapshot(
+            self.last_change, time_ns, tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items()))
         )
 
     def close_bars(self, interval_ns: int, now_ns: int) -> Iterator[Bar]:
@@ -226,26 +245,26 @@ class Listing:
         self.last_print = first_number
         self.last_sequence = first_number
         self.last_update = self.last_change = first_number
-        self._changed_bids, self._changed_asks = {}, {}
+        self._former_bids, self._former_asks = {}, {}
 
     def _lots(self) -> int:
         return 1 + int(self._rng.random() * LOTS_MAX)
 
     def _set_bid(self, price: int, size: int) -> None:
         self.last_update += 1
+        self._former_bids.setdefault(price, self.bids.get(price, 0))
         if size:
             self.bids[price] = size
         else:
             self.bids.pop(price, None)
-        self._changed_bids[price] = size
 
     def _set_ask(self, price: int, size: int) -> None:
         self.last_update += 1
+        self._former_asks.setdefault(price, self.asks.get(price, 0))
         if size:
             self.asks[price] = size
         else:
             self.asks.pop(price, None)
-        self._changed_asks[price] = size
 
     def _move(self, *, up: bool) -> None:
         """Both ladders shift by a tick and keep their length; the walk turns around near zero."""

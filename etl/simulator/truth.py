@@ -110,6 +110,11 @@ CONTENT_END = "/#"
 """Ends a key made of content; the number of equal ones before it takes the place of ``#``."""
 
 
+PLACED = "@"
+"""The key of what has none but its place, on a connection that the venue does not know the name of: it is judged by the
+frame that carried it. No event with a key of its own lies in the same frame."""
+
+
 def numbered(found: Sequence[TruthEvent], contents: Contents) -> Sequence[TruthEvent]:
     """``found`` with the keys that are made of content completed; ``contents`` remembers them."""
     for event in found:

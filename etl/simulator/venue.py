@@ -15,9 +15,10 @@ from msgspec import Struct
 from etl.model.times import NS_PER_MS, interval_ns
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Conversation
+from etl.simulator.frame_faults import Outgoing
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind, History
 from etl.simulator.market import Bar, Instrument, Listing, Snapshot, decimal_text, number_text
-from etl.simulator.session import Item, RecordedResponse, Session
+from etl.simulator.session import Item, RecordedResponse, Session, SyntheticSession
 from etl.simulator.told import Told
 from etl.simulator.truth import EMPTY, TruthEvent
 from etl.simulator.words import WORDS, Form, Template, Words
@@ -39,6 +40,9 @@ class Channel(Struct, frozen=True):
 
     ``share`` is its share of events. Channels that draw the same are given the same event. ``is_counted``: its ids are
     contiguous, so that a frame that is lost on the way can be known to be missing.
+
+    ``opening`` is what a client is sent first when it subscribes: the book as it stands, the best prices, or the last
+    ``replayed_max`` trades.
     """
 
     draws: str
@@ -46,6 +50,8 @@ class Channel(Struct, frozen=True):
     share: float = 0.0
     interval: str = ""
     is_counted: bool = False
+    opening: Form | None = None
+    replayed_max: int = 0
 
 
 class Response(Struct, frozen=True):
@@ -157,8 +163,24 @@ class Venue(Conversation):
         if draws in KEPT:
             history.add(symbol, KEPT[draws], Entry(fact.number, time_ns, fact))
         return [
-            self._item(symbol, name, stream, fact) for name, stream in self._streams(streams, symbol, draws)
+            self._item(symbol, name, stream, fact, listing=listing)
+            for name, stream in self._streams(streams, symbol, draws)
         ]
+
+    def opening(self, stream: str, session: Session, now_ns: int) -> list[Outgoing]:
+        """The frames that begin a subscription."""
+        symbol, name = self.split(stream)
+        channel = self.channels.get(name)
+        if channel is None or channel.opening is None or not isinstance(session, SyntheticSession):
+            return []
+        listing, time_ns = session.listing(symbol), now_ns + session.skew_ns
+        facts: Sequence[Any]
+        if channel.draws == PRINT:
+            facts = [one.fact for one in session.history.last(symbol, PRINTS, channel.replayed_max)]
+        else:
+            facts = [listing.told(time_ns) if channel.draws == CHANGE else listing.best(time_ns)]
+        items = [self._item(symbol, name, stream, fact, channel.opening, listing=listing) for fact in facts]
+        return [Outgoing([item], item.payload) for item in items]
 
     def _streams(self, streams: frozenset[str], symbol: str, draws: str) -> list[tuple[str, str]]:
         """The channels that draw the same and are subscribed to, each with its stream."""
@@ -178,15 +200,18 @@ class Venue(Conversation):
         symbol = listing.instrument.symbol
         if closed:
             history.add(symbol, bar.interval_ns, Entry(bar.start_ns, bar.start_ns, bar))
-        given = {"is_closed": closed, "now_ms": now_ns // NS_PER_MS}
-        return [self._item(symbol, channel, self.stream(symbol, channel), bar, **given)]
+        stream, now_ms = self.stream(symbol, channel), now_ns // NS_PER_MS
+        return [self._item(symbol, channel, stream, bar, is_closed=closed, now_ms=now_ms)]
 
-    def _item(self, symbol: str, channel: str, stream: str, fact: Any, **given: Any) -> Item:
+    def _item(
+        self, symbol: str, channel: str, stream: str, fact: Any, form: Form | None = None, **given: Any
+    ) -> Item:
         known = self.channels[channel]
         spelled = self.spelled(symbol, channel)
         words = self.words_of(symbol, fact, channel=spelled, interval=known.interval, **given)
-        event = known.form.event(words)
-        return Item(stream, known.form.text(words).encode(), event)
+        form = form or known.form
+        event = form.event(words)
+        return Item(stream, form.text(words).encode(), event)
 
     def join(self, items: Sequence[Item], connection: Connection | None = None) -> bytes:
         """The frame that carries ``items``, as ``connection`` asked for it."""

@@ -20,6 +20,7 @@ from etl.simulator.truth import (
     CONTROL,
     CONTROL_EVENT,
     LATE,
+    PLACED,
     SENT,
     STREAM,
     UNTOLD,
@@ -424,6 +425,34 @@ def test_the_lines_of_a_daily_file_are_known_one_by_one(run: Run) -> None:
     venue = run.report().venues["binance"]
     assert (venue.frames_sent, venue.raw, venue.unknown_frames) == (1, 2, 0)
     assert (venue.events_sent, venue.missed, venue.missed_kinds) == (5, 1, {"trade": 1})
+
+
+# events without a key of their own
+
+
+def placed(run: Run, count: int = 20) -> Run:
+    for number in range(1, count + 1):
+        run.send(trade(number))
+        run.send(depth(number), event=TruthEvent("book", "BTC-USDT", PLACED, T0 + number))
+    return run
+
+
+def test_an_event_that_is_known_by_its_place_is_held_against_what_its_frame_gave(run: Run) -> None:
+    report = placed(run).report()
+    venue = report.venues["binance"]
+    assert report.ok
+    assert (venue.events_sent, venue.normalized, venue.missed, venue.unexpected) == (40, 40, 0, 0)
+    assert (venue.kinds, report.notes) == ({"book": 20, "trade": 20}, [])
+
+
+def test_of_such_events_one_that_is_lost_missed_or_made_of_another_symbol_is_found(run: Run) -> None:
+    placed(run)
+    del run.held["clickhouse"][3]
+    run.send(depth(21), event=TruthEvent("book", "BTC-USDT", PLACED), fate=WITHHELD)
+    run.send(depth(22), event=TruthEvent("book", "ETH-USDT", PLACED))
+    venue = run.report().venues["binance"]
+    assert (venue.missed, venue.missed_undeclared, venue.missed_kinds) == (1, 1, {"book": 1})
+    assert (venue.lost, venue.unexpected) == (2, 1)
 
 
 # recordings of which nobody told anything

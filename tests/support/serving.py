@@ -16,7 +16,7 @@ from etl.model.records import Frame, Record
 from etl.simulator import truth
 from etl.simulator.serve import Options, make_feed
 from etl.simulator.server import Server
-from etl.simulator.truth import IGNORED, INVALID, TruthEvent, TruthLine, digest_of
+from etl.simulator.truth import IGNORED, INVALID, PLACED, TruthEvent, TruthLine, digest_of
 
 WITHIN_S = 10.0
 PATHS = {
@@ -122,6 +122,8 @@ Identity = tuple[str, str, str]
 def identity(event: TruthEvent) -> Identity:
     if event.kind in (IGNORED, INVALID):
         return event.kind, "", ""
+    if event.record_key == PLACED:
+        return event.kind, event.symbol, PLACED
     return event.kind, event.symbol, event.record_key
 
 
@@ -130,7 +132,9 @@ def parsed(parser: Exchange, number: int, payload: bytes, endpoint: str) -> list
     found: list[Identity] = []
     for outcome in parser.parse(Frame(parser.name, "c", number, endpoint, number, payload)):
         if isinstance(outcome, Record):
-            found.append((outcome.kind.name.lower(), outcome.symbol, outcome.record_key))
+            key = outcome.record_key
+            placed = key.startswith(f"{outcome.connection_id}/")
+            found.append((outcome.kind.name.lower(), outcome.symbol, PLACED if placed else key))
         elif isinstance(outcome, Ignored | Rejected):
             found.append((IGNORED if isinstance(outcome, Ignored) else INVALID, "", ""))
     return found

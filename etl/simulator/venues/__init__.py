@@ -9,7 +9,9 @@ from ``etl/exchanges``: what the code under test wrote would only agree with its
                share of events, ``is_counted`` where its ids are contiguous, and its ``Form``: the kind, the ``record_key``
                as contract and time unit say, and the message as literal JSON with ``$words`` (``words.py`` has the table;
                ``words = WORDS | {…}`` adds a venue's own)
+               ``opening`` is the form of what a client is told first when it subscribes (``replayed_max`` trades, the book)
 ``dialect``    the handshake as a table (``dialect.py``): greeting, login, acknowledgements, refusals, farewells
+``stamped``    where frames carry a number that is counted on their connection
 ``asked``      the streams that a subscription message names;  ``acks``  what it is answered with
 ``separator``, ``symbol_leads``   how a stream is named: ``T.AAPL`` or ``btcusdt@trade``
 ``write``      how decimals are written, if not in their shortest form;  ``events_per_frame_max``  if frames are arrays
