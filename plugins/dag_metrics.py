@@ -62,7 +62,7 @@ class DagMetrics:
         if settings.metrics.dag_port and isinstance(
             component, Job
         ):  # a task, which has the setting too, is no Job
-            serve(self.registry, settings.bind_host, settings.metrics.dag_port)
+            serve(self.registry, settings, settings.metrics.dag_port)
 
     @hookimpl
     def on_dag_run_success(self, dag_run: DagRun, msg: str) -> None:

@@ -35,8 +35,10 @@ def simulate(
     import asyncio
 
     from etl.simulator.serve import Options, serve
+    from etl.telemetry.web_access import require_private
 
     values = settings.load()
+    require_private("etl simulate", values)
     exchanges = tuple(part.strip() for part in venues.split(",") if part.strip())
     if rate is None and values.simulator.rate and not recorded_pace:
         rate = values.simulator.rate / max(1, len(values.venues.names))

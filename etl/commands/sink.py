@@ -36,5 +36,5 @@ def clickhouse() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     metrics = SinkMetrics("clickhouse")
-    metrics.serve(settings.bind_host, settings.metrics.port)
+    metrics.serve(settings)
     ClickHouseSink(settings, metrics).run(stop)

@@ -23,10 +23,11 @@ from msgspec import Struct, json
 
 from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, http_ready, run_part
-from etl.embedded.ports import require_free, require_private
+from etl.embedded.ports import require_free
 from etl.embedded.web_access import web_access
 from etl.settings import Settings
 from etl.stores.files import write_whole
+from etl.telemetry.web_access import require_private
 
 MAIL_BYTES_MAX = 10 << 20
 MAILS_MAX = 10_000

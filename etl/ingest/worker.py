@@ -27,6 +27,7 @@ from etl.sources.access import VenueAccess
 from etl.sources.market_hours import MarketHours
 from etl.sources.read_gate import ReadGate
 from etl.sources.request_metrics import RequestMetrics
+from etl.telemetry.web_access import require_private
 from etl.telemetry.worker import WorkerMetrics
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 
@@ -108,6 +109,8 @@ class Worker:
         self._hours = MarketHours.of(exchange, settings.venues.live)
 
     async def run(self) -> None:
+        if self._settings.metrics.port:  # before anything waits for the broker
+            require_private("etl stream", self._settings)
         await asyncio.to_thread(ensure_topics, self._settings)
         publisher = KafkaPublisher(self._settings)
         feed = Feed(self._settings, self._exchange, publisher)
@@ -117,7 +120,7 @@ class Worker:
         feed.observe_ack_s = metrics.ack_latency_s.observe
         metrics.registry.register(RequestMetrics(self._exchange.name, self._access.limiter.account))
         if self._settings.metrics.port:
-            metrics.serve(self._settings.bind_host, self._settings.metrics.port)
+            metrics.serve(self._settings)
         await self._recover(feed, repairs)
         positions = Positions(self._settings, feed, publisher, self._subscriptions, lambda: repairs.at_work)
         await asyncio.to_thread(positions.begin)

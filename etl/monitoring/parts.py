@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from etl.embedded.status import DONE, RUNNING, PartState
 from etl.model.times import NS_PER_S
+from etl.settings import Settings
 from etl.telemetry.serve import serve
 
 
@@ -25,9 +26,9 @@ class PartMetrics(Collector):
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def serve(self, host: str, port: int) -> Any:
+    def serve(self, settings: Settings) -> Any:
         """On a thread of its own; the returned server's ``shutdown`` ends it."""
-        return serve(self._registry, host, port)
+        return serve(self._registry, settings, settings.metrics.port)
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(

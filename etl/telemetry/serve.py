@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from etl.errors import UsageError
-from etl.telemetry.web_access import refusal
+from etl.settings import Settings
+from etl.telemetry.web_access import refusal, require_private
 
 REQUEST_TIMEOUT_S = 30.0
 
@@ -40,9 +41,11 @@ class _Handler(WSGIRequestHandler):
         """Nothing: a scrape is no event."""
 
 
-def serve(registry: CollectorRegistry, host: str, port: int) -> Any:
+def serve(registry: CollectorRegistry, settings: Settings, port: int) -> Any:
     """On a thread of its own, until the process ends or the returned server's ``shutdown``. Raises ``UsageError`` if
-    the port is taken."""
+    the port is taken, or open to a network that was not said to be ours."""
+    require_private("metrics", settings)
+    host = settings.bind_host
     metrics = make_wsgi_app(registry)
 
     def application(variables: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

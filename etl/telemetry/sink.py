@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from etl.settings import Settings
 from etl.telemetry.serve import serve
 
 WRITE_BUCKETS_S = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -51,6 +52,6 @@ class SinkMetrics:
     def set_backlog(self, partition: str, messages: int) -> None:
         self._backlog.labels(self._sink, partition).set(messages)
 
-    def serve(self, host: str, port: int) -> None:
-        """As ``etl.telemetry.worker.serve``."""
-        serve(self.registry, host, port)
+    def serve(self, settings: Settings) -> None:
+        """As ``etl.telemetry.serve.serve``."""
+        serve(self.registry, settings, settings.metrics.port)

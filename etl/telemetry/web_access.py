@@ -1,4 +1,4 @@
-"""Who may ask the HTTP servers of this platform: programs and people, but no page of another site.
+"""Who may ask the servers of this platform: programs and people of this machine, but no page of another site.
 
 A browser sends any page's requests to loopback. It names the page in ``Origin`` or its relation in
 ``Sec-Fetch-Site``, and the name it looked up in ``Host``: after DNS rebinding that is the attacker's.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+
+from etl.errors import UsageError
+from etl.settings import Settings
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -42,6 +45,15 @@ def _is_ours(host: str, bind_host: str) -> bool:
     # on a network a machine has addresses and short names of its own; a name that an attacker could point here
     # has a dot
     return not is_loopback(bind_host) and (_is_address(host) or "." not in host)
+
+
+def require_private(part: str, settings: Settings) -> None:
+    """``UsageError`` if ``part``, which has no password, would listen where others than this machine can ask."""
+    if not (is_loopback(settings.bind_host) or settings.open_to_network):
+        raise UsageError(
+            f"{part}: ETL_BIND_HOST={settings.bind_host} would open it to the network without a password; "
+            "leave it on loopback, or set ETL_OPEN_TO_NETWORK=true"
+        )
 
 
 def is_loopback(host: str) -> bool:

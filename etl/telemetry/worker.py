@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from etl.model.records import GapKind, GapState, Kind, Severity
 from etl.model.times import NS_PER_S
+from etl.settings import Settings
 from etl.telemetry.serve import counter, gauge, serve
 
 RECONNECT_BUCKETS_S = tuple(round(0.01 * 1.25**step, 6) for step in range(56))
@@ -241,9 +242,9 @@ class WorkerMetrics(Collector):
             .observe
         )
 
-    def serve(self, host: str, port: int) -> None:
+    def serve(self, settings: Settings) -> None:
         """As ``serve``."""
-        serve(self.registry, host, port)
+        serve(self.registry, settings, settings.metrics.port)
 
     def collect(self) -> Iterator[Metric]:
         for family in FAMILIES:

@@ -16,13 +16,14 @@ from rich.live import Live
 from rich.table import Table
 
 from etl.embedded import airflow
-from etl.embedded.ports import require_free, require_private
+from etl.embedded.ports import require_free
 from etl.embedded.supervisor import Supervisor
 from etl.errors import PartError
 from etl.model.addresses import shown
 from etl.monitoring import processes, terminal
 from etl.monitoring.parts import PartMetrics
 from etl.settings import Settings
+from etl.telemetry.web_access import require_private
 from etl.up import closing
 from etl.up.plan import child_environment, parts
 from etl.up.recorded import subscribed
@@ -59,7 +60,7 @@ async def run(settings: Settings, options: RunOptions, console: Console) -> int:
     async with Supervisor(
         planned, child_environment(settings), settings.state_path, settings.bind_host
     ) as supervisor:
-        metrics = PartMetrics(supervisor.states).serve(settings.bind_host, settings.metrics.port)
+        metrics = PartMetrics(supervisor.states).serve(settings)
         session = _Session(settings, options, console, supervisor)
         try:
             return await _first_of(session.run(), _stopped(stop, options), supervisor.failed())

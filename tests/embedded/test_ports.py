@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from etl.embedded.ports import free_ports, free_range, require_private
+from etl.embedded.ports import free_ports, free_range
 from etl.errors import UsageError
 from etl.settings import make
+from etl.telemetry.web_access import require_private
 
 
 def test_a_free_range_is_free_throughout_and_keeps_clear_of_ports_that_are_spoken_for() -> None:
@@ -34,10 +35,22 @@ def test_on_loopback_everything_listens(host: str) -> None:
     require_private("kafka", make(bind_host=host))
 
 
-@pytest.mark.parametrize("module", ["kafka", "timescale", "mailbox"])
-def test_an_embedded_server_is_not_opened_without_a_word(module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("etl.embedded.kafka",),
+        ("etl.embedded.timescale",),
+        ("etl.embedded.mailbox",),
+        ("etl", "up"),
+        ("etl", "stream", "binance"),
+        ("etl", "sink", "clickhouse"),
+        ("etl", "simulate", "binance"),
+    ],
+    ids=" ".join,
+)
+def test_a_part_started_alone_is_not_opened_without_a_word(words: tuple[str, ...], tmp_path: Path) -> None:
     asked = subprocess.run(
-        [sys.executable, "-m", f"etl.embedded.{module}"],
+        [sys.executable, "-m", *words],
         env={"PATH": "/usr/bin:/bin", "ETL_BIND_HOST": "0.0.0.0", "ETL_STATE_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -45,4 +58,6 @@ def test_an_embedded_server_is_not_opened_without_a_word(module: str, tmp_path: 
         check=False,
     )
     assert asked.returncode == 2
-    assert "ETL_OPEN_TO_NETWORK" in asked.stderr
+    (line,) = asked.stderr.splitlines()
+    assert "ETL_BIND_HOST=0.0.0.0 would open it to the network without a password" in line
+    assert "ETL_OPEN_TO_NETWORK=true" in line

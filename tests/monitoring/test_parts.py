@@ -4,6 +4,7 @@ from etl.embedded.ports import free_ports
 from etl.embedded.status import PartState
 from etl.monitoring.parts import PartMetrics
 from etl.monitoring.processes import scrape, total
+from etl.settings import make
 
 
 def test_the_supervisor_tells_of_every_part_and_where_its_metrics_are() -> None:
@@ -14,7 +15,7 @@ def test_the_supervisor_tells_of_every_part_and_where_its_metrics_are() -> None:
         ),
     }
     (port,) = free_ports(1)
-    server = PartMetrics(states).serve("127.0.0.1", port)
+    server = PartMetrics(states).serve(make(metrics_port=port))
     try:
         seen = scrape("127.0.0.1", port)
     finally:

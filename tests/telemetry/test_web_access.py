@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from etl.embedded.mailbox import Mailbox, application
 from etl.embedded.ports import free_ports
+from etl.settings import make
 from etl.simulator.serve import Options, make_feed
 from etl.simulator.server import Server
 from etl.telemetry.serve import serve
@@ -64,7 +65,7 @@ def statuses(port: int, method: str, path: str) -> list[int]:
 
 def test_metrics() -> None:
     (port,) = free_ports(1)
-    server = serve(CollectorRegistry(), "127.0.0.1", port)
+    server = serve(CollectorRegistry(), make(), port)
     try:
         assert statuses(port, "GET", "/metrics") == [200, 403, 403, 403]
     finally:
@@ -108,7 +109,7 @@ def test_the_simulator_s_control_and_venues(tmp_path: Path) -> None:
 def test_a_metrics_server_ends() -> None:
     (port,) = free_ports(1)
     before = threading.active_count()
-    server = serve(CollectorRegistry(), "127.0.0.1", port)
+    server = serve(CollectorRegistry(), make(), port)
     server.shutdown()
     server.server_close()
     assert threading.active_count() <= before + 1

@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 
 from etl.errors import UsageError
 from etl.model.records import GapKind, GapState, Kind, Severity
+from etl.settings import make
 from etl.sources.limiter import SECONDS_BOUNDS, Account
 from etl.sources.request_metrics import RequestMetrics
 from etl.telemetry.worker import ACK_LATENCY_BUCKETS_S, WorkerCounts, WorkerMetrics
@@ -97,4 +98,4 @@ def test_a_metrics_port_that_is_taken_is_named_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"metrics_port {port} on 127.0.0.1"):
-            WorkerMetrics("binance", WorkerCounts(), lambda: 0).serve("127.0.0.1", port)
+            WorkerMetrics("binance", WorkerCounts(), lambda: 0).serve(make(metrics_port=port))
