@@ -62,12 +62,17 @@ def run_expectations(settings: Settings, day: date) -> Iterator[Offence]:
     docs = data_docs_path(settings)
     docs.mkdir(parents=True, exist_ok=True)
     context.add_data_docs_site("audit", _site(docs))
-    address = settings.timescale_address.replace("postgresql://", "postgresql+psycopg://", 1)
-    source = context.data_sources.add_postgres("timescale", connection_string=address)
-    for kind in PRESENT:
-        table = TABLE_BY_KIND[kind]
-        with _view_of_day(settings, table, day) as view:
-            yield from _run_suite(gx, context, source.add_table_asset(table, table_name=view), kind, day)
+    source = context.data_sources.add_postgres(
+        "timescale", connection_string=_connection_string(settings.timescale_address)
+    )
+    try:
+        for kind in PRESENT:
+            table = TABLE_BY_KIND[kind]
+            with _view_of_day(settings, table, day) as view:
+                yield from _run_suite(gx, context, source.add_table_asset(table, table_name=view), kind, day)
+    finally:
+        source.get_execution_engine().close()
+        source.get_engine().dispose()
 
 
 def _run_suite(gx: Any, context: Any, asset: Any, kind: Kind, day: date) -> Iterator[Offence]:
@@ -94,6 +99,25 @@ def _run_suite(gx: Any, context: Any, asset: Any, kind: Kind, day: date) -> Iter
             return
     for result in done.run_results.values():
         yield from _offences(asset.name, result)
+
+
+def _connection_string(address: str) -> str:
+    """``address``, of any form that libpq takes, as SQLAlchemy's URL with all of its parameters, for Great
+    Expectations, which would put variables in the place of ``$``."""
+    from psycopg.conninfo import conninfo_to_dict
+    from sqlalchemy import URL
+
+    pairs = {name: str(value) for name, value in conninfo_to_dict(address).items()}
+    url = URL.create(
+        "postgresql+psycopg",
+        pairs.pop("user", None),
+        pairs.pop("password", None),
+        pairs.pop("host", "localhost"),
+        int(pairs.pop("port", "5432")),
+        pairs.pop("dbname", None),
+        pairs,
+    )
+    return url.render_as_string(hide_password=False).replace("$", "\\$")
 
 
 def data_docs_path(settings: Settings) -> Path:

@@ -2,13 +2,12 @@
 
 ``smtp_url`` is Airflow's form: ``smtp://user:password@host:port/?disable_ssl=true&disable_tls=true``. TLS from the
 start (``smtps``-like) is the default, ``disable_ssl`` leaves STARTTLS, ``disable_tls`` leaves plain text. The server's
-certificate is verified; an authority of one's own is named by ``SSL_CERT_FILE``.
+certificate is verified; an authority of one's own is named by ``ca_file=/path``, or by ``SSL_CERT_FILE``.
 """
 
 from __future__ import annotations
 
 import smtplib
-import ssl
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,6 +16,7 @@ from msgspec import Struct
 
 from etl.errors import EtlError, UsageError
 from etl.settings import Settings
+from etl.stores.tls import verifying_context
 
 CONNECT_TIMEOUT_S = 10.0
 SUBJECT_CHARACTERS_MAX = 150
@@ -39,6 +39,7 @@ class _Server(Struct, frozen=True):
     password: str
     tls: bool
     starttls: bool
+    ca_file: str
 
 
 def send(mail: Mail, settings: Settings) -> None:
@@ -61,7 +62,7 @@ def send(mail: Mail, settings: Settings) -> None:
 
 
 def _connect(server: _Server) -> smtplib.SMTP:
-    context = ssl.create_default_context()  # the library's own would take any certificate
+    context = verifying_context("smtp_url", server.ca_file)  # the library's own would take any certificate
     if server.tls:
         connection: smtplib.SMTP = smtplib.SMTP_SSL(
             server.host, server.port, timeout=CONNECT_TIMEOUT_S, context=context
@@ -89,13 +90,14 @@ def _parse(url: str) -> _Server:
         ) from None
     if parts.scheme != "smtp" or not parts.hostname:
         raise UsageError("smtp_url: must be smtp://[user:password@]host[:port]/?disable_ssl=…&disable_tls=…")
-    options = {name: values[-1].lower() == "true" for name, values in parse_qs(parts.query).items()}
-    tls = not options.get("disable_ssl", False)
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    tls = options.get("disable_ssl", "").lower() != "true"
     return _Server(
         host=parts.hostname,
         port=port or (465 if tls else 25),
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         tls=tls,
-        starttls=not tls and not options.get("disable_tls", False),
+        starttls=not tls and options.get("disable_tls", "").lower() != "true",
+        ca_file=options.get("ca_file", ""),
     )

@@ -87,6 +87,7 @@ class Topics(Section, frozen=True):
 
 class ClickHouse(Section, frozen=True):
     url: str = ""
+    """``http[s]://user:password@host:port/database?ca_file=…``; docs/security.md has all of them over TLS."""
     port: int = 8123
     deduplication_window_blocks: int = 100_000
 
@@ -95,6 +96,7 @@ class Timescale(Section, frozen=True):
     """The embedded TimescaleDB has one session, which all its clients share."""
 
     url: str = ""
+    """Any address that libpq takes, with its parameters."""
     port: int = 5433
     idle_transaction_s: float = 60.0
     """A client that sits in an open transaction so long is disconnected: it keeps all others waiting."""
@@ -104,6 +106,7 @@ class Timescale(Section, frozen=True):
 
 class Lake(Section, frozen=True):
     url: str = ""
+    """A folder, or ``s3://bucket/prefix?endpoint_override=host:port``."""
     file_rows_max: int = 1_000_000
     range_messages_max: int = 250_000
     """Of one partition, held in memory at once."""
@@ -115,7 +118,7 @@ class Lake(Section, frozen=True):
 
 class Mail(Section, frozen=True):
     url: str = ""
-    """``smtp://user:password@host:port/?disable_ssl=true&disable_tls=true``, as Airflow has it."""
+    """``smtp://user:password@host:port/?disable_ssl=true&disable_tls=true``, as Airflow has it, and ``ca_file=…``."""
     port: int = 1025
     mailbox_port: int = 8025
     """Where the embedded mailbox shows what it got."""

@@ -18,6 +18,7 @@ from msgspec import Struct, structs
 
 from etl.errors import StoreError, StoreRejected, StoreUnavailable, UsageError
 from etl.settings import Settings
+from etl.stores.tls import verifying_context
 
 LOWEST_VERSION = (25, 8)
 """format_schema_source='string' is in 25.6 and later; 25.8 is the first long-term release with it."""
@@ -215,14 +216,18 @@ class ClickHouse:
         if not address.secure:
             connection = http.client.HTTPConnection(address.host, address.port, timeout=CONNECT_TIMEOUT_S)
         else:
-            context = ssl.create_default_context(cafile=address.ca_file or None)
+            context = verifying_context("clickhouse_url", address.ca_file)
             if not address.verify:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
             connection = http.client.HTTPSConnection(
                 address.host, address.port, timeout=CONNECT_TIMEOUT_S, context=context
             )
-        connection.connect()
+        try:
+            connection.connect()
+        except OSError:  # its socket stays open where TLS fails
+            connection.close()
+            raise
         connection.sock.settimeout(self._timeout_s)
         return connection
 

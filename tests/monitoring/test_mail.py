@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from etl.embedded.ports import free_ports
 from etl.errors import UsageError
 from etl.monitoring.mail import Mail, MailError, send
-from etl.settings import Settings, make
+from etl.settings import Settings, changed, make
 
 # aiosmtpd knows only STARTTLS as encryption
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
@@ -126,6 +126,17 @@ def test_a_server_that_cannot_prove_who_it_is_hears_neither_password_nor_mail(
     with pytest.raises(MailError, match="certificate verify failed"):
         send(MAIL, address(server))
     assert server.taken == []
+    with pytest.raises(UsageError, match=r"^smtp_url: ca_file /nowhere\.pem: "):
+        send(MAIL, make(smtp_url=f"smtp://127.0.0.1:{server.port}/?ca_file=/nowhere.pem"))
+
+
+def test_the_address_may_name_the_authority(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    named = address(server)
+    send(MAIL, changed(named, smtp_url=f"{named.mail.url}&ca_file={tmp_path / 'server.pem'}"))
+    assert len(server.taken) == 1
 
 
 def test_a_server_without_starttls_is_refused_where_it_is_asked_for() -> None:
