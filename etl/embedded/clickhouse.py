@@ -23,7 +23,7 @@ from aiohttp import BasicAuth, web
 from etl import settings as settings_module
 from etl.embedded import clickhouse_engine as engine_module
 from etl.embedded.clickhouse_engine import Engine, EngineError
-from etl.embedded.clickhouse_parts import end_when_unwritten
+from etl.embedded.clickhouse_parts import Parts
 from etl.embedded.clickhouse_request import REQUEST_BYTES_MAX, read
 from etl.embedded.clickhouse_response import send
 from etl.embedded.part import Part, end_with_parent, http_ready, run_part
@@ -57,6 +57,7 @@ STATUS_OF_CODE: Mapping[int, int] = {
 }
 
 ENGINE = web.AppKey("engine", Engine)
+PARTS = web.AppKey("parts", Parts)
 THREADS = web.AppKey("threads", ThreadPoolExecutor)
 PASSWORD = web.AppKey("password", str)
 
@@ -110,6 +111,7 @@ def application(engine: Engine, bind_host: str, password: str) -> web.Applicatio
     app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[web_access(bind_host)])
     app[PASSWORD] = password
     app[ENGINE] = engine
+    app[PARTS] = Parts(engine)
     app[GATE] = Gate()
     app[THREADS] = ThreadPoolExecutor(REQUESTS_AT_ONCE_MAX, thread_name_prefix="engine")
     app.cleanup_ctx.append(_watched)
@@ -120,7 +122,7 @@ def application(engine: Engine, bind_host: str, password: str) -> web.Applicatio
 
 
 async def _watched(app: web.Application) -> AsyncIterator[None]:
-    watching = asyncio.create_task(end_when_unwritten(app[ENGINE]))
+    watching = asyncio.create_task(app[PARTS].end_when_unwritten())
     yield
     watching.cancel()
     await asyncio.wait([watching])
@@ -166,7 +168,7 @@ async def _answer(http: web.Request) -> web.StreamResponse:
         _require_password(http)
         async with http.app[GATE]:
             request = await read(http)
-            result = await asyncio.get_running_loop().run_in_executor(threads, engine.run, request)
+            result = await asyncio.get_running_loop().run_in_executor(threads, http.app[PARTS].run, request)
             headers["X-ClickHouse-Format"] = result.format
             headers["X-ClickHouse-Summary"] = msgspec.json.encode(result.summary).decode()
             return await send(http, result, headers, threads)

@@ -46,12 +46,18 @@ BAD_ARGUMENTS = 36
 SESSION_NOT_FOUND = 372
 SESSION_IS_LOCKED = 373
 TOO_MANY_SIMULTANEOUS_QUERIES = 202
+NOT_ENOUGH_SPACE = 243
 UNKNOWN_EXCEPTION = 1002
 
+KEEP_FREE_BYTES = 128 << 20
+"""With less on its disk the engine begins no insert and no merge."""
 USERS = Path(__file__).with_name("clickhouse_users.xml")
 """What the engine itself grants to every statement."""
 CONFIGURATION = """<clickhouse>
     <users_config>{users}</users_config>
+    <storage_configuration><disks><default>
+        <keep_free_space_bytes>{keep_free_bytes}</keep_free_space_bytes>
+    </default></disks></storage_configuration>
     <access_control_improvements><table_engines_require_grant>true</table_engines_require_grant></access_control_improvements>
 </clickhouse>
 """
@@ -115,7 +121,9 @@ class Engine:
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         configuration = data_dir / "engine.xml"
-        write_whole(configuration, CONFIGURATION.format(users=escape(str(USERS))).encode())
+        text = CONFIGURATION.format(users=escape(str(USERS)), keep_free_bytes=KEEP_FREE_BYTES)
+        write_whole(configuration, text.encode())
+        self.data_dir = data_dir
         self._place = f"{data_dir}?config-file={configuration}"
         self._lock = threading.Lock()
         self._shared: dict[str, _Shared] = {}
@@ -146,6 +154,16 @@ class Engine:
             # chDB raises RuntimeError and a subclass of it; ValueError is our own statement parser
             stack.close()
             raise _engine_error(error) from None
+
+    def own(self, text: str) -> str:
+        """A statement of the server's own, and its answer in ``TabSeparated``. Raises ``EngineError``."""
+        session = Session(self._place)
+        try:
+            return bytes(session.query(text, "TabSeparated").bytes()).decode()
+        except RuntimeError as error:
+            raise _engine_error(error) from None
+        finally:
+            session.close()
 
     def _run(self, request: Request, stack: ExitStack) -> QueryResult:
         statement = parse(request.text, request.body, request.default_format)

@@ -7,6 +7,8 @@ import gzip
 import http.client
 import json
 import os
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -381,6 +383,34 @@ def test_a_part_that_a_full_disk_left_unwritten_ends_the_server_and_its_next_sta
     assert f"clickhouse: {Path(merged)} was not written whole; starting again" in server.log.read_text()
     server.start()
     assert raw.text("SELECT a FROM t ORDER BY a").split() == ["0", "1", "2"]
+
+
+def test_an_insert_that_was_not_written_is_refused_and_stored_when_it_is_sent_again(tmp_path: Path) -> None:
+    """The engine once a process: in one of its own."""
+    code = (
+        "import os, sys, time; from pathlib import Path\n"
+        "from etl.embedded.clickhouse_engine import Engine, EngineError\n"
+        "from etl.embedded.clickhouse_parts import Parts\n"
+        "engine = Engine(Path(sys.argv[1])); parts = Parts(engine)\n"
+        "engine.own('CREATE TABLE default.t (a Int64) ENGINE = MergeTree ORDER BY a'\n"
+        "           ' SETTINGS non_replicated_deduplication_window = 100')\n"
+        "def insert(number):\n"
+        "    engine.own(f'INSERT INTO default.t SETTINGS insert_deduplication_token = {number!r} VALUES ({number})')\n"
+        "def rows(): return engine.own('SELECT a FROM default.t ORDER BY a').split()\n"
+        "insert('1'); parts.require_written(time.monotonic())\n"
+        "began = time.monotonic(); insert('2')\n"
+        "path = engine.own(\"SELECT path FROM system.parts WHERE name = 'all_2_2_0'\").strip()\n"
+        "os.truncate(Path(path) / 'checksums.txt', 0)\n"
+        "try: parts.require_written(began)\n"
+        "except EngineError as error: print(error.code)\n"
+        "print(rows()); insert('1'); insert('2'); print(rows())\n"
+        "parts.require_written(time.monotonic()); print('whole')\n"
+        "engine.close()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines() == ["243", "['1']", "['1', '2']", "whole"]
 
 
 def answers(server: RunningPart) -> bool:
