@@ -6,6 +6,7 @@ reads the socket stops at its threshold.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -49,6 +50,10 @@ SAMPLE_FRAMES_OF_FIELDS = 16 * SAMPLE_FRAMES
 CRASH_FLUSH_TIMEOUT_S = 30.0
 HARMLESS_CODES = frozenset({Code.UNKNOWN_MESSAGE})
 """Quarantined events that took no place of a record. Any other may have been one."""
+
+BARE = re.compile(rb"[ -Z^-z|~\s]{0,64}")
+"""A word, a number, a text or nothing at all (``pong``, ``null``): printable, and without anything that could hold the
+members of an event."""
 
 _ENCODE_BOOK = ENCODERS[Book]
 _NO_REPLIES: tuple[Reply | Fault, ...] = ()
@@ -219,7 +224,8 @@ class Intake:
         """What is no record: quarantined, counted, or a reply, which is no event."""
         if isinstance(outcome, Rejected):
             is_new = self._notes.reject(frame, outcome)
-            if is_new and frame.source in FOLLOWED and outcome.code not in HARMLESS_CODES:
+            is_harmless = outcome.code in HARMLESS_CODES or BARE.fullmatch(frame.payload)
+            if is_new and frame.source in FOLLOWED and not is_harmless:
                 self._suspect(frame, outcome)
         elif isinstance(outcome, Ignored):
             self._counts.ignored[outcome.name] += 1

@@ -9,7 +9,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from picows import WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from etl.sources.fragments import Fragments
 
@@ -66,10 +66,10 @@ class Listener(WSListener):
         """Binary, a fragment, control, large, or larger than the limit (the library closes, but delivers it yet)."""
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
-            self._connection.closed_by_venue(
-                f"{frame.get_close_code()} {frame.get_close_reason() or ''}".strip()
-            )
-            transport.send_close(frame.get_close_code())
+            code = frame.get_close_code()
+            said = f"{code or 'without a code'} {frame.get_close_reason() or ''}".strip()
+            self._connection.closed_by_venue(said)
+            transport.send_close(code or WSCloseCode.OK)
             transport.disconnect()
         elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             is_over = bool(self._fragments.excess)

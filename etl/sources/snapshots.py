@@ -67,6 +67,8 @@ class Snapshots:
         """Of the symbol's books alone."""
         channels = ((name, self._parser.channel(name)) for name in self._subscription.channels)
         books = tuple(name for name, channel in channels if channel and channel.kind is Kind.BOOK)
+        if not books:
+            return ()
         return self._parser.resubscribe(Subscription((symbol,), books, self._subscription.socket))
 
     async def _request(self, symbol: str, take: Callable[[Answer], None]) -> None:

@@ -6,8 +6,10 @@ from typing import ClassVar
 import pytest
 
 from etl.adapter.contract import Exchange, Fault, FaultKind, Ignored, Outcome, Rejected, Reply
+from etl.exchanges.alpaca import Alpaca
 from etl.exchanges.binance import Binance
 from etl.exchanges.binance_usdm import BinanceUsdm
+from etl.exchanges.polygon import Polygon
 from etl.ingest.book_watch import SUSPECT_BOOK_NS
 from etl.ingest.feed import Feed
 from etl.ingest.intake import SAMPLE_FRAMES_OF_FIELDS, Intake, open_intake
@@ -356,3 +358,33 @@ def test_a_message_of_unknown_type_took_the_place_of_no_record() -> None:
     bench.give(quote(5), '{"stream":"btcusdt@novelty","data":{"e":"novelty","s":"BTCUSDT"}}', quote(9))
     assert [item.code for item in bench.quarantined()] == ["unknown_message"]
     assert {gap.gap_kind for gap in bench.gaps()} == {GapKind.START}
+
+
+ONE_OF_EACH: dict[type[Exchange], str] = {
+    Binance: quote(1),
+    Polygon: '[{"ev":"T","sym":"AAPL","x":4,"i":"1","z":3,"p":250.1,"s":100,"t":1790000000000,"q":1}]',
+    Alpaca: '[{"T":"t","S":"AAPL","i":1,"x":"D","p":250.1,"s":100,"t":"2026-09-21T13:33:20Z","z":"C"}]',
+}
+
+
+@pytest.mark.parametrize("exchange", ONE_OF_EACH)
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n", "pong", "ping", "PONG", "null", "true", "0", '"pong"', "heart beat: 5"]
+)
+def test_a_bare_word_or_an_empty_frame_costs_its_own_item_and_opens_no_gap(
+    exchange: type[Exchange], text: str
+) -> None:
+    bench = Bench(exchange)
+    bench.give(ONE_OF_EACH[exchange])
+    before = bench.gaps()
+    bench.give(text)
+    assert [item.payload for item in bench.quarantined()] == [text.encode()]
+    assert bench.gaps() == before
+    assert bench.feed.counts.closed
+
+
+def test_what_is_cut_within_an_event_may_have_been_one() -> None:
+    bench = Bench(Polygon)
+    bench.give(ONE_OF_EACH[Polygon])
+    bench.give('[{"ev"')
+    assert [(gap.channel, gap.gap_kind) for gap in bench.gaps()][1:] == [("T", GapKind.QUARANTINE)]

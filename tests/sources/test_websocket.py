@@ -515,3 +515,27 @@ async def test_a_stream_that_is_neither_granted_nor_refused_is_reported_for_as_l
         async with running(server, Unanswered) as run:
             await run.until(lambda: run.feed.counts.faults["unanswered"] == 2)
             assert (server.opened, run.ends) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        (b"", "without a code"),
+        (b"\x03", "1000"),  # no code at all: what we answered comes back
+        ((1012).to_bytes(2, "big") + b"service restart", "1012 service restart"),
+        ((1013).to_bytes(2, "big"), "1013"),
+        ((4000).to_bytes(2, "big") + b"x" * 123, "4000 " + "x" * 123),
+        ((4001).to_bytes(2, "big") + b"caf\xe9", "1000"),  # no UTF-8: the same
+    ],
+)
+def test_a_close_frame_of_any_bytes_ends_the_connection_with_what_it_says(payload: bytes, told: str) -> None:
+    @against_a_server
+    async def run(server: VenueServer) -> None:
+        async with running(server, Spoken) as run:
+            await asyncio.to_thread(server.send, "ready")
+            await run.until(lambda: run.connections[0].ready.is_set())
+            await asyncio.to_thread(server.close_with, payload)
+            await run.until(lambda: server.opened == 2)
+            assert (run.ends[0].reason, run.ends[0].detail) == ("disconnect", f"close frame {told}")
+
+    run()

@@ -76,6 +76,16 @@ class VenueServer:
         """Every connection, as a venue does it: with a close frame."""
         self._run(self._each(lambda socket: socket.close(code=1001, message=b"going away")))
 
+    def close_with(self, payload: bytes) -> None:
+        """Every connection, by a close frame of these bytes, whatever they are."""
+
+        async def write(socket: web.WebSocketResponse) -> None:
+            transport = socket._req.transport if socket._req else None
+            assert isinstance(transport, asyncio.WriteTransport)
+            transport.write(bytes((0x88, len(payload))) + payload)
+
+        self._run(self._each(write))
+
     def send_to(self, path: str, *texts: str) -> None:
         """To the connections whose path ends so, once there is one."""
 
