@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from etl.adapter import build
 from etl.adapter.build import Stream
-from etl.adapter.contract import Budget, Channel, Ignored, SequenceRule
+from etl.adapter.contract import Budget, Channel, Ignored, SequenceRule, Subscription
 from etl.adapter.dispatch import Endpoint, Reader
 from etl.adapter.fields import Id, decimals, ms_or_us_ns
 from etl.exchanges import _binance_wire as wire
@@ -197,6 +197,17 @@ class BinanceUsdm(Binance):
         "aggTrades": Endpoint("aggTrade", spot.AGG_TRADES, 20, spot.PAGE_ROWS, spot.AGG_TRADE_PAGES),
         "klines": Endpoint("kline_", spot.KLINES, 5, spot.PAGE_ROWS, spot.KLINE_PAGES),
     }
+
+    @classmethod
+    def sockets(cls, subscription: Subscription) -> tuple[Subscription, ...]:
+        """Trades, which no page of the venue lists, were measured below ``public``; some say below ``market``.
+        Where that socket is open anyway it asks for them too: of the two, one stays mute."""
+        return tuple(
+            replace(one, channels=("trade", *one.channels))
+            if one.socket == "market" and "trade" in subscription.channels
+            else one
+            for one in super().sockets(subscription)
+        )
 
     @staticmethod
     def unified_symbol(item: wire.InstrumentItem) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from etl.adapter.build import utc_day
 from etl.adapter.contract import Credentials, Fault, FaultKind, Request, Subscription
@@ -53,8 +54,10 @@ def test_each_group_of_futures_streams_has_an_address_of_its_own() -> None:
         "wss://h/public/stream?streams=btcusdt@trade/btcusdt@depth20@100ms"
     )
     assert BinanceUsdm().connect_url("wss://h", market) == (
-        "wss://h/market/stream?streams=btcusdt@kline_5m/btcusdt@forceOrder"
-    )
+        "wss://h/market/stream?streams=btcusdt@trade/btcusdt@kline_5m/btcusdt@forceOrder"
+    ), "of trades nobody is sure"
+    trades = Subscription(("BTCUSDT",), ("trade",))
+    assert BinanceUsdm.sockets(trades) == (replace(trades, socket="public"),)
     assert Binance.sockets(wanted) == (wanted,)
 
 
