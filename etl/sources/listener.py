@@ -66,10 +66,11 @@ class Listener(WSListener):
         """Binary, a fragment, control, large, or larger than the limit (the library closes, but delivers it yet)."""
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
-            code = frame.get_close_code()
-            said = f"{code or 'without a code'} {frame.get_close_reason() or ''}".strip()
+            has_code = frame.payload_size > 0
+            code = frame.get_close_code() if has_code else WSCloseCode.OK
+            said = f"{code} {frame.get_close_reason() or ''}".strip() if has_code else "without a code"
             self._connection.closed_by_venue(said)
-            transport.send_close(code or WSCloseCode.OK)
+            transport.send_close(code)
             transport.disconnect()
         elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             is_over = bool(self._fragments.excess)
