@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, dag, task
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
@@ -35,6 +35,7 @@ silenced for a time with `etl audit suppress --reason … --days …`.
 )
 def audit_data() -> None:
     @task
+    @usage_errors_fail_at_once()
     def audit(data_interval_start: Any = None, dag_run: Any = None) -> dict[str, Any]:
         """Offences found, open and suppressed findings of the day."""
         from datetime import date

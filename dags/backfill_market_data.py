@@ -87,6 +87,7 @@ default venue, symbols and kinds are fetched.
 )
 def backfill_market_data() -> None:
     @task.branch(pool="topics")
+    @usage_errors_fail_at_once()
     def choose(params: dict[str, Any] | None = None, dag_run: Any = None) -> list[str]:
         """The venue's own branch; none for a scheduled run that has nothing to do."""
         from etl import settings
@@ -97,6 +98,7 @@ def backfill_market_data() -> None:
         return [f"{file}.plan" for file, feeds in FEEDS.items() if venue in feeds]
 
     @task
+    @usage_errors_fail_at_once()
     def plan(
         params: dict[str, Any] | None = None,
         dag_run: Any = None,
@@ -116,13 +118,13 @@ def backfill_market_data() -> None:
             int(data_interval_start.timestamp()) * NS_PER_S,
             int(data_interval_end.timestamp()) * NS_PER_S,
         )
-        with usage_errors_fail_at_once():
-            daily = settings.load().backfill.daily_kinds
-            kinds = daily if dag_run.run_type == "scheduled" else form["kinds"]
-            jobs = plan_run(form, interval_ns, kinds, run_id, JOBS_MAX)
+        daily = settings.load().backfill.daily_kinds
+        kinds = daily if dag_run.run_type == "scheduled" else form["kinds"]
+        jobs = plan_run(form, interval_ns, kinds, run_id, JOBS_MAX)
         return [msgspec.to_builtins(job) for job in jobs]
 
     @task(map_index_template="{{ label }}")
+    @usage_errors_fail_at_once()
     def fetch(job: dict[str, Any], run_id: Any = None) -> None:
         """The chunks of one symbol and day that are not done yet."""
         import msgspec
@@ -138,10 +140,10 @@ def backfill_market_data() -> None:
         def progress(chunk: Any, fetched: Any) -> None:
             print(f"{chunk.symbol} {chunk.name}: {fetched.rows} rows, {fetched.pages} pages")
 
-        with usage_errors_fail_at_once():
-            fetch(settings.load(), one, run_id, progress)
+        fetch(settings.load(), one, run_id, progress)
 
     @task
+    @usage_errors_fail_at_once()
     def check(jobs: list[dict[str, Any]], run_id: Any = None) -> dict[str, Any]:
         """Coverage: chunks, pages, rows, and holes at the source; nothing after a dry run."""
         import msgspec

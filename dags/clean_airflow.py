@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import dag, task
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
@@ -31,6 +31,7 @@ where they were. Give it more days than your longest run takes: Airflow's comman
 )
 def clean_airflow() -> None:
     @task
+    @usage_errors_fail_at_once()
     def logs(ti: Any = None) -> dict[str, int]:
         """Deleted files and bytes, and runs that keep theirs."""
         from datetime import UTC, datetime
@@ -56,6 +57,7 @@ def clean_airflow() -> None:
         return deleted
 
     @task
+    @usage_errors_fail_at_once()
     def metadata() -> bool:
         """Whether anything was to be deleted; what was stands in the log."""
         from datetime import UTC, datetime

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Asset, dag, task
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 LAKE = Asset("market-data-lake")
 
@@ -30,6 +30,7 @@ deleted after `lake_grace_s`. Running it twice changes nothing.
 )
 def compact_lake() -> None:
     @task(inlets=[LAKE], outlets=[LAKE])
+    @usage_errors_fail_at_once()
     def compact() -> dict[str, Any]:
         """Days compacted, files before and after, old files deleted."""
         import time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import dag, task
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 POOLS = {"timescale": "timescale", "clickhouse": "topics", "lake": "lake"}
 """By store: nothing else writes the lake meanwhile."""
@@ -31,6 +31,7 @@ empty by default. The raw frames are not touched: what was dropped can be made a
 )
 def expire_data() -> None:
     @task
+    @usage_errors_fail_at_once()
     def expire(store: str) -> list[dict[str, Any]]:
         """Dropped chunks, months or files by table."""
         import msgspec

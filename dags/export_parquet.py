@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Asset, CronDataIntervalTimetable, dag, task
 from deadlines import late
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 LAKE = Asset("market-data-lake")
 
@@ -42,6 +42,7 @@ same bytes under the same names; the catalog shows files and boundaries together
 )
 def export_parquet() -> None:
     @task(outlets=[LAKE])
+    @usage_errors_fail_at_once()
     def export(dag_run: Any = None, data_interval_end: datetime | None = None) -> dict[str, Any]:
         """Messages read, rows per table, files and bytes written, records refused."""
         import msgspec

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Asset, dag, task
 from deadlines import late
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 TIMESCALE = Asset("market-data-timescale")
 
@@ -41,6 +41,7 @@ neither loses nor doubles; a run that falls behind simply has more to do.
 )
 def load_timescale() -> None:
     @task(outlets=[TIMESCALE])
+    @usage_errors_fail_at_once()
     def load() -> dict[str, Any]:
         """Messages read, rows per table, records refused."""
         import msgspec

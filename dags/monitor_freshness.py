@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import dag, task
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
@@ -28,6 +28,7 @@ asked. One mail an incident, a reminder after `incident_reminder_s`, one mail at
 )
 def monitor_freshness() -> None:
     @task
+    @usage_errors_fail_at_once()
     def watch() -> dict[str, Any]:
         """Open incidents, and mails that the server has not taken yet."""
         import time

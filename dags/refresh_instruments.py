@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import dag, task
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
@@ -29,6 +29,7 @@ The splits of the last two months and the announced ones go into ClickHouse, whe
 )
 def refresh_instruments() -> None:
     @task
+    @usage_errors_fail_at_once()
     def refresh() -> dict[str, int]:
         """Instruments by venue."""
         from etl import settings
@@ -37,6 +38,7 @@ def refresh_instruments() -> None:
         return refresh_all(settings.load())
 
     @task
+    @usage_errors_fail_at_once()
     def splits(logical_date: Any = None) -> dict[str, int]:
         """Splits by venue."""
         from datetime import UTC, datetime

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, dag, task
-from policy import policy
+from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
@@ -26,6 +26,7 @@ A symbol with fewer than 20 days is unknown: its prices are not judged by deviat
 )
 def refresh_symbol_stats() -> None:
     @task
+    @usage_errors_fail_at_once()
     def refresh() -> dict[str, Any]:
         """Symbols published."""
         import time

@@ -36,32 +36,32 @@ at the source. A run triggered by hand does not wait for that time.
 )
 def repair_gaps() -> None:
     @task
+    @usage_errors_fail_at_once()
     def repair(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, int]:
         """Attempted gaps by what became of them."""
         from etl.commands.gaps import repair_round
 
         asked = params or {}
-        with usage_errors_fail_at_once():
-            return repair_round(
-                venue=(asked.get("exchange") or "").strip(),
-                symbol=(asked.get("symbol") or "").strip(),
-                key=(asked.get("key") or "").strip(),
-                any_age=dag_run.run_type == "manual",
-            )
+        return repair_round(
+            venue=(asked.get("exchange") or "").strip(),
+            symbol=(asked.get("symbol") or "").strip(),
+            key=(asked.get("key") or "").strip(),
+            any_age=dag_run.run_type == "manual",
+        )
 
     @task
+    @usage_errors_fail_at_once()
     def look_again(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, int]:
         """What was not published yet, by what became of it."""
         from etl.commands.gaps import look_again_round
 
         asked = params or {}
-        with usage_errors_fail_at_once():
-            return look_again_round(
-                venue=(asked.get("exchange") or "").strip(),
-                symbol=(asked.get("symbol") or "").strip(),
-                key=(asked.get("key") or "").strip(),
-                any_time=dag_run.run_type == "manual",
-            )
+        return look_again_round(
+            venue=(asked.get("exchange") or "").strip(),
+            symbol=(asked.get("symbol") or "").strip(),
+            key=(asked.get("key") or "").strip(),
+            any_time=dag_run.run_type == "manual",
+        )
 
     repair()
     look_again()

@@ -40,18 +40,18 @@ identity, and notes each item's outcome. Running it twice publishes nothing twic
 )
 def replay_quarantine() -> None:
     @task
+    @usage_errors_fail_at_once()
     def replay(params: dict[str, Any] | None = None) -> dict[str, int]:
         """Items by outcome."""
         from etl.commands.quarantine import replay_selected
 
         asked = params or {}
-        with usage_errors_fail_at_once():
-            return replay_selected(
-                exchange=(asked.get("exchange") or "").strip(),
-                code=(asked.get("code") or "").strip(),
-                from_=(asked.get("from") or "").strip(),
-                to=(asked.get("to") or "").strip(),
-            )
+        return replay_selected(
+            exchange=(asked.get("exchange") or "").strip(),
+            code=(asked.get("code") or "").strip(),
+            from_=(asked.get("from") or "").strip(),
+            to=(asked.get("to") or "").strip(),
+        )
 
     replay()
 

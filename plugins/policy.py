@@ -15,7 +15,8 @@ OWNER = "market-data"
 
 @contextmanager
 def usage_errors_fail_at_once() -> Iterator[None]:
-    """A form that asks for what there is not is no better at the next try: no retry, and the line says what to do."""
+    """Decorates every task. A form that asks for what there is not, a setting or a key that is wrong is no better at
+    the next try: no retry, and the line says what to do."""
     from airflow.sdk.exceptions import AirflowFailException
 
     from etl.errors import UsageError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import runpy
@@ -122,6 +123,24 @@ def test_every_task_has_owner_pool_time_out_and_retries_with_exponential_back_of
             assert task.retry_exponential_backoff, label
             assert task.max_retry_delay is not None, label
             assert task.max_retry_delay <= timedelta(hours=1), label
+
+
+def test_every_task_that_meets_a_usage_error_fails_at_once(
+    dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    monkeypatch.setenv("ETL_NO_SUCH", "1")
+    failed = []
+    for dag in dags.values():
+        for task in dag.tasks:
+            call = task.python_callable
+            assert inspect.unwrap(call) is not call, f"{dag.dag_id}.{task.task_id} is not decorated"
+            if dag.dag_id in {"compact_lake", "load_timescale", "monitor_freshness", "refresh_instruments"}:
+                with pytest.raises(AirflowFailException, match="ETL_NO_SUCH: no such setting"):
+                    call()
+                failed.append(task.task_id)
+    assert sorted(failed) == ["compact", "load", "refresh", "splits", "watch"]
 
 
 def test_every_pool_of_a_task_is_made_at_set_up(dags: dict[str, Any]) -> None:
