@@ -164,8 +164,8 @@ class Alpaca(Exchange):
             return None
         said = msgspec.json.decode(raw, type=wire.Control)
         if tag == "subscription":
-            lists = msgspec.json.decode(raw, type=dict[str, list[str] | Any])
-            self._grants.grant(f"{name}.{it}" for name, them in lists.items() if name != "T" for it in them)
+            lists = {name: them for name, them in msgspec.json.decode(raw).items() if isinstance(them, list)}
+            self._grants.grant(f"{name}.{it}" for name, them in lists.items() for it in them)
             return told(tag, index, Fault(FaultKind.READY, tag, ""))
         if tag == "error":
             kind = _FAULTS.get(said.code, FaultKind.TRANSIENT)

@@ -85,6 +85,16 @@ def test_the_list_of_subscriptions_makes_the_connection_ready() -> None:
     assert outcomes == [Ignored("subscription"), Fault(FaultKind.READY, "subscription", "")]
 
 
+@pytest.mark.parametrize(
+    "lists", [{"trades": 5}, {"trades": "AAPL"}, {"trades": [5, None]}, {"trades": {"a": 1}}]
+)
+def test_a_list_of_subscriptions_that_is_none_grants_nothing_and_costs_nothing(
+    lists: dict[str, object],
+) -> None:
+    outcomes = connected().parse(frame([{"T": "subscription", **lists}]))
+    assert outcomes == [Ignored("subscription"), Fault(FaultKind.READY, "subscription", "")]
+
+
 def test_a_recorded_handshake_is_not_answered() -> None:
     assert Alpaca().parse(frame(CONNECTED)) == [Ignored("success")]
 
