@@ -45,7 +45,7 @@ from etl.model.records import (
     Trade,
     TradingStatus,
 )  # fmt: skip
-from etl.model.times import NS_PER_HOUR, NS_PER_MS
+from etl.model.times import NS_PER_HOUR, NS_PER_MS, NS_PER_S
 
 _SHARE, _ROUND_LOT, _NO_SIDE = SizeUnit.SHARE, SizeUnit.ROUND_LOT, Side.NONE
 
@@ -59,6 +59,7 @@ class _Source:
     ) -> None:  # fmt: skip
         self._sent_as, self._unit_ns, self._parser = kind.sent_as, kind.unit_ns, parser
         self._decimals, self._codes, self._contents = decimals, codes, contents
+        self._delay_ns = int(parser.delay_s * NS_PER_S)
         self._streams = StreamCache(self._stream)
 
     def _stream(self, key: str | tuple[str, str]) -> Stream:
@@ -176,7 +177,8 @@ class _Source:
         else:
             stream = self._streams[venue_symbol, page.interval]
             calendar = sessions.ALWAYS if stream.size_unit is SizeUnit.BASE else sessions.NEW_YORK
-            state = sessions.bar_state_of_history(calendar, page.interval, start_ns, frame.receive_time_ns)
+            asked_ns = frame.receive_time_ns - self._delay_ns
+            state = sessions.bar_state_of_history(calendar, page.interval, start_ns, asked_ns)
         prices = (
             decimals[str(event.o, "ascii")], decimals[str(event.h, "ascii")],
             decimals[str(event.l, "ascii")], decimals[str(event.c, "ascii")],

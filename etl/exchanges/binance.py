@@ -56,6 +56,9 @@ KLINE_PAGES = After("startTime", 6, 0, ms_or_us_ns)
 class Binance(Exchange):
     name: ClassVar[str] = "binance"
     websocket_url = "wss://stream.binance.com:9443"
+    websocket_url_others: ClassVar[tuple[str, ...]] = (
+        "wss://stream.binance.com:443", "wss://data-stream.binance.vision",
+    )  # fmt: skip
     rest_url = "https://api.binance.com"
     channels: ClassVar[tuple[Channel, ...]] = (
         Channel("trade", Kind.TRADE, SequenceRule.CONTIGUOUS, Kind.TRADE, 60.0),
@@ -105,10 +108,8 @@ class Binance(Exchange):
     ignored_events: ClassVar[Mapping[str, str]] = {
         "serverShutdown": "server_shutdown",
         "avgPrice": "average_price",
-        **dict.fromkeys(
-            ("24hrTicker", "24hrMiniTicker", "1hTicker", "4hTicker", "1dTicker"), "24h_statistics"
-        ),
-    }
+        **dict.fromkeys(("24hrTicker", "24hrMiniTicker", "1hTicker", "4hTicker", "1dTicker"), "24h_statistics"),
+    }  # fmt: skip
     event_readers: ClassVar[Mapping[str, Reader]] = {
         "trade": Reader(wire.StreamTrade, wire.read_trade, "trade"),
         "aggTrade": Reader(wire.StreamAggTrade, wire.read_agg_trade, "aggTrade"),

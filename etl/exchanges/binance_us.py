@@ -17,6 +17,7 @@ class BinanceUs(Binance):
     name = "binance_us"
     changes: ClassVar[Mapping[str, str]] = {}
     websocket_url = "wss://stream.binance.us:9443"
+    websocket_url_others = ()
     rest_url = "https://api.binance.us"
     default_symbols = ("BTCUSD", "ETHUSD", "SOLUSDT")
     budgets = (Budget(1_200, 60.0),)

@@ -107,12 +107,12 @@ def contract_name(pair: str, contract_type: str, delivery_ms: int) -> str:
 
 def read_mark_price(frame: Frame, index: int, event: MarkPrice, stream: Stream) -> Stats:
     """``{"e":"markPriceUpdate","E":1562305380000,"s":"BTCUSDT","p":"11794.15","i":"11784.62","P":"11784.25",
-    "r":"0.00038167","T":1562306400000}``; dated contracts have no funding: ``r`` "" and ``T`` 0."""
+    "r":"0.00038167","T":1562306400000}``; dated contracts have no funding: ``T`` 0, ``r`` "" or "0.00000000"."""
     if event.s != stream.venue_symbol:
         wire.mismatch(stream, event.s)
     (mark_price,) = decimals(event.p)
     index_price = decimals(event.i)[0] if event.i else None
-    funding_rate = decimals(event.r)[0] if event.r else None
+    funding_rate = decimals(event.r)[0] if event.r and event.T else None
     time_ns, next_ns = ms_or_us_ns(event.E), ms_or_us_ns(event.T) if event.T else 0
     return build.stats(
         stream, frame, index, time_ns, mark_price=mark_price,
@@ -145,10 +145,12 @@ class BinanceUsdm(Binance):
     changes = {
         "2026-04-23": "streams lie under `/public` and `/market`; on the old address those of `/market` are mute",
         "2026": "historicalTrades tells isRPITrade (condition `rpi`)",
+        "2026-09": "mark prices of dated contracts have a funding rate of 0 and no time for it: none",
         "2026-11": "historicalTrades takes a key; a contract being listed has no contractType",
     }
     parser_version = 2
     websocket_url = "wss://fstream.binance.com"
+    websocket_url_others = ()
     rest_url = "https://fapi.binance.com"
     channels = (
         *(replace(channel, socket="public") for channel in Binance.channels[:2]),

@@ -269,6 +269,15 @@ class Polygon(Exchange):
         return next_url(request, answer.next_url, ("apikey",))
 
 
+class PolygonDelayed(Polygon):
+    """All of the market, 15 minutes late, for plans without real time; ids, times and history are ``polygon``'s."""
+
+    name = "polygon_delayed"
+    websocket_url = "wss://delayed.massive.com/stocks"
+    websocket_url_others = ("wss://delayed.polygon.io/stocks",)
+    delay_s = 900.0
+
+
 class PolygonOptions(Polygon):
     name = "polygon_options"
     changes: ClassVar[Mapping[str, str]] = {}
