@@ -30,6 +30,7 @@ def counted() -> WorkerCounts:
     counts.ignored["heartbeat"] = 2
     counts.unknown_fields["trade", "isRPITrade"] = 6
     counts.gaps[GapKind.START] = 3
+    counts.silences["quiet"] = 8
     counts.gap_states[GapState.OPEN] = 4
     counts.repairs[GapState.REPAIRED] = 2
     counts.reconnects["stale"] = 1
@@ -56,6 +57,7 @@ def test_the_numbers_are_served_as_prometheus_text() -> None:
         'etl_unknown_fields_total{event="trade",exchange="binance",field="isRPITrade"} 6.0',
         'etl_gaps_total{exchange="binance",gap_kind="start"} 3.0',
         'etl_gap_states_total{exchange="binance",gap_state="open"} 4.0',
+        'etl_silences_total{exchange="binance",verdict="quiet"} 8.0',
         'etl_last_receive_timestamp_seconds{channel="trade",exchange="binance"} 1.5',
         'etl_connection_up{connection="binance/0",exchange="binance"} 1.0',
         'etl_reconnects_total{exchange="binance",reason="stale"} 1.0',
