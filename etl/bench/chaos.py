@@ -35,6 +35,7 @@ from etl.bench.rig import (
     free_settings,
     next_bars,
     parts_with_two_sinks,
+    plain_errors,
 )
 from etl.bench.toxics.clock import Clock
 from etl.bench.toxics.disk import mounted
@@ -102,7 +103,8 @@ class ChaosRun:
             self._keep_truth_elsewhere()
             async with self._proxies(), self._supervised() as supervisor:
                 began = time.monotonic()
-                await self._suffer(began)
+                with plain_errors():
+                    await self._suffer(began)
                 await all_running(supervisor)
                 await all_connected(self._settings, supervisor)
                 await next_bars()

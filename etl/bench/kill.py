@@ -41,6 +41,7 @@ from etl.bench.rig import (
     free_settings,
     next_bars,
     parts_with_two_sinks,
+    plain_errors,
     running,
     until,
 )
@@ -136,11 +137,12 @@ class KillRun:
             await asyncio.wait_for(supervisor.all_ready(), READY_WITHIN_S)
             say("all parts are ready")
             began = time.monotonic()
-            async with asyncio.TaskGroup() as tasks:
-                drains = self._drains.begin(tasks)
-                await self._kill()
-                for drain in drains:
-                    drain.cancel()
+            with plain_errors():
+                async with asyncio.TaskGroup() as tasks:
+                    drains = self._drains.begin(tasks)
+                    await self._kill()
+                    for drain in drains:
+                        drain.cancel()
             await all_running(supervisor)
             await all_connected(self._settings, supervisor)
             await next_bars()

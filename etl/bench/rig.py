@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -65,6 +66,18 @@ def _synthetic(part: Part) -> Part:
     if not part.name.startswith("simulate-"):
         return part
     return msgspec.structs.replace(part, command=(*part.command, "--session", "synthetic"))
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What the tasks of a group raised first, as itself: a command ends with one line."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        error: Exception = group
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
 
 
 async def until(condition: Callable[[], object], what: str, within_s: float) -> None:

@@ -6,11 +6,27 @@ from pathlib import Path
 import pytest
 
 from etl.bench.chaos import ChaosRun
+from etl.bench.rig import plain_errors
 from etl.bench.toxics.plan import CLOCK, DISK, STOP
 from etl.bench.toxics.proxy import KINDS
 from etl.bench.verdict import is_good
+from etl.errors import EtlError
 
 SEED = 1
+
+
+def test_a_drain_that_hangs_is_one_plain_error() -> None:
+    async def hang() -> None:
+        raise EtlError("load: not done within 300 s")
+
+    async def run() -> None:
+        with plain_errors():
+            async with asyncio.TaskGroup() as outer, asyncio.TaskGroup() as inner:
+                outer.create_task(asyncio.sleep(0.0))
+                inner.create_task(hang())
+
+    with pytest.raises(EtlError, match="not done within 300 s"):
+        asyncio.run(run())
 
 
 @pytest.mark.integration
