@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from etl.embedded.clickhouse_settings import ALLOWED, CLAUSES, SCHEMA_SOURCE, WORDS
 from etl.embedded.clickhouse_statement import Insert, Plain, tokens
 from etl.errors import EtlError
 
@@ -91,14 +92,6 @@ OTHER_FUNCTIONS = frozenset(
     """.split()  # noqa: SIM905
 )
 """Of the functions that the engine puts into no category that is allowed as a whole."""
-SETTINGS_REFUSED = frozenset(
-    {"output_format_schema", "format_template_resultset", "format_template_row", "format_schema_source"}
-    | {"format_avro_schema_registry_url", "additional_result_filter", "additional_table_filters"}
-    | {"allow_experimental_eval_table_function", "disk", "table_disk", "storage_policy"}
-    | {"parallel_replicas_custom_key", "cluster_for_parallel_replicas"}
-)
-"""They name a file, a server, a disk or an expression that no parse shows. A schema is the request's text, never a
-file: ``format_schema_source`` may be given as ``string`` beside the statement."""
 ACCESS_DENIED = 497
 READONLY = 164
 KNOWN_TEXTS_MAX = 512
@@ -130,12 +123,16 @@ class Allowed:
             (allowed if good else refused).add(name.lower())
         tables = {name.lower() for (name,) in _rows(session, "SELECT name FROM system.table_functions")}
         self._refused = (refused | (tables - TABLE_FUNCTIONS - KEYWORDS)) - (allowed - {"file"})
+        settings = _rows(
+            session, "SELECT name FROM system.settings UNION ALL SELECT name FROM system.merge_tree_settings"
+        )
+        self._settings_refused = {name.lower() for (name,) in settings} - ALLOWED
         self._known: dict[tuple[str, frozenset[str]], str] = {}
 
     def check_settings(self, settings: Mapping[str, str]) -> None:
-        """Raises ``Refused``."""
+        """Raises ``Refused``. A name that the engine does not know is the engine's to refuse."""
         for name, value in settings.items():
-            if name.lower() in SETTINGS_REFUSED and (name, value) != ("format_schema_source", "string"):
+            if name.lower() in self._settings_refused and (name, value) != (SCHEMA_SOURCE, "string"):
                 raise Refused(ACCESS_DENIED, f"The setting {name} is not here")
 
     def check(
@@ -186,9 +183,10 @@ class Allowed:
                     raise Refused(ACCESS_DENIED, f"{text_of} is no quote here")
                 name = ""
                 continue
-            if name in SETTINGS_REFUSED:
-                raise Refused(ACCESS_DENIED, f"{name}: not here")
             names.add(name)
+        made = (names & self._settings_refused) - WORDS if names & CLAUSES else ()
+        if made:
+            raise Refused(ACCESS_DENIED, f"The setting {min(made)} is not here")
         if applies and names & self._refused:
             raise Refused(ACCESS_DENIED, f"{min(names & self._refused)}: not here")
 

@@ -14,6 +14,7 @@ import pytest
 
 from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.clickhouse_allowed import TABLE_FUNCTIONS
+from etl.embedded.clickhouse_settings import ALLOWED
 from etl.settings import Settings
 from tests.support.servers import RunningPart, settings_on_free_ports
 
@@ -146,6 +147,50 @@ def test_a_get_request_never_writes(front: Front) -> None:
             assert status != 200, (sql, more)
     assert front.sql("SELECT count() FROM t") == (200, "0\n")
     assert not front.target.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "s3_max_redirects", "dialect", "query_plan_display_internal_aliases", "enable_filesystem_cache_log", "workload",
+        "http_make_head_request", "filesystem_cache_name", "allow_introspection_functions", "additional_result_filter",
+        "log_formatted_queries", "opentelemetry_start_trace_probability", "max_http_get_redirects", "disk",
+    ],
+)  # fmt: skip
+def test_a_setting_that_is_not_on_the_list_is_refused_wherever_it_stands(front: Front, name: str) -> None:
+    for sql in (
+        f"SELECT 1 SETTINGS {name} = 1",
+        f"SELECT 1 SETTINGS max_threads = 1, {name.upper()} = 1",
+        f"SELECT 1 settings /* */ `{name}`=1",
+        f"SELECT 1 SETTINGS {name}",
+        f"SELECT * FROM (SELECT 1 SETTINGS {name} = 1)",
+        f"SET {name} = 1",
+        f"SET max_threads = 1, {name} = 1",
+        f"INSERT INTO t SETTINGS {name} = 1 VALUES ('x')",
+        f"CREATE TABLE of_settings (a Int8) ENGINE = MergeTree ORDER BY a SETTINGS {name} = 1",
+        f"ALTER TABLE t MODIFY SETTING {name} = 1",
+    ):
+        status, text = front.sql(sql)
+        assert (status != 200, "is not here" in text) == (True, True), (sql, text)
+    front.refused("SELECT 1", **{name: "1"})
+
+
+def test_a_setting_on_the_list_and_a_column_with_the_name_of_another_are_taken(front: Front) -> None:
+    for sql in (
+        "SELECT 1 SETTINGS max_threads = 1, output_format_json_quote_64bit_integers = 0, final = 1",
+        "SELECT 1 AS disk, 2 AS workload WHERE disk = 1",
+        "SELECT count() > 0 FROM system.settings WHERE name = 'workload' LIMIT 1 FORMAT TSV",
+    ):
+        status, text = front.sql(sql)
+        assert status == 200, (sql, text)
+
+
+def test_every_setting_on_the_list_is_one_of_the_engine(front: Front) -> None:
+    status, text = front.sql(
+        "SELECT name FROM system.settings UNION ALL SELECT name FROM system.merge_tree_settings FORMAT TSV"
+    )
+    assert status == 200
+    assert ALLOWED - set(text.split()) == set()
 
 
 def test_no_statement_reaches_files_network_or_processes(front: Front) -> None:
