@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from etl.errors import StoreRejected
 from etl.lake.layout import DECIMAL, ROW_SCHEMAS, WIDE_DECIMALS
+from etl.model.decimals import FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX
 from etl.model.records import Kind
 from etl.model.times import NS_PER_US
 from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form, Rows, require_decimals
@@ -49,14 +50,25 @@ def _array(column: Column, values: list[Any], kind: pa.DataType, wide: _Wide) ->
         return pa.array(values, kind)
     if column.form is Form.DECIMAL:
         require_decimals(column.name, values)
-        texts = pa.array([value or None for value in values], pa.string())
+        texts = pa.array([_shortened(value) or None for value in values], pa.string())
         return _narrowed(column.name, texts, texts, kind, wide) if kind != DECIMAL else texts.cast(kind)
     if column.form is Form.DECIMALS:
+        values = [list(map(_shortened, levels)) for levels in values]
         flat = [value for levels in values for value in levels]
         require_decimals(column.name, flat)
         lists = pa.array([value or None for value in values], pa.list_(pa.string()))
         return _narrowed(column.name, lists, pa.array(flat, pa.string()), kind, wide)
     return pa.array([value or None for value in values], kind)
+
+
+def _shortened(text: str) -> str:
+    """Without the zeros around a decimal that has too many: Arrow counts them as digits."""
+    if len(text) <= INTEGER_DIGITS_MAX:
+        return text
+    sign, digits = ("-", text[1:]) if text[0] == "-" else ("", text)
+    whole, point, fraction = digits.partition(".")
+    kept, beyond = fraction[:FRACTION_DIGITS_MAX], fraction[FRACTION_DIGITS_MAX:].rstrip("0")
+    return f"{sign}{whole.lstrip('0') or '0'}{point}{kept}{beyond}"
 
 
 def _narrowed(name: str, column: pa.Array, texts: pa.Array, kind: pa.DataType, wide: _Wide) -> pa.Array:

@@ -7,6 +7,11 @@ import re
 EXPONENT_MAX = 64
 """A venue's exponent beyond this is corruption; writing it out would only cost memory."""
 
+INTEGER_DIGITS_MAX = 19
+FRACTION_DIGITS_MAX = 19
+FITS = rf"-?0*[0-9]{{1,{INTEGER_DIGITS_MAX}}}(?:\.[0-9]{{1,{FRACTION_DIGITS_MAX}}}0*)?"
+"""What every store holds exactly, Decimal(38, 19), and nothing that one of them would read as another number.
+ClickHouse goes by it too (sql/clickhouse/0020_checked_landing.sql)."""
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _EXPONENT = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,4})")
 

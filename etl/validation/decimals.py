@@ -6,16 +6,17 @@ The engines do not refuse what they cannot hold (25 decimals and NaN become 0), 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from etl.model.codes import Code
+from etl.model.decimals import FITS
 from etl.validation.views import NAN
 
-INTEGER_DIGITS_MAX = 19
-FRACTION_DIGITS_MAX = 19
 SHORT_TEXT_MAX = 19
 """A plain decimal of this length has at most 19 digits on either side: it fits, and need not be looked at."""
 
-_FITS = re.compile(rf"-?0*[0-9]{{1,{INTEGER_DIGITS_MAX}}}(\.[0-9]{{1,{FRACTION_DIGITS_MAX}}}0*)?", re.ASCII)
+_FITS = re.compile(FITS, re.ASCII)
+_ALL_FIT = re.compile(f"(?:(?>{FITS}) )*+", re.ASCII)
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
@@ -24,6 +25,12 @@ def decimal_fault(text: str) -> Code | None:
     if _FITS.fullmatch(text):
         return None
     return Code.DECIMAL_OVERFLOW if _DECIMAL.fullmatch(text) else Code.DECIMAL_MALFORMED
+
+
+def all_fit(texts: Collection[str]) -> bool:
+    """One match over all of them."""
+    joined = " ".join((*texts, ""))
+    return _ALL_FIT.fullmatch(joined) is not None and joined.count(" ") == len(texts)
 
 
 def number(text: str | None) -> float:

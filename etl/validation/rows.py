@@ -16,17 +16,19 @@ import numpy as np
 import pyarrow as pa
 
 from etl.adapter.contract import Exchange
-from etl.errors import StoreRejected
 from etl.model.records import BookAction, Kind, Severity, SizeUnit
 from etl.validation.batch import VIEW_OF, Column, cast_decimals, check_batch, times_of
 from etl.validation.checker import INTERVAL_NS, NOT_ALIGNED
-from etl.validation.decimals import SHORT_TEXT_MAX, decimal_fault
+from etl.validation.decimals import all_fit, decimal_fault
 from etl.validation.specs import SPECS, ValidationSpec, specs_for
 from etl.validation.views import BookView, Times
-from etl.wire.columns import Refused, Rows, require_decimals, without
+from etl.wire.columns import COLUMNS, DECIMAL_RULE, Form, Refused, Rows, without
 
-DECIMAL_RULE = "decimal_fits"
 REASON_VALUE_CHARACTERS_MAX = 60
+_DECIMALS = {
+    kind: tuple(column.name for column in columns if column.form in (Form.DECIMAL, Form.DECIMALS))
+    for kind, columns in COLUMNS.items()
+}
 
 ANY_VENUE = {kind: msgspec.structs.replace(spec, event_time_declared=False) for kind, spec in SPECS.items()}
 """Of a venue that is not given nothing is known: the table's own bounds, and no event time is demanded."""
@@ -78,16 +80,11 @@ class RowsCheck:
     def refused(self, rows: Rows) -> list[Refused]:
         """The rows that break a hard rule, each with the first that it breaks."""
         spec = self._specs[rows.kind]
-        if not spec.rules:
-            return []
-        try:
-            if not _has_long_decimals(rows, spec):
-                return list(self._broken(rows, spec))
-        except (StoreRejected, pa.ArrowInvalid):
-            pass  # a text is no number: which, is looked for below
-        unfit = list(_unfit(rows, spec))
-        kept = without([rows], {item.offset for item in unfit})
-        return [*unfit, *(item for rest in kept for item in self._broken(rest, spec))]
+        unfit = list(_unfit(rows))
+        kept = without([rows], {item.offset for item in unfit}) if unfit else [rows]
+        return (
+            [*unfit, *(item for rest in kept for item in self._broken(rest, spec))] if spec.rules else unfit
+        )
 
     def _broken(self, rows: Rows, spec: ValidationSpec) -> Iterator[Refused]:
         last = -1
@@ -104,8 +101,6 @@ class RowsCheck:
         }
         if "size_unit" in values:
             columns["size_unit"] = np.array([_UNITS[name] for name in values["size_unit"]])
-        for name in spec.decimals:
-            require_decimals(name, _texts(values[name]))
         for name, field in _FIELDS.get(rows.kind, {}).items():
             columns[field] = _numbers(values[name])
         if rows.kind is Kind.BAR:
@@ -164,17 +159,18 @@ def _numbers(texts: Sequence[str]) -> Column:
     return cast_decimals(pa.array([text or None for text in texts], pa.string()))
 
 
-def _has_long_decimals(rows: Rows, spec: ValidationSpec) -> bool:
-    columns = (_texts(rows.values[name]) for name in spec.decimals)
-    return any(max(map(len, texts), default=0) > SHORT_TEXT_MAX for texts in columns)
-
-
-def _unfit(rows: Rows, spec: ValidationSpec) -> Iterator[Refused]:
-    """The rows with a text that no decimal column holds exactly."""
+def _unfit(rows: Rows) -> Iterator[Refused]:
+    """The rows with a text that is no decimal, or that not every store holds exactly."""
+    names = [
+        name
+        for name in _DECIMALS[rows.kind]
+        if not all_fit([text for text in _texts(rows.values[name]) if text])
+    ]
+    if not names:
+        return
     for row, offset in enumerate(rows.offsets):
-        for name in spec.decimals:
-            value = rows.values[name][row]
-            faults = ((text, decimal_fault(text)) for text in _texts([value]) if text)
+        for name in names:
+            faults = ((text, decimal_fault(text)) for text in _texts([rows.values[name][row]]) if text)
             found = next(((text, code) for text, code in faults if code), None)
             if found:
                 text, code = found

@@ -22,6 +22,7 @@ from msgspec import Struct
 from msgspec.inspect import EnumType, Field, NoneType, StrType, StructType, Type, UnionType, VarTupleType
 
 from etl.errors import StoreRejected
+from etl.model.codes import Code
 from etl.model.records import RECORD_TYPES, Kind
 from etl.wire import market_data_pb2 as pb
 from etl.wire.precedence import Term, precedence
@@ -149,11 +150,16 @@ _CHECKED_ENUMS = {kind: _FREQUENT_ENUMS if kind in _FREQUENT else tuple(_ENUMS) 
 """As the landing tables of ClickHouse have them: what one store refuses, the others refuse."""
 
 
+DECIMAL_RULE = "decimal_fits"
+"""By which a text is no decimal, or one that not every store holds."""
+
+
 def decode(
     messages: Iterable[tuple[int, bytes | None]], skip: Collection[Kind] = ()
 ) -> tuple[list[Rows], list[Refused]]:
     """Rows per kind of the (offset, value) pairs ``messages``, and those that are no record: no value at all, bytes
-    that are no message, a number that no enum here has.
+    that are no message, a number that no enum here has, a decimal without
+    a digit.
 
     Kinds in ``skip`` are passed over by their first two bytes, before they are parsed: a book costs nothing where
     it is not kept.
@@ -176,10 +182,15 @@ def decode(
         offsets.append(offset)
         items.append(message)
     for number, (offsets, items) in parsed.items():
-        if unknown := _unknown_enums(Kind(number), items):
-            refused += [Refused(offsets[index], reason) for index, reason in unknown.items()]
-            known = [index for index in range(len(items)) if index not in unknown]
-            parsed[number] = [offsets[index] for index in known], [items[index] for index in known]
+        empty = _empty_decimals(Kind(number), items)
+        faults: dict[int, tuple[str, ...]] = {
+            **{index: (reason, str(Code.DECIMAL_MALFORMED), DECIMAL_RULE) for index, reason in empty.items()},
+            **{index: (reason,) for index, reason in _unknown_enums(Kind(number), items).items()},
+        }
+        if faults:
+            refused += [Refused(offsets[index], *fault) for index, fault in faults.items()]
+            kept = [index for index in range(len(items)) if index not in faults]
+            parsed[number] = [offsets[index] for index in kept], [items[index] for index in kept]
     rows = [
         Rows(kind, offsets, {name: take(items) for name, take in _TAKE[kind]})
         for kind, (offsets, items) in ((Kind(number), pair) for number, pair in parsed.items())
@@ -198,6 +209,22 @@ def _unknown_enums(kind: Kind, items: Sequence[Any]) -> dict[int, str]:
             for index, number in enumerate(numbers):
                 if number not in known:
                     found.setdefault(index, f"{name}: {number} is no number of its enum")
+    return found
+
+
+def _empty_decimals(kind: Kind, items: Sequence[Any]) -> dict[int, str]:
+    """Index and reason of the messages with a decimal that is there and says nothing: no absence, and no number."""
+    found: dict[int, str] = {}
+    for column in COLUMNS[kind]:
+        name = column.name
+        if column.form is Form.DECIMAL:
+            for index, text in enumerate(map(attrgetter(name), items)):
+                if not text and items[index].HasField(name):
+                    found.setdefault(index, f"{name}=''")
+        elif column.form is Form.DECIMALS:
+            for index, texts in enumerate(map(attrgetter(name), items)):
+                if "" in texts:
+                    found.setdefault(index, f"{name}=''")
     return found
 
 
