@@ -69,15 +69,18 @@ def section(name: str) -> Response:
 
 @app.get("/data-docs/{path:path}")
 def data_docs(path: str) -> FileResponse:
-    """What Great Expectations wrote for the nightly audit."""
+    """The pages of the nightly audit. They show words of venues: sandboxed, no script runs, no form is sent, and they
+    belong to no origin, least of all to Airflow's."""
     from etl import settings
+    from etl.audit.data_docs import POLICY
     from etl.audit.expectations import data_docs_path
 
     folder = data_docs_path(settings.load()).resolve()
     wanted = (folder / (path or "index.html")).resolve()
     if not wanted.is_relative_to(folder) or not wanted.is_file():
         raise HTTPException(404, "no Data Docs yet: audit_data writes them")
-    return FileResponse(wanted)
+    sandbox = {"Content-Security-Policy": f"sandbox; {POLICY}; frame-ancestors 'none'"}
+    return FileResponse(wanted, headers=HEADERS | sandbox)
 
 
 @app.get(

@@ -1,12 +1,12 @@
 """Great Expectations on TimescaleDB: the bounds of ``etl/validation/specs.py`` asked of what is stored.
 
-Every expectation runs as SQL in the database, on one day. Data Docs are built under ``<state_dir>/data_docs``.
+Every expectation runs as SQL in the database, on one day. Data Docs are written under ``<state_dir>/data_docs``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from psycopg import sql
 
+from etl.audit.data_docs import Expected, write_data_docs
 from etl.audit.offence import Offence
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
@@ -53,32 +54,32 @@ ALWAYS_PRESENT = ("exchange", "symbol", "record_key", "key_time", "time", "recei
 
 
 def run_expectations(settings: Settings, day: date) -> Iterator[Offence]:
-    """What does not meet its expectation on ``day``; builds the Data Docs. Imports Great Expectations: seconds."""
+    """What does not meet its expectation on ``day``; writes the Data Docs. Imports Great Expectations: seconds."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
-    docs = data_docs_path(settings)
-    docs.mkdir(parents=True, exist_ok=True)
-    context.add_data_docs_site("audit", _site(docs))
     source = context.data_sources.add_postgres(
         "timescale", connection_string=_connection_string(settings.timescale_address)
     )
+    results = {}
     try:
         for kind in PRESENT:
             table = TABLE_BY_KIND[kind]
             with _view_of_day(settings, table, day) as view:
-                yield from _run_suite(gx, context, source.add_table_asset(table, table_name=view), kind, day)
+                asset = source.add_table_asset(table, table_name=view)
+                results[table] = _run_suite(gx, context, asset, kind, day).results
+            yield from _offences(table, results[table])
     finally:
         source.get_execution_engine().close()
         source.get_engine().dispose()
+    expected = {table: [_expected(item) for item in found] for table, found in results.items()}
+    write_data_docs(data_docs_path(settings), day, expected)
 
 
-def _run_suite(gx: Any, context: Any, asset: Any, kind: Kind, day: date) -> Iterator[Offence]:
-    """The expectations of one table, asked of ``asset``, its rows of ``day``."""
-    from great_expectations.checkpoint.actions import UpdateDataDocsAction
-
+def _run_suite(gx: Any, context: Any, asset: Any, kind: Kind, day: date) -> Any:
+    """What became of the expectations of one table, asked of ``asset``, its rows of ``day``."""
     name = f"{asset.name} {day}"
     suite = context.suites.add(gx.ExpectationSuite(name=name))
     for expectation in _expectations(gx, kind):
@@ -87,18 +88,8 @@ def _run_suite(gx: Any, context: Any, asset: Any, kind: Kind, day: date) -> Iter
     definition = context.validation_definitions.add(
         gx.ValidationDefinition(name=name, data=rows, suite=suite)
     )
-    for step, result_format in enumerate((VERDICT, OFFENDERS)):
-        checkpoint = gx.Checkpoint(
-            name=f"{name} {step}",
-            validation_definitions=[definition],
-            actions=[UpdateDataDocsAction(name="docs", site_names=["audit"])],
-            result_format=result_format,
-        )
-        done = context.checkpoints.add(checkpoint).run()
-        if done.success:
-            return
-    for result in done.run_results.values():
-        yield from _offences(asset.name, result)
+    verdict = definition.run(result_format=VERDICT)
+    return verdict if verdict.success else definition.run(result_format=OFFENDERS)
 
 
 def _connection_string(address: str) -> str:
@@ -161,25 +152,35 @@ def _view_of_day(settings: Settings, table: str, day: date) -> Iterator[str]:
             connection.execute(sql.SQL("DROP VIEW {}").format(view))
 
 
-def _offences(table: str, result: Any) -> Iterator[Offence]:
-    for item in result.results:
+def _offences(table: str, results: Sequence[Any]) -> Iterator[Offence]:
+    for item in results:
         if item.success:
             continue
-        config = item.expectation_config
-        column = config.kwargs.get("column") or config.kwargs.get("column_A") or "identity"
-        count = item.result.get("unexpected_count", "unknown")
         rows = item.result.get("partial_unexpected_index_list") or []
         shown = "; ".join(" ".join(str(row[name]) for name in KEY_COLUMNS) for row in rows)
-        problem = f"{count} rows: {shown}" if item.result else str(item.exception_info)[:500]
-        yield Offence(config.type, STORE, table, column, problem)
+        problem = f"{_problem(item)}: {shown}" if item.result else _problem(item)
+        yield Offence(item.expectation_config.type, STORE, table, _column(item), problem)
 
 
-def _site(docs: Path) -> Any:
-    return {
-        "class_name": "SiteBuilder",
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "store_backend": {
-            "class_name": "TupleFilesystemStoreBackend",
-            "base_directory": str(docs),
-        },
-    }
+def _expected(item: Any) -> Expected:
+    config = item.expectation_config
+    return Expected(
+        column=_column(item),
+        rule=config.type.removeprefix("expect_").replace("_", " "),
+        bounds={name: value for name, value in config.kwargs.items() if name not in {"column", "batch_id"}},
+        met=bool(item.success),
+        problem="" if item.success else _problem(item),
+        rows=item.result.get("partial_unexpected_index_list") or [],
+    )
+
+
+def _column(item: Any) -> str:
+    kwargs = item.expectation_config.kwargs
+    return str(kwargs.get("column") or kwargs.get("column_A") or "identity")
+
+
+def _problem(item: Any) -> str:
+    """How many rows do not meet it, or why it could not be asked."""
+    if item.result:
+        return f"{item.result.get('unexpected_count', 'unknown')} rows"
+    return str(item.exception_info)[:500]

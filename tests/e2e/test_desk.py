@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from etl.monitoring import incidents
-from tests.plugins.test_pipeline_monitor_page import CHROMIUM, FLAGS
+from tests.plugins.conftest import CHROMIUM, FLAGS
 from tests.support.desk import DAG, Desk, log_in, run_by_dialog, run_by_form, until
 from tests.support.servers import settings_on_free_ports
 

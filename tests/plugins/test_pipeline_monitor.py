@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import msgspec
 import pytest
 from fastapi.routing import APIRoute
 
+from etl.audit.data_docs import POLICY, write_data_docs
+from etl.audit.expectations import data_docs_path
 from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, url
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
@@ -24,25 +25,12 @@ from etl.settings import Settings
 from etl.up.plan import child_environment
 from tests.support.servers import settings_on_free_ports
 
-PLUGIN = Path(__file__).parents[2] / "plugins" / "pipeline_monitor.py"
 PATH_VALUES = {"name": "live", "path": "index.html", "dag_id": "load_timescale"}
 ANONYMOUS = ""
 NOBODY = "nobody"
 """Logged in, with a role that has no rights."""
 NOBODY_PASSWORD = "-has-no-rights"
 """Begins as generated ones may, and as an option of a command line does."""
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
-        spec = importlib.util.spec_from_file_location("pipeline_monitor", PLUGIN)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
 
 
 def status(base: str, path: str, token: str = ANONYMOUS, method: str = "GET", body: object = None) -> int:
@@ -137,5 +125,14 @@ def _check_routes(plugin: Any, settings: Settings) -> None:
     assert status(base, "/api/v2/dags/repair_gaps/dagRuns", ANONYMOUS, "POST", run) == 401
     assert status(base, "/pipeline-monitor/files/..%2Findex.html", tokens["admin"]) == 404
     assert status(base, "/pipeline-monitor/data-docs/..%2Fcredentials.json", tokens["admin"]) == 404
+    write_data_docs(data_docs_path(settings), date(2026, 6, 1), {})
+    asked = urllib.request.Request(
+        f"{base}/pipeline-monitor/data-docs/index.html",
+        headers={"Authorization": f"Bearer {tokens['admin']}"},
+    )
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert answer.headers.get_all("Content-Security-Policy") == [
+            f"sandbox; {POLICY}; frame-ancestors 'none'"
+        ]
     with pytest.raises(EtlError, match="401"):
         AirflowClient(base, NOBODY, "wrong")
