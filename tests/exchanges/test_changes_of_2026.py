@@ -56,9 +56,9 @@ def stream(name: str, **data: object) -> dict[str, object]:
 @pytest.mark.parametrize("feed", [BinanceUsdm, BinanceCoinm])
 def test_futures_streams_of_two_groups_have_two_addresses(feed: type[BinanceUsdm]) -> None:
     symbol = feed.default_symbols[0]
-    parts = feed.sockets(Subscription((symbol,), ("trade", "kline_1m")))
+    parts = feed.sockets(Subscription((symbol,), ("bookTicker", "kline_1m")))
     assert [feed().connect_url("wss://h", part) for part in parts] == [
-        f"wss://h/public/stream?streams={symbol.lower()}@trade",
+        f"wss://h/public/stream?streams={symbol.lower()}@bookTicker",
         f"wss://h/market/stream?streams={symbol.lower()}@kline_1m",
     ]
 
