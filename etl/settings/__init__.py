@@ -97,6 +97,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.timescale.url or f"postgresql://postgres@{self.bind_host}:{self.timescale.port}/postgres"
 
     @property
+    def timescale_analyst_address(self) -> str:
+        """Of the login that may only read; "" where it is not known: its password is made with the embedded server."""
+        if self.timescale.analyst_url or self.timescale.url or not self.analyst_password_file.exists():
+            return self.timescale.analyst_url
+        password = self.analyst_password_file.read_text()
+        return f"postgresql://analyst:{password}@{self.bind_host}:{self.timescale.port}/postgres"
+
+    @property
+    def analyst_password_file(self) -> Path:
+        return self.state_path / "timescale_analyst.password"
+
+    @property
     def smtp_address(self) -> str:
         return self.mail.url or f"smtp://{self.bind_host}:{self.mail.port}/?disable_ssl=true&disable_tls=true"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -9,6 +10,8 @@ from msgspec import Struct
 from etl.errors import UsageError
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT")
+_PLACE = r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?"
+PLACES = re.compile(rf"{_PLACE}(?:\s*,\s*{_PLACE})*")
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 
 
@@ -50,6 +53,8 @@ class Kafka(Section, frozen=True):
         with_tls = (self.ca_file, self.certificate_file, self.key_file, not self.verify_host)
         with_sasl = (self.sasl_mechanism, self.user, self.password)
         for wrong, what in (
+            # never repeated: what was mistyped may be a password
+            (self.url and not PLACES.fullmatch(self.url), "kafka_url must be host:port[,host:port]"),
             (protocol not in PROTOCOLS, f"kafka_security_protocol must be {_either(PROTOCOLS)}"),
             (protocol != "PLAINTEXT" and not self.url, f"{protocol} needs a kafka_url"),
             (self.over_sasl and self.sasl_mechanism not in MECHANISMS,
@@ -97,6 +102,8 @@ class Timescale(Section, frozen=True):
 
     url: str = ""
     """Any address that libpq takes, with its parameters."""
+    analyst_url: str = ""
+    """Of a login that may only read, for ``etl query``; empty = the embedded server's."""
     port: int = 5433
     idle_transaction_s: float = 60.0
     """A client that sits in an open transaction so long is disconnected: it keeps all others waiting."""

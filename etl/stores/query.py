@@ -17,9 +17,6 @@ from msgspec import Struct
 from etl.errors import StoreError, StoreUnavailable, UsageError
 from etl.settings import Settings
 
-ANALYST = "etl_analyst"
-"""The role that may only read; a migration of TimescaleDB makes it."""
-
 
 class ResultSet(Struct, frozen=True):
     names: list[str]
@@ -57,14 +54,20 @@ def _timescale(settings: Settings, sql: str) -> ResultSet:
 
     from etl.stores.timescale import connect
 
-    with connect(settings) as connection:
+    address = settings.timescale_analyst_address
+    if not address:
+        raise UsageError(
+            "timescale: set timescale_analyst_url, the address of a login that may only read; docs/security.md shows it"
+        )
+    with connect(settings, address) as connection:
         connection.execute("SET timezone = 'UTC'")
-        analyst = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (ANALYST,)).fetchone()
+        if connection.execute("SHOW is_superuser").fetchone() != ("off",):
+            raise UsageError(
+                "timescale: the login of timescale_analyst_url may do anything; it must only read"
+            )
         connection.read_only = True
         connection.autocommit = False
         try:
-            if analyst:  # before the first migration there is none, and nothing to be read
-                connection.execute(f"SET LOCAL ROLE {ANALYST}".encode())
             result = connection.execute(sql.encode(), prepare=True)  # which several statements cannot be
             names = [column.name for column in result.description or ()]
             return ResultSet(names, result.fetchall() if names else [])

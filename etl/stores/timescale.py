@@ -9,25 +9,26 @@ from typing import Any
 import psycopg
 
 from etl.errors import StoreError, StoreRejected, StoreUnavailable, UsageError
-from etl.model.addresses import shown
+from etl.model.addresses import UNREADABLE, shown
 from etl.settings import Settings
 
 CONNECT_TIMEOUT_S = 10
 _REJECTED_CLASSES = ("22", "23", "54")
 
 
-def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection in which every statement is its own transaction. Raises ``StoreUnavailable``."""
-    place = shown(settings.timescale_address)
+def connect(settings: Settings, address: str = "") -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection in which every statement is its own transaction; ``address``: another than the platform's own.
+    Raises ``StoreUnavailable``."""
+    address = address or settings.timescale_address
+    place = shown(address)
     with store_errors(settings):
         try:
-            return psycopg.connect(
-                settings.timescale_address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
-            )
+            return psycopg.connect(address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
         except psycopg.ProgrammingError:  # its text repeats what it could not read
             raise UsageError(f"timescale_url: {place} is no address that PostgreSQL takes") from None
         except psycopg.OperationalError as error:
-            if place in ("…", "") or "invalid" in str(error):
+            # its text has the host as libpq read it, which may be the end of a password
+            if place.endswith(UNREADABLE) or "invalid" in str(error):
                 raise UsageError(f"timescale_url: {place} is no address that PostgreSQL takes") from None
             raise
 

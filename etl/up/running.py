@@ -227,6 +227,8 @@ class _Session:
         )
         table.add_row("ClickHouse", clickhouse, "HTTP interface")
         table.add_row("TimescaleDB", shown(settings.timescale_address), "")
+        if not settings.timescale.url:
+            table.add_row("", settings.timescale_analyst_address, "for analysts, who may only read")
         table.add_row("Kafka", settings.kafka_bootstrap, settings.topics.normalized)
         table.add_row("Parquet", shown(settings.lake_path), "")
         if not settings.mail.url:

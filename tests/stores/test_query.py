@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from etl import settings as settings_module
 from etl.errors import StoreUnavailable, UsageError
-from etl.settings import Settings, make
+from etl.settings import Settings, changed, make
 from etl.stores.migrate import migrate_timescale
 from etl.stores.query import ResultSet, plain, query
 from tests.support import stream
@@ -74,14 +75,17 @@ def test_clickhouse_is_asked_read_only(settings_with: Callable[..., Settings]) -
 @pytest.mark.integration
 def test_timescale_is_asked_read_only(settings_with: Callable[..., Settings]) -> None:
     settings = settings_with(timescale=True)
+    migrate_timescale(settings)
     asked = query(settings, "timescale", "SELECT 1.50::numeric AS price, '100%'::text AS share")
     assert asked == ResultSet(["price", "share"], [(Decimal("1.50"), "100%")])
-    with pytest.raises(UsageError, match="read-only"):
+    with pytest.raises(UsageError, match="may only read"):
         query(settings, "timescale", "CREATE TABLE t (a integer)")
 
 
 def test_a_store_that_is_down_says_so(settings: Settings) -> None:
-    down = make(timescale_url="postgresql://u:secret@127.0.0.1:1/p", clickhouse_url="http://127.0.0.1:1/d")
+    down = make(
+        timescale_analyst_url="postgresql://u:secret@127.0.0.1:1/p", clickhouse_url="http://127.0.0.1:1/d"
+    )
     for store in ("timescale", "clickhouse"):
         with pytest.raises(StoreUnavailable) as raised:
             query(down, store, "SELECT 1")
@@ -122,27 +126,119 @@ def test_the_lake_is_asked_read_only(settings: Settings, tmp_path: Path) -> None
     assert query(settings, "lake", "SELECT count(*) AS n FROM trades").rows == [(1,)]
 
 
+RISES = (
+    "RESET ROLE",
+    "SET ROLE postgres",
+    "SET ROLE NONE",
+    "SET LOCAL ROLE postgres",
+    "SET SESSION AUTHORIZATION postgres",
+    "SET SESSION AUTHORIZATION DEFAULT",
+    "RESET SESSION AUTHORIZATION",
+    "/* ' */ RESET SESSION AUTHORIZATION -- '",
+    "RESET ALL",
+    "SELECT set_config('role', 'postgres', false)",
+    "SELECT set_config('session_authorization', 'postgres', false)",
+    "UPDATE pg_settings SET setting = 'postgres' WHERE name = 'role'",
+    "DO $$ BEGIN EXECUTE 'RESET SESSION AUTHORIZATION'; END $$",
+    "SELECT query_to_xml('RESET SESSION AUTHORIZATION', true, true, '')",
+    "SELECT query_to_xml('SELECT pg_read_file(''/etc/passwd'')', true, true, '')",
+    "PREPARE p AS SELECT 1",
+    "ALTER ROLE etl_analyst SUPERUSER",
+    "GRANT postgres TO etl_analyst",
+    "CREATE ROLE attacked SUPERUSER",
+    "SELECT 1; RESET SESSION AUTHORIZATION",
+    r"SELECT E'\''; RESET SESSION AUTHORIZATION; --'",
+    "BEGIN READ/**/WRITE",
+    "SET TRANSACTION READ WRITE",
+    "SET default_transaction_read_only = off",
+    "BEGIN READ WRITE; CREATE TABLE attacked (a integer); COMMIT",
+)
+REACHES = (
+    "CREATE TABLE attacked (a integer)",
+    "CREATE TEMP TABLE attacked (a integer)",
+    "SELECT 1 AS a INTO attacked",
+    "SELECT 1 AS a INTO TEMP attacked",
+    "CREATE FUNCTION attacked() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE FUNCTION pg_temp.attacked() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE EXTENSION dblink",
+    "SELECT dblink('host=127.0.0.1', 'SELECT 1')",
+    "INSERT INTO trades SELECT * FROM trades",
+    "WITH gone AS (DELETE FROM trades RETURNING *) SELECT * FROM gone",
+    "EXPLAIN ANALYZE DELETE FROM trades",
+    "SELECT * FROM trades FOR UPDATE",
+    "SELECT drop_chunks('trades', INTERVAL '0')",
+    "CALL run_job(1)",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT pg_ls_dir('/')",
+    "SELECT lo_export(1, '/tmp/attacked')",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT lo_create(0)",
+    "SELECT lo_from_bytea(0, 'x')",
+    "COPY (SELECT 1) TO '/tmp/attacked'",
+    "COPY trades TO PROGRAM 'id'",
+    "COPY trades FROM STDIN",
+    "COPY trades FROM '/etc/passwd'",
+    "SELECT rolpassword FROM pg_authid",
+    "TABLE pg_authid",
+)
+HOLDS_UP = ("SELECT pg_sleep(1000)", "SELECT pg_advisory_lock(1)")
+
+
 @pytest.mark.integration
-def test_timescale_takes_one_statement_of_a_role_that_may_only_read(
+def test_no_statement_of_etl_query_gains_rights_on_timescaledb(
     settings_with: Callable[..., Settings],
 ) -> None:
     settings = settings_with(timescale=True)
     migrate_timescale(settings)
-    for sql in (
-        "BEGIN READ WRITE; CREATE TABLE attacked (a integer); COMMIT",
-        "SELECT 1; SELECT 2",
-        "CREATE TABLE attacked (a integer)",
-        "INSERT INTO trades SELECT * FROM trades",
-        "SELECT pg_read_file('/etc/passwd')",
-        "COPY (SELECT 1) TO '/tmp/attacked'",
-        "COPY trades TO PROGRAM 'id'",
-        "SELECT rolpassword FROM pg_authid",
-    ):
+    for sql in (*RISES, *REACHES, *HOLDS_UP):
         with pytest.raises(UsageError):
             query(settings, "timescale", sql)
-    for sql in ("BEGIN READ WRITE", "COMMIT", "RESET ROLE"):
-        query(settings, "timescale", sql)
-    assert query(settings, "timescale", "SELECT to_regclass('attacked') AS t, current_user::text").rows == [
-        (None, "etl_analyst")
-    ]
+    query(settings, "timescale", "COMMIT")
+    who = "SELECT to_regclass('attacked') AS t, current_user::text, session_user::text"
+    assert query(settings, "timescale", who).rows == [(None, "etl_analyst", "etl_analyst")]
     assert query(settings, "timescale", "SELECT count(*) FROM trades").rows == [(0,)]
+
+
+@pytest.mark.integration
+def test_no_statement_of_an_analysts_own_session_gains_rights(settings_with: Callable[..., Settings]) -> None:
+    settings = settings_with(timescale=True)
+    migrate_timescale(settings)
+    with (
+        psycopg.connect(settings.timescale.analyst_url, autocommit=True) as analyst,
+        psycopg.connect(settings.timescale_address, autocommit=True) as owner,
+    ):
+        for sql in (*RISES, *REACHES, *HOLDS_UP):
+            for prepare in (False, True):
+                with pytest.raises(psycopg.Error):
+                    analyst.execute(sql.encode(), prepare=prepare)
+                assert analyst.execute("SELECT current_user::text, session_user::text").fetchone() == (
+                    "etl_analyst",
+                    "etl_analyst",
+                )
+            assert owner.execute("SELECT current_user::text").fetchone() == ("postgres",)
+        with analyst.transaction():
+            analyst.execute("SET LOCAL timezone = 'Asia/Tokyo'")
+            assert analyst.execute("SELECT count(*) FROM trades").fetchone() == (0,)
+            assert analyst.execute("SHOW timezone").fetchone() == ("Asia/Tokyo",)
+        assert owner.execute(
+            "SELECT to_regclass('attacked'), count(*) FROM pg_largeobject_metadata"
+        ).fetchone() == (
+            None,
+            0,
+        )
+
+
+@pytest.mark.integration
+def test_an_analyst_proves_who_he_is_and_a_superuser_is_none(settings_with: Callable[..., Settings]) -> None:
+    settings = settings_with(timescale=True)
+    wrong = settings.timescale.analyst_url.replace(":", ":x", 2).replace("postgresql:x", "postgresql:")
+    with pytest.raises(StoreUnavailable, match="password authentication failed"):
+        query(changed(settings, timescale_analyst_url=wrong), "timescale", "SELECT 1")
+    for name in ("etl_analyst", "ann"):
+        with pytest.raises(psycopg.OperationalError, match="no login"):
+            psycopg.connect(settings.timescale_address.replace("postgres@", f"{name}@"))
+    owner = changed(settings, timescale_analyst_url=settings.timescale_address)
+    with pytest.raises(UsageError, match="it must only read"):
+        query(owner, "timescale", "SELECT 1")
+    with pytest.raises(UsageError, match="set timescale_analyst_url"):
+        query(changed(settings, timescale_analyst_url=""), "timescale", "SELECT 1")

@@ -1,6 +1,7 @@
 // One connection. Messages are gathered into batches (up to Sync, Flush or a simple Query); a batch runs when the
 // turn is the client's, one message per engine call: the engine silently cuts pipelined input over about 8 kB.
 
+import * as analyst from './analyst.mjs'
 import * as wire from './wire.mjs'
 
 const CHANGES_SETTINGS = /^\s*(SET|RESET)\b|\bset_config\b/i
@@ -15,6 +16,8 @@ export const PENDING_BATCHES_MAX = 64
 export class Client {
   #framer = new wire.Framer()
   #started = false
+  #isAnalyst = false
+  #isLetIn = false // an analyst who has told the password
   #closed = false
   #refused = false
   #batch = []
@@ -53,8 +56,9 @@ export class Client {
         const message = this.#framer.next(this.#started ? 1 : 0)
         if (this.#framer.needed > MESSAGE_BYTES_MAX) return this.#tooLarge()
         if (message === null) return
-        if (this.#started) this.#take(message)
-        else this.#greet(message)
+        if (!this.#started) this.#greet(message)
+        else if (this.#isAnalyst && !this.#isLetIn) this.#letIn(message)
+        else this.#take(message)
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
@@ -76,8 +80,19 @@ export class Client {
     for (let at = 0; at + 1 < words.length && words[at]; at += 2) options.set(words[at], words[at + 1])
     const database = options.get('database') ?? options.get('user')
     if (database !== 'postgres') return this.refuse('3D000', `database "${database}" does not exist`)
+    const user = options.get('user')
+    if (user !== 'postgres' && user !== analyst.ANALYST) return this.refuse('28000', `no login "${user}"; there are postgres and ${analyst.ANALYST}`)
     this.#started = true
-    this.socket.write(this.server.greeting(this.id))
+    this.#isAnalyst = user === analyst.ANALYST
+    this.socket.write(this.#isAnalyst ? analyst.passwordRequest() : this.server.greeting(this.id, user))
+  }
+
+  #letIn(message) {
+    if (!analyst.isPassword(message, this.server.password)) {
+      return this.refuse('28P01', `password authentication failed for user "${analyst.ANALYST}"`)
+    }
+    this.#isLetIn = true
+    this.socket.write(this.server.greeting(this.id, analyst.ANALYST))
   }
 
   #take(message) {
@@ -88,7 +103,11 @@ export class Client {
     if (!ENGINE_TYPES.includes(type)) return this.refuse('08P01', 'a message of a type that is not served here')
     this.#batchBytes += message.length
     if (this.#batchBytes > MESSAGE_BYTES_MAX) return this.#tooLarge()
-    const sql = wire.sqlOf(message)
+    let sql = wire.sqlOf(message)
+    if (sql !== null && this.#isAnalyst && !analyst.reads(sql)) {
+      sql = wire.failing('42501', 'an analyst may only read')
+      message = wire.withSql(message, sql)
+    }
     const copy = sql === null ? null : wire.copyFromStdin(sql)
     if (copy?.alone && type === 'Q') {
       this.#copy = { statement: message, parts: [], bytes: 0 }
@@ -158,9 +177,11 @@ export class Client {
     if (this.server.turn.isOf(this)) return
     await this.server.turn.take(this)
     if (this.#settings.length > 0 && !this.#closed) this.server.restoreSettings(this.#settings)
+    if (this.#isAnalyst) this.server.become(analyst.ROLE)
   }
 
   #releaseTurn() {
+    if (this.#isAnalyst) this.server.becomeOwner()
     if (this.#settingsChanged || this.#settings.length > 0) {
       if (this.#settingsChanged) this.#settings = this.server.sessionSettings()
       this.#settingsChanged = false
@@ -176,6 +197,9 @@ export class Client {
     if (sql !== null) {
       this.#settingsChanged ||= CHANGES_SETTINGS.test(sql)
       message = this.#withOwnNames(message, sql)
+    }
+    if (this.#isAnalyst && wire.typeOf(message) === 'Q') {
+      return analyst.asSimple(Buffer.concat(analyst.single(message).map((each) => this.server.execute(each))))
     }
     const name = wire.statementName(message)
     if (name === null) return this.server.execute(message)

