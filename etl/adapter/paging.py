@@ -21,6 +21,7 @@ from msgspec import Raw, Struct
 from etl.adapter.contract import Exchange, Fault, FaultKind, Ignored, Rejected, Request
 from etl.adapter.fields import UNDECODABLE, FieldFault
 from etl.errors import VenueError
+from etl.model.addresses import shown
 from etl.model.codes import Code
 from etl.model.records import Frame, Kind
 
@@ -115,10 +116,10 @@ def next_url(request: Request, url: str | None, without: Container[str] = ()) ->
         return None
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise VenueError(f"{request.path}: the next page lies at {url!r:.200}: {error}") from None
+    except ValueError:  # its text repeats the address, and a key may stand in it
+        raise VenueError(f"{request.path}: the next page lies at {shown(url)}, which is no address") from None
     if not parts.path.startswith("/"):  # behind the host it would make another host
-        raise VenueError(f"{request.path}: the next page lies at {url!r:.200}, which is no path")
+        raise VenueError(f"{request.path}: the next page lies at {shown(url)}, which is no path")
     query = [(name, value) for name, value in parse_qsl(parts.query) if name.lower() not in without]
     path = f"{parts.path}?{urlencode(query)}" if query else parts.path
     return _other(msgspec.structs.replace(request, path=path), request)

@@ -23,13 +23,13 @@ from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct
 
 from etl.embedded.part import PROBE_TIMEOUT_S, Part
-from etl.errors import EtlError
+from etl.errors import EtlError, UsageError
 from etl.exchanges import files
 from etl.settings import Settings
 from etl.stores.files import write_whole
@@ -79,16 +79,28 @@ def credentials(settings: Settings) -> Credentials:
 def url(settings: Settings) -> str:
     """Where a browser finds Airflow, without credentials and trailing slash."""
     if settings.airflow.url:
-        parts = urlsplit(settings.airflow.url)
+        parts = _parts(settings.airflow.url)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
     host = "127.0.0.1" if settings.bind_host in ("0.0.0.0", "::") else settings.bind_host  # noqa: S104
     return f"http://{host}:{settings.airflow.port}"
 
 
+def _parts(address: str) -> SplitResult:
+    """Raises ``UsageError``, whose text repeats nothing of what may be a password."""
+    try:
+        parts = urlsplit(address)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_one = False
+    if not is_one or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise UsageError("airflow_url: must be http[s]://[user:password@]host[:port]")
+    return parts
+
+
 def login(settings: Settings) -> tuple[str, str]:
     """User and password for the REST API: of ``airflow_url``, or the embedded administrator's."""
     if settings.airflow.url:
-        parts = urlsplit(settings.airflow.url)
+        parts = _parts(settings.airflow.url)
         return unquote(parts.username or ""), unquote(parts.password or "")
     return "admin", credentials(settings).passwords["admin"]
 

@@ -61,6 +61,9 @@ def open_storage(settings: Settings) -> Storage:
     """
     place = settings.lake_path
     if "://" not in place or place.startswith("file://"):
+        # a mistyped bucket, maybe with its keys, is no folder to be made
+        if settings.lake.url and shown(place) != place:
+            raise UsageError("lake_url: must be a folder, or s3://bucket/prefix?endpoint_override=host:port")
         return LocalStorage(Path(place.removeprefix("file://")))
     try:
         return ObjectStorage(place)

@@ -20,6 +20,7 @@ from etl.stores.tls import verifying_context
 
 CONNECT_TIMEOUT_S = 10.0
 SUBJECT_CHARACTERS_MAX = 150
+_FORM = "must be smtp://[user:password@]host[:port]/?disable_ssl=…&disable_tls=…"
 
 
 class MailError(EtlError):
@@ -57,6 +58,8 @@ def send(mail: Mail, settings: Settings) -> None:
     try:
         with _connect(server) as connection:
             connection.send_message(message)
+    except UnicodeError:  # its text has a part of what it could not encode
+        raise UsageError("smtp_url: user and password must be ASCII") from None
     except (OSError, smtplib.SMTPException) as error:
         raise MailError(f"mail server {server.host}:{server.port}: {error}") from None
 
@@ -85,11 +88,11 @@ def _parse(url: str) -> _Server:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:  # its text repeats what it could not read
-        raise UsageError(
-            "smtp_url: must be smtp://[user:password@]host[:port]/?disable_ssl=…&disable_tls=…"
-        ) from None
-    if parts.scheme != "smtp" or not parts.hostname:
-        raise UsageError("smtp_url: must be smtp://[user:password@]host[:port]/?disable_ssl=…&disable_tls=…")
+        raise UsageError(f"smtp_url: {_FORM}") from None
+    # an @ behind the host ends a password that had to be percent-encoded: what stands for the host is its start
+    is_mistyped = "@" in f"{parts.path}{parts.fragment}{parts.query.partition('=')[0]}"
+    if parts.scheme != "smtp" or not parts.hostname or is_mistyped:
+        raise UsageError(f"smtp_url: {_FORM}")
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     tls = options.get("disable_ssl", "").lower() != "true"
     return _Server(

@@ -19,6 +19,7 @@ import aiohttp
 from msgspec import Struct
 
 from etl.errors import VenueError
+from etl.model.addresses import shown
 from etl.sources.history import Answer
 from etl.sources.lines import bounded_lines
 
@@ -48,7 +49,7 @@ class ArchiveFile(Struct, frozen=True):
 
         Raises ``VenueError`` if it is no archive of one file, or has a line that is longer.
         """
-        address = self.url.removesuffix(".zip") + ".csv"
+        address = shown(self.url).removesuffix(".zip") + ".csv"
         try:
             with zipfile.ZipFile(self.path) as archive:
                 (entry,) = archive.infolist()
@@ -59,7 +60,7 @@ class ArchiveFile(Struct, frozen=True):
                         endpoint = f"archive:{address}#lines={first}-{last};sha256={self.sha256}"
                         yield Answer(endpoint, block, time.time_ns())
         except (ValueError, zipfile.BadZipFile) as error:
-            raise VenueError(f"{self.url}: {error}") from None
+            raise VenueError(f"{shown(self.url)}: {error}") from None
 
 
 async def fetch(session: aiohttp.ClientSession, url: str, directory: Path) -> ArchiveFile:
@@ -77,7 +78,7 @@ async def fetch(session: aiohttp.ClientSession, url: str, directory: Path) -> Ar
         if found == checksum:
             return ArchiveFile(url, path, checksum)
         refusal = f"SHA-256 is {found}, its checksum file says {checksum}"
-    raise VenueError(f"{url}: {refusal}")
+    raise VenueError(f"{shown(url)}: {refusal}")
 
 
 async def _checksum(session: aiohttp.ClientSession, url: str) -> str:
@@ -96,7 +97,7 @@ async def _download(session: aiohttp.ClientSession, url: str, path: Path) -> str
             async for part in answer.content.iter_chunked(READ_BYTES):
                 size += len(part)
                 if size > ARCHIVE_BYTES_MAX:
-                    raise VenueError(f"{url}: larger than {ARCHIVE_BYTES_MAX} bytes")
+                    raise VenueError(f"{shown(url)}: larger than {ARCHIVE_BYTES_MAX} bytes")
                 digest.update(part)
                 file.write(part)
     return digest.hexdigest()
@@ -104,7 +105,7 @@ async def _download(session: aiohttp.ClientSession, url: str, path: Path) -> str
 
 def _require_found(answer: aiohttp.ClientResponse, url: str) -> None:
     if answer.status == 404:
-        raise ArchiveMissing(f"{url}: the archive has no such file")
+        raise ArchiveMissing(f"{shown(url)}: the archive has no such file")
     answer.raise_for_status()
 
 

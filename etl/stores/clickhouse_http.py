@@ -86,6 +86,9 @@ def parse_address(url: str) -> Address:
     unknown = set(options) - {"verify", "ca_file"}
     if unknown:
         raise UsageError("clickhouse_url: unknown option; there are verify and ca_file")
+    login = unquote(parts.username or "") + unquote(parts.password or "")
+    if not login.isprintable() or not login.isascii():  # http.client's error would repeat it
+        raise UsageError("clickhouse_url: user and password must be printable ASCII")
     secure = parts.scheme == "https"
     return Address(
         secure=secure,

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from etl.errors import EtlError, UsageError
+from etl.adapter.contract import Request
+from etl.adapter.paging import next_url
+from etl.embedded import airflow
+from etl.errors import EtlError, UsageError, VenueError
+from etl.lake.storage import open_storage
 from etl.model.addresses import shown
+from etl.model.records import Kind
 from etl.monitoring import mail
-from etl.settings import make
+from etl.settings import load, make
 from etl.stores import timescale
 from etl.stores.clickhouse_http import parse_address
+from etl.stores.query import query
+from etl.transports.groups import backlogs
 
 
 @pytest.mark.parametrize(
@@ -81,3 +90,105 @@ def test_an_address_that_is_none_is_refused_without_being_repeated(place: str) -
         except UsageError as error:
             text = str(error)
         assert "s3cret" not in text
+
+
+SECRET = "s3cret"
+LEGAL = {
+    "clickhouse_url": [
+        f"http://ann:{SECRET}@127.0.0.1:1/market",
+        f"https://ann:{SECRET}%40x@127.0.0.1:1/market?verify=false",
+        f"http://:{SECRET}@127.0.0.1:1",
+    ],
+    "timescale_url": [
+        f"postgresql://ann:{SECRET}@127.0.0.1:1/db",
+        f"postgres://ann:{SECRET}%2Fx@127.0.0.1:1/db?sslmode=prefer",
+        f"postgresql://127.0.0.1:1/db?user=ann&password={SECRET}",
+        f"postgresql:///db?host=127.0.0.1&port=1&password={SECRET}",
+        f"host=127.0.0.1 port=1 user=ann password={SECRET}",
+        f"host=127.0.0.1 port=1 user=ann password='{SECRET} x'",
+        f"host = 127.0.0.1 port = 1 password = {SECRET}",
+    ],
+    "timescale_analyst_url": [f"postgresql://ann:{SECRET}@127.0.0.1:1/db"],
+    "smtp_url": [
+        f"smtp://ann:{SECRET}@127.0.0.1:1/?disable_ssl=true&disable_tls=true&from_email=a@b",
+        f"smtp://ann:{SECRET}%40x@127.0.0.1:1",
+    ],
+    "airflow_url": [f"http://ann:{SECRET}@127.0.0.1:1", f"http://ann:{SECRET}%40x@127.0.0.1:1/air"],
+    "lake_url": [f"s3://key:{SECRET}@bucket/lake?endpoint_override=127.0.0.1:1&scheme=http&region=x"],
+    "kafka_url": ["127.0.0.1:1"],
+}
+"""Every setting that is an address: its legal forms, of a server that is down."""
+
+
+def mistyped(setting: str) -> list[str]:
+    schemes = {"kafka_url": "", "lake_url": "s3://", "smtp_url": "smtp://"}
+    start = schemes.get(setting, "postgresql://" if setting.startswith("timescale") else "http://")
+    place = "127.0.0.1:1/db"
+    return [
+        f"{start}ann:{SECRET}/x@{place}",
+        f"{start}ann:x/{SECRET}@{place}",
+        f"{start}ann:12/{SECRET}@{place}",
+        f"{start}ann:12?{SECRET}@{place}",
+        f"{start}ann:12#{SECRET}@{place}",
+        f"{start}ann:x@{SECRET}@{place}",
+        f"{start}ann:{SECRET}@x@{place}",
+        f"{start}ann:{SECRET}%zz@{place}",
+        f"{start}ann:{SECRET}\u00e9@{place}",
+        f"{start}ann:{SECRET}%0Ax@{place}",
+        f"{start}127.0.0.1:{SECRET}/db",
+        f"{start}[{SECRET}/db",
+        f"{start.replace(':', '')}ann:{SECRET}@{place}",
+        f"{start.replace('//', '/')}ann:{SECRET}@{place}",
+        f"{SECRET}@{place}",
+        f"host=127.0.0.1 port=1 pasword={SECRET}",
+        f"host=127.0.0.1 port=1 password=x {SECRET}",
+        f"host=ann:{SECRET}@h port=1",
+    ]
+
+
+def use(setting: str, address: str) -> None:
+    """Raises what the one who set it would read."""
+    settings = load({f"ETL_{setting.upper()}": address})
+    if setting == "clickhouse_url":
+        query(settings, "clickhouse", "SELECT 1")
+    elif setting == "timescale_url":
+        timescale.connect(settings)
+    elif setting == "timescale_analyst_url":
+        query(settings, "timescale", "SELECT 1")
+    elif setting == "smtp_url":
+        mail.send(mail.Mail("s", "t"), settings)
+    elif setting == "airflow_url":
+        raise EtlError(airflow.url(settings))
+    elif setting == "lake_url":
+        open_storage(settings)
+        raise EtlError(shown(settings.lake_path))
+    else:
+        backlogs(settings, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("setting", "address"),
+    [(setting, address) for setting, legal in LEGAL.items() for address in [*legal, *mistyped(setting)]],
+)
+def test_no_error_of_any_address_repeats_a_password(
+    setting: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where a mistyped folder would be made
+    monkeypatch.setattr(timescale, "CONNECT_TIMEOUT_S", 2)
+    with pytest.raises(EtlError) as raised:
+        use(setting, address)
+    assert SECRET not in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert [path for path in tmp_path.rglob("*") if SECRET in path.name] == []
+
+
+def test_a_next_page_that_is_none_is_named_without_its_key() -> None:
+    first = Request("/v3/trades", Kind.TRADE, "AAPL")
+    for url in (
+        f"https://h:1[x/v3?apiKey={SECRET}",
+        f"https://ann:{SECRET}@h?apiKey={SECRET}",
+        f"?apiKey={SECRET}",
+    ):
+        with pytest.raises(VenueError) as raised:
+            next_url(first, url)
+        assert SECRET not in str(raised.value)
