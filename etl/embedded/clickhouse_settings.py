@@ -27,7 +27,8 @@ ALLOWED = frozenset(
     cast_string_to_variant_use_inference count_distinct_implementation data_type_default_nullable
     decimal_check_overflow describe_compact_output describe_include_subcolumns
     do_not_merge_across_partitions_select_final enable_analyzer enable_positional_arguments
-    enable_dynamic_type enable_json_type enable_lightweight_delete enable_lightweight_update enable_time_time64_type
+    allow_experimental_qbit_type enable_dynamic_type enable_json_type enable_materialized_cte
+    enable_unaligned_array_join enable_lightweight_delete enable_lightweight_update enable_time_time64_type
     enable_variant_type allow_experimental_analyzer allow_experimental_dynamic_type allow_experimental_json_type
     allow_experimental_object_type allow_experimental_variant_type allow_suspicious_low_cardinality_types
     empty_result_for_aggregation_by_empty_set except_default_mode extremes final force_index_by_date
@@ -67,7 +68,8 @@ ALLOWED = frozenset(
     output_format_parquet_compression_method output_format_parquet_row_group_size
     output_format_parquet_string_as_string output_format_pretty_color output_format_pretty_max_rows
     output_format_pretty_row_numbers output_format_tsv_crlf_end_of_line output_format_write_statistics
-    http_headers_progress_interval_ms http_response_buffer_size http_wait_end_of_query
+    cancel_http_readonly_queries_on_client_close connect_timeout http_headers_progress_interval_ms
+    http_max_field_value_size http_response_buffer_size http_wait_end_of_query receive_timeout send_timeout
 
     allow_nullable_key default_compression_codec deduplicate_merge_projection_mode enable_mixed_granularity_parts
     index_granularity index_granularity_bytes max_bytes_to_merge_at_max_space_in_pool merge_selector_base
