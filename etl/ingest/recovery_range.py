@@ -11,6 +11,7 @@ from etl.ingest.positions import Position
 from etl.model.times import NS_PER_MS, NS_PER_S
 from etl.transports.kafka import HEADER_EXCHANGE
 from etl.transports.ranges import Bounds, RangeReader
+from etl.transports.topic_ends import Ends
 
 MESSAGES_MAX = 1_000_000
 """Of each partition of a topic, whoever's they are, that one recovery reads."""
@@ -46,12 +47,16 @@ def ranges(
 ) -> Range:
     """From the lowest of ``positions`` on, or, where there is none that holds, from where the last ``own_max`` frames
     of the venue begin. Raises ``TransportError``."""
-    bounds = {reader.topic: reader.bounds() for reader in (raw, *others)}
-    ids = {reader.topic: reader.topic_id() for reader in (raw, *others)}
-    if positions and all(_holds(position, ids, bounds) for position in positions):
+    readers = (raw, *others)
+    bounds = {reader.topic: reader.bounds() for reader in readers}
+    if positions and all(
+        _holds(position.ends.get(reader.topic), reader, bounds[reader.topic])
+        for position in positions
+        for reader in readers
+    ):
         until_ns = max(position.alive_ns for position in positions) + ALIVE_NS
         return _from_positions(
-            positions, bounds, {reader.topic: reader.offsets_at(until_ns) for reader in (raw, *others)}
+            positions, bounds, {reader.topic: reader.offsets_at(until_ns) for reader in readers}
         )
     walked = {
         partition: _walk_back(raw, partition, has, exchange, own_max)
@@ -71,15 +76,15 @@ def ranges(
     return Range(spans, False, 0 if is_whole else first_ns)
 
 
-def _holds(position: Position, ids: Mapping[str, str], bounds: Mapping[str, Mapping[int, Bounds]]) -> bool:
-    """Whether its topics are the ones that are there, and end no earlier than they did."""
-    for topic, topic_id in ids.items():
-        ends = position.ends.get(topic)
-        if ends is None or ends.topic_id != topic_id:
-            return False
-        if any(bounds[topic][partition].high < offset for partition, offset in ends.offsets.items()):
-            return False
-    return True
+def _holds(ends: Ends | None, reader: RangeReader, bounds: Mapping[int, Bounds]) -> bool:
+    """Whether the topic is the one that ended there, and lost nothing of it since."""
+    if ends is None or ends.topic_id != reader.topic_id():
+        return False
+    return all(
+        reader.known_end(partition, offset, ends.leader_epochs.get(partition, -1), bounds[partition].high)
+        == offset
+        for partition, offset in ends.offsets.items()
+    )
 
 
 def _from_positions(

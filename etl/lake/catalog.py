@@ -73,13 +73,15 @@ class Commit(Struct, frozen=True, omit_defaults=True):
     topic: str = ""
     topic_id: str = ""
     offsets: dict[int, int] = {}
+    leader_epochs: dict[int, int] = {}
     planned: tuple[Range, ...] = ()
     """Offsets and planned ranges are those of ``topic_id``; without one, those of every topic stay as they are."""
 
 
 class State(Struct, omit_defaults=True):
     """The lake after commit ``version``; 0 is the empty lake. ``topics`` are names by topic id, in the order of their
-    first export; ``offsets`` the next to export, by topic id and partition."""
+    first export; ``offsets`` the next to export, by topic id and partition; ``leader_epochs`` under which leader the
+    message before it came."""
 
     version: int = 0
     time_ns: int = 0
@@ -87,6 +89,7 @@ class State(Struct, omit_defaults=True):
     removed: dict[str, Removed] = {}
     topics: dict[str, str] = {}
     offsets: dict[str, dict[int, int]] = {}
+    leader_epochs: dict[str, dict[int, int]] = {}
     planned: dict[str, tuple[Range, ...]] = {}
 
     def apply(self, commit: Commit) -> None:
@@ -103,6 +106,7 @@ class State(Struct, omit_defaults=True):
         if commit.topic_id:
             self.topics.setdefault(commit.topic_id, commit.topic)
             self.offsets.setdefault(commit.topic_id, {}).update(commit.offsets)
+            self.leader_epochs.setdefault(commit.topic_id, {}).update(commit.leader_epochs)
             self.planned[commit.topic_id] = commit.planned
 
     def generation(self, topic_id: str) -> int:
@@ -144,6 +148,7 @@ class Catalog:
         topic: str = "",
         topic_id: str = "",
         offsets: dict[int, int] | None = None,
+        leader_epochs: dict[int, int] | None = None,
         planned: Sequence[Range] = (),
     ) -> None:
         """The switch: bring ``state``, and the lake, to the next version.
@@ -159,6 +164,7 @@ class Catalog:
             topic=topic,
             topic_id=topic_id,
             offsets=offsets or {},
+            leader_epochs=leader_epochs or {},
             planned=tuple(planned),
         )
         name = f"{FOLDER}/{commit.version:020d}.json"

@@ -23,7 +23,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     """The batch [start, end) that comes next, kept as the metadata of the offset commit at ``start``.
 
     An empty one (start = end) says only whose offset it is: a topic made anew has another ``topic_id``.
-    ``rows`` is the number of messages, ``time_s`` when it was intended (Unix time).
+    ``rows`` is the number of messages, ``time_s`` when it was intended (Unix time). ``cut``: the topic lost what it had
+    from there on, which was declared (-1 = it did not).
     """
 
     topic_id: str
@@ -32,6 +33,7 @@ class Intent(Struct, frozen=True, kw_only=True):
     rows: int = 0
     time_s: float = 0.0
     v: int = SCHEMA_VERSION
+    cut: int = -1
 
     @property
     def empty(self) -> bool:

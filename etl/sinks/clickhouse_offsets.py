@@ -25,6 +25,7 @@ from etl.sinks.losses import BEGINS_LATER
 from etl.stores.clickhouse_http import parse_address
 from etl.telemetry.sink import SinkMetrics
 from etl.transports import kafka_clients
+from etl.transports.ranges import leader_epoch_of
 
 CONSUME_MESSAGES_MAX = 5_000
 CONSUME_WAIT_S = 0.005
@@ -61,6 +62,8 @@ class _Held(Struct):
     partition: Partition
     committed: int
     """Everything before is in the store, and the broker knows."""
+    leader_epoch: int = -1
+    """Under which leader the last message came that was read, -1 = not known."""
     committing: Intent | None = None
     commit_again_at_s: float = 0.0
     paused: bool = False
@@ -69,7 +72,7 @@ class _Held(Struct):
         topic, number = self.partition.id.topic, self.partition.id.number
         if intent is None:
             return TopicPartition(topic, number, offset)
-        return TopicPartition(topic, number, offset, metadata=encode_intent(intent))
+        return TopicPartition(topic, number, offset, encode_intent(intent), self.leader_epoch)
 
 
 class Offsets:
@@ -157,17 +160,18 @@ class Offsets:
                     continue  # fetched twice around a pause
                 self._check_hole(held, offset)
             partition.buffer(offset, message.value() or b"", now_s)
+            held.leader_epoch = leader_epoch_of(message)
 
     def _on_message_error(self, message: Any, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             held = self._held.get((message.topic(), message.partition()))
             if held is None or self._begun_anew():
                 return
-            low = self._positions.low_of(held.partition)
-            if low > held.partition.next_offset:
-                self._pass_over(held.partition, low)
+            partition = held.partition
+            if (low := self._positions.low_of(partition, held.leader_epoch)) > partition.next_offset:
+                self._pass_over(partition, low)
             # after this error the client refuses to seek
-            place = held.at(held.partition.next_offset)
+            place = held.at(partition.next_offset)
             self._consumer.incremental_unassign([place])
             self._consumer.incremental_assign([place])
             return
@@ -177,8 +181,7 @@ class Offsets:
 
     def _check_hole(self, held: _Held, offset: int) -> None:
         """Offsets may be skipped (transaction markers), but not because retention has overtaken us."""
-        low = self._positions.low_of(held.partition)
-        if low > held.partition.next_offset:
+        if (low := self._positions.low_of(held.partition, held.leader_epoch)) > held.partition.next_offset:
             self._pass_over(held.partition, min(low, offset))
 
     def _pass_over(self, partition: Partition, low: int) -> None:
@@ -299,9 +302,9 @@ class Offsets:
         if not assigned:
             return
         starts = []
-        for partition_id, start, found in self._positions.resume(assigned):
-            partition = Partition(partition_id, start, found, self._limits)
-            held = self._held[_key(partition_id)] = _Held(partition, committed=start)
+        for partition_id, start, found, epoch in self._positions.resume(assigned):
+            held = _Held(Partition(partition_id, start, found, self._limits), start, epoch)
+            self._held[_key(partition_id)] = held
             starts.append(held.at(start))
             _log.info("%s: from %d%s", partition_id.label, start, ", with an intent" * bool(found))
         consumer.incremental_assign(starts)

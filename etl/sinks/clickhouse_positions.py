@@ -6,16 +6,20 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 
 from etl.errors import TransportError
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import Intent, PartitionId, decode_intent
+from etl.sinks.clickhouse_batch import Intent, PartitionId, decode_intent, encode_intent
 from etl.sinks.clickhouse_partition import Partition
-from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
+from etl.sinks.losses import BEGINS_LATER, ENDS_BEFORE, declare_lost, ended_before
 from etl.transports import kafka_clients
+from etl.transports.ranges import RangeReader
 
 STORE = "clickhouse"
+GROUP = "etl-clickhouse-positions"
+"""Of the reader that compares; nothing is committed to it."""
 KAFKA_TIMEOUT_S = 30.0
 RETRY_S = 0.05
 
@@ -30,8 +34,9 @@ class Positions:
         self._consumer = consumer
         self._admin = kafka_clients.admin(settings)
 
-    def resume(self, assigned: list[TopicPartition]) -> Iterator[tuple[PartitionId, int, Intent | None]]:
-        """Each partition, the offset before which all is stored, and the intent to carry out from there.
+    def resume(self, assigned: list[TopicPartition]) -> Iterator[tuple[PartitionId, int, Intent | None, int]]:
+        """Each partition, the offset before which all is stored, the intent to carry out from there, and under which
+        leader the message before came (-1 = not known).
 
         Raises ``RangeLost`` if a topic has less than it had: its offsets are given out again, and a new batch could
         be taken for a stored one."""
@@ -43,7 +48,8 @@ class Positions:
                 cluster_id, committed.topic, committed.partition, topic_ids[committed.topic]
             )
             start, intent = self._start(partition_id, committed)
-            yield partition_id, start, intent if intent is not None and not intent.empty else None
+            epoch = _epoch(committed) if start == committed.offset else -1
+            yield partition_id, start, intent if intent is not None and not intent.empty else None, epoch
 
     def _start(self, partition_id: PartitionId, committed: TopicPartition) -> tuple[int, Intent | None]:
         low, high = self.bounds(partition_id)
@@ -51,22 +57,40 @@ class Positions:
         if committed.offset < 0 or (intent is not None and intent.topic_id != partition_id.topic_id):
             return low, None  # nothing read yet, or a topic of the same name that is no more
         start = committed.offset
-        end = start if intent is None else intent.end
-        self._require_end(partition_id, end, high)
+        intended = intent or Intent(topic_id=partition_id.topic_id, start=start, end=start)
+        self._require_end(partition_id, intended, intended.end, _epoch(committed), high)
         if start < low:
             self.declare_lost(partition_id, start, low, BEGINS_LATER)
             return low, None
         return start, intent
 
-    def low_of(self, partition: Partition) -> int:
-        """The first offset that the topic still has. Raises ``RangeLost`` if it ends before what was read of it."""
+    def low_of(self, partition: Partition, leader_epoch: int) -> int:
+        """The first offset that the topic still has. Raises ``RangeLost`` if it lost what was read of it."""
         low, high = self.bounds(partition.id)
-        self._require_end(partition.id, partition.next_offset, high)
+        self._require_end(partition.id, partition.settled(), partition.next_offset, leader_epoch, high)
         return low
 
-    def _require_end(self, partition_id: PartitionId, end: int, high: int) -> None:
-        topic, number = partition_id.topic, partition_id.number
-        require_end(self._settings, STORE, topic, number, partition_id.topic_id, end, high)
+    def _require_end(
+        self, partition_id: PartitionId, intent: Intent, end: int, leader_epoch: int, high: int
+    ) -> None:
+        """Raises ``RangeLost`` unless the topic has what was read of it up to ``end``. What it lost is declared once:
+        the commit at ``intent.start`` remembers it."""
+        with RangeReader(self._settings, partition_id.topic, GROUP) as reader:
+            known = reader.known_end(partition_id.number, end, leader_epoch, high)
+        if known >= end:
+            return
+        if intent.cut != known:
+            self.declare_lost(partition_id, known, end, ENDS_BEFORE)
+            self._remember(partition_id, msgspec.structs.replace(intent, cut=known), leader_epoch)
+        raise ended_before(partition_id.label, known, end)
+
+    def _remember(self, partition_id: PartitionId, intent: Intent, leader_epoch: int) -> None:
+        place = partition_id.topic, partition_id.number, intent.start
+        try:
+            at = TopicPartition(*place, encode_intent(intent), leader_epoch)
+            self._consumer.commit(offsets=[at], asynchronous=False)
+        except KafkaException as error:
+            _log.warning("%s: its lost end is declared again: %s", partition_id.label, error.args[0].str())
 
     def made_anew(self, partition_ids: Sequence[PartitionId]) -> set[str]:
         """The topics that have another id than their partitions here. Of one that cannot be described nothing is said:
@@ -128,3 +152,7 @@ class Positions:
             raise TransportError(
                 f"Kafka at {self._settings.kafka_bootstrap}: {str(error) or 'no answer'}"
             ) from None
+
+
+def _epoch(committed: TopicPartition) -> int:
+    return -1 if committed.leader_epoch is None else committed.leader_epoch

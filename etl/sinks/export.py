@@ -24,7 +24,7 @@ from etl.settings import Settings
 from etl.sinks.lake import RangeWriter, RawWriter, RecordWriter
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine
-from etl.transports.ranges import Bounds, RangeReader
+from etl.transports.ranges import Bounds, RangeReader, leader_epoch_of
 
 STORE = "lake"
 READ_MESSAGES = 20_000
@@ -68,7 +68,7 @@ def _drain(
     files: list[File] = []
     with RangeReader(settings, topic, group) as reader:
         bounds = reader.bounds()
-        topic_id = _require_ends(settings, catalog, topic, reader.topic_id(), bounds)
+        topic_id = _require_ends(settings, catalog, reader, bounds)
         if until_ns is not None:
             ends = reader.offsets_at(until_ns)
             bounds = {partition: Bounds(bound.low, ends[partition]) for partition, bound in bounds.items()}
@@ -76,15 +76,21 @@ def _drain(
             state, ranges = planned
             generation = state.generation(topic_id)
             added: list[File] = []
+            epochs: dict[int, int] = {}
             for span in ranges:
                 name = file_name(span.partition, span.start, span.end, generation)
                 writer = new_writer(settings, storage, span, name)
-                refused += _read_into(settings, writer, reader, span, f"{topic_id}/{span.partition}")
+                turned_away, epochs[span.partition] = _read_into(
+                    settings, writer, reader, span, f"{topic_id}/{span.partition}"
+                )
+                refused += turned_away
                 added += writer.write()
                 messages += span.end - span.start
             crash.reach(crash.BETWEEN_LAKE_FILE_AND_CATALOG)
             offsets = {span.partition: span.end for span in ranges}
-            catalog.commit(state, added=added, topic=topic, topic_id=topic_id, offsets=offsets)
+            catalog.commit(
+                state, added=added, topic=topic, topic_id=topic_id, offsets=offsets, leader_epochs=epochs
+            )
             for partition, end in offsets.items():
                 reader.show_progress(partition, end)
             files += added
@@ -96,21 +102,23 @@ ANEW = "~"
 
 
 def _require_ends(
-    settings: Settings, catalog: Catalog, topic: str, topic_id: str, bounds: dict[int, Bounds]
+    settings: Settings, catalog: Catalog, reader: RangeReader, bounds: dict[int, Bounds]
 ) -> str:
     """The id under which the catalog keeps the offsets of this topic.
 
     Raises ``RangeLost`` if the topic ends before what was exported of it, or planned. The next export begins it anew,
     under an id of its own, so that no file takes another's name: the views tell what is there already."""
-    state = catalog.read()
+    state, topic, topic_id = catalog.read(), reader.topic, reader.topic_id()
     known = [name for name in state.topics if name.partition(ANEW)[0] == topic_id]
     current = known[-1] if known else topic_id
-    ends = {**state.offsets.get(current, {})}
-    for span in state.planned.get(current, ()):
-        ends[span.partition] = max(ends.get(span.partition, 0), span.end)
+    done, epochs = state.offsets.get(current, {}), state.leader_epochs.get(current, {})
+    planned = {span.partition: span.end for span in state.planned.get(current, ())}
     try:
         for partition, bound in bounds.items():
-            require_end(settings, STORE, topic, partition, topic_id, ends.get(partition, 0), bound.high)
+            end = done.get(partition, 0)
+            kept = reader.known_end(partition, end, epochs.get(partition, -1), bound.high)
+            require_end(settings, STORE, topic, partition, topic_id, end, kept)
+            require_end(settings, STORE, topic, partition, topic_id, planned.get(partition, 0), bound.high)
     except RangeLost:
         catalog.commit(state, topic=topic, topic_id=f"{topic_id}{ANEW}{len(known)}")
         raise
@@ -144,14 +152,17 @@ def _planned(
     return state, ranges
 
 
-def _read_into(settings: Settings, writer: RangeWriter, reader: RangeReader, span: Range, place: str) -> int:
-    """How many messages of ``span`` went to the quarantine instead."""
-    refused = 0
+def _read_into(
+    settings: Settings, writer: RangeWriter, reader: RangeReader, span: Range, place: str
+) -> tuple[int, int]:
+    """How many messages of ``span`` went to the quarantine instead, and under which leader the last one came."""
+    refused, leader_epoch = 0, -1
     for messages in reader.read(span.partition, span.start, span.end, READ_MESSAGES):
         if items := writer.add(messages):
             quarantine(settings, items, STORE, place)
             refused += len(items)
-    return refused
+        leader_epoch = leader_epoch_of(messages[-1])
+    return refused, leader_epoch
 
 
 def _rows(files: list[File]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from etl.settings import Settings
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine, rows_check, screened
 from etl.sinks.timescale import Span, TimescaleStore
-from etl.transports.ranges import Overtaken, RangeReader
+from etl.transports.ranges import Overtaken, RangeReader, leader_epoch_of
 from etl.wire.columns import decode, without
 
 STORE = "timescale"
@@ -46,16 +46,17 @@ def load_timescale(settings: Settings) -> Loaded:
         topic_id = reader.topic_id()
         for partition, bounds in reader.bounds().items():
             start = store.next_offset(topic_id, topic, partition, bounds.low)
-            if (
-                start > bounds.high
-            ):  # the next load reads it all again: identities tell what is stored already
+            epoch = store.leader_epoch(topic_id, partition)
+            known = reader.known_end(partition, start, epoch, bounds.high)
+            if start > known:  # the next load reads it all again: identities tell what is stored already
                 store.write([], Span(topic_id, partition, start, bounds.low))
-                require_end(settings, STORE, topic, partition, topic_id, start, bounds.high)
+                require_end(settings, STORE, topic, partition, topic_id, start, known)
             while start < bounds.high:
                 try:
                     for batch in reader.read(partition, start, bounds.high, settings.load.batch_rows_max):
                         pairs = [(cast(int, m.offset()), m.value()) for m in batch]
-                        span = Span(topic_id, partition, start, pairs[-1][0] + 1)
+                        epoch = leader_epoch_of(batch[-1])
+                        span = Span(topic_id, partition, start, pairs[-1][0] + 1, epoch)
                         written, turned_away = _write(settings, store, pairs, span)
                         reader.show_progress(partition, span.end)
                         start = span.end

@@ -31,9 +31,14 @@ def require_end(
     if end <= high:
         return
     declare_lost(settings, store, topic, partition, topic_id, high, end, ENDS_BEFORE)
-    raise RangeLost(
-        f"{topic}-{partition}: the topic ends at {high} and had {end}; a gap is declared. Its offsets will be given out"
-        " again: make the topic anew before more is stored"
+    raise ended_before(f"{topic}-{partition}", high, end)
+
+
+def ended_before(place: str, known: int, end: int) -> RangeLost:
+    """What is said of a topic that lost [known, end), which was read; the gap is declared."""
+    return RangeLost(
+        f"{place}: the topic ends at {known} and had {end}; a gap is declared. Its offsets are given out again:"
+        " make the topic anew before more is stored"
     )
 
 

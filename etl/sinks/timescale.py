@@ -57,12 +57,13 @@ _INSTANTS = {"time_ns": "time", "key_time_ns": "key_time"}
 
 
 class Span(Struct, frozen=True):
-    """Offsets [start, end) of one partition."""
+    """Offsets [start, end) of one partition. ``leader_epoch``: under which leader the last one came, -1 = not known."""
 
     topic_id: str
     partition: int
     start: int
     end: int
+    leader_epoch: int = -1
 
 
 class TimescaleStore:
@@ -99,6 +100,15 @@ class TimescaleStore:
         assert row is not None
         return int(row[0])
 
+    def leader_epoch(self, topic_id: str, partition: int) -> int:
+        """Under which leader the last message came before ``next_offset``, -1 = not known."""
+        with store_errors(self._settings):
+            row = self._connection.execute(
+                "SELECT leader_epoch FROM load_offsets WHERE topic_id = %s AND partition = %s",
+                (topic_id, partition),
+            ).fetchone()
+        return -1 if row is None else int(row[0])
+
     def write(self, batch: Sequence[Rows], span: Span) -> None:
         """Store ``batch``, all that ``span`` holds, and move the offset to its end, in one transaction.
 
@@ -107,9 +117,9 @@ class TimescaleStore:
         parameters = [(rows, _parameters(rows)) for rows in map(newest, batch)]
         with store_errors(self._settings), self._connection.transaction():
             moved = self._connection.execute(
-                "UPDATE load_offsets SET next = %s, updated_time = now()"
+                "UPDATE load_offsets SET next = %s, leader_epoch = %s, updated_time = now()"
                 " WHERE topic_id = %s AND partition = %s AND next = %s",
-                (span.end, span.topic_id, span.partition, span.start),
+                (span.end, span.leader_epoch, span.topic_id, span.partition, span.start),
             )
             if moved.rowcount != 1:
                 raise StoreError(

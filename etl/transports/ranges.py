@@ -59,6 +59,7 @@ class RangeReader:
     def __init__(self, settings: Settings, topic: str, group: str) -> None:
         self.topic = topic
         self._settings = settings
+        self._group = group
         self._consumer = kafka_clients.consumer(
             settings,
             group,
@@ -172,6 +173,49 @@ class RangeReader:
                 f"{place}: offset {start} is gone, the topic begins at {bounds.low}", start, bounds.low
             )
 
+    def known_end(self, partition: int, offset: int, leader_epoch: int, high: int) -> int:
+        """Up to where the topic still has what was read of it up to ``offset``: that is ``offset``, unless a broker
+        lost its end. Then it ends before, at ``high``, or it is longer again, with other messages under the same
+        offsets, which the ``leader_epoch`` of the last message that was read tells (-1 = not known).
+
+        Raises ``TransportError``."""
+        if leader_epoch < 0:
+            return min(offset, high)
+        # a client asks the broker about an epoch only while it does not know the partition's leader yet
+        with RangeReader(self._settings, self.topic, self._group) as fresh:
+            return fresh._known_end(partition, offset, leader_epoch, high)
+
+    def _known_end(self, partition: int, offset: int, leader_epoch: int, high: int) -> int:
+        self._consumer.assign([TopicPartition(self.topic, partition, offset, "", leader_epoch)])
+        last_answer = time.monotonic()
+        try:
+            while time.monotonic() - last_answer < SILENCE_MAX_S:
+                for message in self._consumer.consume(1, timeout=POLL_S):
+                    error = message.error()
+                    if error is None or error.code() == KafkaError._PARTITION_EOF:
+                        return min(offset, high)
+                    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                        low = self.bounds()[partition].low
+                        if offset < low:  # retention's, to be told by whoever reads on
+                            return offset
+                        return self._end_of_epoch(partition, leader_epoch, low, min(offset, high))
+                    if not error.retriable():
+                        raise self._down(error)
+        finally:
+            self._consumer.unassign()
+        raise self._down(f"no answer for {SILENCE_MAX_S:.0f} s about offset {offset}")
+
+    def _end_of_epoch(self, partition: int, leader_epoch: int, low: int, high: int) -> int:
+        """The first offset of [low, high) whose message came under a later leader, else ``high``."""
+        while low < high:
+            middle = (low + high) // 2
+            found = [
+                message for messages in self.read(partition, middle, middle + 1, 1) for message in messages
+            ]
+            is_later = any(leader_epoch_of(message) > leader_epoch for message in found)
+            low, high = (low, middle) if is_later else (middle + 1, high)
+        return low
+
     def read_all(self, from_ns: int = 0, tail_max: int = MESSAGES_MAX) -> Iterator[Message]:
         """Every message that the topic has now, partition by partition, in order; of those produced at ``from_ns`` or
         later, and of each partition the last ``tail_max`` alone."""
@@ -201,6 +245,12 @@ class RangeReader:
         return TransportError(
             f"Kafka at {self._settings.kafka_bootstrap}, topic {self.topic}: {str(error) or 'no answer'}"
         )
+
+
+def leader_epoch_of(message: Message) -> int:
+    """Under which leader of its partition it was written; -1 where the broker does not say."""
+    epoch = message.leader_epoch()
+    return -1 if epoch is None else epoch
 
 
 def read_topic(

@@ -14,10 +14,12 @@ from etl.transports import kafka_clients
 
 
 class Ends(Struct, frozen=True):
-    """Of one topic: the id that the cluster gave it, and per partition the offset after its last message."""
+    """Of one topic: the id that the cluster gave it, and per partition the offset after its last message and under
+    which leader that came (``RangeReader.known_end``)."""
 
     topic_id: str
     offsets: dict[int, int]
+    leader_epochs: dict[int, int] = {}
 
 
 class TopicEnds:
@@ -42,9 +44,11 @@ class TopicEnds:
                 for partition in known[topic].partitions
             }
             found = self._admin.list_offsets(asked, request_timeout=self._timeout_s)
-            ends = {topic: Ends(str(known[topic].topic_id), {}) for topic in self._topics}
+            ends = {topic: Ends(str(known[topic].topic_id), {}, {}) for topic in self._topics}
             for at, future in found.items():
-                ends[at.topic].offsets[at.partition] = future.result(self._timeout_s).offset
+                last = future.result(self._timeout_s)
+                ends[at.topic].offsets[at.partition] = last.offset
+                ends[at.topic].leader_epochs[at.partition] = last.leader_epoch
             return ends
         except (KafkaException, TimeoutError) as error:
             raise TransportError(f"Kafka at {self._bootstrap}: {error or 'no answer'}") from None

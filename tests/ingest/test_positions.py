@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from etl.adapter.contract import Subscription
+from etl.embedded.kafka import kafka_part
 from etl.exchanges.binance import Binance
 from etl.ingest import positions, recovery_range
 from etl.ingest.feed import Feed
@@ -23,9 +24,12 @@ from etl.settings import Settings
 from etl.transports import kafka_clients
 from etl.transports.kafka import FrameHeaders, KafkaPublisher, ensure_topics
 from etl.transports.memory import MemoryPublisher
+from etl.transports.readable import readable
+from etl.wire import codec
 from tests.ingest.test_recovery import RECEIVED_NS
+from tests.support.servers import RunningPart
 from tests.support.stream import gap
-from tests.support.topics import eventually, records
+from tests.support.topics import eventually, log_of, lose_end, messages
 from tests.support.venue_server import quote, trade
 
 pytestmark = pytest.mark.integration
@@ -93,9 +97,8 @@ def others_send(settings: Settings, life: Life, count: int = FOREIGN) -> None:
 
 
 def own(settings: Settings) -> list[Trade | Gap]:
-    return [
-        each for each in records(settings) if isinstance(each, Trade | Gap) and each.connection_id != "02"
-    ]
+    values = (message.value() or b"" for message in messages(settings, settings.topics.normalized))
+    return [each for each in readable(values, codec.decode, "tests") if isinstance(each, Trade | Gap)]
 
 
 def trade_ids(settings: Settings, symbol: str = "BTC-USDT") -> list[int]:
@@ -318,3 +321,29 @@ def test_what_came_hours_after_a_worker_was_seen_last_is_not_read(
     producer.flush(FLUSH_S)
     assert Life(settings).recovered == Recovered(1, [], known_ns=0)
     assert trade_ids(settings) == [1, 2]
+
+
+def test_after_a_topic_lost_its_end_a_position_behind_it_counts_no_more(
+    crashable: Callable[..., RunningPart], settings_with: MakeSettings
+) -> None:
+    broker = crashable(kafka_part)
+    settings = settings_with(
+        kafka_url=broker.settings.kafka_bootstrap,
+        topic_partitions=1,
+        recordings_dir="served",
+        venues="binance",
+    )
+    ensure_topics(settings)
+    life = Life(settings)
+    life.take(*(trade(n) for n in range(1, 11)))
+    kept_bytes = log_of(broker, settings.topics.normalized).stat().st_size
+    life.take(*(trade(n) for n in range(11, 61)))
+    for _ in range(2):
+        life.write()
+    lose_end(broker, settings.topics.normalized, kept_bytes)
+    assert trade_ids(settings) == list(range(1, 11))
+    publisher = KafkaPublisher(settings)
+    for _ in range(100):
+        publisher.publish(settings.topics.normalized, b"okx:BTC-USDT", b"\xff")
+    publisher.flush(FLUSH_S)
+    assert Life(settings).recovered.messages == 50

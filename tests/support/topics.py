@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from confluent_kafka import Message, TopicPartition
 
@@ -12,6 +14,7 @@ from etl.settings import Settings
 from etl.transports import kafka_clients
 from etl.transports.ranges import read_topic
 from etl.wire import codec
+from tests.support.servers import RunningPart
 
 WITHIN_S = 30.0
 
@@ -43,3 +46,18 @@ def eventually(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.02)
+
+
+def log_of(broker: RunningPart, topic: str, partition: int = 0) -> Path:
+    """The file in which the broker keeps the partition's messages."""
+    folders = Path(broker.settings.state_dir).rglob(f"{topic}-{partition}")
+    (log,) = (file for folder in folders for file in folder.glob("*.log"))
+    return log
+
+
+def lose_end(broker: RunningPart, topic: str, size_bytes: int, partition: int = 0) -> None:
+    """As when power fails before anything was synced: the partition's log has only its first bytes."""
+    log = log_of(broker, topic, partition)
+    broker.kill()
+    os.truncate(log, size_bytes)
+    broker.start()
