@@ -146,7 +146,8 @@ def quote(
 def book(
     stream: Stream, frame: Frame, index: int, action: BookAction, time_ns: int, bids: Columns, asks: Columns,
     sequence: int | None = None, first_sequence: int | None = None, previous_sequence: int | None = None,
-    publish_ns: int = 0, key: str = "", flags: tuple[str, ...] = (),
+    publish_ns: int = 0, key: str = "", flags: tuple[str, ...] = (), bid_orders: tuple[int, ...] = (),
+    ask_orders: tuple[int, ...] = (),
 ) -> Book:  # fmt: skip
     """Its identity is channel, snapshot or change, and sequence, unless ``key`` says more; without a sequence either,
     its place in the raw topic."""
@@ -160,7 +161,7 @@ def book(
         time_ns - time_ns % stream.key_unit_ns if time_ns else utc_day(frame.receive_time_ns),
         stream.parser_version, sequence, first_sequence, previous_sequence, publish_ns, 0,
         stream.flags + flags if flags else stream.flags,
-        action, bids[0], bids[1], asks[0], asks[1], stream.size_unit, stream.depth,
+        action, bids[0], bids[1], asks[0], asks[1], stream.size_unit, stream.depth, bid_orders, ask_orders,
     )  # fmt: skip
 
 

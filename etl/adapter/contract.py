@@ -85,6 +85,8 @@ class Fault(Struct, frozen=True, gc=False):
     retry_after_s: float = 0.0
     channels: tuple[str, ...] = ()
     """Of the subscription these alone are refused; the connection goes on with the others."""
+    symbols: tuple[str, ...] = ()
+    """Of these channels it is but these venue symbols."""
 
 
 class ConnectionSequence(Struct, frozen=True, gc=False):

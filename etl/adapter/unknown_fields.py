@@ -26,19 +26,29 @@ _NAMES = ("ev", "e", "T")
 
 
 def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
-    """(event, member) of the events of a frame; of what names no type, its stream's name stands for it."""
+    """(event, member) of the events of a frame; of what names no type, the name of its stream or channel stands for
+    it."""
     try:
         message = msgspec.json.decode(payload)
     except UNDECODABLE:
         return
-    family = ""
-    if isinstance(message, dict) and isinstance(stream := message.get("stream"), str) and "data" in message:
-        family, message = stream.partition("@")[2].partition("@")[0].partition("_")[0], message["data"]
+    family = _family(message) if isinstance(message, dict) and "data" in message else ""
+    if family:
+        message = message["data"]
     for event in islice(message if isinstance(message, list) else [message], EVENTS_LOOKED_MAX):
         if not isinstance(event, dict):
             continue
         if name := next((text for tag in _NAMES if isinstance(text := event.get(tag), str)), family):
             yield from ((name, member) for member in _members(event))
+
+
+def _family(envelope: Mapping[str, Any]) -> str:
+    """``{"stream":"btcusdt@kline_1m",…}`` → ``kline``, ``{"arg":{"channel":"books",…},…}`` → ``books``."""
+    stream, argument = envelope.get("stream"), envelope.get("arg")
+    if isinstance(argument, dict):
+        channel = argument.get("channel")
+        return channel if isinstance(channel, str) else ""
+    return stream.partition("@")[2].partition("@")[0].partition("_")[0] if isinstance(stream, str) else ""
 
 
 def _members(event: Mapping[str, Any]) -> Iterator[str]:

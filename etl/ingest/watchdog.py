@@ -138,7 +138,8 @@ class Watchdog:
         from_ns = connection.silent_from_ns
         self._heard.clear()
         for one in self._watched:
-            if one.channel.name in connection.refused:
+            name = one.channel.name
+            if connection.refused & {(name, ""), (name, one.venue_symbol)}:
                 continue
             newest, before = self._newest(one), one.newest
             if newest is not before:

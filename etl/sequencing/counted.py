@@ -128,7 +128,12 @@ class Counted(Track):
             self._last, self.newest = segment.last, segment.last_record
 
     def _take_older(self, record: Record, span: Span) -> Sequence[Gap]:
-        """A double or a latecomer; unless newer records keep coming with older ids."""
+        """A double or a latecomer; unless newer records keep coming with older ids, or the venue itself says that this
+        lower id follows the last."""
+        if span[1] < self._last == span[0] - 1 and REPLAYED not in record.flags:
+            self._restart.clear()
+            self._restart.add(record, span)
+            return self._start_again()
         if time_of(record) <= time_of(self.newest) or REPLAYED in record.flags:
             return self.fill(record) if self._holes.declared else NO_GAPS
         self._is_quiet = False

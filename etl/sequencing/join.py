@@ -163,7 +163,7 @@ class Join:
     def _advance(self, record: Book) -> None:
         if record.sequence is not None:
             if self._id_counts.maxlen and self.sequence is not None:
-                self._id_counts.append(record.sequence - self.sequence)
+                self._id_counts.append(max(1, record.sequence - self.sequence))
             self.sequence = record.sequence
         self._time_ns = record.event_time_ns
         self._is_fresh = False
@@ -171,9 +171,10 @@ class Join:
             self._backward_ids.clear()
 
     def _is_next(self, record: Book) -> bool:
-        """The common case, told first: it begins right behind the book, and is neither old nor beyond a hole."""
+        """The common case, told first: it begins right behind the book, and is neither old nor beyond a hole. A lower
+        id that points back at the book's own is the venue counting anew."""
         last, sequence = self.sequence, record.sequence
-        return sequence is not None and last is not None and sequence > last == id_before(record)
+        return sequence is not None and last is not None and sequence != last == id_before(record)
 
     def _is_old(self, record: Book) -> bool:
         if record.sequence is None or self.sequence is None:

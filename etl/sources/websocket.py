@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Sequence
+from itertools import product
 from typing import Protocol
 
 import picows
@@ -109,7 +110,8 @@ class Connection:
         self.retiring = asyncio.Event()
         """Set when a successor should be opened: old age, the venue announced its end, or see ``retired_for``."""
         self.retired_for, self.can_stay = "", False
-        self.refused: set[str] = set()
+        self.refused: set[tuple[str, str]] = set()
+        """Channel and venue symbol, "" = all of them."""
         """Channels that give nothing on this connection, and the venue has said so."""
         self.url = url
         self._hours = hours
@@ -288,7 +290,7 @@ class Connection:
                 self.retire(f"the venue announced its end: {outcome.reason}")
             elif outcome.channels or (outcome.kind in _OF_A_PART and self.ready.is_set()):
                 self._report(outcome)  # what we get already is worth more than what was refused
-                self.refused.update(outcome.channels)
+                self.refused.update(product(outcome.channels, outcome.symbols or ("",)))
             else:
                 self._report(outcome)
                 self._end = None  # what the venue says is worth more than what we made of it

@@ -32,6 +32,10 @@ def test_a_new_member_is_counted_by_its_event() -> None:
 def test_an_event_without_a_type_goes_by_its_stream_and_members_inside_are_looked_at() -> None:
     assert counted('{"stream":"btcusdt@bookTicker","data":{"u":1,"x":2}}') == {("bookTicker", "x"): 1}
     assert counted('{"stream":"a@kline_1m","data":{"e":"kline","k":{"t":1,"n":2}}}') == {("kline", "k.n"): 1}
+    assert counted('{"arg":{"channel":"kline","instId":"A"},"data":[{"e":1},{"n":2},[3]]}') == {
+        ("kline", "n"): 1
+    }
+    assert not counted('{"arg":{"channel":7},"data":[{"n":2}]}', '{"arg":7,"data":[{"n":2}]}')
 
 
 def test_what_is_no_event_of_a_known_type_is_another_matter() -> None:

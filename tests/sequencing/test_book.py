@@ -75,6 +75,13 @@ def test_a_change_up_to_the_snapshot_is_dropped_and_the_next_must_begin_right_be
     assert (join.is_joined, join.break_reason) == (False, "105..106 does not continue 103")
 
 
+def test_a_lower_id_that_points_back_at_the_books_own_goes_on_from_there() -> None:
+    join = Join()
+    assert applied(join, snapshot(10), futures(11, 15, 10)) == [[10], [15]]
+    assert applied(join, futures(16, 3, 15), futures(4, 5, 3), futures(13, 15, 12)) == [[3], [5], []]
+    assert (join.is_joined, join.sequence, join.breaks) == (True, 5, 0)
+
+
 def test_futures_changes_join_by_their_back_pointer() -> None:
     join = Join()
     assert applied(join, futures(90, 99, 89), futures(100, 105, 99), futures(110, 120, 105)) == [[], [], []]

@@ -346,6 +346,20 @@ def test_a_sequence_that_starts_again_gives_a_reset_and_is_followed_from_there()
     assert RESET_MESSAGES == 3
 
 
+def test_a_lower_id_that_points_back_at_the_last_is_a_reset_at_once() -> None:
+    """15 → 3, pointing at 15, → 5, pointing at 3: the venue counts anew, and says so."""
+    before = [delta(11, 12, 10), delta(13, 15, 12)]
+    anew = [
+        msgspec.structs.replace(delta(after + 1, last, after), event_time_ns=DAY + (20 + last) * MS)
+        for after, last in ((15, 3), (3, 5), (6, 7))
+    ]
+    continuity = Continuity(Venue, declares_start=False, window=BY_COUNT)
+    (reset,) = follow([*before, anew[0]], continuity)
+    assert (reset.gap_kind, reset.from_sequence, reset.to_sequence) == (GapKind.RESET, 16, None)
+    assert (reset.from_time_ns, reset.to_time_ns) == (DAY + 15 * MS, DAY + 23 * MS)
+    assert spans(follow(anew[1:], continuity)) == [(6, 6)]
+
+
 def test_a_sequence_that_starts_again_while_a_break_waits_gives_both_gaps() -> None:
     before = [trade(number) for number in (1_000, 1_001, 1_005)]
     after = [trade(number, time_ns=DAY + (2_000 + number) * MS) for number in range(1, 6)]

@@ -50,6 +50,9 @@ class Spoken(Exchange):
             "again": Fault(FaultKind.TRANSIENT, "500", "oops"),
             "refused": Fault(FaultKind.ENTITLEMENT, "403", "not in your plan"),
             "refused trade": Fault(FaultKind.ENTITLEMENT, "403", "no trades", channels=("trade",)),
+            "refused one": Fault(
+                FaultKind.REQUEST, "404", "no such", channels=("trade",), symbols=("BTCUSDT",)
+            ),
         }
         return [Ignored(text), *([outcomes[text]] if text in outcomes else [])]
 
@@ -389,6 +392,17 @@ async def test_what_is_refused_of_a_subscription_is_reported_and_the_rest_goes_o
         await run.until(lambda: run.feed.counts.faults == {"entitlement": 2})
         await asyncio.sleep(1.2)
         assert (server.opened, run.ends) == (1, [])
+
+
+@against_a_server
+async def test_of_a_channel_that_is_refused_for_one_symbol_the_others_are_still_watched(
+    server: VenueServer,
+) -> None:
+    server.answers["/api/v3/historicalTrades"] = 400, "no"
+    async with running(server, Partly, Subscription(("BTCUSDT", "ETHUSDT"), ("trade",))) as run:
+        for text in ("refused one", "ready"):
+            await asyncio.to_thread(server.send, text)
+        await run.until(lambda: run.feed.counts.silences["unknown"] == 1)
 
 
 @against_a_server

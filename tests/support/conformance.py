@@ -89,16 +89,19 @@ def channels() -> list[tuple[str, str]]:
 
 def exemplar(name: str, channel: str) -> Record | None:
     """A record of the channel (or of a variant of it) from the fixtures: such as counts, so no snapshot of a stream
-    of changes."""
+    of changes, unless snapshots are all there is."""
     exchange: type[Exchange] = load(name)
     family = exchange.channel(channel)
     assert family is not None
+    found: Record | None = None
     for record in records_of(name):
         declared = exchange.channel(record.channel)
-        is_of_it = declared is not None and (declared.family, declared.kind) == (family.family, record.kind)
-        if is_of_it and (family.depth or not _is_snapshot(record)):
+        if declared is None or (declared.family, declared.kind) != (family.family, record.kind):
+            continue
+        if not _is_snapshot(record):
             return record
-    return None
+        found = found or (record if family.depth else None)
+    return found
 
 
 def _is_snapshot(record: Any) -> bool:
