@@ -24,7 +24,7 @@ from etl.settings import Settings
 from etl.sinks.lake import RangeWriter, RawWriter, RecordWriter
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine
-from etl.transports.ranges import Bounds, RangeReader, leader_epoch_of
+from etl.transports.ranges import Bounds, Overtaken, RangeReader, leader_epoch_of
 
 STORE = "lake"
 READ_MESSAGES = 20_000
@@ -74,26 +74,29 @@ def _drain(
             bounds = {partition: Bounds(bound.low, ends[partition]) for partition, bound in bounds.items()}
         while planned := _planned(settings, catalog, topic, topic_id, bounds):
             state, ranges = planned
-            generation = state.generation(topic_id)
-            added: list[File] = []
-            epochs: dict[int, int] = {}
-            for span in ranges:
-                name = file_name(span.partition, span.start, span.end, generation)
-                writer = new_writer(settings, storage, span, name)
-                turned_away, epochs[span.partition] = _read_into(
-                    settings, writer, reader, span, f"{topic_id}/{span.partition}"
-                )
-                refused += turned_away
-                added += writer.write()
-                messages += span.end - span.start
+            try:
+                written = _written(settings, storage, reader, new_writer, state, ranges, topic_id)
+            except Overtaken:  # the plan is cut, what the topic has now is planned
+                now = reader.bounds()
+                bounds = {
+                    partition: Bounds(now[partition].low, bounds[partition].high) for partition in bounds
+                }
+                continue
             crash.reach(crash.BETWEEN_LAKE_FILE_AND_CATALOG)
             offsets = {span.partition: span.end for span in ranges}
             catalog.commit(
-                state, added=added, topic=topic, topic_id=topic_id, offsets=offsets, leader_epochs=epochs
+                state,
+                added=written.files,
+                topic=topic,
+                topic_id=topic_id,
+                offsets=offsets,
+                leader_epochs=written.leader_epochs,
             )
             for partition, end in offsets.items():
                 reader.show_progress(partition, end)
-            files += added
+            messages += sum(span.end - span.start for span in ranges)
+            refused += written.refused
+            files += written.files
     return Exported(messages, _rows(files), len(files), sum(file.bytes for file in files), refused)
 
 
@@ -130,26 +133,65 @@ def _planned(
 ) -> tuple[State, tuple[Range, ...]] | None:
     """The state and the ranges to write next: what a dead export had planned, or a new plan; None at the end.
 
-    What retention took before it was exported is declared as a gap; a plan that it has cut is made anew."""
+    What retention took before it was exported is declared as a gap, and the offsets move past it; a plan that it has
+    cut is made anew."""
     state = catalog.read()
     planned = state.planned.get(topic_id, ())
     if planned and all(span.start >= bounds[span.partition].low for span in planned):
         return state, planned
-    done = state.offsets.get(topic_id, {})
-    for partition, bound in bounds.items():
-        if done.get(partition, bound.low) < bound.low:
-            declare_lost(
-                settings, STORE, topic, partition, topic_id, done[partition], bound.low, BEGINS_LATER
-            )
+    begun = state.offsets.get(topic_id, {}) | {span.partition: span.start for span in planned}
+    lost = {
+        partition: bound.low
+        for partition, bound in bounds.items()
+        if begun.get(partition, bound.low) < bound.low
+    }
+    for partition, low in lost.items():
+        declare_lost(settings, STORE, topic, partition, topic_id, begun[partition], low, BEGINS_LATER)
     ranges = tuple(
         Range(partition, start, min(bound.high, start + settings.lake.range_messages_max))
         for partition, bound in bounds.items()
-        if (start := max(bound.low, done.get(partition, bound.low))) < bound.high
+        if (start := max(bound.low, begun.get(partition, bound.low))) < bound.high
     )
-    if not ranges:
-        return None
-    catalog.commit(state, topic=topic, topic_id=topic_id, planned=ranges)
-    return state, ranges
+    if ranges or lost:
+        # under which leader the message before came, nobody can know any more
+        epochs = dict.fromkeys(lost, -1)
+        catalog.commit(
+            state, topic=topic, topic_id=topic_id, offsets=lost, leader_epochs=epochs, planned=ranges
+        )
+    return (state, ranges) if ranges else None
+
+
+class _Written(Struct, frozen=True):
+    """A plan's files, how many of its messages went to the quarantine instead, and under which leader the last message
+    of each partition came."""
+
+    files: list[File]
+    refused: int
+    leader_epochs: dict[int, int]
+
+
+def _written(
+    settings: Settings,
+    storage: Storage,
+    reader: RangeReader,
+    new_writer: _NewWriter,
+    state: State,
+    ranges: tuple[Range, ...],
+    topic_id: str,
+) -> _Written:
+    """Raises ``Overtaken``."""
+    generation = state.generation(topic_id)
+    files: list[File] = []
+    refused, epochs = 0, {}
+    for span in ranges:
+        name = file_name(span.partition, span.start, span.end, generation)
+        writer = new_writer(settings, storage, span, name)
+        turned_away, epochs[span.partition] = _read_into(
+            settings, writer, reader, span, f"{topic_id}/{span.partition}"
+        )
+        refused += turned_away
+        files += writer.write()
+    return _Written(files, refused, epochs)
 
 
 def _read_into(
