@@ -21,7 +21,7 @@ EVENTS_LOOKED_MAX = 64
 """Of one frame."""
 UNKNOWN_FIELDS_MAX = 200
 """Distinct ones that are counted: each is a time series."""
-_NAMES = ("ev", "e", "T")
+_NAMES = ("ev", "e", "T", "type")
 """Where an event may name its type, the more telling first."""
 
 

@@ -89,6 +89,21 @@ class History:
         # a reset puts today's ids below those of the days before
         return sorted(found, key=_number)[:limit]
 
+    def below(
+        self, symbol: str, kind: FactKind, limit: int, number: int | None = None, end_ns: int = 1 << 62
+    ) -> Sequence[Entry]:
+        """The last ``limit`` entries before ``number``, or before a time, in their order."""
+        key, bound = (_time, end_ns) if number is None else (_number, number)
+        entries = self._entries.get((symbol, kind), [])
+        if (symbol, kind) in self._turned_back:
+            entries = sorted(entries, key=key)
+        end = bisect_left(entries, bound, key=key)
+        older = self._steps_of_past(kind, 0, end_ns)
+        if number is not None and self._past is not None:
+            older = older[: max(0, len(older) + number - self._past.last_number(symbol) - 1)]
+        found = [*self._of_past(symbol, kind, older[-limit:]), *entries[max(0, end - limit) : end]]
+        return sorted(found, key=key)[-limit:]
+
     def between(
         self, symbol: str, kind: FactKind, start_ns: int, end_ns: int, skip: int, limit: int
     ) -> Sequence[Entry]:

@@ -29,6 +29,14 @@ def test_a_new_member_is_counted_by_its_event() -> None:
     }
 
 
+def test_a_type_may_be_called_just_that() -> None:
+    counts: Counter[tuple[str, str]] = Counter()
+    UnknownFields({"match": frozenset({"type", "price"})}, counts).look(
+        b'{"type":"match","price":"1","fee":"0"}'
+    )
+    assert counts == {("match", "fee"): 1}
+
+
 def test_an_event_without_a_type_goes_by_its_stream_and_members_inside_are_looked_at() -> None:
     assert counted('{"stream":"btcusdt@bookTicker","data":{"u":1,"x":2}}') == {("bookTicker", "x"): 1}
     assert counted('{"stream":"a@kline_1m","data":{"e":"kline","k":{"t":1,"n":2}}}') == {("kline", "k.n"): 1}

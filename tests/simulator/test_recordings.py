@@ -173,7 +173,9 @@ RECORDED = {path.name.split(".")[0] for path in RECORDINGS.glob("*.jsonl.gz") if
 
 
 @pytest.mark.skipif(not RECORDED, reason="no recordings beside the repository")
-@pytest.mark.parametrize("exchange", sorted(RECORDED - set(names())))
+@pytest.mark.parametrize(
+    "exchange", sorted(name for name in RECORDED if name.partition("_")[0] not in names())
+)
 def test_every_recording_that_there_is_goes_out_frame_for_frame(tmp_path: Path, exchange: str) -> None:
     path = find(RECORDINGS, exchange)
     assert path is not None
