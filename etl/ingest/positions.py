@@ -20,6 +20,7 @@ import msgspec
 from confluent_kafka import Message
 from msgspec import Struct
 
+from etl.adapter.carried import Carried
 from etl.adapter.contract import Subscription
 from etl.errors import TransportError, WireError
 from etl.ingest.feed import Feed
@@ -102,23 +103,30 @@ def read(
             continue
         key, standing = found
         standings[key] = standing
-    carried = {key: each for key, each in standings.items() if each.venue_symbol in venue_symbols}
+    symbols = Carried(venue_symbols)
+    carried = {key: each for key, each in standings.items() if each.venue_symbol in symbols}
     return Known(_covering(positions.values(), venue_symbols, channels), carried)
 
 
 def _covering(
     positions: Iterable[Position], venue_symbols: Collection[str], channels: Collection[str]
 ) -> list[Position]:
-    """The newest that carried each symbol: shards and symbol lists may have been others then."""
+    """The newest that carried each symbol: shards and symbol lists may have been others then. Of a worker that carries
+    all, each symbol is one that any position names."""
+    newest_first = sorted(positions, key=lambda each: each.time_ns, reverse=True)
     chosen, left = [], set(venue_symbols)
-    for position in sorted(positions, key=lambda each: each.time_ns, reverse=True):
-        if left.isdisjoint(position.venue_symbols):
+    if Carried(venue_symbols).has_all:
+        left.update(symbol for position in newest_first for symbol in position.venue_symbols)
+    for position in newest_first:
+        theirs = Carried(position.venue_symbols)
+        known = {symbol for symbol in left if symbol in theirs}
+        if not known:
             continue
         if channels and position.channels and set(channels).isdisjoint(position.channels):
             continue
         chosen.append(position)
         if set(channels) <= set(position.channels):
-            left.difference_update(position.venue_symbols)
+            left -= known
     return chosen
 
 
@@ -204,7 +212,8 @@ class Positions:
 
     def _standings(self) -> dict[Key, Standing]:
         found = self._feed.continuity.standings()
-        return {key: each for key, each in found.items() if each.venue_symbol in self._venue_symbols}
+        carried = Carried(self._venue_symbols)
+        return {key: each for key, each in found.items() if each.venue_symbol in carried}
 
     def _publish(self, position: Position, standings: dict[Key, Standing], ends: dict[str, Ends]) -> None:
         ended = dict.fromkeys(self._written.keys() - standings.keys(), Standing())

@@ -20,6 +20,7 @@ from typing import cast
 from confluent_kafka import Message
 from msgspec import Struct
 
+from etl.adapter.carried import Carried
 from etl.adapter.contract import Exchange, Subscription
 from etl.ingest import positions
 from etl.ingest.feed import Feed
@@ -79,11 +80,12 @@ def recover(
     """Publish what the raw topic should have given and did not, and wait until Kafka has it. ``continuity`` learns
     where each channel stands.
 
-    ``venue_symbols``: only this worker's, another shard's records may just be under way. ``channels``: those that it
-    carries, () = any. Raises ``TransportError``.
+    ``venue_symbols``: only this worker's, ``*`` = all; another shard's records may just be under way. ``channels``:
+    those that it carries, () = any. Raises ``TransportError``.
     """
     pending_max = settings.ingest.read_pause_messages
     name, topics = exchange.name, settings.topics
+    symbols = Carried(venue_symbols)
     known = positions.read(settings, name, venue_symbols, channels)
     group = f"etl-recovery-{name}"
     with (
@@ -98,7 +100,7 @@ def recover(
         _remember(continuity, known, span, tail)
         feed = Feed(settings, exchange, publisher, continuity)
         carried = Subscription(tuple(venue_symbols), ())
-        reparse = Reparse(feed, _Unpublished(tail, venue_symbols), pending_max, carried)
+        reparse = Reparse(feed, _Unpublished(tail, symbols), pending_max, carried)
         for frame in _frames(span.messages(raw), name):
             reparse.parse(frame)
     publisher.flush(FLUSH_TIMEOUT_S)
@@ -116,7 +118,7 @@ def recover(
     open_gaps = [
         gap
         for gap in tail.gaps.values()
-        if gap.gap_state is GapState.OPEN and gap.to_time_ns and gap.venue_symbol in venue_symbols
+        if gap.gap_state is GapState.OPEN and gap.to_time_ns and gap.venue_symbol in symbols
     ]
     return Recovered(published + quarantined, open_gaps, span.known_ns)
 
@@ -145,7 +147,7 @@ class _Unpublished(Observer):
 
     listens = True
 
-    def __init__(self, tail: Tail, venue_symbols: Collection[str]) -> None:
+    def __init__(self, tail: Tail, venue_symbols: Carried) -> None:
         self._tail = tail
         self._venue_symbols = venue_symbols
 

@@ -12,6 +12,9 @@ heard on its socket, and what the venue's history has, tell what became of it:
 
 Subscribed anew: on the same connection where the venue can, else by a successor that is opened first; so what others
 get has no gap. Each suspicion makes the instrument's next one later.
+
+A subscription to all symbols is watched as one instrument, which is heard with any of them. When it falls silent, its
+socket is closed.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import logging
 import time
 from collections.abc import Iterator
 
+from etl.adapter.carried import is_all
 from etl.adapter.contract import Channel, Credentials, Request, SequenceRule, Subscription
 from etl.errors import VenueError
 from etl.ingest.feed import Feed
@@ -53,8 +57,8 @@ class _Instrument:
         self.venue_symbol = venue_symbol
         self.channel = channel
         self.pace = Pace(channel.stale_after_s)
-        self.newest: Record | None = None
-        """As the last look found it."""
+        self.sign: object = None
+        """Of life, as the last look found it."""
         self.renewed_on = ""
         """The connection on which it was subscribed anew: once on each."""
 
@@ -141,9 +145,9 @@ class Watchdog:
             name = one.channel.name
             if connection.refused & {(name, ""), (name, one.venue_symbol)}:
                 continue
-            newest, before = self._newest(one), one.newest
-            if newest is not before:
-                one.newest = newest
+            sign, before = self._sign(one), one.sign
+            if sign is not before:
+                one.sign = sign
                 one.pace.hear(now_ns, from_ns)
             self._note(one)
             if one.pace.silent_ns(now_ns, from_ns) > one.pace.allowed_ns:
@@ -153,11 +157,15 @@ class Watchdog:
         heard_ns, (newest, second) = one.pace.heard_ns, self._heard.get(one.channel.name, (0, 0))
         self._heard[one.channel.name] = max(newest, heard_ns), max(second, min(newest, heard_ns))
 
+    def _sign(self, one: _Instrument) -> object:
+        """Another than before: something came."""
+        return self._spoke.get(one.channel.name) if is_all(one.venue_symbol) else self._newest(one)
+
     def _newest(self, one: _Instrument) -> Record | None:
         return self._feed.continuity.newest(one.symbol, one.channel.name)
 
     def _can_ask(self, one: _Instrument) -> bool:
-        return one.channel.repair in self._parser.history
+        return one.channel.repair in self._parser.history and not is_all(one.venue_symbol)
 
     async def _ask(self, connection: Connection, one: _Instrument) -> None:
         newest, until_ns = self._newest(one), time.time_ns() - HISTORY_LAG_NS
@@ -213,6 +221,9 @@ class Watchdog:
             return
         said += ", and the venue's history has more" if has_more else ", and no history tells why"
         _log.warning("%s: %s", connection.url, said)
+        if is_all(one.venue_symbol) and one.pace.heard_ns:
+            connection.close("stale", said, is_own=False)
+            return
         if has_more and not are_others_heard:
             connection.close("stale", f"{said}; nothing else is heard", is_own=False)
             return

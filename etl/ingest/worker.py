@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 
 import uvloop
 
+from etl.adapter.carried import Carried
 from etl.adapter.contract import Channel, Exchange, Subscription, parser_at
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
@@ -91,7 +92,7 @@ def _narrowest(exchange: type[Exchange], subscription: Subscription) -> Channel:
     """The channel that limits a connection's symbols, if any does. Raises ``UsageError`` for a star instead of them."""
     channels = [channel for name in subscription.channels if (channel := exchange.channel(name))]
     limited = [channel for channel in channels if channel.symbols_max]
-    if limited and "*" in subscription.symbols:
+    if limited and Carried(subscription.symbols).has_all:
         raise UsageError(f"{exchange.name}: {limited[0].name} takes no *, only symbols by name")
     return min(limited, key=lambda channel: channel.symbols_max, default=channels[0])
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from etl.adapter.carried import is_all
 from etl.adapter.contract import Channel, Exchange
-from etl.model.records import Bar, Gap, GapKind, Record, Source
+from etl.model.records import Bar, Gap, GapKind, GapState, Record, Source
 from etl.model.times import NS_PER_MS, interval_ns
 from etl.sequencing.gap import NO_EVENT_BEFORE, completed, ended, first_state
 
@@ -20,6 +21,13 @@ class Awaited(Struct):
     since_ns: int
     gap: Gap | None = None
     has_past: bool = False
+    was_resumed: bool = False
+
+    def hear(self, newest_ns: int, now_ns: int) -> None:
+        """Of all symbols, any was heard at ``newest_ns``: what came until then of the others came too. Not so before
+        the first connection, where what lies behind ``since_ns`` is not known."""
+        if self.was_resumed or not self.has_past:
+            self.since_ns = max(self.since_ns, min(newest_ns, now_ns))
 
     def lose(
         self, exchange: type[Exchange], symbol: str, name: str, kind: GapKind, reason: str, now_ns: int
@@ -41,7 +49,8 @@ class Awaited(Struct):
             parser_version=exchange.parser_version,
             flags=(NO_EVENT_BEFORE,),
             gap_kind=kind,
-            gap_state=first_state(self.channel),
+            # no history can be asked for what is not known by name
+            gap_state=GapState.UNREPAIRABLE if is_all(self.venue_symbol) else first_state(self.channel),
             # a bar's time is its start, which may lie before the subscription
             from_time_ns=self.since_ns - self.channel.interval_ns,
             reason=reason,
@@ -52,7 +61,7 @@ class Awaited(Struct):
     def resume(self, now_ns: int) -> Gap:
         """The channel is subscribed again: what was lost is bounded, and a new wait begins."""
         assert self.gap is not None
-        gap, self.gap, self.since_ns = ended(self.gap, now_ns), None, now_ns
+        gap, self.gap, self.since_ns, self.was_resumed = ended(self.gap, now_ns), None, now_ns, True
         return gap
 
     def complete(self, gap: Gap, record: Record) -> Gap:

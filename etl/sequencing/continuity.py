@@ -39,8 +39,9 @@ by a latecomer or a repair, not by anybody's word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from etl.adapter.carried import ALL, Carried, is_all
 from etl.adapter.contract import Channel, Exchange, SequenceRule
 from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
@@ -84,11 +85,12 @@ class Continuity:
     ) -> None:
         """The ``channels`` of these (symbol, venue symbol) are subscribed: their loss is declared even before their
         first record. Those that are silent by nature and have a history are left out: their gap might never end.
+        Of a subscription to all symbols, the loss of those that have given no record yet is one gap, of symbol ``*``.
         ``has_past``: records before that are published, and not known."""
         declared = [(name, self._exchange.channel(name)) for name in channels]
         for symbol, venue_symbol in names:
             for name, channel in declared:
-                key = (symbol, name)
+                key = (ALL if is_all(venue_symbol) else symbol, name)
                 if channel is None or not (channel.stale_after_s or _is_quiet(channel)):
                     continue
                 if key not in self._tracks and len(self._awaited) < TRACKS_MAX:
@@ -133,15 +135,13 @@ class Continuity:
         and ``socket`` (of a venue with several: a connection carries what was not subscribed by name too) say whose it
         was, ``None`` = any.
         """
-        is_carried = _carried(venue_symbols, socket)
-
-        def is_lost(venue_symbol: str, name: str, channel: Channel) -> bool:
-            return (channels is None or name in channels) and is_carried(venue_symbol, channel)
-
+        is_lost = _carried(venue_symbols, channels, socket)
         gaps: list[Gap] = []
         for (symbol, name), awaited in self._awaited.items():
             is_told = awaited.gap is not None or kind is GapKind.QUARANTINE
             if not is_told and is_lost(awaited.venue_symbol, name, awaited.channel):
+                if symbol == ALL:
+                    awaited.hear(_newest_ns(self._tracks, name), now_ns)
                 gaps.append(awaited.lose(self._exchange, symbol, name, kind, reason, now_ns))
         for (_, name), track in self._tracks.items():
             if not is_lost(track.newest.venue_symbol, name, track.channel):
@@ -157,19 +157,16 @@ class Continuity:
         self, now_ns: int, venue_symbols: Collection[str] | None = None, socket: str | None = None
     ) -> Sequence[Gap]:
         """A connection is subscribed again. The next event of a channel that is silent by nature may be days away, and
-        no repair waits for it: what it lost ends here, by our clock."""
-        is_carried = _carried(venue_symbols, socket)
-
-        def is_resumed(venue_symbol: str, channel: Channel) -> bool:
-            return _is_quiet(channel) and is_carried(venue_symbol, channel)
-
-        gaps = [
-            awaited.resume(now_ns)
-            for awaited in self._awaited.values()
-            if awaited.gap is not None and is_resumed(awaited.venue_symbol, awaited.channel)
-        ]
-        for track in self._tracks.values():
-            if is_resumed(track.newest.venue_symbol, track.channel):
+        no repair waits for it: what it lost ends here, by our clock. So does what is lost of all symbols together, of
+        which no record tells the end."""
+        is_carried = _carried(venue_symbols, None, socket)
+        gaps: list[Gap] = []
+        for (symbol, name), awaited in self._awaited.items():
+            ends_here = awaited.gap is not None and (symbol == ALL or _is_quiet(awaited.channel))
+            if ends_here and is_carried(awaited.venue_symbol, name, awaited.channel):
+                gaps.append(awaited.resume(now_ns))
+        for (_, name), track in self._tracks.items():
+            if _is_quiet(track.channel) and is_carried(track.newest.venue_symbol, name, track.channel):
                 gaps += track.resume(now_ns)
         return gaps
 
@@ -286,7 +283,9 @@ class Continuity:
         if track is None:
             return NO_GAPS
         self._follow(key, track)
-        gaps = [track.start_gap()] if self._declares_start and not (awaited and awaited.has_past) else []
+        of_all = self._awaited.get((ALL, record.channel))
+        has_past = any(each is not None and each.has_past for each in (awaited, of_all))
+        gaps = [track.start_gap()] if self._declares_start and not has_past else []
         if awaited is not None and gap is not None:
             gaps.append(awaited.complete(gap, record))
         return gaps
@@ -312,12 +311,24 @@ class Continuity:
         self._pending[track.newest.symbol, track.newest.channel] = track
 
 
-def _carried(venue_symbols: Collection[str] | None, socket: str | None) -> Callable[[str, Channel], bool]:
-    """Whether a connection carries a venue symbol's channel; ``None`` = any."""
-    symbols = None if venue_symbols is None else frozenset(venue_symbols)
+def _newest_ns(tracks: Mapping[_Key, Track], channel: str) -> int:
+    """The time of a channel's newest event, of whatever symbol."""
+    newest = (track.newest.event_time_ns for (_, name), track in tracks.items() if name == channel)
+    return max(newest, default=0)
 
-    def is_carried(venue_symbol: str, channel: Channel) -> bool:
-        return (symbols is None or venue_symbol in symbols) and (socket is None or channel.socket == socket)
+
+def _carried(
+    venue_symbols: Collection[str] | None, channels: Collection[str] | None, socket: str | None
+) -> Callable[[str, str, Channel], bool]:
+    """Whether a connection carries a venue symbol's channel, by its name; ``None`` = any."""
+    symbols = None if venue_symbols is None else Carried(venue_symbols)
+
+    def is_carried(venue_symbol: str, name: str, channel: Channel) -> bool:
+        return (
+            (symbols is None or venue_symbol in symbols)
+            and (channels is None or name in channels)
+            and (socket is None or channel.socket == socket)
+        )
 
     return is_carried
 

@@ -38,6 +38,7 @@ FOREIGN = 60_000
 """More than a worker may have in its queue."""
 SUBSCRIPTION = Subscription(("BTCUSDT", "ETHUSDT"), ("trade", "bookTicker"))
 SYMBOLS = set(SUBSCRIPTION.symbols)
+ALL_SYMBOLS = Subscription(("*",), SUBSCRIPTION.channels)
 MakeSettings = Callable[..., Settings]
 
 
@@ -51,12 +52,15 @@ def settings(settings_with: MakeSettings) -> Settings:
 class Life:
     """A worker's life without its sockets; ``crash`` gives frames that reach the raw topic alone."""
 
-    def __init__(self, settings: Settings, at_work: Sequence[Gap] = ()) -> None:
+    def __init__(
+        self, settings: Settings, at_work: Sequence[Gap] = (), subscription: Subscription = SUBSCRIPTION
+    ) -> None:
+        symbols = set(subscription.symbols)
         self.settings = settings
         self.publisher = KafkaPublisher(settings)
         self.feed = Feed(settings, Binance, self.publisher)
-        self.recovered = recover(settings, Binance, self.publisher, self.feed.continuity, SYMBOLS)
-        self.positions = Positions(settings, self.feed, self.publisher, [SUBSCRIPTION], lambda: at_work)
+        self.recovered = recover(settings, Binance, self.publisher, self.feed.continuity, symbols)
+        self.positions = Positions(settings, self.feed, self.publisher, [subscription], lambda: at_work)
         self.positions.begin()
         self.connection = f"01{id(self):x}"
         self.intake = open_intake(self.feed, Binance(), self.connection, "ws://venue/stream")
@@ -147,18 +151,21 @@ def test_acknowledged_frames_are_published_once_however_much_others_sent_after_t
     assert Life(settings).recovered.messages == 0
 
 
-def test_a_channel_that_spoke_long_ago_goes_on_from_its_last_record(settings: Settings) -> None:
-    life = Life(settings)
+@pytest.mark.parametrize("subscription", [SUBSCRIPTION, ALL_SYMBOLS], ids=["named", "all"])
+def test_a_channel_that_spoke_long_ago_goes_on_from_its_last_record(
+    settings: Settings, subscription: Subscription
+) -> None:
+    life = Life(settings, subscription=subscription)
     life.take(trade(7, "ETHUSDT"), quote(5))
     life.write()
     for number in range(3):  # twice written since: what is compared begins behind its record
         life.take(*(trade(n) for n in range(number * 100 + 1, number * 100 + 101)))
         life.write()
-    after = Life(settings)
+    after = Life(settings, subscription=subscription)
     assert after.recovered == Recovered(0, [])
     (opened,) = [
         each
-        for each in after.feed.continuity.lost(GapKind.DISCONNECT, "", RECEIVED_NS)
+        for each in after.feed.continuity.lost(GapKind.DISCONNECT, "", RECEIVED_NS, subscription.symbols)
         if each.symbol == "ETH-USDT"
     ]
     assert gaps([opened]) == [(GapKind.DISCONNECT, GapState.OPEN, 8, None)]
@@ -250,6 +257,14 @@ def test_of_other_shards_and_symbol_lists_the_newest_that_carried_each_symbol_co
     assert found("BTC") == [2]
     assert found("BTC", channels=("trade", "depth")) == [4, 2, 1]
     assert found("XRP") == []
+    assert found("*") == [3, 2]
+    every = position(5, "*")
+    publisher.publish(settings.topics.positions, every.key, positions._encode(every))
+    sol = position(6, "SOL")
+    publisher.publish(settings.topics.positions, sol.key, positions._encode(sol))
+    publisher.flush(FLUSH_S)
+    assert found("BTC", "XRP") == [5]
+    assert found("*") == [6, 5]
     assert positions.read(settings, "okx", ["BTC"], ["trade"]).positions == []
 
 

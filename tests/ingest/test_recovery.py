@@ -180,6 +180,16 @@ def test_gaps_that_nobody_settled_are_told_again(settings: Settings) -> None:
     assert recovered(settings, {"ETHUSDT"}).open_gaps == []
 
 
+def test_a_worker_of_all_symbols_recovers_every_symbol_s_frames_and_gaps(settings: Settings) -> None:
+    whole = life(settings, *FRAMES)
+    publish(settings, settings.topics.raw, whole[settings.topics.raw])
+    bounded = gap(1, gap_state=GapState.OPEN, to_time_ns=RECEIVED_NS)
+    publish(settings, settings.topics.normalized, [Delivered(b"binance:BTC-USDT", codec.encode(bounded), ())])
+    found = recovered(settings, {"*"})
+    assert (found.messages, found.open_gaps) == (len(FRAMES), [bounded])
+    assert start(settings, {"*"}) == 0
+
+
 def test_empty_topics_need_nothing(settings: Settings) -> None:
     assert start(settings) == 0
 

@@ -214,3 +214,20 @@ async def test_where_the_venue_can_the_channel_is_begun_anew_on_its_connection_f
         await flow(server, quote, while_=run.until(lambda: server.opened == 2))
         assert [(end.reason, end.is_own) for end in run.ends] == [("planned", True)]
         assert run.ends[0].detail.startswith("trade of BTCUSDT: silent for ")
+
+
+@against_a_server
+async def test_all_symbols_are_heard_as_one_and_a_channel_that_all_are_silent_on_is_stale(
+    server: VenueServer,
+) -> None:
+    server.answers[PAST] = rows()
+    async with running(server, Impatient, Subscription(("*",), ("trade", "bookTicker"))) as run:
+        for number in range(1, 31):
+            both = trade(number, ("BTCUSDT", "ETHUSDT")[number % 2]), quote(number)
+            await asyncio.to_thread(server.send, *both)
+            await asyncio.sleep(0.05)
+        assert (server.opened, server.requests, run.feed.counts.silences.total()) == (1, [], 0)
+        await flow(server, quote, while_=run.until(lambda: server.opened == 2))
+        assert server.requests == []
+        assert [(end.reason, end.is_own) for end in run.ends] == [("stale", False)]
+        assert "trade of *: silent" in run.ends[0].detail

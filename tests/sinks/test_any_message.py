@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from etl import exchanges
+from etl.adapter.carried import Carried
 from etl.errors import WireError
 from etl.ingest import quarantine, recovery
 from etl.ingest.feed import Feed
@@ -177,7 +178,7 @@ def test_recovery_and_replay_of_frames(settings: Settings) -> None:
     for messages in batches(garbage.frames(MESSAGES)):
         continuity = Continuity(binance)
         feed = Feed(settings, binance, Nowhere(), continuity)
-        reparse = Reparse(feed, _Unpublished(recovery.new_tail(), ["BTCUSDT"]), 1_000)
+        reparse = Reparse(feed, _Unpublished(recovery.new_tail(), Carried(["BTCUSDT"])), 1_000)
         for frame in frames_of(cast(Any, messages)):
             reparse.parse(frame)
             reparse.parse(msgspec.structs.replace(frame, source=Source.REPLAY))
