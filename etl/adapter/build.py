@@ -188,13 +188,14 @@ def status(
     stream: Stream, frame: Frame, index: int, time_ns: int, content: str, status: TradingStatus = TradingStatus.NONE,
     status_code: str = "", reason: str = "", limit_down: str | None = None, limit_up: str | None = None,
     indicators: tuple[str, ...] = (), tape: str = "", sequence: int | None = None,
-    flags: tuple[str, ...] = (),
+    flags: tuple[str, ...] = (), key: str = "",
 ) -> Status:  # fmt: skip
-    """``content`` tells statuses of one time apart."""
+    """``content`` tells statuses of one time apart; ``key`` is the identity of one without a time."""
     return Status(
         stream.exchange, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
         frame.source, frame.connection_id, frame.frame_sequence, index,
-        f"{stream.channel}/{time_ns}/{content_hash(content)}", time_ns - time_ns % stream.key_unit_ns,
+        key or f"{stream.channel}/{time_ns}/{content_hash(content)}",
+        time_ns - time_ns % stream.key_unit_ns if time_ns else utc_day(frame.receive_time_ns),
         stream.parser_version, sequence, None, None, 0, 0, stream.flags + flags if flags else stream.flags,
         status, status_code, limit_down, limit_up, reason, indicators, tape,
     )  # fmt: skip

@@ -3,6 +3,7 @@
     Reader      how one type of event is read: its wire type, and the function that makes a record of it
     Streams     frames that name their stream: ``{"stream":"btcusdt@trade","data":{…}}``
     Tagged      arrays of events that each name their type: ``[{"ev":"T",…},{"ev":"Q",…}]``
+    Rows        arrays of events of one type that each name their instrument: ``[{"symbol":"BTC/USD",…}]``
     read_rows   arrays whose rows are all of one type: a page of history
     read_lines  the lines of a file of comma-separated values
 
@@ -331,3 +332,28 @@ class Tagged:
     def _symbol(self, raw: bytes | Raw) -> str:
         event = inside(raw)
         return next((text for name in self._symbol_fields if (text := text_of(event.get(name, ABSENT)))), "")
+
+
+class Rows:
+    """Events of ``reader``'s type, each with its instrument's name in its member ``symbol_field``."""
+
+    def __init__(self, reader: Reader, symbol_field: str) -> None:
+        self._reader = reader
+        self._symbol_field = symbol_field
+        wire: Any = reader.wire
+        self._decode = msgspec.json.Decoder(list[wire]).decode
+
+    def read(self, frame: Frame, array: bytes | Raw, place: Any) -> list[Outcome]:
+        """Raises one of ``UNDECODABLE`` for what is no array."""
+        try:
+            events = self._decode(array)
+        except UNDECODABLE:
+            return [
+                read_one(frame, index, raw, self._reader, place, self._symbol(raw))
+                for index, raw in enumerate(elements(array))
+            ]
+        reads, found = {self._reader.wire: self._reader.read}, array
+        return read_all(frame, events, reads, place, lambda index: self._symbol(elements(found)[index]))
+
+    def _symbol(self, raw: bytes | Raw) -> str:
+        return text_of(inside(raw).get(self._symbol_field, ABSENT))

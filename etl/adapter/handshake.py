@@ -79,6 +79,42 @@ class Grants:
         ]
 
 
+class Answers:
+    """What became of each (channel, venue symbol) of a subscription, on one connection, where the venue answers and
+    refuses them one by one. ``READY`` is told with the last answer, unless all were refused: then that refusal is of
+    the whole connection."""
+
+    def __init__(self) -> None:
+        self._left: dict[tuple[str, str], None] = {}
+        self._is_any_granted = False
+
+    def ask(self, streams: Iterable[tuple[str, str]]) -> None:
+        self._left.update(dict.fromkeys(streams))
+
+    def grant(self, channel: str, symbol: str) -> Fault | None:
+        """``READY``, if that was the last answer."""
+        self._is_any_granted = True
+        return self._ready() if self._answered(channel, symbol) else None
+
+    def refuse(self, channel: str, symbol: str, fault: Fault) -> list[Fault]:
+        """``fault`` told of this stream alone, and ``READY`` before it, if that was the last answer."""
+        of_one = replace(fault, channels=(channel,), symbols=(symbol,))
+        if not self._answered(channel, symbol):
+            return [of_one]
+        return [self._ready(), of_one] if self._is_any_granted else [fault]
+
+    def unanswered(self) -> list[str]:
+        return [f"{channel} of {symbol}" if symbol else channel for channel, symbol in self._left]
+
+    def _answered(self, channel: str, symbol: str) -> bool:
+        """Whether nothing is left now, and something was."""
+        return self._left.pop((channel, symbol), True) is None and not self._left
+
+    @staticmethod
+    def _ready() -> Fault:
+        return Fault(FaultKind.READY, "subscribed", "")
+
+
 def _channel_of(stream: str) -> str:
     return stream.partition(".")[0]
 

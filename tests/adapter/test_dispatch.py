@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from etl.adapter import build, fields
 from etl.adapter.build import Stream, StreamCache
 from etl.adapter.contract import Fault, FaultKind, Ignored, Outcome, Rejected, Reply, Subscription
-from etl.adapter.dispatch import Reader, Streams, Tagged, by_shape, read_lines, read_rows
+from etl.adapter.dispatch import Reader, Rows, Streams, Tagged, by_shape, read_lines, read_rows
 from etl.adapter.fields import ABSENT, Id, Name
 from etl.adapter.handshake import Handshake, kind_of_words, told
 from etl.model.codes import Code
@@ -42,6 +42,17 @@ class Row(Struct, gc=False, array_like=True):
     p: str
     s: str
     t: int
+
+
+class Named(Struct, gc=False):
+    symbol: Name
+    id: Id
+
+
+def read_named(frame: Frame, index: int, event: Named, place: Stream) -> Ignored:
+    if event.id == 99:
+        raise fields.FieldFault(Code.FIELD_MALFORMED, "99")
+    return Ignored(str(event.id), index)
 
 
 def read_print(frame: Frame, index: int, event: Print, stream: Stream) -> Trade:
@@ -287,3 +298,18 @@ def test_a_byte_order_mark_and_empty_lines_of_a_file_are_no_events() -> None:
     outcomes = read_lines(frame, (), Reader(Row, read_print), stream(), "AAA", (b"id,",))
     assert brief(outcomes) == ["csv_header", "7", "8"]
     assert [one.frame_index for one in outcomes if isinstance(one, Trade)] == [1, 3]
+
+
+def test_rows_that_name_their_instrument_are_one_outcome_each_and_a_garbled_one_says_whose_it_was() -> None:
+    rows = Rows(Reader(Named, read_named), "symbol")
+    good = {"symbol": "AAA", "id": 1}
+    assert brief(rows.read(frame_of([]), msgspec.json.encode([good, good]), stream())) == ["1", "1"]
+    garbled = [good, {"symbol": "BBB", "id": "x"}, 7, {**good, "id": -1}]
+    told = rows.read(frame_of([]), msgspec.json.encode(garbled), stream())
+    assert [(one.code, one.index, one.venue_symbol) for one in told if isinstance(one, Rejected)] == [
+        (Code.FIELD_MALFORMED, 1, "BBB"), (Code.FIELD_MALFORMED, 2, ""), (Code.INTEGER_OVERFLOW, 3, "AAA"),
+    ]  # fmt: skip
+    refused = rows.read(frame_of([]), msgspec.json.encode([{"symbol": "CCC", "id": 99}]), stream())
+    assert refused == [Rejected(Code.FIELD_MALFORMED, "99", 0, "CCC")], "also where its reader refuses it"
+    with pytest.raises(msgspec.ValidationError):
+        rows.read(frame_of([]), b"{}", stream())
