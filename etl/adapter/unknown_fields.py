@@ -43,11 +43,11 @@ def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _family(envelope: Mapping[str, Any]) -> str:
-    """``{"stream":"btcusdt@kline_1m",…}`` → ``kline``, ``{"arg":{"channel":"books",…},…}`` → ``books``."""
-    stream, argument = envelope.get("stream"), envelope.get("arg")
-    if isinstance(argument, dict):
-        channel = argument.get("channel")
-        return channel if isinstance(channel, str) else ""
+    """``{"stream":"btcusdt@kline_1m",…}`` → ``kline``, ``{"arg":{"channel":"books",…},…}`` → ``books``, and
+    ``{"channel":"trade",…}`` → ``trade``."""
+    stream, named = envelope.get("stream"), envelope.get("arg", envelope)
+    if isinstance(named, dict) and isinstance(channel := named.get("channel"), str):
+        return channel
     return stream.partition("@")[2].partition("@")[0].partition("_")[0] if isinstance(stream, str) else ""
 
 

@@ -229,7 +229,7 @@ def missing_ids(gap: Gap) -> _Span | None:
 
 
 def _requests(parser: Exchange, kind: Kind, gap: Gap, span: _Span | None, now_ns: int) -> Iterator[Request]:
-    if span:
+    if span and parser.history[kind].by != "time":
         yield from parser.id_requests(kind, gap.venue_symbol, *span)
         return
     to_ns = gap.to_time_ns or now_ns

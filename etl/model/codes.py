@@ -11,6 +11,9 @@ CORRECTED = "corrected"
 UNKNOWN_WORD = "unknown_word"
 """Flag of a record in which the venue says something about it in a word that its file does not know."""
 
+UNCHECKED = "unchecked"
+"""Flag of a book whose checksum proves nothing: its levels, or the decimals of their numbers, are not known."""
+
 
 class Code(StrEnum):
     """``str(code)`` goes on the wire; ``code.meaning`` is the operator's line."""
