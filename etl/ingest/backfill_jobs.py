@@ -65,9 +65,11 @@ def make_job(
     """A job that the venue can do; no symbols = the venue's default ones. Unified
     symbols that the instrument list knows are taken too. Raises ``UsageError``, also for a range in the future."""
     parser = with_known(settings, load_exchange(exchange_name))()
-    known_symbols = parser.instruments.by_symbol()
+    known_symbols, direct = parser.instruments.by_symbol(), parser.instruments.direct
     asked, kinds = _stripped(symbols), _stripped(kinds)
-    wanted = tuple(dict.fromkeys(known_symbols.get(one, one) for one in asked)) or parser.default_symbols
+    wanted = (
+        tuple(dict.fromkeys(known_symbols.get(one, direct(one)) for one in asked)) or parser.default_symbols
+    )
     _require_past(start_ns, end_ns, time.time_ns())
     for symbol in wanted:
         _require_spelling(parser, symbol)

@@ -63,7 +63,8 @@ def subscriptions(
     index, count = _shard(shard)
     if count > 1 and exchange.connections_max == 1:
         raise UsageError(f"{exchange.name}: one connection per key, so --shard {shard} cannot work")
-    wanted = tuple(symbols or exchange.default_symbols)[index::count]
+    direct = exchange().instruments.direct
+    wanted = tuple(dict.fromkeys(map(direct, symbols or exchange.default_symbols)))[index::count]
     if not wanted:
         raise UsageError(f"--shard {shard}: no symbol is left for it")
     names = tuple(channels or exchange.default_channels or (channel.name for channel in exchange.channels))

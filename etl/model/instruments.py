@@ -22,13 +22,15 @@ _NO_FLAGS: tuple[str, ...] = ()
 
 class Instrument(Struct, frozen=True, gc=False):
     """One tradable thing; steps are decimal text, "" where the list does not say. ``size_unit``: what its sizes count
-    where that is not what those of its feed do."""
+    where that is not what those of its feed do. ``alias_of``: the venue symbol of which this is but another name, under
+    which its data come."""
 
     venue_symbol: str
     symbol: str
     price_step: str = ""
     size_step: str = ""
     size_unit: SizeUnit = SizeUnit.NONE
+    alias_of: str = ""
 
 
 class Names(dict[str, tuple[str, tuple[str, ...]]]):
@@ -46,10 +48,16 @@ class Instruments:
         self.names = Names()
         self._by_venue_symbol: dict[str, Instrument] = {}
         self._venue_symbols: dict[str, str] = {}
+        self._aliases: dict[str, str] = {}
         for instrument in instruments:
             self._add(instrument)
+        for alias, venue_symbol in self._aliases.items():
+            self.names[alias] = self.names[venue_symbol]
 
     def _add(self, instrument: Instrument) -> None:
+        if instrument.alias_of:
+            self._aliases[instrument.venue_symbol] = instrument.alias_of
+            return
         if instrument.venue_symbol in self._by_venue_symbol:
             return
         symbol = instrument.symbol
@@ -69,6 +77,10 @@ class Instruments:
     def venue_symbol(self, symbol: str) -> str:
         """The venue's spelling; ``symbol`` itself where it is unknown."""
         return self._venue_symbols.get(symbol, symbol)
+
+    def direct(self, venue_symbol: str) -> str:
+        """The venue symbol under which its data come: itself, unless the list says that it is an alias."""
+        return self._aliases.get(venue_symbol, venue_symbol)
 
     def get(self, venue_symbol: str) -> Instrument | None:
         return self._by_venue_symbol.get(venue_symbol)

@@ -58,6 +58,15 @@ def test_of_two_that_claim_one_symbol_the_second_keeps_its_own_name() -> None:
     assert (instruments.venue_symbol("BTC-USD"), instruments.venue_symbol("BTCUSD")) == ("XBTUSD", "BTCUSD")
 
 
+def test_an_alias_is_the_symbol_that_it_stands_for_and_no_symbol_of_its_own() -> None:
+    listed = Instruments(
+        [Instrument("BTC-USDC", "BTC-USDC", alias_of="BTC-USD"), Instrument("BTC-USD", "BTC-USD")]
+    )
+    assert listed.direct("BTC-USDC") == listed.direct("BTC-USD") == "BTC-USD"
+    assert listed.names["BTC-USDC"] == ("BTC-USD", ())
+    assert listed.by_symbol() == {"BTC-USD": "BTC-USD"}
+
+
 def test_an_answer_of_the_venue_replaces_the_shipped_list() -> None:
     spot = b"""{"timezone":"UTC","serverTime":1,"rateLimits":[],"symbols":[{"symbol":"ETHBTC","status":"TRADING",
         "baseAsset":"ETH","baseAssetPrecision":8,"quoteAsset":"BTC","filters":[

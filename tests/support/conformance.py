@@ -13,6 +13,7 @@ import msgspec
 
 from etl.adapter.contract import Exchange, Subscription
 from etl.exchanges import load, names
+from etl.model.codes import REPLAYED
 from etl.model.records import Record
 from tests.support import fixtures
 
@@ -89,7 +90,7 @@ def channels() -> list[tuple[str, str]]:
 
 def exemplar(name: str, channel: str) -> Record | None:
     """A record of the channel (or of a variant of it) from the fixtures: such as counts, so no snapshot of a stream
-    of changes, unless snapshots are all there is."""
+    of changes, unless snapshots are all there is, and nothing that is repeated."""
     exchange: type[Exchange] = load(name)
     family = exchange.channel(channel)
     assert family is not None
@@ -97,6 +98,8 @@ def exemplar(name: str, channel: str) -> Record | None:
     for record in records_of(name):
         declared = exchange.channel(record.channel)
         if declared is None or (declared.family, declared.kind) != (family.family, record.kind):
+            continue
+        if REPLAYED in record.flags:
             continue
         if not _is_snapshot(record):
             return record

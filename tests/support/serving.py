@@ -133,7 +133,7 @@ def parsed(parser: Exchange, number: int, payload: bytes, endpoint: str) -> list
     for outcome in parser.parse(Frame(parser.name, "c", number, endpoint, number, payload)):
         if isinstance(outcome, Record):
             key = outcome.record_key
-            placed = key.startswith(f"{outcome.connection_id}/")
+            placed = f"/{outcome.connection_id}/" in f"/{key}"
             found.append((outcome.kind.name.lower(), outcome.symbol, PLACED if placed else key))
         elif isinstance(outcome, Ignored | Rejected):
             found.append((IGNORED if isinstance(outcome, Ignored) else INVALID, "", ""))
