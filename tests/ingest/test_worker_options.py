@@ -7,6 +7,7 @@ from etl.adapter.contract import Exchange, Subscription
 from etl.errors import UsageError
 from etl.exchanges.alpaca import AlpacaOptions
 from etl.exchanges.binance import Binance
+from etl.exchanges.coinbase_advanced import CoinbaseAdvanced
 from etl.exchanges.polygon import Polygon, PolygonOptions
 from etl.ingest.worker import subscriptions
 
@@ -30,6 +31,11 @@ def test_what_is_not_said_is_the_venue_s_default() -> None:
     assert subscriptions(Binance, (), (), "0/1") == [
         Subscription(Binance.default_symbols, Binance.default_channels)
     ]
+
+
+def test_an_alias_is_asked_for_under_the_name_that_its_data_bear_and_but_once() -> None:
+    (wanted,) = subscriptions(CoinbaseAdvanced, ["BTC-USDC", "ETH-USD", "BTC-USD"], ["level2"], "0/1")
+    assert wanted.symbols == ("BTC-USD", "ETH-USD")
 
 
 @pytest.mark.parametrize("shard", ["", "1", "1/1", "2/2", "-1/2", "a/b", "1/", "/2", "0/0"])
