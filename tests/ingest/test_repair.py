@@ -99,6 +99,7 @@ _FRAME = Frame("", "c1", 1, "ws://venue/stream", 1, b"")
         ("binance", (Kind.TRADE,)),
         ("polygon", (Kind.TRADE, Kind.QUOTE)),
         ("alpaca", (Kind.TRADE, Kind.QUOTE)),
+        ("kraken", (Kind.TRADE,)),
     ],
 )
 def test_what_a_lost_connection_missed_is_fetched_and_its_gaps_are_closed(
@@ -142,6 +143,29 @@ def test_of_a_small_hole_of_trades_only_the_missing_ids_are_asked_for(tmp_path: 
             assert asked == [f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={gap.from_sequence}&limit=2"]
             repaired = [record for record in run.published() if record.source is Source.REPAIR]
             assert [record.sequence for record in repaired] == [gap.from_sequence, gap.to_sequence]
+
+    asyncio.run(scene())
+
+
+def test_where_no_request_names_ids_a_small_hole_is_asked_for_by_its_times_and_judged_by_its_ids(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        async with simulator(tmp_path, "kraken") as client:
+            socket = await client.log_in("kraken")
+            run = Run("kraken", client, tmp_path)
+            frames = [f for f in await receive_bytes(socket, 80) if b'"trade","type":"update"' in f]
+            run.take([*frames[:20], *frames[22:60]])
+            run.feed.publish_gaps(run.feed.continuity.decide())
+            (gap,) = run.open_gaps
+            (settled,) = await run.repaired()
+            assert (settled.gap_state, settled.reason) == (GapState.REPAIRED, "repair: all ids are there")
+            (asked,) = [line.endpoint for line in client.truth("kraken") if "Trades" in line.endpoint]
+            since = gap.from_time_ns - repair_module.WIDEN_NS - 1
+            assert asked == f"/0/public/Trades?pair=XBTUSD&since={since}&count=1000"
+            assert {gap.from_sequence, gap.to_sequence} <= {
+                record.sequence for record in run.published() if record.source is Source.REPAIR
+            }
 
     asyncio.run(scene())
 

@@ -23,6 +23,7 @@ PATHS = {
     "binance": "/binance/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms/btcusdt@kline_1s",
     "polygon": "/polygon/stocks",
     "alpaca": "/alpaca/v2/sip",
+    "kraken": "/kraken",
 }
 LOGINS: dict[str, dict[str, str]] = {
     "polygon": {"action": "auth", "params": "KEY"},
@@ -31,6 +32,7 @@ LOGINS: dict[str, dict[str, str]] = {
 SUBSCRIPTIONS: dict[str, dict[str, Any]] = {
     "polygon": {"action": "subscribe", "params": "T.AAPL,Q.AAPL,A.AAPL"},
     "alpaca": {"action": "subscribe", "trades": ["AAPL"], "quotes": ["AAPL"], "bars": ["AAPL"]},
+    "kraken": {"method": "subscribe", "params": {"channel": "trade", "symbol": ["BTC/USD"]}},
 }
 
 
@@ -51,6 +53,7 @@ class Client:
             await receive(socket)
             await socket.send_json(LOGINS[exchange])
             await receive(socket)
+        if exchange in SUBSCRIPTIONS:
             await socket.send_json(SUBSCRIPTIONS[exchange])
         return socket
 
