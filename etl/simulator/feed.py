@@ -213,8 +213,9 @@ class Feed:
 
     def carry_out(self, now_ns: int) -> None:
         """Send the control messages that wait, and what begins a subscription; their truth first."""
+        beats = self.venue.dialect.heartbeat_s and self.state != "stopped"
         for socket in self.sockets:
-            if self.venue.dialect.heartbeat_s and self._hears(socket, now_ns):
+            if beats and self._hears(socket, now_ns):
                 self.venue.beat(socket, now_ns)
             if socket.outbox:
                 waiting, socket.outbox = socket.outbox, []

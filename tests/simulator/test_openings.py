@@ -147,6 +147,15 @@ def test_every_frame_of_a_connection_is_counted_those_that_are_lost_too(tmp_path
     assert len(set(range(1, numbers[-1] + 1)) - set(numbers)) == 2
 
 
+def test_the_heart_of_a_venue_that_was_told_to_stop_beats_no_more(tmp_path: Path) -> None:
+    feed, socket = playing(tmp_path, 2, "trades.AB")
+    feed.stop(T0 + 2 * SECOND)
+    before = len(socket.frames)
+    for tick in range(20, 60):
+        feed.tick(T0 + tick * SECOND // 10)
+    assert socket.frames[before:] == [], "a run that ends waits until nothing moves"
+
+
 def test_a_text_that_is_no_message_has_its_answer(tmp_path: Path) -> None:
     feed, socket = playing(tmp_path, 1, "trades.AB")
     before = len(socket.frames)
