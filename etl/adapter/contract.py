@@ -48,7 +48,7 @@ class Rejected(Struct, frozen=True, gc=False):
 class Ignored(Struct, frozen=True, gc=False):
     """An event left aside on purpose; ``name`` is on the venue's documented list (``ignored_names``).
 
-    ``stands_for``: the record in whose place it came: continuity takes its id as seen, and nothing is published."""
+    ``stands_for``: the record in whose place it came: its id is seen, and published as a hole."""
 
     name: str
     index: int = 0

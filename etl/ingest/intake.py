@@ -36,6 +36,7 @@ from etl.ingest.quarantine_notes import QuarantineNotes
 from etl.model.codes import REPLAYED, Code
 from etl.model.records import Book, Frame, Gap, GapKind, Kind, Record, Severity, Source, Trade
 from etl.sequencing.connection import ConnectionFollower
+from etl.sequencing.gap import of_stand_in
 from etl.sequencing.track import FOLLOWED
 from etl.transports.frames import raw_messages
 from etl.transports.kafka import FrameHeaders
@@ -231,7 +232,7 @@ class Intake:
             self._counts.ignored[outcome.name] += 1
             self._observer.ignored(outcome)
             if outcome.stands_for is not None:
-                self._declare(self._observe(outcome.stands_for))
+                self._take_stand_in(outcome, outcome.stands_for)
         else:
             self._counts.events_read -= 1
             if isinstance(outcome, Reply | Fault):
@@ -241,6 +242,12 @@ class Intake:
             if isinstance(outcome, BookBroken):
                 self._renew_book(frame, outcome)
         return replies
+
+    def _take_stand_in(self, ignored: Ignored, record: Record) -> None:
+        """No record is published, and whoever counts ids in a store is to find this one."""
+        self._declare(self._observe(record))
+        if record.sequence is not None:
+            self._declare([of_stand_in(record, ignored.name)])
 
     def _follow(self, frame: Frame, sequence: ConnectionSequence) -> Iterator[Fault]:
         """A break of it may have been anything that the connection carries. Without one of its changes a book is wrong,

@@ -213,7 +213,7 @@ class Continuity:
             return
         key = (record.symbol, record.channel)
         track = self._tracks.get(key)
-        if isinstance(record, Gap):
+        if isinstance(record, Gap) and record.sequence is None:
             self._remember_gap(key, track, record)
         elif track is None:
             self._begin(key, record)

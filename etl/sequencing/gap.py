@@ -67,6 +67,15 @@ def declared(
     )
 
 
+def of_stand_in(record: Record, what: str) -> Gap:
+    """The id of ``record`` that the venue gave to ``what``, which is no record: a hole by the venue's own word. Its
+    ``sequence`` says that it was seen, in its place among the records."""
+    hole, time_ns, number = GapKind.SOURCE_HOLE, record.event_time_ns, record.sequence
+    reason, gap_id = f"the venue gave this id to what is no record: {what}", f"{what}-{number}"
+    gap = declared(record, hole, GapState.SOURCE_HOLE, gap_id, time_ns, time_ns, number, number, reason)
+    return msgspec.structs.replace(gap, sequence=number)
+
+
 def settled(gap: Gap, state: GapState, now_ns: int, reason: str = "") -> Gap:
     """The same gap in another state; as the last state it wins."""
     return msgspec.structs.replace(

@@ -14,6 +14,7 @@ from etl.audit.findings import Suppression
 from etl.audit.nightly import audit, mail_of
 from etl.audit.offence import Offence
 from etl.model.records import GapState
+from etl.sequencing.gap import of_stand_in
 from etl.settings import Settings
 from etl.stores.timescale import session
 from tests.support.audit_stores import DAY, bar, clean_day, gap, store_in_clickhouse, trade
@@ -97,6 +98,14 @@ def test_a_hole_in_the_ids_is_silent_only_where_gaps_that_stand_declare_all_of_i
     assert missing() == ["binance BTC-USDT 106-109"]
     store_in_clickhouse(settings, [gap("a", 100, 102, GapState.REPAIRED)], "repaired")
     assert missing() == ["binance BTC-USDT 100-104", "binance BTC-USDT 106-109"]
+
+
+def test_an_id_that_the_venue_gave_to_a_placeholder_is_not_missing(settings: Settings) -> None:
+    store_in_clickhouse(settings, [trade(102), of_stand_in(trade(100), "placeholder")], "placeholder")
+    found = run_check(settings, DAY, "clickhouse", "trade_ids_missing")
+    assert [offence.key for offence in found] == ["binance BTC-USDT 100-101"]
+    store_in_clickhouse(settings, [of_stand_in(trade(101), "placeholder")], "the other")
+    assert run_check(settings, DAY, "clickhouse", "trade_ids_missing") == []
 
 
 def test_of_very_many_offences_a_thousand_and_the_number_of_the_rest_are_kept(settings: Settings) -> None:

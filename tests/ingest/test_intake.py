@@ -31,6 +31,7 @@ from etl.model.records import (
 )
 from etl.sequencing.ahead import REORDER_MESSAGES
 from etl.sequencing.book import rebuild
+from etl.sequencing.continuity import Continuity
 from etl.sequencing.join import BOOK_HOLE
 from etl.settings import make
 from etl.transports.memory import MemoryPublisher
@@ -144,7 +145,7 @@ def futures_trade(number: int, price: str = "2.2001", size: str = "10", what: st
     )
 
 
-def test_a_placeholder_is_left_aside_and_its_id_is_no_hole() -> None:
+def test_a_placeholder_is_left_aside_and_its_id_is_told_as_the_venue_s_own_hole() -> None:
     bench = Bench(BinanceUsdm)
     bench.give(futures_trade(1001), futures_trade(1002, "0", "0", "NA"), futures_trade(1003))
     bench.give(futures_trade(1004, "0.0000", "0.0", "NA"), futures_trade(1005))
@@ -152,13 +153,33 @@ def test_a_placeholder_is_left_aside_and_its_id_is_no_hole() -> None:
     bench.feed.publish_gaps(bench.feed.continuity.decide())
     bench.publisher.poll()
     assert bench.trade_ids() == ["1001", "1003", "1005"]
-    assert [gap.gap_kind for gap in bench.gaps()] == [GapKind.START]
+    reason = "the venue gave this id to what is no record: placeholder"
+    assert [
+        (gap.gap_kind, gap.gap_state, gap.record_key, gap.from_sequence, gap.to_sequence, gap.reason)
+        for gap in bench.gaps()[1:]
+    ] == [
+        (GapKind.SOURCE_HOLE, GapState.SOURCE_HOLE, f"trade/placeholder-{number}", number, number, reason)
+        for number in (1002, 1004)
+    ]
+    assert bench.gaps()[0].gap_kind is GapKind.START
     assert not bench.quarantined()
     assert bench.feed.counts.ignored == {"placeholder": 2}
     bench.give(futures_trade(1007))
     bench.feed.publish_gaps(bench.feed.continuity.decide())
     bench.publisher.poll()
-    assert [(gap.from_sequence, gap.to_sequence) for gap in bench.gaps()[1:]] == [(1006, 1006)]
+    assert [(gap.from_sequence, gap.to_sequence) for gap in bench.gaps()[3:]] == [(1006, 1006)]
+
+
+def test_a_placeholder_swallows_no_hole_before_it_when_a_worker_goes_on_from_the_topic() -> None:
+    bench = Bench(BinanceUsdm)
+    bench.give(futures_trade(1001), futures_trade(1004, "0", "0", "NA"))  # 1002 and 1003 may still come
+    bench.publisher.poll()
+    again = Continuity(BinanceUsdm)
+    for record in bench.records():
+        again.remember(record)
+    assert [(gap.from_sequence, gap.to_sequence) for gap in again.decide()] == [(1002, 1003)]
+    (lost,) = again.lost(GapKind.DISCONNECT, "the worker was not running", RECEIVED_NS)
+    assert lost.from_sequence == 1005
 
 
 def test_a_member_that_no_venue_file_knows_is_counted_from_a_sample() -> None:
