@@ -158,13 +158,15 @@ class After(Struct, frozen=True):
 
 
 class Before(Struct, frozen=True):
-    """As ``After``, from the newest row to the oldest: a page that reaches the request's ``start_ns`` is the last."""
+    """As ``After``, from the newest row to the oldest: a page that reaches the request's ``start_ns`` is the last. The
+    next page ends at the last row's ``place``, or, where a ``step`` is given, that far before this number."""
 
     parameter: str
     place: str | int
     time: str | int
     time_ns: Callable[[Any], int]
     limit: str = "limit"
+    step: int = 0
 
     def following(self, request: Request, rows: Sequence[Any]) -> Request | None:
         if _is_short(request, rows, self.limit):
@@ -172,6 +174,7 @@ class Before(Struct, frozen=True):
         for row in reversed(rows):
             try:
                 place, time_ns = row[self.place], self.time_ns(row[self.time])
+                place = int(place) - self.step if self.step else place
             except NOT_A_ROW:
                 continue
             if time_ns < request.start_ns:

@@ -43,11 +43,13 @@ def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _family(envelope: Mapping[str, Any]) -> str:
-    """``{"stream":"btcusdt@kline_1m",…}`` → ``kline``, ``{"arg":{"channel":"books",…},…}`` → ``books``, and
-    ``{"channel":"trade",…}`` → ``trade``."""
-    stream, named = envelope.get("stream"), envelope.get("arg", envelope)
+    """``{"stream":"btcusdt@kline_1m",…}`` → ``kline``, ``{"arg":{"channel":"books",…},…}`` → ``books``,
+    ``{"channel":"trade",…}`` → ``trade``, ``{"topic":"kline.1.BTCUSDT",…}`` → ``kline``."""
+    stream, topic, named = envelope.get("stream"), envelope.get("topic"), envelope.get("arg", envelope)
     if isinstance(named, dict) and isinstance(channel := named.get("channel"), str):
         return channel
+    if isinstance(topic, str):
+        return topic.partition(".")[0]
     return stream.partition("@")[2].partition("@")[0].partition("_")[0] if isinstance(stream, str) else ""
 
 

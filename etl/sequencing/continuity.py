@@ -24,7 +24,7 @@ Records pass through untouched, doubles and late ones too: stores are idempotent
                                      of the kind of the loss before it. A lone id far out is dropped instead
     are older, and so is its time    a double or a latecomer: it fills a declared gap, else nothing
     are older, its time is not       after ``RESET_MESSAGES`` of those the venue counts anew: RESET
-    are older, and point at the last the venue counts anew: RESET
+    are older, and point at the last the venue counts anew: RESET; so with a snapshot of a later time
 
 The loss of a connection is declared at once, as a gap that is open to the right: an outage may have no end. What
 comes next completes it under the same identity, or tells that nothing was missing. A gap is closed by its ids, be it

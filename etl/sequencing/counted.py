@@ -20,7 +20,7 @@ from etl.sequencing.ahead import Ahead, Segment, Window
 from etl.sequencing.gap import NOTHING_MISSING, completed, declared, first_state, settled
 from etl.sequencing.holes import Holes
 from etl.sequencing.restart import Restart
-from etl.sequencing.spans import Span, SpanReader, missed_span, time_of
+from etl.sequencing.spans import Span, SpanReader, is_later_book, missed_span, time_of
 from etl.sequencing.standing import Standing
 from etl.sequencing.track import FOLLOWED, NO_GAPS, Loss, Track
 
@@ -129,10 +129,10 @@ class Counted(Track):
 
     def _take_older(self, record: Record, span: Span) -> Sequence[Gap]:
         """A double or a latecomer; unless newer records keep coming with older ids, or the venue itself says that this
-        lower id follows the last."""
-        if span[1] < self._last == span[0] - 1 and REPLAYED not in record.flags:
-            self._restart.clear()
-            self._restart.add(record, span)
+        lower id follows the last: by pointing at it, or with a snapshot of a later time."""
+        follows = self._last == span[0] - 1 or is_later_book(record, self.newest)
+        if span[1] < self._last and follows and REPLAYED not in record.flags:
+            self._restart.begin(record, span)
             return self._start_again()
         if time_of(record) <= time_of(self.newest) or REPLAYED in record.flags:
             return self.fill(record) if self._holes.declared else NO_GAPS

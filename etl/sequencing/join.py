@@ -49,6 +49,7 @@ class Join:
         self.sequence: int | None = None
         """Of the last record that is part of the book."""
         self._time_ns = 0
+        self._snapshot_ns = 0
         self._held: deque[Book] = deque(maxlen=HELD_MAX)
         """What waits for a snapshot, or, while joined, for the rest of a hole."""
         self._backward_ids: list[Book] = []
@@ -139,13 +140,13 @@ class Join:
             self._held.extend(backward)
 
     def _take_snapshot(self, snapshot: Book) -> Sequence[Book]:
-        if self.is_joined and self._is_old(snapshot):
+        if self.is_joined and self._is_old(snapshot) and not self._begins_anew(snapshot):
             return _NONE
         # without ids a snapshot stands in the stream: what came before it is in it
         held = [] if snapshot.sequence is None else sorted(_since_restart(self._held), key=_sequence)
         self.is_joined, self.sequence, self._is_fresh = True, snapshot.sequence, True
         self.is_suspect = False
-        self._time_ns = 0
+        self._time_ns, self._snapshot_ns = 0, snapshot.event_time_ns
         self._held.clear()
         self._backward_ids.clear()
         applied = [snapshot]
@@ -169,6 +170,11 @@ class Join:
         self._is_fresh = False
         if self._backward_ids:
             self._backward_ids.clear()
+
+    def _begins_anew(self, snapshot: Book) -> bool:
+        """A lower id at a later time of the venue: it counts anew."""
+        is_lower = (snapshot.sequence or 0) < (self.sequence or 0)
+        return is_lower and snapshot.event_time_ns > max(self._time_ns, self._snapshot_ns) > 0
 
     def _is_next(self, record: Book) -> bool:
         """The common case, told first: it begins right behind the book, and is neither old nor beyond a hole. A lower

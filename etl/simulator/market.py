@@ -63,7 +63,8 @@ class Top(Struct, frozen=True, gc=False):
 
 class Change(Struct, frozen=True):
     """Levels changed in updates ``first``..``last``; size 0 removes. ``previous`` is the last change's ``last``.
-    ``bid_deltas`` and ``ask_deltas`` are the same changes as what is added to a level's size."""
+    ``bid_deltas`` and ``ask_deltas`` are the same changes as what is added to a level's size. ``number`` counts the
+    changes themselves."""
 
     first: int
     last: int
@@ -73,13 +74,17 @@ class Change(Struct, frozen=True):
     asks: tuple[tuple[int, int], ...]
     bid_deltas: tuple[tuple[int, int], ...] = ()
     ask_deltas: tuple[tuple[int, int], ...] = ()
+    number: int = 0
 
 
 class Snapshot(Struct, frozen=True):
+    """``number`` is that of the last change in it."""
+
     last: int
     time_ns: int
     bids: tuple[tuple[int, int], ...]
     asks: tuple[tuple[int, int], ...]
+    number: int = 0
 
 
 class Bar(Struct):
@@ -133,6 +138,8 @@ class Listing:
         self.last_sequence = first_number
         self.last_update = first_number
         self.last_change = self.last_update
+        self.changes = first_number
+        """How many there were, from the first number on."""
         self.best_bid = instrument.start_ticks
         self.bids = {self.best_bid - n: self._lots() for n in range(BOOK_LEVELS)}
         self.asks = {self.best_bid + 1 + n: self._lots() for n in range(BOOK_LEVELS)}
@@ -186,6 +193,7 @@ class Listing:
                 self._set_bid(self.best_bid - offset, self._lots())
             else:
                 self._set_ask(self.best_ask + offset, self._lots())
+        self.changes += 1
         event = Change(
             self.last_change + 1,
             self.last_update,
@@ -200,6 +208,7 @@ class Listing:
             tuple(
                 (price, self.asks.get(price, 0) - size) for price, size in sorted(self._former_asks.items())
             ),
+            self.changes,
         )
         self.last_change = self.last_update
         self._former_bids, self._former_asks = {}, {}
@@ -211,6 +220,7 @@ class Listing:
             time_ns,
             tuple(sorted(self.bids.items(), reverse=True)),
             tuple(sorted(self.asks.items())),
+            self.changes,
         )
 
     def told(self, time_ns: int) -> Snapshot:
@@ -218,7 +228,11 @@ class Listing:
         bids = {price: size for price, size in (self.bids | self._former_bids).items() if size}
         asks = {price: size for price, size in (self.asks | self._former_asks).items() if size}
         return Snapshot(
-            self.last_change, time_ns, tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items()))
+            self.last_change,
+            time_ns,
+            tuple(sorted(bids.items(), reverse=True)),
+            tuple(sorted(asks.items())),
+            self.changes,
         )
 
     def close_bars(self, interval_ns: int, now_ns: int) -> Iterator[Bar]:
@@ -239,12 +253,13 @@ class Listing:
         self.last_print += count
         self.last_update += count
         self.last_change += count
+        self.changes += count
 
     def reset_numbers(self, first_number: int) -> None:
         """The venue starts counting anew."""
         self.last_print = first_number
         self.last_sequence = first_number
-        self.last_update = self.last_change = first_number
+        self.last_update = self.last_change = self.changes = first_number
         self._former_bids, self._former_asks = {}, {}
 
     def _lots(self) -> int:

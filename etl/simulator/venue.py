@@ -11,13 +11,14 @@ from functools import cached_property
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from etl.model.times import NS_PER_MS, interval_ns
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Conversation
 from etl.simulator.frame_faults import Outgoing
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind, History
-from etl.simulator.market import Bar, Instrument, Listing, Snapshot, decimal_text, number_text
+from etl.simulator.market import Bar, Instrument, Listing, decimal_text, number_text
 from etl.simulator.session import Item, RecordedResponse, Session, SyntheticSession
 from etl.simulator.told import Told
 from etl.simulator.truth import EMPTY, TruthEvent
@@ -274,7 +275,7 @@ class Venue(Conversation):
             return Response(200, found.payload, [found.event])
         if found is None:
             return None
-        kept = Snapshot(found.last, found.time_ns, found.bids[:levels_max], found.asks[:levels_max])
+        kept = replace(found, bids=found.bids[:levels_max], asks=found.asks[:levels_max])
         words = self.words_of(symbol, kept, now_ms=now_ns // NS_PER_MS)
         event = form.event(words)
         return Response(200, form.text(words).encode(), [event])

@@ -63,6 +63,10 @@ def test_pages_that_go_back_end_where_the_span_begins() -> None:
     assert path_of(before.following(request, rows((8, 9), (7, 3)))) == page
     assert before.following(request, rows((8, 9), (7, 2))) is None
     assert before.following(request, rows((8, 9))) is None
+    stepping = Before("end", 0, 0, ms_or_us_ns, step=1)
+    assert path_of(stepping.following(REQUEST, [["9"], [7]])) == "/trades?symbol=AAA&limit=2&start=5&end=6"
+    with pytest.raises(VenueError):
+        stepping.following(REQUEST, [["x"], ["y"]])
 
 
 def test_the_address_of_the_next_page_loses_the_key_that_it_carries() -> None:

@@ -44,6 +44,7 @@ def test_an_event_without_a_type_goes_by_its_stream_and_members_inside_are_looke
         ("kline", "n"): 1
     }
     assert counted('{"channel":"kline","type":"update","data":[{"n":2}]}') == {("kline", "n"): 1}
+    assert counted('{"topic":"kline.1.BTCUSDT","data":[{"e":1},{"n":2}],"ts":7}') == {("kline", "n"): 1}
     assert not counted('{"arg":{"channel":7},"data":[{"n":2}]}', '{"arg":7,"data":[{"n":2}]}')
 
 

@@ -145,6 +145,17 @@ def test_a_sequence_that_starts_again_waits_for_a_snapshot_and_joins_it(joined: 
     assert applied(join, snapshot(3), timed(6, 106)) == [[3, 4, 5], [6]]
 
 
+@pytest.mark.parametrize("changes", [0, 1])
+def test_a_snapshot_of_a_lower_id_and_a_later_time_begins_the_book_anew(changes: int) -> None:
+    def whole(sequence: int, ms: int) -> Book:
+        return msgspec.structs.replace(snapshot(sequence), event_time_ns=ms)
+
+    join = Join()
+    applied(join, whole(1_000, 1), *[timed(1_000 + n, 1 + n) for n in range(1, 1 + changes)])
+    assert applied(join, whole(990, 1), whole(1, 7), timed(2, 8)) == [[], [1], [2]]
+    assert (join.is_joined, join.sequence, join.breaks) == (True, 2, 0)
+
+
 def test_latecomers_and_doubles_are_no_new_sequence() -> None:
     join = Join()
     applied(join, snapshot(10), *[timed(number, number) for number in range(11, 31)])

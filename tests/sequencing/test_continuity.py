@@ -41,6 +41,7 @@ class Venue(Exchange):
         Channel("trade", Kind.TRADE, SequenceRule.CONTIGUOUS, Kind.TRADE, 60.0),
         Channel("range", Kind.BOOK, SequenceRule.RANGE),
         Channel("pointer", Kind.BOOK, SequenceRule.BACK_POINTER),
+        Channel("updates", Kind.BOOK, SequenceRule.CONTIGUOUS),
         Channel("quote", Kind.QUOTE, SequenceRule.RISING, None, 60.0),
         Channel("plain", Kind.TRADE, SequenceRule.NONE, Kind.TRADE, 60.0),
         Channel("kline_1m", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR),
@@ -81,6 +82,11 @@ def delta(first: int, last: int, previous: int | None = None) -> Book:
         previous_sequence=previous,
         book_action=BookAction.ABSOLUTE,
     )
+
+
+def update(number: int, time_ms: int = 0, action: BookAction = BookAction.ABSOLUTE) -> Book:
+    head = base("updates", DAY + (time_ms or number) * MS, f"updates/{action}/{number}")
+    return Book(**head, sequence=number, book_action=action)
 
 
 def quote(number: int) -> Quote:
@@ -358,6 +364,25 @@ def test_a_lower_id_that_points_back_at_the_last_is_a_reset_at_once() -> None:
     assert (reset.gap_kind, reset.from_sequence, reset.to_sequence) == (GapKind.RESET, 16, None)
     assert (reset.from_time_ns, reset.to_time_ns) == (DAY + 15 * MS, DAY + 23 * MS)
     assert spans(follow(anew[1:], continuity)) == [(6, 6)]
+
+
+def test_a_snapshot_among_contiguous_updates_is_one_of_them() -> None:
+    continuity = Continuity(Venue, declares_start=False, window=BY_COUNT)
+    whole = [update(10, action=BookAction.SNAPSHOT), update(11)]
+    assert follow(whole, continuity) == []
+    (missing, unsent) = follow([update(13), update(20, action=BookAction.SNAPSHOT), update(21)], continuity)
+    assert spans([missing, unsent]) == [(12, 12), (14, 19)]
+    assert {missing.gap_state, unsent.gap_state} == {GapState.UNREPAIRABLE}
+
+
+def test_a_snapshot_of_a_lower_id_and_a_later_time_is_a_reset_at_once() -> None:
+    continuity = Continuity(Venue, declares_start=False, window=BY_COUNT)
+    follow([update(177_400_506, 1), update(177_400_507, 2)], continuity)
+    doubles = [update(177_400_506, time, BookAction.SNAPSHOT) for time in (1, 2)]
+    assert follow(doubles, continuity) == []
+    (reset,) = follow([update(1, 3, BookAction.SNAPSHOT), update(2, 4), update(3, 5)], continuity)
+    assert (reset.gap_kind, reset.from_sequence, reset.to_sequence) == (GapKind.RESET, 177_400_508, None)
+    assert (reset.from_time_ns, reset.to_time_ns) == (DAY + 2 * MS, DAY + 3 * MS)
 
 
 def test_a_sequence_that_starts_again_while_a_break_waits_gives_both_gaps() -> None:
