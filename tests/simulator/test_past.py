@@ -20,7 +20,9 @@ from etl.exchanges import load
 from etl.model.records import Frame, Kind, Record, Source
 from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed
-from etl.simulator.past import STEP_NS
+from etl.simulator.history import PRINTS, Entry, History
+from etl.simulator.market import Instrument
+from etl.simulator.past import STEP_NS, Past
 from etl.simulator.serve import Options, make_feed
 from etl.simulator.truth import IGNORED, TruthEvent
 from etl.simulator.words import time_text
@@ -195,3 +197,19 @@ def test_a_looped_recording_has_a_past_that_ends_at_its_first_trade(tmp_path: Pa
     feed, began_ns = started(tmp_path, "binance", session="shipped")
     rows = ask(feed, "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=3735683250&limit=20", began_ns)
     assert [row["id"] for row in rows] == list(range(3735683250, 3735683270))
+
+
+def test_what_lies_below_an_id_or_a_time_is_of_the_session_and_then_of_the_days_before() -> None:
+    past = Past(lambda symbol: Instrument(symbol, symbol, 2, 0, 10_000), 100 * STEP_NS)
+    history = History(past=past)
+    for number in (100, 101, 103):
+        history.add("A", PRINTS, Entry(number, number * STEP_NS, None))
+
+    def below(limit: int, **bound: int) -> list[int]:
+        return [entry.number for entry in history.below("A", PRINTS, limit, **bound)]
+
+    assert below(4, number=103) == [98, 99, 100, 101]
+    assert below(2, number=104) == [101, 103]
+    assert below(3, number=99) == below(3, end_ns=99 * STEP_NS) == [96, 97, 98]
+    assert below(2, end_ns=101 * STEP_NS) == [99, 100]
+    assert [entry.number for entry in History().below("A", PRINTS, 5, number=7)] == []
