@@ -11,7 +11,8 @@ outcomes. One object per connection; it holds that connection's state and dies w
     ├── Reply                 send this text on the same socket (a pong, the next step of a handshake)
     ├── Fault                 the venue itself has something to say: see ``FaultKind``
     ├── ConnectionSequence    the frame's number on its connection, where the venue counts over all of it
-    └── BookBroken            a book whose checksum does not hold
+    ├── BookBroken            a book whose checksum does not hold
+    └── Behind                a stream of which the venue says that more has gone out than came
 
 Records, Rejected and Ignored are events, and each event of a frame is exactly one of them. The others accompany
 an event and are not counted.
@@ -47,7 +48,6 @@ class Rejected(Struct, frozen=True, gc=False):
 
 class Ignored(Struct, frozen=True, gc=False):
     """An event left aside on purpose; ``name`` is on the venue's documented list (``ignored_names``).
-
     ``stands_for``: the record in whose place it came: its id is seen, and published as a hole."""
 
     name: str
@@ -107,7 +107,15 @@ class BookBroken(Struct, frozen=True, gc=False):
     reason: str
 
 
-Outcome = Record | Rejected | Ignored | Reply | Fault | ConnectionSequence | BookBroken
+class Behind(Struct, frozen=True, gc=False):
+    """The venue tells that a channel of one symbol has given more than came: a gap of that channel alone."""
+
+    venue_symbol: str
+    channel: str
+    reason: str
+
+
+Outcome = Record | Rejected | Ignored | Reply | Fault | ConnectionSequence | BookBroken | Behind
 
 
 class SequenceRule(Enum):
@@ -165,8 +173,7 @@ class Credentials(Struct, frozen=True):
 
 
 class Subscription(Struct, frozen=True):
-    """What one connection asks for: venue symbols and channel names. ``socket`` is the one that carries these
-    channels, once ``Exchange.sockets`` has told them apart."""
+    """What one connection asks for. ``socket`` carries its channels, once ``Exchange.sockets`` told them apart."""
 
     symbols: tuple[str, ...]
     channels: tuple[str, ...]
@@ -300,8 +307,8 @@ class Exchange:
     @classmethod
     def listing_requests(cls) -> Sequence[Request]:
         """First requests of the instrument list; ``next_request`` gives the pages after each."""
-        first = Request(cls.instruments_path, Kind.STATUS, "", LISTING_WEIGHT)
-        return [first] if cls.instruments_path else ()
+        path = cls.instruments_path
+        return [Request(path, Kind.STATUS, "", LISTING_WEIGHT)] if path else ()
 
     @classmethod
     def read_splits(cls, payload: bytes) -> Iterable[Split]:
@@ -311,8 +318,7 @@ class Exchange:
     @classmethod
     def channel(cls, name: str) -> Channel | None:
         """The facts of the channel called ``name``, declared or parametric; ``None`` if the venue has none such."""
-        declared = next((channel for channel in cls.channels if channel.name == name), None)
-        return declared or cls.match(name)
+        return next((channel for channel in cls.channels if channel.name == name), None) or cls.match(name)
 
     @classmethod
     def match(cls, name: str) -> Channel | None:
@@ -339,13 +345,11 @@ class Exchange:
         return ()
 
     def resubscribe(self, subscription: Subscription) -> Sequence[str | bytes]:
-        """Messages that make the venue begin anew with these symbols and channels and leave the others as they are;
-        none where a snapshot is asked for by request."""
+        """Messages that begin these channels of these symbols anew, and no others; none where a request does that."""
         return ()
 
     def unanswered(self) -> Sequence[str]:
-        """The streams that this connection subscribed to and the venue has neither granted nor refused yet, in its own
-        spelling; none where it answers nothing."""
+        """The streams subscribed to that the venue has neither granted nor refused yet, in its own spelling."""
         return ()
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:

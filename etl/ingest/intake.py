@@ -14,6 +14,7 @@ import msgspec
 
 from etl import crash
 from etl.adapter.contract import (
+    Behind,
     BookBroken,
     ConnectionSequence,
     Exchange,
@@ -241,6 +242,8 @@ class Intake:
                 return [*(replies or ()), *self._follow(frame, outcome)]
             if isinstance(outcome, BookBroken):
                 self._renew_book(frame, outcome)
+            elif isinstance(outcome, Behind):
+                self._lose(GapKind.SEQUENCE, outcome.reason, frame, [outcome.venue_symbol], [outcome.channel])
         return replies
 
     def _take_stand_in(self, ignored: Ignored, record: Record) -> None:

@@ -113,6 +113,21 @@ def test_without_a_book_the_connection_goes_on_after_a_break_and_scopes_count_by
     assert (ended.record_key, ended.gap_state) == (declared.record_key, GapState.REPAIRED)  # its ids go on
 
 
+def test_what_the_venue_says_has_gone_out_and_never_came_is_a_gap_of_that_channel_which_its_next_id_bounds() -> (
+    None
+):
+    bench = Bench()
+    bench.give(trade(1), trade(7, OTHER), {"op": "last", "sym": SYMBOL, "id": 4})
+    (declared,) = bench.gaps(GapKind.SEQUENCE)
+    assert (declared.symbol, declared.channel, declared.from_sequence, declared.to_time_ns) == (
+        "AAA-BBB", "trades", 2, 0,
+    )  # fmt: skip
+    assert declared.reason == "trade 4 has gone out"
+    bench.give(trade(5, at_ns=NOW_NS + NS_PER_S))
+    (bounded,) = bench.feed.continuity.decide()
+    assert (bounded.record_key, bounded.from_sequence, bounded.to_sequence) == (declared.record_key, 2, 4)
+
+
 def test_a_checksum_that_does_not_hold_costs_that_symbol_s_book_and_no_other() -> None:
     bench = Bench()
     at: dict[str, Any] = {"at_ns": SUMMED_NS}

@@ -6,8 +6,8 @@ where the frames come from (recorded, documentation example or synthetic), then 
     {"receive_time_ns": 1, "endpoint": "", "frame": "…", "gives": [{"kind": "trade", …}, {"ignored": "…"}]}
 
 ``gives`` holds records under the contract's field names without what is empty, ``{"quarantine": CODE}``,
-``{"ignored": NAME}``, ``{"reply": TEXT}``, ``{"fault": KIND}``, ``{"connection_sequence": NUMBER}`` and
-``{"book_broken": CHANNEL}``. All frames of a file come on one connection.
+``{"ignored": NAME}``, ``{"reply": TEXT}``, ``{"fault": KIND}``, ``{"connection_sequence": NUMBER}``
+``{"book_broken": CHANNEL}`` and ``{"behind": CHANNEL}``. All frames of a file come on one connection.
 ``rewrite`` fills ``gives`` with what the parser says today: read the diff before it is committed.
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from etl.adapter.contract import (
+    Behind,
     BookBroken,
     ConnectionSequence,
     Exchange,
@@ -83,6 +84,8 @@ def _described(outcome: Outcome) -> dict[str, Any]:
         return {"connection_sequence": outcome.number} | ({"scope": outcome.scope} if outcome.scope else {})
     if isinstance(outcome, BookBroken):
         return {"book_broken": outcome.channel, "venue_symbol": outcome.venue_symbol}
+    if isinstance(outcome, Behind):
+        return {"behind": outcome.channel, "venue_symbol": outcome.venue_symbol}
     assert isinstance(outcome, Fault)
     return {"fault": outcome.kind.value}
 

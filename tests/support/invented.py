@@ -7,6 +7,7 @@ versions     until ``OLD_UNTIL_NS`` the venue spoke arrays (``InventedOld``)
 clock        the handshake, the requests and the subscriptions are signed with the time
 requests     a POST; two budgets; trades page by id, bars by time; the symbols come in pages
 keep-alive   ``ping`` is answered by a bare ``pong``; ten messages a second at most
+last ids     ``last`` tells the newest trade's id
 replay       trades that are repeated on subscribing say ``replay``
 
 {"n":1,"sid":"a","op":"trade","sym":"AAABBB","id":5,"px":"1.5","qty":"2","ts":1700000000000,"side":"buy"}
@@ -27,6 +28,7 @@ import msgspec
 from etl.adapter import build
 from etl.adapter.build import stream_of
 from etl.adapter.contract import (
+    Behind,
     BookBroken,
     Budget,
     Channel,
@@ -114,6 +116,7 @@ class Invented(InventedOld):
         "subscribed": "the answer to a subscription",
         "refused": "the venue refuses a subscription; told as a Fault",
         "pong": "the answer to a keep-alive",
+        "last": "the newest trade's id",
         "empty": "an answer without rows",
     }
     key_variables = (("INVENTED_KEY",),)
@@ -229,6 +232,9 @@ class Invented(InventedOld):
             yield from self._book(frame, message)
         elif op == "bar":
             yield bar(self, frame, message)
+        elif op == "last":
+            yield Ignored("last")
+            yield Behind(message["sym"], "trades", f"trade {message['id']} has gone out")
         elif op == "subscribed":
             yield Ignored("subscribed")
             yield Fault(FaultKind.READY, "subscribed", message["ch"])
