@@ -16,9 +16,10 @@ from typing import ClassVar
 import msgspec
 from msgspec import Struct
 
-from etl.adapter import build, fields
+from etl.adapter import fields
 from etl.adapter.build import Stream, StreamCache, stream_of
 from etl.adapter.contract import (
+    Behind,
     Budget,
     Channel,
     Credentials,
@@ -34,119 +35,16 @@ from etl.adapter.contract import (
     Subscription,
 )  # fmt: skip
 from etl.adapter.dispatch import Reader, by_shape, elements, read_one, read_rows
-from etl.adapter.fields import ABSENT, UNDECODABLE, Id, Levels, Name, members, text_of
+from etl.adapter.fields import ABSENT, UNDECODABLE, Name, members, text_of
 from etl.adapter.handshake import Grants, kind_of_words, told
 from etl.adapter.paging import Before, id_pages, rows_of
-from etl.model.codes import REPLAYED, Code
+from etl.exchanges import _coinbase_wire as wire
+from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
-from etl.model.records import Book, BookAction, Frame, Kind, Quote, Side, SizeUnit, Trade
+from etl.model.records import Frame, Kind, SizeUnit, Trade
 from etl.model.times import NS_PER_US
 
 PAGE_ROWS = 1_000
-NO_TIME = ("", "0001-01-01T00:00:00.000000Z")
-"""What stands for no time at all."""
-
-
-class Match(Struct, gc=False):
-    """On the stream, and without its product as a row of the history."""
-
-    trade_id: Id
-    side: str
-    size: str
-    price: str
-    time: str
-
-
-def _read_match(frame: Frame, index: int, event: Match, stream: Stream, flags: tuple[str, ...] = ()) -> Trade:
-    """``{"type":"match","trade_id":280232,"maker_order_id":"…","taker_order_id":"…","side":"sell","size":"985",
-    "price":"0.00001305","product_id":"SKL-BTC","sequence":177100030,"time":"2021-04-17T16:43:37.089723Z"}``: ``side``
-    is the maker's."""
-    price, size = fields.two(event.price, event.size)
-    side = _TAKER.get(event.side, Side.NONE)
-    time_ns = fields.rfc3339_ns(event.time)
-    return build.trade(
-        stream, frame, index, time_ns, price, size, side, str(event.trade_id), event.trade_id, flags=flags
-    )
-
-
-def _read_last_match(frame: Frame, index: int, event: Match, stream: Stream) -> Trade:
-    """The last trade before the subscription."""
-    return _read_match(frame, index, event, stream, (REPLAYED,))
-
-
-class _Ticker(Struct, gc=False):
-    sequence: Id
-    best_bid: str
-    best_ask: str
-    time: str = ""
-    best_bid_size: str = ""
-    """Both sizes came in 2022."""
-    best_ask_size: str = ""
-
-
-def _read_ticker(frame: Frame, index: int, event: _Ticker, stream: Stream) -> Quote:
-    """``{"type":"ticker","sequence":333938798,"product_id":"BAND-GBP","price":"14.7775",…,"best_bid":"14.7550",
-    "best_bid_size":"1.5","best_ask":"14.8060","best_ask_size":"2","side":"buy","time":"2021-04-17T16:43:30.244075Z",
-    "trade_id":881613,"last_size":"0.04"}``: the best prices after a trade, which ``matches`` tells too."""
-    bid, bid_size = _side(event.best_bid, event.best_bid_size)
-    ask, ask_size = _side(event.best_ask, event.best_ask_size)
-    return build.quote(
-        stream, frame, index, str(event.sequence), _time_ns(event.time), bid, bid_size, ask, ask_size,
-        event.sequence,
-    )  # fmt: skip
-
-
-def _side(price: str, size: str) -> tuple[str | None, str | None]:
-    if not price.strip("0."):
-        return None, None
-    if size:
-        known_price, known_size = fields.two(price, size)
-        return known_price, known_size
-    return fields.decimals(price)[0], None
-
-
-class _Snapshot(Struct, gc=False):
-    bids: Levels
-    asks: Levels
-    time: str = ""
-
-
-def _read_snapshot(frame: Frame, index: int, event: _Snapshot, stream: Stream) -> Book:
-    """``{"type":"snapshot","product_id":"BAND-GBP","asks":[["14.8024","12.77"],…],"bids":[…]}``: the whole book."""
-    bids, asks = levels(event.bids), levels(event.asks)
-    return build.book(stream, frame, index, BookAction.SNAPSHOT, _time_ns(event.time), bids, asks)
-
-
-class _Update(Struct, gc=False):
-    changes: list[tuple[str, str, str]]
-    time: str = ""
-
-
-def _read_update(frame: Frame, index: int, event: _Update, stream: Stream) -> Book:
-    """``{"type":"l2update","product_id":"SKL-BTC","changes":[["sell","0.00001306","660.5"]],
-    "time":"2021-04-17T16:43:37.075687Z"}``: sizes as they are now, 0 removes."""
-    bids: Levels = []
-    asks: Levels = []
-    for side, price, size in event.changes:
-        if side not in _BOOK_SIDES:
-            raise fields.FieldFault(Code.FIELD_MALFORMED, f"side {side!r:.20}")
-        (bids if side == "buy" else asks).append((price, size))
-    return build.book(
-        stream, frame, index, BookAction.ABSOLUTE, _time_ns(event.time), levels(bids), levels(asks)
-    )
-
-
-def levels(pairs: Levels) -> fields.Columns:
-    """As columns; a size below zero cannot be of an order."""
-    prices, sizes = fields.columns(pairs)
-    if any(size[0] == "-" for size in sizes):
-        raise fields.FieldFault(Code.SIZE_NEGATIVE, "a level's size is below zero")
-    return prices, sizes
-
-
-def _time_ns(text: str) -> int:
-    """0 where the venue says none: it has also sent the year 1 and, of snapshots, one before it."""
-    return 0 if text in NO_TIME or text[0] == "-" else fields.rfc3339_ns(text)
 
 
 class _Head(Struct, gc=False):
@@ -185,13 +83,12 @@ class Coinbase(Exchange):
     ignored_names: ClassVar[Mapping[str, str]] = {
         "subscriptions": "all that is subscribed to; told as READY once it is all that was asked for",
         "error": "the venue refuses something; told as a Fault",
-        "heartbeat": "each second: the last trade's id",
+        "heartbeat": "each second: the last trade's id, by which a trade that never came is told",
         "products": "the instrument list, or its changes",
         "other_channel": "orders one by one, auctions, accounts: channels that are not subscribed to",
         "empty": "a page without rows",
     }
     ignored_events: ClassVar[Mapping[str, str]] = {
-        "heartbeat": "heartbeat",
         "status": "products",
         **dict.fromkeys(
             ("received", "open", "done", "change", "activate", "auction", "rfq_match", "level3"),
@@ -219,6 +116,7 @@ class Coinbase(Exchange):
         self._known = StreamCache(self._stream)
         self._grants = Grants()
         self._asked: list[str] = []
+        self._progress: dict[str, wire.Progress] = {}
         self._is_ready = False
 
     def _stream(self, place: tuple[str, str]) -> Stream:
@@ -292,7 +190,22 @@ class Coinbase(Exchange):
         if not fields.is_name(symbol):
             return Rejected(Code.SYMBOL_MALFORMED, f"{symbol!r:.80}")
         channel, reader = _READERS[tag]
-        return read_one(frame, 0, payload, reader, self._known[symbol, channel], symbol)
+        outcome = read_one(frame, 0, payload, reader, self._known[symbol, channel], symbol)
+        if isinstance(outcome, Trade) and outcome.sequence is not None:
+            progress = self._progress.setdefault(symbol, wire.Progress())
+            progress.last_id = max(progress.last_id, outcome.sequence)
+        return outcome
+
+    def _heard(self, frame: Frame, payload: bytes) -> Sequence[Outcome]:
+        try:
+            beat = fields.decoded(payload, _read_heartbeat)
+        except UNDECODABLE as error:
+            return (fields.rejected(error, 0, ""),)
+        progress, heartbeat = self._progress.get(beat.product_id), Ignored("heartbeat")
+        if progress is None or not progress.is_behind(beat.last_trade_id, frame.receive_time_ns):
+            return (heartbeat,)
+        reason = f"trade {beat.last_trade_id} has gone out, and {progress.last_id} is the last that came"
+        return (heartbeat, Behind(beat.product_id, "matches", reason))
 
     def _object(self, frame: Frame, payload: bytes) -> Sequence[Outcome]:
         message = members(payload)
@@ -301,6 +214,8 @@ class Coinbase(Exchange):
             return (self._event(frame, payload, tag, text_of(message.get("product_id", ABSENT))),)
         if tag in self.ignored_events:
             return (Ignored(self.ignored_events[tag]),)
+        if tag == "heartbeat":
+            return self._heard(frame, payload)
         if tag == "subscriptions":
             return self._acknowledged(payload)
         said = text_of(message.get("reason", ABSENT)) or text_of(message.get("message", ABSENT))
@@ -339,16 +254,15 @@ def _message(action: str, channel: str, symbols: Sequence[str]) -> str:
 
 
 _read_head = msgspec.json.Decoder(_Head).decode
+_read_heartbeat = msgspec.json.Decoder(wire.Heartbeat).decode
 _read_acknowledgement = msgspec.json.Decoder(_Acknowledgement).decode
-_TAKER = {"sell": Side.BUY, "buy": Side.SELL}
-_BOOK_SIDES = ("buy", "sell")
-_ROWS = Reader(Match, _read_match)
+_ROWS = Reader(wire.Match, wire.read_match)
 _READERS = {
-    "match": ("matches", Reader(Match, _read_match)),
-    "last_match": ("matches", Reader(Match, _read_last_match)),
-    "ticker": ("ticker", Reader(_Ticker, _read_ticker)),
-    "snapshot": ("level2_batch", Reader(_Snapshot, _read_snapshot)),
-    "l2update": ("level2_batch", Reader(_Update, _read_update)),
+    "match": ("matches", Reader(wire.Match, wire.read_match)),
+    "last_match": ("matches", Reader(wire.Match, wire.read_last_match)),
+    "ticker": ("ticker", Reader(wire.Ticker, wire.read_ticker)),
+    "snapshot": ("level2_batch", Reader(wire.Snapshot, wire.read_snapshot)),
+    "l2update": ("level2_batch", Reader(wire.Update, wire.read_update)),
 }
 _TRADES_PATH = re.compile(r"/products/([^/]+)/trades$")
 _TRADE_PAGES = Before("after", "trade_id", "time", fields.rfc3339_ns)

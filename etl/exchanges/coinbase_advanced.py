@@ -35,7 +35,7 @@ from etl.adapter.contract import (
 from etl.adapter.dispatch import Reader, by_shape, read_one
 from etl.adapter.fields import ABSENT, UNDECODABLE, Id, Name, inside, members, text_of
 from etl.adapter.handshake import Grants, kind_of_words, told
-from etl.exchanges.coinbase import levels
+from etl.exchanges._coinbase_wire import levels
 from etl.model.codes import REPLAYED, Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Book, BookAction, Frame, Kind, Quote, Side, SizeUnit, Trade

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from etl.adapter.contract import Fault, FaultKind, Subscription
+from etl.adapter.contract import Behind, Fault, FaultKind, Ignored, Subscription
 from etl.exchanges.coinbase import Coinbase
 from etl.model.records import Book, Frame, Gap, GapKind, GapState, Kind, Quote, Record, Side, Source, Trade
+from etl.model.times import NS_PER_S
 from etl.sequencing.ahead import Window
 from etl.sequencing.book import JoinedBook
 from etl.sequencing.continuity import Continuity
@@ -60,6 +61,28 @@ def test_a_trade_that_is_missing_is_a_gap_of_its_id_which_a_page_from_the_newest
     page = read(parser, [match(14), match(13)], 1, f"https://x{request.path}", Source.REPAIR)
     closed = [state for trade in page for state in continuity.observe(trade)]
     assert [(one.record_key, one.gap_state) for one in closed] == [(gap.record_key, GapState.REPAIRED)]
+
+
+def test_a_heartbeat_that_is_ahead_for_longer_than_two_seconds_tells_a_trade_that_never_came_and_once() -> (
+    None
+):
+    parser = Coinbase()
+
+    def beat(last_trade_id: int, after_s: float, product: str = "BTC-USD") -> list[Behind]:
+        message = {"type": "heartbeat", "sequence": 90, "last_trade_id": last_trade_id, "product_id": product}
+        payload, at_ns = json.dumps(message).encode(), T0 + int(after_s * NS_PER_S)
+        outcomes = parser.parse(Frame("coinbase", "c", 1, "", at_ns, payload))
+        assert outcomes[0] == Ignored("heartbeat")
+        return [one for one in outcomes if isinstance(one, Behind)]
+
+    assert beat(20, 0) == []  # no trade has come yet to measure it by
+    read(parser, match(18))
+    assert [beat(20, 1), beat(20, 2), beat(20, 3)] == [[], [], []]
+    reason = "trade 20 has gone out, and 18 is the last that came"
+    assert beat(20, 4) == [Behind("BTC-USD", "matches", reason)]
+    assert [beat(20, 5), beat(0, 6), beat(20, 30, "ETH-USD")] == [[], [], []]
+    read(parser, match(21))
+    assert [beat(21, 40), beat(22, 41), beat(21, 42), beat(22, 43), beat(22, 44)] == [[], [], [], [], []]
 
 
 def test_a_span_is_asked_for_from_the_newest_trade_back_until_a_page_lies_before_it() -> None:
