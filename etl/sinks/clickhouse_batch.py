@@ -14,9 +14,10 @@ from etl.errors import WireError
 from etl.model.records import Kind
 from etl.wire import codec
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Rises when the same message bytes must give other rows or take another way, whose tokens the server does not know:
-part of the token, so that they are not taken for stored. 2: the way in lies in the internal database."""
+part of the token, so that they are not taken for stored. 2: the way in lies in the internal database. 3: its tables and
+views have other names for the same blocks."""
 
 
 class Intent(Struct, frozen=True, kw_only=True):

@@ -729,6 +729,34 @@ def test_a_sink_whose_place_in_the_group_was_taken_ends_and_is_not_deaf_for_ever
             running.result(RUN_WITHIN_S)
 
 
+def test_a_batch_that_was_stored_before_the_first_restart_is_known_after_it(
+    settings_with: MakeSettings, crashable: Callable[..., RunningPart]
+) -> None:
+    store = crashable(clickhouse_part)
+    settings = settings_with(clickhouse_url=store.settings.clickhouse_address)
+    migrate_clickhouse(settings)
+    makes = (stream.trade, stream.quote, stream.book, stream.bar)
+    records = [encode(make(n)) for n in range(3) for make in makes]
+    item = Quarantined("code", Severity.HARD, "", "binance", "", START_NS, Source.STREAM, "c", 1, 0, 1)
+    items = [encode_quarantined(structs.replace(item, frame_sequence=n)) for n in range(3)]
+
+    def send() -> None:
+        with connect(settings, internal=True) as client:
+            for landing, values in (
+                (MARKET_DATA, records),
+                (FREQUENT, split_frequent(records)[0]),
+                (QUARANTINED, items),
+            ):
+                client.insert(batch_path(landing, landing.table, 10_000), delimited(values))
+
+    send()
+    before = {table: count(settings, table) for table in STORED}
+    store.restart()
+    send()
+    assert {table: count(settings, table) for table in STORED} == before
+    assert before == {**dict.fromkeys(STORED[:3], 6), "others_stored": 3, "quarantine_stored": 3}
+
+
 def test_a_store_that_is_killed_stops_consumption_and_loses_nothing(
     settings_with: MakeSettings, crashable: Callable[..., RunningPart]
 ) -> None:
