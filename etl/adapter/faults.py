@@ -79,9 +79,15 @@ _STATUSES = {
 }
 
 
+CLOUDFLARE_BAN = "error code: 1015"
+"""Stands before many venues, and shuts out an address that came too often: by 403 as well as by 429."""
+
+
 def fault_of_status(status: int, reason: str, retry_after_s: float = 0.0) -> Fault:
     """What a handshake was refused with. A status that says nothing of us (5xx, 408) may pass."""
-    return Fault(_STATUSES.get(status, FaultKind.TRANSIENT), str(status), reason, retry_after_s)
+    is_banned = CLOUDFLARE_BAN in reason.lower()
+    kind = FaultKind.BANNED if is_banned else _STATUSES.get(status, FaultKind.TRANSIENT)
+    return Fault(kind, str(status), reason, retry_after_s)
 
 
 def retry_after_s(text: str, now_s: float) -> float:

@@ -98,6 +98,12 @@ def test_what_a_venue_file_reads_as_a_wait_is_granted_within_reason(asked_s: flo
     assert wait_s(fault, 0, 0.0) == (ASKED_WAIT_MAX_S if asked_s > 0 else VENUE_WAIT_S)
 
 
+def test_who_stands_before_a_venue_may_shut_us_out_whatever_the_status() -> None:
+    kinds = [fault_of_status(status, "Error code: 1015").kind for status in (403, 429, 503)]
+    assert kinds == [FaultKind.BANNED] * 3
+    assert fault_of_status(403, "error code: 1020").kind is FaultKind.ENTITLEMENT
+
+
 def test_a_status_that_says_nothing_of_us_may_pass() -> None:
     for status in (408, 500, 502, 503, 504, 302):
         assert policy_of(fault_of_status(status, "")).tier is Tier.NETWORK
