@@ -68,6 +68,11 @@ class CheckedBook:
         self.depth = depth
         self._levels: LevelBook | None = None
 
+    def subscribed(self, depth: int) -> None:
+        """What the venue answers to a subscription, be it before or after the first snapshot."""
+        if depth and depth != self.depth:
+            self.depth, self._levels = depth, None
+
     def begin(self, levels: int) -> None:
         """A snapshot of so many levels on its longer side comes next."""
         self.depth = self.depth or next((depth for depth in DEPTHS if depth >= levels), DEPTHS[-1])

@@ -216,7 +216,7 @@ class Kraken(Exchange):
                 return told(method, 0, fault)
             return told(method, 0, *self._answers.refuse(name, symbol, fault))
         if answer.success and result.channel == "book":
-            self._books[symbol] = CheckedBook(result.depth)
+            self._books.setdefault(symbol, CheckedBook()).subscribed(result.depth)
         return told(method, 0, self._answers.grant(name, symbol))
 
     # readers

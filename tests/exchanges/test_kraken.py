@@ -105,6 +105,15 @@ def test_the_depth_is_the_subscription_s_not_the_first_snapshot_s() -> None:
     assert [(one.channel, one.depth) for one in outcomes if isinstance(one, Book)] == [("book-25", 25)]
 
 
+def test_an_answer_that_comes_after_the_snapshot_costs_no_check_unless_it_tells_another_depth() -> None:
+    snapshot, change = (text.encode() for text in of_fixture("kraken.synthetic.jsonl")[1:3])
+    answer = (
+        b'{"method":"subscribe","result":{"channel":"book","depth":%d,"symbol":"BTC/USD"},"success":true}'
+    )
+    assert unchecked(taken(Kraken(), [snapshot, answer % 10, change])) == []
+    assert len(unchecked(taken(Kraken(), [snapshot, answer % 25, change, snapshot, change]))) == 1
+
+
 @pytest.mark.skipif(not RECORDING.exists(), reason="no recordings beside the repository")
 def test_every_checksum_of_the_recording_holds_and_a_wrong_digit_breaks_one_book_once() -> None:
     payloads = list(frames(RECORDING))
