@@ -80,10 +80,11 @@ class Counted(Track):
             return NO_GAPS
         if span[1] <= self._last:
             return self._take_older(record, span)
+        if REPLAYED in record.flags and time_of(record) < time_of(self.newest):
+            return NO_GAPS  # a higher id, and older: from before the venue counted anew
         gaps = self._take_newer(record, span)
-        if not self._ahead.segments or REPLAYED in record.flags:
-            return gaps
-        return [*gaps, *self._ripe(record.receive_time_ns)]
+        waits = self._ahead.segments and REPLAYED not in record.flags
+        return [*gaps, *self._ripe(record.receive_time_ns)] if waits else gaps
 
     def remember(self, record: Record) -> None:
         """Without verdicts: those that were given stand in the tail, the others are ``decide``'s."""
@@ -102,8 +103,7 @@ class Counted(Track):
         gaps: Sequence[Gap] = NO_GAPS
         if span[0] <= self._last + 1:
             self._last, self.newest = span[1], record
-            if self._loss is not None:
-                gaps = self._nothing_was_missing(record)
+            gaps = self._nothing_was_missing(record)
             self._restart.clear()
             self._absorb()
             self._ahead.pass_below()

@@ -254,6 +254,24 @@ def test_a_replay_beyond_a_hole_leaves_the_exact_hole_to_be_declared_with_the_fi
     assert (hole.gap_kind, hole.from_sequence, hole.to_sequence) == (GapKind.SEQUENCE, 3, 9)
 
 
+def test_a_replay_from_before_the_venue_counted_anew_is_no_hole_up_to_its_ids() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+
+    def after_reset(number: int) -> Trade:
+        later = {
+            "event_time_ns": DAY_NS + 10**12 + number,
+            "receive_time_ns": DAY_NS + 10**12 + number * 10**8,
+        }
+        return msgspec.structs.replace(trade(number), **later)
+
+    follow(continuity, *map(trade, range(90_000, 90_010)))
+    (reset,) = follow(continuity, *map(after_reset, range(1, 20)))
+    assert reset.gap_kind is GapKind.RESET
+    replayed = [trade(number, REPLAYED) for number in range(90_005, 90_010)]
+    assert follow(continuity, *replayed, *map(after_reset, range(20, 60))) == []
+    assert list(continuity.decide()) == []
+
+
 def test_a_replayed_record_in_quarantine_declares_nothing() -> None:
     continuity = Continuity(Venue, declares_start=False)
     follow(continuity, trade(1))
