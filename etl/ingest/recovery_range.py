@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from confluent_kafka import Message
 from msgspec import Struct
@@ -54,7 +55,7 @@ def ranges(
         for position in positions
         for reader in readers
     ):
-        until_ns = max(position.alive_ns for position in positions) + ALIVE_NS
+        until_ns = _until_ns(raw, max(position.alive_ns for position in positions), exchange)
         return _from_positions(
             positions, bounds, {reader.topic: reader.offsets_at(until_ns) for reader in readers}
         )
@@ -74,6 +75,21 @@ def ranges(
         span.low == bounds[raw.topic][partition].low for partition, span in spans[raw.topic].items()
     )
     return Range(spans, False, 0 if is_whole else first_ns)
+
+
+def _until_ns(raw: RangeReader, alive_ns: int, exchange: str) -> int:
+    """After when nothing of the worker came. It lived longer than its position knows where the topic of positions lost
+    its end: as long as frames of the venue lie in the second half of what is to be read, there is more to read."""
+    until_ns = alive_ns + ALIVE_NS
+    while _has_frames(raw, until_ns - ALIVE_NS // 2, until_ns, exchange):
+        until_ns += ALIVE_NS
+    return until_ns
+
+
+def _has_frames(raw: RangeReader, from_ns: int, to_ns: int, exchange: str) -> bool:
+    starts, ends = raw.offsets_at(from_ns), raw.offsets_at(to_ns)
+    spans = (raw.read_on(partition, start, ends[partition]) for partition, start in starts.items())
+    return any(True for _ in venue_messages(chain.from_iterable(spans), exchange))
 
 
 def _holds(ends: Ends | None, reader: RangeReader, bounds: Mapping[int, Bounds]) -> bool:

@@ -338,6 +338,23 @@ def test_what_came_hours_after_a_worker_was_seen_last_is_not_read(
     assert trade_ids(settings) == [1, 2]
 
 
+def test_a_position_older_than_the_workers_last_frames_makes_recovery_read_on_to_them(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the topic of positions lost its end: what the worker said of itself since is gone."""
+    monkeypatch.setattr(recovery_range, "ALIVE_NS", 1_000_000_000)
+    life = Life(settings)
+    life.take(trade(1))
+    life.write()
+    for number in range(2, 8):
+        life.take(trade(number))
+        time.sleep(0.4)
+    life.crash(trade(8), trade(9))
+    after = Life(settings)
+    assert after.recovered.messages == 2
+    assert trade_ids(settings) == list(range(1, 10))
+
+
 def test_after_a_topic_lost_its_end_a_position_behind_it_counts_no_more(
     crashable: Callable[..., RunningPart], settings_with: MakeSettings
 ) -> None:
