@@ -127,6 +127,14 @@ def test_every_secret_is_a_required_variable_that_the_example_lists() -> None:
                 assert VARIABLE.fullmatch(str(value)), name
 
 
+def test_analysts_have_a_login_of_their_own_once_their_role_is_there() -> None:
+    assert OURS["analyst"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+    for name, service in OURS.items():
+        settings = settings_module.load(environment_of(service))
+        assert settings.timescale.analyst_url == "postgresql://analyst:x@timescale:5432/postgres", name
+        assert settings.timescale.url == "postgresql://postgres:x@timescale:5432/postgres", name
+
+
 def test_airflow_gets_every_variable_that_it_gets_from_etl_up(tmp_path: Path) -> None:
     settings = make(state_dir=str(tmp_path))
     expected = set(airflow_environment(settings, credentials(settings)))

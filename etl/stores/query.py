@@ -17,6 +17,33 @@ from msgspec import Struct
 from etl.errors import StoreError, StoreUnavailable, UsageError
 from etl.settings import Settings
 
+MAY_WRITE = """
+WITH roles AS (SELECT * FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')),
+schemas AS (
+    SELECT oid, nspname FROM pg_namespace
+    WHERE nspname NOT LIKE ALL (ARRAY['pg\\_%', '\\_timescaledb\\_%']) AND nspname <> 'information_schema'
+)
+SELECT 'do anything' FROM roles WHERE rolsuper
+UNION ALL
+SELECT 'make roles or databases, or pass by the rights of rows' FROM roles
+WHERE rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
+UNION ALL
+SELECT 'act as ' || rolname FROM roles
+WHERE rolname IN ('pg_write_all_data', 'pg_write_server_files', 'pg_read_server_files', 'pg_execute_server_program')
+UNION ALL
+SELECT 'create schemas' FROM roles WHERE has_database_privilege(oid, current_database(), 'CREATE')
+UNION ALL
+SELECT 'create in schema ' || nspname FROM roles, schemas WHERE has_schema_privilege(roles.oid, schemas.oid, 'CREATE')
+UNION ALL
+SELECT 'write ' || relname FROM roles, schemas JOIN pg_class ON relnamespace = schemas.oid
+WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND (has_table_privilege(roles.oid, pg_class.oid, 'DELETE, TRUNCATE, TRIGGER')
+       OR has_any_column_privilege(roles.oid, pg_class.oid, 'INSERT, UPDATE'))
+LIMIT 1
+"""
+"""What a login may do beyond reading, itself or as a role that it is a member of; no row where nothing. What a server
+lets everybody do to its own catalogs and temporary tables is passed over: the transaction is read-only."""
+
 
 class ResultSet(Struct, frozen=True):
     names: list[str]
@@ -61,10 +88,8 @@ def _timescale(settings: Settings, sql: str) -> ResultSet:
         )
     with connect(settings, address) as connection:
         connection.execute("SET timezone = 'UTC'")
-        if connection.execute("SHOW is_superuser").fetchone() != ("off",):
-            raise UsageError(
-                "timescale: the login of timescale_analyst_url may do anything; it must only read"
-            )
+        if may := connection.execute(MAY_WRITE).fetchone():
+            raise UsageError(f"timescale: the login of timescale_analyst_url may {may[0]}; it must only read")
         connection.read_only = True
         connection.autocommit = False
         try:

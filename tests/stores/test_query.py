@@ -240,5 +240,22 @@ def test_an_analyst_proves_who_he_is_and_a_superuser_is_none(settings_with: Call
     owner = changed(settings, timescale_analyst_url=settings.timescale_address)
     with pytest.raises(UsageError, match="it must only read"):
         query(owner, "timescale", "SELECT 1")
+    migrate_timescale(settings)
+    with psycopg.connect(settings.timescale_address, autocommit=True) as connection:
+        connection.execute("CREATE TABLE prints (a int)")
+        for may, grant, revoke in (
+            ("write prints", "GRANT INSERT (a) ON prints TO etl_analyst", "DROP TABLE prints"),
+            (
+                "create in schema public",
+                "GRANT CREATE ON SCHEMA public TO etl_analyst",
+                "REVOKE CREATE ON SCHEMA public FROM etl_analyst",
+            ),
+            ("make roles", "ALTER ROLE etl_analyst CREATEROLE", "ALTER ROLE etl_analyst NOCREATEROLE"),
+        ):
+            connection.execute(grant.encode())
+            with pytest.raises(UsageError, match=f"may {may}.*; it must only read"):
+                query(settings, "timescale", "SELECT 1")
+            connection.execute(revoke.encode())
+    assert query(settings, "timescale", "SELECT 1").rows == [(1,)]
     with pytest.raises(UsageError, match="set timescale_analyst_url"):
         query(changed(settings, timescale_analyst_url=""), "timescale", "SELECT 1")
