@@ -29,7 +29,7 @@ from msgspec import Struct
 
 from etl.adapter.shipped import shipped
 from etl.model.instruments import Instrument, Instruments
-from etl.model.records import Frame, Kind, Record
+from etl.model.records import Frame, GapKind, Kind, Record
 
 JSON = "application/json"
 PONG = "pong"
@@ -92,19 +92,23 @@ class Fault(Struct, frozen=True, gc=False):
 class ConnectionSequence(Struct, frozen=True, gc=False):
     """The frame's number where the venue counts over a connection and not by symbol: one more than the last of its
     ``scope`` (Kalshi's ``sid``; "" = the whole connection), control messages included. It leads the frame's
-    outcomes; a break is a gap of all that the connection carries, told before the frame's own records."""
+    outcomes; a break is a gap of all that the connection carries of ``channels`` (none = of any), told before the
+    frame's own records."""
 
     number: int
     scope: str = ""
+    channels: tuple[str, ...] = ()
 
 
 class BookBroken(Struct, frozen=True, gc=False):
-    """The book of one symbol, kept by the parser, does not give the checksum that the venue sent. The record goes out
-    all the same; the gap and the new snapshot are of this symbol and channel alone."""
+    """The book of one symbol, kept by the parser, does not give the checksum that the venue sent, or (``kind`` JOIN)
+    has not got what a change takes from it. The record goes out all the same; the gap and the new snapshot are of this
+    symbol and channel alone."""
 
     venue_symbol: str
     channel: str
     reason: str
+    kind: GapKind = GapKind.CHECKSUM
 
 
 class Behind(Struct, frozen=True, gc=False):
@@ -255,7 +259,8 @@ class Exchange:
     default_channels: ClassVar[tuple[str, ...]] = ()
     """Channel names that the demo subscribes to; empty = all of ``channels``."""
     key_variables: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Environment variables for key and secret; the first that is set of each group counts."""
+    """Environment variables for key and secret; the first that is set of each group counts. One that ends in ``_PATH``
+    names the file that holds it."""
     keyed_history: ClassVar[frozenset[Kind]] = frozenset()
     """Where only the history of these kinds takes a key; empty = all does, if ``key_variables`` names any."""
     connections_max: ClassVar[int] = 0
@@ -337,7 +342,8 @@ class Exchange:
         )
 
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
-        """The address to open; ``base_url`` (of the subscription's socket) has no trailing slash."""
+        """The address to open; ``base_url`` (of the subscription's socket) has no trailing slash. What stands behind a
+        ``#`` is not sent: it tells whoever reads the raw topic what was subscribed, where no frame does."""
         raise NotImplementedError
 
     def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:

@@ -121,11 +121,11 @@ class Intake:
         self._books = BookWatch(feed.book_hole_messages_max, feed.counts)
         self.snapshots_due_ns = self._books.snapshots_due_ns
 
-    @property
-    def _carries_book(self) -> bool:
+    def _carries_book(self, names: Sequence[str]) -> bool:
+        """Whether one of these channels, none = of all that are subscribed, is a book."""
         if self._subscription is None:
             return False
-        channels = map(self._feed.exchange.channel, self._subscription.channels)
+        channels = map(self._feed.exchange.channel, names or self._subscription.channels)
         return any(channel is not None and channel.kind is Kind.BOOK for channel in channels)
 
     def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
@@ -258,13 +258,13 @@ class Intake:
         reason = self._connection.follow(sequence)
         if not reason:
             return
-        self._lose(GapKind.SEQUENCE, reason, frame, self._carried_symbols)
-        if self._carries_book:
+        self._lose(GapKind.SEQUENCE, reason, frame, self._carried_symbols, sequence.channels or None)
+        if self._carries_book(sequence.channels):
             yield Fault(FaultKind.TRANSIENT, "connection_sequence", reason)
 
     def _renew_book(self, frame: Frame, broken: BookBroken) -> None:
         symbol = broken.venue_symbol
-        self._lose(GapKind.CHECKSUM, broken.reason, frame, [symbol], [broken.channel])
+        self._lose(broken.kind, broken.reason, frame, [symbol], [broken.channel])
         self.snapshots_due_ns[symbol] = frame.receive_time_ns
 
     def _judge(self, frame: Frame, record: Record, findings: Sequence[Finding]) -> Record | None:

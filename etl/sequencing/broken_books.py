@@ -1,4 +1,4 @@
-"""Books whose checksum did not hold, until a snapshot begins them anew. Pure, bounded.
+"""Books whose checksum did not hold, or that a change did not fit, until a snapshot begins them anew. Pure, bounded.
 
 Whatever the ids prove, such a book is wrong. Its gap has times only, so that whoever rebuilds the book resets it.
 """
@@ -12,6 +12,7 @@ from etl.model.records import Gap, GapKind, Record
 from etl.sequencing.gap import completed, declared, first_state
 from etl.sequencing.spans import time_of
 
+OF_BROKEN_BOOKS = frozenset((GapKind.CHECKSUM, GapKind.JOIN))
 BROKEN_BOOKS_MAX = 100_000
 """Gaps that wait for their snapshot; beyond, a gap is declared all the same and never gets an end."""
 
@@ -24,16 +25,18 @@ class BrokenBooks:
     def __init__(self) -> None:
         self.gaps: dict[tuple[str, str], Gap] = {}
 
-    def lose(self, newest: Record, channel: Channel, reason: str, now_ns: int) -> Sequence[Gap]:
+    def lose(
+        self, newest: Record, channel: Channel, kind: GapKind, reason: str, now_ns: int
+    ) -> Sequence[Gap]:
         """``newest`` is the last record of the book's changes. One gap is enough until a snapshot comes."""
         if (newest.symbol, channel.family) in self.gaps:
             return ()
         from_ns = min(time_of(newest), now_ns)
         gap = declared(
             newest,
-            GapKind.CHECKSUM,
+            kind,
             first_state(channel),
-            f"checksum/{from_ns}-",
+            f"{kind.name.lower()}/{from_ns}-",
             from_ns,
             reason=reason,
             now_ns=now_ns,

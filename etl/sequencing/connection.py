@@ -31,4 +31,5 @@ class ConnectionFollower:
         if last is None or number == last + 1:
             return ""
         place = f" of {scope}" if scope else ""
-        return f"message {number}{place} follows {last}"
+        missing = f": {last + 1}-{number - 1} missing" if number > last else ""
+        return f"message {number}{place} follows {last}{missing}"

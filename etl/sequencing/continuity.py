@@ -47,7 +47,7 @@ from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
 from etl.sequencing.ahead import Window
 from etl.sequencing.awaited import Awaited
-from etl.sequencing.broken_books import BrokenBooks
+from etl.sequencing.broken_books import OF_BROKEN_BOOKS, BrokenBooks
 from etl.sequencing.counted import Contiguous, Counted
 from etl.sequencing.gap import NO_EVENT_BEFORE, settled
 from etl.sequencing.spans import Span, SpanReader, bar_length_ns, is_snapshot, last_before, span_reader
@@ -131,9 +131,9 @@ class Continuity:
 
         Undecided breaks are declared, and each channel gets a gap that is open to the right; the next record closes
         it. A suspicion (``QUARANTINE``: the stream goes on) opens none where ids will tell. A book that is wrong
-        (``CHECKSUM``) stays so until its next snapshot, whatever its ids tell. ``venue_symbols``, ``channels``
-        and ``socket`` (of a venue with several: a connection carries what was not subscribed by name too) say whose it
-        was, ``None`` = any.
+        (``CHECKSUM``, ``JOIN``) stays so until its next snapshot, whatever its ids tell. ``venue_symbols``,
+        ``channels`` and ``socket`` (of a venue with several: a connection carries what was not subscribed by name too)
+        say whose it was, ``None`` = any.
         """
         is_lost = _carried(venue_symbols, channels, socket)
         gaps: list[Gap] = []
@@ -147,8 +147,8 @@ class Continuity:
             if not is_lost(track.newest.venue_symbol, name, track.channel):
                 continue
             gaps += track.decide()
-            if kind is GapKind.CHECKSUM:
-                gaps += self._broken_books.lose(track.newest, track.channel, reason, now_ns)
+            if kind in OF_BROKEN_BOOKS:
+                gaps += self._broken_books.lose(track.newest, track.channel, kind, reason, now_ns)
             else:
                 gaps += track.lose(kind, reason, now_ns)
         return gaps
@@ -245,7 +245,7 @@ class Continuity:
         channel = self._exchange.channel(gap.channel)
         if channel is None:
             return
-        if gap.gap_kind is GapKind.CHECKSUM and NO_EVENT_BEFORE not in gap.flags:
+        if gap.gap_kind in OF_BROKEN_BOOKS and NO_EVENT_BEFORE not in gap.flags:
             self._broken_books.remember(gap, channel)
             return
         if track is not None:

@@ -31,7 +31,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """``action`` is the member of a request that names what is asked; ``login`` its value for a login, "" = nobody
     logs in and ``upgrade_refusals`` are the statuses that refuse a handshake instead. ``secrets`` are the members that
     a login must have, the first is the key. ``rivals`` says which of two connections with one key and path stays,
-    "" = both. ``texts`` are answers to messages that are no JSON (``ping``)."""
+    "" = both. ``texts`` are answers to messages that are no JSON (``ping``). Without ``upgrade_headers`` a handshake is
+    refused: there a venue without a login is told the key."""
 
     replies: Mapping[str, str]
     texts: Mapping[str, str] = {}
@@ -44,6 +45,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     rivals: str = ""
     streams_max: int = 0
     upgrade_refusals: tuple[int, int] = (403, 429)
+    upgrade_headers: tuple[str, ...] = ()
 
     def reply(self, kind: str, now_ns: int = 0) -> bytes | None:
         """The message of that kind, if the venue sends one."""
@@ -84,12 +86,12 @@ class Conversation:
 
     # what every venue does
 
-    def refuse_upgrade(self) -> int:
+    def refuse_upgrade(self, headers: Mapping[str, str]) -> int:
         """The HTTP status that refuses a websocket, for venues that log nobody in; 0 = welcome."""
         if self.dialect.login:
             return 0
-        if self.refuse_logins:
-            self.refuse_logins -= 1
+        if self.refuse_logins or not all(headers.get(name) for name in self.dialect.upgrade_headers):
+            self.refuse_logins = max(0, self.refuse_logins - 1)
             return self.dialect.upgrade_refusals[0]
         if self.refuse_connections:
             self.refuse_connections -= 1

@@ -76,6 +76,19 @@ class Change(Struct, frozen=True):
     ask_deltas: tuple[tuple[int, int], ...] = ()
     number: int = 0
 
+    def by_level(self) -> list[LevelChange]:
+        """For venues that tell each level by itself. What is taken away comes first: no book is crossed in between."""
+        sides = (("bid", self.bid_deltas), ("ask", self.ask_deltas))
+        changes = [LevelChange(side, *level, self.time_ns) for side, deltas in sides for level in deltas]
+        return sorted((each for each in changes if each.delta), key=lambda each: each.delta)
+
+
+class LevelChange(Struct, frozen=True):
+    side: str
+    price: int
+    delta: int
+    time_ns: int
+
 
 class Snapshot(Struct, frozen=True):
     """``number`` is that of the last change in it."""
@@ -300,6 +313,8 @@ class Listing:
 @lru_cache(maxsize=TEXTS_MAX)
 def decimal_text(units: int, digits: int, width: int = 0) -> str:
     """``units`` x 10^-digits, with all its digits: 6183763, 2 → ``61837.63``; filled up to ``width`` digits."""
+    if units < 0:
+        return f"-{decimal_text(-units, digits, width)}"
     if width > digits:
         units, digits = units * 10 ** (width - digits), width
     if not digits:

@@ -176,7 +176,7 @@ class Server:
         return await self._answer(request, feed, f"/{path}")
 
     async def _converse(self, request: web.Request, feed: Feed, path: str) -> web.StreamResponse:
-        refused = feed.venue.refuse_upgrade()
+        refused = feed.venue.refuse_upgrade(request.headers)
         if refused:
             return web.Response(status=refused)
         websocket = web.WebSocketResponse(

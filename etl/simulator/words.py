@@ -116,11 +116,12 @@ def facts(name: str) -> Callable[[Words], Any]:
     return lambda words: getattr(words.fact, name)
 
 
-def levels(name: str) -> Callable[[Words], str]:
-    """``[["61837.63","0.1"],…``, without the outer brackets."""
+def levels(name: str, *, is_ascending: bool = False) -> Callable[[Words], str]:
+    """``[["61837.63","0.1"],…``, without the outer brackets; the best first, or as the prices rise."""
 
     def write(words: Words) -> str:
         pairs: Sequence[tuple[int, int]] = getattr(words.fact, name)
+        pairs = sorted(pairs) if is_ascending else pairs
         return ",".join([f'["{words.price(price)}","{words.size(lots)}"]' for price, lots in pairs])
 
     return write

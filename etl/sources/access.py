@@ -8,7 +8,8 @@ The only place that knows whether a venue is live or simulated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 
 import aiohttp
@@ -19,6 +20,8 @@ from etl.settings import Settings, venue_key
 from etl.sources.history import History
 from etl.sources.limiter import Limiter, limit_path
 
+KEY_FILE_SUFFIX = "_PATH"
+"""Ends the names of variables that name a file with a key, and hold none."""
 SIMULATION_CREDENTIALS = Credentials("demo-key", "demo-secret")
 
 
@@ -100,13 +103,26 @@ def credentials(exchange: type[Exchange], live: bool) -> Credentials:
         return SIMULATION_CREDENTIALS
     found = []
     for group in exchange.key_variables:
-        value = venue_key(group)
+        value = _read_key(group)
         if value is None and exchange.keyed_history:
             return Credentials()
         if value is None:
             raise UsageError(f"{exchange.name}: set {' or '.join(group)} in the environment")
         found.append(value)
     return Credentials(*found)
+
+
+def _read_key(group: Sequence[str]) -> str | None:
+    """The value of the first of these variables that is set, or what the file holds that it names. Raises
+    ``UsageError`` for a file that cannot be read."""
+    value = venue_key(group)
+    name = next((name for name in group if venue_key((name,)) == value), "")
+    if value is None or not name.endswith(KEY_FILE_SUFFIX):
+        return value
+    try:
+        return Path(value).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name}: {getattr(error, 'strerror', '') or 'not a text'}") from None
 
 
 def _simulator(settings: Settings, venue: str) -> str:

@@ -136,7 +136,7 @@ class Connection:
         try:
             transport, _ = await picows.ws_connect(
                 lambda: listener,
-                self.url,
+                self.url.partition("#")[0],
                 websocket_handshake_timeout=CONNECT_TIMEOUT_S,
                 max_frame_size=frames.FRAME_BYTES_LIMIT,
                 max_redirects=0,  # the keys in the headers are for this host alone

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
@@ -83,7 +84,7 @@ def book_at(
         doubts.append(f"{book.join.held_messages} later changes do not continue {book.join.sequence}")
     return BookAt(
         exchange, symbol, messages.family, at_ns, _time_of(last), book.join.sequence,
-        book.levels.bids(levels_max), book.levels.asks(levels_max), doubts,
+        _shown(book.levels.bids(levels_max)), _shown(book.levels.asks(levels_max)), doubts,
     )  # fmt: skip
 
 
@@ -111,7 +112,12 @@ class _Messages:
         """The one that the book at ``at_ns`` begins with."""
         [[time_ns]] = self._rows(
             f"max({_TIME})",
-            (self._of_channel, _SNAPSHOTS, f"time <= {_instant(at_ns)}", f"{_TIME} <= {at_ns}"),
+            (
+                self._of_channel,
+                _SNAPSHOTS,
+                f"time <= {_instant(at_ns + NS_PER_US - 1)}",
+                f"{_TIME} <= {at_ns}",
+            ),
         )
         if not time_ns:
             what = f"{self._exchange} {self._symbol}{self.family and ' '}{self.family}"
@@ -135,7 +141,7 @@ class _Messages:
             (
                 self._of_channel,
                 "true" if counts else f"connection_id = {_quoted(snapshot.connection_id)}",
-                f"time BETWEEN {_instant(begin_ns)} AND {_instant(at_ns)}",
+                f"time BETWEEN {_instant(begin_ns)} AND {_instant(at_ns + NS_PER_US - 1)}",
                 f"{_TIME} <= {at_ns}",
             ),
             f"ORDER BY {_ARRIVAL} LIMIT {MESSAGES_MAX + 1}",
@@ -190,6 +196,11 @@ def _texts(decimals: Sequence[Any] | None) -> tuple[str, ...]:
     return tuple(plain(value) for value in decimals or ())
 
 
+def _shown(levels: Sequence[Level]) -> list[Level]:
+    """What changes that add up left of a size is padded with zeros, which no store gives."""
+    return [(price, plain(Decimal(size))) for price, size in levels]
+
+
 def _time_of(record: Book) -> int:
     return record.event_time_ns or record.receive_time_ns
 
@@ -202,6 +213,7 @@ def _quoted(text: str) -> str:
 
 
 def _instant(time_ns: int) -> str:
-    """The microsecond of ``time_ns``, to narrow down what is read; the exact time decides."""
+    """The microsecond of ``time_ns``, to narrow down what is read; the exact time decides. A store's time may be finer:
+    an end is the next microsecond."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // NS_PER_US)
     return f"'{moment:%Y-%m-%d %H:%M:%S.%f}'"

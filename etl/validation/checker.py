@@ -187,6 +187,8 @@ class Checker:
         spec = self._spec_of[record.kind]
         bids, asks = numbers(record.bid_prices), numbers(record.ask_prices)
         sizes = numbers(record.bid_sizes + record.ask_sizes)
+        if record.book_action is BookAction.RELATIVE:  # what is taken away is below zero
+            sizes = [abs(size) for size in sizes]
         prices = bids + asks
         uneven = len(bids) != len(record.bid_sizes) or len(asks) != len(record.ask_sizes)
         size_hard_max = spec.sizes[record.size_unit].hard

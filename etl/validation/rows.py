@@ -41,7 +41,7 @@ _TIMES = (
     "next_funding_time_ns",
 )
 _UNITS = {"": 0, **{unit.name.lower(): int(unit) for unit in SizeUnit if unit}}
-_SNAPSHOT = BookAction.SNAPSHOT.name.lower()
+_SNAPSHOT, _RELATIVE = BookAction.SNAPSHOT.name.lower(), BookAction.RELATIVE.name.lower()
 _TRADE_FIELDS = {"last_price": "price", "volume": "size"}
 _FIELDS: dict[Kind, dict[str, str]] = {
     Kind.TRADE: _TRADE_FIELDS,
@@ -127,12 +127,17 @@ def _book_view(rows: Rows, columns: dict[str, Column], spec: ValidationSpec) -> 
     best_ask, greatest_ask = _extremes(asks)
     least_bid_size, greatest_bid_size = _extremes(bid_sizes)
     least_ask_size, greatest_ask_size = _extremes(ask_sizes)
+    size_min, size_top = (
+        np.fmin(least_bid_size, least_ask_size),
+        np.fmax(greatest_bid_size, greatest_ask_size),
+    )
+    is_relative = np.array([action == _RELATIVE for action in rows.values["book_action"]])
     return BookView(
         *times_of(columns, spec, None),
         price_min=np.fmin(least_bid, best_ask),
         price_top=np.fmax(best_bid, greatest_ask),
-        size_min=np.fmin(least_bid_size, least_ask_size),
-        size_top=np.fmax(greatest_bid_size, greatest_ask_size),
+        size_min=np.where(is_relative, np.abs(size_min), size_min),
+        size_top=np.where(is_relative, np.fmax(np.abs(size_min), np.abs(size_top)), size_top),
         best_bid=best_bid,
         best_ask=best_ask,
         is_snapshot=np.array([action == _SNAPSHOT for action in rows.values["book_action"]]),

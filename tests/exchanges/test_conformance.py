@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, WSServerHandshakeError
 
 from etl.adapter.contract import (
     Channel,
@@ -33,6 +33,7 @@ from etl.adapter.contract import (
     Subscription,
     shipped_instruments,
 )
+from etl.adapter.faults import fault_of_status
 from etl.adapter.paging import query_of, with_query
 from etl.exchanges import load, names
 from etl.model.codes import REPLAYED, Code
@@ -413,7 +414,12 @@ async def _heard(
     """Until enough records came, or the venue hung up; what it asks for is answered."""
     parser, outcomes, records = load(name)(credentials), list[Outcome](), 0
     url = parser.connect_url(f"ws://{client.address}/{name}", subscription)
-    async with client.http.ws_connect(url, headers=parser.handshake_headers(NOW_NS)) as socket:
+    headers = parser.handshake_headers(NOW_NS)
+    try:
+        socket = await client.http.ws_connect(url, headers=headers)
+    except WSServerHandshakeError as refusal:
+        return [fault_of_status(refusal.status, refusal.message)]
+    async with socket:
         for text in parser.open(subscription, NOW_NS):
             await socket.send_str(text)
         for number in range(1, LIVE_FRAMES_MAX):

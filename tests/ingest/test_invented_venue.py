@@ -88,7 +88,7 @@ def test_a_break_of_the_connection_s_sequence_is_a_gap_of_all_that_it_carries_to
     start = [trade(1), trade(7, OTHER), book(1, reset=True), book(1, OTHER, reset=True)]
     assert bench.give(*[{**message, "n": n, "sid": "a"} for n, message in enumerate(start, 1)]) == []
     outcomes = bench.give({**trade(2), "n": 6, "sid": "a"})
-    reason = "message 6 of a follows 4"
+    reason = "message 6 of a follows 4: 5-5 missing"
     assert outcomes == [Fault(FaultKind.TRANSIENT, "connection_sequence", reason)]
     gaps = bench.gaps(GapKind.SEQUENCE)
     carried = {(symbol, channel) for symbol in ("AAA-BBB", "CCC-BBB") for channel in PUBLIC.channels}
@@ -126,6 +126,17 @@ def test_what_the_venue_says_has_gone_out_and_never_came_is_a_gap_of_that_channe
     bench.give(trade(5, at_ns=NOW_NS + NS_PER_S))
     (bounded,) = bench.feed.continuity.decide()
     assert (bounded.record_key, bounded.from_sequence, bounded.to_sequence) == (declared.record_key, 2, 4)
+
+
+def test_a_break_of_a_scope_that_carries_some_channels_concerns_these_alone() -> None:
+    bench = Bench()
+    trades, books = {"sid": "a", "of": ["trades"]}, {"sid": "b", "of": ["book"]}
+    bench.give({**trade(1), "n": 1, **trades}, {**book(1, reset=True), "n": 1, **books})
+    assert bench.give({**trade(3), "n": 3, **trades}) == []  # no book needs a new connection
+    assert {gap.channel for gap in bench.gaps(GapKind.SEQUENCE)} == {"trades"}
+    (fault,) = bench.give({**book(2), "n": 3, **books})
+    assert fault == Fault(FaultKind.TRANSIENT, "connection_sequence", "message 3 of b follows 1: 2-2 missing")
+    assert {gap.channel for gap in bench.gaps(GapKind.SEQUENCE)} == {"trades", "book"}
 
 
 def test_a_checksum_that_does_not_hold_costs_that_symbol_s_book_and_no_other() -> None:

@@ -24,8 +24,8 @@ def test_the_first_number_begins_wherever_it_is_and_the_next_ones_follow_by_one(
 
 
 def test_a_break_is_told_once_with_the_numbers_around_it() -> None:
-    assert follow(1, 2, 5, 6) == ["", "", "message 5 follows 2", ""]
-    assert follow(1, 4, scope="12") == ["", "message 4 of 12 follows 1"]
+    assert follow(1, 2, 5, 6) == ["", "", "message 5 follows 2: 3-4 missing", ""]
+    assert follow(1, 4, scope="12") == ["", "message 4 of 12 follows 1: 2-3 missing"]
 
 
 def test_a_number_that_comes_twice_or_goes_back_is_a_break() -> None:
@@ -64,7 +64,7 @@ def test_the_scopes_of_a_connection_are_bounded(monkeypatch: pytest.MonkeyPatch)
     for scope in ("a", "b", "c"):
         follower.follow(ConnectionSequence(1, scope))
     assert follower.follow(ConnectionSequence(9, "a")) == ""
-    assert follower.follow(ConnectionSequence(9, "c")) == "message 9 of c follows 1"
+    assert follower.follow(ConnectionSequence(9, "c")) == "message 9 of c follows 1: 2-8 missing"
 
 
 def test_a_venue_s_own_frames_are_followed_scope_by_scope() -> None:
@@ -81,4 +81,9 @@ def test_a_venue_s_own_frames_are_followed_scope_by_scope() -> None:
         for outcome in parser.parse(Frame("invented", "c", number, "wss://public", 1, payload))
     ]
     sequences = [outcome for outcome in outcomes if isinstance(outcome, ConnectionSequence)]
-    assert [follower.follow(one) for one in sequences] == ["", "", "message 3 of a follows 1", ""]
+    assert [follower.follow(one) for one in sequences] == [
+        "",
+        "",
+        "message 3 of a follows 1: 2-2 missing",
+        "",
+    ]

@@ -42,6 +42,23 @@ def test_a_key_that_only_some_history_takes_is_optional(monkeypatch: pytest.Monk
     assert BinanceUsdm(Credentials("k")).headers(request, 1) == {"X-MBX-APIKEY": "k"}
 
 
+def test_a_variable_that_ends_in_path_names_the_file_of_the_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Signed(Keyless):
+        key_variables = (("SIGNED_KEY",), ("SIGNED_SECRET_PATH",))  # type: ignore[assignment]
+
+    monkeypatch.setenv("SIGNED_KEY", "k")
+    monkeypatch.setenv("SIGNED_SECRET_PATH", str(tmp_path / "secret.pem"))
+    with pytest.raises(UsageError, match=r"^SIGNED_SECRET_PATH: No such file or directory$"):
+        credentials(Signed, live=True)
+    (tmp_path / "secret.pem").write_text("-----BEGIN\nhidden\n")
+    assert credentials(Signed, live=True) == Credentials("k", "-----BEGIN\nhidden")
+    (tmp_path / "secret.pem").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=r"^SIGNED_SECRET_PATH: not a text$"):
+        credentials(Signed, live=True)
+
+
 def test_a_simulator_gets_a_key_that_is_no_secret_and_a_venue_without_keys_gets_none() -> None:
     assert credentials(Polygon, live=False) == SIMULATION_CREDENTIALS
     assert credentials(Binance, live=True) == Credentials()

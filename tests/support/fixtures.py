@@ -81,7 +81,8 @@ def _described(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, Reply):
         return {"reply": outcome.payload}
     if isinstance(outcome, ConnectionSequence):
-        return {"connection_sequence": outcome.number} | ({"scope": outcome.scope} if outcome.scope else {})
+        more = {"scope": outcome.scope, "channels": list(outcome.channels)}
+        return {"connection_sequence": outcome.number} | {name: it for name, it in more.items() if it}
     if isinstance(outcome, BookBroken):
         return {"book_broken": outcome.channel, "venue_symbol": outcome.venue_symbol}
     if isinstance(outcome, Behind):

@@ -1,7 +1,7 @@
 """A venue that does not exist and needs everything that the contract knows.
 
 sockets      ``public`` (trades, book) and ``business`` (bars), the latter at an address of its own
-sequence     each message carries ``n``, counted over the connection within its ``sid``
+sequence     each message carries ``n``, counted over the connection within its ``sid``; ``of`` names the sid's channels
 checksums    books carry ``sum``, until ``CHECKSUM_UNTIL_NS``
 versions     until ``OLD_UNTIL_NS`` the venue spoke arrays (``InventedOld``)
 clock        the handshake, the requests and the subscriptions are signed with the time
@@ -215,7 +215,9 @@ class Invented(InventedOld):
         try:
             message = msgspec.json.decode(frame.payload, type=dict[str, Any])
             head: list[Outcome] = (
-                [ConnectionSequence(message["n"], message.get("sid", ""))] if "n" in message else []
+                [ConnectionSequence(message["n"], message.get("sid", ""), tuple(message.get("of", ())))]
+                if "n" in message
+                else []
             )
             if "rows" in message:
                 rows = [self._row(frame, row, place) for place, row in enumerate(message["rows"])]

@@ -26,7 +26,8 @@ def frames() -> Iterator[tuple[str, bytes]]:
 
 def _is_read(line: fixtures.FixtureLine) -> bool:
     """What is left aside by name is known by its name alone."""
-    return not line.endpoint and all("kind" in given for given in line.gives)
+    is_streamed = not line.endpoint or line.endpoint.startswith("ws")
+    return is_streamed and all("kind" in given or "connection_sequence" in given for given in line.gives)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 from etl.adapter.contract import Exchange
 from etl.errors import UsageError
-from etl.model.records import Kind, Record, Severity, Stats
+from etl.model.records import BookAction, Kind, Record, Severity, Stats
 from etl.validation import Checker
 from etl.validation.rows import RowsCheck
 from etl.validation.specs import DAY_NS
@@ -51,6 +51,9 @@ def random_records(kind: Kind, chance: random.Random) -> list[Record]:
         if kind is Kind.BOOK:
             sides = [chance.choice(LEVELS) for _ in range(2)]
             sizes = [tuple(chance.choice(("1", "1", "1", "-2")) for _ in side) for side in sides]
+            changes["book_action"] = chance.choice(
+                (BookAction.SNAPSHOT, BookAction.ABSOLUTE, BookAction.RELATIVE)
+            )
             changes |= dict(
                 zip(("bid_prices", "ask_prices", "bid_sizes", "ask_sizes"), [*sides, *sizes], strict=True)
             )
