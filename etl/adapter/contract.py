@@ -84,16 +84,13 @@ class Fault(Struct, frozen=True, gc=False):
     reason: str
     retry_after_s: float = 0.0
     channels: tuple[str, ...] = ()
-    """Of the subscription these alone are refused; the connection goes on with the others."""
     symbols: tuple[str, ...] = ()
-    """Of these channels it is but these venue symbols."""
+    """Of the subscription these channels alone, of these venue symbols if any, are refused; all else goes on."""
 
 
 class ConnectionSequence(Struct, frozen=True, gc=False):
-    """The frame's number where the venue counts over a connection and not by symbol: one more than the last of its
-    ``scope`` (Kalshi's ``sid``; "" = the whole connection), control messages included. It leads the frame's
-    outcomes; a break is a gap of all that the connection carries of ``channels`` (none = of any), told before the
-    frame's own records."""
+    """The frame's number where the venue counts over a connection, control messages too: one more than the last of its
+    ``scope`` (Kalshi's ``sid``; "" = all of it). It comes first; a break is a gap of ``channels`` (none = all)."""
 
     number: int
     scope: str = ""
@@ -101,9 +98,8 @@ class ConnectionSequence(Struct, frozen=True, gc=False):
 
 
 class BookBroken(Struct, frozen=True, gc=False):
-    """The book of one symbol, kept by the parser, does not give the checksum that the venue sent, or (``kind`` JOIN)
-    has not got what a change takes from it. The record goes out all the same; the gap and the new snapshot are of this
-    symbol and channel alone."""
+    """A symbol's book, kept by the parser, has another checksum than the venue's, or (JOIN) less than a change takes.
+    The record goes out all the same; the gap and the new snapshot are of this symbol and channel alone."""
 
     venue_symbol: str
     channel: str
@@ -259,8 +255,7 @@ class Exchange:
     default_channels: ClassVar[tuple[str, ...]] = ()
     """Channel names that the demo subscribes to; empty = all of ``channels``."""
     key_variables: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Environment variables for key and secret; the first that is set of each group counts. One that ends in ``_PATH``
-    names the file that holds it."""
+    """Environment variables for key and secret, by group the first that is set; ``…_PATH`` names a file with it."""
     keyed_history: ClassVar[frozenset[Kind]] = frozenset()
     """Where only the history of these kinds takes a key; empty = all does, if ``key_variables`` names any."""
     connections_max: ClassVar[int] = 0
@@ -342,8 +337,7 @@ class Exchange:
         )
 
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
-        """The address to open; ``base_url`` (of the subscription's socket) has no trailing slash. What stands behind a
-        ``#`` is not sent: it tells whoever reads the raw topic what was subscribed, where no frame does."""
+        """The address to open; ``base_url`` has no trailing slash. What is behind a ``#`` stays in the raw topic."""
         raise NotImplementedError
 
     def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:

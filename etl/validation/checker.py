@@ -186,9 +186,7 @@ class Checker:
     def _check_book(self, record: Book) -> Sequence[Finding]:
         spec = self._spec_of[record.kind]
         bids, asks = numbers(record.bid_prices), numbers(record.ask_prices)
-        sizes = numbers(record.bid_sizes + record.ask_sizes)
-        if record.book_action is BookAction.RELATIVE:  # what is taken away is below zero
-            sizes = [abs(size) for size in sizes]
+        sizes = _sizes_of(record)
         prices = bids + asks
         uneven = len(bids) != len(record.bid_sizes) or len(asks) != len(record.ask_sizes)
         size_hard_max = spec.sizes[record.size_unit].hard
@@ -357,3 +355,9 @@ def reason_of(view: Times, record: Record) -> str:
         if (value := getattr(view, name, None)) is not None and value == value
     )
     return f"event_time_ns={record.event_time_ns} receive_time_ns={record.receive_time_ns} {numbers}".rstrip()
+
+
+def _sizes_of(record: Book) -> list[float]:
+    """Of all levels; what a change takes away is below zero, and judged by how much it is."""
+    sizes = numbers(record.bid_sizes + record.ask_sizes)
+    return [*map(abs, sizes)] if record.book_action is BookAction.RELATIVE else sizes
