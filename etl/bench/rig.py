@@ -19,7 +19,7 @@ from etl.embedded.status import DONE, RUNNING, PartState
 from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
 from etl.monitoring import processes
-from etl.reconcile.reconcile import METRICS_PORTS
+from etl.reconcile.reconcile import metrics_ports_max
 from etl.settings import NAMES, Settings, make
 from etl.up.plan import another, parts
 
@@ -41,8 +41,9 @@ def free_settings(folder: Path, venues: str, rate: float) -> Settings:
     count = len(venues.split(","))
     names = [name for name in NAMES if name.endswith("_port")]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    ports["metrics_port"] = free_range(METRICS_PORTS, ports.values())
-    metrics = range(ports["metrics_port"], ports["metrics_port"] + METRICS_PORTS)
+    served = metrics_ports_max(count)
+    ports["metrics_port"] = free_range(served, ports.values())
+    metrics = range(ports["metrics_port"], ports["metrics_port"] + served)
     ports["simulator_port"] = free_range(count, {*ports.values(), *metrics})
     return make(
         **ports,

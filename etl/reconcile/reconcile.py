@@ -35,8 +35,8 @@ from etl.transports.frames import frames_of
 from etl.transports.ranges import read_topic
 
 EXAMPLES_MAX = 10
-METRICS_PORTS = 24
-"""How many ports after ``metrics_port`` are asked for metrics: more than there are parts."""
+OTHER_METRICS_PORTS = 8
+"""Of parts that are no venue's, with some to spare."""
 GROUP = "reconcile"
 
 
@@ -79,9 +79,15 @@ def _add_clickhouse_figures(settings: Settings, report: Report, stores: Sequence
     report.latency_ms["receive_to_clickhouse"] = Percentiles(round(p50, 3), round(p99, 3))
 
 
+def metrics_ports_max(venues: int) -> int:
+    """How many ports from ``metrics_port`` on may serve metrics: each venue has a simulator and a worker."""
+    return 2 * venues + OTHER_METRICS_PORTS
+
+
 def _add_ack_latency(settings: Settings, report: Report) -> None:
     """From the workers that still run; their histograms know nothing beyond their last bound."""
-    ports = range(settings.metrics.port, settings.metrics.port + METRICS_PORTS)
+    first = settings.metrics.port
+    ports = range(first, first + metrics_ports_max(len(settings.venues.names)))
     samples = processes.scrape_all(ports, settings.bind_host)
     found = [processes.quantile(samples, "etl_ack_latency_seconds", q) for q in (0.5, 0.99)]
     p50, p99 = (None if seconds in (None, inf) else round((seconds or 0.0) * 1e3, 3) for seconds in found)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from etl import settings as settings_module
+from etl.reconcile.reconcile import metrics_ports_max
 from etl.settings import Settings, make
 from etl.up.plan import child_environment, parts
 
@@ -91,3 +92,12 @@ def test_a_supervised_sink_keeps_one_name_in_its_group_and_shares_it_with_no_oth
     here, there = (make(state_dir=str(tmp_path / place)) for place in ("here", "there"))
     assert name(here) == name(here) != name(there)
     assert name(make(state_dir=str(tmp_path), sink_instance="chosen")) is None
+
+
+@pytest.mark.parametrize("count", [1, 8, 20])
+def test_a_reconciliation_asks_the_metrics_port_of_every_part_of_all_venues(
+    tmp_path: Path, count: int
+) -> None:
+    settings = make(state_dir=str(tmp_path), venues=",".join(f"venue{n}" for n in range(count)))
+    ports = {part.metrics_port - settings.metrics.port for part in parts(settings, True)}
+    assert max(ports) < metrics_ports_max(count) < 2 * count + 10
