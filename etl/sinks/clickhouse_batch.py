@@ -92,6 +92,8 @@ class Batch(Struct):
     """Its intent was found on the broker, and need not be committed."""
     abandoned: threading.Event = msgspec.field(default_factory=threading.Event)
     """The partition is no longer ours: another owner will send this batch."""
+    is_doubtful: bool = False
+    """It was sent, and no answer came."""
 
     def only(self, indices: Sequence[int]) -> Batch:
         """Those of its messages; the bounds stay."""

@@ -10,7 +10,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from msgspec import Struct
@@ -124,6 +124,8 @@ class Writer:
         crash.reach(crash.AFTER_INTENT)
         left = self._not_stored(batch) if self._token_unknown(batch) else batch
         refused = self._insert(left) if left.values else {}
+        if batch.intended or left.is_doubtful:
+            self._complete(left, refused)
         self._quarantine(left, refused)
         crash.reach(crash.AFTER_INSERT)
         if len(refused) > self._settings.sink.rejected_max:
@@ -153,6 +155,20 @@ class Writer:
             len(batch.values),
         )
         return batch.only(indices)
+
+    def _complete(self, batch: Batch, refused: Collection[int]) -> None:
+        """Of a batch that was perhaps sent to a server that died: it writes a token down before the rows (26.9), and a
+        kill in between leaves one that drops rows which are not there. They go under others, until all are."""
+        quarantined = batch.partition.topic == self._settings.topics.quarantine
+        left = batch.only([index for index in range(len(batch.values)) if index not in refused])
+        for number in itertools.count(1):
+            left = left.only(not_stored(self._client(), left.values, quarantined=quarantined))
+            if not left.values:
+                return
+            _log.warning(
+                "%s: %d rows of a known token are not there", batch.partition.label, len(left.values)
+            )
+            self._send(left, f"{batch.token(0, len(batch.values))}/{number}")
 
     def _insert(self, batch: Batch) -> dict[int, str]:
         """Store ``batch``; the messages that are refused for their data, by their number, with the reason. A part that
@@ -197,14 +213,17 @@ class Writer:
 
     def _refusal(self, batch: Batch, low: int, high: int) -> str | None:
         """Why messages [low, high) are refused for their data; ``None`` if they are stored."""
-        token = batch.token(low, high)
-        rows_max = max(self._settings.sink.batch_rows_max, len(batch.values))
         try:
-            for landing, values in self._by_landing(batch.partition.topic, batch.values[low:high]):
-                self._send_until_known(batch, batch_path(landing, token, rows_max), delimited(values))
+            self._send(batch, batch.token(low, high), low, high)
         except StoreRejected as error:
             return str(error)
         return None
+
+    def _send(self, batch: Batch, token: str, low: int = 0, high: int | None = None) -> None:
+        """Messages [low, high) under ``token``, one block to a landing table."""
+        rows_max = max(self._settings.sink.batch_rows_max, len(batch.values))
+        for landing, values in self._by_landing(batch.partition.topic, batch.values[low:high]):
+            self._send_until_known(batch, batch_path(landing, token, rows_max), delimited(values))
 
     def _by_landing(self, topic: str, values: Sequence[bytes]) -> Iterator[tuple[Landing, Sequence[bytes]]]:
         """The same messages go the same ways each time."""
@@ -228,6 +247,7 @@ class Writer:
                 self._metrics.store_up.set(1)
                 return
             except StoreUnavailable as error:
+                batch.is_doubtful = True
                 self._metrics.store_up.set(0)
                 self._metrics.retries.inc()
                 _log.warning("%s: %s; again in %.2g s", batch.partition.label, error, wait_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -575,6 +576,25 @@ def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) 
     )
     drain(settings)
     assert_exactly_once(settings, 100)
+
+
+def test_rows_that_a_killed_store_did_not_write_under_a_token_that_it_knows_are_stored(
+    settings: Settings,
+) -> None:
+    records = [make(n) for n in range(40) for make in (stream.trade, stream.quote)]
+    stream.publish(settings, *records)
+    group = Group(settings)
+    partition, low = group.filled()
+    intent = Intent(topic_id=topic_id(settings), start=low, end=low + 80, rows=80, time_s=time.time())
+    group.intend(partition, intent)
+    admin = kafka_clients.admin(settings)
+    cluster = str(admin.describe_cluster().result().cluster_id)
+    insert_as(settings, records, token(cluster, intent.topic_id, partition, low, low + 80, intent.v))
+    with connect(settings, internal=True) as client:
+        client.execute("ALTER TABLE trades_stored DELETE WHERE true", {"mutations_sync": "1"})
+    assert (count(settings, "trades_stored"), count(settings, "quotes_stored")) == (0, 40)
+    drain(settings)
+    assert (count(settings, "trades_stored"), count(settings, "quotes_stored")) == (40, 40)
 
 
 def test_an_intent_larger_than_todays_batches_is_carried_out_with_its_own_bounds(settings: Settings) -> None:
