@@ -500,7 +500,9 @@ def test_what_is_refused_beyond_the_limit_is_quarantined_once_and_what_is_behind
     stream.publish(settings, *[stream.trade(n) for n in range(100)])
     group.intend(
         partition,
-        Intent(topic_id=topic_id(settings), start=low, end=low + alone + 10, rows=alone + 10, time_s=1e12),
+        Intent(
+            topic_id=topic_id(settings), start=low, end=low + alone + 10, rows=alone + 10, time_s=time.time()
+        ),
     )
     with pytest.raises(StoreError, match=r"40 of 50 messages were refused.*ETL_SINK_REJECTED_MAX"):
         drain(limited)
@@ -567,7 +569,7 @@ def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) 
     stream.publish(settings, *records)
     group = Group(settings)
     partition, low = group.filled()
-    intent = Intent(topic_id=topic_id(settings), start=low, end=low + 37, rows=37, time_s=1e12)
+    intent = Intent(topic_id=topic_id(settings), start=low, end=low + 37, rows=37, time_s=time.time())
     group.intend(partition, intent)
     admin = kafka_clients.admin(settings)
     cluster = admin.describe_cluster().result().cluster_id
@@ -603,7 +605,7 @@ def test_an_intent_larger_than_todays_batches_is_carried_out_with_its_own_bounds
     partition, low = group.filled()
     group.intend(
         partition,
-        Intent(topic_id=topic_id(settings), start=low, end=low + 150, rows=150, time_s=1e12),
+        Intent(topic_id=topic_id(settings), start=low, end=low + 150, rows=150, time_s=time.time()),
     )
     drain(changed(settings, sink_batch_rows_max=20))
     assert_exactly_once(settings, 200)
@@ -637,7 +639,7 @@ def test_what_retention_took_of_an_intent_is_declared_and_the_rest_is_stored(set
     partition, low = group.filled()
     group.intend(
         partition,
-        Intent(topic_id=topic_id(settings), start=low, end=low + 50, rows=50, time_s=1e12),
+        Intent(topic_id=topic_id(settings), start=low, end=low + 50, rows=50, time_s=time.time()),
     )
     topics.delete_before(settings, settings.topics.normalized, partition, low + 20)
     drain(settings)
@@ -652,7 +654,7 @@ def test_a_topic_that_lost_its_end_stops_the_sink_for_its_offsets_come_again(set
     partition, low = group.filled()
     group.intend(
         partition,
-        Intent(topic_id=topic_id(settings), start=low, end=low + 150, rows=150, time_s=1e12),
+        Intent(topic_id=topic_id(settings), start=low, end=low + 150, rows=150, time_s=time.time()),
     )
     with pytest.raises(RangeLost, match="make the topic anew"):
         drain(settings)
