@@ -20,7 +20,7 @@ from etl.sequencing.ahead import Ahead, Segment, Window
 from etl.sequencing.gap import NOTHING_MISSING, completed, declared, first_state, settled
 from etl.sequencing.holes import Holes
 from etl.sequencing.restart import Restart
-from etl.sequencing.spans import Span, SpanReader, is_later_book, missed_span, time_of
+from etl.sequencing.spans import Span, SpanReader, missed_span, restart_of, time_of
 from etl.sequencing.standing import Standing
 from etl.sequencing.track import FOLLOWED, NO_GAPS, Loss, Track
 
@@ -73,7 +73,8 @@ class Counted(Track):
     def observe(self, record: Record) -> Sequence[Gap]:
         span = self._span(record)
         if span is None:
-            return NO_GAPS
+            restart = restart_of(record, self._last, self.newest)
+            return self._start_again([(record, restart)]) if restart else NO_GAPS
         if self._is_quiet and span[0] <= self._last + 1 <= span[1]:
             self._last = span[1]
             self.newest = record
@@ -129,18 +130,17 @@ class Counted(Track):
 
     def _take_older(self, record: Record, span: Span) -> Sequence[Gap]:
         """A double or a latecomer; unless newer records keep coming with older ids, or the venue itself says that this
-        lower id follows the last: by pointing at it, or with a snapshot of a later time."""
-        follows = self._last == span[0] - 1 or is_later_book(record, self.newest)
-        if span[1] < self._last and follows and REPLAYED not in record.flags:
-            self._restart.begin(record, span)
-            return self._start_again()
+        lower id follows the last."""
+        if span[1] < self._last == span[0] - 1 and REPLAYED not in record.flags:
+            return self._start_again([(record, span)])
         if time_of(record) <= time_of(self.newest) or REPLAYED in record.flags:
             return self.fill(record) if self._holes.declared else NO_GAPS
         self._is_quiet = False
         return self._start_again() if self._restart.add(record, span) else NO_GAPS
 
-    def _start_again(self) -> Sequence[Gap]:
-        (first, (_, last)), *others = self._restart.take()
+    def _start_again(self, begun: Sequence[tuple[Record, Span]] = ()) -> Sequence[Gap]:
+        (first, (_, last)), *others = begun or self._restart.take()
+        self._restart.clear()
         gaps = [*self.decide()]
         loss, self._loss = self._loss, None
         if loss is not None and loss.gap is not None:

@@ -27,10 +27,6 @@ class Restart:
         self._backward_ids.append((record, span))
         return len(self._backward_ids) >= RESET_MESSAGES
 
-    def begin(self, record: Record, span: Span) -> None:
-        """Take the record with which the venue itself says that it counts anew."""
-        self._backward_ids = [(record, span)]
-
     def take(self) -> list[tuple[Record, Span]]:
         """The records with which the new sequence begins."""
         begun, self._backward_ids = self._backward_ids, []

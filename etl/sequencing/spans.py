@@ -1,7 +1,7 @@
 """Which ids a record covers: the rules by which messages follow each other, once for continuity and for books. Pure.
 
 A ``Span`` is the first and the last id, both included. ``None`` = the record says nothing: it carries no id, or it is a
-snapshot, which is no link of the chain of changes. Where each message is one update, a snapshot in their midst is one.
+snapshot, which is no link of the chain of changes.
 """
 
 from __future__ import annotations
@@ -27,13 +27,18 @@ def is_snapshot(record: Record) -> bool:
     return isinstance(record, Book) and record.book_action is BookAction.SNAPSHOT
 
 
-def is_later_book(record: Record, newest: Record) -> bool:
-    """A snapshot of a later time of the venue's."""
-    return is_snapshot(record) and record.event_time_ns > time_of(newest)
+def restart_of(record: Record, last: int, newest: Record) -> Span | None:
+    """Of a snapshot with an id below ``last`` and a later time than ``newest``: the venue counts anew from there."""
+    is_later = is_snapshot(record) and record.event_time_ns > time_of(newest)
+    if not is_later or record.sequence is None or record.sequence >= last:
+        return None
+    return record.sequence, record.sequence
 
 
 def contiguous_span(record: Record) -> Span | None:
-    return None if record.sequence is None else (record.sequence, record.sequence)
+    if record.sequence is None or is_snapshot(record):
+        return None
+    return record.sequence, record.sequence
 
 
 def range_span(record: Record) -> Span | None:

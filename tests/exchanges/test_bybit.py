@@ -147,7 +147,7 @@ def test_a_missing_update_is_a_gap_and_a_snapshot_goes_on() -> None:
     sent = [book(topic, 9, "snapshot"), *(book(topic, update, "delta") for update in (10, 11, 13))]
     later = [book(topic, 20, "snapshot"), book(topic, 21, "delta")]
     found = gaps("bybit_linear", *sent, *later)
-    assert found == [(GapKind.SEQUENCE, 12, 12), (GapKind.SEQUENCE, 14, 19)]
+    assert found == [(GapKind.SEQUENCE, 12, 12), (GapKind.SEQUENCE, 14, 20)]
 
 
 @pytest.mark.parametrize("type_", ["snapshot", "delta"])

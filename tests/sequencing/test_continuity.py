@@ -366,12 +366,13 @@ def test_a_lower_id_that_points_back_at_the_last_is_a_reset_at_once() -> None:
     assert spans(follow(anew[1:], continuity)) == [(6, 6)]
 
 
-def test_a_snapshot_among_contiguous_updates_is_one_of_them() -> None:
+def test_a_snapshot_among_contiguous_updates_stands_for_none_of_them() -> None:
+    """It has what 12 to 20 changed, and 20 itself never came."""
     continuity = Continuity(Venue, declares_start=False, window=BY_COUNT)
     whole = [update(10, action=BookAction.SNAPSHOT), update(11)]
     assert follow(whole, continuity) == []
     (missing, unsent) = follow([update(13), update(20, action=BookAction.SNAPSHOT), update(21)], continuity)
-    assert spans([missing, unsent]) == [(12, 12), (14, 19)]
+    assert spans([missing, unsent]) == [(12, 12), (14, 20)]
     assert {missing.gap_state, unsent.gap_state} == {GapState.UNREPAIRABLE}
 
 

@@ -77,7 +77,7 @@ class Bybit(Venue):
     )
     channels: Mapping[str, Channel] = {
         "publicTrade": trades("$number"),
-        "orderbook.1": Channel(TOP, TOPS, 0.45, opening=TOPS),
+        "orderbook.1": Channel(TOP, TOPS, 0.45),
         "orderbook.50": book(),
         "kline.1": Channel(BAR, Form("bar", "$interval/$start_ns", BAR_TEXT, 1), interval="1m"),
     }
