@@ -207,14 +207,14 @@ def _rows_of(result: Mapping[str, Raw]) -> Raw:
 
 
 def said_by(message: Mapping[str, Raw]) -> str:
-    """The words of an error, "" if there is none."""
+    """The words of an error, "" if there is none: what is neither a text nor several is not the venue's."""
     raw = message.get("error", message.get("Error"))
     if raw is None:
         return ""
     try:
         said = msgspec.json.decode(raw, type=str | list[str])
     except msgspec.ValidationError:
-        return bytes(raw).decode()
+        return ""
     return said if isinstance(said, str) else ", ".join(said)
 
 
