@@ -59,8 +59,8 @@ def breaks(*frames: Frame) -> list[str]:
 def test_acknowledgements_and_heartbeats_are_counted_too_and_a_number_that_is_missing_is_a_break() -> None:
     change, whole = book("update", ("bid", "1", "2")), book("snapshot", ("bid", "1", "2"))
     assert breaks(frame("l2_data", 5, change), acknowledged(6), beat(7), frame("l2_data", 8, change)) == []
-    assert breaks(beat(8), frame("l2_data", 10, change)) == ["message 10 follows 8"]
-    assert breaks(beat(10), frame("l2_data", 12, whole)) == ["message 12 follows 10"]
+    assert breaks(beat(8), frame("l2_data", 10, change)) == ["message 10 follows 8: 9-9 missing"]
+    assert breaks(beat(10), frame("l2_data", 12, whole)) == ["message 12 follows 10: 11-11 missing"]
     assert breaks(beat(0), beat(1)) == []
 
 

@@ -52,8 +52,8 @@ def test_an_intent_found_is_cut_with_its_own_bounds_once_all_of_it_is_read() -> 
     held.buffer(13, b"d", NOW_S)
     batch = cut(held)
     assert (batch.intent, batch.values, batch.intended) == (found, [b"a", b"b", b"c"], True)
-    assert batch.token(0, 3) == "cluster/topic-id/3/10/13/v2"
-    assert batch.token(1, 2) == "cluster/topic-id/3/11/12/v2"
+    assert batch.token(0, 3) == "cluster/topic-id/3/10/13/v3"
+    assert batch.token(1, 2) == "cluster/topic-id/3/11/12/v3"
 
 
 def test_what_retention_took_frees_a_partition_of_the_intent_it_found() -> None:

@@ -98,6 +98,7 @@ def test_a_worker_publishes_and_the_sink_and_the_commands_read_over_tls_with_a_p
         settings.topics.normalized,
         settings.topics.quarantine,
         settings.topics.statistics,
+        settings.topics.positions,
     ]
     with worker(settings) as running:
         venue.send(*[trade(n) for n in range(1, 11)], '{"cut":')
