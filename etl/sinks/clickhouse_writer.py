@@ -136,9 +136,8 @@ class Writer:
 
     def _token_unknown(self, batch: Batch) -> bool:
         """May the server have stored it under a token that it does not know any more?"""
-        age_s = (
-            time.time() - batch.intent.time_s
-        )  # across processes, hence of the wall clock, which may be set back
+        # across processes, hence by the wall clock, which may have been set back since
+        age_s = time.time() - batch.intent.time_s
         return not 0 <= age_s <= self._settings.sink.intent_age_max_s or batch.intent.v != SCHEMA_VERSION
 
     def _not_stored(self, batch: Batch) -> Batch:
