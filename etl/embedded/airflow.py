@@ -45,6 +45,7 @@ REQUEST_TIMEOUT_S = 30.0
 REQUEST_ATTEMPTS_MAX = 5
 RETRY_STEP_S = 0.5
 RUN_POLL_S = 0.5
+SQLITE_WAIT_MAX_S = 30
 DAG_WITHIN_S = 120.0
 """How long the DAG processor may take to see a DAG file for the first time."""
 
@@ -290,7 +291,9 @@ def _fingerprint(settings: Settings, kept: Credentials) -> str:
 
 def database_url(settings: Settings) -> str:
     """Of Airflow's metadata."""
-    return settings.airflow.database_url or f"sqlite:///{_home(settings.state_path) / 'airflow.db'}"
+    # the driver's own 5 s are over before a scheduler on a loaded machine lets its writers go
+    default = f"sqlite:///{_home(settings.state_path) / 'airflow.db'}?timeout={SQLITE_WAIT_MAX_S}"
+    return settings.airflow.database_url or default
 
 
 def _home(state_path: Path) -> Path:
