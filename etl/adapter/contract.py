@@ -242,7 +242,7 @@ class Exchange:
     """Live address of a socket (``Channel.socket``) where it is not ``websocket_url``."""
     versions: ClassVar[tuple[tuple[int, type[Exchange]], ...]] = ()
     """Parsers of former protocols, oldest first, each with the time (ns, exclusive) until which it was spoken; see
-    ``parser_at``. They bear the same ``name``."""
+    ``etl/adapter/versions.py``. They bear the same ``name``."""
     channels: ClassVar[tuple[Channel, ...]]
     ignored_names: ClassVar[Mapping[str, str]]
     """Name → why it is left aside."""
@@ -388,11 +388,6 @@ class Exchange:
     def handshake_headers(self, now_ns: int) -> Mapping[str, str]:
         """Headers of the websocket's opening request; never logged."""
         return {}
-
-
-def parser_at(exchange: type[Exchange], time_ns: int) -> type[Exchange]:
-    """The parser of the protocol that was spoken at ``time_ns``: the receipt of a connection's first frame."""
-    return next((parser for until_ns, parser in exchange.versions if time_ns < until_ns), exchange)
 
 
 def shipped_instruments(exchange: type[Exchange]) -> Instruments:

@@ -13,7 +13,8 @@ import msgspec
 import typer
 
 from etl import settings as settings_module
-from etl.adapter.contract import Exchange, Ignored, parser_at
+from etl.adapter.contract import Exchange, Ignored
+from etl.adapter.versions import parser_at
 from etl.errors import UsageError
 from etl.exchanges import load
 from etl.ingest.feed import Feed

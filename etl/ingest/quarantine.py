@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from etl import exchanges
-from etl.adapter.contract import Exchange, Outcome, Rejected, parser_at
+from etl.adapter.contract import Exchange, Outcome, Rejected
+from etl.adapter.versions import parser_at
 from etl.errors import UsageError, WireError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake

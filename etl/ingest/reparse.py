@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from etl.adapter.contract import Subscription, parser_at
+from etl.adapter.contract import Subscription
+from etl.adapter.versions import parser_at
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
 from etl.ingest.observer import Observer

@@ -7,7 +7,8 @@ import itertools
 import time
 from collections.abc import Iterator
 
-from etl.adapter.contract import FaultKind, Subscription, parser_at
+from etl.adapter.contract import FaultKind, Subscription
+from etl.adapter.versions import parser_at
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
 from etl.ingest.overlap import Overlap

@@ -11,7 +11,8 @@ from collections.abc import Coroutine, Iterable, Sequence
 import uvloop
 
 from etl.adapter.carried import Carried
-from etl.adapter.contract import Channel, Exchange, Subscription, parser_at
+from etl.adapter.contract import Channel, Exchange, Subscription
+from etl.adapter.versions import parser_at
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed

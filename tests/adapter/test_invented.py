@@ -18,8 +18,8 @@ from etl.adapter.contract import (
     Outcome,
     Request,
     Subscription,
-    parser_at,
 )
+from etl.adapter.versions import parser_at
 from etl.model.codes import REPLAYED
 from etl.model.records import Book, BookAction, Frame, Kind, Record, Trade
 from etl.model.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from etl.adapter.contract import Credentials, parser_at
+from etl.adapter.contract import Credentials
+from etl.adapter.versions import parser_at
 from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill_jobs import make_job
