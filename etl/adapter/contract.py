@@ -181,11 +181,10 @@ class Subscription(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """One request to a venue's history, without host and credentials.
-
-    ``path`` includes the query; ``symbol`` is the venue's. ``weight`` is what it costs at the venue's
-    limiter. ``end_ns`` (exclusive, 0 = open) tells ``next_request`` where to stop, ``start_ns`` where pages go back in
-    time. One with a ``body`` is a POST, of JSON unless ``content_type`` says otherwise; it lies on the raw topic too.
+    """One request to a venue's history, without credentials. One with a ``body`` is a POST, of JSON unless
+    ``content_type`` says otherwise; it lies on the raw topic too. ``path`` includes the query, ``symbol`` is the
+    venue's, ``weight`` what it costs at its limiter, ``host`` one of ``Exchange.rest_urls``, "" = the main one.
+    ``end_ns`` (exclusive, 0 = open) tells ``next_request`` where to stop, ``start_ns`` where pages go back in time.
     """
 
     path: str
@@ -196,6 +195,7 @@ class Request(Struct, frozen=True):
     body: bytes = b""
     content_type: str = JSON
     start_ns: int = 0
+    host: str = ""
 
 
 class Budget(Struct, frozen=True):
@@ -236,6 +236,8 @@ class Exchange:
     websocket_url: ClassVar[str]
     """Live address without the stream list; ``etl simulate`` replaces scheme and host."""
     rest_url: ClassVar[str] = ""
+    rest_urls: ClassVar[Mapping[str, str]] = {}
+    """Further hosts that answer requests, by the name that ``Request.host`` has of them."""
     websocket_url_others: ClassVar[tuple[str, ...]] = ()
     """The same stream under other host names; attempts to connect take turns."""
     socket_urls: ClassVar[Mapping[str, str]] = {}
@@ -256,6 +258,8 @@ class Exchange:
     """Channel names that the demo subscribes to; empty = all of ``channels``."""
     key_variables: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Environment variables for key and secret, by group the first that is set; ``…_PATH`` names a file with it."""
+    key_is_optional: ClassVar[bool] = False
+    """Whether the venue gives less without a key, and not nothing."""
     keyed_history: ClassVar[frozenset[Kind]] = frozenset()
     """Where only the history of these kinds takes a key; empty = all does, if ``key_variables`` names any."""
     connections_max: ClassVar[int] = 0

@@ -17,7 +17,7 @@ import aiohttp
 from etl.adapter.contract import Credentials, Exchange
 from etl.errors import UsageError
 from etl.settings import Settings, venue_key
-from etl.sources.history import History
+from etl.sources.history import NOWHERE_ELSE, History
 from etl.sources.limiter import Limiter, limit_path
 
 KEY_FILE_SUFFIX = "_PATH"
@@ -38,6 +38,7 @@ class VenueAccess:
         archive_url: str,
         limiter: Limiter,
         connects: Limiter | None = None,
+        rest_urls: Mapping[str, str] = NOWHERE_ELSE,
     ) -> None:
         self.exchange = exchange
         self.credentials = credentials
@@ -47,7 +48,7 @@ class VenueAccess:
         self.limiter = limiter
         self.connects = connects
         """Paces the opening of sockets, with everybody else who opens some from this machine."""
-        self.history = History(rest_url, self.parser(), limiter)
+        self.history = History(rest_url, self.parser(), limiter, rest_urls)
 
     @classmethod
     def from_settings(cls, settings: Settings, exchange: type[Exchange]) -> VenueAccess:
@@ -69,8 +70,9 @@ class VenueAccess:
         host = websocket_urls[""][0].partition("://")[2]
         connects = Limiter(limit_path(settings.state_path, "connects", host, ""), exchange.connect_budgets)
         return cls(
-            exchange, keys, websocket_urls, rest_url, venues.archive_url or archive_url, limiter, connects
-        )
+            exchange, keys, websocket_urls, rest_url, venues.archive_url or archive_url, limiter, connects,
+            exchange.rest_urls if venues.live else NOWHERE_ELSE,
+        )  # fmt: skip
 
     def websocket_urls(self, socket: str = "") -> tuple[str, ...]:
         """Base addresses of the ``socket`` of a subscription, or of the main one where it has none of its own;
@@ -98,13 +100,13 @@ class VenueAccess:
 
 def credentials(exchange: type[Exchange], live: bool) -> Credentials:
     """Keys from the environment, a fixed one for the simulator. Raises ``UsageError`` for a missing key, unless the
-    venue takes one for some of its history only."""
+    venue can do without."""
     if not live:
         return SIMULATION_CREDENTIALS
     found = []
     for group in exchange.key_variables:
         value = _read_key(group)
-        if value is None and exchange.keyed_history:
+        if value is None and (exchange.key_is_optional or exchange.keyed_history):
             return Credentials()
         if value is None:
             raise UsageError(f"{exchange.name}: set {' or '.join(group)} in the environment")

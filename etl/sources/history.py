@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from urllib.parse import quote
 
 import aiohttp
@@ -25,6 +26,7 @@ BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MAX_S = 15.0
 RETRY_AFTER_MAX_S = 120.0
 ANSWER_BYTES_MAX = 32 << 20
+NOWHERE_ELSE: Mapping[str, str] = MappingProxyType({})
 PASSING = frozenset(
     (FaultKind.TRANSIENT, FaultKind.SHUTDOWN, FaultKind.SLOW_CLIENT, FaultKind.RATE_LIMIT, FaultKind.BANNED)
 )
@@ -42,10 +44,17 @@ class Answer(Struct, frozen=True):
 
 class History:
     """One venue's request interface. Use as ``async with``. ``limiter`` paces it with everybody else who uses the
-    same key on this machine."""
+    same key on this machine. ``others``: further hosts by name; one that is not among them is the main one."""
 
-    def __init__(self, base_url: str, parser: Exchange, limiter: Limiter | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        parser: Exchange,
+        limiter: Limiter | None = None,
+        others: Mapping[str, str] = NOWHERE_ELSE,
+    ) -> None:
         self._base_url = base_url
+        self._others = others
         self._parser = parser
         self._limiter = limiter
         self._session: aiohttp.ClientSession | None = None
@@ -109,7 +118,7 @@ class History:
     async def _ask(self, request: Request) -> tuple[Answer | None, str, float]:
         if not request.path.startswith("/"):
             raise VenueError(f"{request.path}: no path on the venue's host")
-        url = self._base_url + request.path
+        url = self._others.get(request.host, self._base_url) + request.path
         began, status = time.monotonic(), NO_ANSWER
         try:
             headers = dict(self._parser.headers(request, time.time_ns()))

@@ -42,6 +42,16 @@ def test_a_key_that_only_some_history_takes_is_optional(monkeypatch: pytest.Monk
     assert BinanceUsdm(Credentials("k")).headers(request, 1) == {"X-MBX-APIKEY": "k"}
 
 
+def test_a_key_without_which_the_venue_gives_less_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Better(Keyless):
+        key_variables = (("BETTER_KEY",),)  # type: ignore[assignment]
+        key_is_optional = True
+
+    assert credentials(Better, live=True) == Credentials()
+    monkeypatch.setenv("BETTER_KEY", "k")
+    assert credentials(Better, live=True) == Credentials("k")
+
+
 def test_a_variable_that_ends_in_path_names_the_file_of_the_key(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from msgspec.structs import replace
 
 from etl.adapter.contract import Credentials, Request
 from etl.errors import VenueError
@@ -49,6 +50,19 @@ def test_an_answer_is_the_exact_body_with_the_address_that_was_asked(server: Ven
     assert answer.payload == SNAPSHOT.encode()
     assert answer.endpoint == f"http://127.0.0.1:{server.port}/api/v3/depth?symbol=BTCUSDT"
     assert answer.receive_time_ns > 0
+
+
+def test_a_request_goes_to_the_host_that_it_names_and_where_there_is_no_such_to_the_main_one(
+    server: VenueServer,
+) -> None:
+    async def ask(others: dict[str, str]) -> list[str]:
+        async with History(f"http://127.0.0.1:{server.port}", Binance(), others=others) as venue:
+            old = replace(REQUEST, host="old")
+            return [(await venue.fetch(request)).endpoint for request in (REQUEST, old)]
+
+    here, there = (f"http://{host}:{server.port}{REQUEST.path}" for host in ("127.0.0.1", "localhost"))
+    assert asyncio.run(ask({"old": f"http://localhost:{server.port}"})) == [here, there]
+    assert asyncio.run(ask({})) == [here, here], "a simulated venue has one host"
 
 
 def test_history_that_takes_a_key_is_not_asked_for_without_one(server: VenueServer) -> None:
