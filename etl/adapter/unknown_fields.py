@@ -32,6 +32,8 @@ def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
         message = msgspec.json.decode(payload)
     except UNDECODABLE:
         return
+    if isinstance(message, dict):
+        message = message.get("params", message)  # of a notification by JSON-RPC
     family = _family(message) if isinstance(message, dict) and "data" in message else ""
     if family:
         message = message["data"]
@@ -44,10 +46,11 @@ def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
 
 def _family(envelope: Mapping[str, Any]) -> str:
     """``{"stream":"btcusdt@kline_1m",…}`` → ``kline``, ``{"arg":{"channel":"books",…},…}`` → ``books``,
-    ``{"channel":"trade",…}`` → ``trade``, ``{"topic":"kline.1.BTCUSDT",…}`` → ``kline``."""
+    ``{"channel":"trade",…}`` → ``trade``, ``{"channel":"book.BTC-PERPETUAL.raw",…}`` → ``book``,
+    ``{"topic":"kline.1.BTCUSDT",…}`` → ``kline``."""
     stream, topic, named = envelope.get("stream"), envelope.get("topic"), envelope.get("arg", envelope)
     if isinstance(named, dict) and isinstance(channel := named.get("channel"), str):
-        return channel
+        return channel.partition(".")[0]
     if isinstance(topic, str):
         return topic.partition(".")[0]
     return stream.partition("@")[2].partition("@")[0].partition("_")[0] if isinstance(stream, str) else ""

@@ -25,12 +25,15 @@ def page() -> str:
 def _keys(feed: type[Exchange]) -> str:
     names = "; ".join(" or ".join(group) for group in feed.key_variables) or "none needed"
     kinds = " and ".join(sorted(kind.name.lower() for kind in feed.keyed_history))
+    if feed.key_is_optional:
+        return f"{names}; without, the feed gives less"
     return f"{names}, for the history of {kinds} only" if kinds else names
 
 
 def _feed(feed: type[Exchange]) -> str:
+    history = " and ".join((feed.rest_url or "none", *feed.rest_urls.values()))
     facts = [
-        f"Stream {feed.websocket_url}, history {feed.rest_url or 'none'}, parser version {feed.parser_version}.",
+        f"Stream {feed.websocket_url}, history {history}, parser version {feed.parser_version}.",
         f"Keys: {_keys(feed)}.",
     ]
     limits = {

@@ -13,12 +13,15 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from etl.adapter.contract import Exchange, Ignored, Rejected
 from etl.exchanges import load
 from etl.model.records import Frame, Record
+from etl.model.times import NS_PER_S
 from etl.simulator import truth
 from etl.simulator.serve import Options, make_feed
 from etl.simulator.server import Server
 from etl.simulator.truth import IGNORED, INVALID, PLACED, TruthEvent, TruthLine, digest_of
 
 WITHIN_S = 10.0
+RECEIVED_NS = 1_900_000_000 * NS_PER_S
+"""After all that is simulated: no bar is still forming."""
 PATHS = {
     "binance": "/binance/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms/btcusdt@kline_1s",
     "polygon": "/polygon/stocks",
@@ -133,7 +136,7 @@ def identity(event: TruthEvent) -> Identity:
 def parsed(parser: Exchange, number: int, payload: bytes, endpoint: str) -> list[Identity]:
     """What the venue's parser makes of a frame, in the words of the truth."""
     found: list[Identity] = []
-    for outcome in parser.parse(Frame(parser.name, "c", number, endpoint, number, payload)):
+    for outcome in parser.parse(Frame(parser.name, "c", number, endpoint, RECEIVED_NS + number, payload)):
         if isinstance(outcome, Record):
             key = outcome.record_key
             placed = f"/{outcome.connection_id}/" in f"/{key}"
