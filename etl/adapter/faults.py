@@ -10,6 +10,7 @@ refused handshake is a fault like any other (``fault_of_status``).
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -111,3 +112,21 @@ def wait_s(fault: Fault | None, failures: int, random: float) -> float:
     policy = policy_of(fault)
     wait = back_off_s(failures, policy.wait_first_s, policy.wait_max_s, random if policy.jitter else 1.0)
     return wait if fault is None else max(wait, asked_wait_s(fault.retry_after_s))
+
+
+class Failures:
+    """Attempts that failed since the last success, by tier: how often the network broke says nothing of how long a
+    refusal is to be waited out, nor the other way round."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Tier] = Counter()
+
+    def add(self, fault: Fault | None, random: float) -> float:
+        """Counts one; how long to wait now (``wait_s``)."""
+        tier = policy_of(fault).tier
+        delay_s = wait_s(fault, self._counts[tier], random)
+        self._counts[tier] += 1
+        return delay_s
+
+    def clear(self) -> None:
+        self._counts.clear()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from etl.adapter.faults import wait_s
+from etl.adapter.faults import Failures
 from etl.sources.websocket import Connection, End
 from etl.telemetry.worker import WorkerCounts
 
@@ -67,7 +67,7 @@ class Stream:
         self._counts = counts
         self._stop = stop
         self._supervision = supervision
-        self._failures = 0
+        self._failures = Failures()
         self._lost_at = 0.0
         """When the last connection was lost, by ``time.monotonic``; 0 = none is missing."""
         self._subscribed: Connection | None = None
@@ -170,9 +170,8 @@ class Stream:
         if end.reason == "planned":
             return
         if end.delivered_s >= DELIVERED_S:
-            self._failures = 0
-        delay_s = wait_s(end.fault, self._failures, random.random())  # noqa: S311
-        self._failures += 1
+            self._failures.clear()
+        delay_s = self._failures.add(end.fault, random.random())  # noqa: S311
         _log.warning("%s: %s (%s); again in %.2f s", self._name, end.reason, end.detail, delay_s)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), delay_s)

@@ -13,6 +13,7 @@ from etl.adapter.faults import (
     POLICIES,
     VENUE_WAIT_MAX_S,
     VENUE_WAIT_S,
+    Failures,
     Tier,
     fault_of_status,
     policy_of,
@@ -45,6 +46,15 @@ def test_a_refusing_venue_is_not_hammered(kind: FaultKind) -> None:
     assert waits[0] >= 30.0
     assert waits == sorted(waits)
     assert waits[-1] == VENUE_WAIT_MAX_S
+
+
+def test_a_refusal_behind_network_losses_is_waited_out_as_the_first_and_a_loss_behind_refusals_too() -> None:
+    failures = Failures()
+    refusal = Fault(FaultKind.CONNECTION_LIMIT, "", "")
+    told = [None, None, None, refusal, None, refusal, None]
+    assert [failures.add(fault, 1.0) for fault in told] == [0.25, 0.5, 1.0, 30.0, 2.0, 60.0, 4.0]
+    failures.clear()
+    assert [failures.add(fault, 1.0) for fault in (refusal, None)] == [30.0, 0.25]
 
 
 @pytest.mark.parametrize("kind", POLICIES)
