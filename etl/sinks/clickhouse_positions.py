@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from etl.errors import TransportError
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import Intent, PartitionId, decode_intent, encode_intent
 from etl.sinks.clickhouse_partition import Partition
 from etl.sinks.losses import BEGINS_LATER, ENDS_BEFORE, declare_lost, ended_before
-from etl.transports import kafka_clients
 from etl.transports.ranges import RangeReader
+from etl.transports.topic_ends import describe_topics
 
 STORE = "clickhouse"
 GROUP = "etl-clickhouse-positions"
 """Of the reader that compares; nothing is committed to it."""
 KAFKA_TIMEOUT_S = 30.0
 RETRY_S = 0.05
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +35,6 @@ class Positions:
     def __init__(self, settings: Settings, consumer: Consumer) -> None:
         self._settings = settings
         self._consumer = consumer
-        self._admin = kafka_clients.admin(settings)
 
     def resume(self, assigned: list[TopicPartition]) -> Iterator[tuple[PartitionId, int, Intent | None, int]]:
         """Each partition, the offset before which all is stored, the intent to carry out from there, and under which
@@ -40,7 +42,8 @@ class Positions:
 
         Raises ``RangeLost`` if a topic has less than it had: its offsets are given out again, and a new batch could
         be taken for a stored one."""
-        cluster_id, topic_ids = self._describe(sorted({each.topic for each in assigned}))
+        cluster_id = self._cluster_id(assigned[0].topic)
+        topic_ids = self._topic_ids({each.topic for each in assigned})
         for committed in self._committed(assigned):
             if committed.error is not None:
                 raise TransportError(f"Kafka: offset of {committed.topic}: {committed.error.str()}")
@@ -96,7 +99,7 @@ class Positions:
         """The topics that have another id than their partitions here. Of one that cannot be described nothing is said:
         so between the old one's end and the new one."""
         try:
-            _, topic_ids = self._describe(sorted({each.topic for each in partition_ids}))
+            topic_ids = self._topic_ids({each.topic for each in partition_ids})
         except TransportError as error:
             _log.warning("%s", error)
             return set()
@@ -129,29 +132,36 @@ class Positions:
         )
 
     def _committed(self, assigned: list[TopicPartition]) -> list[TopicPartition]:
-        """A coordinator that just moved, or starts, is waited out."""
-        deadline_s = time.monotonic() + KAFKA_TIMEOUT_S
-        while True:
-            try:
-                return self._consumer.committed(assigned, timeout=KAFKA_TIMEOUT_S)
-            except KafkaException as error:
-                if time.monotonic() > deadline_s:
-                    raise TransportError(f"Kafka: offsets of the group: {error.args[0].str()}") from None
-            time.sleep(RETRY_S)
+        return _waited_out(
+            "offsets of the group", lambda: self._consumer.committed(assigned, timeout=KAFKA_TIMEOUT_S)
+        )
 
-    def _describe(self, topics: list[str]) -> tuple[str, dict[str, str]]:
-        """The cluster's id, and the id of each topic."""
-        if not topics:
-            return "", {}
+    def _cluster_id(self, topic: str) -> str:
+        metadata = _waited_out(
+            "the cluster's id", lambda: self._consumer.list_topics(topic, timeout=KAFKA_TIMEOUT_S)
+        )
+        return str(metadata.cluster_id)
+
+    def _topic_ids(self, topics: set[str]) -> dict[str, str]:
         try:
-            cluster = self._admin.describe_cluster(request_timeout=KAFKA_TIMEOUT_S).result(KAFKA_TIMEOUT_S)
-            described = self._admin.describe_topics(TopicCollection(topics), request_timeout=KAFKA_TIMEOUT_S)
-            topic_ids = {topic: str(described[topic].result(KAFKA_TIMEOUT_S).topic_id) for topic in topics}
-            return str(cluster.cluster_id), topic_ids
+            described = describe_topics(self._settings, sorted(topics), KAFKA_TIMEOUT_S)
         except (KafkaException, TimeoutError) as error:
             raise TransportError(
                 f"Kafka at {self._settings.kafka_bootstrap}: {str(error) or 'no answer'}"
             ) from None
+        return {topic: str(of.topic_id) for topic, of in described.items()}
+
+
+def _waited_out(what: str, ask: Callable[[], _T]) -> _T:
+    """What a broker tells that just starts, or a coordinator that just moved. Raises ``TransportError``."""
+    deadline_s = time.monotonic() + KAFKA_TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if time.monotonic() > deadline_s:
+                raise TransportError(f"Kafka: {what}: {error.args[0].str()}") from None
+        time.sleep(RETRY_S)
 
 
 def _epoch(committed: TopicPartition) -> int:

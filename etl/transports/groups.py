@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -12,9 +11,7 @@ from msgspec import Struct
 from etl.errors import TransportError
 from etl.settings import Settings
 from etl.transports import kafka_clients
-
-CLIENT_FIRST_S = 0.5
-"""How much longer we wait than the client, whose time-out says why."""
+from etl.transports.kafka_clients import answer
 
 
 class Backlog(Struct, frozen=True):
@@ -28,9 +25,9 @@ class Backlog(Struct, frozen=True):
 
 def backlogs(settings: Settings, timeout_s: float) -> list[Backlog]:
     """Every group's, by partition. Raises ``TransportError`` if the broker does not answer within ``timeout_s``."""
-    admin = _admin(settings)
+    admin = kafka_clients.admin(settings)
     try:
-        listed = admin.list_consumer_groups(request_timeout=timeout_s).result(timeout_s + CLIENT_FIRST_S)
+        listed = answer(admin.list_consumer_groups(request_timeout=timeout_s), timeout_s)
         if listed.errors:  # what a broker did not tell is not nothing
             raise KafkaException(listed.errors[0])
         groups = sorted(group.group_id for group in listed.valid)
@@ -51,7 +48,7 @@ def behind(settings: Settings, group: str, topics: Sequence[str], timeout_s: flo
 
     Raises ``TransportError`` if the broker does not answer within ``timeout_s``.
     """
-    admin = _admin(settings)
+    admin = kafka_clients.admin(settings)
     try:
         known = admin.list_topics(timeout=timeout_s).topics
         partitions = {(topic, number) for topic in topics for number in known[topic].partitions}
@@ -71,7 +68,7 @@ def _committed(
     for group in groups:
         request = [ConsumerGroupTopicPartitions(group)]
         for future in admin.list_consumer_group_offsets(request, request_timeout=timeout_s).values():
-            for partition in future.result(timeout_s).topic_partitions:
+            for partition in answer(future, timeout_s).topic_partitions:
                 yield group, partition
 
 
@@ -87,13 +84,7 @@ def _offsets(
     found: dict[tuple[str, int], int] = {}
     for partition, future in futures.items():
         try:
-            found[partition.topic, partition.partition] = future.result(timeout_s).offset
+            found[partition.topic, partition.partition] = answer(future, timeout_s).offset
         except KafkaException:
             continue  # a topic that was deleted leaves its committed offsets behind for a while
     return found
-
-
-@lru_cache(maxsize=4)
-def _admin(settings: Settings) -> AdminClient:
-    """Kept: each has threads and connections of its own."""
-    return kafka_clients.admin(settings)

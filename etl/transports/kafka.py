@@ -73,9 +73,9 @@ def ensure_topics(settings: Settings) -> None:
     admin = kafka_clients.admin(settings)
     try:
         for name, future in admin.create_topics(
-            wanted_topics(settings), operation_timeout=ADMIN_TIMEOUT_S
+            wanted_topics(settings), operation_timeout=ADMIN_TIMEOUT_S, request_timeout=ADMIN_TIMEOUT_S
         ).items():
-            error = future.exception(timeout=ADMIN_TIMEOUT_S)
+            error = future.exception(ADMIN_TIMEOUT_S + kafka_clients.CLIENT_FIRST_S)
             if error and error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TransportError(f"topic {name}: {error}")
     except (KafkaException, TimeoutError) as error:

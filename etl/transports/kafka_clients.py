@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -19,8 +20,15 @@ from etl.errors import TransportError, UsageError
 from etl.settings import Settings
 from etl.settings.sections import Kafka
 
+ADMINS_MAX = 4
+ADMIN_RECONNECT_MAX_MS = 250
+"""A kept client would wait 10 s for a broker that has long started again."""
+CLIENT_FIRST_S = 0.5
+"""How much longer we wait than the client, whose time-out says why."""
 ACCESS_WITHIN_S = 3.0
 ACCESS_POLL_S = 0.2
+
+_T = TypeVar("_T")
 
 _WHERE = re.compile(r"^\w+://[^ ]+: |\s*\(after \d+ms in state \w+\)$")
 _OTHER_PROTOCOL = "is another kafka_security_protocol than {} what it listens with?"
@@ -65,9 +73,21 @@ def consumer(
     return Consumer({**_cluster(settings), **config, **(options or {})}, **arguments)
 
 
+@lru_cache(maxsize=ADMINS_MAX)
 def admin(settings: Settings) -> AdminClient:
-    """What matters of its log arrives as an error."""
-    return AdminClient({**_cluster(settings), "log_level": 0})
+    """Kept for the process: each has threads and connections of its own, and none is let go while it waits for an
+    answer. What matters of its log arrives as an error.
+
+    Never ``describe_cluster``: the client ends the process (``Assertion `rko_result' failed``, librdkafka 2.16) when
+    the broker names none, as one does that starts, or whose heartbeat came late. ``list_topics`` tells as much.
+    """
+    config = {"log_level": 0, "reconnect.backoff.max.ms": ADMIN_RECONNECT_MAX_MS}
+    return AdminClient({**_cluster(settings), **config})
+
+
+def answer(asked: Future[_T], timeout_s: float) -> _T:
+    """What ``admin`` was asked with ``request_timeout=timeout_s``. Raises ``KafkaException``, ``TimeoutError``."""
+    return asked.result(timeout_s + CLIENT_FIRST_S)
 
 
 def _cluster(settings: Settings) -> dict[str, Any]:

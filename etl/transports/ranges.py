@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import cast
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from msgspec import Struct
 
 from etl.errors import RangeLost, TransportError
 from etl.settings import Settings
 from etl.transports import kafka_clients
+from etl.transports.topic_ends import describe_topics
 
 REQUEST_TIMEOUT_S = 15.0
 POLL_S = 1.0
@@ -82,12 +83,9 @@ class RangeReader:
 
     def topic_id(self) -> str:
         """The id the cluster gave the topic; a topic made anew under the same name has another."""
-        admin = kafka_clients.admin(self._settings)
         try:
-            described = admin.describe_topics(
-                TopicCollection([self.topic]), request_timeout=REQUEST_TIMEOUT_S
-            )
-            return str(described[self.topic].result(timeout=REQUEST_TIMEOUT_S).topic_id)
+            described = describe_topics(self._settings, [self.topic], REQUEST_TIMEOUT_S)
+            return str(described[self.topic].topic_id)
         except (KafkaException, TimeoutError) as error:
             raise self._down(error) from None
 

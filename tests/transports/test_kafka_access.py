@@ -262,6 +262,11 @@ def test_clients_of_kafka_are_made_in_one_place() -> None:
     assert makers == {"etl/transports/kafka_clients.py": {"Consumer", "Producer", "AdminClient"}, **sections}
 
 
+def test_nobody_asks_in_the_way_that_ends_the_process() -> None:
+    asking = [path for path in (ROOT / "etl").rglob("*.py") if "describe_cluster" in called(path)]
+    assert asking == [], "see etl/transports/kafka_clients.py::admin"
+
+
 def called(path: Path) -> set[str]:
     """The plain names of what is called in the file."""
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
