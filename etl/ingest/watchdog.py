@@ -23,6 +23,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
 
 from etl.adapter.carried import is_all
 from etl.adapter.contract import Channel, Credentials, Request, SequenceRule, Subscription
@@ -30,13 +33,14 @@ from etl.errors import VenueError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
 from etl.ingest.observer import Observer
-from etl.model.records import GapKind, Record, Source
+from etl.model.records import GapKind, Quarantined, Record, Source
 from etl.model.times import NS_PER_MS, NS_PER_S
 from etl.sequencing.spans import time_of
 from etl.sources.connection_id import connection_id
 from etl.sources.history import History
 from etl.sources.liveness import Pace
 from etl.sources.websocket import Connection
+from etl.telemetry.worker import WorkerCounts
 
 LOOK_NS = NS_PER_S
 """Between two looks at all instruments of a stream."""
@@ -45,6 +49,8 @@ ASK_NS = 2 * NS_PER_S
 ASK_PAGES_MAX = 2
 HISTORY_LAG_NS = 5 * NS_PER_S
 """What is younger may still be under way to us."""
+HISTORY_DOUBLE = "history_double"
+"""Name under which an event is counted with which the answer to a question begins, and which is published."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,11 +77,19 @@ class _Found(Observer):
 
     listens = True
 
-    def __init__(self, one: _Instrument, newest: Record | None, until_ns: int) -> None:
+    def __init__(self, one: _Instrument, newest: Record | None, until_ns: int, counts: WorkerCounts) -> None:
         self._one = one
         self._newest = newest
         self._until_ns = until_ns
+        self._counts = counts
         self.has_more = False
+
+    def admits(self, event: Record | Quarantined) -> bool:
+        """Not the newest itself, as long as it says the same: a question by time begins with it."""
+        if self._newest is None or not isinstance(event, Record) or not _is_double(event, self._newest):
+            return True
+        self._counts.ignored[HISTORY_DOUBLE] += 1
+        return False
 
     def judged(self, record: Record, is_good: bool) -> None:
         channel = self._one.channel
@@ -169,7 +183,7 @@ class Watchdog:
 
     async def _ask(self, connection: Connection, one: _Instrument) -> None:
         newest, until_ns = self._newest(one), time.time_ns() - HISTORY_LAG_NS
-        found = _Found(one, newest, until_ns)
+        found = _Found(one, newest, until_ns, self._feed.counts)
         silent_ns = time.monotonic_ns() - connection.silent_from_ns
         try:
             await self._read(self._questions(one, time.time_ns() - silent_ns, until_ns), found)
@@ -259,3 +273,16 @@ class Watchdog:
 
 def _has_ids(channel: Channel) -> bool:
     return channel.rule is SequenceRule.CONTIGUOUS
+
+
+def _is_double(event: Record, newest: Record) -> bool:
+    return (
+        type(event) is type(newest)
+        and (event.symbol, event.record_key) == (newest.symbol, newest.record_key)
+        and _content(event) == _content(newest)
+    )
+
+
+def _content(record: Record) -> tuple[Any, ...]:
+    """What it says, whoever brought it: the fields that its kind has of its own."""
+    return msgspec.structs.astuple(record)[len(Record.__struct_fields__) :]

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 from etl.adapter.contract import Subscription
 from etl.exchanges.binance import Binance
 from etl.ingest import watchdog
-from etl.model.records import Gap, GapKind, GapState, Source, Trade
+from etl.model.records import Bar, Gap, GapKind, GapState, Source, Trade
 from etl.model.times import NS_PER_MS
 from etl.sources import stream
 from tests.support.streaming import Run, against_a_server, running
 from tests.support.venue_server import VenueServer, quote, trade
 
 PAST = "/api/v3/historicalTrades"
+BARS = "/api/v3/klines"
 AGGREGATES = "/api/v3/aggTrades"
 BOTH = Subscription(("BTCUSDT",), ("trade", "bookTicker"))
 
@@ -63,6 +64,25 @@ def rows(*numbers: int) -> tuple[int, str]:
     return 200, json.dumps([row | {"id": n, "time": 1_790_000_000_000 + n} for n in numbers])
 
 
+MINUTE_MS = 60_000
+FIRST_BAR_MS = 1_790_000_040_000
+
+
+def bar(volume: str) -> str:
+    """The stream's closed bar of the first minute."""
+    return (
+        f'{{"stream":"btcusdt@kline_1m","data":{{"e":"kline","E":{FIRST_BAR_MS},"s":"BTCUSDT","k":{{"t":{FIRST_BAR_MS},'
+        f'"T":{FIRST_BAR_MS + MINUTE_MS - 1},"s":"BTCUSDT","i":"1m","f":1,"L":3,"o":"1","c":"2","h":"3","l":"1",'
+        f'"v":"{volume}","n":3,"x":true,"q":"7","V":"2","Q":"3","B":"0"}}}}}}'
+    )
+
+
+def bar_rows(volume: str) -> tuple[int, str]:
+    """The same of the venue's history."""
+    end_ms = FIRST_BAR_MS + MINUTE_MS - 1
+    return 200, json.dumps([[FIRST_BAR_MS, "1", "3", "1", "2", volume, end_ms, "7", 3, "2", "3", "0"]])
+
+
 async def flow(server: VenueServer, event: Callable[[int], str], *, while_: Awaitable[None]) -> None:
     """``event`` after ``event`` until ``while_`` is done."""
     waiting, number = asyncio.ensure_future(while_), 100
@@ -91,6 +111,23 @@ async def test_a_quiet_instrument_on_a_socket_that_delivers_is_left_alone(server
         assert (server.opened, run.ends, gaps(run)) == (1, [], [])
         asked = [path for path in server.requests if path.startswith(PAST)]
         assert asked == [f"{PAST}?symbol=BTCUSDT&fromId=2&limit=1"] * 2
+
+
+@against_a_server
+async def test_the_newest_with_which_an_answer_begins_is_not_published_again_unless_it_says_something_else(
+    server: VenueServer,
+) -> None:
+    server.answers[BARS] = bar_rows("5")
+    async with running(server, Impatient, Subscription(("BTCUSDT",), ("kline_1m",))) as run:
+        counts = run.feed.counts
+        await asyncio.to_thread(server.send, bar("5"))
+        await run.until(
+            lambda: counts.ignored[watchdog.HISTORY_DOUBLE] == 1 and counts.silences["quiet"] == 1
+        )
+        server.answers[BARS] = bar_rows("6")
+        await run.until(lambda: counts.silences["quiet"] == 2)
+        bars = [(bar.volume, bar.source) for bar in run.published() if isinstance(bar, Bar)]
+        assert bars == [("5", Source.STREAM), ("6", Source.REPAIR)]
 
 
 @against_a_server
