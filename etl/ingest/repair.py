@@ -2,10 +2,8 @@
 
     gap ─▶ requests for what it misses ─▶ raw topic, parse, check, publish (source=repair) ─▶ verdict
 
-By ids (``CONTIGUOUS``) exactly the missing ones are asked for: all there is ``REPAIRED``; rows beyond, but not these,
-is ``SOURCE_HOLE``. Without ids the interval is asked for by time, widened, and both of its ends must be among what
-comes: the last event that we had and the first that we had again. What cannot be proved stays ``OPEN`` with its
-reason, for the next attempt or for ``etl gaps repair``.
+By ids (``CONTIGUOUS``) exactly the missing ones are asked for, without ids the interval, by time and widened.
+What cannot be proved (``repair_proof``) stays ``OPEN`` with its reason, for the next attempt or ``etl gaps repair``.
 
 ``Repairer`` makes one attempt. ``Repairs`` is a worker's queue of gaps to close while it streams.
 """
@@ -15,22 +13,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
-from msgspec import Struct
 
 from etl.adapter.back_off import back_off_s
-from etl.adapter.contract import Channel, Credentials, Exchange, Ignored, Request, SequenceRule
+from etl.adapter.contract import Credentials, Exchange, Request, SequenceRule
 from etl.errors import VenueError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
-from etl.ingest.observer import Observer
 from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
-from etl.model.records import Gap, GapKind, GapState, Kind, Record, Source
+from etl.ingest.repair_proof import Fetched, Verdict, judge_ids, judge_times, missing_ids
+from etl.model.records import Gap, GapKind, GapState, Kind, Source
 from etl.model.times import NS_PER_MS
-from etl.sequencing.gap import NO_EVENT_BEFORE
-from etl.sequencing.spans import bar_length_ns, bars_between
+from etl.sequencing.spans import Span
 from etl.settings.sections import Ingest
 from etl.sources.connection_id import connection_id
 from etl.sources.history import History
@@ -51,15 +47,6 @@ PENDING_MESSAGES_MAX = 5_000
 """History waits while Kafka has so much to take: live records come first, and memory stays flat."""
 
 _log = logging.getLogger(__name__)
-_Span = tuple[int, int]
-
-
-class Verdict(Struct, frozen=True):
-    """What became of a gap; ``rows`` are the records that the history gave for it."""
-
-    state: GapState
-    reason: str
-    rows: int = 0
 
 
 class Repairer:
@@ -77,7 +64,7 @@ class Repairer:
         if channel is None or channel.repair is None:
             return Verdict(GapState.UNREPAIRABLE, "the venue has no history of this channel")
         parser = self._feed.exchange(self._credentials)
-        fetched = _Fetched(gap.symbol, channel)
+        fetched = Fetched(gap.symbol, channel)
         intake = open_intake(
             self._feed.beside(), parser, connection_id(time.time_ns()), "", Source.REPAIR, observer=fetched
         )
@@ -89,7 +76,7 @@ class Repairer:
                     break  # pages rise: what none has up to here, none has
         except VenueError as error:
             return Verdict(GapState.OPEN, str(error), fetched.rows)
-        return _judge_ids(span, fetched) if span else _judge_times(gap, channel, fetched)
+        return judge_ids(span, fetched) if span else judge_times(gap, channel, fetched)
 
     async def _fetch_chain(self, intake: Intake, first: Request) -> None:
         """``first`` and the pages after it, through one parser: identities may count over pages. A request for ids
@@ -99,41 +86,6 @@ class Repairer:
             await self._feed.room(self._pending_max)
             if not first.end_ns:
                 return
-
-
-class _Fetched(Observer):
-    """What the history gave of one symbol and kind."""
-
-    listens = True
-
-    def __init__(self, symbol: str, channel: Channel) -> None:
-        self._symbol = symbol
-        self._channel = channel
-        self.rows = 0
-        self.ids: set[int] = set()
-        self.refused_ids: set[int] = set()
-        self.times_ms: set[int] = set()
-        self.refused_times_ms: set[int] = set()
-        self.highest_id = 0
-        self.bar_ns = 0
-        """The length of bars of which none may be skipped."""
-
-    def judged(self, record: Record, is_good: bool) -> None:
-        if record.symbol != self._symbol or record.kind is not self._channel.repair:
-            return
-        self.rows += 1
-        self.bar_ns = self.bar_ns or bar_length_ns(self._channel, record)
-        time_ms = record.event_time_ns // NS_PER_MS
-        self.times_ms.add(time_ms)
-        if not is_good:
-            self.refused_times_ms.add(time_ms)
-        if record.sequence is not None:
-            self.highest_id = max(self.highest_id, record.sequence)
-            (self.ids if is_good else self.refused_ids).add(record.sequence)
-
-    def ignored(self, event: Ignored) -> None:
-        if event.stands_for is not None:
-            self.judged(event.stands_for, is_good=True)
 
 
 class Repairs:
@@ -221,14 +173,7 @@ def _tried(gap: Gap, verdict: Verdict) -> Gap:
     )
 
 
-def missing_ids(gap: Gap) -> _Span | None:
-    """First and last id that ``gap`` misses; ``None`` where it is bounded by times only."""
-    if gap.from_sequence is None or gap.to_sequence is None:
-        return None
-    return gap.from_sequence, gap.to_sequence
-
-
-def _requests(parser: Exchange, kind: Kind, gap: Gap, span: _Span | None, now_ns: int) -> Iterator[Request]:
+def _requests(parser: Exchange, kind: Kind, gap: Gap, span: Span | None, now_ns: int) -> Iterator[Request]:
     if span and parser.history[kind].by != "time":
         yield from parser.id_requests(kind, gap.venue_symbol, *span)
         return
@@ -237,56 +182,3 @@ def _requests(parser: Exchange, kind: Kind, gap: Gap, span: _Span | None, now_ns
     start_ns = min(gap.from_time_ns or to_ns, to_ns, gap.detected_time_ns or to_ns) - WIDEN_NS
     end_ns = to_ns + NS_PER_MS if gap.from_time_ns <= to_ns else gap.from_time_ns + WIDEN_NS
     yield from parser.history_requests(kind, gap.venue_symbol, start_ns, end_ns, channel=gap.channel)
-
-
-def _judge_ids(span: _Span, fetched: _Fetched) -> Verdict:
-    missing = [number for number in range(span[0], span[1] + 1) if number not in fetched.ids]
-    if not missing:
-        return Verdict(GapState.REPAIRED, "all ids are there", fetched.rows)
-    refused = [number for number in missing if number in fetched.refused_ids]
-    if refused:
-        return Verdict(GapState.UNREPAIRABLE, f"{_some(refused)} are in quarantine", fetched.rows)
-    if fetched.highest_id > missing[-1]:
-        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {_some(missing)}", fetched.rows)
-    return Verdict(GapState.OPEN, f"the history does not reach {_some(missing)} yet", fetched.rows)
-
-
-def _judge_times(gap: Gap, channel: Channel, fetched: _Fetched) -> Verdict:
-    if not gap.to_time_ns:
-        return Verdict(GapState.OPEN, "nothing has come after it yet", fetched.rows)
-    if gap.gap_kind is GapKind.RESET:
-        reason = "the venue counts anew: no id and no order proves that all is there"
-        return Verdict(GapState.UNREPAIRABLE, reason, fetched.rows)
-    times_ms = fetched.times_ms
-    has_last = NO_EVENT_BEFORE not in gap.flags
-    if has_last and gap.from_time_ns // NS_PER_MS not in times_ms:
-        return Verdict(GapState.OPEN, "the last good event is not in the history", fetched.rows)
-    if gap.to_time_ns // NS_PER_MS not in times_ms:
-        return Verdict(GapState.OPEN, "the first good event is not in the history", fetched.rows)
-    if channel.rule is SequenceRule.INTERVAL:
-        verdict = _judge_bars(gap, fetched)
-        if verdict is not None:
-            return verdict
-    ends = "both ends are" if has_last else "its end is"
-    return Verdict(GapState.REPAIRED, f"{ends} in the history", fetched.rows)
-
-
-def _judge_bars(gap: Gap, fetched: _Fetched) -> Verdict | None:
-    """Each bar between the ends must be there; ``None`` if it is."""
-    if not fetched.bar_ns:
-        return Verdict(GapState.OPEN, "the history does not say how long its bars are", fetched.rows)
-    first, last = bars_between(gap.from_time_ns, gap.to_time_ns, fetched.bar_ns)
-    times_ms = {number * fetched.bar_ns // NS_PER_MS for number in range(first, last + 1)}
-    absent = times_ms - fetched.times_ms
-    if absent:
-        return Verdict(GapState.SOURCE_HOLE, f"the history leaves out {len(absent)} bars", fetched.rows)
-    refused = times_ms & fetched.refused_times_ms
-    if refused:
-        return Verdict(GapState.UNREPAIRABLE, f"{len(refused)} bars are in quarantine", fetched.rows)
-    return None
-
-
-def _some(numbers: Sequence[int]) -> str:
-    if len(numbers) == 1:
-        return f"id {numbers[0]}"
-    return f"{len(numbers)} ids from {numbers[0]} to {numbers[-1]}"

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from etl.adapter.contract import Credentials, Exchange, Outcome, Request
 from etl.exchanges import load
 from etl.ingest.feed import Feed
-from etl.ingest.repair import Repairer, Verdict
+from etl.ingest.repair import Repairer
+from etl.ingest.repair_proof import Verdict
 from etl.model.records import Frame, Gap, GapState, Kind
 from etl.sequencing.continuity import Continuity
 from etl.settings import make

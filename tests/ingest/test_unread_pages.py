@@ -10,7 +10,8 @@ from etl.adapter.contract import Credentials
 from etl.errors import VenueError
 from etl.exchanges import load
 from etl.ingest.feed import Feed
-from etl.ingest.repair import Repairer, Verdict
+from etl.ingest.repair import Repairer
+from etl.ingest.repair_proof import Verdict
 from etl.model.records import Gap, GapKind, GapState, Source
 from etl.model.times import NS_PER_MINUTE, NS_PER_S
 from etl.reference.instruments import known, refresh
