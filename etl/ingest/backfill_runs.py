@@ -68,6 +68,18 @@ def between(runs: Iterable[Run]) -> Iterator[Run]:
         yield Run(before.last + 1, after.first - 1, *times_ns)
 
 
+def absent(runs: Iterable[Run], first: int, last: int) -> list[Run]:
+    """What no run has of the numbers from ``first`` to ``last``, without times; ``runs`` are merged."""
+    found = []
+    for run in runs:
+        if run.first > last:
+            break
+        if run.first > first:
+            found.append(Run(first, run.first - 1, 0, 0))
+        first = max(first, run.last + 1)
+    return [*found, Run(first, last, 0, 0)] if first <= last else found
+
+
 def holds(runs: Iterable[Run], first: int, last: int) -> bool:
     """Whether all numbers from ``first`` to ``last`` are in ``runs``, which are merged."""
     return any(run.first <= first and last <= run.last for run in runs)

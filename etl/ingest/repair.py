@@ -64,7 +64,7 @@ class Repairer:
         if channel is None or channel.repair is None:
             return Verdict(GapState.UNREPAIRABLE, "the venue has no history of this channel")
         parser = self._feed.exchange(self._credentials)
-        fetched = Fetched(gap.symbol, channel)
+        fetched = Fetched(gap, channel)
         intake = open_intake(
             self._feed.beside(), parser, connection_id(time.time_ns()), "", Source.REPAIR, observer=fetched
         )
