@@ -124,9 +124,12 @@ class Failures:
     def add(self, fault: Fault | None, random: float) -> float:
         """Counts one; how long to wait now (``wait_s``)."""
         tier = policy_of(fault).tier
-        delay_s = wait_s(fault, self._counts[tier], random)
+        delay_s = wait_s(fault, self.of(tier), random)
         self._counts[tier] += 1
         return delay_s
+
+    def of(self, tier: Tier) -> int:
+        return self._counts[tier]
 
     def clear(self) -> None:
         self._counts.clear()

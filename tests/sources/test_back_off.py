@@ -12,7 +12,7 @@ import pytest
 
 from etl.adapter.back_off import ASKED_WAIT_MAX_S
 from etl.adapter.contract import Budget
-from etl.adapter.faults import VENUE_WAIT_S
+from etl.adapter.faults import VENUE_WAIT_S, Tier
 from etl.exchanges import load
 from etl.exchanges.binance import Binance
 from etl.model.times import NS_PER_S
@@ -98,7 +98,7 @@ async def test_a_venue_that_opens_and_closes_at_once_sees_few_connections(server
                 await asyncio.to_thread(server.close)
             await asyncio.sleep(0.02)
         assert 2 < server.opened < 20
-        assert run.stream._failures == len(run.ends)
+        assert run.stream._failures.of(Tier.NETWORK) == len(run.ends)
 
 
 @against_a_server
@@ -106,16 +106,17 @@ async def test_a_connection_that_delivered_for_a_while_was_a_success_and_one_eve
     server: VenueServer,
 ) -> None:
     async with running(server, Binance) as run:
-        run.stream._failures = 3
+        for _ in range(3):
+            run.stream._failures.add(None, 0.0)
         await asyncio.to_thread(server.send, trade(1))
         await asyncio.to_thread(server.close)
         await run.until(lambda: len(run.ends) == 1)
-        await run.until(lambda: run.stream._failures == 4)
+        await run.until(lambda: run.stream._failures.of(Tier.NETWORK) == 4)
         await run.until(lambda: server.opened == 2)
         await asyncio.to_thread(server.send, trade(2))
         await asyncio.sleep(stream.DELIVERED_S + 1.0)
         await asyncio.to_thread(server.close)
-        await run.until(lambda: run.stream._failures == 1)
+        await run.until(lambda: run.stream._failures.of(Tier.NETWORK) == 1)
         assert run.ends[1].delivered_s >= stream.DELIVERED_S
 
 
