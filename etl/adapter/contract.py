@@ -32,6 +32,7 @@ from etl.adapter.outcomes import (
     BookBroken,
     ConnectionSequence,
     Fault,
+    FaultCode,
     FaultKind,
     Ignored,
     Outcome,
@@ -44,8 +45,8 @@ from etl.model.records import Frame, Kind
 
 __all__ = [
     "PONG", "Behind", "BookBroken", "Budget", "Channel", "ConnectionSequence", "Credentials", "Exchange", "Fault",
-    "FaultKind", "History", "Ignored", "KeepAlive", "Outcome", "Rejected", "Reply", "Request", "SequenceRule", "Split",
-    "Subscription", "parser_at", "shipped_instruments",
+    "FaultCode", "FaultKind", "History", "Ignored", "KeepAlive", "Outcome", "Rejected", "Reply", "Request",
+    "SequenceRule", "Split", "Subscription", "parser_at", "shipped_instruments",
 ]  # fmt: skip
 """What the outcomes are stands in ``outcomes.py``; a venue file imports all of it from here."""
 
@@ -211,6 +212,9 @@ class Exchange:
     """How many connections the venue opens to one address within any time, whoever asks; each weighs 1."""
     messages_per_s: ClassVar[float] = 0.0
     """How many messages a second one connection may send, 0 = no such limit."""
+    fault_codes: ClassVar[tuple[FaultCode, ...]] = ()
+    """Statuses and close codes that mean something of the venue's own; the first that fits counts. Any other status
+    means what it means everywhere (``faults.py``), any other close code that the socket broke."""
     keepalive: ClassVar[KeepAlive | None] = None
     """What has to be sent lest the venue close the connection; protocol pings need no mention."""
     history: ClassVar[Mapping[Kind, History]] = {}

@@ -5,12 +5,13 @@
     data      one message cannot be read                                quarantine that message, keep the connection
 
 Data errors never reach a connection: a parser returns them as ``Rejected``. ``READY`` is no error. The HTTP status of a
-refused handshake is a fault like any other (``fault_of_status``).
+refusal and the code of a close frame are faults like any other (``fault_of_status``, ``fault_of_close``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -18,7 +19,7 @@ from enum import Enum
 from msgspec import Struct
 
 from etl.adapter.back_off import asked_wait_s, back_off_s
-from etl.adapter.contract import Fault, FaultKind
+from etl.adapter.contract import Fault, FaultCode, FaultKind
 
 BACK_OFF_FIRST_S = 0.25
 BACK_OFF_MAX_S = 30.0
@@ -69,26 +70,43 @@ def policy_of(fault: Fault | None) -> Policy:
 
 
 _STATUSES = {
-    400: FaultKind.REQUEST,
     401: FaultKind.AUTHENTICATION,
     403: FaultKind.ENTITLEMENT,
-    404: FaultKind.REQUEST,
-    410: FaultKind.REQUEST,
+    408: FaultKind.TRANSIENT,
     418: FaultKind.BANNED,
+    425: FaultKind.TRANSIENT,
     429: FaultKind.RATE_LIMIT,
     451: FaultKind.ENTITLEMENT,  # a place that the venue does not serve
 }
-
-
+"""Of those that call what we sent wrong (4xx), the ones that say more; any other says nothing of us, and may pass."""
 CLOUDFLARE_BAN = "error code: 1015"
 """Stands before many venues, and shuts out an address that came too often: by 403 as well as by 429."""
+REASON_CHARACTERS_MAX = 200
+"""Of a body: what the log and the ledger show."""
 
 
-def fault_of_status(status: int, reason: str, retry_after_s: float = 0.0) -> Fault:
-    """What a handshake was refused with. A status that says nothing of us (5xx, 408) may pass."""
-    is_banned = CLOUDFLARE_BAN in reason.lower()
-    kind = FaultKind.BANNED if is_banned else _STATUSES.get(status, FaultKind.TRANSIENT)
+def fault_of_status(
+    status: int, said: str, retry_after_s: float = 0.0, declared: Sequence[FaultCode] = ()
+) -> Fault:
+    """What a handshake or a request was refused with; ``said`` is the body, ``declared`` the venue's own table."""
+    reason = said[:REASON_CHARACTERS_MAX]
+    if known := _declared(status, said, declared):
+        return Fault(known.kind, str(status), reason, max(known.wait_s, retry_after_s))
+    in_general = FaultKind.REQUEST if 400 <= status < 500 else FaultKind.TRANSIENT
+    is_banned = CLOUDFLARE_BAN in said.lower()
+    kind = FaultKind.BANNED if is_banned else _STATUSES.get(status, in_general)
     return Fault(kind, str(status), reason, retry_after_s)
+
+
+def fault_of_close(code: int, said: str, declared: Sequence[FaultCode]) -> Fault | None:
+    """``None`` for a code that the venue gives no meaning of its own."""
+    known = _declared(code, said, declared)
+    return Fault(known.kind, str(code), said, known.wait_s) if known else None
+
+
+def _declared(code: int, said: str, declared: Sequence[FaultCode]) -> FaultCode | None:
+    text = said.lower()
+    return next((one for one in declared if one.code == code and one.words in text), None)
 
 
 def retry_after_s(text: str, now_s: float) -> float:

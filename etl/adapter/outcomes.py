@@ -60,6 +60,16 @@ class Fault(Struct, frozen=True, gc=False):
     """Of the subscription these channels alone, of these venue symbols if any, are refused; all else goes on."""
 
 
+class FaultCode(Struct, frozen=True, gc=False):
+    """What a status of HTTP (three digits) or the code of a closing websocket (four) means at one venue. ``words``, in
+    small letters, stand in what it says, "" = whatever it says. The ``kind`` takes ``wait_s`` at least."""
+
+    code: int
+    kind: FaultKind
+    words: str = ""
+    wait_s: float = 0.0
+
+
 class ConnectionSequence(Struct, frozen=True, gc=False):
     """The frame's number where the venue counts over a connection, control messages too: one more than the last of its
     ``scope`` (Kalshi's ``sid``; "" = all of it). It comes first; a break is a gap of ``channels`` (none = all)."""

@@ -9,13 +9,18 @@ from itertools import count
 import msgspec
 from msgspec import Raw, Struct
 
-from etl.adapter.contract import Fault, FaultKind, Outcome, Reply
+from etl.adapter.contract import Fault, FaultCode, FaultKind, Outcome, Reply
 from etl.adapter.fields import ABSENT, MS_MAX, Name, inside, listing, text_of
 from etl.adapter.handshake import told
 from etl.model.instruments import Instrument
 
 BAN_S = 600.0
 """After too many requests of one address, whatever they ask for."""
+FAULT_CODES = (
+    FaultCode(403, FaultKind.ENTITLEMENT, "country"),  # US and mainland China
+    FaultCode(403, FaultKind.BANNED, wait_s=BAN_S),  # "access too frequent", or nothing at all
+    FaultCode(429, FaultKind.TRANSIENT, "system level frequency protection"),
+)
 
 
 class _Steps(Struct, frozen=True, gc=False):

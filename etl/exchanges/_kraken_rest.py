@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from etl.adapter import build, fields
 from etl.adapter.build import StreamCache
-from etl.adapter.contract import Fault, FaultKind, Ignored, Outcome, Rejected, Request
+from etl.adapter.contract import Fault, FaultCode, FaultKind, Ignored, Outcome, Rejected, Request
 from etl.adapter.dispatch import Reader, elements, read_rows
 from etl.adapter.fields import UNDECODABLE, ContentCounts, FieldFault, Id, canonical
 from etl.adapter.handshake import kind_of_words, told
@@ -47,6 +47,12 @@ FAULTS = (
     ("internal error", FaultKind.TRANSIENT),
 )
 """Words in what the venue says; whatever else it says is about what we asked."""
+_WAITS_S = {FaultKind.RATE_LIMIT: 5.0, FaultKind.BANNED: 600.0}
+FAULT_CODES = (
+    FaultCode(403, FaultKind.BANNED, wait_s=_WAITS_S[FaultKind.BANNED]),  # rights are told in words
+    FaultCode(429, FaultKind.BANNED, "1015", _WAITS_S[FaultKind.BANNED]),
+    FaultCode(429, FaultKind.RATE_LIMIT, wait_s=_WAITS_S[FaultKind.RATE_LIMIT]),
+)
 
 
 class _TradeRow(Struct, gc=False, array_like=True):
@@ -219,7 +225,8 @@ def said_by(message: Mapping[str, Raw]) -> str:
 
 
 def fault_of(code: str, said: str) -> Fault:
-    return Fault(kind_of_words(FAULTS, said) or FaultKind.REQUEST, code, said)
+    kind = kind_of_words(FAULTS, said) or FaultKind.REQUEST
+    return Fault(kind, code, said, _WAITS_S.get(kind, 0.0))
 
 
 def pair_of(venue_symbol: str) -> str:

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from etl.adapter import build, fields
 from etl.adapter.build import Stream
-from etl.adapter.contract import Fault, FaultKind, Ignored
+from etl.adapter.contract import Fault, FaultCode, FaultKind, Ignored
 from etl.adapter.dispatch import Reader
 from etl.adapter.fields import INT64_MAX, FieldFault, Id
 from etl.model import records
@@ -24,6 +24,8 @@ from etl.model.instruments import Instrument
 from etl.model.records import BarState, BookAction, Frame, Side
 from etl.model.times import NS_PER_MS
 
+LIMIT_WAIT_S = 2.0
+"""After too many requests; no answer says how long."""
 BOOK, LIQUIDATIONS = "books", "liquidation-orders"
 Level = tuple[str, str, str, str]
 """Price, size, a dead "0", number of orders."""
@@ -283,7 +285,8 @@ def ignored_as(channel: str) -> str:
 
 def fault(code: str, reason: str) -> Fault:
     """https://www.okx.com/docs-v5/en/#error-code; what is not listed here calls what we asked wrong."""
-    return Fault(_FAULTS.get(code, FaultKind.REQUEST), code, reason)
+    kind = _FAULTS.get(code, FaultKind.REQUEST)
+    return Fault(kind, code, reason, LIMIT_WAIT_S if kind is FaultKind.RATE_LIMIT else 0.0)
 
 
 _CANDLE = re.compile(r"candle([0-9]{1,2}[smHDWM])(utc|)")
@@ -296,6 +299,21 @@ _FAULTS = {
     **dict.fromkeys(("60014", "60023", "50011", "50040"), FaultKind.RATE_LIMIT),
     "channel-conn-count-error": FaultKind.SUBSCRIPTION_LIMIT,
 }  # fmt: skip
+FAULT_CODES = (
+    FaultCode(429, FaultKind.TRANSIENT, "50013"),  # the venue is busy; otherwise we ask too often
+    FaultCode(429, FaultKind.RATE_LIMIT, wait_s=LIMIT_WAIT_S),
+    FaultCode(410, FaultKind.TRANSIENT),
+    FaultCode(1009, FaultKind.REQUEST),
+    FaultCode(4001, FaultKind.AUTHENTICATION),
+    FaultCode(4002, FaultKind.REQUEST),
+    FaultCode(4003, FaultKind.SUBSCRIPTION_LIMIT),
+    FaultCode(4004, FaultKind.TRANSIENT),  # nothing was sent for 30 s
+    FaultCode(4005, FaultKind.SLOW_CLIENT),
+    FaultCode(4006, FaultKind.TRANSIENT),
+    FaultCode(4007, FaultKind.AUTHENTICATION),
+    FaultCode(4008, FaultKind.SUBSCRIPTION_LIMIT),
+    FaultCode(4009, FaultKind.SUBSCRIPTION_LIMIT),
+)
 _TRADES, _CANDLES = Reader(Trade, read_trade), Reader(Bar, read_bar)
 _SNAPSHOT = Reader(Book, read_snapshot)
 _BOOKS = {"snapshot": _SNAPSHOT, "update": Reader(Book, read_change)}

@@ -23,6 +23,7 @@ from etl.adapter.contract import (
     Credentials,
     Exchange,
     Fault,
+    FaultCode,
     FaultKind,
     History,
     Ignored,
@@ -89,6 +90,9 @@ class Binance(Exchange):
     connection_life_s = 86_400.0
     budgets = (Budget(6_000, 60.0),)
     connect_budgets = (Budget(300, 300.0),)
+    fault_codes = (
+        FaultCode(403, FaultKind.BANNED),
+    )  # of the firewall before it; a place it does not serve gets 451
     history: ClassVar[Mapping[Kind, History]] = {
         Kind.TRADE: History("both"),
         Kind.AGG_TRADE: History("both"),

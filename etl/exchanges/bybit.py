@@ -48,7 +48,7 @@ from etl.adapter.handshake import told
 from etl.adapter.paging import Before, by_token, query_of, rows_of
 from etl.errors import VenueError
 from etl.exchanges import _bybit_wire as wire
-from etl.exchanges._bybit_answers import Requests, cursor_of, fault_of, instruments_of
+from etl.exchanges._bybit_answers import FAULT_CODES, Requests, cursor_of, fault_of, instruments_of
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind, SizeUnit
@@ -123,6 +123,7 @@ class Bybit(Exchange):
     """21,000 characters of topics, each with 42 at most."""
     budgets = (Budget(600, 5.0),)
     connect_budgets = (Budget(500, 300.0),)
+    fault_codes = FAULT_CODES
     keepalive = KeepAlive('{"op":"ping"}', 20.0)
     history: ClassVar[Mapping[Kind, History]] = {Kind.BAR: History("time")}
     instruments_path: ClassVar[str] = "/v5/market/instruments-info?category=spot"

@@ -79,6 +79,7 @@ class Kraken(Exchange):
     untimed_kinds = frozenset({Kind.BOOK, Kind.QUOTE, Kind.STATUS})
     budgets = (Budget(1, 1.0),)
     connect_budgets = (Budget(150, 600.0),)
+    fault_codes = rest.FAULT_CODES
     keepalive = KeepAlive('{"method":"ping"}', 30.0)
     history: ClassVar[Mapping[Kind, History]] = {Kind.TRADE: History("time"), Kind.BAR: History("time")}
     instruments_path = f"{rest.LIST}?execution_venue=international"

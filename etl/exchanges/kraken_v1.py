@@ -125,6 +125,7 @@ class KrakenV1(Exchange):
     }
     event_time_min_ns = 1_377_993_600_000_000_000  # the venue opened in September 2013
     untimed_kinds = frozenset({Kind.BOOK, Kind.QUOTE})
+    fault_codes = rest.FAULT_CODES
     keepalive = KeepAlive('{"event":"ping"}', 30.0)
     instruments_path = f"{rest.LIST}?execution_venue=international"
 

@@ -93,6 +93,7 @@ class Okx(Exchange):
     event_time_min_ns = 1_230_768_000_000_000_000  # 2009, bitcoin's first block
     budgets = (Budget(20, 2.0),)
     connect_budgets = (Budget(3, 1.0),)
+    fault_codes = wire.FAULT_CODES
     keepalive = KeepAlive("ping", 25.0, "pong")
     history: ClassVar[Mapping[Kind, History]] = {
         Kind.TRADE: History("both"),

@@ -13,12 +13,12 @@ import aiohttp
 from msgspec import Struct
 
 from etl.adapter.back_off import asked_wait_s, back_off_s
-from etl.adapter.contract import Exchange, FaultKind, Request
-from etl.adapter.faults import retry_after_s
+from etl.adapter.contract import Exchange, Fault, FaultKind, Request
+from etl.adapter.faults import fault_of_status, retry_after_s
 from etl.adapter.paging import refusal_of
 from etl.errors import VenueError
 from etl.model.records import Frame
-from etl.sources.limiter import BANNED, NO_ANSWER, TOO_MANY, Limiter
+from etl.sources.limiter import NO_ANSWER, SHUTTING, Limiter
 
 TIMEOUT = aiohttp.ClientTimeout(total=20.0)
 ATTEMPTS_MAX = 5
@@ -27,6 +27,8 @@ BACK_OFF_MAX_S = 15.0
 RETRY_AFTER_MAX_S = 120.0
 ANSWER_BYTES_MAX = 32 << 20
 NOWHERE_ELSE: Mapping[str, str] = MappingProxyType({})
+REFUSAL_BYTES_MAX = 4 << 10
+"""Of a refusal's body: what is searched for the venue's words."""
 PASSING = frozenset(
     (FaultKind.TRANSIENT, FaultKind.SHUTDOWN, FaultKind.SLOW_CLIENT, FaultKind.RATE_LIMIT, FaultKind.BANNED)
 )
@@ -141,13 +143,13 @@ class History:
             endpoint = f"{url}#body={quote(request.body)}" if request.body else url
             return self._read(request, Answer(endpoint, payload, time.time_ns()))
         refusal = f"status {status}: {payload[:200].decode(errors='replace')}"
-        if status not in (408, 418, 425, 429) and status < 500:
+        if status < 400:  # a redirect, which is not followed
             raise VenueError(f"{request.path}: {refusal}")
         least_s = retry_after_s(response.headers.get("Retry-After", ""), time.time())
-        if self._limiter is not None and status in (BANNED, TOO_MANY):
-            self._limiter.refused(status, least_s)
-            return None, refusal, 0.0
-        return None, refusal, min(RETRY_AFTER_MAX_S, least_s)
+        said = payload[:REFUSAL_BYTES_MAX].decode(errors="replace")
+        return self._refused(
+            request, fault_of_status(status, said, least_s, self._parser.fault_codes), refusal
+        )
 
     def _read(self, request: Request, answer: Answer) -> tuple[Answer | None, str, float]:
         """``answer`` has status 200, which says nothing: it may be a refusal all the same, or no page at all."""
@@ -156,11 +158,14 @@ class History:
         if fault is None:
             return answer, "", 0.0
         refusal = f"status 200: {fault.kind.value} {fault.code}: {fault.reason[:200]}"
+        return self._refused(request, fault, refusal)
+
+    def _refused(self, request: Request, fault: Fault, refusal: str) -> tuple[None, str, float]:
+        """What is worth asking again, and after how long. Raises ``VenueError`` for what is not."""
         if fault.kind not in PASSING:
             raise VenueError(f"{request.path}: {refusal}")
-        if self._limiter is not None and fault.kind in (FaultKind.RATE_LIMIT, FaultKind.BANNED):
-            status = TOO_MANY if fault.kind is FaultKind.RATE_LIMIT else BANNED
-            self._limiter.refused(status, fault.retry_after_s)
+        if self._limiter is not None and fault.kind in SHUTTING:
+            self._limiter.refused(SHUTTING[fault.kind], fault.retry_after_s)
             return None, refusal, 0.0
         return None, refusal, min(RETRY_AFTER_MAX_S, asked_wait_s(fault.retry_after_s))
 

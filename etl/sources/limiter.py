@@ -27,7 +27,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from etl.adapter.back_off import ASKED_WAIT_MAX_S, asked_wait_s
-from etl.adapter.contract import Budget
+from etl.adapter.contract import Budget, FaultKind
 from etl.errors import VenueError
 from etl.model.times import NS_PER_S
 
@@ -40,6 +40,8 @@ LIMIT_WAIT_S = 1.0
 BAN_WAIT_S = 120.0
 """After a 418 that does not say how long: a venue's shortest ban."""
 TOO_MANY, BANNED = 429, 418
+SHUTTING = {FaultKind.RATE_LIMIT: TOO_MANY, FaultKind.BANNED: BANNED}
+"""What a venue says that stops everybody, in whatever way it says it, as the status that says the same."""
 SECONDS_BOUNDS = tuple(0.005 * 2**step for step in range(14))
 """Upper bounds of the classes of an answer's time: 5 ms to 41 s."""
 STATUS_MAX = 599

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -68,8 +68,8 @@ class Listener(WSListener):
         if kind == WSMsgType.CLOSE:
             has_code = frame.payload_size > 0
             code = frame.get_close_code() if has_code else WSCloseCode.OK
-            said = f"{code} {frame.get_close_reason() or ''}".strip() if has_code else "without a code"
-            self._connection.closed_by_venue(said)
+            said = (frame.get_close_reason() or "") if has_code else ""
+            self._connection.closed_by_venue(cast(int, code) if has_code else None, said)
             transport.send_close(code)
             transport.disconnect()
         elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):

@@ -18,13 +18,13 @@ from msgspec import Struct, structs
 from picows import WSCloseCode, WSMsgType, WSTransport
 
 from etl.adapter.contract import Exchange, Fault, FaultKind, Reply, Subscription
-from etl.adapter.faults import fault_of_status, policy_of, retry_after_s
+from etl.adapter.faults import fault_of_close, fault_of_status, policy_of, retry_after_s
 from etl.errors import VenueError
 from etl.model.times import NS_PER_S
 from etl.sources.answers import watch_answers
-from etl.sources.history import Answer, History
+from etl.sources.history import REFUSAL_BYTES_MAX, Answer, History
 from etl.sources.keepalive import Pulse
-from etl.sources.limiter import BANNED, TOO_MANY, Limiter
+from etl.sources.limiter import SHUTTING, Limiter
 from etl.sources.listener import READ_BYTES, Listener, PulseListener
 from etl.sources.liveness import PING_REPLY_S, Liveness, Silence
 from etl.sources.market_hours import MarketHours
@@ -35,8 +35,6 @@ from etl.telemetry.worker import WorkerCounts
 from etl.transports import frames
 
 CONNECT_TIMEOUT_S = 10.0
-REFUSAL_BYTES_MAX = 200
-"""Of the body that a refused handshake came with: what the log and the ledger show."""
 UNSENT_BYTES_MAX = 4 << 20
 """What may wait for a venue that does not read."""
 
@@ -178,11 +176,11 @@ class Connection:
 
     def _refused(self, error: picows.WSInvalidStatusError) -> End:
         """The handshake was answered, and not with a connection."""
-        fault = _fault_of_refusal(error, time.time())
+        fault = _fault_of_refusal(error, time.time(), self.parser)
         if fault is None:
             return self._ended("connect", str(error))
-        if self._connects is not None and fault.code in (str(TOO_MANY), str(BANNED)):
-            self._connects.refused(int(fault.code), fault.retry_after_s)
+        if self._connects is not None and fault.kind in SHUTTING:
+            self._connects.refused(SHUTTING[fault.kind], fault.retry_after_s)
         self._report(fault)
         self._end = self._end or End(fault.kind.value, f"{fault.code}: {fault.reason}", fault)
         return self._ended("connect", str(error))
@@ -276,8 +274,13 @@ class Connection:
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect()
 
-    def closed_by_venue(self, detail: str) -> None:
-        self._end = self._end or End("disconnect", f"close frame {detail}")
+    def closed_by_venue(self, code: int | None, said: str) -> None:
+        """By a close frame, whose ``code`` may be the venue's own."""
+        detail = "close frame without a code" if code is None else f"close frame {code} {said}".strip()
+        fault = None if code is None else fault_of_close(code, said, self.parser.fault_codes)
+        if fault is not None and self._end is None:
+            self._report(fault)
+        self._end = self._end or End(fault.kind.value if fault else "disconnect", detail, fault)
 
     def act_on(self, outcomes: Sequence[Reply | Fault]) -> None:
         """Send replies; act on what the venue says of itself."""
@@ -332,11 +335,12 @@ class Connection:
         return structs.replace(end, was_ready=self.ready.is_set(), delivered_s=delivered_s)
 
 
-def _fault_of_refusal(error: picows.WSInvalidStatusError, now_s: float) -> Fault | None:
+def _fault_of_refusal(error: picows.WSInvalidStatusError, now_s: float, parser: Exchange) -> Fault | None:
     """``None`` for a handshake that was not answered."""
     response = error.response
     if response is None:
         return None
     body = (error.raw_body or response.body or b"")[:REFUSAL_BYTES_MAX]
     least_s = retry_after_s(response.headers.get("Retry-After", ""), now_s)
-    return fault_of_status(int(response.status), body.decode(errors="replace") or str(error), least_s)
+    said = body.decode(errors="replace") or str(error)
+    return fault_of_status(int(response.status), said, least_s, parser.fault_codes)

@@ -7,19 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.adapter.back_off import ASKED_WAIT_MAX_S
-from etl.adapter.contract import Fault, FaultKind
+from etl.adapter.contract import Fault, FaultCode, FaultKind
 from etl.adapter.faults import (
     BACK_OFF_MAX_S,
     POLICIES,
+    REASON_CHARACTERS_MAX,
     VENUE_WAIT_MAX_S,
     VENUE_WAIT_S,
     Failures,
     Tier,
+    fault_of_close,
     fault_of_status,
     policy_of,
     retry_after_s,
     wait_s,
 )
+from etl.exchanges import load, names
 
 
 def test_every_fault_has_a_policy_and_ready_is_none() -> None:
@@ -114,8 +117,75 @@ def test_who_stands_before_a_venue_may_shut_us_out_whatever_the_status() -> None
     assert fault_of_status(403, "error code: 1020").kind is FaultKind.ENTITLEMENT
 
 
+def test_a_code_means_what_the_venue_says_and_else_what_it_means_everywhere() -> None:
+    declared = (
+        FaultCode(403, FaultKind.ENTITLEMENT, "country"),
+        FaultCode(403, FaultKind.BANNED, wait_s=600.0),
+        FaultCode(4005, FaultKind.SLOW_CLIENT),
+    )
+    blocked = fault_of_status(403, "x" * 300 + "Your Country", 0.0, declared)
+    assert blocked == Fault(FaultKind.ENTITLEMENT, "403", "x" * REASON_CHARACTERS_MAX)
+    assert fault_of_status(403, "", 7.0, declared) == Fault(FaultKind.BANNED, "403", "", 600.0)
+    assert fault_of_status(403, "", 700.0, declared).retry_after_s == 700.0
+    assert fault_of_status(429, "slow down", 0.0, declared) == Fault(FaultKind.RATE_LIMIT, "429", "slow down")
+    assert fault_of_close(4005, "buffer", declared) == Fault(FaultKind.SLOW_CLIENT, "4005", "buffer")
+    assert fault_of_close(1006, "", declared) is None
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_declared_code_is_a_status_or_a_close_code_with_small_words(name: str) -> None:
+    for one in load(name).fault_codes:
+        assert 400 <= one.code < 600 or 1000 <= one.code < 5000
+        assert one.words == one.words.lower()
+        assert one.kind is not FaultKind.READY
+
+
+B, E, R, T = FaultKind.BANNED, FaultKind.ENTITLEMENT, FaultKind.RATE_LIMIT, FaultKind.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("venue", "status", "said", "kind", "wait_s"),
+    [
+        ("binance_usdm", 403, "", B, 0.0),
+        ("binance", 418, "", B, 0.0),
+        ("binance", 451, "", E, 0.0),
+        ("okx_swap", 403, "", E, 0.0),
+        ("okx", 429, '{"code":"50011","msg":"Too Many Requests"}', R, 2.0),
+        ("okx", 429, '{"code":"50013","msg":"Systems are busy"}', T, 0.0),
+        ("okx", 410, '{"code":"50005","msg":"API is offline"}', T, 0.0),
+        ("bybit", 403, "access too frequent", B, 600.0),
+        ("bybit_option", 403, "", B, 600.0),
+        ("bybit", 403, "configured to block access from your country", E, 0.0),
+        ("bybit", 429, "System level frequency protection", T, 0.0),
+        ("bybit", 429, "", R, 0.0),
+        ("kraken", 403, "Access denied", B, 600.0),
+        ("kraken_v1", 429, "error code: 1015", B, 600.0),
+        ("kraken", 429, "EAPI:Rate limit exceeded", R, 5.0),
+        ("kraken", 520, "", T, 0.0),
+        ("coinbase", 403, "", E, 0.0),
+        ("coinbase_advanced", 429, '{"message":"Public rate limit exceeded"}', R, 0.0),
+        ("kalshi", 403, "", E, 0.0),
+        ("kalshi", 410, "", FaultKind.REQUEST, 0.0),
+    ],
+)
+def test_what_a_status_of_each_venue_means(
+    venue: str, status: int, said: str, kind: FaultKind, wait_s: float
+) -> None:
+    fault = fault_of_status(status, said, 0.0, load(venue).fault_codes)
+    assert (fault.kind, fault.retry_after_s) == (kind, wait_s)
+
+
+def test_what_the_close_codes_of_okx_mean() -> None:
+    codes = (1000, 1009, *range(4001, 4010))
+    faults = [fault_of_close(code, "", load("okx_futures").fault_codes) for code in codes]
+    assert [fault and fault.kind.value for fault in faults] == [
+        None, "request", "authentication", "request", "subscription_limit", "transient", "slow_client", "transient",
+        "authentication", "subscription_limit", "subscription_limit",
+    ]  # fmt: skip
+
+
 def test_a_status_that_says_nothing_of_us_may_pass() -> None:
     for status in (408, 500, 502, 503, 504, 302):
         assert policy_of(fault_of_status(status, "")).tier is Tier.NETWORK
-    for status in (400, 401, 403, 404, 418, 429, 451):
+    for status in (400, 401, 403, 404, 405, 410, 418, 429, 451):
         assert policy_of(fault_of_status(status, "")).pages

@@ -259,7 +259,9 @@ def test_a_refusal_with_status_200_is_no_page_and_no_end(code: str, kind: FaultK
     (request,) = parser.history_requests(Kind.TRADE, "BTC-USDT", 0, NOW_NS)
     payload = msgspec.json.encode({"code": code, "msg": "no", "data": []})
     frame = Frame("okx", "c", 1, request.path, NOW_NS, payload, Source.BACKFILL)
-    assert refusal_of(parser, request, frame) == Fault(kind, code, "no")
+    assert refusal_of(parser, request, frame) == Fault(
+        kind, code, "no", 2.0 if kind is FaultKind.RATE_LIMIT else 0.0
+    )
     with pytest.raises(VenueError, match="no page"):
         parser.next_request(request, frame)
 

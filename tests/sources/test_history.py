@@ -15,6 +15,7 @@ from etl.adapter.contract import Credentials, Request
 from etl.errors import VenueError
 from etl.exchanges.binance import Binance
 from etl.exchanges.binance_usdm import BinanceUsdm
+from etl.exchanges.bybit import Bybit
 from etl.model.records import Kind
 from etl.model.times import NS_PER_MS
 from etl.sources import history
@@ -227,6 +228,21 @@ def test_a_request_with_a_body_is_a_post_signed_at_its_time_and_the_frame_tells_
     assert {answer.endpoint.partition("#")[0] for answer in answers} == {
         f"http://127.0.0.1:{server.port}/trades"
     }
+
+
+def test_a_ban_that_the_venue_tells_by_a_status_of_its_own_stops_everybody(
+    server: VenueServer, tmp_path: Path
+) -> None:
+    server.answers["/api/v3/depth"] = (403, "Access too frequent")
+    limiter = Limiter(tmp_path / "limit", (), lambda: 0)
+
+    async def ask() -> Answer:
+        async with History(f"http://127.0.0.1:{server.port}", Bybit(), limiter) as venue:
+            return await venue.fetch(REQUEST)
+
+    with pytest.raises(VenueError, match="the venue takes no request for 600 s"):
+        asyncio.run(ask())
+    assert len(server.requests) == 1
 
 
 def test_a_redirect_is_a_refusal_and_is_not_followed(server: VenueServer) -> None:

@@ -10,7 +10,17 @@ from typing import ClassVar
 
 import pytest
 
-from etl.adapter.contract import Exchange, Fault, FaultKind, Ignored, Outcome, Reply, Request, Subscription
+from etl.adapter.contract import (
+    Exchange,
+    Fault,
+    FaultCode,
+    FaultKind,
+    Ignored,
+    Outcome,
+    Reply,
+    Request,
+    Subscription,
+)
 from etl.errors import TransportError
 from etl.exchanges.binance import Binance
 from etl.ingest.overlap import OVERLAP_DOUBLE
@@ -529,6 +539,22 @@ async def test_a_stream_that_is_neither_granted_nor_refused_is_reported_for_as_l
         async with running(server, Unanswered) as run:
             await run.until(lambda: run.feed.counts.faults["unanswered"] == 2)
             assert (server.opened, run.ends) == (1, [])
+
+
+class Coded(Spoken):
+    fault_codes = (FaultCode(4008, FaultKind.SUBSCRIPTION_LIMIT),)
+
+
+@against_a_server
+async def test_a_close_code_of_the_venues_own_is_its_fault(server: VenueServer) -> None:
+    async with running(server, Coded) as run:
+        await asyncio.to_thread(server.send, "ready")
+        await run.until(lambda: run.connections[0].ready.is_set())
+        await asyncio.to_thread(server.close_with, (4008).to_bytes(2, "big") + b"too many")
+        await run.until(lambda: len(run.ends) == 1)
+        assert (run.ends[0].reason, run.ends[0].detail) == ("subscription_limit", "close frame 4008 too many")
+        assert run.ends[0].fault == Fault(FaultKind.SUBSCRIPTION_LIMIT, "4008", "too many")
+        assert run.feed.counts.faults == {"subscription_limit": 1}
 
 
 @pytest.mark.parametrize(
