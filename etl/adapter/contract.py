@@ -233,6 +233,10 @@ class Exchange:
     """True where no message acknowledges a subscription: the socket's opening is then the ``READY``."""
     archive_url: ClassVar[str] = ""
     """Where the venue's daily files lie, "" = it has none."""
+    archive_checksum: ClassVar[str] = ".CHECKSUM"
+    """Behind a file's address: that of its SHA-256. "" = it has none, and is held against the one of its packing."""
+    archive_day_ns: ClassVar[int] = 0
+    """When the day of a file begins, against midnight UTC: -8 h where it is one of Hong Kong."""
     instruments_path: ClassVar[str] = ""
     """History path of (the first page of) the venue's instrument list, "" where symbols need none."""
     splits_path: ClassVar[str] = ""
@@ -318,7 +322,7 @@ class Exchange:
         return iter(())
 
     def archive_path(self, kind: Kind, venue_symbol: str, day: str) -> str:
-        """Path below ``archive_url`` of the file of that day (``2024-08-08``), "" where there is none."""
+        """Path below ``archive_url`` of the file of that day (``2024-08-08``, the venue's), "" where there is none."""
         return ""
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:

@@ -5,7 +5,7 @@
     Tagged      arrays of events that each name their type: ``[{"ev":"T",…},{"ev":"Q",…}]``
     Rows        arrays of events of one type that each name their instrument: ``[{"symbol":"BTC/USD",…}]``
     read_rows   arrays whose rows are all of one type: a page of history
-    read_lines  the lines of a file of comma-separated values
+    read_lines  the lines of a file of comma-separated values, which ``file_of`` names
 
 Each but the last has a fast path, which decodes the frame at once, and a slow one, which takes it element by element:
 there a garbled element costs itself alone and is ``Rejected`` at its index.
@@ -111,6 +111,11 @@ def read_all(
         except UNREADABLE as error:
             append(rejected(error, index, symbol_at(index)))
     return outcomes
+
+
+def file_of(endpoint: str) -> str:
+    """The daily file whose lines come from there (``archive:…/BTCUSDT-trades-2024-08-08.csv#lines=…``), "" = none."""
+    return endpoint.partition("#")[0].rpartition("/")[2] if endpoint.startswith("archive:") else ""
 
 
 def read_lines(

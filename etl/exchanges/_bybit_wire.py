@@ -7,6 +7,7 @@ identity, tells both lives apart. All times are whole ms; those of a file are fi
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from msgspec import Raw, Struct, field
@@ -18,7 +19,7 @@ from etl.adapter.fields import ABSENT, FieldFault, Id, Levels, Name, decimals
 from etl.model import records
 from etl.model.codes import Code
 from etl.model.records import Bar, BarState, BookAction, Frame, Quote, Side, SizeUnit, Stats
-from etl.model.times import NS_PER_DAY, NS_PER_MS, interval_ns
+from etl.model.times import NS_PER_DAY, NS_PER_MS, NS_PER_S, interval_ns
 
 RESTARTED = 1
 """The ``u`` of a book's first message after a restart of the service: the whole book, whatever its type says."""
@@ -98,6 +99,18 @@ class TradeRow(Struct, gc=False):
     isBlockTrade: bool = False
     isRPITrade: bool = False
     seq: str = ""
+
+
+class TradeLine(Struct, gc=False):
+    """Of a daily file."""
+
+    timestamp: str
+    symbol: Name
+    side: Taker
+    size: str
+    price: str
+    trdMatchID: Name
+    RPI: str = ""
 
 
 class Book(Struct, gc=False):
@@ -180,6 +193,25 @@ def read_trade_row(frame: Frame, index: int, row: TradeRow, sent: Sent) -> recor
         row.isRPITrade, sequence,
     )  # fmt: skip
     return read_trade(frame, index, event, sent)
+
+
+def read_trade_line(frame: Frame, index: int, line: TradeLine, sent: Sent) -> records.Trade:
+    """``1767225600.6864,BTCUSDT,Buy,0.001,87600.1,PlusTick,4c7b6bdc-…,…``: the stream's id, its time in s with up to
+    four decimals more."""
+    price, size = fields.two(line.price, line.size)
+    time_ns = int(Decimal(decimals(line.timestamp)[0]) * NS_PER_S)
+    return build.trade(
+        sent.stream_of(line.symbol), frame, index, fields.time_ns(time_ns, 1), price, size,
+        Side.BUY if line.side == "Buy" else Side.SELL, line.trdMatchID,
+        conditions=_CONDITIONS[False, line.RPI in ("1", "true", "True")],
+    )  # fmt: skip
+
+
+COLUMNS = (
+    "timestamp", "symbol", "side", "size", "price", "tickDirection", "trdMatchID", "grossValue", "homeNotional",
+    "foreignNotional", "RPI",
+)  # fmt: skip
+"""Of a daily file of trades; older ones lack the last."""
 
 
 def read_book(frame: Frame, index: int, event: Book, sent: Sent) -> records.Book:

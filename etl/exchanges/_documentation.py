@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from etl.adapter.contract import Exchange
 from etl.exchanges import load, names
+from etl.model.times import NS_PER_HOUR
 
 _HEAD = """# Venues
 
@@ -30,6 +31,16 @@ def _keys(feed: type[Exchange]) -> str:
     return f"{names}, for the history of {kinds} only" if kinds else names
 
 
+def _archive(feed: type[Exchange]) -> str:
+    kinds = " and ".join(sorted(kind.name.lower() for kind in feed.archive_kinds))
+    begins = (
+        f", of days that begin {feed.archive_day_ns / NS_PER_HOUR:+g} h from UTC's"
+        if feed.archive_day_ns
+        else ""
+    )
+    return f"{kinds} from {feed.archive_url}{begins}" if kinds else "none"
+
+
 def _feed(feed: type[Exchange]) -> str:
     history = " and ".join((feed.rest_url or "none", *feed.rest_urls.values()))
     facts = [
@@ -49,6 +60,7 @@ def _feed(feed: type[Exchange]) -> str:
     ]
     late = f", {feed.delay_s:g} s late" if feed.delay_s else ""
     facts.append(f"Limits: {'; '.join(known) or 'none published'}. Sessions: {feed.calendar}{late}.")
+    facts.append(f"Daily files: {_archive(feed)}.")
     sockets: dict[str, list[str]] = {}
     for channel in feed.channels:
         sockets.setdefault(channel.socket, []).append(f"`{channel.name}`")

@@ -299,6 +299,10 @@ _FAULTS = {
     **dict.fromkeys(("60014", "60023", "50011", "50040"), FaultKind.RATE_LIMIT),
     "channel-conn-count-error": FaultKind.SUBSCRIPTION_LIMIT,
 }  # fmt: skip
+COLUMNS = ("instId", "tradeId", "side", "px", "sz", "ts", "source")
+"""Of a daily file of trades; the last since 2026."""
+HEADERS = (b"instrument_name", b"trade_id")
+"""How the first line begins, some with Chinese words behind."""
 FAULT_CODES = (
     FaultCode(429, FaultKind.TRANSIENT, "50013"),  # the venue is busy; otherwise we ask too often
     FaultCode(429, FaultKind.RATE_LIMIT, wait_s=LIMIT_WAIT_S),
@@ -314,12 +318,12 @@ FAULT_CODES = (
     FaultCode(4008, FaultKind.SUBSCRIPTION_LIMIT),
     FaultCode(4009, FaultKind.SUBSCRIPTION_LIMIT),
 )
-_TRADES, _CANDLES = Reader(Trade, read_trade), Reader(Bar, read_bar)
+TRADES, _CANDLES = Reader(Trade, read_trade), Reader(Bar, read_bar)
 _SNAPSHOT = Reader(Book, read_snapshot)
 _BOOKS = {"snapshot": _SNAPSHOT, "update": Reader(Book, read_change)}
 """By the action."""
 READERS = {
-    "trades-all": _TRADES,
+    "trades-all": TRADES,
     "trades": Reader(Trade, read_agg_trade),
     "bbo-tbt": Reader(Book, read_quote),
     "books5": _SNAPSHOT,
@@ -330,8 +334,8 @@ READERS = {
     LIQUIDATIONS: Reader(Liquidation, read_liquidation),
 }
 ANSWERS = {
-    "trades": ("trades-all", _TRADES),
-    "history-trades": ("trades-all", _TRADES),
+    "trades": ("trades-all", TRADES),
+    "history-trades": ("trades-all", TRADES),
     "candles": ("candle", _CANDLES),
     "history-candles": ("candle", _CANDLES),
     "books": (BOOK, _SNAPSHOT),

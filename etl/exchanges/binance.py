@@ -33,7 +33,7 @@ from etl.adapter.contract import (
     SequenceRule,
     Subscription,
 )
-from etl.adapter.dispatch import Endpoint, Reader, Streams, by_shape, elements, read_lines, read_rows
+from etl.adapter.dispatch import Endpoint, Reader, Streams, by_shape, elements, file_of, read_lines, read_rows
 from etl.adapter.fields import ABSENT, inside, listing, members, ms_or_us_ns, text_of
 from etl.adapter.handshake import told
 from etl.adapter.paging import NOT_A_ROW, After, id_pages, query_of, rows_of
@@ -267,8 +267,8 @@ class Binance(Exchange):
         return self._streams.read(frame) or self._otherwise(frame) or (Ignored("empty"),)
 
     def _otherwise(self, frame: Frame) -> Sequence[Outcome]:
-        if frame.endpoint.startswith(_ARCHIVE):
-            return self._archive_lines(frame)
+        if file := file_of(frame.endpoint):
+            return self._archive_lines(frame, file)
         return by_shape(frame, self._object, self._array)
 
     def _object(self, frame: Frame, payload: bytes) -> Sequence[Outcome]:
@@ -300,9 +300,9 @@ class Binance(Exchange):
         stream = self._known[query["symbol"], endpoint.channel + query.get("interval", "")]
         return read_rows(frame, array, endpoint.reader, stream, query["symbol"])
 
-    def _archive_lines(self, frame: Frame) -> Sequence[Outcome]:
-        """Lines of a CSV file ``archive:…/BTCUSDT-trades-2024-08-08.csv#lines=1-5000;sha256=…``."""
-        symbol, kind, *_ = _last_part(frame.endpoint.partition("#")[0]).split("-")
+    def _archive_lines(self, frame: Frame, file: str) -> Sequence[Outcome]:
+        """Lines of ``BTCUSDT-trades-2024-08-08.csv``."""
+        symbol, kind, *_ = file.split("-")
         name, interval = (kind, "") if kind in _ARCHIVE_COLUMNS else ("klines", kind)
         endpoint, columns = self.endpoints[name], _ARCHIVE_COLUMNS.get(name, ())
         stream = self._known[symbol, endpoint.channel + interval]
@@ -367,7 +367,6 @@ def _last_part(address: str) -> str:
 _CHANNEL = re.compile(r"[A-Za-z0-9_]{1,24}(?:@[A-Za-z0-9]{1,12}){0,2}")
 """``trade``, ``depth20@100ms``, ``markPrice@arr@1s``"""
 _INTEGER = re.compile(rb"-?[0-9]{1,18}")
-_ARCHIVE = "archive:"
 _BY_ID = {Kind.TRADE: "historicalTrades", Kind.AGG_TRADE: "aggTrades"}
 _CHANNEL_BY_TAG = {"depthUpdate": "depth", "markPriceUpdate": "markPrice"}
 _SHAPES = {b"[": "klines", b"{": "trades"}

@@ -32,7 +32,7 @@ from etl.adapter.contract import (
     SequenceRule,
     Subscription,
 )
-from etl.adapter.dispatch import Endpoint, Reader, by_shape, read_one, read_rows
+from etl.adapter.dispatch import Endpoint, Reader, by_shape, file_of, read_lines, read_one, read_rows
 from etl.adapter.fields import (
     ABSENT,
     UNREADABLE,
@@ -69,6 +69,7 @@ BOOK = Channel("orderbook.50", Kind.BOOK, SequenceRule.CONTIGUOUS, None, 60.0, d
 BARS = Channel("kline.1", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR, 180.0, "kline", NS_PER_MINUTE)
 TICKERS = Channel("tickers", Kind.STATS, SequenceRule.NONE, None, 60.0)
 LIQUIDATIONS = Channel("allLiquidation", Kind.LIQUIDATION, SequenceRule.NONE)
+LINES = Reader(wire.TradeLine, wire.read_trade_line)
 KLINE_PAGES = Before("end", 0, 0, lambda ms: time_ns(int(ms), NS_PER_MS), step=1)
 
 
@@ -107,6 +108,7 @@ class Bybit(Exchange):
         "subscription_reply": "the answer to a subscription; a refusal is told as a Fault",
         "pong": "the answer to a keep-alive",
         "error_reply": "the venue refuses a request; told as a Fault",
+        "csv_header": "the first line of a daily file",
         "empty": "an answer or a message without events",
         "exchange_info": "the instrument list",
         "24h_statistics": "24 h statistics, and tickers that change nothing else",
@@ -237,6 +239,9 @@ class Bybit(Exchange):
                 raise VenueError(f"{request.path}: {error}") from None
         return KLINE_PAGES.following(request, rows_of(frame.payload, "result", "list"))
 
+    def archive_path(self, kind: Kind, venue_symbol: str, day: str) -> str:
+        return f"/trading/{venue_symbol}/{venue_symbol}{day}.csv.gz" if kind in self.archive_kinds else ""
+
     # parse
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:
@@ -245,6 +250,8 @@ class Bybit(Exchange):
             route = self._routes[message.topic]
             events = route.decode(message.data)
         except (*UNREADABLE, KeyError):
+            if file := file_of(frame.endpoint):
+                return self._lines(frame, file)
             return by_shape(frame, self._object, _array)
         place, read = self._sent(message, route.stream), route.reader.read
         outcomes: list[Outcome] = []
@@ -254,6 +261,12 @@ class Bybit(Exchange):
             except UNREADABLE as error:
                 outcomes.append(rejected(error, index, route.stream.venue_symbol))
         return outcomes or (Ignored("empty"),)
+
+    def _lines(self, frame: Frame, file: str) -> Sequence[Outcome]:
+        """``BTCUSDT2024-12-01.csv``"""
+        symbol = file[: -len("2024-12-01.csv")]
+        place = wire.Sent(self._known[symbol, TRADES.name])
+        return read_lines(frame, wire.COLUMNS, LINES, place, symbol, (b"timestamp,",)) or (Ignored("empty"),)
 
     def _sent(self, message: wire.Message, stream: Stream) -> wire.Sent:
         return wire.Sent(stream, message.type, message.ts, message.cts)
@@ -325,6 +338,10 @@ class BybitLinear(Bybit):
     category = "linear"
     websocket_url = "wss://stream.bybit.com/v5/public/linear"
     channels: ClassVar[tuple[Channel, ...]] = (TRADES, TOPS, BOOK, BARS, TICKERS, LIQUIDATIONS)
+    archive_url: ClassVar[str] = "https://public.bybit.com"
+    archive_kinds: ClassVar[frozenset[Kind]] = frozenset({Kind.TRADE})
+    """Those of spot number their rows anew in each file, and so name no trade."""
+    archive_checksum = ""
     ignored_events = {topic: name for topic, name in Bybit.ignored_events.items() if topic != "tickers"}
     instruments_path = "/v5/market/instruments-info?category=linear&limit=1000"
 
@@ -353,6 +370,7 @@ class BybitOption(BybitLinear):
     )
     default_symbols = ("BTC-25DEC26-100000-C-USDT", "BTC-25DEC26-100000-P-USDT", "ETH-25DEC26-4000-C-USDT")
     history: ClassVar[Mapping[Kind, History]] = {}
+    archive_url, archive_kinds = "", frozenset()
     instruments_path = "/v5/market/instruments-info?category=option&limit=1000&baseCoin={}"
     coins: ClassVar[tuple[str, ...]] = ("BTC", "ETH", "SOL")
 

@@ -35,20 +35,19 @@ from etl.adapter.contract import (
     SequenceRule,
     Subscription,
 )
-from etl.adapter.dispatch import by_shape, elements, read_one, read_rows
-from etl.adapter.fields import ABSENT, INT64_MAX, inside, is_name, members, text_of
+from etl.adapter.dispatch import by_shape, elements, file_of, read_lines, read_one, read_rows
+from etl.adapter.fields import ABSENT, inside, is_name, members, text_of
 from etl.adapter.handshake import Answers, told
-from etl.adapter.paging import NOT_A_ROW, Before, id_pages, query_of, rows_of, with_query
+from etl.adapter.paging import query_of
 from etl.adapter.pushes import Pushes, Route, as_rows, read_each
-from etl.errors import VenueError
+from etl.exchanges import _okx_history as history
 from etl.exchanges import _okx_wire as wire
 from etl.exchanges._okx_books import BOOK_LEVELS, CHECKSUM_UNTIL_NS, Books
 from etl.model.codes import REPLAYED, Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind, Liquidation, SizeUnit
-from etl.model.times import NS_PER_MINUTE, NS_PER_MS
+from etl.model.times import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS
 
-PAGE_ROWS = 100
 ARGS_MAX = 500
 """Streams of one subscription: it may have 64 KB."""
 
@@ -77,6 +76,7 @@ class Okx(Exchange):
         "2026-06-23": "the checksum of books is 0; it is held against ours before",
     }
     ignored_names: ClassVar[Mapping[str, str]] = {
+        "csv_header": "the first line of a daily file",
         "empty": "an answer or a frame without rows",
         "pong": "the answer to our keep-alive",
         "subscription": "a stream is granted, or let go",
@@ -102,6 +102,10 @@ class Okx(Exchange):
     }
     """Of trades three months; of a book its snapshot now."""
     instruments_path = "/api/v5/public/instruments?instType=SPOT"
+    archive_url = "https://static.okx.com"
+    archive_kinds: ClassVar[frozenset[Kind]] = frozenset({Kind.TRADE})
+    archive_checksum = ""
+    archive_day_ns = -8 * NS_PER_HOUR
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -158,10 +162,7 @@ class Okx(Exchange):
         return self._answers.unanswered()
 
     def snapshot_requests(self, subscription: Subscription) -> Sequence[Request]:
-        return [
-            _asked("books", Kind.BOOK, symbol, sz=BOOK_LEVELS)
-            for symbol in self._without_snapshot(subscription)
-        ]
+        return [history.book_request(symbol) for symbol in self._without_snapshot(subscription)]
 
     def _without_snapshot(self, subscription: Subscription) -> list[str]:
         has_book = wire.BOOK in subscription.channels
@@ -171,40 +172,16 @@ class Okx(Exchange):
         self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int,
         first_id: int | None = None, channel: str = "",
     ) -> Iterator[Request]:  # fmt: skip
-        """From the newest on. Of trades the first page goes by time, those after it by id."""
-        start_ms, end_ms = start_ns // NS_PER_MS, -(-end_ns // NS_PER_MS)
-        request: Request | None = None
-        if kind is Kind.BOOK:
-            request = _asked("books", kind, venue_symbol, sz=BOOK_LEVELS)
-        elif kind is Kind.BAR:
-            span = {"after": end_ms, "before": start_ms - 1, "limit": PAGE_ROWS}
-            bar = channel.removeprefix("candle") or "1m"
-            request = _asked("history-candles", kind, venue_symbol, bar=bar, **span)
-        elif kind is Kind.TRADE:
-            place = {"type": 2, "after": end_ms} if first_id is None else {"type": 1, "before": first_id - 1}
-            request = _asked("history-trades", kind, venue_symbol, **place, limit=PAGE_ROWS)
-        if request is not None:
-            yield replace(request, start_ns=start_ns, end_ns=end_ns)
+        return history.requests(kind, venue_symbol, start_ns, end_ns, first_id, channel)
 
     def id_requests(self, kind: Kind, venue_symbol: str, first_id: int, last_id: int) -> Iterator[Request]:
-        """Both bounds lie outside. The id after the last comes too: it tells a hole of the venue's from ids to come."""
-        if kind is Kind.TRADE:
-            for first, rows in id_pages(first_id, last_id, PAGE_ROWS - 1):
-                place = {"type": 1, "after": first + rows + 1, "before": first - 1, "limit": PAGE_ROWS}
-                yield replace(_asked("history-trades", kind, venue_symbol, **place), end_ns=INT64_MAX)
+        return history.id_requests(kind, venue_symbol, first_id, last_id)
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
-        path, query = query_of(request.path)
-        pages = _PAGES.get(path.rpartition("/")[2])
-        if pages is None:
-            return None
-        if text_of(inside(frame.payload).get("code", ABSENT)) != "0":
-            raise VenueError(f"{request.path}: no page: {frame.payload[:80]!r}")
-        rows = rows_of(frame.payload, "data")
-        if "before" in query and request.kind is Kind.TRADE:
-            return _down_to(int(query["before"]), request, rows)
-        following = pages.following(request, rows)
-        return with_query(following, {"type": 1}) if following and "type" in query else following
+        return history.next_request(request, frame)
+
+    def archive_path(self, kind: Kind, venue_symbol: str, day: str) -> str:
+        return history.archive_path(venue_symbol, day) if kind in self.archive_kinds else ""
 
     # parse
 
@@ -213,6 +190,8 @@ class Okx(Exchange):
         found = self._pushes.rows(frame)
         if found is not None:
             return self._read(frame, *found) or (Ignored("empty"),)
+        if file := file_of(frame.endpoint):
+            return self._lines(frame, file)
         return by_shape(frame, self._object, _no_array)
 
     def _object(self, frame: Frame, payload: bytes) -> Sequence[Outcome]:
@@ -274,6 +253,14 @@ class Okx(Exchange):
                 outcomes.append(one)
         return outcomes or (Ignored("empty"),)
 
+    def _lines(self, frame: Frame, file: str) -> Sequence[Outcome]:
+        """``BTC-USDT-SWAP-trades-2025-09-01.csv``: ``BTC-USDT-SWAP,1347825391,buy,108212.7,0.5,1756656000123,0``"""
+        symbol = file.partition("-trades-")[0]
+        stream = self._known[symbol, "trades-all"]
+        return read_lines(frame, wire.COLUMNS, wire.TRADES, stream, symbol, wire.HEADERS) or (
+            Ignored("empty"),
+        )
+
     def _control(self, frame: Frame, message: Mapping[str, Raw]) -> Sequence[Outcome]:
         event, code, reason = (text_of(message.get(name, ABSENT)) for name in ("event", "code", "msg"))
         if event == "subscribe":
@@ -329,6 +316,8 @@ class OkxFutures(OkxSwap):
     name = "okx_futures"
     instrument_type = "FUTURES"
     instruments_path = "/api/v5/public/instruments?instType=FUTURES"
+    archive_kinds = frozenset()
+    """A file has a whole family, and no page says under which name."""
     channels = tuple(channel for channel in OkxSwap.channels if channel.name != "funding-rate")
     default_channels = tuple(name for name in OkxSwap.default_channels if name != "funding-rate")
     default_symbols = ("BTC-USDT-261225", "ETH-USDT-261225", "BTC-USD-261225")
@@ -365,20 +354,6 @@ def _args(subscription: Subscription, instrument_type: str) -> list[dict[str, st
     return args
 
 
-def _asked(name: str, kind: Kind, symbol: str, **query: int | str) -> Request:
-    parameters = "".join(f"&{key}={value}" for key, value in query.items())
-    return Request(f"/api/v5/market/{name}?instId={symbol}{parameters}", kind, symbol)
-
-
-def _down_to(before: int, request: Request, rows: Sequence[Any]) -> Request | None:
-    """The page behind ``rows``, however few they are: a page that the venue cut lacks the oldest."""
-    try:
-        last_id = int(rows[-1]["tradeId"]) if rows else 0
-    except NOT_A_ROW as error:
-        raise VenueError(f"{request.path}: the last row tells no id: {error!r:.80}") from None
-    return with_query(request, {"after": last_id}) if last_id > before + 1 else None
-
-
 def _request(action: str, args: Sequence[Mapping[str, str]]) -> str:
     return msgspec.json.encode({"op": action, "args": args}).decode()
 
@@ -393,7 +368,3 @@ def _no_array(frame: Frame, payload: bytes) -> Sequence[Outcome]:
 
 _REFUSED = re.compile(r"channel:([\w-]+), ?\w+:([\w-]+) doesn't exist")
 """No member of a refusal names the stream, its words do."""
-_PAGES = {
-    "history-trades": Before("after", "tradeId", "ts", wire.time_of),
-    "history-candles": Before("after", 0, 0, wire.time_of),
-}

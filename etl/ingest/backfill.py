@@ -24,7 +24,7 @@ from etl.adapter.contract import Exchange, Fault, FaultKind
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_coverage import ChunkCoverage, Fetched, check
-from etl.ingest.backfill_jobs import Chunk, Job, day_of, plan
+from etl.ingest.backfill_jobs import Chunk, Job, archive_day, plan
 from etl.ingest.backfill_marks import Marks, Plan
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
@@ -134,10 +134,10 @@ class Backfill:
                 await self._take(intake, answer)
 
     async def _read_archive(self, parser: Exchange, intake: Intake, chunk: Chunk) -> None:
-        path = parser.archive_path(Kind[chunk.kind.upper()], chunk.symbol, day_of(chunk.start_ns))
-        url = self._access.archive_url + path
+        day = archive_day(type(parser), chunk)
+        url = self._access.archive_url + parser.archive_path(Kind[chunk.kind.upper()], chunk.symbol, day)
         with tempfile.TemporaryDirectory(prefix="archive-", dir=self._settings.state_path) as directory:
-            file = await archive.fetch(self._access.session, url, Path(directory))
+            file = await archive.fetch(self._access.session, url, Path(directory), parser.archive_checksum)
             for block in file.blocks(self._settings.ingest.frame_bytes_max):
                 await self._take(intake, block)
 

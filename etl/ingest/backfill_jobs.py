@@ -118,12 +118,15 @@ def _require_past(start_ns: int, end_ns: int, now_ns: int) -> None:
 
 
 def plan(job: Job) -> list[Chunk]:
-    """The job cut at whole hours (trades and quotes by request) or days (the rest), in the order of time."""
+    """The job cut at whole hours (trades and quotes by request) or days (the rest; of an archive the venue's own, so
+    that each file is read once), in the order of time."""
     chunks: list[Chunk] = []
+    begins_ns = _day_ns(job)
     for kind in job.kinds:
         step_ns = NS_PER_HOUR if kind in ("trade", "quote", "agg_trade") and not job.archive else NS_PER_DAY
+        first_ns = job.start_ns - (job.start_ns - begins_ns) % step_ns
         for symbol in job.symbols:
-            for start_ns in range(job.start_ns - job.start_ns % step_ns, job.end_ns, step_ns):
+            for start_ns in range(first_ns, job.end_ns, step_ns):
                 span = max(start_ns, job.start_ns), min(start_ns + step_ns, job.end_ns)
                 chunks.append(Chunk(job.exchange, symbol, kind, *span, job.archive))
                 if kind == "book":
@@ -136,7 +139,7 @@ def plan(job: Job) -> list[Chunk]:
 def slices(job: Job, count_max: int) -> list[Job]:
     """``job`` by symbol and day, for workers side by side; by several days where it would be more than
     ``count_max`` jobs."""
-    first = job.start_ns - job.start_ns % NS_PER_DAY
+    first = job.start_ns - (job.start_ns - _day_ns(job)) % NS_PER_DAY
     days = -(-(job.end_ns - first) // NS_PER_DAY)
     step_ns = -(-days * len(job.symbols) // count_max) * NS_PER_DAY
     return [
@@ -149,6 +152,16 @@ def slices(job: Job, count_max: int) -> list[Job]:
         for symbol in job.symbols
         for start_ns in range(first, job.end_ns, step_ns)
     ]
+
+
+def archive_day(exchange: type[Exchange], chunk: Chunk) -> str:
+    """The day of the file that ``chunk`` lies in."""
+    return day_of(chunk.start_ns - exchange.archive_day_ns)
+
+
+def _day_ns(job: Job) -> int:
+    """When the days begin by which ``job`` is cut, against midnight UTC."""
+    return load_exchange(job.exchange).archive_day_ns if job.archive else 0
 
 
 def label(job: Job) -> str:

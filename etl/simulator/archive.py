@@ -1,14 +1,16 @@
-"""Binance's archive of daily files: a zip with one CSV in it, and beside it ``<name>.CHECKSUM`` with its SHA-256.
+"""A venue's archive of daily files: a zip with one CSV in it, or a gzipped CSV; beside it ``<name>.CHECKSUM`` with its
+SHA-256, where the venue's client asks for one.
 
     /data/spot/daily/trades/BTCUSDT/BTCUSDT-trades-2025-01-01.zip
     /data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2025-01-01.zip
 
-Times of spot files are in ms up to the end of 2024, in µs since; those of futures in ms, behind a line of headings.
-https://github.com/binance/binance-public-data
+Times of Binance's spot files are in ms up to the end of 2024, in µs since; those of futures in ms, behind a line of
+headings. https://github.com/binance/binance-public-data
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import re
@@ -25,13 +27,8 @@ from etl.simulator.truth import IGNORED, TruthEvent
 from etl.simulator.venue import Response, Venue
 from etl.simulator.words import WORDS, Form
 
-PREFIX = "/data/"
 CHECKSUM = ".CHECKSUM"
 MICROSECONDS_FROM_NS = 1_735_689_600_000_000_000
-_PATH = re.compile(
-    r"/data/(?:spot|futures/um)/daily/(?P<kind>trades|aggTrades|klines)/(?P<symbol>\w+)/(?:(?P<interval>\w+)/)?"
-    r"(?P<name>(?P=symbol)-\w+-(?P<day>\d{4}-\d\d-\d\d))\.zip"
-)
 NO_SUCH_FILE = Response(404, b"<Error><Code>NoSuchKey</Code></Error>")
 HEADING = TruthEvent(IGNORED, "csv_header", "")
 
@@ -43,10 +40,17 @@ WORDS_OF_LINES = WORDS | {
 
 
 class Archive(Struct, frozen=True):
-    """What the files of a venue hold, by the kind in their path. ``headings`` = "" for files without."""
+    """What the files of a venue hold, by the kind in their path (the group ``kind`` of ``path``, which also has
+    ``symbol``, ``interval``, ``day`` and the ``name`` of the file). ``headings`` = "" for files without."""
 
     lines: Mapping[str, Form]
+    path: str = (
+        r"/data/(?:spot|futures/um)/daily/(?P<kind>trades|aggTrades|klines)/(?P<symbol>\w+)/(?:(?P<interval>\w+)/)?"
+        r"(?P<name>(?P=symbol)-\w+-(?P<day>\d{4}-\d\d-\d\d))\.zip"
+    )
     headings: Mapping[str, str] = {}
+    day_ns: int = 0
+    """When a file's day begins, against midnight UTC."""
     is_finer: bool = False
     """Whether times are in µs from 2025 on."""
 
@@ -61,24 +65,19 @@ class File(Struct, frozen=True):
     start_ns: int
 
 
-def file_of(path: str) -> File | None:
+def file_of(archive: Archive, path: str) -> File | None:
     """The file that ``path``, or the path of its checksum, names."""
-    found = _PATH.fullmatch(path.removesuffix(CHECKSUM))
+    found = re.fullmatch(archive.path, path.removesuffix(CHECKSUM))
     if found is None:
         return None
-    day = datetime.fromisoformat(found["day"]).replace(tzinfo=UTC)
-    return File(
-        found["kind"],
-        found["symbol"],
-        found["interval"] or "",
-        found["name"],
-        int(day.timestamp()) * NS_PER_S,
-    )
+    said = {"interval": "", **{name: text or "" for name, text in found.groupdict().items()}}
+    day = datetime.fromisoformat(said.pop("day")).replace(tzinfo=UTC)
+    return File(**said, start_ns=int(day.timestamp()) * NS_PER_S + archive.day_ns)
 
 
 def answer(venue: Venue, archive: Archive, path: str, session: Session) -> Response:
     """A file or its checksum. A day is published when it is over: of the days before the session."""
-    file = file_of(path)
+    file = file_of(archive, path)
     if file is None or file.start_ns + NS_PER_DAY > session.history.past_end_ns:
         return NO_SUCH_FILE
     kind: FactKind = interval_ns(file.interval) if file.interval else PRINTS
@@ -92,7 +91,7 @@ def answer(venue: Venue, archive: Archive, path: str, session: Session) -> Respo
     if archive.headings:
         lines.insert(0, archive.headings[file.kind])
         events.insert(0, HEADING)
-    content = zipped(file, lines)
+    content = gzipped(lines) if path.endswith(".gz") else zipped(file, lines)
     if path.endswith(CHECKSUM):
         return Response(200, checksum(file, content), is_reference=True)
     return Response(200, content, events, lines=[line.encode() for line in lines])
@@ -106,6 +105,10 @@ def zipped(file: File, lines: Iterable[str]) -> bytes:
         entry.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(entry, "".join(f"{line}\n" for line in lines))
     return made.getvalue()
+
+
+def gzipped(lines: Iterable[str]) -> bytes:
+    return gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0)
 
 
 def checksum(file: File, content: bytes) -> bytes:

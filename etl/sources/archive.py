@@ -1,17 +1,22 @@
 """A venue's archive files: fetched, held against their checksum, and given out in blocks of whole lines.
 
-A file is a zip with one CSV in it, and beside it ``<name>.CHECKSUM`` with its SHA-256. A block's endpoint names file,
-checksum and lines (``archive:https://…/BTCUSDT-trades-2024-08-08.csv#lines=1-15000;sha256=…``), so that whoever meets
-the frame in the raw topic can find the bytes again.
+A file is a zip with one CSV in it, or a gzipped CSV, and beside it as a rule ``<name>.CHECKSUM`` with its SHA-256;
+where there is none its packing has one of what is in it. A block's endpoint names file, checksum and lines
+(``archive:https://…/BTCUSDT-trades-2024-08-08.csv#lines=1-15000;sha256=…``), so that whoever meets the frame in the raw
+topic can find the bytes again.
 """
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import hashlib
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
-from io import BufferedReader, RawIOBase
+from contextlib import contextmanager
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import cast
 
@@ -33,6 +38,10 @@ COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Those that are unpacked a bounded piece at a time."""
 
 
+BROKEN = (ValueError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
+"""What reading a file raises that is not what its packing says."""
+
+
 class ArchiveMissing(VenueError):
     """The archive has no such file: a hole at the source, or a day that is not published yet."""
 
@@ -49,35 +58,66 @@ class ArchiveFile(Struct, frozen=True):
 
         Raises ``VenueError`` if it is no archive of one file, or has a line that is longer.
         """
-        address = shown(self.url).removesuffix(".zip") + ".csv"
+        address = shown(self.url)
+        address = (
+            address.removesuffix(".gz")
+            if self.path.suffix == ".gz"
+            else address.removesuffix(".zip") + ".csv"
+        )
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                (entry,) = archive.infolist()
-                if entry.compress_type not in COMPRESSIONS:
-                    raise ValueError(f"compressed by method {entry.compress_type}")
-                with BufferedReader(cast(RawIOBase, archive.open(entry))) as file:
-                    for first, last, block in _blocks(bounded_lines(file, bytes_max), bytes_max):
-                        endpoint = f"archive:{address}#lines={first}-{last};sha256={self.sha256}"
-                        yield Answer(endpoint, block, time.time_ns())
-        except (ValueError, zipfile.BadZipFile) as error:
+            with self._unpacked() as file:
+                for first, last, block in _blocks(bounded_lines(file, bytes_max), bytes_max):
+                    endpoint = f"archive:{address}#lines={first}-{last};sha256={self.sha256}"
+                    yield Answer(endpoint, block, time.time_ns())
+        except BROKEN as error:
             raise VenueError(f"{shown(self.url)}: {error}") from None
 
+    def fault(self) -> str:
+        """What is wrong with it by the checksum of its packing, "" if it is whole."""
+        try:
+            with self._unpacked() as file:
+                while file.read(READ_BYTES):
+                    pass
+        except BROKEN as error:
+            return str(error)
+        return ""
 
-async def fetch(session: aiohttp.ClientSession, url: str, directory: Path) -> ArchiveFile:
-    """Download ``url`` into ``directory`` and verify it. What does not match its checksum
-    is fetched again. Raises ``ArchiveMissing``, ``VenueError``."""
+    @contextmanager
+    def _unpacked(self) -> Iterator[BufferedIOBase]:
+        """Raises one of ``BROKEN``, as reading from it does."""
+        if self.path.suffix == ".gz":
+            with gzip.open(self.path) as file:
+                yield cast(BufferedIOBase, file)
+            return
+        with zipfile.ZipFile(self.path) as archive:
+            (entry,) = archive.infolist()
+            if entry.compress_type not in COMPRESSIONS:
+                raise ValueError(f"compressed by method {entry.compress_type}")
+            with BufferedReader(cast(RawIOBase, archive.open(entry))) as file:
+                yield file
+
+
+async def fetch(
+    session: aiohttp.ClientSession, url: str, directory: Path, checksum_suffix: str
+) -> ArchiveFile:
+    """Download ``url`` into ``directory`` and verify it, by the SHA-256 at its address and ``checksum_suffix``, or "" =
+    by that of its packing. What is not whole is fetched again. Raises ``ArchiveMissing``, ``VenueError``."""
     path = directory / url.rpartition("/")[2]
     refusal = ""
     for _ in range(ATTEMPTS_MAX):
         try:
-            checksum = await _checksum(session, f"{url}.CHECKSUM")
+            checksum = await _checksum(session, url + checksum_suffix) if checksum_suffix else ""
             found = await _download(session, url, path)
         except (aiohttp.ClientError, TimeoutError) as error:
             refusal = f"{type(error).__name__}: {error}"
             continue
-        if found == checksum:
-            return ArchiveFile(url, path, checksum)
-        refusal = f"SHA-256 is {found}, its checksum file says {checksum}"
+        file = ArchiveFile(url, path, found)
+        if checksum_suffix and found != checksum:
+            refusal = f"SHA-256 is {found}, its checksum file says {checksum}"
+        elif not checksum_suffix and (fault := await asyncio.to_thread(file.fault)):
+            refusal = fault
+        else:
+            return file
     raise VenueError(f"{shown(url)}: {refusal}")
 
 

@@ -19,7 +19,7 @@ from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill import announce
 from etl.ingest.backfill_coverage import Fetched, _fewer_than_counted, check
-from etl.ingest.backfill_jobs import Chunk, Job, make_job, plan, slices
+from etl.ingest.backfill_jobs import Chunk, Job, archive_day, day_of, make_job, plan, slices
 from etl.ingest.backfill_marks import Marks, Plan, at_work
 from etl.model.records import Bar, Kind, Record, Source
 from etl.settings import Settings
@@ -60,6 +60,21 @@ def test_trades_are_cut_at_whole_hours_and_bars_at_days() -> None:
 
 def test_the_archive_is_asked_for_whole_days() -> None:
     assert len(plan(job(archive=True, end_ns=MIDNIGHT_NS + DAY_NS))) == 1
+
+
+def test_a_day_of_utc_comes_out_of_the_two_files_of_hong_kongs_days_and_each_is_read_once() -> None:
+    asked = Job(
+        exchange="okx", symbols=("BTC-USDT",), kinds=("trade",), start_ns=MIDNIGHT_NS,
+        end_ns=MIDNIGHT_NS + 2 * DAY_NS, archive=True,
+    )  # fmt: skip
+    cut_ns = MIDNIGHT_NS + 16 * HOUR_NS
+    spans = [(MIDNIGHT_NS, cut_ns), (cut_ns, cut_ns + DAY_NS), (cut_ns + DAY_NS, MIDNIGHT_NS + 2 * DAY_NS)]
+    chunks = plan(asked)
+    assert [(one.start_ns, one.end_ns) for one in chunks] == spans
+    days = [day_of(MIDNIGHT_NS + n * DAY_NS) for n in range(3)]
+    assert [archive_day(load("okx"), one) for one in chunks] == days
+    assert [(one.start_ns, one.end_ns) for one in slices(asked, 256)] == spans
+    assert [plan(one) for one in slices(asked, 256)] == [[one] for one in chunks]
 
 
 @pytest.mark.parametrize(

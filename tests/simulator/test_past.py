@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import itertools
@@ -169,6 +170,37 @@ def test_a_daily_file_is_what_the_requests_tell_and_what_the_parser_reads(
         assert [
             (one.kind.name.lower(), one.symbol, one.record_key, one.event_time_ns) for one in records
         ] == [(event.kind, event.symbol, event.record_key, event.time_ns) for event in truth]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "symbol", "begins"),
+    [
+        ("okx", "BTC-USDT", "2025-08-31T16:00:00Z"),
+        ("okx_swap", "BTC-USDT-SWAP", "2025-08-31T16:00:00Z"),
+        ("bybit_linear", "BTCUSDT", "2025-09-01T00:00:00Z"),
+        ("bybit_inverse", "BTCUSD", "2025-09-01T00:00:00Z"),
+    ],
+)
+def test_a_daily_file_of_a_venue_without_checksums_has_its_own_day_and_the_streams_identities(
+    tmp_path: Path, exchange: str, symbol: str, begins: str
+) -> None:
+    options = Options(exchanges=(exchange,), state_path=tmp_path, rate=100, session="synthetic")
+    feed, parser = make_feed(options, exchange), load(exchange)()
+    path = parser.archive_path(Kind.TRADE, symbol, "2025-09-01")
+    file = feed.answer(path, "", {}, NOW_NS)
+    assert file is not None
+    lines = gzip.decompress(file.body) if path.endswith(".gz") else unzipped(file.body)
+    endpoint = f"archive:http://venue{path.removesuffix('.gz').replace('.zip', '.csv')}#lines=1-2;sha256=0"
+    outcomes = parser.parse(Frame(exchange, "c", 1, endpoint, NOW_NS, lines, Source.BACKFILL))
+    assert outcomes[0] == Ignored("csv_header")
+    records = [one for one in outcomes if isinstance(one, Record)]
+    start_ns = int(datetime.fromisoformat(begins).timestamp()) * 10**9
+    assert [one.event_time_ns for one in records] == [start_ns + n * STEP_NS for n in range(8_640)]
+    truth = [event for event in file.events if event.kind != IGNORED]
+    assert [(one.symbol, one.record_key) for one in records] == [
+        (one.symbol, one.record_key) for one in truth
+    ]
+    assert [one.symbol for one in records[:1]] == [parser.instruments.symbol(symbol)]
 
 
 def test_a_day_that_is_not_over_is_not_in_the_archive(tmp_path: Path) -> None:

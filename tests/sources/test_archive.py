@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import io
 import itertools
@@ -36,7 +37,9 @@ def checksum_of(content: bytes) -> bytes:
     return f"{hashlib.sha256(content).hexdigest()}  {PATH.rpartition('/')[2]}\n".encode()
 
 
-def fetched(files: Mapping[str, bytes], directory: Path) -> archive.ArchiveFile:
+def fetched(
+    files: Mapping[str, bytes], directory: Path, path: str = PATH, checksum: str = ".CHECKSUM"
+) -> archive.ArchiveFile:
     """What ``archive.fetch`` makes of a server that has just these files."""
 
     async def serve(request: web.Request) -> web.Response:
@@ -52,7 +55,7 @@ def fetched(files: Mapping[str, bytes], directory: Path) -> archive.ArchiveFile:
         try:
             async with aiohttp.ClientSession() as session:
                 return await archive.fetch(
-                    session, f"http://127.0.0.1:{runner.addresses[0][1]}{PATH}", directory
+                    session, f"http://127.0.0.1:{runner.addresses[0][1]}{path}", directory, checksum
                 )
         finally:
             await runner.cleanup()
@@ -94,6 +97,25 @@ def test_a_file_that_is_not_what_its_checksum_says_is_refused(tmp_path: Path) ->
     content = zipped(LINES)
     with pytest.raises(VenueError, match="SHA-256"):
         fetched({PATH: content[:-1] + b"x", f"{PATH}.CHECKSUM": checksum_of(content)}, tmp_path)
+
+
+GZIPPED = "/trading/BTCUSDT/BTCUSDT2026-01-01.csv.gz"
+
+
+@pytest.mark.parametrize(("path", "content"), [(PATH, zipped(LINES)), (GZIPPED, gzip.compress(LINES))])
+def test_a_file_without_a_checksum_is_held_against_that_of_its_packing_before_a_line_is_given(
+    tmp_path: Path, path: str, content: bytes
+) -> None:
+    file = fetched({path: content}, tmp_path, path, "")
+    (block,) = file.blocks(1 << 20)
+    assert block.payload == LINES
+    name = path.rpartition("/")[2].removesuffix(".gz").replace(".zip", ".csv")
+    assert block.endpoint.endswith(f"/{name}#lines=1-300;sha256={hashlib.sha256(content).hexdigest()}")
+    middle = len(content) // 2
+    broken = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    for damaged in (broken, content[: middle + middle // 2], b"<html>busy</html>"):
+        with pytest.raises(VenueError, match=path.rpartition("/")[2]):
+            fetched({path: damaged}, tmp_path, path, "")
 
 
 def test_a_file_that_the_archive_does_not_have_is_told_from_other_errors(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class Binance(Venue):
     # history
 
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
-        if path.startswith(archive.PREFIX):
+        if path.startswith("/data/"):
             return archive.answer(self, self.files, path, session)
         endpoint, symbol = path.rpartition("/")[2], query.get("symbol", "").upper()
         if endpoint == "exchangeInfo":

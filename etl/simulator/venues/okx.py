@@ -4,6 +4,7 @@ ws /okx/ws/v5/public    books, books5, bbo-tbt, trades; of derivatives mark pric
 ws /okx/ws/v5/business  trades-all and candles; a stream that is asked for on the wrong socket is refused
 ``ping`` as text; one answer for each stream of a subscription
 GET /okx/api/v5/market/{history-trades,history-candles,books}, /okx/api/v5/public/instruments
+GET /okx/cdn/okex/traderecords/trades/daily/…  daily files of trades, a day from midnight in Hong Kong on
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_HOUR, NS_PER_MS, interval_ns
+from etl.simulator import archive
+from etl.simulator.archive import Archive
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS
@@ -54,6 +57,12 @@ CANDLES = {"candle1s": "1s", "candle1m": "1m", "candle5m": "5m", "candle1H": "1h
 ANSWER = '{"code":"0","msg":"","data":[$rows]}'
 SNAPSHOT = Form("book", "books/s/$last", '{"code":"0","msg":"","data":[{"asks":[$asks],"bids":[$bids],"ts":"$ms","seqId":$last}]}', NS_PER_MS)  # fmt: skip
 STATS = "$channel/${ms}000000/$digest"
+FILES = Archive(
+    path=r"/cdn/okex/traderecords/(?P<kind>trades)/daily/\d{8}/(?P<name>(?P<symbol>[\w-]+)-trades-(?P<day>\d{4}-\d\d-\d\d))\.zip",
+    lines={"trades": Form("trade", "$number", "$symbol,$number,$side,$price,$size,$ms,0", NS_PER_MS)},
+    headings={"trades": "instrument_name,trade_id,side,price,size,created_time,source"},
+    day_ns=-8 * NS_PER_HOUR,
+)
 SPOT_CHANNELS: Mapping[str, Channel] = {
     "trades-all": Channel(PRINT, push("trade", "$number", TRADE_ROW), 0.4, is_counted=True),
     "trades": Channel(PRINT, push("agg_trade", "$number", '{"instId":"$symbol","tradeId":"$number","px":"$price","sz":"$size","side":"$side","count":"1","source":"0","seqId":$sequence,"ts":"$ms"}'), 0.1),
@@ -122,6 +131,8 @@ class Okx(Venue):
     # history
 
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
+        if path.startswith("/cdn/"):
+            return archive.answer(self, FILES, path, session)
         endpoint, symbol = path.rpartition("/")[2], query.get("instId", "")
         if endpoint == "instruments":
             row = '{"instId":"$symbol","baseCcy":"$base","quoteCcy":"$quote","tickSz":"$tick","lotSz":"$step","state":"live"}'
