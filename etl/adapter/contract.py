@@ -46,7 +46,7 @@ from etl.model.records import Frame, Kind
 __all__ = [
     "PONG", "Behind", "BookBroken", "Budget", "Channel", "ConnectionSequence", "Credentials", "Exchange", "Fault",
     "FaultCode", "FaultKind", "History", "Ignored", "KeepAlive", "Outcome", "Rejected", "Reply", "Request",
-    "SequenceRule", "Split", "Subscription", "parser_at", "shipped_instruments",
+    "SequenceRule", "Split", "Subscription", "shipped_instruments",
 ]  # fmt: skip
 """What the outcomes are stands in ``outcomes.py``; a venue file imports all of it from here."""
 

@@ -150,8 +150,12 @@ def by_shape(
     frame: Frame,
     read_object: Callable[[Frame, bytes], Sequence[Outcome]],
     read_array: Callable[[Frame, bytes], Sequence[Outcome]],
+    read_file: Callable[[Frame, str], Sequence[Outcome]] | None = None,
 ) -> Sequence[Outcome]:
-    """A frame that no fast path knew, with its text made readable; ``Rejected`` if it is no JSON, or neither."""
+    """A frame that no fast path knew, with its text made readable; ``Rejected`` if it is no JSON, or neither. Lines of
+    a daily file, whose name ``read_file`` gets, are what they are."""
+    if read_file is not None and (file := file_of(frame.endpoint)):
+        return read_file(frame, file)
     payload = readable(frame).payload
     shape = payload.lstrip()[:1]
     try:

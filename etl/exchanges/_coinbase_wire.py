@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from etl.adapter import build, fields
 from etl.adapter.build import Stream
 from etl.adapter.fields import Id, Levels, Name
+from etl.exchanges._coinbase_family import bar
 from etl.model.codes import REPLAYED, Code
-from etl.model.records import Book, BookAction, Frame, Quote, Side, Trade
+from etl.model.records import Bar, Book, BookAction, Frame, Quote, Side, Trade
 from etl.model.times import NS_PER_S
 
 AHEAD_MAX_NS = 2 * NS_PER_S
@@ -117,6 +118,22 @@ def levels(pairs: Levels) -> fields.Columns:
 def _time_ns(text: str) -> int:
     """0 where the venue says none: it has also sent the year 1 and, of snapshots, one before it."""
     return 0 if text in NO_TIME or text[0] == "-" else fields.rfc3339_ns(text)
+
+
+class Candle(Struct, array_like=True, gc=False):
+    time: int
+    low: Raw
+    high: Raw
+    open: Raw
+    close: Raw
+    volume: Raw
+
+
+def read_candle(frame: Frame, index: int, row: Candle, stream: Stream) -> Bar:
+    """``[1415398768,0.32,4.2,0.35,4.2,12.3]``: start in s, low, high, open, close, volume; the running bar too."""
+    texts = (bytes(raw).decode() for raw in (row.open, row.high, row.low, row.close, row.volume))
+    *prices, volume = fields.decimals(*texts)
+    return bar(stream, frame, index, row.time, prices, volume)
 
 
 class Heartbeat(Struct, gc=False):

@@ -33,7 +33,7 @@ from etl.adapter.contract import (
     SequenceRule,
     Subscription,
 )
-from etl.adapter.dispatch import Endpoint, Reader, Streams, by_shape, elements, file_of, read_lines, read_rows
+from etl.adapter.dispatch import Endpoint, Reader, Streams, by_shape, elements, read_lines, read_rows
 from etl.adapter.fields import ABSENT, inside, listing, members, ms_or_us_ns, text_of
 from etl.adapter.handshake import told
 from etl.adapter.paging import NOT_A_ROW, After, id_pages, query_of, rows_of
@@ -264,12 +264,8 @@ class Binance(Exchange):
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:
         """About 1.6 µs for a trade or a quote of a stream seen before; everything else goes by its shape."""
-        return self._streams.read(frame) or self._otherwise(frame) or (Ignored("empty"),)
-
-    def _otherwise(self, frame: Frame) -> Sequence[Outcome]:
-        if file := file_of(frame.endpoint):
-            return self._archive_lines(frame, file)
-        return by_shape(frame, self._object, self._array)
+        shapes = self._object, self._array, self._archive_lines
+        return self._streams.read(frame) or by_shape(frame, *shapes) or (Ignored("empty"),)
 
     def _object(self, frame: Frame, payload: bytes) -> Sequence[Outcome]:
         message = members(payload)

@@ -32,7 +32,7 @@ from etl.adapter.contract import (
     SequenceRule,
     Subscription,
 )
-from etl.adapter.dispatch import Endpoint, Reader, by_shape, file_of, read_lines, read_one, read_rows
+from etl.adapter.dispatch import Endpoint, Reader, by_shape, read_lines, read_one, read_rows
 from etl.adapter.fields import (
     ABSENT,
     UNREADABLE,
@@ -250,9 +250,7 @@ class Bybit(Exchange):
             route = self._routes[message.topic]
             events = route.decode(message.data)
         except (*UNREADABLE, KeyError):
-            if file := file_of(frame.endpoint):
-                return self._lines(frame, file)
-            return by_shape(frame, self._object, _array)
+            return by_shape(frame, self._object, _array, self._lines)
         place, read = self._sent(message, route.stream), route.reader.read
         outcomes: list[Outcome] = []
         for index, event in enumerate(events if type(events) is list else (events,)):

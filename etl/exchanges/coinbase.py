@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
 
 from etl.adapter import fields
-from etl.adapter.build import Stream, StreamCache, stream_of
 from etl.adapter.contract import (
     Behind,
     Budget,
     Channel,
     Credentials,
-    Exchange,
-    Fault,
-    FaultKind,
     History,
     Ignored,
     Outcome,
@@ -36,15 +33,17 @@ from etl.adapter.contract import (
 )  # fmt: skip
 from etl.adapter.dispatch import Reader, by_shape, elements, read_one, read_rows
 from etl.adapter.fields import ABSENT, UNDECODABLE, Name, members, text_of
-from etl.adapter.handshake import Grants, kind_of_words, told
-from etl.adapter.paging import Before, id_pages, rows_of
+from etl.adapter.paging import Before, id_pages, query_of, rows_of
 from etl.exchanges import _coinbase_wire as wire
+from etl.exchanges._coinbase_family import CoinbaseFamily, refused
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
-from etl.model.records import Frame, Kind, SizeUnit, Trade
-from etl.model.times import NS_PER_US
+from etl.model.records import Frame, Kind, Trade
+from etl.model.times import NS_PER_S, interval_ns
 
 PAGE_ROWS = 1_000
+BARS_MAX = 300
+"""Of one request: a longer span is refused."""
 
 
 class _Head(Struct, gc=False):
@@ -69,7 +68,7 @@ class _Product(Struct, gc=False):
     base_increment: str = ""
 
 
-class Coinbase(Exchange):
+class Coinbase(CoinbaseFamily):
     name = "coinbase"
     websocket_url = "wss://ws-feed.exchange.coinbase.com"
     rest_url = "https://api.exchange.coinbase.com"
@@ -79,14 +78,11 @@ class Coinbase(Exchange):
         Channel("level2_batch", Kind.BOOK, SequenceRule.NONE, None, 60.0, "level2"),
     )
     default_channels = ("matches", "ticker")
-    default_symbols = ("BTC-USD", "ETH-USD", "SOL-USD")
     ignored_names: ClassVar[Mapping[str, str]] = {
-        "subscriptions": "all that is subscribed to; told as READY once it is all that was asked for",
-        "error": "the venue refuses something; told as a Fault",
+        **CoinbaseFamily.ignored_names,
         "heartbeat": "each second: the last trade's id, by which a trade that never came is told",
         "products": "the instrument list, or its changes",
         "other_channel": "orders one by one, auctions, accounts: channels that are not subscribed to",
-        "empty": "a page without rows",
     }
     ignored_events: ClassVar[Mapping[str, str]] = {
         "status": "products",
@@ -99,67 +95,61 @@ class Coinbase(Exchange):
         "2022-12": "ticker tells the sizes at the best prices",
         "2023-08-01": "level2 and full need a key; level2_batch does not",
     }
-    event_time_min_ns = 1_230_768_000_000_000_000  # 2009, bitcoin's first block
     untimed_kinds: ClassVar[frozenset[Kind]] = frozenset({Kind.QUOTE, Kind.BOOK})
     """A snapshot has no time, nor has a first ticker."""
     budgets = (Budget(5, 1.0),)
     connect_budgets = (Budget(8, 1.0),)
     messages_per_s = 10.0
-    history: ClassVar[Mapping[Kind, History]] = {Kind.TRADE: History("time")}
-    """From the newest back: no request begins at a time. Exact ids are asked for directly."""
+    history: ClassVar[Mapping[Kind, History]] = {Kind.TRADE: History("time"), Kind.BAR: History("time")}
+    """Trades from the newest back: no request begins at a time. Exact ids are asked for directly. Of bars, a minute
+    without a trade has none, and no stream tells any."""
+    intervals = {
+        f"candles_{interval_ns(name) // NS_PER_S}": name for name in ("1m", "5m", "15m", "1h", "6h", "1d")
+    }
     instruments_path = "/products"
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
     ) -> None:
         super().__init__(credentials, instruments)
-        self._known = StreamCache(self._stream)
-        self._grants = Grants()
-        self._asked: list[str] = []
         self._progress: dict[str, wire.Progress] = {}
-        self._is_ready = False
-
-    def _stream(self, place: tuple[str, str]) -> Stream:
-        return stream_of(self, *place, SizeUnit.BASE, key_unit_ns=NS_PER_US)
 
     # what to send
 
-    def connect_url(self, base_url: str, subscription: Subscription) -> str:
-        return base_url
-
     def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
         """One message a channel; with the trades go the heartbeats that tell their last id."""
-        names = [*subscription.channels, *(["heartbeat"] if "matches" in subscription.channels else [])]
-        self._asked = [f"{name}.{symbol}" for name in names for symbol in subscription.symbols]
-        return [_message("subscribe", name, subscription.symbols) for name in names]
+        beats = ["heartbeat"] if "matches" in subscription.channels else []
+        return [*self.subscribed([*subscription.channels, *beats], subscription.symbols)]
 
-    def resubscribe(self, subscription: Subscription) -> Sequence[str]:
-        return [
-            _message(action, name, subscription.symbols)
-            for name in subscription.channels
-            for action in ("unsubscribe", "subscribe")
-        ]
-
-    def unanswered(self) -> Sequence[str]:
-        return self._grants.unanswered(self._asked)
+    def message(self, action: str, channel: str, symbols: Sequence[str] = ()) -> str:
+        return msgspec.json.encode({"type": action, "product_ids": symbols, "channels": [channel]}).decode()
 
     def history_requests(
         self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int,
         first_id: int | None = None, channel: str = "",
     ) -> Iterator[Request]:  # fmt: skip
-        if kind in self.history:
+        if kind is Kind.TRADE:
             path = f"/products/{venue_symbol}/trades?limit={PAGE_ROWS}"
             yield Request(path, kind, venue_symbol, 1, end_ns, start_ns=start_ns)
+        elif kind is Kind.BAR:
+            length_s = int(channel.partition("_")[2] or "60")
+            first_s, end_s = start_ns // NS_PER_S // length_s * length_s, -(-end_ns // NS_PER_S)
+            for at_s in range(first_s, end_s, BARS_MAX * length_s):
+                last_s = min(at_s + BARS_MAX * length_s, end_s) - 1  # whether it is included or not
+                span = f"start={_time_text(at_s)}&end={_time_text(last_s)}"
+                path = f"/products/{venue_symbol}/candles?granularity={length_s}&{span}"
+                yield Request(path, kind, venue_symbol, 1, end_ns, start_ns=start_ns)
 
     def id_requests(self, kind: Kind, venue_symbol: str, first_id: int, last_id: int) -> Iterator[Request]:
         """``after`` names the id that follows the newest row."""
-        if kind in self.history:
+        if kind is Kind.TRADE:
             for start, rows in id_pages(first_id, last_id, PAGE_ROWS):
                 path = f"/products/{venue_symbol}/trades?limit={rows}&after={start + rows}"
                 yield Request(path, kind, venue_symbol)
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
-        return _TRADE_PAGES.following(request, rows_of(frame.payload))
+        rows = rows_of(frame.payload)
+        return _TRADE_PAGES.following(request, rows) if request.kind is Kind.TRADE else None
 
     @classmethod
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
@@ -220,7 +210,7 @@ class Coinbase(Exchange):
             return self._acknowledged(payload)
         said = text_of(message.get("reason", ABSENT)) or text_of(message.get("message", ABSENT))
         if tag == "error" or (said and "type" not in message):
-            return told("error", 0, Fault(kind_of_words(_FAULTS, said) or FaultKind.REQUEST, "error", said))
+            return refused(said)
         return (Rejected(Code.UNKNOWN_MESSAGE, f"an object of {', '.join(message)!r:.120}"),)
 
     def _acknowledged(self, payload: bytes) -> Sequence[Outcome]:
@@ -228,35 +218,29 @@ class Coinbase(Exchange):
             listed = fields.decoded(payload, _read_acknowledgement).channels
         except UNDECODABLE as error:
             return (fields.rejected(error, 0, ""),)
-        for one in listed:
-            self._grants.grant(f"{one.name}.{symbol}" for symbol in one.product_ids)
-        was_ready = self._is_ready
-        self._is_ready = was_ready or (bool(self._asked) and not self.unanswered())
-        is_new = self._is_ready and not was_ready
-        return told(
-            "subscriptions",
-            0,
-            Fault(FaultKind.READY, "subscriptions", "all acknowledged") if is_new else None,
-        )
+        return self.granted(f"{one.name}.{symbol}" for one in listed for symbol in one.product_ids)
 
     def _rows(self, frame: Frame, payload: bytes) -> Sequence[Outcome]:
-        path = frame.endpoint.partition("?")[0]
+        path, query = query_of(frame.endpoint)
         if path.endswith("/products"):
             return (Ignored("products"),) if elements(payload) else ()
-        asked = _TRADES_PATH.search(path)
-        if asked is None:
+        asked = _ROWS_PATH.search(path)
+        channel = (
+            f"candles_{query.get('granularity', '60')}" if asked and asked[2] == "candles" else "matches"
+        )
+        if asked is None or (channel != "matches" and channel not in self.intervals):
             return (Rejected(Code.UNKNOWN_MESSAGE, f"rows of {frame.endpoint!r:.80}"),)
-        return read_rows(frame, payload, _ROWS, self._known[asked[1], "matches"], asked[1])
+        return read_rows(frame, payload, _ROWS[asked[2]], self._known[asked[1], channel], asked[1])
 
 
-def _message(action: str, channel: str, symbols: Sequence[str]) -> str:
-    return msgspec.json.encode({"type": action, "product_ids": symbols, "channels": [channel]}).decode()
+def _time_text(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 _read_head = msgspec.json.Decoder(_Head).decode
 _read_heartbeat = msgspec.json.Decoder(wire.Heartbeat).decode
 _read_acknowledgement = msgspec.json.Decoder(_Acknowledgement).decode
-_ROWS = Reader(wire.Match, wire.read_match)
+_ROWS = {"trades": Reader(wire.Match, wire.read_match), "candles": Reader(wire.Candle, wire.read_candle)}
 _READERS = {
     "match": ("matches", Reader(wire.Match, wire.read_match)),
     "last_match": ("matches", Reader(wire.Match, wire.read_last_match)),
@@ -264,11 +248,5 @@ _READERS = {
     "snapshot": ("level2_batch", Reader(wire.Snapshot, wire.read_snapshot)),
     "l2update": ("level2_batch", Reader(wire.Update, wire.read_update)),
 }
-_TRADES_PATH = re.compile(r"/products/([^/]+)/trades$")
+_ROWS_PATH = re.compile(r"/products/([^/]+)/(trades|candles)$")
 _TRADE_PAGES = Before("after", "trade_id", "time", fields.rfc3339_ns)
-_FAULTS = (
-    ("authentication", FaultKind.AUTHENTICATION),
-    ("signature", FaultKind.AUTHENTICATION),
-    ("rate limit", FaultKind.RATE_LIMIT),
-    ("internal", FaultKind.TRANSIENT),
-)

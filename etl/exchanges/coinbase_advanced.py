@@ -16,15 +16,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from etl.adapter import build, fields
-from etl.adapter.build import Stream, StreamCache, stream_of
+from etl.adapter.build import Stream, StreamCache
 from etl.adapter.contract import (
     Budget,
     Channel,
     ConnectionSequence,
-    Credentials,
-    Exchange,
-    Fault,
-    FaultKind,
     Ignored,
     Outcome,
     Rejected,
@@ -34,12 +30,12 @@ from etl.adapter.contract import (
 )  # fmt: skip
 from etl.adapter.dispatch import Reader, by_shape, read_one
 from etl.adapter.fields import ABSENT, UNDECODABLE, Id, Name, inside, members, text_of
-from etl.adapter.handshake import Grants, kind_of_words, told
+from etl.exchanges._coinbase_family import CoinbaseFamily, bar, refused
 from etl.exchanges._coinbase_wire import levels
 from etl.model.codes import REPLAYED, Code
-from etl.model.instruments import Instrument, Instruments
-from etl.model.records import Book, BookAction, Frame, Kind, Quote, Side, SizeUnit, Trade
-from etl.model.times import NS_PER_US
+from etl.model.instruments import Instrument
+from etl.model.records import Bar, Book, BookAction, Frame, Kind, Quote, Side, Trade
+from etl.model.times import NS_PER_MINUTE
 
 SYMBOLS_MAX = 8
 """Books on one connection: a snapshot of BTC-USD alone is 4.8 MB, and what is lost is lost of all of them."""
@@ -139,6 +135,31 @@ class _Ticker(Struct, gc=False):
     best_ask_quantity: str
 
 
+class _Candle(Struct, gc=False):
+    start: str
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    product_id: Name
+
+
+class _Candles(Struct, gc=False):
+    type: str
+    rows: list[Raw] = msgspec.field(name="candles")
+
+
+def _read_candle(frame: Frame, index: int, event: _Candle, place: _Place) -> Bar:
+    """``{"start":"1688998200","high":"1867.72","low":"1865.63","open":"1867.38","close":"1866.81","volume":"0.20269406",
+    "product_id":"ETH-USD"}``: of five minutes, each second anew."""
+    if not (event.start.isascii() and event.start.isdecimal() and len(event.start) <= 11):
+        raise fields.FieldFault(Code.FIELD_MALFORMED, f"start {event.start!r:.40}")
+    *prices, volume = fields.decimals(event.open, event.high, event.low, event.close, event.volume)
+    stream = place.stream(event.product_id, "candles")
+    return bar(stream, frame, index, int(event.start), prices, volume, place.publish_ns)
+
+
 class _Tickers(Struct, gc=False):
     type: str
     rows: list[Raw] = msgspec.field(name="tickers")
@@ -188,7 +209,7 @@ class _Products(Struct, gc=False):
     products: list[_Product]
 
 
-class CoinbaseAdvanced(Exchange):
+class CoinbaseAdvanced(CoinbaseFamily):
     name = "coinbase_advanced"
     websocket_url = "wss://advanced-trade-ws.coinbase.com"
     rest_url = "https://api.coinbase.com"
@@ -196,61 +217,35 @@ class CoinbaseAdvanced(Exchange):
         Channel("level2", Kind.BOOK, SequenceRule.NONE, None, 60.0, symbols_max=SYMBOLS_MAX),
         Channel("market_trades", Kind.TRADE, SequenceRule.CONTIGUOUS, None, 60.0),
         Channel("ticker", Kind.QUOTE, SequenceRule.NONE, None, 60.0),
+        Channel("candles", Kind.BAR, SequenceRule.NONE, interval_ns=5 * NS_PER_MINUTE),
     )
     default_channels = ("level2",)
-    default_symbols = ("BTC-USD", "ETH-USD", "SOL-USD")
+    intervals: ClassVar[Mapping[str, str]] = {"candles": "5m"}
     ignored_names: ClassVar[Mapping[str, str]] = {
-        "subscriptions": "all that is subscribed to; told as READY once it is all that was asked for",
-        "error": "the venue refuses something; told as a Fault",
+        **CoinbaseFamily.ignored_names,
         "heartbeats": "each second; they keep the connection open, and are counted in its numbers",
-        "other_channel": "products, candles of five minutes, orders: channels that are not subscribed to",
-        "empty": "a frame without events",
+        "other_channel": "products, orders: channels that are not subscribed to",
     }
     changes: ClassVar[Mapping[str, str]] = {
         "2024": "books in USDC are those in USD: their products are aliases",
         "2026-09-09": "international derivatives have left",
     }
-    event_time_min_ns = 1_230_768_000_000_000_000  # 2009, bitcoin's first block
     untimed_kinds: ClassVar[frozenset[Kind]] = frozenset({Kind.QUOTE})
     budgets = (Budget(10, 1.0),)
     connect_budgets = (Budget(1, 1.0),)
     messages_per_s = 8.0
     instruments_path = "/api/v3/brokerage/market/products?product_type=SPOT"
 
-    def __init__(
-        self, credentials: Credentials | None = None, instruments: Instruments | None = None
-    ) -> None:
-        super().__init__(credentials, instruments)
-        self._known = StreamCache(self._stream)
-        self._grants = Grants()
-        self._asked: list[str] = []
-        self._is_ready = False
-
-    def _stream(self, place: tuple[str, str]) -> Stream:
-        return stream_of(self, *place, SizeUnit.BASE, key_unit_ns=NS_PER_US)
-
     # what to send
 
-    def connect_url(self, base_url: str, subscription: Subscription) -> str:
-        return base_url
-
     def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
-        """One channel a message. Without heartbeats a quiet channel is closed within 90 s."""
-        self._asked = [
-            f"{name}.{symbol}" for name in subscription.channels for symbol in subscription.symbols
-        ]
-        return [_message("subscribe", "heartbeats"), *self._each("subscribe", subscription)]
+        """Without heartbeats a quiet channel is closed within 90 s."""
+        asked = self.subscribed(subscription.channels, subscription.symbols)
+        return [self.message("subscribe", "heartbeats"), *asked]
 
-    def resubscribe(self, subscription: Subscription) -> Sequence[str]:
-        return [*self._each("unsubscribe", subscription), *self._each("subscribe", subscription)]
-
-    @staticmethod
-    def _each(action: str, subscription: Subscription) -> Iterator[str]:
-        for name in subscription.channels:
-            yield _message(action, name, subscription.symbols)
-
-    def unanswered(self) -> Sequence[str]:
-        return self._grants.unanswered(self._asked)
+    def message(self, action: str, channel: str, symbols: Sequence[str] = ()) -> str:
+        products = {"product_ids": symbols} if symbols else {}
+        return msgspec.json.encode({"type": action, **products, "channel": channel}).decode()
 
     def history_requests(
         self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int,
@@ -282,8 +277,7 @@ class CoinbaseAdvanced(Exchange):
         """What is no whole frame of a channel, or was none before it was mended."""
         message = members(payload)
         if text_of(message.get("type", ABSENT)) == "error":
-            said = text_of(message.get("message", ABSENT))
-            return told("error", 0, Fault(kind_of_words(_FAULTS, said) or FaultKind.REQUEST, "error", said))
+            return refused(text_of(message.get("message", ABSENT)))
         if "channel" not in message:
             return (Rejected(Code.UNKNOWN_MESSAGE, f"an object of {', '.join(message)!r:.120}"),)
         try:
@@ -329,13 +323,8 @@ class CoinbaseAdvanced(Exchange):
             listed = [fields.decoded(event, _read_acknowledgement).subscriptions for event in events]
         except UNDECODABLE as error:
             return [fields.rejected(error, 0, "")]
-        for streams in listed:
-            for name, symbols in streams.items():
-                self._grants.grant(f"{name}.{symbol}" for symbol in symbols)
-        was_ready = self._is_ready
-        self._is_ready = was_ready or (bool(self._asked) and not self.unanswered())
-        ready = Fault(FaultKind.READY, "subscriptions", "all acknowledged")
-        return told("subscriptions", 0, ready if self._is_ready and not was_ready else None)
+        granted = (item for streams in listed for item in streams.items())
+        return self.granted(f"{name}.{symbol}" for name, symbols in granted for symbol in symbols)
 
 
 def _read(frame: Frame, index: int, raw: Raw, reader: Reader, place: _Place) -> Outcome:
@@ -350,31 +339,22 @@ def _array(frame: Frame, payload: bytes) -> Sequence[Outcome]:
     return (Rejected(Code.UNKNOWN_MESSAGE, f"an array of {frame.endpoint!r:.80}"),)
 
 
-def _message(action: str, channel: str, symbols: Sequence[str] = ()) -> str:
-    products = {"product_ids": symbols} if symbols else {}
-    return msgspec.json.encode({"type": action, **products, "channel": channel}).decode()
-
-
 _read_acknowledgement = msgspec.json.Decoder(_Acknowledgement).decode
 _read_envelope = msgspec.json.Decoder(_Envelope).decode
 _TAKER = {"SELL": Side.BUY, "BUY": Side.SELL}
 _BOOKS, _QUOTES = Reader(_BookEvent, _read_book), Reader(_Ticker, _read_ticker)
-_ROWS: Mapping[str, tuple[Callable[[bytes | Raw], _Trades | _Tickers] | None, Reader, Reader]] = {
+_BARS = Reader(_Candle, _read_candle)
+_ROWS: Mapping[str, tuple[Callable[[bytes | Raw], _Trades | _Tickers | _Candles] | None, Reader, Reader]] = {
     "l2_data": (None, _BOOKS, _BOOKS),
     "market_trades": (
         msgspec.json.Decoder(_Trades).decode, Reader(_Trade, _read_trade), Reader(_Trade, _read_old_trade),
     ),
     "ticker": (msgspec.json.Decoder(_Tickers).decode, _QUOTES, _QUOTES),
+    "candles": (msgspec.json.Decoder(_Candles).decode, _BARS, _BARS),
 }  # fmt: skip
 """Channel of a frame → how the rows are found in its events (``None`` = each event is one), how those of an update and
 of a snapshot are read."""
 _IGNORED = {
     "heartbeats": "heartbeats",
-    **dict.fromkeys(("status", "candles", "ticker_batch", "user"), "other_channel"),
+    **dict.fromkeys(("status", "ticker_batch", "user"), "other_channel"),
 }
-_FAULTS = (
-    ("authentication", FaultKind.AUTHENTICATION),
-    ("jwt", FaultKind.AUTHENTICATION),
-    ("rate limit", FaultKind.RATE_LIMIT),
-    ("internal", FaultKind.TRANSIENT),
-)

@@ -7,6 +7,7 @@ ids: the checksum of their ten best levels is all the proof there is, and comple
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, ClassVar
 
 import msgspec
@@ -123,8 +124,7 @@ class Kraken(Exchange):
         their precision."""
         self._asked = sorted(subscription.channels, key=lambda name: name != "instrument")
         for name in self._asked:
-            symbols = subscription.symbols if name != "instrument" else ("",)
-            self._answers.ask([(name, symbol) for symbol in symbols])
+            self._answers.ask(product([name], subscription.symbols if name != "instrument" else [""]))
         return [self._request("subscribe", name, subscription.symbols) for name in self._asked]
 
     def resubscribe(self, subscription: Subscription) -> Sequence[str]:

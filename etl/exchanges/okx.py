@@ -35,7 +35,7 @@ from etl.adapter.contract import (
     SequenceRule,
     Subscription,
 )
-from etl.adapter.dispatch import by_shape, elements, file_of, read_lines, read_one, read_rows
+from etl.adapter.dispatch import by_shape, elements, read_lines, read_one, read_rows
 from etl.adapter.fields import ABSENT, inside, is_name, members, text_of
 from etl.adapter.handshake import Answers, told
 from etl.adapter.paging import query_of
@@ -190,9 +190,7 @@ class Okx(Exchange):
         found = self._pushes.rows(frame)
         if found is not None:
             return self._read(frame, *found) or (Ignored("empty"),)
-        if file := file_of(frame.endpoint):
-            return self._lines(frame, file)
-        return by_shape(frame, self._object, _no_array)
+        return by_shape(frame, self._object, _no_array, self._lines)
 
     def _object(self, frame: Frame, payload: bytes) -> Sequence[Outcome]:
         message = members(payload)

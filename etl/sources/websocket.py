@@ -109,8 +109,7 @@ class Connection:
         """Set when a successor should be opened: old age, the venue announced its end, or see ``retired_for``."""
         self.retired_for, self.can_stay = "", False
         self.refused: set[tuple[str, str]] = set()
-        """Channel and venue symbol, "" = all of them."""
-        """Channels that give nothing on this connection, and the venue has said so."""
+        """Channel and venue symbol ("" = all) that give nothing on this connection: the venue has said so."""
         self.url = url
         self._hours = hours
         self._history = history
@@ -275,12 +274,11 @@ class Connection:
             self._transport.disconnect()
 
     def closed_by_venue(self, code: int | None, said: str) -> None:
-        """By a close frame, whose ``code`` may be the venue's own."""
-        detail = "close frame without a code" if code is None else f"close frame {code} {said}".strip()
-        fault = None if code is None else fault_of_close(code, said, self.parser.fault_codes)
-        if fault is not None and self._end is None:
-            self._report(fault)
-        self._end = self._end or End(fault.kind.value if fault else "disconnect", detail, fault)
+        """By a close frame."""
+        if self._end is None:
+            self._end = _end_of_close(code, said, self.parser)
+            if self._end.fault is not None:
+                self._report(self._end.fault)
 
     def act_on(self, outcomes: Sequence[Reply | Fault]) -> None:
         """Send replies; act on what the venue says of itself."""
@@ -318,21 +316,26 @@ class Connection:
 
     def _send(self, message: str | bytes) -> None:
         assert self._transport is not None
-        if isinstance(message, bytes):
-            self._transport.send(WSMsgType.BINARY, message)
-        else:
-            self._transport.send(WSMsgType.TEXT, message.encode())
+        kind = WSMsgType.TEXT if isinstance(message, str) else WSMsgType.BINARY
+        self._transport.send(kind, message.encode() if isinstance(message, str) else message)
 
     def _report(self, fault: Fault) -> None:
-        policy = policy_of(fault)
         self.counts.faults[fault.kind.value] += 1
-        level = logging.ERROR if policy.pages else logging.WARNING
+        level = logging.ERROR if policy_of(fault).pages else logging.WARNING
         _log.log(level, "%s: %s %s: %s", self.url, fault.kind.value, fault.code, fault.reason)
 
     def _ended(self, reason: str, detail: str) -> End:
         end = self._end or End(reason, detail)
         delivered_s = time.monotonic() - self._delivering_from if self._delivering_from else 0.0
         return structs.replace(end, was_ready=self.ready.is_set(), delivered_s=delivered_s)
+
+
+def _end_of_close(code: int | None, said: str, parser: Exchange) -> End:
+    """``code`` may be the venue's own."""
+    if code is None:
+        return End("disconnect", "close frame without a code")
+    fault = fault_of_close(code, said, parser.fault_codes)
+    return End(fault.kind.value if fault else "disconnect", f"close frame {code} {said}".strip(), fault)
 
 
 def _fault_of_refusal(error: picows.WSInvalidStatusError, now_s: float, parser: Exchange) -> Fault | None:

@@ -151,3 +151,20 @@ def test_the_recording_has_no_gap_no_crossed_book_and_each_ticker_is_the_other_s
     assert len(books) == 10
     assert makers.keys() == takers.keys()
     assert all(side.name.lower() == takers[place] for place, side in makers.items())
+
+
+def test_bars_are_asked_for_by_spans_of_three_hundred_whether_their_ends_are_included_or_not() -> None:
+    start_ns = 1_795_910_400 * 10**9
+    day = Coinbase().history_requests(Kind.BAR, "BTC-USD", start_ns, start_ns + 86_400 * 10**9)
+    spans = [("00:00:00", "04:59:59"), ("05:00:00", "09:59:59"), ("10:00:00", "14:59:59"), ("15:00:00", "19:59:59"),
+             ("20:00:00", "23:59:59")]  # fmt: skip
+    assert [one.path for one in day] == [
+        f"/products/BTC-USD/candles?granularity=60&start=2026-11-29T{first}Z&end=2026-11-29T{last}Z"
+        for first, last in spans
+    ]
+    (hours,) = Coinbase().history_requests(
+        Kind.BAR, "BTC-USD", start_ns, start_ns + 1, channel="candles_3600"
+    )
+    assert hours.path.partition("?")[2] == (
+        "granularity=3600&start=2026-11-29T00:00:00Z&end=2026-11-29T00:00:00Z"
+    )

@@ -203,6 +203,25 @@ def test_a_daily_file_of_a_venue_without_checksums_has_its_own_day_and_the_strea
     assert [one.symbol for one in records[:1]] == [parser.instruments.symbol(symbol)]
 
 
+def test_the_bars_of_a_span_that_coinbase_is_asked_for_are_those_of_the_parser(tmp_path: Path) -> None:
+    options = Options(exchanges=("coinbase",), state_path=tmp_path, rate=100, session="synthetic")
+    feed, parser = make_feed(options, "coinbase"), load("coinbase")()
+    start_ns = (NOW_NS // DAY_NS - 2) * DAY_NS
+    requests = list(parser.history_requests(Kind.BAR, "BTC-USD", start_ns, start_ns + DAY_NS))
+    found: list[Record] = []
+    for request in requests:
+        path, _, query = request.path.partition("?")
+        answer = feed.answer(path, query, dict(pair.split("=", 1) for pair in query.split("&")), NOW_NS)
+        assert answer is not None
+        frame = Frame("coinbase", "c", 1, request.path, NOW_NS, answer.body, Source.BACKFILL)
+        records = [one for one in parser.parse(frame) if isinstance(one, Record)]
+        assert [one.record_key for one in records] == [event.record_key for event in answer.events]
+        assert parser.next_request(request, frame) is None
+        found += records[::-1]
+    minutes = [start_ns + n * 60 * 10**9 for n in range(1_440)]
+    assert [one.record_key for one in found] == [f"1m/{start}" for start in minutes]
+
+
 def test_a_day_that_is_not_over_is_not_in_the_archive(tmp_path: Path) -> None:
     feed, began_ns = started(tmp_path, "binance")
     today = datetime.fromtimestamp(began_ns // 10**9, UTC).date().isoformat()

@@ -3,6 +3,7 @@
 ws /coinbase   {"type":"subscribe","product_ids":["BTC-USD"],"channels":["matches"]}, answered with all that is subscribed
                to; the last trade and the whole book come first; a heartbeat a second and product
 GET /coinbase/products   GET /coinbase/products/BTC-USD/trades?limit=1000&after=ID   newest first, ids below ``after``
+GET /coinbase/products/BTC-USD/candles?granularity=60&start=…&end=…   newest first, 300 at most
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS, History
 from etl.simulator.market import Instrument, Listing, decimal_text
+from etl.simulator.paging import read_moment
 from etl.simulator.session import Item, Session
 from etl.simulator.truth import PLACED
 from etl.simulator.venue import CHANGE, PRINT, TOP, Channel, Response, Venue, page
@@ -25,6 +27,9 @@ from etl.simulator.words import WORDS, Form, Words, time_text
 MATCH = '"trade_id":$number,"maker_order_id":"27fff20b-af29-4f45-8744-56dd1ef57dc0","taker_order_id":"1da6ce16-c8da-4732-9f71-6049f4c6aaf8","side":"$maker_side","size":"$size","price":"$price","product_id":"$symbol","sequence":$sequence,"time":"$micros"}'  # fmt: skip
 TICKER = '{"type":"ticker","sequence":$sequence,"product_id":"$symbol","price":"$bid","open_24h":"$bid","volume_24h":"94381.28000000","low_24h":"$bid","high_24h":"$ask","volume_30d":"2295579.57000000","best_bid":"$bid","best_bid_size":"$bid_size","best_ask":"$ask","best_ask_size":"$ask_size","side":"buy","time":"$micros","trade_id":1,"last_size":"0.04"}'  # fmt: skip
 HEARTBEAT = '{"type":"heartbeat","sequence":%d,"last_trade_id":%d,"product_id":"%s","time":"2014-11-07T08:19:28.464459Z"}'
+INTERVALS = {"60": "1m", "300": "5m", "900": "15m", "3600": "1h", "21600": "6h", "86400": "1d"}
+BARS_MAX = 300
+BAR_ROW = Form("bar", "$interval/$start_ns", "[$start_s,$low,$high,$open,$close,$volume]", 1)
 NOT_FOUND = Response(404, b'{"message":"NotFound"}')
 
 
@@ -53,6 +58,7 @@ class Coinbase(Venue):
         "micros": lambda words: micros_text(words["time_ns"]),
         "maker_side": lambda words: "sell" if words.fact.buyer_takes else "buy",
         "changes": _changes,
+        "start_s": lambda words: words["start_ns"] // NS_PER_S,
     }
     dialect = Dialect(
         action="type",
@@ -128,4 +134,12 @@ class Coinbase(Venue):
                 after = int(query["after"]) if "after" in query else None
                 entries = session.history.below(symbol, PRINTS, limit, after)
                 return page("[$rows]", *self.rows(self.row, symbol, entries[::-1]))
+            case ["products", symbol, "candles"]:
+                length_ns = int(query["granularity"]) * NS_PER_S
+                start_ns, end_ns = read_moment(query["start"]), read_moment(query["end"])
+                if end_ns - start_ns >= BARS_MAX * length_ns:
+                    return Response(400, b'{"message":"granularity too small for the requested time range."}')
+                entries = session.history.between(symbol, length_ns, start_ns, end_ns + 1, 0, BARS_MAX)
+                interval = INTERVALS[query["granularity"]]
+                return page("[$rows]", *self.rows(BAR_ROW, symbol, entries[::-1], interval=interval))
         return NOT_FOUND
