@@ -21,8 +21,8 @@ Level = tuple[str, str]
 class _Side:
     """Keys rise from the best to the worst."""
 
-    def __init__(self, sign: int, levels_max: int) -> None:
-        self._sign = sign
+    def __init__(self, rises: bool, levels_max: int) -> None:
+        self._rises = rises
         self._levels_max = levels_max
         self._keys: list[Decimal] = []
         self._levels: dict[Decimal, Level] = {}
@@ -33,7 +33,7 @@ class _Side:
 
     def change(self, prices: Sequence[str], sizes: Sequence[str]) -> None:
         for price, size in zip(prices, sizes, strict=True):
-            key = Decimal(price) * self._sign
+            key = Decimal(price) if self._rises else Decimal(price).copy_negate()
             if not size.strip("0."):
                 if self._levels.pop(key, None) is not None:
                     del self._keys[bisect_left(self._keys, key)]
@@ -55,7 +55,7 @@ class LevelBook:
 
     def __init__(self, depth: int = 0) -> None:
         levels_max = min(depth, LEVELS_MAX) or LEVELS_MAX
-        self._bids, self._asks = _Side(-1, levels_max), _Side(1, levels_max)
+        self._bids, self._asks = _Side(False, levels_max), _Side(True, levels_max)
 
     def apply(self, record: Book) -> None:
         """A snapshot begins anew; a change sets sizes, 0 removes."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from etl.audit.checks import ANSWER_TIMEOUT_S, CLICKHOUSE_LIMITS, lake_files
 from etl.audit.offence import Offence
+from etl.model.decimals import EXACT
 from etl.settings import Settings
 from etl.stores import timescale
 from etl.stores.clickhouse_http import connect
@@ -16,6 +17,13 @@ from etl.stores.clickhouse_http import connect
 CHECK = "totals_differ"
 SUMMED = {"trades": "volume", "agg_trades": "volume", "quotes": "bid", "bars": "volume"}
 """Table → the column whose sum is compared beside the count."""
+
+_EXACT_SUM = (
+    "list_concat([coalesce(sum(trunc({0})), 0)::VARCHAR, coalesce(sum({0} - trunc({0})), 0)::VARCHAR],"
+    " coalesce(list(wide_decimals['{0}']) FILTER (WHERE {0} IS NULL AND wide_decimals['{0}'] IS NOT NULL), []))"
+)
+"""What adds up to the sum of a column in the lake: a sum at its scale may have no room in DuckDB's 38 digits, and a
+value that has none stands as text beside it."""
 
 TableSymbol = tuple[str, str, str]
 Total = tuple[int, Decimal]
@@ -66,13 +74,15 @@ def _in_timescale(settings: Settings, day: date) -> dict[TableSymbol, Total]:
 
 def _in_lake(settings: Settings, day: date) -> dict[TableSymbol, Total]:
     sql = " UNION ALL ".join(
-        f"SELECT '{table}', exchange, symbol, count(*), coalesce(sum({column}), 0)::VARCHAR FROM {table} "  # noqa: S608
+        f"SELECT '{table}', exchange, symbol, count(*), {_EXACT_SUM.format(column)} FROM {table} "  # noqa: S608
         "WHERE key_time_ns >= epoch_ns($day::TIMESTAMP) "
         "AND key_time_ns < epoch_ns($day::TIMESTAMP + INTERVAL 1 DAY) GROUP BY ALL"
         for table, column in SUMMED.items()
     )
     with lake_files(settings, lambda file: file.date == str(day)) as connection:
-        return _totals(connection.execute(sql, {"day": day}).fetchall())
+        rows = connection.execute(sql, {"day": day}).fetchall()
+    with localcontext(EXACT):
+        return _totals((*place, count, str(sum(map(Decimal, texts)))) for *place, count, texts in rows)
 
 
 def _totals(rows: Iterable[tuple[str, str, str, int, str]]) -> dict[TableSymbol, Total]:

@@ -35,7 +35,8 @@ class File(Struct, frozen=True, omit_defaults=True):
     """One Parquet file. Times are the least and greatest of its rows, ns; offsets are what it was made from.
 
     ``compaction`` is 0 for an exported file; files of one compaction share its number, and no identity. ``wide_rows``
-    is how many rows hold a value that its column is too narrow for; ``layout``: by which layout it is.
+    is how many rows hold a value that its column is too narrow for; ``wide_scales`` how many digits behind the point
+    such values have, by column; ``layout``: by which layout it is.
     """
 
     path: str
@@ -54,6 +55,7 @@ class File(Struct, frozen=True, omit_defaults=True):
     end: int
     compaction: int = 0
     wide_rows: int = msgspec.field(default=0, name="beyond")
+    wide_scales: dict[str, int] = {}
     layout: int = 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import structs
@@ -33,9 +35,14 @@ def write_file(
     data = layout.parquet(kind, rows, settings.lake.row_group_rows)
     times, key_times = time_ns(rows), rows["key_time_ns"]
     file = put_file(storage, TABLE_BY_KIND[kind], place, data, times, key_times, span, name)
-    has_wide = WIDE_DECIMALS.name in rows.column_names
-    wide_rows = len(rows) - rows[WIDE_DECIMALS.name].null_count if has_wide else 0
-    return structs.replace(file, compaction=compaction, wide_rows=wide_rows)
+    if WIDE_DECIMALS.name not in rows.column_names:
+        return structs.replace(file, compaction=compaction)
+    wide = rows[WIDE_DECIMALS.name].drop_null().to_pylist()
+    scales: dict[str, int] = {}
+    for name, text in itertools.chain.from_iterable(wide):
+        longest = max(len(number.partition(".")[2]) for number in text.split(","))
+        scales[name] = max(longest, scales.get(name, 0))
+    return structs.replace(file, compaction=compaction, wide_rows=len(wide), wide_scales=scales)
 
 
 def put_file(

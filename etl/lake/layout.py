@@ -8,10 +8,9 @@ path cannot hold is written as %XX. Everything else is a column, named as in mar
 event time, or the receive time where the venue sent none, to the microsecond (Spark reads no finer one). The exact
 times are the integer ``*_ns`` columns, 0 where the venue sent none. Rows are sorted by time, then record_key.
 
-Decimals are exact. In the large tables (``NARROW_TABLES``) they are DECIMAL(18,8), an integer to Parquet; a value that
-needs more is null there, and stands as text in the map ``wide_decimals``, under its column's name (levels joined by
-commas).
-The views of ``query.py`` put both together. Elsewhere they are DECIMAL(38,19), all that validation lets through.
+Decimals are exact. In the large tables (``NARROW_TABLES``) they are DECIMAL(18,8), an integer to Parquet, elsewhere
+DECIMAL(38,19). A value that needs more is null there, and stands as text in the map ``wide_decimals``, under its
+column's name (levels joined by commas). The views of ``query.py`` put both together.
 
 Every setting of the writer is fixed: the same rows give the same bytes.
 """
@@ -81,11 +80,12 @@ def is_whole(column: Column) -> bool:
 def _row_schema(kind: Kind) -> pa.Schema:
     table = TABLE_BY_KIND[kind]
     fields = [_field(column, table) for column in COLUMNS[kind]]
-    return pa.schema([*fields, WIDE_DECIMALS] if table in NARROW_TABLES else fields)
+    has_decimals = any(column.form in _NARROW_TYPES for column in COLUMNS[kind])
+    return pa.schema([*fields, WIDE_DECIMALS] if has_decimals else fields)
 
 
 ROW_SCHEMAS: dict[Kind, pa.Schema] = {kind: _row_schema(kind) for kind in COLUMNS}
-"""Rows with their exchange and symbol, in the order of ``COLUMNS``, and ``wide_decimals`` where the table is narrow."""
+"""Rows with their exchange and symbol, in the order of ``COLUMNS``, and ``wide_decimals`` where there are any."""
 
 FILE_SCHEMAS: dict[str, pa.Schema] = {
     TABLE_BY_KIND[kind]: pa.schema([field for field in schema if field.name not in PARTITION_COLUMNS])

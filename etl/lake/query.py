@@ -15,11 +15,13 @@ import pyarrow as pa
 
 from etl.lake.catalog import Catalog, File, State
 from etl.lake.layout import (
+    DECIMAL,
     FILE_SCHEMAS,
     FORMER_WIDE_DECIMALS,
     LAYOUT,
     NAME_PATTERN,
     NARROW_DECIMAL,
+    NARROW_TABLES,
     RAW,
     RAW_SCHEMA,
     WIDE_DECIMALS,
@@ -35,8 +37,18 @@ _SCHEMAS = {**FILE_SCHEMAS, RAW: RAW_SCHEMA.remove(RAW_SCHEMA.get_field_index("e
 _PLACE_TYPES = {"exchange": pa.string(), "symbol": pa.string(), "date": pa.date32()}
 _HIVE_TYPES = {"exchange": "VARCHAR", "symbol": "VARCHAR", "date": "DATE"}
 """Given, not guessed: a symbol may read as a number, or as TRUE."""
-_ADDED = {"gaps": {"attempts": "INTEGER", "repaired_rows": "BIGINT", "detected_time_ns": "BIGINT"}}
-"""Columns that files written before they were added do not have; there they read as 0."""
+_ADDED = {
+    "gaps": {"attempts": "INTEGER", "repaired_rows": "BIGINT", "detected_time_ns": "BIGINT"},
+    **{
+        table: {WIDE_DECIMALS.name: "MAP(VARCHAR, VARCHAR)"}
+        for table, schema in FILE_SCHEMAS.items()
+        if WIDE_DECIMALS in schema and table not in NARROW_TABLES
+    },
+}
+"""Columns that files written before they were added do not have; there a number reads as 0."""
+_NUMBERS = ("INTEGER", "BIGINT")
+VIEW_SCALE_MAX = 28
+"""Of the 38 digits of DuckDB's decimals ten stand before the point, whatever a narrow column holds."""
 _START_OFFSET = f"regexp_extract(filename, '{NAME_PATTERN}', 2)::BIGINT"
 
 
@@ -108,8 +120,7 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
         files = state.of(table)
         if not files:
             fields = [pa.field(name, kind) for name, kind in _PLACE_TYPES.items() if name in _place(table)]
-            shown = [field for field in schema if field != WIDE_DECIMALS]
-            connection.register(table, pa.schema([*fields, *shown]).empty_table())
+            connection.register(table, pa.schema([*fields, *schema]).empty_table())
         elif table == RAW:
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
         else:
@@ -153,28 +164,38 @@ def _view(storage: Storage, table: str, files: Sequence[File]) -> str:
         parts.append(_all_rows(storage, table, single))
     if overlapping:
         parts.append(distinct_rows(storage, table, overlapping))
-    shown = ", ".join(_shown(table, any(file.wide_rows for file in files)))
+    shown = ", ".join(_shown(table, files))
     return f"CREATE VIEW {table} AS SELECT {shown} FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
 
 
-def _shown(table: str, with_wide: bool) -> Iterator[str]:
-    """The columns of a view: narrow decimals with the wide ones; DECIMAL(38,8) where there are none, so that a
-    price times a size stays within what DuckDB multiplies."""
+def _shown(table: str, files: Sequence[File]) -> Iterator[str]:
+    """The columns of a view: the decimals of the files with the wide ones, where DuckDB's 38 digits have room for them;
+    what has none is null, and stands in ``wide_decimals`` alone."""
     yield from (f'"{name}"' for name in _place(table))
+    with_wide = any(file.wide_rows for file in files)
     for field in _SCHEMAS[table]:
-        name = field.name
-        if field.type == NARROW_DECIMAL:
-            exact = f"wide_decimals['{name}']::DECIMAL(38,19)"
-            yield (
-                f"coalesce({name}, {exact}) AS {name}" if with_wide else f"{name}::DECIMAL(38,8) AS {name}"
-            )
-        elif pa.types.is_list(field.type) and field.type.value_type == NARROW_DECIMAL:
-            exact = f"string_split(wide_decimals['{name}'], ',')::DECIMAL(38,19)[]"
-            yield (
-                f"coalesce({name}, {exact}) AS {name}" if with_wide else f"{name}::DECIMAL(38,8)[] AS {name}"
-            )
-        elif name != WIDE_DECIMALS.name:
-            yield f'"{name}"'
+        is_list = pa.types.is_list(field.type)
+        number = field.type.value_type if is_list else field.type
+        if (
+            number == NARROW_DECIMAL and not with_wide
+        ):  # so that a price times a size stays within what DuckDB multiplies
+            yield f"{field.name}::DECIMAL(38,8){'[]' if is_list else ''} AS {field.name}"
+        elif pa.types.is_decimal(number) and with_wide:
+            scales = [file.wide_scales.get(field.name, 0) for file in files]
+            scale_max = VIEW_SCALE_MAX if number == NARROW_DECIMAL else DECIMAL.scale
+            yield _with_wide(field.name, is_list, min(max(DECIMAL.scale, *scales), scale_max))
+        else:
+            yield f'"{field.name}"'
+
+
+def _with_wide(name: str, is_list: bool, scale: int) -> str:
+    """Column ``name`` as DECIMAL(38, scale), with the texts that this holds exactly; a cast would round the others."""
+    text = f"wide_decimals['{name}']"
+    kind = f"DECIMAL(38,{scale}){'[]' if is_list else ''}"
+    levels = f"string_split({text}, ',')" if is_list else text
+    too_long = f"\\.[0-9]{{{scale + 1}}}|(^|[,-])0*[1-9][0-9]{{{DECIMAL.precision - scale}}}"
+    exact = f"CASE WHEN NOT regexp_matches({text}, '{too_long}') THEN {levels}::{kind} END"
+    return f"coalesce({name}::{kind}, {exact}) AS {name}"
 
 
 def _all_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
@@ -205,7 +226,7 @@ def _columns(table: str) -> str:
 def _scan(storage: Storage, files: Sequence[File]) -> str:
     """``files`` of one table under the columns of today."""
     table = files[0].table
-    former = [file for file in files if file.layout < LAYOUT and WIDE_DECIMALS in _SCHEMAS[table]]
+    former = [file for file in files if file.layout < LAYOUT and table in NARROW_TABLES]
     if former:
         today = [file for file in files if file not in former]
         renamed = (
@@ -217,9 +238,10 @@ def _scan(storage: Storage, files: Sequence[File]) -> str:
     if added is None:
         return _read(storage, files)
     names = ", ".join(f"NULL::{kind} AS {name}" for name, kind in added.items())
-    zeros = ", ".join(f"coalesce({name}, 0) AS {name}" for name in added)
+    zeros = ", ".join(f"coalesce({name}, 0) AS {name}" for name, kind in added.items() if kind in _NUMBERS)
     scan = f"FROM {_read(storage, files, 'union_by_name = true')}"
-    return f"(SELECT * REPLACE ({zeros}) FROM ({scan} UNION ALL BY NAME SELECT {names} WHERE false))"  # noqa: S608
+    shown = f"* REPLACE ({zeros})" if zeros else "*"
+    return f"(SELECT {shown} FROM ({scan} UNION ALL BY NAME SELECT {names} WHERE false))"  # noqa: S608
 
 
 def _read(storage: Storage, files: Sequence[File], *more: str) -> str:

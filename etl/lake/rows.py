@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.errors import StoreRejected
-from etl.lake.layout import DECIMAL, ROW_SCHEMAS, WIDE_DECIMALS
-from etl.model.decimals import FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX
+from etl.lake.layout import NARROW_DECIMAL, ROW_SCHEMAS, WIDE_DECIMALS
+from etl.model.decimals import COLUMN_FRACTION_DIGITS, FITS, INTEGER_DIGITS_MAX
 from etl.model.records import Kind
 from etl.model.times import NS_PER_US
 from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form, Rows, require_decimals
@@ -19,15 +19,20 @@ from etl.wire.precedence import Term, precedence
 
 _FITS_NARROW = re.compile(r"-?0*\d{0,10}(\.\d{0,8}0*)?").fullmatch
 """Ten digits before the point and eight after it, leading and trailing zeros aside: DECIMAL(18,8) holds it."""
+_FITS_COLUMN = re.compile(
+    rf"-?0*\d{{0,{INTEGER_DIGITS_MAX}}}(\.\d{{0,{COLUMN_FRACTION_DIGITS}}}0*)?"
+).fullmatch
+"""The same of DECIMAL(38,19)."""
+_FITS = re.compile(FITS, re.ASCII).fullmatch
 
 _Wide = dict[int, list[tuple[str, str]]]
-"""By row: column and text of the values that a narrow column does not hold."""
+"""By row: column and text of the values that their column does not hold."""
 
 
 def to_arrow(rows: Rows) -> pa.Table:
     """``rows`` under ``ROW_SCHEMAS``; what the venue did not send is null, a time 0.
 
-    Raises ``StoreRejected`` if a value fits neither its column nor DECIMAL(38,19) exactly.
+    Raises ``StoreRejected`` if a value has more digits than any store holds.
     """
     schema = ROW_SCHEMAS[rows.kind]
     wide: _Wide = {}
@@ -51,13 +56,13 @@ def _array(column: Column, values: list[Any], kind: pa.DataType, wide: _Wide) ->
     if column.form is Form.DECIMAL:
         require_decimals(column.name, values)
         texts = pa.array([_shortened(value) or None for value in values], pa.string())
-        return _narrowed(column.name, texts, texts, kind, wide) if kind != DECIMAL else texts.cast(kind)
+        return _fitted(column.name, texts, kind, kind, wide)
     if column.form is Form.DECIMALS:
         values = [list(map(_shortened, levels)) for levels in values]
         flat = [value for levels in values for value in levels]
         require_decimals(column.name, flat)
         lists = pa.array([value or None for value in values], pa.list_(pa.string()))
-        return _narrowed(column.name, lists, pa.array(flat, pa.string()), kind, wide)
+        return _fitted(column.name, lists, kind, kind.value_type, wide)
     return pa.array([value or None for value in values], kind)
 
 
@@ -67,20 +72,23 @@ def _shortened(text: str) -> str:
         return text
     sign, digits = ("-", text[1:]) if text[0] == "-" else ("", text)
     whole, point, fraction = digits.partition(".")
-    kept, beyond = fraction[:FRACTION_DIGITS_MAX], fraction[FRACTION_DIGITS_MAX:].rstrip("0")
+    kept, beyond = fraction[:COLUMN_FRACTION_DIGITS], fraction[COLUMN_FRACTION_DIGITS:].rstrip("0")
     return f"{sign}{whole.lstrip('0') or '0'}{point}{kept}{beyond}"
 
 
-def _narrowed(name: str, column: pa.Array, texts: pa.Array, kind: pa.DataType, wide: _Wide) -> pa.Array:
-    """``column`` as ``kind``; rows with one of ``texts`` that does not fit become null here and go to ``wide``."""
+def _fitted(name: str, column: pa.Array, kind: pa.DataType, number: pa.DataType, wide: _Wide) -> pa.Array:
+    """``column``, texts or lists of them, as ``kind``, whose numbers are ``number``; rows with one that does not fit
+    become null here and go to ``wide``."""
     try:
         return column.cast(kind)
     except pa.ArrowInvalid:
-        texts.cast(DECIMAL)  # raises if even this does not hold one of them
+        fits = _FITS_NARROW if number == NARROW_DECIMAL else _FITS_COLUMN
     values = column.to_pylist()
     for row, value in enumerate(values):
         levels = [value] if isinstance(value, str) else value or ()
-        if not all(map(_FITS_NARROW, levels)):
+        if not all(map(fits, levels)):
+            if not all(map(_FITS, levels)):
+                raise StoreRejected(f"{name}: a value of too many digits")
             wide.setdefault(row, []).append((name, ",".join(levels)))
             values[row] = None
     return pa.array(values, column.type).cast(kind)

@@ -50,7 +50,7 @@ class Code(StrEnum):
     # validation
     DECIMAL_OVERFLOW = (
         "decimal_overflow",
-        "more than 19 digits before or after the point: no column holds it exactly",
+        "more than 19 digits before the point or 30 behind it: not every store holds it exactly",
     )
     EVENT_TIME_MISSING = (
         "event_time_missing",

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from decimal import Context
 
 EXPONENT_MAX = 64
 """A venue's exponent beyond this is corruption; writing it out would only cost memory."""
 
 INTEGER_DIGITS_MAX = 19
-FRACTION_DIGITS_MAX = 19
+FRACTION_DIGITS_MAX = 30
+COLUMN_FRACTION_DIGITS = 19
+"""What the columns of ClickHouse and of the lake hold, Decimal(38, 19); more stands beside them
+(docs/decisions/wide_decimals.md)."""
 FITS = rf"-?0*[0-9]{{1,{INTEGER_DIGITS_MAX}}}(?:\.[0-9]{{1,{FRACTION_DIGITS_MAX}}}0*)?"
-"""What every store holds exactly, Decimal(38, 19), and nothing that one of them would read as another number.
-ClickHouse goes by it too (sql/clickhouse/0020_checked_landing.sql)."""
+"""What every store holds exactly, and nothing that one of them would read as another number.
+ClickHouse goes by it too (sql/clickhouse/0022_wide_decimals.sql)."""
+EXACT = Context(prec=100)
+"""For arithmetic on decimals that are kept: Python's own context rounds to 28 digits."""
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _EXPONENT = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,4})")
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from etl.exchanges import channel_family
+from etl.model.decimals import EXACT
 from etl.model.records import Book, BookAction, Gap, GapKind, GapState, Record
 from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.sequencing.join import Join
@@ -119,7 +120,7 @@ def _set(side: dict[Decimal, Level], price: str, size: str, is_relative: bool) -
     key = Decimal(price)
     amount = Decimal(size)
     if is_relative and key in side:
-        amount += Decimal(side[key][1])
+        amount = EXACT.add(amount, Decimal(side[key][1]))
         size = f"{amount:f}"
     if amount == 0:
         side.pop(key, None)

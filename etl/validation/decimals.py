@@ -1,6 +1,6 @@
-"""Which decimal texts a store can hold exactly: Decimal(38, 19), 19 digits on either side of the point.
+"""Which decimal texts every store holds exactly: 19 digits before the point and 30 behind it.
 
-The engines do not refuse what they cannot hold (25 decimals and NaN become 0), so the check stands here.
+The engines do not refuse what they cannot hold (too many decimals are cut, NaN becomes 0), so the check stands here.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from etl.model.codes import Code
+from etl.model.decimals import FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX
 from etl.model.records import Kind, Severity, SizeUnit
 from etl.validation.specs import SPECS, ValidationSpec
 
@@ -37,7 +38,8 @@ def _table_of(kind: Kind, spec: ValidationSpec) -> list[str]:
     lines = [
         f"## {spec.table}",
         "",
-        f"Decimals that must fit Decimal(38, 19): {', '.join(f'`{name}`' for name in spec.decimals)}. "
+        f"Decimals, of at most {INTEGER_DIGITS_MAX} digits before the point and {FRACTION_DIGITS_MAX} behind it: "
+        f"{', '.join(f'`{name}`' for name in spec.decimals)}. "
         f"In the future beyond {_seconds(spec.future_hard_ns)} is hard; skew beyond "
         f"{_seconds(spec.skew_soft_ns)} and lateness beyond {_seconds(spec.stale_soft_ns)} are soft.",
     ]

@@ -32,7 +32,7 @@ class ValidationSpec(Struct, frozen=True, kw_only=True):
     kind: Kind
     rules: tuple[Rule, ...]
     decimals: tuple[str, ...]
-    """Fields whose text must fit Decimal(38, 19)."""
+    """Fields whose text must be within the digits of ``etl/model/decimals.py``."""
     event_time_declared: bool = True
     """The venue sends an event time for every record of this table; without it epoch rules do not apply."""
     event_time_min_ns: int = 0

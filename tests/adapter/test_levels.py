@@ -57,3 +57,10 @@ def test_any_changes_leave_what_a_plain_dictionary_holds() -> None:
         if not Decimal(size):
             del plain[Decimal(price)]
     assert book.bids() == [plain[key] for key in sorted(plain, reverse=True)]
+
+
+def test_prices_of_more_digits_than_pythons_own_context_has_are_levels_of_their_own() -> None:
+    first, second = "61837.1234567890123456789012345", "61837.1234567890123456789012346"
+    book = LevelBook()
+    book.apply(change({first: "1", second: "2"}, {}))
+    assert book.bids() == [(second, "2"), (first, "1")]

@@ -34,7 +34,7 @@ def test_a_time_before_1970_is_floored_not_cut() -> None:
     assert day_of(-1) == "1969-12-31"
 
 
-@pytest.mark.parametrize("value", ["1e5", "NaN", "+1", "1_0", "0.00000000000000000001", "1" + "0" * 19])
+@pytest.mark.parametrize("value", ["1e5", "NaN", "+1", "1_0", "0." + "0" * 30 + "1", "1" + "0" * 19])
 def test_a_decimal_that_does_not_fit_exactly_is_refused(value: str) -> None:
     with pytest.raises(StoreRejected):
         arrow(stream.trade(0, last_price=value))
@@ -85,6 +85,7 @@ def test_a_path_holds_any_symbol() -> None:
         ("0.000000001", False),
         ("10000000000", False),
         ("-1234567890123456789.1234567890123456789", False),
+        ("0.1234567890123456789012345", False),
     ],
 )
 def test_a_decimal_that_its_narrow_column_does_not_hold_stands_beyond_it(text: str, fits: bool) -> None:
@@ -95,6 +96,15 @@ def test_a_decimal_that_its_narrow_column_does_not_hold_stands_beyond_it(text: s
     assert row["wide_decimals"] == (None if fits else [("last_price", text)])
     assert row["volume"] == 2
     assert (before["wide_decimals"], after["wide_decimals"], before["last_price"]) == (None, None, 61837)
+
+
+def test_of_a_column_of_38_digits_only_more_than_19_decimals_stand_beyond_it() -> None:
+    digits = "1234567890123.123456789"
+    held, beyond = arrow(
+        stream.bar(0, close=f"{digits}0123456789"), stream.bar(1, close=f"{digits}0123456789012345")
+    ).to_pylist()
+    assert (held["close"], held["wide_decimals"]) == (Decimal(f"{digits}0123456789"), None)
+    assert (beyond["close"], beyond["wide_decimals"]) == (None, [("close", f"{digits}0123456789012345")])
 
 
 def test_levels_that_do_not_fit_stand_together_beyond_their_column() -> None:

@@ -239,6 +239,13 @@ def test_relative_sizes_add_up_exactly_and_zero_removes() -> None:
     assert levels.bids() == [("0.45", "100.0"), ("0.43", "1")]
 
 
+def test_what_is_added_to_a_level_keeps_every_digit() -> None:
+    levels = OrderBook()
+    levels.apply(message(SNAPSHOT, 1, bids=[("0.45", "61837.0000000000000000000000001")]))
+    levels.apply(message(RELATIVE, 2, bids=[("0.45", "0.0000000000000000000000001")]))
+    assert levels.bids() == [("0.45", "61837.0000000000000000000000002")]
+
+
 def test_levels_beyond_the_depth_of_the_contract_are_cut_off() -> None:
     levels = OrderBook()
     levels.apply(message(SNAPSHOT, 1, bids=[("1", "1"), ("2", "1")], asks=[("3", "1"), ("4", "1")], depth=2))

@@ -15,6 +15,7 @@ from etl import settings as settings_module
 from etl.errors import RangeLost
 from etl.lake import raw_frames
 from etl.lake.catalog import Catalog, Range
+from etl.lake.compaction import compact
 from etl.lake.query import connect
 from etl.lake.storage import open_storage
 from etl.model.records import BarState, Frame, Source
@@ -126,6 +127,37 @@ def test_values_of_38_digits_are_exact_in_the_views_and_beyond_their_column_in_t
     assert frame["wide_decimals"].to_list() == [{"last_price": wide}, None]
 
 
+def test_a_view_has_the_digits_that_its_widest_decimals_need_and_what_finds_no_room_stands_in_wide_decimals(
+    settings: Settings,
+) -> None:
+    price, size = "1234.0000000000000000000000123", "12345678901.123456789"
+    levels, traded = ("1.5", "0.0000000000000000000000123"), "12.1234567890123456789012345"
+    widest = "0." + "1" * 30
+    records = [
+        stream.trade(0, last_price=price, volume=size),
+        stream.trade(1, last_price="9999999999.5"),
+        stream.book(0, ask_prices=levels, ask_sizes=("1", "1")),
+        stream.bar(0, quote_volume=traded),
+        stream.quote(0, bid=widest, ask="2"),
+    ]
+    stream.publish(settings, *records)
+    export(settings)
+    exact = [(Decimal(price), Decimal(size)), (Decimal("9999999999.5"), Decimal("0.02"))]
+    assert query(settings, "SELECT last_price, volume FROM trades ORDER BY time") == exact
+    assert query(settings, "SELECT ask_prices FROM book_updates") == [([*map(Decimal, levels)],)]
+    assert query(settings, "SELECT quote_volume, wide_decimals FROM bars") == [
+        (None, {"quote_volume": traded})
+    ]
+    assert query(settings, "SELECT bid, ask, wide_decimals FROM quotes") == [
+        (None, Decimal(2), {"bid": widest})
+    ]
+    stream.publish(settings, stream.trade(2, last_price="7"))
+    export(settings)
+    compact(settings, START_NS)
+    exact.append((Decimal(7), Decimal("0.02")))
+    assert query(settings, "SELECT last_price, volume FROM trades ORDER BY time") == exact
+
+
 def test_a_price_times_a_size_is_exact_and_does_not_overflow(settings: Settings) -> None:
     stream.publish(settings, stream.trade(0, last_price="123456.12345678", volume="1000000.00000001"))
     export(settings)
@@ -235,7 +267,7 @@ def test_the_last_state_of_a_bar_is_shown(settings: Settings) -> None:
     assert query(settings, "SELECT close, bar_state FROM bars") == [(Decimal(3), "revised")]
 
 
-@pytest.mark.parametrize("value", ["NaN", "1e5", "1.00000000000000000001", "12345678901234567890"])
+@pytest.mark.parametrize("value", ["NaN", "1e5", "1." + "0" * 30 + "1", "12345678901234567890"])
 def test_a_value_that_the_type_cannot_hold_is_quarantined_not_rounded(settings: Settings, value: str) -> None:
     trades = [stream.trade(n, last_price=value if n == 5 else "1.5") for n in range(9)]
     stream.publish(settings, *trades, stream.book(0, bid_prices=(value, "1")))

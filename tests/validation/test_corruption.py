@@ -119,7 +119,7 @@ BINANCE: list[tuple[Any, Mutation, Expected]] = [
     (BINANCE_TRADE, setting("p", "61837."), "decimal_malformed"),
     (BINANCE_TRADE, setting("p", "61,837.63"), "decimal_malformed"),
     (BINANCE_TRADE, setting("p", "1" * 30), ("decimal_overflow", "price_implausible")),
-    (BINANCE_TRADE, setting("p", "1." + "1" * 25), "decimal_overflow"),
+    (BINANCE_TRADE, setting("p", "1." + "1" * 31), "decimal_overflow"),
     (BINANCE_TRADE, setting("p", None), ("field_malformed", "field_missing", "price_missing")),
     (BINANCE_TRADE, setting("p", {"value": 1}), "field_malformed"),
     (BINANCE_TRADE, setting("p", "6183763.00000000"), "price_far_out"),
