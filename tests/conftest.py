@@ -33,6 +33,20 @@ from tests.support.servers import (
 hypothesis.settings.register_profile("etl", deadline=None)
 hypothesis.settings.load_profile("etl")
 
+LONGEST_FIRST = ("slow", "integration")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first: none is left to run alone at the end."""
+    ranks: dict[Path, int] = {}
+    for item in items:
+        rank = next(
+            (n for n, marker in enumerate(LONGEST_FIRST) if item.get_closest_marker(marker)),
+            len(LONGEST_FIRST),
+        )
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
+
 
 class Servers:
     """The session's servers, each started when first asked for."""
