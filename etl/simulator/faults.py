@@ -1,7 +1,7 @@
 """Faults on command: what can go wrong between a venue and us, each one small function.
 
     frame faults      change what happens to the next ``count`` frames:      drop duplicate reorder delay garble cut
-    session faults    change what the venue says:      unknown_type wrong_sequence sequence_reset clock_skew
+    session faults    change what the venue says:      unknown_type wrong_sequence sequence_reset clock_skew flood
     connection faults change what happens to the socket:      disconnect mute shutdown too_many auth_failure
     request faults    change what the history answers:      rate_limit ban rest_error rest_timeout page_cut
 
@@ -49,6 +49,16 @@ def clock_skew(feed: Feed, fault: Fault, now_ns: int) -> None:
 
 def _clock_right(feed: Feed) -> None:
     feed.session.skew_ns = 0
+
+
+def flood(feed: Feed, fault: Fault, now_ns: int) -> None:
+    """``count`` times as many events for a while."""
+    feed.session.tempo = fault.count
+    feed.later(now_ns + int(fault.duration_s * NS_PER_S), _flood_over)
+
+
+def _flood_over(feed: Feed) -> None:
+    feed.session.tempo = 1
 
 
 # the socket
@@ -148,6 +158,7 @@ FEED_FAULTS: dict[str, Callable[[Feed, Fault, int], None]] = {
         wrong_sequence,
         sequence_reset,
         clock_skew,
+        flood,
         disconnect,
         mute,
         shutdown,

@@ -52,6 +52,7 @@ class RecordingSession:
     ) -> None:
         self.history = history or History()
         self.skew_ns = 0
+        self.tempo = 1
         self.finished = False
         self._venue = venue
         self._told = venue.told
@@ -122,7 +123,8 @@ class RecordingSession:
     def _count(self, now_ns: int) -> int:
         if not self._rate:
             return BURST_ITEMS
-        self._owed += self._rate * min(1.0, (now_ns - self._last_ns) / NS_PER_S) if self._last_ns else 0.0
+        elapsed_s = (now_ns - self._last_ns) / NS_PER_S if self._last_ns else 0.0
+        self._owed += self._rate * self.tempo * min(1.0, elapsed_s)
         self._last_ns = now_ns
         count = int(self._owed)
         self._owed -= count

@@ -50,6 +50,8 @@ class Session(Protocol):
     history: History
     skew_ns: int
     """How far the venue's clock is ahead."""
+    tempo: int
+    """How many times its rate it goes at; one without a rate keeps its pace."""
 
     def subscribe(self, stream: str) -> None: ...
 
@@ -112,6 +114,7 @@ class SyntheticSession:
     ) -> None:
         self.history = history or History()
         self.skew_ns = 0
+        self.tempo = 1
         self._writer = writer
         self._rate = rate
         self._seed = seed
@@ -182,7 +185,7 @@ class SyntheticSession:
         if not self._rate:
             return BURST_ITEMS
         elapsed_s = (now_ns - self._last_ns) / NS_PER_S if self._last_ns else 0.0
-        self._owed += self._rate * min(OWED_S_MAX, elapsed_s)
+        self._owed += self._rate * self.tempo * min(OWED_S_MAX, elapsed_s)
         count = int(self._owed)
         self._owed -= count
         return count

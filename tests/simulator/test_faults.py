@@ -11,9 +11,11 @@ import pytest
 from aiohttp import ClientTimeout, WSMsgType
 
 from etl.errors import UsageError
-from etl.simulator.faults import FEED_FAULTS, KINDS
-from etl.simulator.frame_faults import FRAME_FAULTS
+from etl.model.times import NS_PER_S
+from etl.simulator.faults import FEED_FAULTS, KINDS, order
+from etl.simulator.frame_faults import FRAME_FAULTS, Fault
 from etl.simulator.scenario import Scenario, Step, every_fault
+from etl.simulator.serve import Options, make_feed
 from etl.simulator.truth import CONTROL, INVALID, SENT, STREAM, WITHHELD, TruthLine, digest_of
 from tests.support.serving import (
     LOGINS,
@@ -27,6 +29,7 @@ from tests.support.serving import (
     told_of,
 )
 
+TICK_NS = 12_500_000
 TRADES = "/binance/stream?streams=btcusdt@trade"
 
 
@@ -173,6 +176,21 @@ def test_a_skewed_clock_shows_in_the_event_times_and_passes(tmp_path: Path) -> N
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("session", ["synthetic", "shipped"])
+def test_a_flood_brings_so_many_times_the_events_until_it_is_over(tmp_path: Path, session: str) -> None:
+    options = Options(exchanges=("binance",), state_path=tmp_path, rate=80.0, session=session)
+    feed = make_feed(options, "binance")
+    feed.session.subscribe("btcusdt@trade")
+    events = []
+    for second in range(6):
+        if second == 3:
+            order(feed, Fault("flood", count=5, duration_s=2.0), second * NS_PER_S)
+        at_ns = range(second * NS_PER_S + TICK_NS, (second + 1) * NS_PER_S + TICK_NS, TICK_NS)
+        events.append(sum(len(feed.session.due(now_ns)) for now_ns in at_ns))
+        feed.tick((second + 1) * NS_PER_S)
+    assert events[2:] == [80, 400, 400, 80]
+
+
 def test_a_disconnect_is_abrupt_and_the_market_goes_on(tmp_path: Path) -> None:
     async def run() -> None:
         async with simulator(tmp_path, "binance") as client:
@@ -312,13 +330,13 @@ def test_a_page_is_cut_inside_a_timestamp(tmp_path: Path) -> None:
 def test_every_fault_kind_has_a_test_here() -> None:
     source = Path(__file__).read_text()
     assert [kind for kind in KINDS if f'"{kind}"' not in source] == []
-    assert len(KINDS) == len(FRAME_FAULTS) + len(FEED_FAULTS) == 21
+    assert len(KINDS) == len(FRAME_FAULTS) + len(FEED_FAULTS) == 22
 
 
 def test_an_unknown_fault_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     async def run() -> None:
         async with simulator(tmp_path, "binance") as client:
-            for body in ({"kind": "flood"}, {"kind": "drop", "cuont": 3}, {"count": 3}):
+            for body in ({"kind": "earthquake"}, {"kind": "drop", "cuont": 3}, {"count": 3}):
                 async with client.http.post(f"http://{client.address}/control/fault", json=body) as answer:
                     assert answer.status == 400
                     assert await answer.text()
@@ -357,7 +375,7 @@ def test_the_schedule_of_every_fault_has_every_kind_and_all_disconnects_within_i
 
 def test_a_bad_scenario_is_refused_with_what_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "scenario.json"
-    for text in ("[", '[{"kind": "drop"}]', '[{"kind": "flood", "at_s": 1}]', '[{"kind": "drop", "at": 1}]'):
+    for text in ("[", '[{"kind": "drop"}]', '[{"kind": "earthquake", "at_s": 1}]', '[{"kind": "drop", "at": 1}]'):
         file.write_text(text)
         with pytest.raises(UsageError, match=r"scenario\.json"):
             Scenario.read(file)
