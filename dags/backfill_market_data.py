@@ -8,10 +8,10 @@ from airflow.sdk import CronDataIntervalTimetable, Param, TaskGroup, dag, task
 from deadlines import late
 from policy import policy, usage_errors_fail_at_once
 
-from etl.exchanges import names_by_file
+from etl.exchanges import with_history
 
-FEEDS = names_by_file()
-"""A venue file has a pool of its own."""
+FEEDS = with_history()
+"""A venue file has a branch and a pool of its own."""
 JOBS_MAX = 256
 
 LATE = late(

@@ -55,6 +55,18 @@ def names_by_file() -> dict[str, tuple[str, ...]]:
     }
 
 
+@cache
+def with_history() -> dict[str, tuple[str, ...]]:
+    """The same of those whose past can be asked for, at their history or in an archive; files without any left out."""
+    found = {file: tuple(filter(_has_past, feeds)) for file, feeds in names_by_file().items()}
+    return {file: feeds for file, feeds in found.items() if feeds}
+
+
+def _has_past(name: str) -> bool:
+    feed = load(name)
+    return bool(feed.history or feed.archive_kinds)
+
+
 def known_fields(feed: type[Exchange]) -> Known:
     """What the events of the feed's streams are known to have, by event."""
     return _known_fields(feed.__module__.rpartition(".")[2])
