@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -36,6 +34,7 @@ from etl.bench.rig import (
     next_bars,
     parts_with_two_sinks,
     plain_errors,
+    stopped,
 )
 from etl.bench.toxics.clock import Clock
 from etl.bench.toxics.disk import mounted
@@ -208,17 +207,3 @@ class ChaosRun:
 def is_server(part: Part) -> bool:
     """Whether ``part`` is only reached through a proxy."""
     return part.name in SERVERS or part.name.startswith("simulate-")
-
-
-@contextlib.asynccontextmanager
-async def stopped(leader: int) -> AsyncIterator[str]:
-    """The processes that ``leader`` leads stand still, as when a machine is paused."""
-    if not leader:
-        yield "it did not run"
-        return
-    try:
-        os.killpg(leader, signal.SIGSTOP)
-        yield ""
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(leader, signal.SIGCONT)

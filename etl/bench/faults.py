@@ -26,9 +26,10 @@ from etl.bench.rig import (
     all_connected,
     free_settings,
     next_bars,
+    parts_into_clickhouse,
+    repairs_done,
     samples_of,
 )
-from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
 from etl.ingest.gap_ledger import Selection, read_gaps, repair_gaps
 from etl.model.records import Gap, GapKind, GapState, Kind
@@ -40,19 +41,16 @@ from etl.simulator.faults import KINDS
 from etl.simulator.scenario import Step, every_fault
 from etl.simulator.venues import make_venue
 from etl.up import closing
-from etl.up.plan import child_environment, parts
+from etl.up.plan import child_environment
 
 app = typer.Typer()
 
-LEFT_OUT = ("timescale", "mailbox")
 WAITING_FAULTS = {"mute": 0.0, "auth_failure": 75.0, "connection_limit": 140.0, "too_many": 175.0}
 """Faults after which a worker rightly waits long (a mute socket's staleness, the venue's own refusals): each has its
 time after the lively part, in seconds from its end, or nothing could happen in between."""
 WAITING_S = 215.0
 WARM_UP_S = 15.0
 """Memory is compared from here on."""
-SETTLE_WITHIN_S = 180.0
-POLL_S = 0.5
 REPAIR_ROUNDS = 5
 STATUS_TIMEOUT_S = 10.0
 
@@ -121,7 +119,7 @@ class FaultsRun:
 
     async def result(self) -> dict[str, Any]:
         """Raises ``EtlError``."""
-        planned = [self._adapted(part) for part in parts(self._settings, False) if part.name not in LEFT_OUT]
+        planned = parts_into_clickhouse(self._settings, "--scenario", str(self._scenario))
         environment = child_environment(self._settings)
         async with Supervisor(planned, environment, self._settings.state_path) as supervisor:
             self._supervisor = supervisor
@@ -139,16 +137,6 @@ class FaultsRun:
     def _is_of_the_end(self, gap: Gap) -> bool:
         """Whether ``gap`` is the suspicion of a worker whose venue was told to stop."""
         return gap.gap_kind is GapKind.STALE and gap.receive_time_ns > self._stopped_ns and not gap.to_time_ns
-
-    def _adapted(self, part: Part) -> Part:
-        if part.name == "migrate":
-            return msgspec.structs.replace(
-                part, command=(*part.command, "clickhouse"), depends_on=("clickhouse",)
-            )
-        if part.name.startswith("simulate-"):
-            words = ("--session", "synthetic", "--scenario", str(self._scenario))
-            return msgspec.structs.replace(part, command=(*part.command, *words))
-        return part
 
     async def _stream(self) -> None:
         began = time.monotonic()
@@ -173,13 +161,7 @@ class FaultsRun:
 
     async def _settle(self) -> processes.Samples:
         """Wait until repairs are done, stop the venues, and let the sink catch up; the metrics at that moment."""
-        deadline = time.monotonic() + SETTLE_WITHIN_S
-        while True:
-            samples = await asyncio.to_thread(samples_of, self._settings.bind_host, self._supervisor)
-            pending = processes.total(samples, "etl_repairs_pending")
-            if not pending or time.monotonic() > deadline:
-                break
-            await asyncio.sleep(POLL_S)
+        pending = await repairs_done(self._settings, self._supervisor)
         say(f"{pending} repairs pending; the venues stop")
         self._stopped_ns = time.time_ns()
         await closing.stop_venues(self._settings)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,16 +24,20 @@ from etl.errors import EtlError
 from etl.monitoring import processes
 from etl.reconcile.reconcile import metrics_ports_max
 from etl.settings import NAMES, Settings, make
+from etl.simulator.frame_faults import Fault
 from etl.up.plan import another, parts
 
 READY_WITHIN_S = 120.0
 CONNECTED_WITHIN_S = 120.0
+REPAIRED_WITHIN_S = 180.0
+REPAIRS_POLL_S = 0.5
+CONTROL_TIMEOUT_S = 10.0
 MINUTE_S = 60.0
 TOPIC_PARTITIONS = 4
 """Several, so that whatever depends on their number shows."""
 BAR_DELAY_S = 3.0
 CONNECTED_POLL_S = 0.5
-LEFT_OUT = ("mailbox",)
+BESIDE_CLICKHOUSE = ("timescale", "mailbox")
 FIRST_SINK, SECOND_SINK = "sink-clickhouse", "sink-clickhouse-2"
 RUNS_WITHIN_S = 120.0
 POLL_S = 0.05
@@ -54,22 +61,34 @@ def free_settings(folder: Path, venues: str, rate: float) -> Settings:
     )
 
 
+def parts_into_clickhouse(settings: Settings, *words: str) -> list[Part]:
+    """The platform with ClickHouse as its one store; venues synthetic, with ``words`` behind their commands."""
+    planned = [
+        _synthetic(part, *words) for part in parts(settings, False) if part.name not in BESIDE_CLICKHOUSE
+    ]
+    return [_migrate_clickhouse(part) if part.name == "migrate" else part for part in planned]
+
+
+def _migrate_clickhouse(part: Part) -> Part:
+    return msgspec.structs.replace(part, command=(*part.command, "clickhouse"), depends_on=("clickhouse",))
+
+
 def parts_with_two_sinks(settings: Settings) -> list[Part]:
     """The platform without Airflow and mailbox, venues synthetic, and a second sink: partitions can move."""
-    planned = [_synthetic(part) for part in parts(settings, False) if part.name not in LEFT_OUT]
+    planned = [_synthetic(part) for part in parts(settings, False) if part.name != "mailbox"]
     first = next(part for part in planned if part.name == FIRST_SINK)
     # without a name of its own the second leaves the group when it ends: its partitions move at once
     port = 1 + max(part.metrics_port for part in planned)
     return [*planned, another(first, SECOND_SINK, port, settings.bind_host)]
 
 
-def _synthetic(part: Part) -> Part:
+def _synthetic(part: Part, *words: str) -> Part:
     if not part.name.startswith("simulate-"):
         return part
-    return msgspec.structs.replace(part, command=(*part.command, "--session", "synthetic"))
+    return msgspec.structs.replace(part, command=(*part.command, "--session", "synthetic", *words))
 
 
-@contextmanager
+@contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
     """What the tasks of a group raised first, as itself: a command ends with one line."""
     try:
@@ -115,6 +134,43 @@ async def all_connected(settings: Settings, supervisor: Supervisor, connections_
         if time.monotonic() > deadline:
             raise EtlError(f"a venue is not connected {CONNECTED_WITHIN_S:g} s after the last fault")
         await asyncio.sleep(CONNECTED_POLL_S)
+
+
+async def repairs_done(settings: Settings, supervisor: Supervisor) -> int:
+    """Wait until no repair is pending, for at most ``REPAIRED_WITHIN_S``; how many still are."""
+    deadline = time.monotonic() + REPAIRED_WITHIN_S
+    while True:
+        samples = await asyncio.to_thread(samples_of, settings.bind_host, supervisor)
+        pending = processes.total(samples, "etl_repairs_pending")
+        if not pending or time.monotonic() > deadline:
+            return pending
+        await asyncio.sleep(REPAIRS_POLL_S)
+
+
+@contextlib.asynccontextmanager
+async def stopped(leader: int) -> AsyncIterator[str]:
+    """The processes that ``leader`` leads stand still, as when a machine is paused; gives "", or why they do not."""
+    if not leader:
+        yield "it did not run"
+        return
+    try:
+        os.killpg(leader, signal.SIGSTOP)
+        yield ""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGCONT)
+
+
+async def order(settings: Settings, venue: str, fault: Fault) -> None:
+    """Let ``fault`` happen to a simulated venue. Raises ``OSError``."""
+    address = f"http://{settings.bind_host}:{settings.simulator_port_of(venue)}/control/fault"
+    body = msgspec.json.encode({**msgspec.to_builtins(fault), "exchange": venue})
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, method="POST", data=body, headers=headers)
+    with contextlib.closing(
+        await asyncio.to_thread(urllib.request.urlopen, request, None, CONTROL_TIMEOUT_S)
+    ):
+        pass
 
 
 def require_no_restart(supervisor: Supervisor) -> None:

@@ -18,20 +18,17 @@ from statistics import median
 from typing import Any
 
 import typer
-from msgspec import structs
 
 from etl.bench.report import print_result, say
-from etl.bench.rig import READY_WITHIN_S, all_connected, free_settings, samples_of
-from etl.embedded.part import Part
+from etl.bench.rig import READY_WITHIN_S, all_connected, free_settings, parts_into_clickhouse, samples_of
 from etl.embedded.supervisor import Supervisor
 from etl.monitoring import processes
 from etl.settings import Settings
 from etl.up import closing
-from etl.up.plan import child_environment, parts
+from etl.up.plan import child_environment
 
 app = typer.Typer()
 
-LEFT_OUT = ("timescale", "mailbox")
 SERVERS = ("kafka", "clickhouse")
 WARM_UP_SHARE = 0.2
 """Of the minutes: caches fill, pools grow, the first parts are merged."""
@@ -79,7 +76,7 @@ class SoakRun:
     async def result(self) -> dict[str, Any]:
         """Raises ``EtlError``."""
         settings = self._settings
-        planned = [_adapted(part) for part in parts(settings, False) if part.name not in LEFT_OUT]
+        planned = parts_into_clickhouse(settings)
         async with Supervisor(planned, child_environment(settings), settings.state_path) as supervisor:
             await asyncio.wait_for(supervisor.all_ready(), READY_WITHIN_S)
             await all_connected(settings, supervisor)
@@ -129,14 +126,6 @@ class SoakRun:
     async def _events(self, supervisor: Supervisor) -> int:
         samples = await asyncio.to_thread(samples_of, self._settings.bind_host, supervisor)
         return processes.total(samples, "etl_events_total")
-
-
-def _adapted(part: Part) -> Part:
-    if part.name == "migrate":
-        return structs.replace(part, command=(*part.command, "clickhouse"), depends_on=("clickhouse",))
-    if part.name.startswith("simulate-"):
-        return structs.replace(part, command=(*part.command, "--session", "synthetic"))
-    return part
 
 
 def _growth_share_max(part: str) -> float:

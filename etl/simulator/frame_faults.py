@@ -18,9 +18,9 @@ from etl.simulator.truth import BROKEN, TruthEvent
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
-    """An order: ``count`` frames (or logins, connections, ids, times the rate), ``duration_s`` for what lasts, ``delay_s`` where
-    something waits, ``retry_after_s`` for limits. ``channel`` restricts a frame fault (and ``mute``) to that channel:
-    where the venue counts nothing, a frame that is lost on the way cannot be known to be missing."""
+    """An order: ``count`` frames (or logins, connections, ids, times the rate), ``duration_s`` for what lasts,
+    ``delay_s`` where something waits, ``retry_after_s`` for limits. ``channel`` restricts a frame fault (and ``mute``)
+    to that channel: where the venue counts nothing, a frame that is lost on the way cannot be known to be missing."""
 
     kind: str
     count: int = 1

@@ -375,7 +375,12 @@ def test_the_schedule_of_every_fault_has_every_kind_and_all_disconnects_within_i
 
 def test_a_bad_scenario_is_refused_with_what_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "scenario.json"
-    for text in ("[", '[{"kind": "drop"}]', '[{"kind": "earthquake", "at_s": 1}]', '[{"kind": "drop", "at": 1}]'):
+    for text in (
+        "[",
+        '[{"kind": "drop"}]',
+        '[{"kind": "earthquake", "at_s": 1}]',
+        '[{"kind": "drop", "at": 1}]',
+    ):
         file.write_text(text)
         with pytest.raises(UsageError, match=r"scenario\.json"):
             Scenario.read(file)
