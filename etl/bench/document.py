@@ -143,8 +143,24 @@ STANDARD: dict[str, Standard] = {
     "isolation": Standard(
         (),
         (
-            Figure("added p99 of the others, ms: one blocked", ("blocked.added_p99_ms",), "5"),
-            Figure("one flooded", ("flooded.added_p99_ms",), "5"),
+            Figure("workers / events a second of each / times in a flood", ("workers", "rate", "flood")),
+            Figure(
+                "receive → topic of the others, ms: p50 / p95 / p99, all quiet",
+                ("latency_ms.quiet.p50", "latency_ms.quiet.p95", "latency_ms.quiet.p99"),
+            ),
+            Figure(
+                "one blocked, one flooded, one garbling",
+                ("latency_ms.troubled.p50", "latency_ms.troubled.p95", "latency_ms.troubled.p99"),
+            ),
+            Figure("ratio of a round: p50 / p95 / p99", ("ratio.p50", "ratio.p95", "ratio.p99"), "1"),
+            Figure(
+                "lost / duplicated / missing undeclared", ("lost", "duplicated", "missed_undeclared"), "0"
+            ),
+            Figure(
+                "of one worker: memory, MiB / open files / threads",
+                ("worker.memory_mib", "worker.open_files", "worker.threads"),
+            ),
+            Figure("cores of all processes: quiet / troubled", ("cpu_cores.quiet", "cpu_cores.troubled")),
         ),
     ),
     "audit": Standard(
@@ -275,6 +291,7 @@ def _section(name: str, kept: Kept) -> Iterator[str]:
     yield (
         f"`{kept.command}` on {machine['date']}: {machine['cores']} cores ({machine['processor']}),"
         f" {machine['memory_gib']} GiB, Python {machine['python']}"
+        + (f"; load average {machine['load']}" if "load" in machine else "")
     )
     yield ""
     runs = [f"run {number}" for number, _ in enumerate(kept.results, 1)]

@@ -1,26 +1,28 @@
-"""``etl bench isolation``: seven workers, one of them blocked or flooded; what the other six notice of it.
+"""``etl bench isolation``: the workers of ten venues, three of them in trouble; what the other seven notice of it.
 
-Four phases, each with Kafka, seven feeds and seven workers of its own: all at the same rate; one worker blocked
-(SIGSTOP); one worker's feed flooding it; and the control of that, in which a process that has nothing to do with us
-burns the CPU that the flood took. Measured is the time from the receipt of a frame to its place in the broker's log,
-for every frame of the other six: the raw topic is kept with the broker's own times, in whole ms. ``added_p99_ms``
-compares blocked with quiet, and flooded with its control: what remains is what sharing a platform costs, not a machine.
+Starts its own Kafka, ClickHouse, sink, simulated venues and workers on free ports. Each round measures the others
+twice: while nothing is wrong, and while all of this is:
+
+    blocked    the worker of one venue stands still, as by a call that never returns
+    flooded    a second venue sends many times its rate
+    garbling   every other frame of a third is broken
+
+Measured is the time from the receipt of a frame to its place in the broker's log, for every frame of the others: the
+raw topic is kept with the broker's own times, in whole ms. ``ratio`` compares the two phases of a round, so that a
+machine that is slow today is so in both. At the end every venue, troubled or not, is judged by identity.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
+import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import psutil
 import typer
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from confluent_kafka.admin import (
@@ -29,167 +31,213 @@ from confluent_kafka.admin import (
     ConfigResource,
     ResourceType,
 )
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from etl.bench.feed.paced import CHANNELS, SYMBOLS, paced_part
+from etl import exchanges
 from etl.bench.report import percentiles, print_result, say, spread
-from etl.bench.rig import all_connected, require_no_restart
-from etl.embedded.kafka import kafka_part
-from etl.embedded.part import Part
-from etl.embedded.ports import free_ports
+from etl.bench.rig import (
+    READY_WITHIN_S,
+    all_connected,
+    free_settings,
+    next_bars,
+    order,
+    parts_into_clickhouse,
+    repairs_done,
+    require_no_restart,
+    stopped,
+)
+from etl.bench.verdict import is_good, verdict
 from etl.embedded.sessions import cpu_s
 from etl.embedded.supervisor import Supervisor
-from etl.settings import Settings, changed, make
+from etl.errors import UsageError
+from etl.model.records import Source
+from etl.model.times import NS_PER_S
+from etl.reconcile.reconcile import reconcile
+from etl.settings import Settings
+from etl.simulator import venues as simulated
+from etl.simulator.frame_faults import Fault
 from etl.transports import kafka_clients
 from etl.transports.kafka import ensure_topics, frame_of
 from etl.transports.ranges import read_topic
-from etl.up.plan import another, child_environment, parts
+from etl.up import closing
+from etl.up.plan import child_environment
 
 app = typer.Typer()
 
-WORKERS = SYMBOLS[:7]
-VICTIM = WORKERS[0]
-READY_WITHIN_S = 180.0
-WARM_UP_S = 3.0
+BLOCKED, FLOODED, GARBLING = TROUBLES = ("blocked", "flooded", "garbling")
+QUIET, TROUBLED = PHASES = ("quiet", "troubled")
+SETTLE_S = 5.0
 REQUEST_WITHIN_S = 30.0
-SYMBOL_WITHIN_BYTES = 40
-"""The stream's name stands at the beginning of a frame."""
-QUIET, BLOCKED, FLOODED, CONTROL = "quiet", "blocked", "flooded", "control"
-PHASES = (QUIET, BLOCKED, FLOODED, CONTROL)
-_BURN = """
-import sys, time
-share = float(sys.argv[1])
-while True:
-    began = time.monotonic()
-    while time.monotonic() - began < 0.01 * share:
-        pass
-    time.sleep(0.01 * (1 - share))
-"""
-BURNERS = 2
-"""Two, for one alone could not burn more than a core."""
+GARBLE_EVERY_S = 0.5
+GARBLED_SHARE = 0.5
+MIB = 1 << 20
 
 
 @app.command()
 def main(
-    as_json: bool = typer.Option(False, "--json"),
+    workers: int = typer.Option(10, min=len(TROUBLES) + 1, help="venues, one worker each"),
     seconds: float = typer.Option(20.0, min=2.0, help="measured, of each phase"),
-    rate: float = typer.Option(100.0, min=1.0, help="events a second of each worker"),
-    flood: float = typer.Option(5_000.0, min=1.0, help="events a second that flood one of them"),
-    repeats: int = typer.Option(3, min=1),
+    rate: float = typer.Option(50.0, min=1.0, help="events a second of each venue"),
+    flood: int = typer.Option(20, min=2, help="times the rate that one venue floods with"),
+    rounds: int = typer.Option(3, min=1),
+    as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
-        result = asyncio.run(Bench(Path(folder), seconds, rate, flood).result(repeats))
+        bench = Bench(Path(folder), first_venues(workers), seconds, rate, flood)
+        result = asyncio.run(bench.result(rounds))
     print_result("isolation", result, as_json)
+    raise typer.Exit(0 if is_good(result) else 1)
+
+
+def first_venues(count: int) -> tuple[str, ...]:
+    """So many of the venues that can be simulated, one of each family before their sisters. Raises ``UsageError``."""
+    known = sorted(set(simulated.names()) & set(exchanges.names()), key=lambda name: (name.count("_"), name))
+    if count > len(known):
+        raise UsageError(f"--workers {count}: there are {len(known)} simulated venues")
+    return tuple(known[:count])
 
 
 class Phase(Struct, frozen=True):
-    """``latency_ms`` of the six; ``cpu`` is the cores that everything of ours used."""
+    """From when to when; ``cpu`` is the cores that everything of ours used."""
 
-    latency_ms: dict[str, float]
-    events: int
+    from_ns: int
+    to_ns: int
     cpu: float
 
 
 class Bench:
-    def __init__(self, folder: Path, seconds: float, rate: float, flood: float) -> None:
-        self._folder = folder
+    """The first three of ``venues`` get into trouble. ``rate`` is in events/s of each."""
+
+    def __init__(self, folder: Path, venues: Sequence[str], seconds: float, rate: float, flood: int) -> None:
+        self._settings = free_settings(folder, ",".join(venues), rate)
+        self._troubled = dict(zip(TROUBLES, venues, strict=False))
+        self._others = venues[len(TROUBLES) :]
         self._seconds = seconds
         self._rate = rate
         self._flood = flood
-        self._phases = 0
 
-    async def result(self, repeats: int) -> dict[str, Any]:
-        """Raises ``EtlError``."""
-        runs = [await self._run() for _ in range(repeats)]
-        return {
-            "workers": len(WORKERS),
-            "rate": self._rate,
-            "flood": self._flood,
-            "seconds": self._seconds,
-            "runs": repeats,
-            BLOCKED: _added(runs, BLOCKED, QUIET),
-            FLOODED: _added(runs, FLOODED, CONTROL),
-            "latency_ms": {
-                phase: {
-                    name: spread([run[phase].latency_ms[name] for run in runs], 1)
-                    for name in runs[0][phase].latency_ms
-                }
-                for phase in PHASES
-            },
-            "events": {phase: min(run[phase].events for run in runs) for phase in PHASES},
-            "cpu_cores": {phase: spread([run[phase].cpu for run in runs], 2) for phase in PHASES},
-        }
+    async def result(self, rounds: int, *, until_bar: bool = True) -> dict[str, Any]:
+        """``until_bar``: go on until the next minute's bars, which tell of those that were garbled.
 
-    async def _run(self) -> Mapping[str, Phase]:
-        quiet = await self.phase(QUIET)
-        blocked = await self.phase(BLOCKED)
-        flooded = await self.phase(FLOODED, flood=self._flood)
-        control = await self.phase(CONTROL, burn=max(0.0, flooded.cpu - quiet.cpu))
-        return {QUIET: quiet, BLOCKED: blocked, FLOODED: flooded, CONTROL: control}
-
-    async def phase(self, name: str, flood: float = 0.0, burn: float = 0.0) -> Phase:
-        """``burn``: cores."""
-        self._phases += 1
-        settings = _settings(self._folder / str(self._phases))
-        planned = [*self._planned(settings, flood), *_burners(burn)]
+        Raises ``EtlError``."""
+        settings = self._settings
+        planned = parts_into_clickhouse(settings)
         async with Supervisor(planned, child_environment(settings), settings.state_path) as supervisor:
+            self._supervisor = supervisor
             await asyncio.wait_for(supervisor.ready("kafka"), READY_WITHIN_S)
             await asyncio.to_thread(_keep_broker_times, settings)
             await asyncio.wait_for(supervisor.all_ready(), READY_WITHIN_S)
-            await all_connected(settings, supervisor, len(WORKERS))
-            await asyncio.sleep(WARM_UP_S)
-            victim = supervisor.states[f"stream-{VICTIM}"].pid
-            began_ns, used_s = time.time_ns(), _cpu_s(supervisor)
-            with _stopped(victim if name == BLOCKED else 0):
-                await asyncio.sleep(self._seconds)
-                seconds = (time.time_ns() - began_ns) / 1e9
-                used_s = _cpu_s(supervisor) - used_s
-            latencies = await asyncio.to_thread(_latencies_ms, settings, began_ns, self._seconds)
+            began = time.monotonic()
+            phases = [await self._round() for _ in range(rounds)]
+            await self._settled()
+            if until_bar:
+                await next_bars()
+            held = self._held()
             require_no_restart(supervisor)
-        phase = Phase(percentiles(latencies, 1), len(latencies), round(used_s / seconds, 3))
-        say(f"{name}: p99 {phase.latency_ms['p99']} ms of {phase.events:,} events, {phase.cpu:.2f} cores")
-        return phase
+            await closing.stop_venues(settings)
+            await closing.caught_up(settings, supervisor.states.values)
+            seconds = time.monotonic() - began
+            latencies = await asyncio.to_thread(self._latencies_ms, phases)
+            report = await asyncio.to_thread(reconcile, settings, ("clickhouse",), seconds)
+        return {
+            "workers": len(settings.venues.names),
+            "rate": self._rate,
+            "flood": self._flood,
+            **self._troubled,
+            **_compared(latencies),
+            "cpu_cores": {name: spread([r[name].cpu for r in phases], 2) for name in PHASES},
+            "worker": held,
+            **verdict(report, seconds),
+        }
 
-    def _planned(self, settings: Settings, flood: float) -> Iterator[Part]:
-        """The broker, and a feed and a worker for each symbol."""
-        made = {part.name: part for part in parts(settings, False)}
-        yield kafka_part(settings)
-        yield made["topics"]
-        ports_left = iter(free_ports(2 * len(WORKERS)))
-        for symbol in WORKERS:
-            rate = flood if flood and symbol == VICTIM else self._rate
-            port = next(ports_left)
-            yield paced_part(f"feed-{symbol}", settings.bind_host, port, (symbol,), rate)
-            words = ("--symbols", symbol, "--channels", CHANNELS)
-            worker = another(
-                made["stream-binance"], f"stream-{symbol}", next(ports_left), settings.bind_host, *words
-            )
-            yield structs.replace(
-                worker,
-                environment={"ETL_SIMULATOR_PORT": str(port)},
-                depends_on=("topics", f"feed-{symbol}"),
-            )
+    async def _round(self) -> Mapping[str, Phase]:
+        await self._settled()
+        quiet = await self._phase(QUIET)
+        async with self._trouble():
+            troubled = await self._phase(TROUBLED)
+        return {QUIET: quiet, TROUBLED: troubled}
+
+    async def _settled(self) -> None:
+        """All stream again, and every channel has spoken: only its next record tells what of it was garbled."""
+        await all_connected(self._settings, self._supervisor)
+        await repairs_done(self._settings, self._supervisor)
+        await asyncio.sleep(SETTLE_S)
+
+    async def _phase(self, name: str) -> Phase:
+        began_ns, used_s = time.time_ns(), self._cpu_s()
+        await asyncio.sleep(self._seconds)
+        to_ns = time.time_ns()
+        cpu = (self._cpu_s() - used_s) / (to_ns - began_ns) * NS_PER_S
+        say(f"{name}: {cpu:.2f} cores")
+        return Phase(began_ns, to_ns, cpu)
+
+    @contextlib.asynccontextmanager
+    async def _trouble(self) -> AsyncIterator[None]:
+        flood = Fault(kind="flood", count=self._flood, duration_s=self._seconds)
+        await order(self._settings, self._troubled[FLOODED], flood)
+        garbling = asyncio.create_task(self._garble())
+        try:
+            async with stopped(self._supervisor.states[f"stream-{self._troubled[BLOCKED]}"].pid):
+                yield
+        finally:
+            garbling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await garbling
+
+    async def _garble(self) -> None:
+        frames = max(1, round(self._rate * GARBLE_EVERY_S * GARBLED_SHARE))
+        while True:
+            await order(self._settings, self._troubled[GARBLING], Fault(kind="garble", count=frames))
+            await asyncio.sleep(GARBLE_EVERY_S)
+
+    def _latencies_ms(self, rounds: Sequence[Mapping[str, Phase]]) -> list[dict[str, list[float]]]:
+        """Receipt to the broker's log, by round and phase, of every frame of the others."""
+        found: list[dict[str, list[float]]] = [{name: [] for name in PHASES} for _ in rounds]
+        phases = [
+            (phase, of_round[name])
+            for a_round, of_round in zip(rounds, found, strict=True)
+            for name, phase in a_round.items()
+        ]
+        for message in read_topic(self._settings, self._settings.topics.raw, "bench"):
+            frame = frame_of(message)
+            kind, appended_ms = message.timestamp()
+            assert kind == TIMESTAMP_LOG_APPEND_TIME
+            if frame.exchange in self._others and frame.source is Source.STREAM:
+                for phase, of_phase in phases:
+                    if phase.from_ns <= frame.receive_time_ns < phase.to_ns:
+                        of_phase.append(appended_ms - frame.receive_time_ns / 1e6)
+        return found
+
+    def _held(self) -> dict[str, Any]:
+        """What each of the others' workers holds; memory that it shares with others counts by its share."""
+        states = [self._supervisor.states[f"stream-{name}"] for name in self._others]
+        workers = [psutil.Process(state.pid) for state in states]
+        return {
+            "memory_mib": spread([state.memory_bytes / MIB for state in states], 1),
+            "open_files": spread([worker.num_fds() for worker in workers], 0),
+            "threads": spread([worker.num_threads() for worker in workers], 0),
+        }
+
+    def _cpu_s(self) -> float:
+        """User and system time of all parts so far."""
+        return sum(cpu_s(state.pid) for state in self._supervisor.states.values())
 
 
-def _added(runs: Sequence[Mapping[str, Phase]], name: str, against: str) -> dict[str, Any]:
-    """By how much the p99 of the others grew."""
-    added = [run[name].latency_ms["p99"] - run[against].latency_ms["p99"] for run in runs]
-    return {"added_p99_ms": round(median(added), 1), "against": against, "spread": spread(added, 1)}
-
-
-def _settings(folder: Path) -> Settings:
-    kafka, controller = free_ports(2)
-    settings = make(
-        state_dir=str(folder), kafka_port=kafka, kafka_controller_port=controller, venues="binance"
-    )
-    # nothing is started for these: the workers go no further than Kafka
-    return changed(settings, clickhouse_url="http://unused", timescale_url="unused", smtp_url="unused")
-
-
-def _burners(cores: float) -> Iterator[Part]:
-    share = min(1.0, cores / BURNERS)
-    for number in range(BURNERS if cores else 0):
-        yield Part(name=f"burner-{number}", command=(sys.executable, "-c", _BURN, f"{share:.3f}"))
+def _compared(rounds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
+    """The distributions of each phase, and by how much they differ within a round."""
+    measured = [{name: percentiles(values, 1) for name, values in a_round.items()} for a_round in rounds]
+    ranks = measured[0][QUIET]
+    return {
+        "frames": {name: min(len(a_round[name]) for a_round in rounds) for name in PHASES},
+        "latency_ms": {
+            name: {rank: spread([a_round[name][rank] for a_round in measured], 1) for rank in ranks}
+            for name in PHASES
+        },
+        "ratio": {
+            rank: spread([a_round[TROUBLED][rank] / a_round[QUIET][rank] for a_round in measured], 2)
+            for rank in ranks
+        },
+    }
 
 
 def _keep_broker_times(settings: Settings) -> None:
@@ -202,34 +250,3 @@ def _keep_broker_times(settings: Settings) -> None:
     admin = kafka_clients.admin(settings)
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(REQUEST_WITHIN_S)
-
-
-@contextmanager
-def _stopped(pid: int) -> Iterator[None]:
-    """The process stands still meanwhile, as by a call that never returns; 0 = none does."""
-    if pid:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        if pid:
-            os.kill(pid, signal.SIGCONT)
-
-
-def _latencies_ms(settings: Settings, from_ns: int, seconds: float) -> list[float]:
-    """Receipt to the broker's log of every frame of the others that was received in these seconds."""
-    to_ns, found = from_ns + int(seconds * 1e9), []
-    of_victim = f'"{VICTIM.lower()}@'.encode()
-    for message in read_topic(settings, settings.topics.raw, "bench"):
-        frame = frame_of(message)
-        if of_victim in frame.payload[:SYMBOL_WITHIN_BYTES]:
-            continue
-        kind, appended_ms = message.timestamp()
-        if from_ns <= frame.receive_time_ns < to_ns and kind == TIMESTAMP_LOG_APPEND_TIME:
-            found.append(appended_ms - frame.receive_time_ns / 1e6)
-    return found
-
-
-def _cpu_s(supervisor: Supervisor) -> float:
-    """User and system time of all parts so far."""
-    return sum(cpu_s(state.pid) for state in supervisor.states.values())

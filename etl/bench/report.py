@@ -16,13 +16,15 @@ VERSIONED = ("confluent-kafka", "chdb", "msgspec", "picows", "protobuf", "pyarro
 
 
 def machine() -> dict[str, Any]:
-    """Cores, processor, memory in GiB, Python and the packages that a figure depends on."""
+    """Cores, processor, memory in GiB, how many processes wanted a core in the last five minutes, Python and the
+    packages that a figure depends on."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "cores": len(os.sched_getaffinity(0)),
         "processor": _processor(),
         "memory_gib": round(memory_bytes / (1 << 30), 1),
+        "load": round(os.getloadavg()[1], 1),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in VERSIONED},
     }
@@ -38,9 +40,9 @@ def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
 
 
 def percentiles(values: Sequence[float], digits: int = 3) -> dict[str, float]:
-    """p50, p99 and p99.9 by nearest rank; empty input gives none."""
+    """p50, p95, p99 and p99.9 by nearest rank; empty input gives none."""
     ordered = sorted(values)
-    ranks = {"p50": 0.50, "p99": 0.99, "p99_9": 0.999}
+    ranks = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
     return {
         name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], digits)
         for name, share in ranks.items()

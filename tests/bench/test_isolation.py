@@ -5,14 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from etl.bench.isolation import BLOCKED, Bench
+from etl import exchanges
+from etl.bench.isolation import PHASES, QUIET, TROUBLED, Bench, first_venues
+from etl.bench.verdict import ZERO
+from etl.errors import UsageError
+
+
+def test_the_first_ten_venues_are_of_as_many_families_as_there_are() -> None:
+    families = {name.partition("_")[0] for name in exchanges.names()}
+    assert {name.partition("_")[0] for name in first_venues(10)} == families
+    with pytest.raises(UsageError, match="simulated venues"):
+        first_venues(1_000)
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_six_workers_are_measured_while_the_seventh_is_blocked(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, seconds=2.0, rate=50.0, flood=500.0)
-    phase = asyncio.run(bench.phase(BLOCKED))
-    assert phase.events > 6 * 50
-    assert phase.latency_ms["p50"] <= phase.latency_ms["p99"]
-    assert phase.cpu > 0
+def test_a_blocked_a_flooded_and_a_garbling_venue_cost_no_event_of_any(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ("binance", "okx", "coinbase", "kraken"), seconds=4.0, rate=40.0, flood=10)
+    result = asyncio.run(bench.result(rounds=1, until_bar=False))
+    assert {name: result[name] for name in ZERO} == dict.fromkeys(ZERO, 0), result
+    assert (result["blocked"], result["flooded"], result["garbling"]) == ("binance", "okx", "coinbase")
+    assert result["declared_missing"] > 0  # what was garbled
+    for phase in PHASES:
+        assert result["frames"][phase] > 4 * 40 / 2
+    for rank in ("p50", "p95", "p99"):
+        quiet, troubled = (result["latency_ms"][phase][rank]["median"] for phase in (QUIET, TROUBLED))
+        assert result["ratio"][rank]["median"] == pytest.approx(troubled / quiet, abs=0.01)
