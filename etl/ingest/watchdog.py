@@ -65,6 +65,8 @@ class _Instrument:
         self.pace = Pace(channel.stale_after_s)
         self.sign: object = None
         """Of life, as the last look found it."""
+        self.normal_until_ns = 0
+        """Until when its silence is its pace, or proven by the history; 0 = nothing tells."""
         self.renewed_on = ""
         """The connection on which it was subscribed anew: once on each."""
 
@@ -143,6 +145,7 @@ class Watchdog:
                 self._spoke[name] = stamp_ns, now_ns
         is_asking = self._asking is not None and not self._asking.done()
         suspects = list(self._suspects(connection, now_ns))
+        self._tell(now_ns)
         for one in filter(self._can_ask, suspects):
             if not is_asking and now_ns >= self._next_ask_ns:
                 self._next_ask_ns = now_ns + ASK_NS
@@ -163,9 +166,20 @@ class Watchdog:
             if sign is not before:
                 one.sign = sign
                 one.pace.hear(now_ns, from_ns)
+                one.normal_until_ns = now_ns + one.pace.allowed_ns
             self._note(one)
             if one.pace.silent_ns(now_ns, from_ns) > one.pace.allowed_ns:
                 yield one
+
+    def _tell(self, now_ns: int) -> None:
+        """The monitor, which knows no instruments: until when a channel's silence is normal for each of them."""
+        untils: dict[str, list[int]] = {}
+        for one in self._watched:
+            if one.normal_until_ns:
+                untils.setdefault(one.channel.name, []).append(one.normal_until_ns)
+        ahead_ns = time.time_ns() - now_ns
+        for name, found in untils.items():
+            self._feed.counts.silence_normal_until_ns[name, self._subscription] = min(found) + ahead_ns
 
     def _note(self, one: _Instrument) -> None:
         heard_ns, (newest, second) = one.pace.heard_ns, self._heard.get(one.channel.name, (0, 0))
@@ -231,6 +245,7 @@ class Watchdog:
         self._feed.counts.silences[verdict] += 1
         said = f"{one}: silent for {silent_ns / NS_PER_S:.0f} s"
         if has_more is False:
+            one.normal_until_ns = now_ns + one.pace.allowed_ns
             _log.info("%s: %s, and the venue's history has nothing newer", connection.url, said)
             return
         said += ", and the venue's history has more" if has_more else ", and no history tells why"

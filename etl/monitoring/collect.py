@@ -37,6 +37,9 @@ def collect(settings: Settings, now_ns: int) -> Observed:
     usage = shutil.disk_usage(settings.state_path if settings.state_path.exists() else ".")
     return Observed(
         last_receive_s=nested(samples, "etl_last_receive_timestamp_seconds", "exchange", "channel"),
+        silence_normal_until_s=nested(
+            samples, "etl_silence_normal_until_timestamp_seconds", "exchange", "channel"
+        ),
         connections_up={exchange: any(up.values()) for exchange, up in ups.items()},
         faults=nested(samples, "etl_faults_total", "exchange", "kind"),
         parts=_parts(samples),

@@ -234,6 +234,7 @@ def _venue(exchange: str, samples: Samples) -> dict[str, Any]:
         return _by_label(samples, name, label, exchange=exchange)
 
     received = by("etl_last_receive_timestamp_seconds", "channel")
+    normal_until = by("etl_silence_normal_until_timestamp_seconds", "channel")
     return {
         "events": by("etl_events_total", "kind"),
         "frames": sum(by("etl_frames_total", "exchange").values()),
@@ -245,7 +246,7 @@ def _venue(exchange: str, samples: Samples) -> dict[str, Any]:
         "reconnects": sum(by("etl_reconnects_total", "reason").values()),
         "connections": by("etl_connection_up", "connection"),
         "last_receive_s": received,
-        "limits_s": limits_s(load_exchange(exchange), received),
+        "limits_s": limits_s(load_exchange(exchange), received, normal_until),
         "latency_buckets": by("etl_ack_latency_seconds_bucket", "le"),
     }
 

@@ -34,6 +34,8 @@ HOURLY_FACTOR = 60
 """What is drained once an hour may be so much farther behind than what is drained every minute."""
 FAULT_QUIET_S = 90.0
 """A fault of the venue is over when it has not come again for so long and the connection is up."""
+ASKED_WITHIN_S = 60.0
+"""So much later than an instrument's pace says, its worker has asked the venue's history whether it is quiet."""
 DAG_FAILURES_MAX = 20
 MONITOR_PAGE = "/plugin/pipeline_monitor"
 _PAGES = {kind.value for kind, policy in POLICIES.items() if policy.pages}
@@ -52,11 +54,12 @@ class FailedRun(Struct, frozen=True):
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """What was observed. ``last_receive_s``: Unix seconds by exchange and channel; ``parts``: (state, since) by name;
-    ``backlogs``: messages by group; ``rows``: per exchange, counts of intervals, the newest last; ``unseen``: what
-    could not be asked, with its reason."""
+    """What was observed. ``last_receive_s``: Unix seconds by exchange and channel; ``silence_normal_until_s``: so,
+    as the workers' watchdogs know it; ``parts``: (state, since) by name; ``backlogs``: messages by group; ``rows``: per
+    exchange, counts of intervals, the newest last; ``unseen``: what could not be asked, with its reason."""
 
     last_receive_s: Mapping[str, Mapping[str, float]] = {}
+    silence_normal_until_s: Mapping[str, Mapping[str, float]] = {}
     connections_up: Mapping[str, bool] = {}
     faults: Mapping[str, Mapping[str, float]] = {}
     parts: Mapping[str, tuple[str, float]] = {}
@@ -102,7 +105,11 @@ def _silent_venues(
         newest_s = max([*received.values(), memory.get(f"last/{exchange}", 0.0)])
         memory[f"last/{exchange}"] = newest_s
         age_s = now_ns / NS_PER_S - newest_s
-        if age_s <= limits.freshness_s or not _in_session(exchange, now_ns, limits.freshness_s, is_open):
+        limit_s = limits.freshness_s
+        untils_s = observed.silence_normal_until_s.get(exchange)
+        if untils_s:
+            limit_s = _learned_s(limit_s, newest_s, min(untils_s.values()))
+        if age_s <= limit_s or not _in_session(exchange, now_ns, limits.freshness_s, is_open):
             continue
         is_up = observed.connections_up.get(exchange, False)
         where = (
@@ -113,7 +120,7 @@ def _silent_venues(
             severity=CRITICAL,
             title=f"{exchange}: no data for {age_s:.0f} s",
             since_ns=int(newest_s * NS_PER_S),
-            how_far=f"{age_s:.0f} s since the last event of any channel; {limits.freshness_s:g} s are normal",
+            how_far=f"{age_s:.0f} s since the last event of any channel; {limit_s:.0f} s are normal",
             cause=f"{where}: the venue is down or unreachable, or its worker hangs",
             to_do=f"Look at the venue's status page and at the log of stream-{exchange}. What is missed is declared "
             "as a gap and repaired from the venue's history when it is back (`etl gaps list`).",
@@ -130,7 +137,8 @@ def _silent_channels(observed: Observed, memory: Memory, now_ns: int, is_open: I
     for exchange, by_channel in observed.last_receive_s.items():
         venue = load_exchange(exchange)
         for name, last_s in _streamed(venue, by_channel).items():
-            limit_s = _limit_s(venue, name)
+            until_s = observed.silence_normal_until_s.get(exchange, {}).get(name, 0.0)
+            limit_s = _learned_s(_limit_s(venue, name), last_s, until_s)
             from_s = max(last_s, memory.get(f"disturbed/{exchange}", 0.0))
             age_s = now_ns / NS_PER_S - from_s
             if not limit_s or age_s <= limit_s or not _in_session(exchange, now_ns, limit_s, is_open):
@@ -140,7 +148,7 @@ def _silent_channels(observed: Observed, memory: Memory, now_ns: int, is_open: I
                 severity=WARNING,
                 title=f"{exchange} {name}: no data for {now_ns / NS_PER_S - last_s:.0f} s",
                 since_ns=int(last_s * NS_PER_S),
-                how_far=f"{now_ns / NS_PER_S - last_s:.0f} s since the last event; {limit_s:g} s are normal",
+                how_far=f"{now_ns / NS_PER_S - last_s:.0f} s since the last event; {limit_s:.0f} s are normal",
                 cause="the venue sends this channel no more while the others flow, or no subscribed symbol trades",
                 to_do=f"Look at the log of stream-{exchange} for a refused subscription; restart it if there is none.",
                 exchange=exchange,
@@ -317,16 +325,27 @@ def _streamed(venue: type[Exchange], by_channel: Mapping[str, float]) -> Mapping
     }
 
 
-def limits_s(venue: type[Exchange], channels: Mapping[str, float]) -> dict[str, float]:
+def limits_s(
+    venue: type[Exchange], channels: Mapping[str, float], normal_until_s: Mapping[str, float]
+) -> dict[str, float]:
     """After how many seconds without an event each of ``channels`` is silent; those that come by request, or when
     something happens, have no limit and are left out."""
-    limits = {name: _limit_s(venue, name) for name in _streamed(venue, channels)}
+    limits = {
+        name: _learned_s(_limit_s(venue, name), last_s, normal_until_s.get(name, 0.0))
+        for name, last_s in _streamed(venue, channels).items()
+    }
     return {name: limit_s for name, limit_s in limits.items() if limit_s}
 
 
 def _limit_s(venue: type[Exchange], channel: str) -> float:
     declared = venue.channel(channel)
     return declared.stale_after_s if declared else 0.0
+
+
+def _learned_s(limit_s: float, last_s: float, normal_until_s: float) -> float:
+    """The limit, or what is normal beyond it as the watchdog has learned, and the time that its question takes."""
+    learned_s = normal_until_s - last_s
+    return learned_s + ASKED_WITHIN_S if 0.0 < limit_s < learned_s else limit_s
 
 
 def _remembered(memory: Mapping[str, float], prefix: str) -> Iterator[str]:

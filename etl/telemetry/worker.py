@@ -7,7 +7,7 @@ counting an event costs 0.05 µs instead of 0.5.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -59,6 +59,8 @@ class WorkerCounts:
         self.snapshots_saved = 0
         """Small holes in a book's changes that were tolerated instead."""
         self.last_receive_ns: dict[str, int] = {}
+        self.silence_normal_until_ns: dict[tuple[str, Hashable], int] = {}
+        """By channel and what watches it: until when its silence is its own pace, or proven by the venue's history."""
         self.connections_up: dict[str, bool] = {}
 
     @property
@@ -101,6 +103,14 @@ def _published(counts: WorkerCounts) -> _Samples:
 def _quarantined(counts: WorkerCounts) -> _Samples:
     found = counts.quarantined.copy()
     return {(code, severity.name.lower()): n for (code, severity), n in found.items()}
+
+
+def _silence_normal_until_s(counts: WorkerCounts) -> _Samples:
+    """The soonest of all that watch the channel."""
+    found: _Samples = {}
+    for (channel, _), ns in counts.silence_normal_until_ns.copy().items():
+        found[(channel,)] = min(ns / NS_PER_S, found.get((channel,), ns / NS_PER_S))
+    return found
 
 
 FAMILIES = (
@@ -207,6 +217,13 @@ FAMILIES = (
         "Receipt of the newest event",
         ("channel",),
         lambda c: {(channel,): ns / NS_PER_S for channel, ns in c.last_receive_ns.copy().items()},
+    ),
+    _Family(
+        gauge,
+        "etl_silence_normal_until_timestamp_seconds",
+        "Until when silence is the channel's own pace, or proven by the venue's history",
+        ("channel",),
+        _silence_normal_until_s,
     ),
     _Family(
         gauge, "etl_connection_up", "1 while connected", ("connection",), _by_text(lambda c: c.connections_up)

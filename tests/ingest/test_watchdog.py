@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -13,7 +14,7 @@ from etl.adapter.contract import Subscription
 from etl.exchanges.binance import Binance
 from etl.ingest import watchdog
 from etl.model.records import Bar, Gap, GapKind, GapState, Source, Trade
-from etl.model.times import NS_PER_MS
+from etl.model.times import NS_PER_MS, NS_PER_S
 from etl.sources import stream
 from tests.support.streaming import Run, against_a_server, running
 from tests.support.venue_server import VenueServer, quote, trade
@@ -109,6 +110,10 @@ async def test_a_quiet_instrument_on_a_socket_that_delivers_is_left_alone(server
         quiet = run.until(lambda: run.feed.counts.silences["quiet"] == 2)
         await flow(server, quote, while_=quiet)
         assert (server.opened, run.ends, gaps(run)) == (1, [], [])
+        # half a second was its limit: its silence is normal for three times as long as it was until it was asked for
+        await run.until(
+            lambda: run.feed.counts.silence_normal_until_ns["trade", BOTH] > time.time_ns() + NS_PER_S
+        )
         asked = [path for path in server.requests if path.startswith(PAST)]
         assert asked == [f"{PAST}?symbol=BTCUSDT&fromId=2&limit=1"] * 2
 

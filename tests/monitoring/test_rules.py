@@ -49,13 +49,36 @@ def test_one_silent_channel_is_an_incident_of_that_channel() -> None:
     assert keys(last_receive_s={"binance": silent}) == ["silent/binance/trade"]
 
 
+def test_a_channel_is_silent_when_its_watchdog_no_longer_knows_it_as_quiet() -> None:
+    """It is asked after the monitor's own limit, and a little later than the watchdog asks the history."""
+    quiet = {**BINANCE, "trade": NOW_S - 300}
+    expected = {-61: [], -59: [], 0: [], 59: [], 61: ["silent/binance/trade"]}
+    for late_s, found in expected.items():
+        until = {"binance": {"trade": NOW_S - late_s, "bookTicker": NOW_S}}
+        assert keys(last_receive_s={"binance": quiet}, silence_normal_until_s=until) == found
+    lively = {**BINANCE, "trade": NOW_S - 61}
+    until = {"binance": {"trade": NOW_S - 1}}
+    assert keys(last_receive_s={"binance": lively}, silence_normal_until_s=until) == ["silent/binance/trade"]
+
+
+def test_a_venue_is_silent_unless_the_silence_of_all_its_channels_is_normal() -> None:
+    quiet = {"binance": {"trade": NOW_S - 300, "bookTicker": NOW_S - 400}}
+    for until, found in (
+        ({"trade": NOW_S + 10, "bookTicker": NOW_S + 5}, []),
+        ({"trade": NOW_S + 10, "bookTicker": NOW_S - 240}, ["silent/binance"]),
+        ({}, ["silent/binance"]),
+    ):
+        seen: dict[str, Any] = {"last_receive_s": quiet, "silence_normal_until_s": {"binance": until}}
+        assert keys(**seen) == found
+
+
 def test_a_snapshot_that_came_once_is_no_silent_channel() -> None:
     assert keys(last_receive_s={"binance": {**BINANCE, "depth": NOW_S - 900}}) == []
 
 
 def test_what_comes_by_request_has_no_limit() -> None:
-    found = limits_s(load("binance"), {**BINANCE, "depth": NOW_S - 900})
-    assert found == {"trade": 60.0, "bookTicker": 60.0, "depth@100ms": 60.0, "kline_1m": 180.0}
+    found = limits_s(load("binance"), {**BINANCE, "depth": NOW_S - 900}, {"bookTicker": NOW_S + 240})
+    assert found == {"trade": 60.0, "bookTicker": 300.0, "depth@100ms": 60.0, "kline_1m": 180.0}
 
 
 def test_a_mute_venue_that_still_answers_with_snapshots_is_silent() -> None:

@@ -35,6 +35,8 @@ def counted() -> WorkerCounts:
     counts.repairs[GapState.REPAIRED] = 2
     counts.reconnects["stale"] = 1
     counts.last_receive_ns["trade"] = 1_500_000_000
+    counts.silence_normal_until_ns["trade", "one"] = 3_500_000_000
+    counts.silence_normal_until_ns["trade", "other"] = 2_500_000_000
     counts.connections_up["binance/0"] = True
     return counts
 
@@ -59,6 +61,7 @@ def test_the_numbers_are_served_as_prometheus_text() -> None:
         'etl_gap_states_total{exchange="binance",gap_state="open"} 4.0',
         'etl_silences_total{exchange="binance",verdict="quiet"} 8.0',
         'etl_last_receive_timestamp_seconds{channel="trade",exchange="binance"} 1.5',
+        'etl_silence_normal_until_timestamp_seconds{channel="trade",exchange="binance"} 2.5',
         'etl_connection_up{connection="binance/0",exchange="binance"} 1.0',
         'etl_reconnects_total{exchange="binance",reason="stale"} 1.0',
         'etl_publisher_pending_messages{exchange="binance"} 4.0',
