@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from etl.adapter.carried import is_all
 from etl.adapter.contract import Exchange, Subscription
 from etl.errors import VenueError
 from etl.model.records import Kind
@@ -44,8 +45,9 @@ class Snapshots:
         self, take: Callable[[Answer], None], subscribe: Callable[[Sequence[str | bytes]], None]
     ) -> None:
         """Ask for what books need to be joined: by request at once, then for those that broke, for ever. Where the
-        venue begins a book anew by subscription, that is said instead; ``take`` gets each answer to a request."""
-        self._due_ns.update(dict.fromkeys(self._subscription.symbols, 0))
+        venue begins a book anew by subscription, that is said instead; ``take`` gets each answer to a request. Of all
+        symbols there is no snapshot: each has its own once its book is found to need one."""
+        self._due_ns.update({symbol: 0 for symbol in self._subscription.symbols if not is_all(symbol)})
         asked_ns: dict[str, int] = {}
         while True:
             now_ns, steady_ns = time.time_ns(), time.monotonic_ns()
