@@ -16,9 +16,9 @@ import msgspec
 from etl.adapter.fields import UNDECODABLE
 
 Known = Mapping[str, frozenset[str]]
-"""Event → its members; those inside of a member are ``outer.inner``."""
+"""Event → its members; those inside of a member, or of the rows in it, are ``outer.inner``."""
 EVENTS_LOOKED_MAX = 64
-"""Of one frame."""
+"""Of one frame, and rows of one event."""
 UNKNOWN_FIELDS_MAX = 200
 """Distinct ones that are counted: each is a time series."""
 _NAMES = ("ev", "e", "T", "type")
@@ -34,13 +34,19 @@ def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
         return
     if isinstance(message, dict):
         message = message.get("params", message)  # of a notification by JSON-RPC
-    family = _family(message) if isinstance(message, dict) and "data" in message else ""
-    if family:
-        message = message["data"]
+    family = ""
+    tags: tuple[str, ...] = _NAMES
+    if isinstance(message, dict) and "data" in message:
+        family = _family(message)
+        message = message["data"] if family else message
+    elif (
+        isinstance(message, dict) and "events" in message
+    ):  # their type says how they come, not what they are
+        family, tags, message = _family(message), (), message["events"]
     for event in islice(message if isinstance(message, list) else [message], EVENTS_LOOKED_MAX):
         if not isinstance(event, dict):
             continue
-        if name := next((text for tag in _NAMES if isinstance(text := event.get(tag), str)), family):
+        if name := next((text for tag in tags if isinstance(text := event.get(tag), str)), family):
             yield from ((name, member) for member in _members(event))
 
 
@@ -57,10 +63,12 @@ def _family(envelope: Mapping[str, Any]) -> str:
 
 
 def _members(event: Mapping[str, Any]) -> Iterator[str]:
+    """Each once; of a list of rows those of all rows that are looked at."""
     for name, value in event.items():
         yield name
-        if isinstance(value, dict):
-            yield from (f"{name}.{inner}" for inner in value)
+        rows = islice(value, EVENTS_LOOKED_MAX) if isinstance(value, list) else (value,)
+        inner = {member: None for row in rows if isinstance(row, dict) for member in row}
+        yield from (f"{name}.{member}" for member in inner)
 
 
 class UnknownFields:

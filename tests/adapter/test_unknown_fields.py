@@ -48,6 +48,18 @@ def test_an_event_without_a_type_goes_by_its_stream_and_members_inside_are_looke
     assert not counted('{"arg":{"channel":7},"data":[{"n":2}]}', '{"arg":7,"data":[{"n":2}]}')
 
 
+def test_members_of_rows_inside_of_events_are_looked_at_whatever_type_the_events_bear() -> None:
+    """As Coinbase Advanced Trade sends them."""
+    counts: Counter[tuple[str, str]] = Counter()
+    known = frozenset({"type", "trades", "trades.price"})
+    rows = '[{"price":"1"},{"price":"1","fee":"0"},{"price":"1","fee":"0"}]'
+    UnknownFields({"market_trades": known}, counts).look(
+        f'{{"channel":"market_trades","events":[{{"type":"update","trades":{rows},"new":1}}]}}'.encode()
+    )
+    assert counts == {("market_trades", "trades.fee"): 1, ("market_trades", "new"): 1}
+    assert "trades.trade_id" in known_fields(load("coinbase_advanced"))["market_trades"]
+
+
 def test_what_is_no_event_of_a_known_type_is_another_matter() -> None:
     assert not counted(
         "pong", "null", "[]", '[1,null,{"ev":5}]', '{"ev":"ZZ","a":1}', '{"result":null,"id":1}', "{", "\x80"
