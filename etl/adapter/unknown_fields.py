@@ -36,13 +36,11 @@ def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
         message = message.get("params", message)  # of a notification by JSON-RPC
     family = ""
     tags: tuple[str, ...] = _NAMES
-    if isinstance(message, dict) and "data" in message:
-        family = _family(message)
-        message = message["data"] if family else message
-    elif (
-        isinstance(message, dict) and "events" in message
-    ):  # their type says how they come, not what they are
-        family, tags, message = _family(message), (), message["events"]
+    if isinstance(message, dict) and (found := _family(message)):
+        if "data" in message:
+            family, message = found, message["data"]
+        elif "events" in message:  # their type says how they come, not what they are
+            family, tags, message = found, (), message["events"]
     for event in islice(message if isinstance(message, list) else [message], EVENTS_LOOKED_MAX):
         if not isinstance(event, dict):
             continue

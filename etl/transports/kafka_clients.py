@@ -6,6 +6,7 @@ own is asked once per process before its first client is made: librdkafka would 
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ ACCESS_WITHIN_S = 3.0
 ACCESS_POLL_S = 0.2
 
 _T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
 
 _WHERE = re.compile(r"^\w+://[^ ]+: |\s*\(after \d+ms in state \w+\)$")
 _OTHER_PROTOCOL = "is another kafka_security_protocol than {} what it listens with?"
@@ -54,7 +57,7 @@ def producer(settings: Settings, options: Mapping[str, Any] | None = None, **arg
         "compression.type": "lz4",
         "partitioner": "murmur2_random",
     }
-    return Producer({**_cluster(settings), **config, **(options or {})}, **arguments)
+    return Producer({**_cluster(settings), **config, **(options or {})}, **_logged(arguments))
 
 
 def consumer(
@@ -70,7 +73,12 @@ def consumer(
         "fetch.message.max.bytes": settings.producer.message_bytes_max,
         "allow.auto.create.topics": False,
     }
-    return Consumer({**_cluster(settings), **config, **(options or {})}, **arguments)
+    return Consumer({**_cluster(settings), **config, **(options or {})}, **_logged(arguments))
+
+
+def _logged(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Without a logger the client writes to the standard error, past every setting of ours."""
+    return {"logger": _log, **arguments}
 
 
 @lru_cache(maxsize=ADMINS_MAX)

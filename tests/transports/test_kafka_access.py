@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,19 @@ def test_clients_of_kafka_are_made_in_one_place() -> None:
     # a section of the settings has a client's name
     sections = {"etl/settings/__init__.py": {"Producer"}}
     assert makers == {"etl/transports/kafka_clients.py": {"Consumer", "Producer", "AdminClient"}, **sections}
+
+
+def test_what_a_client_says_goes_to_the_log_and_never_past_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_on_free_ports(tmp_path)
+    for client in (kafka_clients.producer(settings), kafka_clients.consumer(settings, "nobody")):
+        caplog.clear()
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        while "Connection refused" not in caplog.text and time.monotonic() < deadline:
+            client.poll(0.02)
+        assert "Connection refused" in caplog.text
+    assert capfd.readouterr().err == ""
 
 
 def test_nobody_asks_in_the_way_that_ends_the_process() -> None:
