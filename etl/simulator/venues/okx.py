@@ -1,6 +1,6 @@
-"""A simulated OKX: spot, perpetuals, dated futures and options.
+"""A simulated OKX: spot; perpetuals, dated futures and options are sisters.
 
-ws /okx/ws/v5/public    books, books5, bbo-tbt, trades; of derivatives mark prices, funding, open interest, liquidations
+ws /okx/ws/v5/public    books, books5, bbo-tbt, trades
 ws /okx/ws/v5/business  trades-all and candles; a stream that is asked for on the wrong socket is refused
 ``ping`` as text; one answer for each stream of a subscription
 GET /okx/api/v5/market/{history-trades,history-candles,books}, /okx/api/v5/public/instruments
@@ -23,13 +23,10 @@ from etl.simulator.history import PRINTS
 from etl.simulator.market import Instrument
 from etl.simulator.paging import END_OF_TIME_MS
 from etl.simulator.session import Session
-from etl.simulator.venue import BAR, BEST, CHANGE, LIQUIDATION, PRINT, TOP, Channel, Response, Venue, page
+from etl.simulator.venue import BAR, CHANGE, PRINT, TOP, Channel, Response, Venue, page
 from etl.simulator.words import WORDS, Form, Words
 
-FUNDING_NS = 8 * NS_PER_HOUR
 BUSINESS = ("trades-all", "candle")
-EVERYWHERE = "liquidation-orders"
-"""The channel that is subscribed to by the type of instrument."""
 
 
 def levels(name: str) -> Callable[[Words], str]:
@@ -56,7 +53,6 @@ CANDLE = push("bar", "$interval/$start_ns", CANDLE_ROW, unit_ns=1)
 CANDLES = {"candle1s": "1s", "candle1m": "1m", "candle5m": "5m", "candle1H": "1h", "candle1Dutc": "1d"}
 ANSWER = '{"code":"0","msg":"","data":[$rows]}'
 SNAPSHOT = Form("book", "books/s/$last", '{"code":"0","msg":"","data":[{"asks":[$asks],"bids":[$bids],"ts":"$ms","seqId":$last}]}', NS_PER_MS)  # fmt: skip
-STATS = "$channel/${ms}000000/$digest"
 FILES = Archive(
     path=r"/cdn/okex/traderecords/(?P<kind>trades)/daily/\d{8}/(?P<name>(?P<symbol>[\w-]+)-trades-(?P<day>\d{4}-\d\d-\d\d))\.zip",
     lines={"trades": Form("trade", "$number", "$symbol,$number,$side,$price,$size,$ms,0", NS_PER_MS)},
@@ -70,13 +66,6 @@ SPOT_CHANNELS: Mapping[str, Channel] = {
     "books": Channel(CHANGE, push("book", "books/d/$last", BOOK + "$previous}", action='"action":"update",'), 0.1, is_counted=True,
                      opening=push("book", "books/s/$last", BOOK + "-1}", action='"action":"snapshot",')),
     **{name: Channel(BAR, CANDLE, interval=interval) for name, interval in CANDLES.items()},
-}  # fmt: skip
-SWAP_CHANNELS: Mapping[str, Channel] = {
-    **SPOT_CHANNELS,
-    "mark-price": Channel(BEST, push("stats", STATS, '{"instType":"SWAP","instId":"$symbol","markPx":"$bid","ts":"$ms"}', "$bid"), 0.02),
-    "funding-rate": Channel(BEST, push("stats", STATS, '{"instType":"SWAP","instId":"$symbol","fundingRate":"0.0001","fundingTime":"$due_ms","nextFundingRate":"","nextFundingTime":"$later_ms","ts":"$ms"}', "0.0001/${due_ms}000000"), 0.01),
-    "open-interest": Channel(BEST, push("stats", STATS, '{"instType":"SWAP","instId":"$symbol","oi":"$bid_size","oiCcy":"$ask_size","oiUsd":"$bid","ts":"$ms"}', "$bid_size"), 0.01),
-    EVERYWHERE: Channel(LIQUIDATION, Form("liquidation", STATS, '{"arg":{"channel":"$channel","instType":"SWAP"},"data":[{"details":[{"bkLoss":"0","bkPx":"$bid","ccy":"","posSide":"long","side":"sell","sz":"$bid_size","ts":"$ms"}],"instFamily":"","instId":"$symbol","instType":"SWAP","uly":""}]}', NS_PER_MS, "sell/$bid/$bid_size/long"), 0.01),
 }  # fmt: skip
 
 
@@ -95,8 +84,6 @@ class Okx(Venue):
         "asks": levels("asks"),
         "side": lambda words: "buy" if words.fact.buyer_takes else "sell",
         "confirm": lambda words: int(words["is_closed"]),
-        "due_ms": lambda words: (words["time_ns"] // FUNDING_NS + 1) * FUNDING_NS // NS_PER_MS,
-        "later_ms": lambda words: words["due_ms"] + FUNDING_NS // NS_PER_MS,
     }
     sends_forming_bars = sends_empty_bars = True
     dialect = Dialect(
@@ -151,26 +138,3 @@ class Okx(Venue):
             found = [one for one in bars if one.time_ns > before * NS_PER_MS]
             return page(ANSWER, *self.rows(BAR_ROW, symbol, found[::-1], interval=interval, is_closed=True))
         return Response(404, b'{"code":"404","msg":"Not Found","data":[]}')
-
-
-class OkxSwap(Okx):
-    exchange = "okx_swap"
-    channels = SWAP_CHANNELS
-    symbols = listed(
-        ("BTC-USDT-SWAP", 1, 2, 618_376), ("ETH-USDT-SWAP", 2, 2, 268_512), ("BTC-USD-SWAP", 1, 1, 618_376)
-    )
-
-
-class OkxFutures(OkxSwap):
-    exchange = "okx_futures"
-    symbols = listed(
-        ("BTC-USDT-261225", 1, 2, 618_376), ("ETH-USDT-261225", 2, 2, 268_512), ("BTC-USD-261225", 1, 0, 618_376)
-    )  # fmt: skip
-
-
-class OkxOption(OkxSwap):
-    exchange = "okx_option"
-    symbols = listed(
-        ("BTC-USD-261225-100000-C", 4, 0, 1_250), ("BTC-USD-261225-100000-P", 4, 0, 1_730),
-        ("ETH-USD-261225-4000-C", 4, 0, 1_410),
-    )  # fmt: skip
