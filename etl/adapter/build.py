@@ -16,7 +16,8 @@ from typing import TypeVar
 from msgspec import Struct
 
 from etl.adapter.contract import Exchange
-from etl.adapter.fields import Columns, content_hash
+from etl.adapter.fields import Columns, FieldFault, content_hash
+from etl.model.codes import Code
 from etl.model.records import (
     AggTrade,
     Bar,
@@ -69,6 +70,12 @@ def stream_of(
     return Stream(
         parser.name, symbol, venue_symbol, channel, version, size_unit, flags, interval, depth, key_unit_ns
     )
+
+
+def require_same(stream: Stream, named: str) -> None:
+    """An event says whose it is; raises ``FieldFault`` where that is not the stream's."""
+    if named != stream.venue_symbol:
+        raise FieldFault(Code.SYMBOL_MISMATCH, f"{named!r:.60} in a stream of {stream.venue_symbol!r:.40}")
 
 
 class StreamCache(dict[Key, Stream]):

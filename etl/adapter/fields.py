@@ -147,6 +147,13 @@ def content_hash(content: str) -> str:
     return blake2b(content.encode(), digest_size=8).hexdigest()
 
 
+def whole(text: str) -> int:
+    """A number that a venue tells as text: an id, a count, a time."""
+    if text.isascii() and text.isdecimal() and len(text) <= 19 and (number := int(text)) <= INT64_MAX:
+        return number
+    raise FieldFault(Code.FIELD_MALFORMED, f"no whole number: {text!r:.40}")
+
+
 def time_ns(count: int, unit_ns: int) -> int:
     """``count`` units since 1970 in ns."""
     ns = count * unit_ns

@@ -187,9 +187,9 @@ def read_trade(frame: Frame, index: int, event: Trade, sent: Sent) -> records.Tr
 def read_trade_row(frame: Frame, index: int, row: TradeRow, sent: Sent) -> records.Trade:
     """``{"execId":"2100000000007764263","symbol":"BTCUSDT","price":"16618.49","size":"0.00012","side":"Buy",
     "time":"1672052955758","isBlockTrade":false,"isRPITrade":false,"seq":"123456"}``: what the stream tells."""
-    sequence = _whole(row.seq) if row.seq else None
+    sequence = fields.whole(row.seq) if row.seq else None
     event = Trade(
-        _whole(row.time), row.symbol, row.side, row.size, row.price, row.execId, row.isBlockTrade,
+        fields.whole(row.time), row.symbol, row.side, row.size, row.price, row.execId, row.isBlockTrade,
         row.isRPITrade, sequence,
     )  # fmt: skip
     return read_trade(frame, index, event, sent)
@@ -303,7 +303,7 @@ def _funding_ns(text: str) -> int:
     """ms, before 2023-01-09 RFC 3339; a contract that is delivered has none."""
     if text in ("", "0"):
         return 0
-    return fields.time_ns(_whole(text), NS_PER_MS) if text.isdecimal() else fields.rfc3339_ns(text)
+    return fields.time_ns(fields.whole(text), NS_PER_MS) if text.isdecimal() else fields.rfc3339_ns(text)
 
 
 def read_kline(frame: Frame, index: int, event: Kline, sent: Sent) -> Bar:
@@ -321,7 +321,7 @@ def read_kline(frame: Frame, index: int, event: Kline, sent: Sent) -> Bar:
 def read_kline_row(frame: Frame, index: int, row: KlineRow, sent: Sent) -> Bar:
     """``["1670608800000","17071","17073","17027","17055.5","268611","15.74462667"]``: start, open, high, low, close,
     volume, turnover; the running bar comes too: its end is still ahead."""
-    start_ns = fields.time_ns(_whole(row.start), NS_PER_MS)
+    start_ns = fields.time_ns(fields.whole(row.start), NS_PER_MS)
     end_ns = start_ns + (interval_ns(sent.stream.interval) or _MONTH_NS)
     state = BarState.CLOSED if end_ns <= frame.receive_time_ns else BarState.OPEN
     return _read_bar(frame, index, start_ns, row, sent.stream, state, 0)
@@ -357,9 +357,3 @@ def read_liquidation(
         Side.SELL if event.S == "Buy" else Side.BUY,
         f"{event.S}/{price}/{size}{f'/{twins}' if twins else ''}", sent.publish_ns,
     )  # fmt: skip
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or len(text) > 19 or int(text) > fields.INT64_MAX:
-        raise FieldFault(Code.FIELD_MALFORMED, f"no whole number: {text!r:.40}")
-    return int(text)

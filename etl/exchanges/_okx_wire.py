@@ -99,9 +99,9 @@ class Liquidation(Struct, gc=False):
 def read_trade(frame: Frame, index: int, event: Trade, stream: Stream) -> records.Trade:
     """``{"instId":"BTC-USDT","tradeId":"130639474","px":"42219.9","sz":"0.12060306","side":"buy","source":"0",
     "ts":"1630048897897"}``: ``side`` is the taker's. Rows of the history are the same."""
-    _require_same(stream, event.instId)
+    build.require_same(stream, event.instId)
     price, size = fields.two(event.px, event.sz)
-    number = count_of(event.tradeId)
+    number = fields.whole(event.tradeId)
     return build.trade(
         stream, frame, index, time_of(event.ts), price, size, _SIDES[event.side], str(number), number,
         conditions=_CONDITIONS.get(event.source, ()),
@@ -111,9 +111,9 @@ def read_trade(frame: Frame, index: int, event: Trade, stream: Stream) -> record
 def read_agg_trade(frame: Frame, index: int, event: Trade, stream: Stream) -> records.AggTrade:
     """As a trade, of ``count`` fills of one order at one price; ``tradeId`` is the last of them. Without a count, as
     before October 2023, each is one."""
-    _require_same(stream, event.instId)
+    build.require_same(stream, event.instId)
     price, size = fields.two(event.px, event.sz)
-    last, count = count_of(event.tradeId), count_of(event.count)
+    last, count = fields.whole(event.tradeId), fields.whole(event.count)
     first = last + 1 - count
     if not 0 <= first <= last:
         raise FieldFault(Code.RANGE_REVERSED, f"{count} trades up to {last}")
@@ -165,7 +165,7 @@ def _best(levels: Sequence[Level]) -> Sequence[str | None]:
 
 
 def _orders(levels: Sequence[Level]) -> tuple[int, ...]:
-    return tuple([count_of(level[3]) for level in levels])
+    return tuple([fields.whole(level[3]) for level in levels])
 
 
 def read_bar(frame: Frame, index: int, row: Bar, stream: Stream) -> records.Bar:
@@ -181,7 +181,7 @@ def read_bar(frame: Frame, index: int, row: Bar, stream: Stream) -> records.Bar:
 
 def read_mark_price(frame: Frame, index: int, event: MarkPrice, stream: Stream) -> records.Stats:
     """``{"instType":"SWAP","instId":"BTC-USDT-SWAP","markPx":"42310.6","ts":"1630049139746"}``."""
-    _require_same(stream, event.instId)
+    build.require_same(stream, event.instId)
     (mark_price,) = fields.decimals(event.markPx)
     return build.stats(stream, frame, index, time_of(event.ts), mark_price, mark_price=mark_price)
 
@@ -189,7 +189,7 @@ def read_mark_price(frame: Frame, index: int, event: MarkPrice, stream: Stream) 
 def read_funding_rate(frame: Frame, index: int, event: FundingRate, stream: Stream) -> records.Stats:
     """``{"instId":"BTC-USD-SWAP","fundingRate":"0.00018","fundingTime":"1700726400000","nextFundingTime":
     "1700755200000","ts":"1700724675402",…}``: the rate is due at ``fundingTime``; ``next…`` is the one after."""
-    _require_same(stream, event.instId)
+    build.require_same(stream, event.instId)
     (rate,), due_ns = fields.decimals(event.fundingRate), time_of(event.fundingTime)
     content = f"{rate}/{due_ns}"
     return build.stats(
@@ -200,7 +200,7 @@ def read_funding_rate(frame: Frame, index: int, event: FundingRate, stream: Stre
 def read_open_interest(frame: Frame, index: int, event: OpenInterest, stream: Stream) -> records.Stats:
     """``{"instId":"LTC-USD-SWAP","oi":"5000","oiCcy":"555.55","oiUsd":"50000","ts":"1743041250440",…}``: contracts, in
     coin, in dollars."""
-    _require_same(stream, event.instId)
+    build.require_same(stream, event.instId)
     (interest,) = fields.decimals(event.oi)
     return build.stats(stream, frame, index, time_of(event.ts), interest, open_interest=interest)
 
@@ -215,19 +215,8 @@ def read_liquidation(frame: Frame, index: int, event: Liquidation, stream: Strea
     )  # fmt: skip
 
 
-def count_of(text: str) -> int:
-    if len(text) <= 18 and text.isascii() and text.isdigit():
-        return int(text)
-    raise FieldFault(Code.FIELD_MALFORMED, f"no count: {text!r:.40}")
-
-
 def time_of(text: str) -> int:
-    return fields.time_ns(count_of(text), NS_PER_MS)
-
-
-def _require_same(stream: Stream, named: str) -> None:
-    if named != stream.venue_symbol:
-        raise FieldFault(Code.SYMBOL_MISMATCH, f"{named!r:.60} in a stream of {stream.venue_symbol!r:.40}")
+    return fields.time_ns(fields.whole(text), NS_PER_MS)
 
 
 class _Instrument(Struct, gc=False):

@@ -108,12 +108,10 @@ def _read_trade(frame: Frame, index: int, event: _Trade, place: _Place, flags: t
     """``{"trade_id":"995098700","product_id":"BTC-USD","price":"68900.50","size":"0.00150000","side":"BUY",
     "time":"2026-04-07T14:30:02.789012Z"}``: ``side`` is the maker's."""
     stream = place.stream(event.product_id, "market_trades")
-    if not (event.trade_id.isascii() and event.trade_id.isdecimal() and len(event.trade_id) <= 18):
-        raise fields.FieldFault(Code.FIELD_MALFORMED, f"trade_id {event.trade_id!r:.40}")
     price, size = fields.two(event.price, event.size)
     return build.trade(
         stream, frame, index, fields.rfc3339_ns(event.time), price, size, _TAKER.get(event.side, Side.NONE),
-        event.trade_id, int(event.trade_id), place.publish_ns, flags=flags,
+        event.trade_id, fields.whole(event.trade_id), place.publish_ns, flags=flags,
     )  # fmt: skip
 
 
@@ -153,11 +151,9 @@ class _Candles(Struct, gc=False):
 def _read_candle(frame: Frame, index: int, event: _Candle, place: _Place) -> Bar:
     """``{"start":"1688998200","high":"1867.72","low":"1865.63","open":"1867.38","close":"1866.81","volume":"0.20269406",
     "product_id":"ETH-USD"}``: of five minutes, each second anew."""
-    if not (event.start.isascii() and event.start.isdecimal() and len(event.start) <= 11):
-        raise fields.FieldFault(Code.FIELD_MALFORMED, f"start {event.start!r:.40}")
     *prices, volume = fields.decimals(event.open, event.high, event.low, event.close, event.volume)
     stream = place.stream(event.product_id, "candles")
-    return bar(stream, frame, index, int(event.start), prices, volume, place.publish_ns)
+    return bar(stream, frame, index, fields.whole(event.start), prices, volume, place.publish_ns)
 
 
 class _Tickers(Struct, gc=False):

@@ -211,3 +211,10 @@ def test_the_interval_of_bars_is_their_shortest_step() -> None:
     assert fields.inferred_interval([[0], [7 * minute]]) == "1m"
     assert fields.inferred_interval([[5 * hour], [5 * hour]]) == "1d"
     assert fields.inferred_interval([[0, 10**9]]) == "1s"
+
+
+def test_a_number_told_as_text_is_read_and_nothing_that_only_looks_like_one() -> None:
+    assert [fields.whole(text) for text in ("0", "007", "9223372036854775807")] == [0, 7, fields.INT64_MAX]
+    for text in ("", "-1", "+1", "1.0", " 1", "1e3", "\u0663", "\u00b2", "9223372036854775808", "9" * 5_000):
+        with pytest.raises(fields.FieldFault, match="no whole number"):
+            fields.whole(text)
