@@ -28,6 +28,7 @@ from etl.transports.kafka import ensure_topics
 from tests.support.topics import quarantined, records
 
 DAYS = 12
+HOUR_NS = 3_600_000_000_000
 FIRST_NS = time.time_ns() // NS_PER_DAY * NS_PER_DAY - DAYS * NS_PER_DAY
 ROWS = 10
 """A day: its ids go on from those of the day before."""
@@ -66,7 +67,7 @@ class Archive:
 
 
 @contextmanager
-def served(archive: Archive, port: int) -> Iterator[None]:
+def served(archive: Archive | HongKong, port: int) -> Iterator[None]:
     loop = asyncio.new_event_loop()
     application = web.Application()
     application.router.add_get("/{path:.*}", archive.serve)
@@ -196,3 +197,50 @@ def test_a_day_that_never_matches_its_checksum_keeps_no_other_from_being_fetched
         assert run(settings, job(0, DAYS - 1)).holes == 1
         assert len(archive.asked) == 2, "only what was not done, and its checksum"
     assert {int(one.trade_id) for one in records(settings) if isinstance(one, Trade)} >= set(range(31, 41))
+
+
+class HongKong:
+    """OKX's files, a trade an hour: their days begin eight hours before ours, and no checksum lies beside them."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def serve(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        day = request.path[-len("2026-01-01.zip") :].removesuffix(".zip")
+        number = next(n for n in range(DAYS) if day_of(FIRST_NS + n * NS_PER_DAY) == day)
+        hours = range(24 * number - 8, 24 * number + 16)
+        rows = (
+            f"BTC-USDT,{100 + n},buy,91000.1,0.01,{(FIRST_NS + n * HOUR_NS) // 1_000_000},0\n" for n in hours
+        )
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as made:
+            header = "instrument_name,trade_id,side,price,size,created_time,source\n"
+            made.writestr(zipfile.ZipInfo(f"{day}.csv"), header + "".join(rows))
+        return web.Response(body=file.getvalue())
+
+
+@pytest.mark.integration
+def test_a_day_of_utc_comes_whole_out_of_two_files_of_hong_kong(
+    settings_with: Callable[..., Settings],
+) -> None:
+    (port,) = free_ports(1)
+    settings = settings_with(kafka=True, venues="okx", simulator_port=port)
+    ensure_topics(settings)
+    archive = HongKong()
+    asked = Job(
+        exchange="okx", symbols=("BTC-USDT",), kinds=("trade",), start_ns=FIRST_NS, end_ns=FIRST_NS + NS_PER_DAY,
+        archive=True,
+    )  # fmt: skip
+    with served(archive, settings.simulator_port_of("okx")):
+        assert run(settings, asked) == Summary(2, 0, 2, 24, 0)
+    days = [day_of(FIRST_NS), day_of(FIRST_NS + NS_PER_DAY)]
+    folder = "/okx/cdn/okex/traderecords/trades/daily"
+    assert sorted(archive.asked) == [
+        f"{folder}/{day.replace('-', '')}/BTC-USDT-trades-{day}.zip" for day in days
+    ]
+    trades = [one for one in records(settings) if isinstance(one, Trade)]
+    assert sorted((one.event_time_ns, one.record_key) for one in trades) == [
+        (FIRST_NS + n * HOUR_NS, str(100 + n)) for n in range(-8, 40)
+    ]
+    assert quarantined(settings) == []
