@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -165,7 +165,7 @@ def check(settings: Settings, jobs: Sequence[Job], name: str) -> Coverage:
     done = [(chunk, _done(marks, chunk)) for job in jobs for chunk in plan(job)]
     brought = [fetched for _, fetched in done if fetched is not None]
     exchange, now_ns = load_exchange(jobs[0].exchange), time.time_ns()
-    holes = missing(exchange, done, now_ns)
+    holes = missing(exchange, done, now_ns, backfill_holes.known(settings, exchange.name))
     if brought:
         backfill_holes.declare(settings, exchange.name, holes, Judged(done).closes)
     for chunk, fetched in done:
@@ -176,12 +176,14 @@ def check(settings: Settings, jobs: Sequence[Job], name: str) -> Coverage:
     return Coverage(len(done), pages, rows, len(holes))
 
 
-def missing(exchange: type[Exchange], done: Done, now_ns: int) -> list[Hole]:
-    """What the venue's history does not have of the chunks that are done. Pure."""
+def missing(exchange: type[Exchange], done: Done, now_ns: int, known: Iterable[Hole] = ()) -> list[Hole]:
+    """What the venue's history does not have of the chunks that are done; ``known``: what it did not have before.
+    Pure."""
+    before = {hole.place: hole for hole in known}
     holes = list(_fewer_than_counted(exchange, [(chunk, it) for chunk, it in done if it is not None]))
     for chunk, fetched in done:
         if fetched is not None and fetched.missing:
-            holes.append(_unpublished(chunk, fetched, now_ns))
+            holes.append(_unpublished(chunk, fetched, now_ns, before))
     for group in _grouped(done).values():
         holes += _not_received(group, now_ns)
     return holes
@@ -232,14 +234,20 @@ def _channel_of(group: Done) -> str:
     return next((one.channel for one in known if one.rows), known[0].channel)
 
 
-def _unpublished(chunk: Chunk, fetched: Fetched, now_ns: int) -> Hole:
-    """A day without a file: not yet, as long as it may still come."""
-    is_late = now_ns - chunk.end_ns < PUBLISHED_WITHIN_NS
-    look_again_ns = max(chunk.end_ns + NS_PER_DAY, now_ns + NS_PER_HOUR) if is_late else 0
-    reason = f"not published yet: {fetched.missing}" if is_late else fetched.missing
-    span = chunk.start_ns, chunk.end_ns
-    ask = chunk if is_late else None
-    return Hole(fetched.symbol, fetched.channel, *span, reason=reason, look_again_ns=look_again_ns, ask=ask)
+def _unpublished(chunk: Chunk, fetched: Fetched, now_ns: int, before: Mapping[tuple[str, str], Hole]) -> Hole:
+    """A day without a file: not yet, as long as it may still come. An old one is looked for once more, a day later:
+    that a server does not find a file now is no word of the venue's that there is none."""
+    hole = Hole(fetched.symbol, fetched.channel, chunk.start_ns, chunk.end_ns, reason=fetched.missing)
+    seen = before.get(hole.place)
+    if now_ns - chunk.end_ns < PUBLISHED_WITHIN_NS:
+        reason, again_ns = "not published yet", max(chunk.end_ns + NS_PER_DAY, now_ns + NS_PER_HOUR)
+    elif seen is None or seen.look_again_ns > now_ns:
+        reason, again_ns = "not found", now_ns + NS_PER_DAY if seen is None else seen.look_again_ns
+    else:
+        return hole
+    return msgspec.structs.replace(
+        hole, reason=f"{reason}: {fetched.missing}", look_again_ns=again_ns, ask=chunk
+    )
 
 
 def _not_received(group: Done, now_ns: int) -> Iterator[Hole]:

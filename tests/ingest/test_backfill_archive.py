@@ -118,14 +118,15 @@ def test_a_file_that_is_late_is_open_and_closed_by_the_run_that_brings_it(settin
     with served(archive, settings.simulator_port_of("binance")):
         assert run(settings, job(1, DAYS - 1)) == Summary(DAYS - 1, 0, DAYS - 3, (DAYS - 3) * ROWS, 2)
         first = sorted(last_states(records(settings)).values(), key=lambda gap: gap.from_time_ns)
-        assert [gap.gap_state for gap in first] == [GapState.SOURCE_HOLE, GapState.OPEN]
+        assert [gap.gap_state for gap in first] == [GapState.OPEN, GapState.OPEN]
+        assert "not found" in first[0].reason
         assert first[1].reason.startswith("look again after ")
         assert "not published yet" in first[1].reason
         archive.days[late] = kept[late]
         assert run(settings, job(DAYS - 1, DAYS - 1)).holes == 0
         states = {gap.from_time_ns: gap.gap_state for gap in last_states(records(settings)).values()}
         assert states == {
-            first[0].from_time_ns: GapState.SOURCE_HOLE,
+            first[0].from_time_ns: GapState.OPEN,
             first[1].from_time_ns: GapState.REPAIRED,
         }
         archive.days[old] = kept[old]

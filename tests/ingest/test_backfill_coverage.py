@@ -224,16 +224,31 @@ def test_a_file_that_is_not_there_yet_is_open_and_in_time_a_hole_and_never_two()
         (chunks[1], absent(chunks[1])),
         (chunks[2], fetched(chunks[2], parts[2])),
     ]
-    for now_ns, is_open in ((chunks[1].end_ns, True), (chunks[1].end_ns + PUBLISHED_WITHIN_NS, False)):
-        (hole,) = missing(load(VENUE), done, now_ns)
+    late_ns, old_ns = chunks[1].end_ns, chunks[1].end_ns + PUBLISHED_WITHIN_NS
+    known: list[Hole] = []
+    for now_ns, reason, look_again_ns in (
+        (late_ns, "not published yet: 404", late_ns + NS_PER_DAY),
+        (old_ns, "404", 0),
+    ):
+        (hole,) = known = missing(load(VENUE), done, now_ns, known)
         assert (hole.from_time_ns, hole.to_time_ns, hole.from_id) == (chunks[1].start_ns, chunks[1].end_ns, 0)
-        assert (hole.look_again_ns > now_ns) == is_open
-        assert hole.reason.startswith("not published yet") == is_open
+        assert (hole.reason, hole.look_again_ns) == (reason, look_again_ns)
     assert not Judged(done).closes(hole)
     came = [(chunk, fetched(chunk, part)) for chunk, part in zip(chunks, parts, strict=True)]
     assert Judged(came).closes(hole)
     assert Judged(came[1:2]).closes(hole)
     assert not Judged(came[:1]).closes(hole)
+
+
+def test_an_old_day_that_a_server_does_not_find_is_looked_for_once_more_before_it_is_a_hole() -> None:
+    (chunk,) = days(1, "agg_trade", archive=True)
+    now_ns = chunk.end_ns + 400 * NS_PER_DAY
+    (hole,) = missing(load(VENUE), [(chunk, absent(chunk))], now_ns)
+    assert (hole.reason, hole.look_again_ns, hole.ask) == ("not found: 404", now_ns + NS_PER_DAY, chunk)
+    assert missing(load(VENUE), [(chunk, absent(chunk))], now_ns + 1, [hole]) == [hole]
+    (again,) = missing(load(VENUE), [(chunk, absent(chunk))], hole.look_again_ns, [hole])
+    assert (again.reason, again.look_again_ns, again.ask) == ("404", 0, None)
+    assert missing(load(VENUE), [(chunk, absent(chunk))], now_ns + NS_PER_DAY + 1, [again]) == [again]
 
 
 def test_what_was_not_fetched_is_not_judged_and_closes_nothing() -> None:
