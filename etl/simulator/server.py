@@ -35,7 +35,9 @@ MESSAGE_BYTES_MAX = 1 << 20
 ANSWER_WAIT_S = 60.0
 ANSWER_POLL_S = 0.01
 
-TEXT_FRAME = 0x81
+TEXT_FRAME, BINARY_FRAME = 0x81, 0x82
+FIRST_OF_A_TEXT = b" "
+"""What begins with a lesser byte, a control character, is binary."""
 LENGTH_7_MAX, LENGTH_16_MAX = 125, 0xFFFF
 
 
@@ -58,7 +60,7 @@ class Socket(Connection):
 
     def write(self, payloads: Sequence[bytes]) -> None:
         if self._transport is not None and self.is_open:
-            self._transport.write(b"".join([part for p in payloads for part in (header(len(p)), p)]))
+            self._transport.write(b"".join([part for p in payloads for part in (header(p), p)]))
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -76,13 +78,14 @@ class Socket(Connection):
         return self._transport is not None and not self._transport.is_closing() and not self._websocket.closed
 
 
-def header(length: int) -> bytes:
-    """The head of an unmasked text frame, RFC 6455 section 5.2."""
+def header(payload: bytes) -> bytes:
+    """The head of an unmasked frame, RFC 6455 section 5.2."""
+    length, kind = len(payload), TEXT_FRAME if payload[:1] >= FIRST_OF_A_TEXT else BINARY_FRAME
     if length <= LENGTH_7_MAX:
-        return bytes((TEXT_FRAME, length))
+        return bytes((kind, length))
     if length <= LENGTH_16_MAX:
-        return bytes((TEXT_FRAME, 126)) + length.to_bytes(2, "big")
-    return bytes((TEXT_FRAME, 127)) + length.to_bytes(8, "big")
+        return bytes((kind, 126)) + length.to_bytes(2, "big")
+    return bytes((kind, 127)) + length.to_bytes(8, "big")
 
 
 def _steady_clock() -> Callable[[], int]:

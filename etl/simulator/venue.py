@@ -212,7 +212,11 @@ class Venue(Conversation):
         words = self.words_of(symbol, fact, channel=spelled, interval=known.interval, **given)
         form = form or known.form
         event = form.event(words)
-        return Item(stream, form.text(words).encode(), event)
+        return Item(stream, self.encoded(form.text(words)), event)
+
+    def encoded(self, text: str) -> bytes:
+        """An event's text as it is sent; where frames are binary, it is not JSON that goes out."""
+        return text.encode()
 
     def join(self, items: Sequence[Item], connection: Connection | None = None) -> bytes:
         """The frame that carries ``items``, as ``connection`` asked for it."""

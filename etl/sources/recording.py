@@ -23,10 +23,12 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class RecordedLine(Struct, gc=False):
-    """One line of a recording. ``kind`` is ``ws`` or ``rest``; ``frame`` is the exact text that came."""
+    """One line of a recording. ``kind`` is ``ws`` or ``rest``; ``frame`` is the exact text that came, ``binary``, in
+    base64, the bytes of a binary message."""
 
     kind: str
-    frame: str
+    frame: str = ""
+    binary: bytes = b""
     receive_time_ns: int = 0
     connection: str | int = ""
     url: str = ""
@@ -64,6 +66,6 @@ def frames(lines: Iterable[bytes], exchange: str, source: Source = Source.REPLAY
             number,
             recorded.url or recorded.channel,
             recorded.receive_time_ns,
-            recorded.frame.encode("utf-8", "surrogatepass"),
+            recorded.binary or recorded.frame.encode("utf-8", "surrogatepass"),
             Source.BACKFILL if recorded.kind == "rest" else source,
         )

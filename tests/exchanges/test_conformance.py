@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import WSMsgType, WSServerHandshakeError
+from aiohttp import WSServerHandshakeError
 
 from etl.adapter.contract import (
     Channel,
@@ -45,7 +45,7 @@ from etl.sequencing.continuity import Continuity
 from etl.simulator.venues import make_venue
 from tests.support import fixtures
 from tests.support.conformance import Table, channels, exemplar, family_of, records_of, table_of
-from tests.support.serving import WITHIN_S, Client, simulator
+from tests.support.serving import WITHIN_S, Client, payload_of, simulator
 
 NOW_NS = 1_700_000_000 * NS_PER_S
 CREDENTIALS = Credentials("a-key", "a-secret")
@@ -425,9 +425,9 @@ async def _heard(
             await socket.send_str(text)
         for number in range(1, LIVE_FRAMES_MAX):
             message = await socket.receive(timeout=WITHIN_S)
-            if message.type is not WSMsgType.TEXT:
+            if (payload := payload_of(message)) is None:
                 break
-            for outcome in parser.parse(Frame(name, "live", number, url, number, message.data.encode())):
+            for outcome in parser.parse(Frame(name, "live", number, url, number, payload)):
                 outcomes.append(outcome)
                 records += isinstance(outcome, Record)
                 if isinstance(outcome, Reply):

@@ -39,7 +39,7 @@ def test_any_frame_gives_typed_results_that_account_for_it(path: Path) -> None:
     parser = exchange()
     for seed in range(FRAMES):
         line = lines[seed % len(lines)]
-        payload = mutated(line.frame, seed)
+        payload = mutated(line.payload, seed)
         frame = Frame(exchange.name, "c", seed + 1, line.endpoint, line.receive_time_ns, payload)
         outcomes = parser.parse(frame)
         try:

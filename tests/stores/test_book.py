@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import WSMsgType
 from msgspec import structs
 
 from etl import settings as settings_module
@@ -35,7 +34,7 @@ from etl.stores.migrate import migrate_clickhouse
 from etl.stores.query import plain
 from etl.wire.codec import encode
 from tests.support import lake, stream
-from tests.support.serving import WITHIN_S, Client, simulator
+from tests.support.serving import WITHIN_S, Client, payload_of, simulator
 
 AT_NS = stream.START_NS + 100 * stream.MS
 FRAMES = 300
@@ -265,11 +264,10 @@ async def _listen(state_path: Path, name: str, subscription: Subscription) -> li
                 await socket.send_str(text)
             for number in range(1, FRAMES):
                 message = await socket.receive(timeout=WITHIN_S)
-                if message.type is not WSMsgType.TEXT:
+                if (payload := payload_of(message)) is None:
                     break
-                for outcome in parser.parse(
-                    Frame(name, stream.CONNECTION, number, url, time.time_ns(), message.data.encode())
-                ):
+                frame = Frame(name, stream.CONNECTION, number, url, time.time_ns(), payload)
+                for outcome in parser.parse(frame):
                     if isinstance(outcome, Book):
                         books.append(outcome)
                     elif isinstance(outcome, Reply):

@@ -8,6 +8,8 @@ where the frames come from (recorded, documentation example or synthetic), then 
 ``gives`` holds records under the contract's field names without what is empty, ``{"quarantine": CODE}``,
 ``{"ignored": NAME}``, ``{"reply": TEXT}``, ``{"fault": KIND}``, ``{"connection_sequence": NUMBER}``
 ``{"book_broken": CHANNEL}`` and ``{"behind": CHANNEL}``. All frames of a file come on one connection.
+A binary frame stands in the place of ``frame``: as ``protobuf``, its fields by number (``etl/simulator/protobuf.py``),
+or as ``binary``, in base64.
 ``rewrite`` fills ``gives`` with what the parser says today: read the diff before it is committed.
 """
 
@@ -34,16 +36,23 @@ from etl.adapter.contract import (
 from etl.commands.parse import record_item
 from etl.exchanges import load
 from etl.model.records import Frame, Record, Source
+from etl.simulator.protobuf import protobuf
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "exchanges"
 CONNECTION = "fixture"
 
 
 class FixtureLine(msgspec.Struct):
-    frame: str
+    frame: str = ""
     gives: list[dict[str, Any]] = []
     receive_time_ns: int = 0
     endpoint: str = ""
+    protobuf: dict[str, Any] = {}
+    binary: bytes = b""
+
+    @property
+    def payload(self) -> bytes:
+        return self.binary or (protobuf(self.protobuf) if self.protobuf else self.frame.encode())
 
 
 def paths() -> list[Path]:
@@ -61,8 +70,9 @@ def read(path: Path) -> list[FixtureLine]:
 
 
 def frame_of(line: FixtureLine, exchange: str, number: int) -> Frame:
-    payload = line.frame.encode()
-    return Frame(exchange, CONNECTION, number, line.endpoint, line.receive_time_ns, payload, Source.STREAM)
+    return Frame(
+        exchange, CONNECTION, number, line.endpoint, line.receive_time_ns, line.payload, Source.STREAM
+    )
 
 
 def described(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -99,8 +109,10 @@ def rewrite(path: Path) -> None:
     for number, line in enumerate(read(path), 1):
         line.gives = described(parser.parse(frame_of(line, exchange.name, number)))
         origin = {"receive_time_ns": line.receive_time_ns, "endpoint": line.endpoint}
-        known = {name: value for name, value in origin.items() if value}
-        lines.append(msgspec.json.encode(known | {"frame": line.frame, "gives": line.gives}))
+        binary = {"protobuf": line.protobuf, "binary": line.binary}
+        known = {name: value for name, value in (origin | binary).items() if value}
+        frame = {} if known.keys() & binary.keys() else {"frame": line.frame}
+        lines.append(msgspec.json.encode(known | frame | {"gives": line.gives}))
     path.write_bytes(b"\n".join(lines) + b"\n")
 
 

@@ -21,7 +21,7 @@ def frames() -> Iterator[tuple[str, bytes]]:
     for path in fixtures.paths():
         if ".malformed" not in path.name:
             family = fixtures.feed_of(path).__module__.rpartition(".")[2]
-            yield from ((family, line.frame.encode()) for line in fixtures.read(path) if _is_read(line))
+            yield from ((family, line.payload) for line in fixtures.read(path) if _is_read(line))
 
 
 def _is_read(line: fixtures.FixtureLine) -> bool:

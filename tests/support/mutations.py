@@ -15,10 +15,10 @@ ODD_VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def mutated(frame: str, seed: int) -> bytes:
+def mutated(frame: str | bytes, seed: int) -> bytes:
     """``frame`` with one to three things wrong."""
     generator = random.Random(seed)
-    payload = frame.encode("utf-8", "surrogatepass")
+    payload = frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass")
     for _ in range(generator.choice((1, 1, 1, 2, 3))):
         payload = generator.choice(_MUTATIONS)(payload, generator)
     return payload

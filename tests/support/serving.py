@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMessage, WSMsgType
 
 from etl.adapter.contract import Exchange, Ignored, Rejected
 from etl.exchanges import load
@@ -91,6 +91,13 @@ async def receive_bytes(socket: ClientWebSocketResponse, count: int) -> list[byt
     return [(await socket.receive_str(timeout=WITHIN_S)).encode() for _ in range(count)]
 
 
+def payload_of(message: WSMessage) -> bytes | None:
+    """What a text or a binary message holds; ``None`` for any other."""
+    if message.type is WSMsgType.TEXT:
+        return str(message.data).encode()
+    return bytes(message.data) if message.type is WSMsgType.BINARY else None
+
+
 async def drain(socket: ClientWebSocketResponse) -> list[bytes]:
     """Everything until the venue closes or says nothing for a moment."""
     frames: list[bytes] = []
@@ -99,9 +106,9 @@ async def drain(socket: ClientWebSocketResponse) -> list[bytes]:
             message = await socket.receive(timeout=0.3)
         except TimeoutError:
             return frames
-        if message.type is not WSMsgType.TEXT:
+        if (payload := payload_of(message)) is None:
             return frames
-        frames.append(message.data.encode())
+        frames.append(payload)
 
 
 @asynccontextmanager
