@@ -28,6 +28,8 @@ COLUMNS = (
     "duplicated",
     "physical_duplicates",
 )
+VENUES_ABREAST = 3
+"""More to a table, and the 80 columns of a log cut names and figures short."""
 
 
 @app.command()
@@ -64,13 +66,16 @@ def _print_table(found: Report) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table("", *found.venues, box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name in COLUMNS:
-        table.add_row(name, *(f"{getattr(venue, name):,}" for venue in found.venues.values()))
-    table.add_row("session", *(venue.session for venue in found.venues.values()))
-    console.print(table)
+    names = list(found.venues)
+    for start in range(0, len(names), VENUES_ABREAST):
+        venues = {name: found.venues[name] for name in names[start : start + VENUES_ABREAST]}
+        table = Table("", *venues, box=None, pad_edge=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for name in COLUMNS:
+            table.add_row(name, *(f"{getattr(venue, name):,}" for venue in venues.values()))
+        table.add_row("session", *(venue.session for venue in venues.values()))
+        console.print(table)
     for name, latency in found.latency_ms.items():
         if latency.p50 is not None and latency.p99 is not None:
             console.print(f"{name}: p50 {latency.p50:.1f} ms, p99 {latency.p99:.1f} ms")
