@@ -173,7 +173,7 @@ STANDARD: dict[str, Standard] = {
         ),
     ),
     "faults": Standard(
-        ("--venues", "binance,polygon,alpaca", "--disconnects", "47"),
+        ("--venues", "binance,polygon,alpaca,okx,kraken,coinbase,bybit,kalshi", "--disconnects", "47"),
         (
             Figure("events / disconnects", ("events_sent", "disconnects")),
             Figure(
