@@ -56,7 +56,7 @@ async def refusing(status: str, headers: str = NO_HEADERS) -> AsyncIterator[tupl
         ("418 I'm a teapot", "Retry-After: 300\r\n", "banned", 300.0),
         ("429 Too Many Requests", "Retry-After: 99999999999\r\n", "rate_limit", ASKED_WAIT_MAX_S),
         ("401 Unauthorized", NO_HEADERS, "authentication", 0.0),
-        ("403 Forbidden", NO_HEADERS, "entitlement", 0.0),
+        ("403 Forbidden", NO_HEADERS, "banned", 0.0),
         ("451 Unavailable For Legal Reasons", NO_HEADERS, "entitlement", 0.0),
     ],
 )
