@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from etl import exchanges
 from etl.bench.isolation import PHASES, QUIET, TROUBLED, Bench, first_venues
 from etl.bench.verdict import ZERO
 from etl.errors import UsageError
+from etl.simulator import venues as simulated
 
 
-def test_the_first_ten_venues_are_of_as_many_families_as_there_are() -> None:
-    families = {name.partition("_")[0] for name in exchanges.names()}
-    assert {name.partition("_")[0] for name in first_venues(10)} == families
+def test_the_first_venues_are_one_of_each_family_before_their_sisters() -> None:
+    families = {name.partition("_")[0] for name in simulated.names()}
+    assert [name.partition("_")[0] for name in first_venues(len(families))] == sorted(families)
     with pytest.raises(UsageError, match="simulated venues"):
         first_venues(1_000)
 
