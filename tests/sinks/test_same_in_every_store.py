@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from etl.exchanges import load
 from etl.model.decimals import FITS
-from etl.model.records import Record, Stats
+from etl.model.records import Frame, Quote, Record, Stats, Trade
+from etl.model.times import NS_PER_S
 from etl.settings import Settings, changed
+from etl.simulator.session import SyntheticSession
+from etl.simulator.venues import make_venue
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
 from etl.stores.migrate import SQL_DIR, migrate_clickhouse, migrate_timescale
@@ -164,6 +168,29 @@ def test_25_decimals_come_out_of_every_store_digit_for_digit(settings: Settings)
         books = query(settings, store, f"SELECT {sides} FROM {table} ORDER BY record_key").rows
         exact_books = [tuple([Decimal(text) for text in side or ()] for side in book) for book in books]
         assert exact_books == [tuple([*map(Decimal, side)] for side in book) for book in levels], store
+
+
+def test_what_simulated_mexc_sends_comes_out_of_every_store_digit_for_digit(settings: Settings) -> None:
+    venue, parser = make_venue("mexc"), load("mexc")()
+    session = SyntheticSession(venue, 20.0, seed=5)
+    for channel in ("aggre.deals@100ms", "aggre.bookTicker@100ms"):
+        session.subscribe(venue.stream("BABYDOGEUSDT", channel))
+    frames = [item.payload for tick in range(10) for item in session.due(stream.START_NS + tick * NS_PER_S)]
+    records = [
+        outcome
+        for number, frame in enumerate(frames, 1)
+        for outcome in parser.parse(Frame("mexc", "c", number, "", stream.START_NS, frame))
+        if isinstance(outcome, Trade | Quote)
+    ]
+    stream.publish(settings, *records)
+    assert not any(to_every_store(settings).values())
+    prices = {one.record_key: one.last_price for one in records if isinstance(one, Trade)}
+    bids = {one.record_key: one.bid for one in records if isinstance(one, Quote)}
+    for table, column, told in (("trades", "last_price", prices), ("quotes", "bid", bids)):
+        assert max(len(text.partition(".")[2]) for text in told.values() if text) == 25
+        wanted = {key: Decimal(text) for key, text in told.items() if text}
+        for store, rows in stored(settings, f"record_key, {column}", table).items():
+            assert {key: Decimal(value) for key, value in rows} == wanted, store
 
 
 def test_a_text_in_a_list_of_decimals_is_judged_as_one_alone(settings: Settings) -> None:
