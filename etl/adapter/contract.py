@@ -40,6 +40,7 @@ from etl.adapter.outcomes import (
     Reply,
 )  # fmt: skip
 from etl.adapter.shipped import shipped
+from etl.adapter.splits import Split
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind
 
@@ -156,14 +157,6 @@ class History(Struct, frozen=True):
     """How the past of a kind is asked for. By ``id`` alone: ``history_requests`` needs a first id."""
 
     by: Literal["id", "time", "both"]
-
-
-class Split(Struct, frozen=True):
-    """Prices before ``day`` (ISO, the venue's) times ``factor`` are prices after it: 0.25 where one became four."""
-
-    symbol: str
-    day: str
-    factor: float
 
 
 class Exchange:

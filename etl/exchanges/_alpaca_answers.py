@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from etl.adapter.contract import Fault, FaultKind, Ignored, Outcome, Rejected, Split
+from etl.adapter.contract import Fault, FaultKind, Ignored, Outcome, Rejected
 from etl.adapter.dispatch import Reader
 from etl.adapter.fields import (
     ABSENT,
@@ -30,6 +30,7 @@ from etl.adapter.fields import (
     text_of,
 )
 from etl.adapter.handshake import kind_of_words, told
+from etl.adapter.splits import Split
 from etl.exchanges._alpaca_readers import Readers
 from etl.exchanges._alpaca_wire import BarEvent, Page, PastTrade
 from etl.model.codes import Code

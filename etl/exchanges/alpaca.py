@@ -28,7 +28,6 @@ from etl.adapter.contract import (
     Reply,
     Request,
     SequenceRule,
-    Split,
     Subscription,
 )
 from etl.adapter.dispatch import Tagged
@@ -36,6 +35,7 @@ from etl.adapter.fields import UNDECODABLE, readable, rejected
 from etl.adapter.handshake import Grants, Handshake, told
 from etl.adapter.paging import by_token
 from etl.adapter.sessions import OVERNIGHT
+from etl.adapter.splits import Split
 from etl.errors import VenueError
 from etl.exchanges import _alpaca_answers as answers
 from etl.exchanges import _alpaca_wire as wire

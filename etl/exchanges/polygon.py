@@ -36,7 +36,6 @@ from etl.adapter.contract import (
     Reply,
     Request,
     SequenceRule,
-    Split,
     Subscription,
     shipped_instruments,
 )
@@ -44,6 +43,7 @@ from etl.adapter.dispatch import Reader, Tagged, elements, read_all, read_one
 from etl.adapter.fields import UNDECODABLE, listing, readable, rejected
 from etl.adapter.handshake import Grants, Handshake, kind_of_words, told
 from etl.adapter.paging import next_url
+from etl.adapter.splits import Split
 from etl.errors import VenueError
 from etl.exchanges import _polygon_answers as answers
 from etl.exchanges import _polygon_readers as reads

@@ -7,7 +7,8 @@ from datetime import date, timedelta
 
 import msgspec
 
-from etl.adapter.contract import Request, Split
+from etl.adapter.contract import Request
+from etl.adapter.splits import Split
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.model.records import Kind

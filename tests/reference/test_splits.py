@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from etl.adapter.contract import Split
+from etl.adapter.splits import Split
 from etl.errors import VenueError
 from etl.exchanges import load
 from etl.reference import splits
