@@ -35,6 +35,7 @@ by a latecomer or a repair, not by anybody's word.
     holes      what declared gaps still miss                counted    tracks with ids
     restart    ids that go back                             awaited    channels that have not given a record yet
     gap        a gap and its later states                   broken_books   books whose checksum did not hold
+    followed   the tracks of a feed, and their bounds
 """
 
 from __future__ import annotations
@@ -47,18 +48,14 @@ from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
 from etl.sequencing.ahead import Window
 from etl.sequencing.awaited import Awaited
-from etl.sequencing.broken_books import OF_BROKEN_BOOKS, BrokenBooks
+from etl.sequencing.broken_books import OF_BROKEN_BOOKS
 from etl.sequencing.counted import Contiguous, Counted
+from etl.sequencing.followed import TRACKS_MAX, Followed, Key
 from etl.sequencing.gap import NO_EVENT_BEFORE, settled
 from etl.sequencing.spans import Span, SpanReader, bar_length_ns, is_snapshot, last_before, span_reader
 from etl.sequencing.standing import Standing
 from etl.sequencing.timed import Timed
 from etl.sequencing.track import FOLLOWED, NO_GAPS, Track
-
-TRACKS_MAX = 100_000
-"""(symbol, channel) pairs that are followed; beyond, the one first seen is forgotten."""
-
-_Key = tuple[str, str]
 
 
 class Continuity:
@@ -74,11 +71,8 @@ class Continuity:
         self._exchange = exchange
         self._declares_start = declares_start
         self._window = window or Window()
-        self._tracks: dict[_Key, Track] = {}
-        self._pending: dict[_Key, Track] = {}
-        """Tracks with a break that is not declared yet."""
-        self._awaited: dict[_Key, Awaited] = {}
-        self._broken_books = BrokenBooks()
+        self._followed = Followed()
+        self._track_of = self._followed.tracks.get
 
     def expect(
         self, names: Iterable[tuple[str, str]], channels: Iterable[str], now_ns: int, has_past: bool = False
@@ -93,8 +87,10 @@ class Continuity:
                 key = (ALL if is_all(venue_symbol) else symbol, name)
                 if channel is None or not (channel.stale_after_s or _is_quiet(channel)):
                     continue
-                if key not in self._tracks and len(self._awaited) < TRACKS_MAX:
-                    self._awaited.setdefault(key, Awaited(venue_symbol, channel, now_ns, has_past=has_past))
+                if key not in self._followed.tracks and len(self._followed.awaited) < TRACKS_MAX:
+                    self._followed.awaited.setdefault(
+                        key, Awaited(venue_symbol, channel, now_ns, has_past=has_past)
+                    )
 
     def observe(self, record: Record) -> Sequence[Gap]:
         """The gaps that ``record`` reveals or closes; to be published before it.
@@ -103,16 +99,16 @@ class Continuity:
         that the venue repeats on subscribing (flag ``REPLAYED``) goes on or fills, and opens nothing.
         """
         key = (record.symbol, record.channel)
-        track = self._tracks.get(key)
+        track = self._track_of(key)
         if record.source not in FOLLOWED:
             return NO_GAPS if track is None else track.fill(record)
-        if self._broken_books.gaps and is_snapshot(record):
+        if self._followed.broken_books.gaps and is_snapshot(record):
             return self._renew_book(key, record)
         return self._begin(key, record) if track is None else track.observe(record)
 
     def quarantined(self, record: Record) -> Sequence[Gap]:
         """``record`` is kept out of the stores: its id came, its content is missing."""
-        track = self._tracks.get((record.symbol, record.channel))
+        track = self._track_of((record.symbol, record.channel))
         if track is None or record.source not in FOLLOWED or REPLAYED in record.flags:
             return NO_GAPS
         return track.quarantine(record)
@@ -137,18 +133,18 @@ class Continuity:
         """
         is_lost = _carried(venue_symbols, channels, socket)
         gaps: list[Gap] = []
-        for (symbol, name), awaited in self._awaited.items():
+        for (symbol, name), awaited in self._followed.awaited.items():
             is_told = awaited.gap is not None or kind is GapKind.QUARANTINE
             if not is_told and is_lost(awaited.venue_symbol, name, awaited.channel):
                 if symbol == ALL:
-                    awaited.hear(_newest_ns(self._tracks, name), now_ns)
+                    awaited.hear(_newest_ns(self._followed.tracks, name), now_ns)
                 gaps.append(awaited.lose(self._exchange, symbol, name, kind, reason, now_ns))
-        for (_, name), track in self._tracks.items():
+        for (_, name), track in self._followed.tracks.items():
             if not is_lost(track.newest.venue_symbol, name, track.channel):
                 continue
             gaps += track.decide()
             if kind in OF_BROKEN_BOOKS:
-                gaps += self._broken_books.lose(track.newest, track.channel, kind, reason, now_ns)
+                gaps += self._followed.broken_books.lose(track.newest, track.channel, kind, reason, now_ns)
             else:
                 gaps += track.lose(kind, reason, now_ns)
         return gaps
@@ -161,11 +157,11 @@ class Continuity:
         which no record tells the end."""
         is_carried = _carried(venue_symbols, None, socket)
         gaps: list[Gap] = []
-        for (symbol, name), awaited in self._awaited.items():
+        for (symbol, name), awaited in self._followed.awaited.items():
             ends_here = awaited.gap is not None and (symbol == ALL or _is_quiet(awaited.channel))
             if ends_here and is_carried(awaited.venue_symbol, name, awaited.channel):
                 gaps.append(awaited.resume(now_ns))
-        for (_, name), track in self._tracks.items():
+        for (_, name), track in self._followed.tracks.items():
             if _is_quiet(track.channel) and is_carried(track.newest.venue_symbol, name, track.channel):
                 gaps += track.resume(now_ns)
         return gaps
@@ -173,31 +169,31 @@ class Continuity:
     def overdue(self, now_ns: int) -> Sequence[Gap]:
         """Breaks that have waited long enough; to be called about once a second."""
         gaps: list[Gap] = []
-        for key, track in list(self._pending.items()):
+        for key, track in list(self._followed.pending.items()):
             gaps += track.overdue(now_ns)
             if not track.is_pending:
-                del self._pending[key]
+                del self._followed.pending[key]
         return gaps
 
     def decide(self) -> Sequence[Gap]:
         """Declare every undecided break: no more records will come."""
-        gaps = [gap for track in self._pending.values() for gap in track.decide()]
-        self._pending.clear()
+        gaps = [gap for track in self._followed.pending.values() for gap in track.decide()]
+        self._followed.pending.clear()
         return gaps
 
     def newest(self, symbol: str, channel: str) -> Record | None:
         """The record (or gap) up to which all of a channel is there or declared, ``None`` before its first."""
-        track = self._tracks.get((symbol, channel))
+        track = self._track_of((symbol, channel))
         return None if track is None else track.newest
 
     def missing(self, gap: Gap) -> Sequence[Span]:
         """What of ``gap`` has not come since it was declared: first and last ids (of bars: numbers since 1970)."""
-        track = self._tracks.get((gap.symbol, gap.channel))
+        track = self._track_of((gap.symbol, gap.channel))
         return () if track is None else track.missing(gap)
 
     def settle(self, gap: Gap, state: GapState, now_ns: int, reason: str) -> Gap:
         """The end of a gap that no record will close: its next state, to be published."""
-        track = self._tracks.get((gap.symbol, gap.channel))
+        track = self._track_of((gap.symbol, gap.channel))
         if track is not None:
             track.forget(gap)
         return settled(gap, state, now_ns, reason)
@@ -212,7 +208,7 @@ class Continuity:
         if record.source not in FOLLOWED:
             return
         key = (record.symbol, record.channel)
-        track = self._tracks.get(key)
+        track = self._track_of(key)
         if isinstance(record, Gap) and record.sequence is None:
             self._remember_gap(key, track, record)
         elif track is None:
@@ -220,70 +216,65 @@ class Continuity:
         else:
             track.remember(record)
 
-    def standings(self) -> dict[_Key, Standing]:
+    def standings(self) -> dict[Key, Standing]:
         """Where each (symbol, channel) stands, for ``restore`` in a later process."""
-        found = {key: track.standing() for key, track in self._tracks.items()}
-        awaited = (each.gap for each in self._awaited.values() if each.gap)
-        for gap in (*awaited, *self._broken_books.gaps.values()):
-            before = found.get((gap.symbol, gap.channel), Standing())
-            found[gap.symbol, gap.channel] = Standing(before.newest, before.last, (*before.gaps, gap))
-        return found
+        return self._followed.standings()
 
-    def restore(self, key: _Key, standing: Standing) -> None:
+    def restore(self, key: Key, standing: Standing) -> None:
         """As after all the records and gaps that led there. What is followed already stands nearer."""
         channel, newest = self._exchange.channel(key[1]), standing.newest
-        if channel is None or key in self._tracks:
+        if channel is None or key in self._followed.tracks:
             return
         if newest is not None:
             bar_ns = bar_length_ns(channel, newest)
             if track := self._track(newest, channel, span_reader(channel, bar_ns), bar_ns, standing.last):
-                self._follow(key, track)
+                self._followed.follow(key, track)
         for gap in standing.gaps:
-            self._remember_gap(key, self._tracks.get(key), gap)
+            self._remember_gap(key, self._track_of(key), gap)
 
-    def _remember_gap(self, key: _Key, track: Track | None, gap: Gap) -> None:
+    def _remember_gap(self, key: Key, track: Track | None, gap: Gap) -> None:
         channel = self._exchange.channel(gap.channel)
         if channel is None:
             return
         if gap.gap_kind in OF_BROKEN_BOOKS and NO_EVENT_BEFORE not in gap.flags:
-            self._broken_books.remember(gap, channel)
+            self._followed.broken_books.remember(gap, channel)
             return
         if track is not None:
             track.remember_gap(gap)
             return
-        awaited = self._awaited.get(key)
+        awaited = self._followed.awaited.get(key)
         if awaited is None or awaited.gap is None:
             # one with an end may be a later state of an old gap and does not say where the channel stands
             if not gap.to_time_ns:
-                self._awaited[key] = Awaited(gap.venue_symbol, channel, gap.event_time_ns, gap)
+                self._followed.awaited[key] = Awaited(gap.venue_symbol, channel, gap.event_time_ns, gap)
         elif awaited.gap.record_key == gap.record_key and NO_EVENT_BEFORE not in gap.flags:
             awaited.gap = gap
 
-    def _renew_book(self, key: _Key, snapshot: Record) -> Sequence[Gap]:
-        track, channel = self._tracks.get(key), self._exchange.channel(snapshot.channel)
-        gaps = self._broken_books.renew(snapshot, channel) if channel else NO_GAPS
+    def _renew_book(self, key: Key, snapshot: Record) -> Sequence[Gap]:
+        track, channel = self._track_of(key), self._exchange.channel(snapshot.channel)
+        gaps = self._followed.broken_books.renew(snapshot, channel) if channel else NO_GAPS
         return [*gaps, *(self._begin(key, snapshot) if track is None else track.observe(snapshot))]
 
-    def _begin(self, key: _Key, record: Record) -> Sequence[Gap]:
+    def _begin(self, key: Key, record: Record) -> Sequence[Gap]:
         channel = self._exchange.channel(record.channel)
         if channel is None or REPLAYED in record.flags:
             return NO_GAPS
         bar_ns = bar_length_ns(channel, record)
         reader = span_reader(channel, bar_ns)
-        awaited = self._awaited.get(key)
+        awaited = self._followed.awaited.get(key)
         gap = awaited.gap if awaited else None
         if gap is not None and NO_EVENT_BEFORE not in gap.flags:
             before = self._track(gap, channel, reader, bar_ns, last_before(gap, bar_ns))
             if before is not None:
-                self._follow(key, before)
+                self._followed.follow(key, before)
                 before.remember_gap(gap)
                 return before.observe(record)
         span = reader(record) if reader else None
         track = self._track(record, channel, reader, bar_ns, span and span[1])
         if track is None:
             return NO_GAPS
-        self._follow(key, track)
-        of_all = self._awaited.get((ALL, record.channel))
+        self._followed.follow(key, track)
+        of_all = self._followed.awaited.get((ALL, record.channel))
         has_past = any(each is not None and each.has_past for each in (awaited, of_all))
         gaps = [track.start_gap()] if self._declares_start and not has_past else []
         if awaited is not None and gap is not None:
@@ -297,21 +288,10 @@ class Continuity:
         if reader is None or last is None:
             return Timed(newest, channel) if reader is None else None
         kind = Contiguous if channel.rule is SequenceRule.CONTIGUOUS else Counted
-        return kind(newest, channel, last, reader, bar_ns, self._window, self._start_pending)
-
-    def _follow(self, key: _Key, track: Track) -> None:
-        if len(self._tracks) >= TRACKS_MAX:
-            oldest = next(iter(self._tracks))
-            del self._tracks[oldest]
-            self._pending.pop(oldest, None)
-        self._tracks[key] = track
-        self._awaited.pop(key, None)
-
-    def _start_pending(self, track: Track) -> None:
-        self._pending[track.newest.symbol, track.newest.channel] = track
+        return kind(newest, channel, last, reader, bar_ns, self._window, self._followed.start_pending)
 
 
-def _newest_ns(tracks: Mapping[_Key, Track], channel: str) -> int:
+def _newest_ns(tracks: Mapping[Key, Track], channel: str) -> int:
     """The time of a channel's newest event, of whatever symbol."""
     newest = (track.newest.event_time_ns for (_, name), track in tracks.items() if name == channel)
     return max(newest, default=0)

@@ -1,0 +1,45 @@
+"""What one feed's continuity follows, by (symbol, channel). Pure, bounded."""
+
+from __future__ import annotations
+
+from etl.sequencing.awaited import Awaited
+from etl.sequencing.broken_books import BrokenBooks
+from etl.sequencing.standing import Standing
+from etl.sequencing.track import Track
+
+TRACKS_MAX = 100_000
+"""(symbol, channel) pairs that are followed; beyond, the one first seen is forgotten."""
+
+Key = tuple[str, str]
+
+
+class Followed:
+    """A channel is awaited until its first record, and has a track from then on."""
+
+    __slots__ = ("awaited", "broken_books", "pending", "tracks")
+
+    def __init__(self) -> None:
+        self.tracks: dict[Key, Track] = {}
+        self.pending: dict[Key, Track] = {}
+        """Tracks with a break that is not declared yet."""
+        self.awaited: dict[Key, Awaited] = {}
+        self.broken_books = BrokenBooks()
+
+    def follow(self, key: Key, track: Track) -> None:
+        if len(self.tracks) >= TRACKS_MAX:
+            oldest = next(iter(self.tracks))
+            del self.tracks[oldest]
+            self.pending.pop(oldest, None)
+        self.tracks[key] = track
+        self.awaited.pop(key, None)
+
+    def start_pending(self, track: Track) -> None:
+        self.pending[track.newest.symbol, track.newest.channel] = track
+
+    def standings(self) -> dict[Key, Standing]:
+        found = {key: track.standing() for key, track in self.tracks.items()}
+        awaited = (each.gap for each in self.awaited.values() if each.gap)
+        for gap in (*awaited, *self.broken_books.gaps.values()):
+            before = found.get((gap.symbol, gap.channel), Standing())
+            found[gap.symbol, gap.channel] = Standing(before.newest, before.last, (*before.gaps, gap))
+        return found
