@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+
+from etl.adapter.series import is_share, share_of
 
 ALL = "*"
 """In a subscription: all symbols that the venue has. Polygon writes it with the letter of a class before it, `O:*`."""
@@ -13,11 +15,26 @@ class Carried:
 
     def __init__(self, symbols: Collection[str]) -> None:
         self._symbols = frozenset(symbols)
+        self._shares = tuple(share_of(symbol) for symbol in symbols if is_share(symbol))
         self.has_all = any(is_all(symbol) for symbol in symbols)
 
     def __contains__(self, venue_symbol: str) -> bool:
-        return self.has_all or venue_symbol in self._symbols
+        if self.has_all or venue_symbol in self._symbols:
+            return True
+        return any(venue_symbol in share for share in self._shares)
+
+    def akin(self, venue_symbols: Iterable[str]) -> set[str]:
+        """Those that may stand for some of the same: shares change with the number of workers."""
+        if self.has_all:
+            return set(venue_symbols)
+        prefixes = tuple(share.prefix for share in self._shares)
+        return {symbol for symbol in venue_symbols if prefixes and symbol.startswith(prefixes)}
 
 
 def is_all(venue_symbol: str) -> bool:
     return venue_symbol.endswith(ALL)
+
+
+def is_many(venue_symbol: str) -> bool:
+    """Whether it stands for symbols that it does not name."""
+    return is_all(venue_symbol) or is_share(venue_symbol)

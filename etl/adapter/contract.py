@@ -12,7 +12,8 @@ outcomes. One object per connection; it holds that connection's state and dies w
     ├── Fault                 the venue itself has something to say: see ``FaultKind``
     ├── ConnectionSequence    the frame's number on its connection, where the venue counts over all of it
     ├── BookBroken            a book whose checksum does not hold
-    └── Behind                a stream of which the venue says that more has gone out than came
+    ├── Behind                a stream of which the venue says that more has gone out than came
+    └── Contract (series.py)  one of a series is listed, or over
 
 Records, Rejected and Ignored are events, and each event of a frame is exactly one of them. The others accompany
 an event and are not counted.
@@ -39,6 +40,7 @@ from etl.adapter.outcomes import (
     Rejected,
     Reply,
 )  # fmt: skip
+from etl.adapter.series import Series
 from etl.adapter.shipped import shipped
 from etl.adapter.splits import Split
 from etl.model.instruments import Instrument, Instruments
@@ -232,6 +234,8 @@ class Exchange:
     """When the day of a file begins, against midnight UTC: -8 h where it is one of Hong Kong."""
     instruments_path: ClassVar[str] = ""
     """History path of (the first page of) the venue's instrument list, "" where symbols need none."""
+    series: ClassVar[Series | None] = None
+    """How contracts are followed that come and go; ``None`` = a symbol stands for itself."""
     splits_path: ClassVar[str] = ""
     """History path of the splits of ``{from_day}`` to ``{to_day}``, "" where nothing splits."""
 
@@ -288,6 +292,10 @@ class Exchange:
 
     def resubscribe(self, subscription: Subscription) -> Sequence[str | bytes]:
         """Messages that begin these channels of these symbols anew, and no others; none where a request does that."""
+        return ()
+
+    def change(self, joins: Subscription, leaves: Subscription) -> Sequence[str]:
+        """Messages that add ``joins`` to what the connection carries, and take ``leaves`` away; either may be empty."""
         return ()
 
     def unanswered(self) -> Sequence[str]:

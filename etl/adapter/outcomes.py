@@ -6,6 +6,7 @@ from enum import Enum
 
 from msgspec import Struct
 
+from etl.adapter.series import Contract
 from etl.model.records import GapKind, Record
 
 
@@ -97,4 +98,4 @@ class Behind(Struct, frozen=True, gc=False):
     reason: str
 
 
-Outcome = Record | Rejected | Ignored | Reply | Fault | ConnectionSequence | BookBroken | Behind
+Outcome = Record | Rejected | Ignored | Reply | Fault | ConnectionSequence | BookBroken | Behind | Contract

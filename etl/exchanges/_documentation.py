@@ -61,6 +61,11 @@ def _feed(feed: type[Exchange]) -> str:
     late = f", {feed.delay_s:g} s late" if feed.delay_s else ""
     facts.append(f"Limits: {'; '.join(known) or 'none published'}. Sessions: {feed.calendar}{late}.")
     facts.append(f"Daily files: {_archive(feed)}.")
+    if feed.series is not None:
+        facts.append(
+            f"Series: contracts that come and go are subscribed to as `SERIES-*`, {feed.series.ahead_s:g} s before they"
+            f" open; the list is read each {feed.series.sweep_s:g} s, `{feed.series.channel}` tells of them in between."
+        )
     sockets: dict[str, list[str]] = {}
     for channel in feed.channels:
         sockets.setdefault(channel.socket, []).append(f"`{channel.name}`")

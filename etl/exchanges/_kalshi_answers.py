@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -14,16 +16,23 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import Raw, Struct
 
 from etl.adapter.build import StreamCache
-from etl.adapter.contract import Fault, FaultKind, Ignored, Outcome, Request
+from etl.adapter.contract import Fault, FaultKind, Ignored, Outcome, Request, Subscription
 from etl.adapter.dispatch import Reader, read_rows
-from etl.adapter.fields import ABSENT, UNDECODABLE, inside, listing, text_of
+from etl.adapter.fields import ABSENT, UNDECODABLE, inside, listing, rfc3339_ns, text_of
 from etl.adapter.handshake import kind_of_words, told
 from etl.adapter.paging import by_token, query_of, with_query
+from etl.adapter.series import Contract
 from etl.errors import UsageError, VenueError
 from etl.exchanges import _kalshi_wire as wire
 from etl.model.instruments import Instrument
-from etl.model.records import Frame
+from etl.model.records import Frame, Kind
+from etl.model.times import NS_PER_MINUTE, NS_PER_S
 
+REST_PATH = "/trade-api/v2"
+MARKETS = f"{REST_PATH}/markets"
+PAGE_ROWS = 1_000
+BARS_MAX = 10_000
+REQUEST_WEIGHT = 10
 WALKS_MAX = 1_000
 """Histories that are being paged through at once, of which the first row is remembered."""
 SIZE_STEP = "0.01"
@@ -35,6 +44,7 @@ class PriceRange(Struct):
 
 class Market(Struct):
     ticker: str
+    open_time: str = ""
     price_ranges: list[PriceRange] = []
 
 
@@ -53,6 +63,49 @@ def instruments(payload: bytes) -> Iterable[Instrument]:
     for market in listing(payload, MarketPage).markets:
         steps = {each.step for each in market.price_ranges}
         yield Instrument(market.ticker, market.ticker, steps.pop() if len(steps) == 1 else "", SIZE_STEP)
+
+
+def contracts(payload: bytes) -> Iterable[Contract]:
+    """The markets of a series that are open or will be."""
+    for market in listing(payload, MarketPage).markets:
+        yield Contract(market.ticker, rfc3339_ns(market.open_time) if market.open_time else 0)
+
+
+def series_requests(prefix: str) -> Sequence[Request]:
+    """Of the markets whose names begin with ``KXBTC15M-``: the venue takes one status at a time. Raises
+    ``UsageError``."""
+    series = prefix.removesuffix("-")
+    if not series or series == prefix:
+        raise UsageError(f"kalshi: {prefix}*: a series is asked for as {series or 'KXBTC15M'}-*")
+    query = {"series_ticker": series, "limit": PAGE_ROWS}
+    paths = [f"{MARKETS}?{urlencode(query | {'status': status})}" for status in ("open", "unopened")]
+    return [Request(path, Kind.STATUS, "", REQUEST_WEIGHT) for path in paths]
+
+
+def wanted(channel: str, subscription: Subscription) -> dict[str, Any]:
+    """What a subscription to one channel says; what takes no names gets none, nor do all markets have one."""
+    wanted: dict[str, Any] = {"channels": [channel]}
+    if channel != wire.LIFECYCLE and "*" not in subscription.symbols:
+        wanted["market_tickers"] = subscription.symbols
+    return wanted | FLAGS.get(channel, {})
+
+
+def history_requests(kind: Kind, venue_symbol: str, start_ns: int, end_ns: int) -> Iterator[Request]:
+    """By whole seconds, with one more at each end, for it is not said whether they are included. Trades lie in two
+    tiers, of the last three months or so and of before: only the venue knows which has a span."""
+    start_s, end_s = start_ns // NS_PER_S - 1, -(-end_ns // NS_PER_S) + 1
+    if kind is Kind.TRADE:
+        query = {"ticker": venue_symbol, "min_ts": start_s, "max_ts": end_s, "limit": PAGE_ROWS}
+        for tier in ("markets", "historical"):
+            path = f"{REST_PATH}/{tier}/trades?{urlencode(query)}"
+            yield Request(path, kind, venue_symbol, REQUEST_WEIGHT, end_ns, start_ns=start_ns)
+    elif kind is Kind.BAR:
+        step_s = BARS_MAX * NS_PER_MINUTE // NS_PER_S
+        for first_s in range(start_s, end_s, step_s):
+            span = {"start_ts": first_s, "end_ts": min(end_s, first_s + step_s - 1)}
+            query = {"market_tickers": venue_symbol, "period_interval": 1} | span
+            path = f"{MARKETS}/candlesticks?{urlencode(query)}"
+            yield Request(path, kind, venue_symbol, REQUEST_WEIGHT, end_ns)
 
 
 def answer(
@@ -136,6 +189,7 @@ def signature(secret: str, text: str) -> str:
     return base64.b64encode(_private_key(secret).sign(text.encode(), pss, SHA256())).decode()
 
 
+FLAGS = {wire.BOOK: {"use_yes_price": True}, "ticker": {"send_initial_snapshot": True}}
 _TRADES = Reader(wire.TradeEvent, wire.read_trade)
 _BARS = Reader(wire.Candlestick, wire.read_bar)
 _OF_REFUSALS = frozenset({"error", "code", "message", "msg", "details", "service"})

@@ -28,6 +28,7 @@ from etl.adapter.fields import (
     time_ns,
     two,
 )
+from etl.adapter.series import Contract
 from etl.model.codes import Code
 from etl.model.records import (
     BarState,
@@ -46,6 +47,7 @@ from etl.model.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 
 BOOK = "orderbook_delta"
 """The channel of snapshots and changes alike."""
+LIFECYCLE = "market_lifecycle_v2"
 PRICES_KNOWN_MAX = 10_001
 """A dollar has so many steps of 0.0001."""
 
@@ -278,6 +280,20 @@ def read_status(frame: Frame, index: int, event: LifecycleEvent, place: Place) -
     )  # fmt: skip
 
 
+def told_beside(frame: Frame, event: Struct, place: Place) -> Outcome | None:
+    """What an event says beside its record."""
+    if isinstance(event, TickerEvent):
+        return read_stats(frame, 1, event, place)
+    return _contract(event) if isinstance(event, LifecycleEvent) else None
+
+
+def _contract(event: LifecycleEvent) -> Contract | None:
+    """Whether it will open, or is over; ``None`` where something else has changed."""
+    if event.event_type in _OPENING:
+        return Contract(event.market_ticker, time_ns(event.open_ts, NS_PER_S) if event.open_ts else 0)
+    return Contract(event.market_ticker, is_over=True) if event.event_type in _OVER else None
+
+
 def read_bar(frame: Frame, index: int, event: Candlestick, place: BarPlace) -> Outcome:
     """``{"end_period_ts":1770897960,"price":{"open_dollars":"0.5700",…},"volume_fp":"12.00",…}``"""
     prices = (
@@ -353,6 +369,8 @@ _STATUSES = {
     "determined": TradingStatus.CLOSED,
     "settled": TradingStatus.CLOSED,
 }
+_OPENING = frozenset(("created", "activated"))
+_OVER = frozenset(("determined", "settled"))
 INTERVALS = {
     "1": ("1m", NS_PER_MINUTE),
     "60": ("1h", 60 * NS_PER_MINUTE),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Raw
 
 from etl.adapter.build import Stream, StreamCache
+from etl.adapter.carried import ALL, Carried
 from etl.adapter.contract import (
     Budget,
     Channel,
@@ -33,20 +33,17 @@ from etl.adapter.contract import (
 from etl.adapter.dispatch import Reader, by_shape
 from etl.adapter.fields import ABSENT, UNDECODABLE, UNREADABLE, decoded, inside, members, rejected, text_of
 from etl.adapter.handshake import told
+from etl.adapter.series import Series
 from etl.exchanges import _kalshi_answers as answers
 from etl.exchanges import _kalshi_wire as wire
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Book, BookAction, Frame, Kind, SizeUnit
-from etl.model.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
+from etl.model.times import NS_PER_MS, NS_PER_S
 
 SOCKET_PATH = "/trade-api/ws/v2"
-REST_PATH = "/trade-api/v2"
 YES_PRICED = "#use_yes_price=true"
 """Ends the address of a connection whose bids for NO are told by the price of YES; others are told by that of NO."""
-PAGE_ROWS = 1_000
-BARS_MAX = 10_000
-REQUEST_WEIGHT = 10
 BOOK_SYMBOLS_MAX = 200
 """The venue publishes no limit; one collector found 256. A gap concerns all of a subscription, so few is better."""
 
@@ -60,7 +57,7 @@ class Kalshi(Exchange):
         Channel("trade", Kind.TRADE, SequenceRule.NONE, Kind.TRADE),
         Channel(wire.BOOK, Kind.BOOK, SequenceRule.NONE, symbols_max=BOOK_SYMBOLS_MAX),
         Channel("ticker", Kind.QUOTE, SequenceRule.NONE),
-        Channel("market_lifecycle_v2", Kind.STATUS, SequenceRule.NONE),
+        Channel(wire.LIFECYCLE, Kind.STATUS, SequenceRule.NONE),
     )
     """Their messages are counted by subscription (``ConnectionSequence``), not by symbol. A market may be silent for
     hours, and one that is over for ever: no silence is stale."""
@@ -75,6 +72,7 @@ class Kalshi(Exchange):
         "empty": "a page without rows",
         "market_list": "the markets of a series, and their facts",
         "orderbook": "a book by request: without a time or a number it joins nothing",
+        "other_market": "what happens to a market that was not asked for: the channel takes no names",
         "bar_without_trades": "a candlestick in which nothing was traded: of quotes alone",
         "other_lifecycle": "what happens to an event, its fees, or a combination of markets",
         "other_channel": "index values, and what concerns the holder of the key alone",
@@ -101,7 +99,8 @@ class Kalshi(Exchange):
     """Of our own choice: the venue has a limit (code 27) and does not publish it."""
     budgets = (Budget(200, 1.0),)
     history: ClassVar[Mapping[Kind, History]] = {Kind.TRADE: History("time"), Kind.BAR: History("time")}
-    instruments_path = f"{REST_PATH}/markets?status=open&mve_filter=exclude&limit={PAGE_ROWS}"
+    instruments_path = f"{answers.MARKETS}?status=open&mve_filter=exclude&limit={answers.PAGE_ROWS}"
+    series = Series(answers.series_requests, answers.contracts, wire.LIFECYCLE)
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -113,6 +112,7 @@ class Kalshi(Exchange):
         self._is_yes_priced: bool | None = None
         """By what was sent; ``None`` = the frame's address says it."""
         self._asked = Subscription((), ())
+        self._asked_symbols = Carried((ALL,))
         self._answered: set[str] = set()
         self._channels: dict[int, str] = {}
         """By sid."""
@@ -154,15 +154,36 @@ class Kalshi(Exchange):
     def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
         """A command for each channel, so that the refusal of one concerns no other; ``*`` stands for all markets."""
         self._asked, self._is_yes_priced = subscription, True
+        self._asked_symbols = Carried(subscription.symbols)
         if wire.BOOK in subscription.channels:
             self._without_snapshot = set(subscription.symbols)
-        return [self._command("subscribe", **_wanted(name, subscription)) for name in subscription.channels]
+        return [
+            self._command("subscribe", **answers.wanted(name, subscription)) for name in subscription.channels
+        ]
 
     def resubscribe(self, subscription: Subscription) -> Sequence[str]:
         """New snapshots of these books, within their subscription."""
         sids = [sid for sid, channel in self._channels.items() if channel in subscription.channels]
         asked = {"market_tickers": subscription.symbols, "action": "get_snapshot"}
         return [self._command("update_subscription", sids=[sid], **asked) for sid in sids]
+
+    def change(self, joins: Subscription, leaves: Subscription) -> Sequence[str]:
+        """Within the subscriptions that are; a channel that has none yet is subscribed to again, which adds to it."""
+        if wire.BOOK in joins.channels:
+            self._without_snapshot.update(joins.symbols)
+        for symbol in leaves.symbols:
+            self._without_snapshot.discard(symbol)
+            self._books.pop(symbol, None)
+        sids = {channel: sid for sid, channel in self._channels.items()}
+        commands = []
+        for action, asked in (("add_markets", joins), ("delete_markets", leaves)):
+            for name in asked.channels if asked.symbols else ():
+                if name in sids:
+                    change = {"market_tickers": asked.symbols, "action": action} | answers.FLAGS.get(name, {})
+                    commands.append(self._command("update_subscription", sids=[sids[name]], **change))
+                elif asked is joins:
+                    commands.append(self._command("subscribe", **answers.wanted(name, joins)))
+        return commands
 
     def _command(self, name: str, **parameters: Any) -> str:
         self._last_id += 1
@@ -201,10 +222,10 @@ class Kalshi(Exchange):
         place = wire.Place(self._streams, sequence, is_yes_priced, self._books)
         try:
             event = decoded(message.msg, _DECODERS[reader.wire])
+            if isinstance(event, wire.LifecycleEvent) and event.market_ticker not in self._asked_symbols:
+                return [Ignored("other_market")]
             record = reader.read(frame, 0, event, place)
-            more: Outcome | None = None
-            if isinstance(event, wire.TickerEvent):
-                more = wire.read_stats(frame, 1, event, place)
+            more = wire.told_beside(frame, event, place)
         except UNREADABLE as error:
             return [rejected(error, 0, text_of(inside(message.msg).get("market_ticker", ABSENT)))]
         if isinstance(record, Book):
@@ -254,31 +275,10 @@ class Kalshi(Exchange):
         self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int,
         first_id: int | None = None, channel: str = "",
     ) -> Iterator[Request]:  # fmt: skip
-        """By whole seconds, with one more at each end, for it is not said whether they are included. Trades lie in two
-        tiers, of the last three months or so and of before: only the venue knows which has a span."""
-        start_s, end_s = start_ns // NS_PER_S - 1, -(-end_ns // NS_PER_S) + 1
-        if kind is Kind.TRADE:
-            query = {"ticker": venue_symbol, "min_ts": start_s, "max_ts": end_s, "limit": PAGE_ROWS}
-            for tier in ("markets", "historical"):
-                path = f"{REST_PATH}/{tier}/trades?{urlencode(query)}"
-                yield Request(path, kind, venue_symbol, REQUEST_WEIGHT, end_ns, start_ns=start_ns)
-        elif kind is Kind.BAR:
-            step_s = BARS_MAX * NS_PER_MINUTE // NS_PER_S
-            for first_s in range(start_s, end_s, step_s):
-                span = {"start_ts": first_s, "end_ts": min(end_s, first_s + step_s - 1)}
-                query = {"market_tickers": venue_symbol, "period_interval": 1} | span
-                path = f"{REST_PATH}/markets/candlesticks?{urlencode(query)}"
-                yield Request(path, kind, venue_symbol, REQUEST_WEIGHT, end_ns)
+        return answers.history_requests(kind, venue_symbol, start_ns, end_ns)
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
         return None if request.kind is Kind.BAR else self._walks.following(request, frame)
-
-
-def _wanted(channel: str, subscription: Subscription) -> dict[str, Any]:
-    wanted: dict[str, Any] = {"channels": [channel]}
-    if channel != "market_lifecycle_v2" and "*" not in subscription.symbols:
-        wanted["market_tickers"] = subscription.symbols
-    return wanted | _FLAGS.get(channel, {})
 
 
 def _no_array(frame: Frame, payload: bytes) -> Sequence[Outcome]:
@@ -291,10 +291,9 @@ _READERS = {
     "orderbook_snapshot": Reader(wire.SnapshotEvent, wire.read_snapshot),
     wire.BOOK: Reader(wire.DeltaEvent, wire.read_delta),
     "ticker": Reader(wire.TickerEvent, wire.read_quote),
-    "market_lifecycle_v2": Reader(wire.LifecycleEvent, wire.read_status),
+    wire.LIFECYCLE: Reader(wire.LifecycleEvent, wire.read_status),
 }
 """By type."""
 _CHANNELS = {tag: wire.BOOK if tag == "orderbook_snapshot" else tag for tag in _READERS}
 _DECODERS = {reader.wire: msgspec.json.Decoder(reader.wire).decode for reader in _READERS.values()}
 _CONTROLS = frozenset({"subscribed", "ok", "unsubscribed", "error"})
-_FLAGS = {wire.BOOK: {"use_yes_price": True}, "ticker": {"send_initial_snapshot": True}}

@@ -23,6 +23,11 @@ class BookWatch:
         self._counts = counts
         self._joins: dict[str, Join] = {}
 
+    def forget(self, symbol: str, venue_symbol: str) -> None:
+        """A book that is no more."""
+        self._joins.pop(symbol, None)
+        self.snapshots_due_ns.pop(venue_symbol, None)
+
     def track(self, record: Book) -> Book:
         """``record``, flagged where its book went on over a small hole."""
         join = self._joins.get(record.symbol)

@@ -10,6 +10,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from etl.adapter.contract import Exchange
+from etl.adapter.series import Contract
 from etl.model.records import Gap, GapKind, Quarantined
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
@@ -58,6 +59,8 @@ class Feed:
         self.continuity = Continuity(exchange) if continuity is None else continuity
         self.offer_repair: Callable[[Gap], None] | None = None
         """Hears of every gap that is declared."""
+        self.hear_contract: list[Callable[[Contract], None]] = []
+        """Each hears what the venue says of contracts of series."""
         self._members: WeakSet[Member] = WeakSet()
 
     def join(self, member: Member) -> None:
@@ -137,6 +140,11 @@ class Feed:
         self.statistics.update(news)
         for member in self._members:
             member.learn(news.values())
+
+    def forget(self, symbol: str) -> None:
+        """A contract that is over."""
+        self.keys.pop(symbol, None)
+        self.statistics.pop(symbol, None)
 
     def quarantine(self, item: Quarantined) -> None:
         self.counts.quarantined[item.code, item.severity] += 1

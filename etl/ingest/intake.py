@@ -27,6 +27,7 @@ from etl.adapter.contract import (
     Subscription,
 )
 from etl.adapter.keepalive import parse_of
+from etl.adapter.series import Contract
 from etl.adapter.unknown_fields import UnknownFields
 from etl.errors import WireError
 from etl.exchanges import known_fields
@@ -127,6 +128,16 @@ class Intake:
             return False
         channels = map(self._feed.exchange.channel, names or self._subscription.channels)
         return any(channel is not None and channel.kind is Kind.BOOK for channel in channels)
+
+    def carry(self, subscription: Subscription) -> None:
+        """What it carries is another from now on."""
+        self._subscription, self._carried_symbols = subscription, subscription.symbols
+
+    def forget(self, names: Iterable[tuple[str, str]]) -> None:
+        """Contracts, by symbol and venue symbol, that are over."""
+        for symbol, venue_symbol in names:
+            self._books.forget(symbol, venue_symbol)
+            self.checker.forget(symbol)
 
     def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
         self.checker.learn(statistics)
@@ -242,6 +253,9 @@ class Intake:
                 return [*(replies or ()), *self._follow(frame, outcome)]
             if isinstance(outcome, BookBroken):
                 self._renew_book(frame, outcome)
+            elif isinstance(outcome, Contract):
+                for hear in self._feed.hear_contract:
+                    hear(outcome)
             elif isinstance(outcome, Behind):
                 self._lose(GapKind.SEQUENCE, outcome.reason, frame, [outcome.venue_symbol], [outcome.channel])
         return replies

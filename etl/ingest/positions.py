@@ -1,7 +1,8 @@
 """Where each worker and each of its channels stands, on a compacted topic: what a start goes on from, on any machine.
 
     exchange/digest            ``Position``   all that the worker's frames before these offsets gave is published
-    exchange:symbol/channel    ``_Standing``  its newest record then, and its gap that has no end
+    exchange:symbol/channel    ``_Standing``  its newest record then, and its gap that has no end; nothing (a
+                               tombstone) once it is followed no more
 
 A worker writes both every ``POSITION_EVERY_S``, once the broker has acknowledged all that was published before; until
 it has, only that it is alive. What a frame behind the offsets of the raw topic gave lies behind those of the other
@@ -92,31 +93,30 @@ def read(
     settings: Settings, exchange: str, venue_symbols: Collection[str], channels: Collection[str] = ()
 ) -> Known:
     """Raises ``TransportError``."""
-    positions: dict[bytes, Position] = {}
-    standings: dict[Key, Standing] = {}
+    newest: dict[bytes, Position | tuple[Key, Standing]] = {}
     own = f"{exchange}/".encode(), f"{exchange}:".encode()
     messages = read_topic(settings, settings.topics.positions, "etl-recovery")
     of_venue = (message for message in messages if (message.key() or b"").startswith(own))
-    for found in readable(of_venue, _decode, "worker positions"):
-        if isinstance(found, Position):
-            positions[found.key] = found
-            continue
-        key, standing = found
-        standings[key] = standing
+    for key, found in readable(of_venue, _decode, "worker positions"):
+        if found is None:
+            newest.pop(key, None)
+        else:
+            newest[key] = found
+    positions = [each for each in newest.values() if isinstance(each, Position)]
+    standings = dict(each for each in newest.values() if not isinstance(each, Position))
     symbols = Carried(venue_symbols)
-    carried = {key: each for key, each in standings.items() if each.venue_symbol in symbols}
-    return Known(_covering(positions.values(), venue_symbols, channels), carried)
+    carried = {place: each for place, each in standings.items() if each.venue_symbol in symbols}
+    return Known(_covering(positions, venue_symbols, channels), carried)
 
 
 def _covering(
     positions: Iterable[Position], venue_symbols: Collection[str], channels: Collection[str]
 ) -> list[Position]:
     """The newest that carried each symbol: shards and symbol lists may have been others then. Of a worker that carries
-    all, each symbol is one that any position names."""
+    all, or a series, each symbol is one that any position names."""
     newest_first = sorted(positions, key=lambda each: each.time_ns, reverse=True)
-    chosen, left = [], set(venue_symbols)
-    if Carried(venue_symbols).has_all:
-        left.update(symbol for position in newest_first for symbol in position.venue_symbols)
+    chosen, named = [], [symbol for position in newest_first for symbol in position.venue_symbols]
+    left = {*venue_symbols, *Carried(venue_symbols).akin(named)}
     for position in newest_first:
         theirs = Carried(position.venue_symbols)
         known = {symbol for symbol in left if symbol in theirs}
@@ -130,17 +130,20 @@ def _covering(
     return chosen
 
 
-def _decode(message: Message) -> Position | tuple[Key, Standing]:
-    """Raises ``WireError``."""
+def _decode(message: Message) -> tuple[bytes, Position | tuple[Key, Standing] | None]:
+    """With the message's key; ``None`` = forgotten. Raises ``WireError``."""
+    key, value = message.key() or b"", message.value()
+    if value is None:
+        return key, None
     try:
-        found = _decoder.decode(message.value() or b"")
+        found = _decoder.decode(value)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise WireError(f"not a position: {error}") from None
     if isinstance(found, Position):
-        return found
+        return key, found
     newest = None if found.newest is None else codec.decode(found.newest)
     gaps = tuple(gap for gap in map(codec.decode, found.gaps) if isinstance(gap, Gap))
-    return (found.symbol, found.channel), Standing(newest, found.last, gaps)
+    return key, ((found.symbol, found.channel), Standing(newest, found.last, gaps))
 
 
 class Positions:
@@ -216,8 +219,9 @@ class Positions:
         return {key: each for key, each in found.items() if each.venue_symbol in carried}
 
     def _publish(self, position: Position, standings: dict[Key, Standing], ends: dict[str, Ends]) -> None:
-        ended = dict.fromkeys(self._written.keys() - standings.keys(), Standing())
-        for key, standing in {**standings, **ended}.items():
+        for key in self._written.keys() - standings.keys():  # the topic forgets it
+            self._publisher.publish(self._topic, _key_of(position.exchange, *key), None)
+        for key, standing in standings.items():
             if self._written.get(key) != standing:
                 self._publish_standing(position.exchange, *key, standing)
         self._publisher.publish(self._topic, position.key, _encode(position))
@@ -228,7 +232,11 @@ class Positions:
         newest = None if standing.newest is None else _encoded(standing.newest)
         gaps = [codec.encode(gap) for gap in standing.gaps]
         value = _Standing(exchange, symbol, channel, newest, standing.last, gaps)
-        self._publisher.publish(self._topic, message_key(exchange, f"{symbol}/{channel}"), _encode(value))
+        self._publisher.publish(self._topic, _key_of(exchange, symbol, channel), _encode(value))
+
+
+def _key_of(exchange: str, symbol: str, channel: str) -> bytes:
+    return message_key(exchange, f"{symbol}/{channel}")
 
 
 def _encoded(record: Record) -> bytes:

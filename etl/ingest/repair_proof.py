@@ -15,7 +15,7 @@ from etl.ingest.backfill_runs import Run, Runs, absent, merged
 from etl.ingest.observer import Observer
 from etl.model.records import Gap, GapKind, GapState, Record
 from etl.model.times import NS_PER_MS
-from etl.sequencing.gap import NO_EVENT_BEFORE
+from etl.sequencing.gap import NO_EVENT_AFTER, NO_EVENT_BEFORE
 from etl.sequencing.spans import Span, bar_length_ns, bars_between
 
 
@@ -100,12 +100,15 @@ def judge_times(gap: Gap, channel: Channel, fetched: Fetched) -> Verdict:
     has_last = NO_EVENT_BEFORE not in gap.flags
     if has_last and gap.from_time_ns // NS_PER_MS not in fetched.ends_ms:
         return Verdict(GapState.OPEN, "the last good event is not in the history", fetched.rows)
-    if gap.to_time_ns // NS_PER_MS not in fetched.ends_ms:
+    is_over = NO_EVENT_AFTER in gap.flags
+    if not is_over and gap.to_time_ns // NS_PER_MS not in fetched.ends_ms:
         return Verdict(GapState.OPEN, "the first good event is not in the history", fetched.rows)
     if channel.rule is SequenceRule.INTERVAL:
         verdict = _judge_bars(gap, fetched)
         if verdict is not None:
             return verdict
+    if is_over:
+        return Verdict(GapState.REPAIRED, "of a contract that is over, the history was read", fetched.rows)
     ends = "both ends are" if has_last else "its end is"
     return Verdict(GapState.REPAIRED, f"{ends} in the history", fetched.rows)
 

@@ -11,6 +11,7 @@ from etl.adapter.contract import FaultKind, Subscription
 from etl.adapter.versions import parser_at
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
+from etl.ingest.lane import Lane
 from etl.ingest.overlap import Overlap
 from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
 from etl.ingest.watchdog import Watchdog
@@ -36,26 +37,31 @@ class Streams:
         hours: MarketHours,
         stop: asyncio.Event,
     ) -> None:
-        self._access = access
-        self._feed = feed
+        self.access = access
+        self.feed = feed
         self._gate = gate
         self._hours = hours
-        self._stop = stop
+        self.stop = stop
         self._overlap = Overlap(feed.counts)
 
     def open(self, name: str, subscription: Subscription) -> Stream:
         """To be run; until ``stop`` it keeps ``subscription``, which one socket carries, connected."""
-        bases = itertools.cycle(self._access.websocket_urls(subscription.socket))
-        watchdog = Watchdog(subscription, self._feed, self._access.history, self._access.credentials)
-        return Stream(
-            name, lambda: self._connect(subscription, bases, watchdog), self._feed.counts, self._stop, self
+        return self.open_lane(name, self.lane(subscription), self.stop)
+
+    def lane(self, subscription: Subscription) -> Lane:
+        return Lane(
+            subscription, Watchdog(subscription, self.feed, self.access.history, self.access.credentials)
         )
+
+    def open_lane(self, name: str, lane: Lane, stop: asyncio.Event) -> Stream:
+        bases = itertools.cycle(self.access.websocket_urls(lane.subscription.socket))
+        return Stream(name, lambda: self._connect(lane, bases), self.feed.counts, stop, self)
 
     def overlap(self, name: str, begins: bool) -> None:
         self._overlap.mark(name, begins)
 
     def subscribed(self, connection: Connection) -> None:
-        self._feed.resumed(connection.subscription.symbols, connection.subscription.socket)
+        self.feed.resumed(connection.subscription.symbols, connection.subscription.socket)
 
     def lost(self, connection: Connection, end: End) -> None:
         kind = GapKind.DISCONNECT
@@ -66,31 +72,33 @@ class Streams:
         own = OWN if end.is_own or kind is GapKind.OVERFLOW else ""
         reason = f"{own}{end.reason}: {end.detail}"[:REASON_CHARACTERS_MAX]
         subscription = connection.subscription
-        self._feed.lost(kind, reason, subscription.symbols, subscription.socket)
+        self.feed.lost(kind, reason, subscription.symbols, subscription.socket)
 
-    def _connect(self, subscription: Subscription, bases: Iterator[str], watchdog: Watchdog) -> Connection:
-        now_ns = time.time_ns()
-        parser = parser_at(self._access.exchange, now_ns)(self._access.credentials)
+    def _connect(self, lane: Lane, bases: Iterator[str]) -> Connection:
+        now_ns, subscription = time.time_ns(), lane.subscription
+        parser = parser_at(self.access.exchange, now_ns)(self.access.credentials)
         names = [(parser.instruments.symbol(symbol), symbol) for symbol in subscription.symbols]
-        self._feed.continuity.expect(names, subscription.channels, now_ns)
+        self.feed.continuity.expect(names, subscription.channels, now_ns)
         url = parser.connect_url(next(bases), subscription)
         intake = open_intake(
-            self._feed,
+            self.feed,
             parser,
             connection_id(now_ns),
             url,
             subscription=subscription,
             observer=self._overlap,
         )
-        return Connection(
+        connection = Connection(
             parser,
             subscription,
             url,
             intake,
             self._gate,
-            self._feed.counts,
+            self.feed.counts,
             self._hours,
-            self._access.history,
-            self._access.connects,
-            watchdog,
+            self.access.history,
+            self.access.connects,
+            lane.watchdog,
         )
+        lane.connected_by(connection)
+        return connection

@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from etl.adapter.carried import is_all
+from etl.adapter.carried import is_many
 from etl.adapter.contract import Channel, Credentials, Request, SequenceRule, Subscription
 from etl.errors import VenueError
 from etl.ingest.feed import Feed
@@ -115,24 +115,34 @@ class Watchdog:
     def __init__(
         self, subscription: Subscription, feed: Feed, history: History, credentials: Credentials
     ) -> None:
-        self._subscription = subscription
         self._feed = feed
         self._history = history
         self._credentials = credentials
-        self._parser = parser = feed.exchange(credentials)
-        found = (parser.channel(name) for name in subscription.channels)
-        channels = [channel for channel in found if channel is not None and channel.stale_after_s]
-        self._watched = [
-            _Instrument(parser.instruments.symbol(symbol), symbol, channel)
-            for symbol in subscription.symbols
-            for channel in channels
-        ]
+        self._parser = feed.exchange(credentials)
+        self._subscription = subscription
+        self._watched: dict[tuple[str, str], _Instrument] = {}
+        self.carry(subscription)
         self._heard: dict[str, tuple[int, int]] = {}
         """By channel: when its two instruments that were heard last were."""
         self._spoke: dict[str, tuple[int, int]] = {}
         """By channel: the stamp of its newest event, and when a look found it."""
         self._next_look_ns = self._next_ask_ns = 0
         self._asking: asyncio.Task[None] | None = None
+
+    def carry(self, subscription: Subscription) -> None:
+        """What is watched from now on; what was watched before goes on at its pace."""
+        for name in self._subscription.channels:
+            self._feed.counts.silence_normal_until_ns.pop((name, self._subscription), None)
+        self._subscription, watched = subscription, self._watched
+        symbol_of = self._parser.instruments.symbol
+        found = (self._parser.channel(name) for name in subscription.channels)
+        channels = [channel for channel in found if channel is not None and channel.stale_after_s]
+        self._watched = {
+            key: watched.get(key) or _Instrument(symbol_of(symbol), symbol, channel)
+            for symbol in subscription.symbols
+            for channel in channels
+            if (key := (symbol, channel.name))
+        }
 
     def look(self, connection: Connection, now_ns: int) -> None:
         """Now and then: judge who is silent for too long. One question to the history is out at a time. ``now_ns`` is
@@ -158,7 +168,7 @@ class Watchdog:
     def _suspects(self, connection: Connection, now_ns: int) -> Iterator[_Instrument]:
         from_ns = connection.silent_from_ns
         self._heard.clear()
-        for one in self._watched:
+        for one in self._watched.values():
             name = one.channel.name
             if connection.refused & {(name, ""), (name, one.venue_symbol)}:
                 continue
@@ -174,7 +184,7 @@ class Watchdog:
     def _tell(self, now_ns: int) -> None:
         """The monitor, which knows no instruments: until when a channel's silence is normal for each of them."""
         untils: dict[str, list[int]] = {}
-        for one in self._watched:
+        for one in self._watched.values():
             if one.normal_until_ns:
                 untils.setdefault(one.channel.name, []).append(one.normal_until_ns)
         ahead_ns = time.time_ns() - now_ns
@@ -187,13 +197,13 @@ class Watchdog:
 
     def _sign(self, one: _Instrument) -> object:
         """Another than before: something came."""
-        return self._spoke.get(one.channel.name) if is_all(one.venue_symbol) else self._newest(one)
+        return self._spoke.get(one.channel.name) if is_many(one.venue_symbol) else self._newest(one)
 
     def _newest(self, one: _Instrument) -> Record | None:
         return self._feed.continuity.newest(one.symbol, one.channel.name)
 
     def _can_ask(self, one: _Instrument) -> bool:
-        return one.channel.repair in self._parser.history and not is_all(one.venue_symbol)
+        return one.channel.repair in self._parser.history and not is_many(one.venue_symbol)
 
     async def _ask(self, connection: Connection, one: _Instrument) -> None:
         newest, until_ns = self._newest(one), time.time_ns() - HISTORY_LAG_NS
@@ -250,7 +260,7 @@ class Watchdog:
             return
         said += ", and the venue's history has more" if has_more else ", and no history tells why"
         _log.warning("%s: %s", connection.url, said)
-        if is_all(one.venue_symbol) and one.pace.heard_ns:
+        if is_many(one.venue_symbol) and one.pace.heard_ns:
             connection.close("stale", said, is_own=False)
             return
         if has_more and not are_others_heard:

@@ -10,16 +10,16 @@ from collections.abc import Coroutine, Iterable, Sequence
 
 import uvloop
 
-from etl.adapter.carried import Carried
-from etl.adapter.contract import Channel, Exchange, Subscription
+from etl.adapter.contract import Exchange, Subscription
 from etl.adapter.versions import parser_at
-from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest.feed import Feed
 from etl.ingest.positions import Positions
 from etl.ingest.recovery import recover
 from etl.ingest.repair import Repairs
+from etl.ingest.series_streams import run_streams
 from etl.ingest.streams import Streams
+from etl.ingest.subscriptions import subscriptions
 from etl.model.records import GapKind
 from etl.reference.instruments import with_known
 from etl.reference.symbol_statistics import Follower
@@ -53,50 +53,6 @@ def run(
     exchange = with_known(settings, load_exchange(venue))
     worker = Worker(settings, exchange, subscriptions(exchange, symbols, channels, shard))
     uvloop.run(worker.run())
-
-
-def subscriptions(
-    exchange: type[Exchange], symbols: Sequence[str], channels: Sequence[str], shard: str
-) -> list[Subscription]:
-    """What each connection asks for: this shard's symbols, cut by socket and by the venue's limits of streams.
-
-    Raises ``UsageError``, also where a key may not hold so many connections."""
-    index, count = _shard(shard)
-    if count > 1 and exchange.connections_max == 1:
-        raise UsageError(f"{exchange.name}: one connection per key, so --shard {shard} cannot work")
-    direct = exchange().instruments.direct
-    wanted = tuple(dict.fromkeys(map(direct, symbols or exchange.default_symbols)))[index::count]
-    if not wanted:
-        raise UsageError(f"--shard {shard}: no symbol is left for it")
-    names = tuple(channels or exchange.default_channels or (channel.name for channel in exchange.channels))
-    for name in names:
-        if exchange.channel(name) is None:
-            known = ", ".join(channel.name for channel in exchange.channels)
-            raise UsageError(f"{exchange.name}: no channel {name}; known are {known}")
-    cut = []
-    for whole in exchange.sockets(Subscription(wanted, names)):
-        narrow = _narrowest(exchange, whole)
-        streams = exchange.streams_max or len(wanted) * len(whole.channels)
-        symbols_max = max(1, min(streams // len(whole.channels), narrow.symbols_max or len(wanted)))
-        if exchange.connections_max == 1 and len(wanted) > symbols_max:
-            raise UsageError(
-                f"{exchange.name}: {narrow.name} of {len(wanted):,} symbols, and the one connection of a key takes"
-                f" {symbols_max:,}"
-            )
-        cut += [
-            Subscription(wanted[start : start + symbols_max], whole.channels, whole.socket)
-            for start in range(0, len(wanted), symbols_max)
-        ]
-    return cut
-
-
-def _narrowest(exchange: type[Exchange], subscription: Subscription) -> Channel:
-    """The channel that limits a connection's symbols, if any does. Raises ``UsageError`` for a star instead of them."""
-    channels = [channel for name in subscription.channels if (channel := exchange.channel(name))]
-    limited = [channel for channel in channels if channel.symbols_max]
-    if limited and Carried(subscription.symbols).has_all:
-        raise UsageError(f"{exchange.name}: {limited[0].name} takes no *, only symbols by name")
-    return min(limited, key=lambda channel: channel.symbols_max, default=channels[0])
 
 
 class Worker:
@@ -168,7 +124,7 @@ class Worker:
             async with asyncio.TaskGroup() as streaming:
                 beside = [streaming.create_task(work) for work in works]
                 reading = [
-                    streaming.create_task(streams.open(f"{self._exchange.name}/{number}", one).run())
+                    streaming.create_task(run_streams(streams, f"{self._exchange.name}/{number}", one))
                     for number, one in enumerate(self._subscriptions)
                 ]
                 await asyncio.wait(reading)
@@ -197,10 +153,3 @@ def _first_of(group: ExceptionGroup[Exception]) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _shard(text: str) -> tuple[int, int]:
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise UsageError(f"--shard {text}: i/n with 0 <= i < n")
-    return int(index), int(count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from etl.adapter.carried import is_all
+from etl.adapter.carried import is_many
 from etl.adapter.contract import Channel, Exchange
 from etl.model.records import Bar, Gap, GapKind, GapState, Record, Source
 from etl.model.times import NS_PER_MS, interval_ns
@@ -50,7 +50,7 @@ class Awaited(Struct):
             flags=(NO_EVENT_BEFORE,),
             gap_kind=kind,
             # no history can be asked for what is not known by name
-            gap_state=GapState.UNREPAIRABLE if is_all(self.venue_symbol) else first_state(self.channel),
+            gap_state=GapState.UNREPAIRABLE if is_many(self.venue_symbol) else first_state(self.channel),
             # a bar's time is its start, which may lie before the subscription
             from_time_ns=self.since_ns - self.channel.interval_ns,
             reason=reason,

@@ -42,7 +42,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from etl.adapter.carried import ALL, Carried, is_all
+from etl.adapter.carried import ALL, Carried, is_all, is_many
 from etl.adapter.contract import Channel, Exchange, SequenceRule
 from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
@@ -81,16 +81,48 @@ class Continuity:
         first record. Those that are silent by nature and have a history are left out: their gap might never end.
         Of a subscription to all symbols, the loss of those that have given no record yet is one gap, of symbol ``*``.
         ``has_past``: records before that are published, and not known."""
-        declared = [(name, self._exchange.channel(name)) for name in channels]
+        declared = self._declared(channels)
         for symbol, venue_symbol in names:
-            for name, channel in declared:
-                key = (ALL if is_all(venue_symbol) else symbol, name)
-                if channel is None or not (channel.stale_after_s or _is_quiet(channel)):
+            for channel in declared:
+                key = (ALL if is_all(venue_symbol) else symbol, channel.name)
+                if not (channel.stale_after_s or _is_quiet(channel)):
                     continue
                 if key not in self._followed.tracks and len(self._followed.awaited) < TRACKS_MAX:
                     self._followed.awaited.setdefault(
                         key, Awaited(venue_symbol, channel, now_ns, has_past=has_past)
                     )
+
+    def enlist(
+        self, name: tuple[str, str], channels: Iterable[str], opens_ns: int, now_ns: int
+    ) -> Sequence[Gap]:
+        """A contract, by symbol and venue symbol, is subscribed to until ``dismiss``. Each of its channels is awaited,
+        whatever its nature, since an end will come. Where it was open before (``opens_ns``, 0 = not known), what a
+        history has of that is a gap until its first record; where it was not, that record is no start."""
+        gaps, followed = [], self._followed
+        for channel in self._declared(channels):
+            key = (name[0], channel.name)
+            if key in followed.tracks or key in followed.awaited:
+                continue
+            is_whole, can_ask = opens_ns >= now_ns, 0 < opens_ns < now_ns and channel.repair is not None
+            since_ns = opens_ns if can_ask else now_ns
+            awaited = followed.awaited[key] = Awaited(
+                name[1], channel, since_ns, has_past=is_whole or can_ask
+            )
+            if can_ask:
+                reason = "open before it was subscribed to"
+                gaps.append(awaited.lose(self._exchange, *key, GapKind.START, reason, now_ns))
+        return gaps
+
+    def dismiss(self, symbol: str, channels: Iterable[str], now_ns: int) -> Sequence[Gap]:
+        """A contract is over: these channels of it are forgotten, and what is missing of them ends by our clock."""
+        return self._followed.dismiss(symbol, self._declared(channels), now_ns)
+
+    def names(self) -> Mapping[str, str]:
+        """Symbol → venue symbol of all that is followed."""
+        return self._followed.names()
+
+    def _declared(self, names: Iterable[str]) -> list[Channel]:
+        return [channel for name in names if (channel := self._exchange.channel(name))]
 
     def observe(self, record: Record) -> Sequence[Gap]:
         """The gaps that ``record`` reveals or closes; to be published before it.
@@ -136,7 +168,7 @@ class Continuity:
         for (symbol, name), awaited in self._followed.awaited.items():
             is_told = awaited.gap is not None or kind is GapKind.QUARANTINE
             if not is_told and is_lost(awaited.venue_symbol, name, awaited.channel):
-                if symbol == ALL:
+                if is_many(symbol):
                     awaited.hear(_newest_ns(self._followed.tracks, name), now_ns)
                 gaps.append(awaited.lose(self._exchange, symbol, name, kind, reason, now_ns))
         for (_, name), track in self._followed.tracks.items():
@@ -158,7 +190,7 @@ class Continuity:
         is_carried = _carried(venue_symbols, None, socket)
         gaps: list[Gap] = []
         for (symbol, name), awaited in self._followed.awaited.items():
-            ends_here = awaited.gap is not None and (symbol == ALL or _is_quiet(awaited.channel))
+            ends_here = awaited.gap is not None and (is_many(symbol) or _is_quiet(awaited.channel))
             if ends_here and is_carried(awaited.venue_symbol, name, awaited.channel):
                 gaps.append(awaited.resume(now_ns))
         for (_, name), track in self._followed.tracks.items():

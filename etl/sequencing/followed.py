@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from etl.adapter.contract import Channel
+from etl.model.records import Gap
 from etl.sequencing.awaited import Awaited
 from etl.sequencing.broken_books import BrokenBooks
+from etl.sequencing.gap import over
 from etl.sequencing.standing import Standing
 from etl.sequencing.track import Track
 
@@ -35,6 +40,25 @@ class Followed:
 
     def start_pending(self, track: Track) -> None:
         self.pending[track.newest.symbol, track.newest.channel] = track
+
+    def dismiss(self, symbol: str, channels: Iterable[Channel], now_ns: int) -> Sequence[Gap]:
+        gaps: list[Gap] = []
+        left: list[Gap | None] = []
+        for channel in channels:
+            key = (symbol, channel.name)
+            self.pending.pop(key, None)
+            if track := self.tracks.pop(key, None):
+                gaps += track.decide()
+                left += track.standing().gaps
+            if awaited := self.awaited.pop(key, None):
+                left.append(awaited.gap)
+            left.append(self.broken_books.gaps.pop((symbol, channel.family), None))
+        return [*gaps, *(over(gap, now_ns) for gap in left if gap and not gap.to_time_ns)]
+
+    def names(self) -> dict[str, str]:
+        """Symbol → venue symbol of all that is followed."""
+        awaited = {symbol: each.venue_symbol for (symbol, _), each in self.awaited.items()}
+        return awaited | {symbol: track.newest.venue_symbol for (symbol, _), track in self.tracks.items()}
 
     def standings(self) -> dict[Key, Standing]:
         found = {key: track.standing() for key, track in self.tracks.items()}

@@ -20,6 +20,8 @@ OWN = "own: "
 connection that worked."""
 NO_EVENT_BEFORE = "no_event_before"
 """Flag of a gap before which no event came: ``from_time_ns`` is when the channel was subscribed."""
+NO_EVENT_AFTER = "no_event_after"
+"""Flag of a gap after which no event comes: the contract is over. ``to_time_ns`` is when it was forgotten."""
 
 
 def first_state(channel: Channel) -> GapState:
@@ -91,6 +93,11 @@ def ended(gap: Gap, now_ns: int) -> Gap:
     return msgspec.structs.replace(
         settled(gap, gap.gap_state, now_ns), to_time_ns=max(now_ns, gap.from_time_ns)
     )
+
+
+def over(gap: Gap, now_ns: int) -> Gap:
+    """``gap``, which was open to the right, of a contract that is over."""
+    return msgspec.structs.replace(ended(gap, now_ns), flags=(*gap.flags, NO_EVENT_AFTER))
 
 
 def completed(gap: Gap, record: Record, to_sequence: int | None = None) -> Gap:

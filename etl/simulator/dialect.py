@@ -72,6 +72,10 @@ class Conversation:
         """``payload`` with what the venue counts on the connection; ``stream`` "" = a control message."""
         return payload
 
+    def action(self, request: Any) -> str:
+        """What a request asks for. May raise as ``asked``."""
+        return str(request[self.dialect.action])
+
     def asked(self, request: Any) -> Sequence[str]:
         """The streams that a request names. May raise ``KeyError``, ``TypeError``, ``AttributeError``."""
         raise NotImplementedError
@@ -110,7 +114,7 @@ class Conversation:
             return
         try:
             request = msgspec.json.decode(text.encode())
-            action, names = request[dialect.action], self.asked(request)
+            action, names = self.action(request), self.asked(request)
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             self.say(connection, "bad_request")
             return

@@ -14,6 +14,7 @@ from etl.simulator.connection import Connection
 from etl.simulator.frame_faults import FrameFaults, Outgoing
 from etl.simulator.market import Listing
 from etl.simulator.replay import RecordingSession
+from etl.simulator.series import OPENED, OVER
 from etl.simulator.session import Item, Session, SyntheticSession
 from etl.simulator.truth import (
     ARCHIVE,
@@ -106,8 +107,9 @@ class Feed:
 
     def note_streams(self, socket: Connection, now_ns: int) -> None:
         for stream in sorted(socket.streams - self._wanted):
-            self._wanted.add(stream)
-            self.session.subscribe(stream)
+            if self.venue.trades(self.venue.split(stream)[0], now_ns):
+                self._wanted.add(stream)
+                self.session.subscribe(stream)
         if socket.streams and self.state == "waiting":
             self.state, self.started_ns = "playing", now_ns
 
@@ -202,14 +204,32 @@ class Feed:
             self._later.remove((at_ns, act))
             act(self)
         if self.state == "playing":
+            turned = self._turn(now_ns)
             wanted = self._wanted
             items = [item for item in self.session.due(now_ns) if item.stream in wanted or not item.stream]
             hearing = [socket for socket in self.sockets if self._hears(socket, now_ns)]
-            frames = self.frame_faults.apply(self._frames(items), now_ns, bool(hearing))
+            frames = turned + self.frame_faults.apply(self._frames(items), now_ns, bool(hearing))
             frames += self._inserted
             self._inserted = []
             self._send(frames, now_ns)
         self.carry_out(now_ns)
+
+    def _turn(self, now_ns: int) -> list[Outgoing]:
+        """Contracts open and end by the clock, whoever listens."""
+        items: list[Item] = []
+        for turn in (turn for series in self.venue.series for turn in series.turns(now_ns)):
+            streams = {self.venue.stream(turn.symbol, name) for name in self.venue.shares}
+            if turn.event == OPENED:
+                self._wanted |= streams
+                for stream in sorted(streams):
+                    self.session.subscribe(stream)
+            elif turn.event == OVER:
+                self._wanted -= streams
+                self.session.end(turn.symbol)
+            items += self.venue.turned(turn, now_ns)
+            if turn.event == OVER:
+                self.venue.end(turn.symbol)
+        return self._frames(items)
 
     def carry_out(self, now_ns: int) -> None:
         """Send the control messages that wait, and what begins a subscription; their truth first."""

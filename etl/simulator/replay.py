@@ -89,6 +89,9 @@ class RecordingSession:
     def listing(self, symbol: str) -> Listing:
         raise LookupError(f"{symbol}: a recording has no market behind it")
 
+    def end(self, symbol: str) -> None:
+        """A recording goes on as it went."""
+
     def snapshot(self, symbol: str, now_ns: int) -> RecordedResponse | None:
         """The recorded answer for the first who asks, and the book as it is now for all others; ``None`` until
         the recording has come to its snapshot. Raises ``LookupError`` for a symbol that is not in it."""

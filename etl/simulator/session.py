@@ -55,6 +55,9 @@ class Session(Protocol):
 
     def subscribe(self, stream: str) -> None: ...
 
+    def end(self, symbol: str) -> None:
+        """No more of this symbol."""
+
     def due(self, now_ns: int) -> list[Item]:
         """What is to be sent now, in order."""
 
@@ -146,8 +149,14 @@ class SyntheticSession:
     def subscribe(self, stream: str) -> None:
         if stream in self._streams:
             return
-        self._streams |= {stream}
-        self._choices, self._bars = [], []
+        self._follow(self._streams | {stream})
+
+    def end(self, symbol: str) -> None:
+        self._follow(frozenset(each for each in self._streams if self._writer.split(each)[0] != symbol))
+        self._listings.pop(symbol, None)
+
+    def _follow(self, streams: frozenset[str]) -> None:
+        self._streams, self._choices, self._bars = streams, [], []
         total = 0.0
         self._weights = []
         for name in sorted(self._streams):

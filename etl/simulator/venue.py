@@ -19,6 +19,7 @@ from etl.simulator.dialect import Conversation
 from etl.simulator.frame_faults import Outgoing
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind, History
 from etl.simulator.market import Bar, Instrument, Listing, decimal_text, number_text
+from etl.simulator.series import ContractSeries, Turn
 from etl.simulator.session import Item, RecordedResponse, Session, SyntheticSession
 from etl.simulator.told import Told
 from etl.simulator.truth import EMPTY, TruthEvent
@@ -83,6 +84,8 @@ class Venue(Conversation):
     sends_empty_bars = False
     events_per_frame_max = 1
     """More than one: a frame is an array of events."""
+    series: Sequence[ContractSeries] = ()
+    """Those of its contracts, which come and go."""
     told: Told | None = None
     """What its recordings tell, ``None`` = they are judged frame by frame."""
 
@@ -182,6 +185,18 @@ class Venue(Conversation):
             facts = [listing.told(time_ns) if channel.draws == CHANGE else listing.best(time_ns)]
         items = [self._item(symbol, name, stream, fact, channel.opening, listing=listing) for fact in facts]
         return [Outgoing([item], item.payload) for item in items]
+
+    def trades(self, symbol: str, now_ns: int) -> bool:
+        return all(series.trades(symbol, now_ns) for series in self.series)
+
+    def turned(self, turn: Turn, now_ns: int) -> list[Item]:
+        """What is said of a contract that comes to be listed, opens, or is over."""
+        return []
+
+    def end(self, symbol: str) -> None:
+        """It is over."""
+        self._named.pop(symbol, None)
+        self._written.clear()
 
     def _streams(self, streams: frozenset[str], symbol: str, draws: str) -> list[tuple[str, str]]:
         """The channels that draw the same and are subscribed to, each with its stream."""

@@ -20,6 +20,8 @@ PAUSE_NS = 5 * NS_PER_S
 AHEAD_MAX_NS = NS_PER_MINUTE
 """No book waits for longer: one that seems to was noted before the wall clock was set back."""
 POLL_S = 0.1
+ASKED_MAX = 10_000
+"""Books of one connection that were asked for once; beyond, the first are forgotten: of contracts that are over."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class Snapshots:
                     continue
                 del self._due_ns[symbol]
                 messages = self._resubscription(symbol) if symbol in asked_ns else ()
+                if len(asked_ns) >= ASKED_MAX:
+                    del asked_ns[next(iter(asked_ns))]
                 asked_ns[symbol] = steady_ns
                 if messages:
                     self._counts.snapshots_requested += 1

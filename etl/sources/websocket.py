@@ -58,6 +58,10 @@ class Intake(Protocol):
         self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
     ) -> Sequence[Reply | Fault]: ...
 
+    def carry(self, subscription: Subscription) -> None: ...
+
+    def forget(self, names: Sequence[tuple[str, str]]) -> None: ...
+
 
 class End(Struct, frozen=True):
     """Why a connection ended: ``reason`` is one word for metrics, ``detail`` a line for the operator."""
@@ -163,6 +167,7 @@ class Connection:
             self.was_paused = transport.underlying_transport in self.gate
             self.gate.discard(transport.underlying_transport)
             transport.disconnect(graceful=False)
+            self._transport = None
         if self._failure is not None:
             raise self._failure
         return self._ended("disconnect", "the venue closed the socket")
@@ -253,6 +258,14 @@ class Connection:
         messages = self.parser.resubscribe(subscription)
         self._subscribe(messages)
         return bool(messages)
+
+    def carry(self, subscription: Subscription, joins: Subscription, leaves: Subscription) -> None:
+        """From now on ``subscription``; one that is not open yet asks for it as it opens."""
+        self.subscription = subscription
+        self.intake.carry(subscription)
+        if self._transport is not None and self._end is None:
+            self._subscribe(self.parser.change(joins, leaves))
+            self.intake.snapshots_due_ns.update(dict.fromkeys(joins.symbols, 0))
 
     def retire(self, why: str, *, can_stay: bool = False) -> None:
         """Have a successor opened before this one is closed; ``can_stay``: if none gets ready, this one goes on."""

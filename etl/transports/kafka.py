@@ -92,7 +92,7 @@ class KafkaPublisher:
 
     def __init__(self, settings: Settings) -> None:
         self._failure: TransportError | None = None
-        self._overflow: deque[tuple[str, bytes, bytes, Headers | None]] = deque()
+        self._overflow: deque[tuple[str, bytes, bytes | None, Headers | None]] = deque()
         self._published = 0
         self._awaited: deque[tuple[int, Acknowledged]] = deque()
         """What to call once so many messages are acknowledged, in rising order."""
@@ -124,10 +124,11 @@ class KafkaPublisher:
         self,
         topic: str,
         key: bytes,
-        value: bytes,
+        value: bytes | None,
         headers: Headers | None = None,
         acknowledged: Acknowledged | None = None,
     ) -> None:
+        """``value`` ``None``: a compacted topic forgets the key."""
         self._published += 1
         if acknowledged is not None:
             self._awaited.append((self._published, acknowledged))
@@ -179,7 +180,7 @@ class KafkaPublisher:
             self._settled, self._produce = None, self._producer.produce
         return settled if is_settled else None
 
-    def _queued(self, topic: str, key: bytes, value: bytes, headers: Headers | None) -> bool:
+    def _queued(self, topic: str, key: bytes, value: bytes | None, headers: Headers | None) -> bool:
         """False if the producer's queue is full just now. Raises ``TransportError``."""
         try:
             if headers is None:

@@ -123,6 +123,11 @@ class Checker:
             self._statistics[item.symbol] = item
             self._bands[item.symbol] = band_of(item, self.specs[Kind.TRADE])
 
+    def forget(self, symbol: str) -> None:
+        """A contract that is over."""
+        for known in (self._statistics, self._bands, self._watches):
+            known.pop(symbol, None)
+
     def check(self, record: Record) -> Sequence[Finding]:
         """Every rule that ``record`` breaks, in the order of its spec; empty for a good one."""
         try:

@@ -29,7 +29,7 @@ from etl.adapter.unknown_fields import members_of
 from etl.errors import UsageError, VenueError
 from etl.exchanges._deribit_wire import place_of, size_unit_of, wire_name
 from etl.exchanges.deribit import OLD, PAGE_ROWS, Deribit
-from etl.ingest.worker import subscriptions
+from etl.ingest.subscriptions import subscriptions
 from etl.model.records import Bar, BarState, Book, Frame, Gap, GapKind, Kind, Record, SizeUnit, Stats, Trade
 from etl.model.times import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 from etl.sequencing.ahead import Window

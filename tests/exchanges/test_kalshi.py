@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from etl.adapter.contract import Credentials, Fault, FaultKind, Request, Subscription
+from etl.adapter.contract import ConnectionSequence, Credentials, Fault, FaultKind, Request, Subscription
+from etl.adapter.series import Contract
 from etl.errors import UsageError, VenueError
 from etl.exchanges.kalshi import YES_PRICED, Kalshi
 from etl.ingest.feed import Feed
@@ -295,3 +296,88 @@ def test_bars_are_asked_for_in_spans_of_as_many_as_an_answer_holds() -> None:
         "86399&end_ts=686398",
         "686399&end_ts=777601",
     ]
+
+
+# series
+
+
+def changed(*known: str) -> list[dict[str, Any]]:
+    parser, channels = Kalshi(), ("trade", "orderbook_delta")
+    parser.open(Subscription(MARKETS[:1], channels), NOW_NS)
+    acks = [
+        {"type": "subscribed", "id": n, "msg": {"channel": name, "sid": n}} for n, name in enumerate(known, 1)
+    ]
+    parsed_by(parser, *acks)
+    messages = parser.change(Subscription(MARKETS[1:2], channels), Subscription(MARKETS[:1], channels))
+    return [json.loads(message) for message in messages]
+
+
+def parsed_by(parser: Kalshi, *messages: Any) -> list[Any]:
+    frames = [
+        Frame("kalshi", "c", n, URL, NOW_NS, json.dumps(each).encode()) for n, each in enumerate(messages, 1)
+    ]
+    return [outcome for frame in frames for outcome in parser.parse(frame)]
+
+
+def test_contracts_join_and_leave_the_subscriptions_that_are() -> None:
+    add = {"market_tickers": [MARKETS[1]], "action": "add_markets"}
+    drop = {"market_tickers": [MARKETS[0]], "action": "delete_markets"}
+    yes = {"use_yes_price": True}
+    assert [each["params"] for each in changed("trade", "orderbook_delta")] == [
+        {"sids": [1]} | add,
+        {"sids": [2]} | add | yes,
+        {"sids": [1]} | drop,
+        {"sids": [2]} | drop | yes,
+    ]
+
+
+def test_a_contract_that_joins_before_the_venue_has_answered_is_subscribed_to_and_none_is_asked_to_leave() -> (
+    None
+):
+    assert [(each["cmd"], each["params"]) for each in changed()] == [
+        ("subscribe", {"channels": ["trade"], "market_tickers": [MARKETS[1]]}),
+        (
+            "subscribe",
+            {"channels": ["orderbook_delta"], "market_tickers": [MARKETS[1]], "use_yes_price": True},
+        ),
+    ]
+
+
+def lifecycle(market: str, event: str, **more: Any) -> dict[str, Any]:
+    msg = {"event_type": event, "market_ticker": market, **more}
+    return {"type": "market_lifecycle_v2", "sid": 4, "seq": 1, "msg": msg}
+
+
+def test_what_happens_to_markets_that_were_not_asked_for_is_left_aside() -> None:
+    parser = Kalshi()
+    parser.open(Subscription(("KXBTCD-*%0/1",), ("market_lifecycle_v2",)), NOW_NS)
+    said = parsed_by(
+        parser, lifecycle(MARKETS[0], "created", open_ts=1_700_000_000), lifecycle("KXSNOW-1", "created")
+    )
+    assert [type(each).__name__ for each in said if not isinstance(each, ConnectionSequence)] == [
+        "Status", "Contract", "Ignored",
+    ]  # fmt: skip
+    assert said[2] == Contract(MARKETS[0], 1_700_000_000 * NS_PER_S)
+
+
+def test_a_market_is_over_once_its_result_is_determined() -> None:
+    events = ("created", "activated", "deactivated", "metadata_updated", "determined", "settled")
+    said = parsed(Kalshi(), *[lifecycle(MARKETS[0], event) for event in events])
+    told = [each.is_over for each in said if isinstance(each, Contract)]
+    assert told == [False, False, True, True]
+
+
+def test_the_list_of_a_series_is_asked_by_its_name_and_its_status() -> None:
+    series = Kalshi.series
+    assert series is not None
+    paths = [request.path for request in series.requests("KXBTC15M-")]
+    assert paths == [
+        "/trade-api/v2/markets?series_ticker=KXBTC15M&limit=1000&status=open",
+        "/trade-api/v2/markets?series_ticker=KXBTC15M&limit=1000&status=unopened",
+    ]
+    page = b'{"markets":[{"ticker":"KXBTC15M-1","open_time":"2026-09-15T23:00:00Z","status":"active"}],"cursor":""}'
+    assert list(series.read(page)) == [Contract("KXBTC15M-1", 1_789_513_200 * NS_PER_S)]
+    with pytest.raises(ValueError, match="markets"):
+        list(series.read(b'{"error":"too many requests"}'))
+    with pytest.raises(UsageError, match=r"KXBTC\*: a series is asked for as KXBTC-\*"):
+        series.requests("KXBTC")

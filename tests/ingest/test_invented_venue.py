@@ -16,7 +16,7 @@ from etl.commands.parse import lines
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
 from etl.ingest.streams import Streams
-from etl.ingest.worker import subscriptions
+from etl.ingest.subscriptions import subscriptions
 from etl.model.codes import REPLAYED
 from etl.model.records import Bar, Book, Gap, GapKind, GapState, Quarantined, Record, Trade
 from etl.model.times import NS_PER_S

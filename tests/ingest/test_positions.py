@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from etl.adapter.contract import Subscription
+from etl.adapter.series import Share
 from etl.embedded.kafka import kafka_part
 from etl.exchanges.binance import Binance
 from etl.ingest import positions, recovery_range
@@ -266,6 +267,25 @@ def test_of_other_shards_and_symbol_lists_the_newest_that_carried_each_symbol_co
     assert found("BTC", "XRP") == [5]
     assert found("*") == [6, 5]
     assert positions.read(settings, "okx", ["BTC"], ["trade"]).positions == []
+    for time_ns, share in enumerate(("KX-*%0/1", "KX-*%0/2", "KX-*%1/2", "KY-*%0/1"), 7):
+        each = position(time_ns, share)
+        publisher.publish(settings.topics.positions, each.key, positions._encode(each))
+    publisher.flush(FLUSH_S)
+    assert found("KX-*%0/1") == [9, 8, 7], "each of the series may know something"
+    assert found("KX-*%1/3") == [9, 8, 7]
+    assert found("KX-1") == [8 if "KX-1" in Share("KX-", 0, 2) else 9]
+
+
+def test_what_is_followed_no_more_is_forgotten_by_the_topic_and_by_who_reads_it(settings: Settings) -> None:
+    life = Life(settings)
+    life.take(trade(1), trade(1).replace("BTCUSDT", "ETHUSDT"), trade(1).replace("btcusdt", "ethusdt"))
+    life.write()
+    life.feed.continuity.dismiss("BTC-USDT", ["trade"], RECEIVED_NS)
+    life.write()
+    known = positions.read(settings, "binance", SYMBOLS, SUBSCRIPTION.channels)
+    assert ("BTC-USDT", "trade") not in known.standings
+    last = {one.key(): one.value() for one in messages(settings, settings.topics.positions)}
+    assert last[b"binance:BTC-USDT/trade"] is None
 
 
 def test_beyond_the_limit_of_a_recovery_every_channel_has_an_open_gap_and_none_a_start(

@@ -8,8 +8,9 @@ from etl.errors import UsageError
 from etl.exchanges.alpaca import AlpacaOptions
 from etl.exchanges.binance import Binance
 from etl.exchanges.coinbase_advanced import CoinbaseAdvanced
+from etl.exchanges.kalshi import Kalshi
 from etl.exchanges.polygon import Polygon, PolygonOptions
-from etl.ingest.worker import subscriptions
+from etl.ingest.subscriptions import subscriptions
 
 
 def test_symbols_are_shared_out_and_no_two_shards_have_the_same() -> None:
@@ -80,3 +81,24 @@ def test_a_venue_with_more_connections_gets_as_many_as_its_narrowest_channel_nee
 
     parts = subscriptions(Narrow, ["A", "B", "C"], ["trade", "bookTicker"], "0/1")
     assert [part.symbols for part in parts] == [("A", "B"), ("C",)]
+
+
+def test_a_series_is_a_share_of_it_beside_what_is_named() -> None:
+    symbols = ["KXBTC15M-*", "KXONE", "KXBTCD-*"]
+    channels = ["trade", "market_lifecycle_v2"]
+    contracts, named = subscriptions(Kalshi, symbols, channels, "0/2")
+    assert contracts == Subscription(("KXBTC15M-*%0/2", "KXBTCD-*%0/2"), ("trade",))
+    assert named == Subscription(("KXONE",), ("trade", "market_lifecycle_v2"))
+    assert subscriptions(Kalshi, symbols, channels, "1/2") == [
+        Subscription(("KXBTC15M-*%1/2", "KXBTCD-*%1/2"), ("trade",))
+    ]
+
+
+def test_a_series_without_a_channel_of_its_contracts_is_refused() -> None:
+    with pytest.raises(UsageError, match="a channel of its contracts"):
+        subscriptions(Kalshi, ["KXBTC15M-*"], ["market_lifecycle_v2"], "0/1")
+
+
+def test_a_star_is_no_series_where_the_venue_has_none_and_all_markets_are_all() -> None:
+    assert subscriptions(AlpacaOptions, ["O:*"], ["trades"], "0/1")[0].symbols == ("O:*",)
+    assert subscriptions(Kalshi, ["*"], ["trade"], "0/1") == [Subscription(("*",), ("trade",))]

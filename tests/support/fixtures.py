@@ -33,6 +33,7 @@ from etl.adapter.contract import (
     Rejected,
     Reply,
 )
+from etl.adapter.series import Contract
 from etl.commands.parse import record_item
 from etl.exchanges import load
 from etl.model.records import Frame, Record, Source
@@ -97,6 +98,8 @@ def _described(outcome: Outcome) -> dict[str, Any]:
         return {"book_broken": outcome.channel, "venue_symbol": outcome.venue_symbol}
     if isinstance(outcome, Behind):
         return {"behind": outcome.channel, "venue_symbol": outcome.venue_symbol}
+    if isinstance(outcome, Contract):
+        return {"contract": outcome.venue_symbol, "opens_ns": outcome.opens_ns, "is_over": outcome.is_over}
     assert isinstance(outcome, Fault)
     return {"fault": outcome.kind.value}
 

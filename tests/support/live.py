@@ -11,8 +11,9 @@ from pathlib import Path
 from etl.adapter.contract import Exchange
 from etl.ingest.feed import Feed
 from etl.ingest.repair import Repairs
+from etl.ingest.series_streams import run_streams
 from etl.ingest.streams import Streams
-from etl.ingest.worker import subscriptions
+from etl.ingest.subscriptions import subscriptions
 from etl.model.records import Gap, GapKind, Record
 from etl.settings import make
 from etl.sources.access import VenueAccess
@@ -77,7 +78,7 @@ async def live(
 
     async with access:
         beside = [asyncio.create_task(work) for work in (gate.poll(), repairs.run(access.history), tick())]
-        reading = [asyncio.create_task(streams.open(f"s{n}", one).run()) for n, one in enumerate(cut)]
+        reading = [asyncio.create_task(run_streams(streams, f"s{n}", one)) for n, one in enumerate(cut)]
         try:
             yield Live(feed, publisher, settings.topics.normalized)
         finally:

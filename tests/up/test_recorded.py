@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from etl.exchanges import load
-from etl.ingest.worker import subscriptions
+from etl.ingest.subscriptions import subscriptions
 from etl.settings import make
 from etl.simulator import recording
 from etl.simulator.venues import make_venue
