@@ -9,6 +9,7 @@ one that is over, its result for instance, comes late: these messages are follow
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from msgspec import Struct
 
@@ -69,7 +70,7 @@ class Contracts:
         if symbol in self._carried:
             self._carried[symbol] = self._carried[symbol] or now_ns
         else:
-            self._said[symbol] = now_ns + int(STATUSES_KEPT_S * NS_PER_S)
+            self._hear_last(symbol, now_ns)
 
     def leave(self, venue_symbols: Iterable[str], now_ns: int) -> None:
         """Of these something is known from before; those that are neither planned nor carried are over."""
@@ -103,12 +104,16 @@ class Contracts:
 
     def _leave(self, symbol: str, now_ns: int) -> None:
         self._left[symbol] = now_ns + int(FORGET_S * NS_PER_S)
+        self._hear_last(symbol, now_ns)
+
+    def _hear_last(self, symbol: str, now_ns: int) -> None:
+        self._said.pop(symbol, None)
         self._said[symbol] = now_ns + int(STATUSES_KEPT_S * NS_PER_S)
 
 
 def _taken(due_ns: dict[str, int], now_ns: int) -> list[str]:
-    """Those whose time has come, taken out."""
-    taken = [symbol for symbol, at_ns in due_ns.items() if at_ns <= now_ns]
+    """Those whose time has come, taken out; they stand in the order of their times."""
+    taken = list(takewhile(lambda symbol: due_ns[symbol] <= now_ns, due_ns))
     for symbol in taken:
         del due_ns[symbol]
     return taken
