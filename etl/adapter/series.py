@@ -32,7 +32,8 @@ class Contract(Struct, frozen=True):
 class Series(Struct, frozen=True):
     """How a venue's series are followed. ``requests`` are the first of those that list all contracts of a series
     (``KXBTC15M-``) which are open or will be, ``next_request`` gives the pages after each, ``read`` what a page names;
-    it raises ``ValueError`` for one that is none. ``channel`` tells of contracts as they come and go.
+    it raises ``ValueError`` for one that is none. ``channel`` tells of contracts as they come and go. ``of`` gives of a
+    symbol of ours the series (``KXBTC15M-``) with which it is kept, "" = by itself.
 
     The list is read each ``sweep_s``. A contract is subscribed to ``ahead_s`` before it opens, and let go once it has
     been over for ``kept_s``.
@@ -41,6 +42,7 @@ class Series(Struct, frozen=True):
     requests: Callable[[str], Sequence[Request]]
     read: Callable[[bytes], Iterable[Contract]]
     channel: str
+    of: Callable[[str], str]
     sweep_s: float = 30.0
     ahead_s: float = 90.0
     kept_s: float = 120.0

@@ -12,6 +12,7 @@ from types import ModuleType
 import msgspec
 
 from etl.adapter.contract import Exchange
+from etl.adapter.series import Series
 from etl.adapter.unknown_fields import Known
 from etl.errors import UsageError
 
@@ -34,6 +35,15 @@ def load(name: str) -> type[Exchange]:
 def names() -> tuple[str, ...]:
     """All feeds, sorted."""
     return tuple(sorted(name for feeds in names_by_file().values() for name in feeds))
+
+
+@cache
+def series_of(exchange: str) -> Series | None:
+    """How contracts of ``exchange`` come and go, ``None`` where they do not or nobody knows it."""
+    try:
+        return load(exchange).series
+    except UsageError:
+        return None
 
 
 @lru_cache(maxsize=4096)

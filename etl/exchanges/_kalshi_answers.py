@@ -90,6 +90,11 @@ def wanted(channel: str, subscription: Subscription) -> dict[str, Any]:
     return wanted | FLAGS.get(channel, {})
 
 
+def series_of(symbol: str) -> str:
+    series, dash, _ = symbol.partition("-")
+    return series + dash if dash else ""
+
+
 def history_requests(kind: Kind, venue_symbol: str, start_ns: int, end_ns: int) -> Iterator[Request]:
     """By whole seconds, with one more at each end, for it is not said whether they are included. Trades lie in two
     tiers, of the last three months or so and of before: only the venue knows which has a span."""

@@ -100,7 +100,7 @@ class Kalshi(Exchange):
     budgets = (Budget(200, 1.0),)
     history: ClassVar[Mapping[Kind, History]] = {Kind.TRADE: History("time"), Kind.BAR: History("time")}
     instruments_path = f"{answers.MARKETS}?status=open&mve_filter=exclude&limit={answers.PAGE_ROWS}"
-    series = Series(answers.series_requests, answers.contracts, wire.LIFECYCLE)
+    series = Series(answers.series_requests, answers.contracts, wire.LIFECYCLE, answers.series_of)
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None

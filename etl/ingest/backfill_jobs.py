@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
+from etl.adapter.carried import is_many
 from etl.adapter.contract import Exchange
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
@@ -73,7 +74,9 @@ def make_job(
     _require_past(start_ns, end_ns, time.time_ns())
     for symbol in wanted:
         _require_spelling(parser, symbol)
-        if parser.instruments_path and len(parser.instruments) and parser.instruments.get(symbol) is None:
+        is_listed = parser.instruments.get(symbol) is not None or not len(parser.instruments)
+        may_be_over = parser.series is not None and not is_many(symbol)  # the list has those that are open
+        if parser.instruments_path and not (is_listed or may_be_over):
             raise UsageError(f"{exchange_name}: no instrument {symbol}; symbols are the venue's own, BTCUSDT")
     known = [kind.name.lower() for kind in KINDS if _has_history(parser, kind, from_archive)]
     for kind in kinds:

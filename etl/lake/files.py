@@ -18,7 +18,7 @@ from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
 
 SymbolDay = tuple[str, str, str]
-"""Exchange, symbol, date."""
+"""Exchange, symbol or series, date."""
 
 
 def write_file(
@@ -32,7 +32,8 @@ def write_file(
     compaction: int = 0,
 ) -> File:
     """Write ``rows``, all of ``place``, in order, one per identity."""
-    data = layout.parquet(kind, rows, settings.lake.row_group_rows)
+    of_series = layout.is_series(place[0], place[1])
+    data = layout.parquet(kind, rows, settings.lake.row_group_rows, of_series)
     times, key_times = time_ns(rows), rows["key_time_ns"]
     file = put_file(storage, TABLE_BY_KIND[kind], place, data, times, key_times, span, name)
     if WIDE_DECIMALS.name not in rows.column_names:

@@ -1,12 +1,15 @@
 """The shape of the lake: where a file lies, its columns, and how Parquet is written. Pure.
 
     data/{table}/exchange=…/symbol=…/date=…/{partition}-{start}-{end}.parquet
+    data/{table}/exchange=…/symbol=KXBTC15M-%2A/date=…/{partition}-{start}-{end}.parquet   all contracts of a series
     data/raw/exchange=…/date=…/{partition}-{start}-{end}.parquet                        the raw topic, in its own order
 
 ``exchange``, ``symbol`` and ``date`` (of ``time``, UTC) stand in the path, as readers of this layout expect; what a
-path cannot hold is written as %XX. Everything else is a column, named as in market_data.proto, and ``time``: the
-event time, or the receive time where the venue sent none, to the microsecond (Spark reads no finer one). The exact
-times are the integer ``*_ns`` columns, 0 where the venue sent none. Rows are sorted by time, then record_key.
+path cannot hold is written as %XX. Contracts that live for minutes would make thousands of folders a day: those of a
+series share one, and the column ``contract`` names them. Everything else is a column, named as in market_data.proto,
+and ``time``: the event time, or the receive time where the venue sent none, to the microsecond (Spark reads no finer
+one). The exact times are the integer ``*_ns`` columns, 0 where the venue sent none. Rows are sorted by time, then
+record_key.
 
 Decimals are exact. In the large tables (``NARROW_TABLES``) they are DECIMAL(18,8), an integer to Parquet, elsewhere
 DECIMAL(38,19). A value that needs more is null there, and stands as text in the map ``wide_decimals``, under its
@@ -19,11 +22,13 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
+from functools import lru_cache
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etl.exchanges import series_of
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
 from etl.model.times import NS_PER_DAY
@@ -112,6 +117,29 @@ RAW_SCHEMA = pa.schema(
 says which part of a large frame it is (etl/transports/frames.py): one that lies in two files."""
 
 
+STAR = "*"
+CONTRACT = pa.field("contract", pa.string(), nullable=False)
+"""The symbol, in the files of a series."""
+PLACES_KNOWN_MAX = 65_536
+
+
+def has_series(exchange: str) -> bool:
+    return series_of(exchange) is not None
+
+
+@lru_cache(maxsize=PLACES_KNOWN_MAX)
+def place_of(exchange: str, symbol: str) -> str:
+    """What stands in the path for a symbol: itself, or, for a contract, its series (``KXBTC15M-*``)."""
+    series = series_of(exchange)
+    prefix = series.of(symbol) if series else ""
+    return f"{prefix}{STAR}" if prefix else symbol
+
+
+def is_series(exchange: str, place: str) -> bool:
+    """Whether ``place``, of a path, is one of several contracts."""
+    return place.endswith(STAR) and has_series(exchange)
+
+
 def folder(table: str, exchange: str, symbol: str, day: str) -> str:
     if table == RAW:
         return f"{DATA}/{table}/exchange={_escaped(exchange)}/date={day}"
@@ -147,9 +175,11 @@ def _escaped(text: str) -> str:
     return quote(text, safe="") or "__HIVE_DEFAULT_PARTITION__"
 
 
-def parquet(kind: Kind, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
+def parquet(kind: Kind, rows: pa.Table, row_group_rows: int, of_series: bool = False) -> pa.Buffer:
     """``rows``, in the columns of ``FILE_SCHEMAS`` and sorted, as the bytes of one file."""
     schema = FILE_SCHEMAS[TABLE_BY_KIND[kind]]
+    if of_series:
+        schema, rows = schema.append(CONTRACT), rows.append_column(CONTRACT.name, rows["symbol"])
     encodings = {"time": "DELTA_BINARY_PACKED"}
     for column in COLUMNS[kind]:
         if column.name in schema.names and (encoding := _encoding(column)):

@@ -25,6 +25,7 @@ from etl.lake.layout import (
     RAW,
     RAW_SCHEMA,
     WIDE_DECIMALS,
+    is_series,
 )
 from etl.lake.storage import ObjectStorage, Storage, open_storage
 from etl.model.sale_conditions import values
@@ -225,6 +226,17 @@ def _columns(table: str) -> str:
 
 def _scan(storage: Storage, files: Sequence[File]) -> str:
     """``files`` of one table under the columns of today."""
+    of_series = [file for file in files if is_series(file.exchange, file.symbol)]
+    if of_series:
+        rows = f"SELECT * EXCLUDE (contract) REPLACE (contract AS symbol) FROM {_scan_of(storage, of_series)}"  # noqa: S608
+        others = [file for file in files if not is_series(file.exchange, file.symbol)]
+        beside = f" UNION ALL BY NAME SELECT * FROM {_scan_of(storage, others)}" if others else ""  # noqa: S608
+        return f"({rows}{beside})"
+    return _scan_of(storage, files)
+
+
+def _scan_of(storage: Storage, files: Sequence[File]) -> str:
+    """Of symbols, or of series."""
     table = files[0].table
     former = [file for file in files if file.layout < LAYOUT and table in NARROW_TABLES]
     if former:

@@ -107,11 +107,14 @@ def time_ns(rows: pa.Table) -> pa.ChunkedArray:
 
 
 def newest(rows: pa.Table, kind: Kind) -> pa.Table:
-    """``rows`` of one exchange and symbol with one row per identity, in the order they had.
+    """``rows`` of one exchange and symbol, or series, with one row per identity, in the order they had.
 
     It is the first of those that take precedence.
     """
-    keys = rows["record_key"].combine_chunks().dictionary_encode()
+    names = rows["record_key"]
+    if pc.count_distinct(rows["symbol"]).as_py() > 1:
+        names = pc.binary_join_element_wise(rows["symbol"], names, "\0")
+    keys = names.combine_chunks().dictionary_encode()
     if len(keys.dictionary) == len(keys):
         return rows
     identity = keys.indices.to_numpy(zero_copy_only=False)

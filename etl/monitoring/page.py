@@ -38,6 +38,8 @@ HISTORY_TABLES = (
     ("trade", "trades_stored"), ("quote", "quotes_stored"), ("book", "books_stored"), ("bar", "bars_stored"),
 )  # fmt: skip
 COVERAGE_DAYS = 14
+COVERAGE_SYMBOLS_MAX = 200
+"""Of those that traded most: contracts come and go by the thousand."""
 GAPS_SHOWN_MAX = 200
 BACKFILLS_SHOWN_MAX = 20
 INCIDENTS_SHOWN_MAX = 50
@@ -157,12 +159,15 @@ def gaps(settings: Settings) -> dict[str, Any]:
 
 
 def coverage(settings: Settings) -> list[dict[str, Any]]:
-    """Trades, and hours of the day with any, by exchange, symbol and day (UTC)."""
+    """Trades, and hours of the day with any, by exchange, symbol and day (UTC), of those that traded most."""
+    since = f"date_trunc('day', now()) - INTERVAL '{COVERAGE_DAYS - 1} days'"
     return _rows(
         settings,
         "timescale",
         "SELECT exchange, symbol, bucket::date AS day, count(*) AS hours, sum(trades)::bigint AS trades"
-        f" FROM ohlcv_1h WHERE bucket >= date_trunc('day', now()) - INTERVAL '{COVERAGE_DAYS - 1} days'"
+        f" FROM ohlcv_1h WHERE bucket >= {since} AND (exchange, symbol) IN"
+        f" (SELECT exchange, symbol FROM ohlcv_1h WHERE bucket >= {since} GROUP BY exchange, symbol"
+        f" ORDER BY sum(trades) DESC LIMIT {COVERAGE_SYMBOLS_MAX})"
         " GROUP BY exchange, symbol, day ORDER BY exchange, symbol, day",
     )
 

@@ -13,6 +13,7 @@ from typing import Protocol, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from confluent_kafka import Message
 
 from etl.errors import StoreRejected, WireError
@@ -145,20 +146,31 @@ class RawWriter:
 
 
 def _cut(rows: pa.Table) -> Iterator[tuple[SymbolDay, pa.Table]]:
-    """``rows`` in order, one exchange, symbol and date at a time."""
-    rows = in_order(rows, *layout.PARTITION_COLUMNS)
+    """``rows`` in order, one exchange, symbol or series, and date at a time."""
+    rows = in_order(rows.append_column(_PLACE, _places(rows)), "exchange", _PLACE)
     days = np.asarray(time_ns(rows)) // NS_PER_DAY
     codes = [
         rows[name].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        for name in layout.PARTITION_COLUMNS
+        for name in ("exchange", _PLACE)
     ]
     changes = np.zeros(len(rows), dtype=bool)
     for values in (*codes, days):
         changes[1:] |= values[1:] != values[:-1]
     starts = [0, *np.flatnonzero(changes).tolist(), len(rows)]
     for start, end in pairwise(starts):
-        exchange, symbol = (rows[name][start].as_py() for name in layout.PARTITION_COLUMNS)
+        exchange, place = (rows[name][start].as_py() for name in ("exchange", _PLACE))
         yield (
-            (exchange, symbol, layout.day_of(int(days[start]) * NS_PER_DAY)),
+            (exchange, place, layout.day_of(int(days[start]) * NS_PER_DAY)),
             rows.slice(start, end - start),
         )
+
+
+def _places(rows: pa.Table) -> pa.ChunkedArray | pa.Array:
+    """What stands in the path of each row."""
+    exchanges, symbols = rows["exchange"], rows["symbol"]
+    if not any(map(layout.has_series, pc.unique(exchanges).to_pylist())):
+        return symbols
+    return pa.array(map(layout.place_of, exchanges.to_pylist(), symbols.to_pylist()), pa.string())
+
+
+_PLACE = "place"

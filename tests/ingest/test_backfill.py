@@ -77,6 +77,13 @@ def test_a_day_of_utc_comes_out_of_the_two_files_of_hong_kongs_days_and_each_is_
     assert [plan(one) for one in slices(asked, 256)] == [[one] for one in chunks]
 
 
+def test_a_contract_that_is_over_is_asked_for_though_the_list_has_it_no_more_and_a_series_is_not() -> None:
+    over, span = "KXBTC15M-26SEP151915-15", (0, DAY_NS)
+    assert make_job(Settings(), "kalshi", [over], ["trade"], *span).symbols == (over,)
+    with pytest.raises(UsageError, match=r"no instrument KXBTC15M-\*"):
+        make_job(Settings(), "kalshi", ["KXBTC15M-*"], ["trade"], *span)
+
+
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [

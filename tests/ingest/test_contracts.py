@@ -7,7 +7,7 @@ from etl.ingest import contracts as module
 from etl.ingest.contracts import Contracts
 from etl.model.times import NS_PER_S
 
-SERIES = Series(lambda prefix: (), lambda page: (), "status", sweep_s=30.0, ahead_s=90.0, kept_s=120.0)
+SERIES = Series(lambda prefix: (), lambda page: (), "status", str, sweep_s=30.0, ahead_s=90.0, kept_s=120.0)
 
 
 def at(seconds: float) -> int:
