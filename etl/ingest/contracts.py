@@ -18,13 +18,16 @@ from etl.model.times import NS_PER_S
 
 CONTRACTS_MAX = 20_000
 """Planned and carried at once; those beyond wait for the end of others."""
+CATCH_UP_S = 3_600.0
+"""Of a contract that opened longer ago the history is not asked for: that is a backfill."""
 FORGET_S = 10.0
 """After a contract was let go: what was under way to us has come."""
 STATUSES_KEPT_S = 86_400.0
 
 
 class Due(Struct, frozen=True):
-    """What is to be done now, by venue symbol. ``statuses``: of these, the venue will have said all that it says."""
+    """What is to be done now, by venue symbol. ``joins``: when each opens, 0 = so long ago that it does not matter, or
+    nobody knows. ``statuses``: of these, the venue will have said all that it says."""
 
     joins: Sequence[Contract]
     leaves: Sequence[str]
@@ -91,7 +94,9 @@ class Contracts:
         for symbol in leaves:
             del self._carried[symbol]
             self._leave(symbol, now_ns)
-        return Due(opening, leaves, _taken(self._left, now_ns), _taken(self._said, now_ns))
+        since_ns = now_ns - int(CATCH_UP_S * NS_PER_S)
+        joins = [each if each.opens_ns >= since_ns else Contract(each.venue_symbol) for each in opening]
+        return Due(joins, leaves, _taken(self._left, now_ns), _taken(self._said, now_ns))
 
     def _plan(self, contract: Contract) -> None:
         symbol = contract.venue_symbol

@@ -39,6 +39,12 @@ def test_a_contract_is_joined_before_it_opens_and_let_go_some_time_after_the_lis
     assert len(known) == 0
 
 
+def test_when_a_contract_opened_matters_for_an_hour() -> None:
+    known = Contracts(SERIES)
+    known.list([contract("OLD", 0), contract("NEW", 1)], at(3_601))
+    assert known.due(at(3_601)).joins == [Contract("OLD"), contract("NEW", 1)]
+
+
 def test_what_the_venue_tells_of_a_contract_needs_no_list() -> None:
     known = Contracts(SERIES)
     known.tell(contract("A", 0), at(5))
