@@ -43,6 +43,7 @@ from etl.sequencing.track import FOLLOWED
 from etl.transports.frames import raw_messages
 from etl.transports.kafka import FrameHeaders
 from etl.validation import Checker, Finding
+from etl.validation.checker import forget
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.codec import ENCODERS
 
@@ -137,7 +138,7 @@ class Intake:
         """Contracts, by symbol and venue symbol, that are over."""
         for symbol, venue_symbol in names:
             self._books.forget(symbol, venue_symbol)
-            self.checker.forget(symbol)
+            forget(self.checker, symbol)
 
     def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
         self.checker.learn(statistics)

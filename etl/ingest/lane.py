@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from etl.adapter.contract import Subscription
 from etl.ingest.watchdog import Watchdog
-from etl.sources.websocket import Connection
+from etl.sources.websocket import Connection, carry
 
 
 class Lane:
@@ -31,7 +31,7 @@ class Lane:
         self.watchdog.carry(self.subscription)
         changes = [replace(self.subscription, symbols=tuple(symbols)) for symbols in (joins, leaves)]
         for connection in self._connections:
-            connection.carry(self.subscription, *changes)
+            carry(connection, self.subscription, *changes)
 
     def forget(self, names: Sequence[tuple[str, str]]) -> None:
         """Contracts, by symbol and venue symbol, that are over."""

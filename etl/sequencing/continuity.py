@@ -98,20 +98,7 @@ class Continuity:
         """A contract, by symbol and venue symbol, is subscribed to until ``dismiss``. Each of its channels is awaited,
         whatever its nature, since an end will come. Where it was open before (``opens_ns``, 0 = not known), what a
         history has of that is a gap until its first record; where it was not, that record is no start."""
-        gaps, followed = [], self._followed
-        for channel in self._declared(channels):
-            key = (name[0], channel.name)
-            if key in followed.tracks or key in followed.awaited:
-                continue
-            is_whole, can_ask = opens_ns >= now_ns, 0 < opens_ns < now_ns and channel.repair is not None
-            since_ns = opens_ns if can_ask else now_ns
-            awaited = followed.awaited[key] = Awaited(
-                name[1], channel, since_ns, has_past=is_whole or can_ask
-            )
-            if can_ask:
-                reason = "open before it was subscribed to"
-                gaps.append(awaited.lose(self._exchange, *key, GapKind.START, reason, now_ns))
-        return gaps
+        return self._followed.enlist(self._exchange, name, self._declared(channels), opens_ns, now_ns)
 
     def dismiss(self, symbol: str, channels: Iterable[str], now_ns: int) -> Sequence[Gap]:
         """A contract is over: these channels of it are forgotten, and what is missing of them ends by our clock."""

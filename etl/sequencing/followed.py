@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from etl.adapter.contract import Channel
-from etl.model.records import Gap
+from etl.adapter.contract import Channel, Exchange
+from etl.model.records import Gap, GapKind
 from etl.sequencing.awaited import Awaited
 from etl.sequencing.broken_books import BrokenBooks
 from etl.sequencing.gap import over
@@ -40,6 +40,28 @@ class Followed:
 
     def start_pending(self, track: Track) -> None:
         self.pending[track.newest.symbol, track.newest.channel] = track
+
+    def enlist(
+        self,
+        exchange: type[Exchange],
+        name: tuple[str, str],
+        channels: Iterable[Channel],
+        opens_ns: int,
+        now_ns: int,
+    ) -> Sequence[Gap]:
+        gaps: list[Gap] = []
+        for channel in channels:
+            key = (name[0], channel.name)
+            if key in self.tracks or key in self.awaited:
+                continue
+            is_whole, can_ask = opens_ns >= now_ns, 0 < opens_ns < now_ns and channel.repair is not None
+            since_ns = opens_ns if can_ask else now_ns
+            awaited = Awaited(name[1], channel, since_ns, has_past=is_whole or can_ask)
+            self.awaited[key] = awaited
+            if can_ask:
+                reason = "open before it was subscribed to"
+                gaps.append(awaited.lose(exchange, *key, GapKind.START, reason, now_ns))
+        return gaps
 
     def dismiss(self, symbol: str, channels: Iterable[Channel], now_ns: int) -> Sequence[Gap]:
         gaps: list[Gap] = []

@@ -106,10 +106,7 @@ class Feed:
             self.sockets.remove(socket)
 
     def note_streams(self, socket: Connection, now_ns: int) -> None:
-        for stream in sorted(socket.streams - self._wanted):
-            if self.venue.trades(self.venue.split(stream)[0], now_ns):
-                self._wanted.add(stream)
-                self.session.subscribe(stream)
+        _want(self, {each for each in socket.streams if self.venue.trades(self.venue.split(each)[0], now_ns)})
         if socket.streams and self.state == "waiting":
             self.state, self.started_ns = "playing", now_ns
 
@@ -204,32 +201,16 @@ class Feed:
             self._later.remove((at_ns, act))
             act(self)
         if self.state == "playing":
-            turned = self._turn(now_ns)
-            wanted = self._wanted
-            items = [item for item in self.session.due(now_ns) if item.stream in wanted or not item.stream]
+            items = _turned(self, now_ns)
+            items += [
+                item for item in self.session.due(now_ns) if item.stream in self._wanted or not item.stream
+            ]
             hearing = [socket for socket in self.sockets if self._hears(socket, now_ns)]
-            frames = turned + self.frame_faults.apply(self._frames(items), now_ns, bool(hearing))
+            frames = self.frame_faults.apply(self._frames(items), now_ns, bool(hearing))
             frames += self._inserted
             self._inserted = []
             self._send(frames, now_ns)
         self.carry_out(now_ns)
-
-    def _turn(self, now_ns: int) -> list[Outgoing]:
-        """Contracts open and end by the clock, whoever listens."""
-        items: list[Item] = []
-        for turn in (turn for series in self.venue.series for turn in series.turns(now_ns)):
-            streams = {self.venue.stream(turn.symbol, name) for name in self.venue.shares}
-            if turn.event == OPENED:
-                self._wanted |= streams
-                for stream in sorted(streams):
-                    self.session.subscribe(stream)
-            elif turn.event == OVER:
-                self._wanted -= streams
-                self.session.end(turn.symbol)
-            items += self.venue.turned(turn, now_ns)
-            if turn.event == OVER:
-                self.venue.end(turn.symbol)
-        return self._frames(items)
 
     def carry_out(self, now_ns: int) -> None:
         """Send the control messages that wait, and what begins a subscription; their truth first."""
@@ -335,6 +316,29 @@ class Feed:
                 self._events_sent += len(line.events)
             else:
                 self._frames_withheld += 1
+
+
+def _want(feed: Feed, streams: set[str]) -> None:
+    """The market trades for these from now on."""
+    for stream in sorted(streams - feed._wanted):
+        feed._wanted.add(stream)
+        feed.session.subscribe(stream)
+
+
+def _turned(feed: Feed, now_ns: int) -> list[Item]:
+    """Contracts open and end by the clock, whoever listens: what is said of it."""
+    items: list[Item] = []
+    for turn in (turn for series in feed.venue.series for turn in series.turns(now_ns)):
+        streams = {feed.venue.stream(turn.symbol, name) for name in feed.venue.shares}
+        if turn.event == OPENED:
+            _want(feed, streams)
+        elif turn.event == OVER:
+            feed._wanted -= streams
+            feed.session.end(turn.symbol)
+        items += feed.venue.turned(turn, now_ns)
+        if turn.event == OVER:
+            feed.venue.end(turn.symbol)
+    return items
 
 
 def _line(

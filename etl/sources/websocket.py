@@ -167,7 +167,6 @@ class Connection:
             self.was_paused = transport.underlying_transport in self.gate
             self.gate.discard(transport.underlying_transport)
             transport.disconnect(graceful=False)
-            self._transport = None
         if self._failure is not None:
             raise self._failure
         return self._ended("disconnect", "the venue closed the socket")
@@ -259,14 +258,6 @@ class Connection:
         self._subscribe(messages)
         return bool(messages)
 
-    def carry(self, subscription: Subscription, joins: Subscription, leaves: Subscription) -> None:
-        """From now on ``subscription``; one that is not open yet asks for it as it opens."""
-        self.subscription = subscription
-        self.intake.carry(subscription)
-        if self._transport is not None and self._end is None:
-            self._subscribe(self.parser.change(joins, leaves))
-            self.intake.snapshots_due_ns.update(dict.fromkeys(joins.symbols, 0))
-
     def retire(self, why: str, *, can_stay: bool = False) -> None:
         """Have a successor opened before this one is closed; ``can_stay``: if none gets ready, this one goes on."""
         self.retired_for, self.can_stay = why, can_stay
@@ -349,6 +340,16 @@ def _end_of_close(code: int | None, said: str, parser: Exchange) -> End:
         return End("disconnect", "close frame without a code")
     fault = fault_of_close(code, said, parser.fault_codes)
     return End(fault.kind.value if fault else "disconnect", f"close frame {code} {said}".strip(), fault)
+
+
+def carry(connection: Connection, whole: Subscription, joins: Subscription, leaves: Subscription) -> None:
+    """From now on it carries ``whole``; one that is not open yet asks for it as it opens."""
+    connection.subscription = whole
+    connection.intake.carry(whole)
+    transport = connection._transport
+    if transport and not transport.underlying_transport.is_closing() and connection._end is None:
+        connection._subscribe(connection.parser.change(joins, leaves))
+        connection.intake.snapshots_due_ns.update(dict.fromkeys(joins.symbols, 0))
 
 
 def _fault_of_refusal(error: picows.WSInvalidStatusError, now_s: float, parser: Exchange) -> Fault | None:

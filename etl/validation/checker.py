@@ -123,11 +123,6 @@ class Checker:
             self._statistics[item.symbol] = item
             self._bands[item.symbol] = band_of(item, self.specs[Kind.TRADE])
 
-    def forget(self, symbol: str) -> None:
-        """A contract that is over."""
-        for known in (self._statistics, self._bands, self._watches):
-            known.pop(symbol, None)
-
     def check(self, record: Record) -> Sequence[Finding]:
         """Every rule that ``record`` breaks, in the order of its spec; empty for a good one."""
         try:
@@ -334,6 +329,12 @@ class Checker:
         self._bands[trade.symbol] = band_of(self._statistics[trade.symbol], spec, level=price)
         self.released += [held for held in watch.release() if held is not trade]
         return others
+
+
+def forget(checker: Checker, symbol: str) -> None:
+    """A contract that is over."""
+    for known in (checker._statistics, checker._bands, checker._watches):
+        known.pop(symbol, None)
 
 
 def _indexed(by_kind: dict[Kind, Any], default: Any) -> list[Any]:
