@@ -247,8 +247,9 @@ def _unified(one: _Instrument) -> str:
 
 
 def fault(code: str, reason: str) -> Fault:
-    """What is not listed here calls what we asked wrong."""
-    return Fault(_FAULTS.get(code, FaultKind.REQUEST), code, reason)
+    """A code that is not listed here calls what we asked wrong; an error without any says nothing of it."""
+    unlisted = FaultKind.REQUEST if code else FaultKind.TRANSIENT
+    return Fault(_FAULTS.get(code, unlisted), code, reason)
 
 
 _FAULTS = {
