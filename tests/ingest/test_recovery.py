@@ -236,7 +236,7 @@ def test_garbage_on_any_topic_is_passed_over_and_the_rest_is_recovered(settings:
     for value in (b"\xff", b"", b"\x08\x63", b"\x40\x63"):
         publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", value)
         publisher.publish(settings.topics.quarantine, b"binance:BTC-USDT", value)
-    publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", None)  # type: ignore[arg-type]
+    publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", None)
     publisher.flush(FLUSH_S)
     publish(settings, settings.topics.raw, whole[settings.topics.raw])
     assert start(settings) == 2

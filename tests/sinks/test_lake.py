@@ -380,7 +380,7 @@ def test_no_message_stops_an_export_and_each_is_quarantined_once(settings: Setti
     values = [bytes(foreign.SerializeToString()), ideographs]
     stream.publish_values(settings, *[("binance", "BTC-USDT", value) for value in values])
     publisher = KafkaPublisher(settings)
-    publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", None)  # type: ignore[arg-type]
+    publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", None)
     publisher.flush(30.0)
     stream.publish(settings, stream.trade(3), stream.trade(4, symbol="币" * 27))
     exported = export(settings)

@@ -461,7 +461,7 @@ def test_no_message_stops_a_load_and_each_is_quarantined_once(settings_with: Mak
     values = [bytes(foreign.SerializeToString()), bytes(negative.SerializeToString()), large]
     stream.publish_values(settings, *[("foreign", "BTC-USDT", value) for value in values])
     publisher = KafkaPublisher(settings)
-    publisher.publish(settings.topics.normalized, b"foreign:BTC-USDT", None)  # type: ignore[arg-type]
+    publisher.publish(settings.topics.normalized, b"foreign:BTC-USDT", None)
     publisher.flush(30.0)
     stream.publish(settings, stream.trade(3, "foreign"))
     loaded = load_timescale(settings)

@@ -45,7 +45,7 @@ class Compacted(Nowhere):
         self._topic = topic
         self.kept: dict[bytes, bytes] = {}
 
-    def publish(self, topic: str, key: bytes, value: bytes | None, *_: object) -> None:  # type: ignore[override]
+    def publish(self, topic: str, key: bytes, value: bytes | None, *_: object) -> None:
         if topic == self._topic and value is None:
             self.kept.pop(key, None)
         elif topic == self._topic and value is not None:
