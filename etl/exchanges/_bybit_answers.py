@@ -13,6 +13,7 @@ from etl.adapter.contract import Fault, FaultCode, FaultKind, Outcome, Reply
 from etl.adapter.fields import ABSENT, MS_MAX, Name, inside, listing, text_of
 from etl.adapter.handshake import told
 from etl.model.instruments import Instrument
+from etl.model.times import NS_PER_MS
 
 BAN_S = 600.0
 """After too many requests of one address, whatever they ask for."""
@@ -57,7 +58,14 @@ def instruments_of(payload: bytes) -> Iterable[Instrument]:
     result = listing(payload, _Answer).result
     for item in result.list:
         steps = item.priceFilter.tickSize, item.lotSizeFilter.qtyStep or item.lotSizeFilter.basePrecision
-        yield Instrument(item.symbol, _unified(result.category, item), *steps)
+        expires_ns = _delivery_ms(item) * NS_PER_MS
+        yield Instrument(item.symbol, _unified(result.category, item), *steps, expires_ns=expires_ns)
+
+
+def _delivery_ms(item: _Listed) -> int:
+    """0 = none."""
+    time_ms = int(item.deliveryTime) if item.deliveryTime.isdecimal() else 0
+    return time_ms if time_ms <= MS_MAX else 0
 
 
 def _unified(category: str, item: _Listed) -> str:
@@ -68,8 +76,8 @@ def _unified(category: str, item: _Listed) -> str:
     pair = f"{item.baseCoin}-{item.quoteCoin if category == 'inverse' else item.settleCoin}"
     if "Perpetual" in item.contractType:
         return f"{pair}-PERP"
-    time_ms = int(item.deliveryTime) if item.deliveryTime.isdecimal() else 0
-    if not 0 < time_ms <= MS_MAX:
+    time_ms = _delivery_ms(item)
+    if not time_ms:
         return item.symbol
     dated = f"{pair}-{datetime.fromtimestamp(time_ms / 1_000, UTC):%Y%m%d}"
     if not item.optionsType:

@@ -224,6 +224,7 @@ def read_instruments(payload: bytes) -> list[Instrument]:
         Instrument(
             one.instrument_name, _unified(one), plain[bytes(one.tick_size)] or "",
             plain[bytes(one.min_trade_amount)] or "", size_unit_of(one.instrument_name),
+            expires_ns=0 if one.settlement_period == "perpetual" else one.expiration_timestamp * NS_PER_MS,
         )
         for one in listed
         if not one.kind.endswith("combo")

@@ -223,6 +223,7 @@ class _Instrument(Struct, gc=False):
     instId: str
     tickSz: str = ""
     lotSz: str = ""
+    expTime: str = ""
 
 
 class _Instruments(Struct, gc=False):
@@ -236,7 +237,14 @@ def read_instruments(payload: bytes) -> list[Instrument]:
     listed = fields.listing(payload, _Instruments)
     if listed.code != "0":
         raise ValueError(f"code {listed.code}")
-    return [Instrument(one.instId, unified(one.instId), one.tickSz, one.lotSz) for one in listed.data]
+    return [
+        Instrument(one.instId, unified(one.instId), one.tickSz, one.lotSz, expires_ns=_expiry_ns(one.expTime))
+        for one in listed.data
+    ]
+
+
+def _expiry_ns(text: str) -> int:
+    return time_of(text) if text.strip("0") else 0
 
 
 def unified(venue_symbol: str) -> str:

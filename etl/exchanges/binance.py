@@ -168,7 +168,9 @@ class Binance(Exchange):
     @classmethod
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
         return [
-            Instrument(item.symbol, name, *wire.steps_of(item.filters))
+            Instrument(
+                item.symbol, name, *wire.steps_of(item.filters), expires_ns=item.deliveryDate * NS_PER_MS
+            )
             for item in listing(payload, wire.InstrumentList).symbols
             if (name := cls.unified_symbol(item))
         ]

@@ -30,6 +30,7 @@ from etl.model import records
 from etl.model.codes import Code
 from etl.model.instruments import Instrument
 from etl.model.records import Frame, Kind, Side, SizeUnit, Stats
+from etl.model.times import NS_PER_MS
 
 
 class _Trade(usdm.Trade, gc=False, tag_field="e", tag="trade", kw_only=True):
@@ -194,7 +195,7 @@ class BinanceOptions(BinanceUsdm):
             yield Instrument(
                 item.symbol, f"{base}-{item.quoteAsset}-{day:%Y%m%d}-{strike}-{item.side[0]}",
                 *wire.steps_of(item.filters),
-                SizeUnit.NONE if item.unit == 1 else SizeUnit.CONTRACT,
+                SizeUnit.NONE if item.unit == 1 else SizeUnit.CONTRACT, expires_ns=item.expiryDate * NS_PER_MS,
             )  # fmt: skip
 
 

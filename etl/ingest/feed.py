@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 from etl.adapter.contract import Exchange
 from etl.adapter.series import Contract
+from etl.model.instruments import Instruments
 from etl.model.records import Gap, GapKind, Quarantined
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
@@ -56,6 +57,8 @@ class Feed:
         self.observe_ack_s: Callable[[float], None] | None = None
         self.keys: dict[str, bytes] = {}
         self.statistics: dict[str, SymbolStatistics] = {}
+        self._instruments = exchange().instruments if settings.venues.live else Instruments()
+        """A simulated venue goes on with what it lists."""
         self.continuity = Continuity(exchange) if continuity is None else continuity
         self.offer_repair: Callable[[Gap], None] | None = None
         """Hears of every gap that is declared."""
@@ -111,8 +114,14 @@ class Feed:
         channels: Collection[str] | None = None,
     ) -> None:
         """A connection ended, or stopped giving, and no other covers these symbols and channels on this socket
-        (``None`` = all)."""
+        (``None`` = all). Of what has expired nothing is lost."""
+        if venue_symbols is not None:
+            venue_symbols = [symbol for symbol in venue_symbols if not self.has_expired(symbol)]
         self.publish_gaps(self.continuity.lost(kind, reason, time.time_ns(), venue_symbols, channels, socket))
+
+    def has_expired(self, venue_symbol: str) -> bool:
+        """Whether nothing more can come of an instrument."""
+        return self._instruments.has_expired(venue_symbol, time.time_ns())
 
     def resumed(self, venue_symbols: Collection[str] | None = None, socket: str | None = None) -> None:
         """A connection is subscribed that carries these symbols on this socket (``None`` = all)."""

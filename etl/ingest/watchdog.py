@@ -170,7 +170,8 @@ class Watchdog:
         self._heard.clear()
         for one in self._watched.values():
             name = one.channel.name
-            if connection.refused & {(name, ""), (name, one.venue_symbol)}:
+            is_refused = connection.refused & {(name, ""), (name, one.venue_symbol)}
+            if is_refused or self._feed.has_expired(one.venue_symbol):
                 continue
             sign, before = self._sign(one), one.sign
             if sign is not before:

@@ -23,7 +23,7 @@ _NO_FLAGS: tuple[str, ...] = ()
 class Instrument(Struct, frozen=True, gc=False):
     """One tradable thing; steps are decimal text, "" where the list does not say. ``size_unit``: what its sizes count
     where that is not what those of its feed do. ``alias_of``: the venue symbol of which this is but another name, under
-    which its data come."""
+    which its data come. ``expires_ns``: when it ends, 0 = never, or nobody says."""
 
     venue_symbol: str
     symbol: str
@@ -31,6 +31,7 @@ class Instrument(Struct, frozen=True, gc=False):
     size_step: str = ""
     size_unit: SizeUnit = SizeUnit.NONE
     alias_of: str = ""
+    expires_ns: int = 0
 
 
 class Names(dict[str, tuple[str, tuple[str, ...]]]):
@@ -84,6 +85,11 @@ class Instruments:
 
     def get(self, venue_symbol: str) -> Instrument | None:
         return self._by_venue_symbol.get(venue_symbol)
+
+    def has_expired(self, venue_symbol: str, now_ns: int) -> bool:
+        """Of one that the list lacks nobody says."""
+        instrument = self._by_venue_symbol.get(venue_symbol)
+        return instrument is not None and 0 < instrument.expires_ns <= now_ns
 
     def by_symbol(self) -> Mapping[str, str]:
         """Unified symbol → venue symbol, all of them."""

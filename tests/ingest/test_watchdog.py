@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 from msgspec.structs import replace
 
-from etl.adapter.contract import Subscription
+from etl.adapter.contract import Credentials, Subscription
 from etl.exchanges.binance import Binance
 from etl.ingest import watchdog
+from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Bar, Gap, GapKind, GapState, Source, Trade
 from etl.model.times import NS_PER_MS, NS_PER_S
 from etl.sources import stream
@@ -44,6 +45,16 @@ class OneSocket(Impatient):
 
     def resubscribe(self, subscription: Subscription) -> Sequence[str]:
         return [f"{word} {' '.join((*subscription.symbols, *subscription.channels))}" for word in ("-", "+")]
+
+
+class Dated(Impatient):
+    """One of its contracts is over."""
+
+    def __init__(
+        self, credentials: Credentials | None = None, instruments: Instruments | None = None
+    ) -> None:
+        listed = Instrument("BTCUSDT", "BTC-USDT", expires_ns=1), Instrument("ETHUSDT", "ETH-USDT")
+        super().__init__(credentials, Instruments(listed))
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +144,18 @@ async def test_the_newest_with_which_an_answer_begins_is_not_published_again_unl
         await run.until(lambda: counts.silences["quiet"] == 2)
         bars = [(bar.volume, bar.source) for bar in run.published() if isinstance(bar, Bar)]
         assert bars == [("5", Source.STREAM), ("6", Source.REPAIR)]
+
+
+@against_a_server
+async def test_a_contract_that_has_expired_is_neither_asked_for_nor_lost(server: VenueServer) -> None:
+    server.answers[PAST], both = rows(), Subscription(("BTCUSDT", "ETHUSDT"), ("trade",))
+    async with running(server, Dated, both, live=True) as run:
+        last = trade(1)
+        await asyncio.to_thread(server.send, last, last.replace("btc", "eth").replace("BTC", "ETH"))
+        await run.until(lambda: run.feed.counts.silences["quiet"] == 2)
+        assert {path.partition("&")[0] for path in server.requests} == {f"{PAST}?symbol=ETHUSDT"}
+        run.feed.lost(GapKind.DISCONNECT, "closed", both.symbols)
+        assert gaps(run) == [("ETHUSDT", "trade", GapKind.DISCONNECT, GapState.OPEN, False)]
 
 
 @against_a_server

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+
 import pytest
 
 from etl.adapter.contract import shipped_instruments
@@ -67,6 +70,28 @@ def test_an_alias_is_the_symbol_that_it_stands_for_and_no_symbol_of_its_own() ->
     assert listed.by_symbol() == {"BTC-USD": "BTC-USD"}
 
 
+def test_what_has_an_end_has_expired_from_then_on_and_of_others_nobody_says() -> None:
+    listed = Instruments([Instrument("A-26", "A-20260605", expires_ns=7), Instrument("A", "A-PERP")])
+    assert [listed.has_expired("A-26", now_ns) for now_ns in (6, 7)] == [False, True]
+    assert not listed.has_expired("A", 1 << 62)
+    assert not listed.has_expired("B", 1 << 62)
+
+
+@pytest.mark.parametrize(
+    "name", ["binance_coinm", "binance_options", "bybit_option", "deribit", "okx_futures"]
+)
+def test_a_dated_contract_expires_on_the_day_in_its_name(name: str) -> None:
+    listed = shipped_instruments(load(name))
+    dated = {
+        symbol: instrument.expires_ns
+        for symbol, venue_symbol in listed.by_symbol().items()
+        if re.search("-20[0-9]{6}", symbol) and (instrument := listed.get(venue_symbol))
+    }
+    assert dated
+    for symbol, expires_ns in dated.items():
+        assert f"-{datetime.fromtimestamp(expires_ns // 10**9, UTC):%Y%m%d}" in symbol
+
+
 def test_an_answer_of_the_venue_replaces_the_shipped_list() -> None:
     spot = b"""{"timezone":"UTC","serverTime":1,"rateLimits":[],"symbols":[{"symbol":"ETHBTC","status":"TRADING",
         "baseAsset":"ETH","baseAssetPrecision":8,"quoteAsset":"BTC","filters":[
@@ -79,9 +104,9 @@ def test_an_answer_of_the_venue_replaces_the_shipped_list() -> None:
         {"symbol":"BTCUSDT","contractType":"PERPETUAL","deliveryDate":4133404800000,"baseAsset":"BTC","quoteAsset":"USDT"},
         {"symbol":"BTCUSDT_240927","contractType":"CURRENT_QUARTER","deliveryDate":1727424000000,"baseAsset":"BTC",
          "quoteAsset":"USDT"}]}"""
-    assert [item.symbol for item in BinanceUsdm.read_instruments(futures)] == [
-        "BTC-USDT-PERP",
-        "BTC-USDT-20240927",
+    assert [(item.symbol, item.expires_ns // 10**6) for item in BinanceUsdm.read_instruments(futures)] == [
+        ("BTC-USDT-PERP", 4_133_404_800_000),
+        ("BTC-USDT-20240927", 1_727_424_000_000),
     ]
 
 
