@@ -172,9 +172,10 @@ class Deribit(Exchange):
                 yield Request(path, kind, venue_symbol, end_ns=end_ns)
 
     def id_requests(self, kind: Kind, venue_symbol: str, first_id: int, last_id: int) -> Iterator[Request]:
+        """The number after the last comes too: it tells a hole of the venue's from numbers to come."""
         if kind is Kind.TRADE:
-            for first, rows in id_pages(first_id, last_id, PAGE_ROWS):
-                yield _trades(venue_symbol, 0, start_seq=first, end_seq=first + rows - 1)
+            for first, rows in id_pages(first_id, last_id, PAGE_ROWS - 1):
+                yield _trades(venue_symbol, 0, start_seq=first, end_seq=first + rows)
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
         """From where the old trades end the main host goes on, if the time that is asked for reaches so far."""

@@ -350,12 +350,12 @@ def test_what_ended_more_than_a_day_ago_is_asked_of_the_old_host_alone() -> None
     assert parser.next_request(first, answered([(7, 1)], has_more=False)) is None
 
 
-def test_missing_numbers_are_asked_for_exactly_and_a_page_that_was_cut_goes_on() -> None:
+def test_missing_numbers_are_asked_for_with_the_one_behind_them_and_a_page_that_was_cut_goes_on() -> None:
     parser = Deribit()
-    first, second = parser.id_requests(Kind.TRADE, PERPETUAL, 5, 5 + PAGE_ROWS)
+    first, second = parser.id_requests(Kind.TRADE, PERPETUAL, 5, 4 + PAGE_ROWS)
     method = "get_last_trades_by_instrument"
     assert asked(first) == ("", method, {"start_seq": "5", "end_seq": str(4 + PAGE_ROWS)})
-    assert asked(second) == ("", method, {"start_seq": str(5 + PAGE_ROWS), "end_seq": str(5 + PAGE_ROWS)})
+    assert asked(second) == ("", method, {"start_seq": str(4 + PAGE_ROWS), "end_seq": str(5 + PAGE_ROWS)})
     following = parser.next_request(first, answered([(5, 1), (6, 1)], has_more=True))
     assert asked(following) == ("", method, {"start_seq": "7", "end_seq": str(4 + PAGE_ROWS)})
 
