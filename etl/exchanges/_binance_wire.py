@@ -17,6 +17,7 @@ from etl.adapter.build import Stream
 from etl.adapter.fields import FieldFault, Id, Levels, Name
 from etl.model.codes import Code
 from etl.model.records import Bar, BarState, Book, BookAction, Frame, Quote, Record, Side, Trade
+from etl.model.times import NS_PER_MS
 
 _BUY, _SELL = Side.BUY, Side.SELL
 
@@ -262,6 +263,10 @@ class InstrumentItem(Struct, gc=False):
     """Empty while a contract is being listed."""
     deliveryDate: int = 0
     filters: Sequence[Filter] = ()
+
+    @property
+    def expires_ns(self) -> int:
+        return self.deliveryDate * NS_PER_MS
 
 
 class InstrumentList(Struct, gc=False):

@@ -168,9 +168,7 @@ class Binance(Exchange):
     @classmethod
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
         return [
-            Instrument(
-                item.symbol, name, *wire.steps_of(item.filters), expires_ns=item.deliveryDate * NS_PER_MS
-            )
+            Instrument(item.symbol, name, *wire.steps_of(item.filters), expires_ns=item.expires_ns)
             for item in listing(payload, wire.InstrumentList).symbols
             if (name := cls.unified_symbol(item))
         ]

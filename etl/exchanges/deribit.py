@@ -159,7 +159,8 @@ class Deribit(Exchange):
             yield _trades(venue_symbol, end_ns, start_seq=first_id)
         elif kind is Kind.TRADE:
             span = {"start_timestamp": start_ms, "end_timestamp": end_ms}
-            yield replace(_trades(venue_symbol, end_ns, "_and_time", **span), host=OLD, start_ns=start_ns)
+            first = _trades(venue_symbol, end_ns, "_and_time", **span)
+            yield replace(first, host=OLD, start_ns=start_ms * NS_PER_MS)
         elif kind is Kind.BAR:
             resolution = channel.rpartition(".")[2] or "1"
             step_ms = BARS_MAX * interval_ns(wire.RESOLUTIONS[resolution]) // NS_PER_MS
@@ -178,26 +179,24 @@ class Deribit(Exchange):
                 yield _trades(venue_symbol, 0, start_seq=first, end_seq=first + rows)
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
-        """From where the old trades end the main host goes on, if the time that is asked for reaches so far."""
+        """From where the old trades end the main host goes on, if the time that is asked for reaches so far. A page
+        that ends before that time is of numbers that were given twice: it is the last."""
         if request.kind is not Kind.TRADE:
             return None
         rows = rows_of(frame.payload, "result", "trades")
-        try:
-            last, last_ns = (rows[-1]["trade_seq"], rows[-1]["timestamp"] * NS_PER_MS) if rows else (None, 0)
-        except NOT_A_ROW as error:
-            raise VenueError(f"{request.path}: the last row tells no number: {error!r:.80}") from None
-        if request.end_ns and last_ns >= request.end_ns:
+        last, last_ns = _last(request, rows)
+        if request.end_ns and rows and not request.start_ns <= last_ns < request.end_ns:
             return None
         has_more = bytes(inside(inside(frame.payload)["result"]).get("has_more", ABSENT)) == b"true"
-        if has_more and last is not None:
-            if "end_seq" in query_of(request.path)[1]:
-                return with_query(request, {"start_seq": last + 1})
-            return replace(_trades(request.symbol, request.end_ns, start_seq=last + 1), host=request.host)
-        if request.host == OLD and request.end_ns > frame.receive_time_ns - RECENT_NS:
-            if last is None:
-                return replace(request, host="")
-            return _trades(request.symbol, request.end_ns, start_seq=last + 1)
-        return None
+        reaches_on = request.host == OLD and request.end_ns > frame.receive_time_ns - RECENT_NS
+        if last is None:
+            return replace(request, host="") if reaches_on else None
+        if has_more and "end_seq" in query_of(request.path)[1]:
+            return with_query(request, {"start_seq": last + 1})
+        if not (has_more or reaches_on):
+            return None
+        following = _trades(request.symbol, request.end_ns, start_seq=last + 1)
+        return replace(following, host=request.host if has_more else "", start_ns=request.start_ns)
 
     # frames
 
@@ -314,6 +313,14 @@ def _trades(symbol: str, end_ns: int, by: str = "", **query: int) -> Request:
     }
     path = f"/api/v2/public/get_last_trades_by_instrument{by}?{urlencode(parameters)}"
     return Request(path, Kind.TRADE, symbol, end_ns=end_ns)
+
+
+def _last(request: Request, rows: Sequence[Any]) -> tuple[int | None, int]:
+    """Number and time of the last row. Raises ``VenueError`` where it tells none."""
+    try:
+        return (rows[-1]["trade_seq"], rows[-1]["timestamp"] * NS_PER_MS) if rows else (None, 0)
+    except NOT_A_ROW as error:
+        raise VenueError(f"{request.path}: the last row tells no number: {error!r:.80}") from None
 
 
 def _count(raw: Raw) -> int:

@@ -340,6 +340,10 @@ def test_old_trades_come_from_their_host_by_time_then_by_number_and_the_last_day
     assert third is not None
     assert parser.next_request(third, answered([(9, end_ms - 1)], has_more=False)) is None
     assert parser.next_request(third, answered([(9, end_ms)], has_more=True)) is None, "beyond what was asked"
+    before_ms = start_ns // NS_PER_MS - 1
+    assert parser.next_request(third, answered([(9, before_ms)], has_more=True)) is None, (
+        "a number given twice"
+    )
     empty = parser.next_request(first, answered([], has_more=False))
     assert asked(empty) == ("", "get_last_trades_by_instrument_and_time", span)
 
