@@ -171,7 +171,7 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(addprefix tests/,$(PART))
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(addprefix tests/,$(PART))
 
 # the tests that start no server; several workers a core, for some of them wait
 unit: setup

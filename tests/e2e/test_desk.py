@@ -48,7 +48,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     settings = settings_on_free_ports(
         tmp_path_factory.mktemp("desk"),
         venues="binance",
-        simulator_rate=40.0,
+        # the days are what is looked at: what streams beside them need not come often, nor at once
+        simulator_rate=10.0,
+        sink_linger_ms=500,
         backfill_deadline_s=DEADLINE_S,
         mail_to="desk@example.com",
     )
