@@ -8,6 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 
 from etl.exchanges import load
@@ -82,6 +83,9 @@ def settings(settings_with: Callable[..., Settings]) -> Settings:
     made = with_topics(settings_with(kafka=True, clickhouse=True, timescale=True), topic_partitions=1)
     migrate_clickhouse(made)
     migrate_timescale(made)
+    # the module's one database: what a test finds is its own
+    with psycopg.connect(made.timescale_address) as connection:
+        connection.execute("TRUNCATE trades, quotes, bars, gaps, stats, book_updates")
     return changed(made, sink_rejected_max=5_000, load_books=True)
 
 
