@@ -19,14 +19,11 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 from msgspec.structs import replace
 
-from etl.adapter.build import Stream, StreamCache, stream_of
 from etl.adapter.contract import (
     Budget,
     Channel,
     Credentials,
-    Exchange,
     Fault,
-    FaultCode,
     FaultKind,
     History,
     Ignored,
@@ -44,27 +41,23 @@ from etl.adapter.paging import NOT_A_ROW, After, query_of, rows_of, with_query
 from etl.errors import VenueError
 from etl.exchanges import _mexc_pb2 as pb
 from etl.exchanges import _mexc_wire as wire
+from etl.exchanges._mexc_family import BARS, INTERVALS, MexcFamily
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind, SizeUnit
-from etl.model.times import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, interval_ns
+from etl.model.times import NS_PER_HOUR, NS_PER_MS
 
 PAGE_ROWS = 1_000
 KLINE_ROWS = 500
 DEPTH_LIMIT = 5_000
 SPAN_NS = NS_PER_HOUR
 """Of one request for trades, at most."""
-INTERVALS = {
-    "Min1": "1m", "Min5": "5m", "Min15": "15m", "Min30": "30m", "Min60": "1h", "Hour4": "4h", "Hour8": "8h",
-    "Day1": "1d", "Week1": "1w", "Month1": "1M",
-}  # fmt: skip
 HISTORY_INTERVALS = {
     "60m": "Min60", "1W": "Week1", **{ours: name for name, ours in INTERVALS.items() if ours not in ("1h", "1w")}
 }  # fmt: skip
 DEALS = Channel("aggre.deals@100ms", Kind.TRADE, SequenceRule.NONE, Kind.TRADE, 60.0, "aggre.deals")
 TOPS = Channel("aggre.bookTicker@100ms", Kind.QUOTE, SequenceRule.NONE, None, 60.0, "aggre.bookTicker")
 BOOK = Channel("aggre.depth@100ms", Kind.BOOK, SequenceRule.RANGE, None, 60.0, "aggre.depth")
-BARS = Channel("kline@Min1", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR, 180.0, "kline", NS_PER_MINUTE)
 LEADS_WITH_SYMBOL = frozenset({"kline", "limit.depth"})
 """Families whose streams name the symbol before the parameter."""
 KLINE_PAGES = After("startTime", 0, 0, lambda ms: int(ms) * NS_PER_MS)
@@ -95,10 +88,9 @@ _FAULTS = {
 """https://www.mexc.com/api-docs/spot-v3/public-api-definitions; what else there is calls the request wrong."""
 
 
-class Mexc(Exchange):
+class Mexc(MexcFamily):
     name = "mexc"
     websocket_url = "wss://wbs-api.mexc.com/ws"
-    rest_url = "https://api.mexc.com"
     channels = (DEALS, TOPS, BOOK, BARS)
     default_symbols = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     changes: ClassVar[Mapping[str, str]] = {
@@ -111,23 +103,19 @@ class Mexc(Exchange):
         "book_ticker_batch": "book_ticker_batch",
     }
     ignored_names: ClassVar[Mapping[str, str]] = {
-        "subscription_reply": "the answer to a subscription; a refusal is told as a Fault",
-        "pong": "the answer to a keep-alive",
-        "error_reply": "the venue refuses a request; told as a Fault",
-        "exchange_info": "the instrument list",
+        **MexcFamily.ignored_names,
         "empty": "a message or a page without events",
         "page_end": "a row of a full page's last millisecond, which the next page begins with",
         "24h_statistics": "24 h statistics",
         "book_ticker_batch": "several best prices under one version",
     }
-    event_time_min_ns = 1_522_540_800_000_000_000  # 2018-04, when the venue opened
+    size_unit = SizeUnit.BASE
     untimed_kinds: ClassVar[frozenset[Kind]] = frozenset(
         {Kind.QUOTE, Kind.BOOK}
     )  # the time of sending is optional
     streams_max = 30
     connection_life_s = 86_400.0
     budgets = (Budget(500, 10.0),)
-    fault_codes = (FaultCode(403, FaultKind.BANNED),)  # of the network before it: a region, or an address
     keepalive = KeepAlive('{"method":"PING"}', 15.0)
     history: ClassVar[Mapping[Kind, History]] = {
         Kind.TRADE: History("time"),
@@ -141,18 +129,8 @@ class Mexc(Exchange):
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
     ) -> None:
         super().__init__(credentials, instruments)
-        self._known = StreamCache(self._stream)
-        self._contents = ContentCounts()
         self._answers = Answers()
         self._subscriptions = 0
-
-    def _stream(self, place: tuple[str, str]) -> Stream:
-        venue_symbol, channel = place
-        facts, interval = self.channel(channel), INTERVALS.get(channel.partition("@")[2], "")
-        depth = facts.depth if facts else 0
-        return stream_of(
-            self, venue_symbol, channel, SizeUnit.BASE, interval=interval, depth=depth, key_unit_ns=NS_PER_MS
-        )
 
     @classmethod
     def match(cls, name: str) -> Channel | None:
@@ -160,17 +138,12 @@ class Mexc(Exchange):
         family, _, parameter = name.partition("@")
         if family == "limit.depth" and parameter in ("5", "10", "20"):
             return Channel(name, Kind.BOOK, SequenceRule.RISING, None, 60.0, depth=int(parameter))
-        if family == "kline" and parameter in INTERVALS:
-            length_ns = interval_ns(INTERVALS[parameter])
-            rule = SequenceRule.INTERVAL if length_ns else SequenceRule.NONE
-            return replace(BARS, name=name, rule=rule, interval_ns=length_ns)
         found = next((one for one in (DEALS, TOPS, BOOK) if one.family == family), None)
-        return replace(found, name=name) if found and parameter in ("", "10ms", "100ms") else None
+        if found and parameter in ("", "10ms", "100ms"):
+            return replace(found, name=name)
+        return super().match(name)
 
     # what to send
-
-    def connect_url(self, base_url: str, subscription: Subscription) -> str:
-        return base_url
 
     def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
         """A request for each channel."""

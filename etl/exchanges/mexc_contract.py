@@ -18,14 +18,11 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec.structs import replace
 
-from etl.adapter.build import Stream, StreamCache, stream_of
 from etl.adapter.contract import (
     Budget,
     Channel,
     Credentials,
-    Exchange,
     Fault,
-    FaultCode,
     FaultKind,
     History,
     Ignored,
@@ -52,17 +49,16 @@ from etl.adapter.fields import (
 from etl.adapter.handshake import told
 from etl.adapter.paging import query_of
 from etl.exchanges import _mexc_contract_wire as wire
-from etl.exchanges.mexc import INTERVALS
+from etl.exchanges._mexc_family import BARS, INTERVALS, MexcFamily
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind, SizeUnit
-from etl.model.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S, interval_ns
+from etl.model.times import NS_PER_S, interval_ns
 
 KLINE_ROWS = 2_000
 DEPTH_LIMIT = 1_000
 UNPACKED_BYTES_MAX = 8 << 20
 """Of a packed message; longer ones are held."""
-BARS = Channel("kline@Min1", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR, 180.0, "kline", NS_PER_MINUTE)
 FULL_BOOK = Channel("depth.full", Kind.BOOK, SequenceRule.RISING, None, 60.0, depth=20)
 READERS: Mapping[str, Reader] = {
     "deal": Reader(wire.Deal, wire.read_deal),
@@ -87,10 +83,9 @@ _FAULTS = {
 """What else there is calls the request wrong: 600, 1001, 2011."""
 
 
-class MexcContract(Exchange):
+class MexcContract(MexcFamily):
     name = "mexc_contract"
     websocket_url = "wss://contract.mexc.com/edge"
-    rest_url = "https://api.mexc.com"
     channels = (
         Channel("deal", Kind.TRADE, SequenceRule.RISING, None, 60.0),
         Channel("depth", Kind.BOOK, SequenceRule.RANGE, None, 60.0),
@@ -113,17 +108,13 @@ class MexcContract(Exchange):
         "push.event.contract": "contract_details",
     }
     ignored_names: ClassVar[Mapping[str, str]] = {
-        "subscription_reply": "the answer to a subscription; a refusal is told as a Fault",
-        "pong": "the answer to a keep-alive",
-        "error_reply": "the venue refuses a request; told as a Fault",
-        "exchange_info": "the instrument list",
+        **MexcFamily.ignored_names,
         "empty": "a message or a page without events; the frozen book of a contract that is gone",
         "24h_statistics": "24 h statistics of all contracts",
         "contract_details": "what a contract is",
     }
-    event_time_min_ns = 1_522_540_800_000_000_000  # 2018-04, when the venue opened
+    size_unit = SizeUnit.CONTRACT
     budgets = (Budget(10, 2.0),)
-    fault_codes = (FaultCode(403, FaultKind.BANNED),)  # of the network before it: a region, or an address
     keepalive = KeepAlive('{"method":"ping"}', 15.0)
     history: ClassVar[Mapping[Kind, History]] = {Kind.BAR: History("time"), Kind.BOOK: History("time")}
     """Of a book there is its snapshot now."""
@@ -133,36 +124,17 @@ class MexcContract(Exchange):
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
     ) -> None:
         super().__init__(credentials, instruments)
-        self._known = StreamCache(self._stream)
-        self._contents = ContentCounts()
         self._asked: Counter[str] = Counter()
         self._symbols: set[str] = set()
         self._refused_symbols: set[str] = set()
         self._is_any_granted = False
 
-    def _stream(self, place: tuple[str, str]) -> Stream:
-        venue_symbol, channel = place
-        facts, interval = self.channel(channel), INTERVALS.get(channel.partition("@")[2], "")
-        depth = facts.depth if facts else 0
-        return stream_of(
-            self, venue_symbol, channel, SizeUnit.CONTRACT,
-            interval=interval, depth=depth, key_unit_ns=NS_PER_MS,
-        )  # fmt: skip
-
     @classmethod
     def match(cls, name: str) -> Channel | None:
         """``kline@Hour4``; ``depth.full``, the best 20 levels of a side as a whole."""
-        family, _, parameter = name.partition("@")
-        if family == "kline" and parameter in INTERVALS:
-            length_ns = interval_ns(INTERVALS[parameter])
-            rule = SequenceRule.INTERVAL if length_ns else SequenceRule.NONE
-            return replace(BARS, name=name, rule=rule, interval_ns=length_ns)
-        return FULL_BOOK if name == FULL_BOOK.name else None
+        return FULL_BOOK if name == FULL_BOOK.name else super().match(name)
 
     # what to send
-
-    def connect_url(self, base_url: str, subscription: Subscription) -> str:
-        return base_url
 
     def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
         """A message for each stream."""
