@@ -30,16 +30,17 @@ Row = tuple[Any, ...]
 
 
 class Ledger:
-    """A context manager. The truth comes first: of other venues nothing is known."""
+    """A context manager, of ``venues`` alone. The raw frames come before the truth, for a venue tells what it sends
+    before it sends it; the records come after it, which says how they are known."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, venues: Sequence[str]) -> None:
         self._database = duckdb.connect(
             str(scratch / "ledger.duckdb"),
             config={"memory_limit": MEMORY, "temp_directory": str(scratch), "threads": 2},
         )
         self._database.execute((SQL / "tables.sql").read_text())
         self._rows: dict[str, list[Row]] = {}
-        self.venues: list[str] = []
+        self.venues = venues
         self.recorded: set[str] = set()
         """Venues that served a recording."""
         self.by_frame: set[str] = set()
@@ -65,7 +66,6 @@ class Ledger:
 
     def add_truth(self, exchange: str, lines: Iterable[TruthLine]) -> None:
         """Raises ``UsageError`` for the truth of an earlier version."""
-        self.venues.append(exchange)
         number = 0
         for line in lines:
             if line.fate == SENT and not (line.digest or line.digests):

@@ -50,10 +50,11 @@ def reconcile(
             f"{settings.state_path / 'truth'}: no truth; only a run against simulated venues is judged"
         )
     names = [path.stem for path in found]
-    with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch, Ledger(Path(scratch)) as ledger:
+    with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch, Ledger(Path(scratch), names) as ledger:
+        # workers go on asking histories of venues that are quiet
+        ledger.add_raw(frames_of(read_topic(settings, settings.topics.raw, GROUP), GROUP))
         for path in found:
             ledger.add_truth(path.stem, truth.read(path))
-        ledger.add_raw(frames_of(read_topic(settings, settings.topics.raw, GROUP), GROUP))
         ledger.add_normalized(map(_value, read_topic(settings, settings.topics.normalized, GROUP)))
         ledger.add_quarantine(map(_value, read_topic(settings, settings.topics.quarantine, GROUP)))
         for store in stores:

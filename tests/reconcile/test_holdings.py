@@ -15,7 +15,7 @@ from etl.reconcile.report import Example, write_report
 from etl.settings import Settings
 from etl.simulator import truth
 from etl.simulator.session import Item, SyntheticSession
-from etl.simulator.truth import SENT, STREAM, TruthFile, TruthLine, digest_of
+from etl.simulator.truth import EMPTY, LATE, SENT, STREAM, TruthFile, TruthLine, digest_of, place_of
 from etl.simulator.venues import make_venue
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
@@ -113,3 +113,31 @@ def test_every_store_is_read_and_a_planted_loss_is_found(
     assert report.examples == [Example("binance", "lost in timescale", "trade", "BTC-USDT", lost.record_key)]
     write_report(report, tmp_path / "reports" / "r.json")
     assert b'"ok": false' in (tmp_path / "reports" / "r.json").read_bytes()
+
+
+def test_what_a_venue_answers_while_the_sides_are_read_is_no_unknown_frame(
+    settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_with(kafka=True)
+    sent = run_venue(settings)
+    read = truth.read
+
+    def answered_after(path: Path) -> list[TruthLine]:
+        lines = list(read(path))
+        endpoint, payload = "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=1", b"[]"
+        digest = digest_of(payload, place_of(endpoint))
+        file = TruthFile(path)
+        file.write([TruthLine(T0, endpoint, LATE, [EMPTY], digest=digest)])
+        file.close()
+        frame = Frame("binance", "c2", 1, f"http://127.0.0.1:1/binance{endpoint}", T0, payload)
+        publisher = KafkaPublisher(settings)
+        publisher.publish(settings.topics.raw, b"c2", payload, frame_headers(frame))
+        publisher.flush(30.0)
+        return lines
+
+    monkeypatch.setattr(truth, "read", answered_after)
+    venue = reconcile(settings, stores=()).venues["binance"]
+    assert (venue.unknown_frames, venue.raw, venue.missed_undeclared) == (0, len(sent), 0)
+    monkeypatch.undo()
+    venue = reconcile(settings, stores=()).venues["binance"]
+    assert (venue.unknown_frames, venue.raw) == (0, len(sent) + 1)

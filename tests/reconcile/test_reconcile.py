@@ -69,7 +69,7 @@ class Run:
     """A run of one venue: what it sends arrives everywhere, unless a test says otherwise."""
 
     def __init__(self, path: Path) -> None:
-        self.ledger = Ledger(path)
+        self.ledger = Ledger(path, ["binance"])
         self.parser = load("binance")()
         self.truth: list[TruthLine] = []
         self.frames: list[Frame] = []
@@ -126,8 +126,8 @@ class Run:
 
     def report(self) -> Report:
         with self.ledger as ledger:
-            ledger.add_truth("binance", self.truth)
             ledger.add_raw(self.frames)
+            ledger.add_truth("binance", self.truth)
             ledger.add_normalized(self.normalized)
             ledger.add_quarantine(self.quarantine)
             for store, records in self.held.items():

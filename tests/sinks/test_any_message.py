@@ -194,8 +194,7 @@ def test_quarantine_commands(settings: Settings) -> None:
 
 
 def test_reconcile(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger:
-        ledger.venues.append("binance")
+    with Ledger(tmp_path, ["binance"]) as ledger:
         ledger.add_normalized(message.value() or b"" for message in garbage.records(MESSAGES))
         ledger.add_quarantine(message.value() or b"" for message in garbage.items(MESSAGES))
         ledger.add_raw(frames_of(cast(Any, garbage.frames(MESSAGES))))
