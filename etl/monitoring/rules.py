@@ -36,6 +36,8 @@ FAULT_QUIET_S = 90.0
 """A fault of the venue is over when it has not come again for so long and the connection is up."""
 ASKED_WITHIN_S = 60.0
 """So much later than an instrument's pace says, its worker has asked the venue's history whether it is quiet."""
+LOOKED_WITHIN_S = 2.0
+"""A watchdog looks once a second: it finds an event, and counts from there, so much later than it came."""
 DAG_FAILURES_MAX = 20
 MONITOR_PAGE = "/plugin/pipeline_monitor"
 _PAGES = {kind.value for kind, policy in POLICIES.items() if policy.pages}
@@ -105,13 +107,13 @@ def _silent_venues(
         newest_s = max([*received.values(), memory.get(f"last/{exchange}", 0.0)])
         memory[f"last/{exchange}"] = newest_s
         age_s = now_ns / NS_PER_S - newest_s
+        is_up = observed.connections_up.get(exchange, False)
         limit_s = limits.freshness_s
-        untils_s = observed.silence_normal_until_s.get(exchange)
-        if untils_s:
-            limit_s = _learned_s(limit_s, newest_s, min(untils_s.values()))
+        if is_up:
+            untils_s = observed.silence_normal_until_s.get(exchange, {})
+            limit_s = max(limit_s, _quiet_venue_s(venue, received, untils_s))
         if age_s <= limit_s or not _in_session(exchange, now_ns, limits.freshness_s, is_open):
             continue
-        is_up = observed.connections_up.get(exchange, False)
         where = (
             "the connection is up, but mute" if is_up else "the worker is not connected and goes on trying"
         )
@@ -342,10 +344,27 @@ def _limit_s(venue: type[Exchange], channel: str) -> float:
     return declared.stale_after_s if declared else 0.0
 
 
+def _quiet_venue_s(
+    venue: type[Exchange], received: Mapping[str, float], normal_until_s: Mapping[str, float]
+) -> float:
+    """How long the whole venue may be silent as its watchdog has learned: as long as its liveliest channel, 0 = that
+    one is no quieter than the venue file says."""
+    limits = {name: _limit_s(venue, name) for name in received}
+    learned = {
+        name: _learned_s(limit_s, received[name], normal_until_s.get(name, 0.0))
+        for name, limit_s in limits.items()
+        if limit_s
+    }
+    if not learned or any(learned[name] <= limits[name] for name in learned):
+        return 0.0
+    return min(learned.values())
+
+
 def _learned_s(limit_s: float, last_s: float, normal_until_s: float) -> float:
     """The limit, or what is normal beyond it as the watchdog has learned, and the time that its question takes."""
     learned_s = normal_until_s - last_s
-    return learned_s + ASKED_WITHIN_S if 0.0 < limit_s < learned_s else limit_s
+    is_learned = 0.0 < limit_s < learned_s - LOOKED_WITHIN_S
+    return learned_s + ASKED_WITHIN_S if is_learned else limit_s
 
 
 def _remembered(memory: Mapping[str, float], prefix: str) -> Iterator[str]:

@@ -72,6 +72,21 @@ def test_a_venue_is_silent_unless_the_silence_of_all_its_channels_is_normal() ->
         assert keys(**seen) == found
 
 
+def test_a_venue_whose_channels_were_no_quieter_than_the_venue_file_says_is_silent_at_once() -> None:
+    """Its watchdog knows the pace of the file, and found the last events a second later than they came."""
+    silent = {"binance": {"trade": NOW_S - 31, "bookTicker": NOW_S - 31}}
+    until = {"binance": {"trade": NOW_S + 30, "bookTicker": NOW_S + 270}}
+    assert keys(last_receive_s=silent, silence_normal_until_s=until) == ["silent/binance"]
+
+
+def test_no_silence_is_normal_without_a_connection() -> None:
+    silent = {"binance": {"trade": NOW_S - 300, "bookTicker": NOW_S - 400}}
+    until = {"binance": {"trade": NOW_S + 10, "bookTicker": NOW_S + 5}}
+    seen: dict[str, Any] = {"last_receive_s": silent, "silence_normal_until_s": until}
+    assert keys(**seen) == []
+    assert keys(**seen, connections_up={"binance": False}) == ["silent/binance"]
+
+
 def test_a_snapshot_that_came_once_is_no_silent_channel() -> None:
     assert keys(last_receive_s={"binance": {**BINANCE, "depth": NOW_S - 900}}) == []
 
