@@ -211,13 +211,14 @@ def status(
 def stats(
     stream: Stream, frame: Frame, index: int, time_ns: int, content: str, mark_price: str | None = None,
     index_price: str | None = None, open_interest: str | None = None, funding_rate: str | None = None,
-    next_funding_ns: int = 0, flags: tuple[str, ...] = (),
+    next_funding_ns: int = 0, flags: tuple[str, ...] = (), key: str = "",
 ) -> Stats:  # fmt: skip
-    """``content`` tells statistics of one time apart."""
+    """``content`` tells statistics of one time apart; ``key`` is the identity of those without a time."""
     return Stats(
         stream.exchange, stream.symbol, stream.venue_symbol, stream.channel, time_ns, frame.receive_time_ns,
         frame.source, frame.connection_id, frame.frame_sequence, index,
-        f"{stream.channel}/{time_ns}/{content_hash(content)}", time_ns - time_ns % stream.key_unit_ns,
+        key or f"{stream.channel}/{time_ns}/{content_hash(content)}",
+        time_ns - time_ns % stream.key_unit_ns if time_ns else utc_day(frame.receive_time_ns),
         stream.parser_version, None, None, None, 0, 0, stream.flags + flags if flags else stream.flags,
         mark_price, index_price, open_interest, funding_rate, next_funding_ns,
     )  # fmt: skip

@@ -83,7 +83,8 @@ class Channel(Struct, frozen=True):
     ``socket`` names the socket that carries the channel where a feed needs several ("" = the main one). Frames
     received before ``checksum_until_ns`` carry a checksum of the book that the parser holds its own against (0 = none
     ever did, ``INT64_MAX`` = they do). No more than ``symbols_max`` of its streams go over one connection, each named
-    and no star (0 = no such limit).
+    and no star (0 = no such limit). ``replayed_max``: a subscription begins with so many of the newest events, in their
+    order and none left out (0 = with none, or with others): where the last good one is among them, nothing is missing.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Channel(Struct, frozen=True):
     socket: str = ""
     checksum_until_ns: int = 0
     symbols_max: int = 0
+    replayed_max: int = 0
 
     def __post_init__(self) -> None:
         if not self.family:

@@ -15,6 +15,8 @@ from etl.sequencing.spans import time_of
 
 NOTHING_MISSING = "nothing was missing"
 """Reason of a gap that ids proved to be none."""
+REPEATED = "the venue repeated all since the last good event"
+"""Reason of a gap that the replay after subscribing filled."""
 OWN = "own: "
 """So begins the reason of a gap that the platform made itself: it was not running, or closed or stopped reading a
 connection that worked."""

@@ -9,7 +9,7 @@ import msgspec
 from etl.adapter.contract import Channel
 from etl.model.codes import REPLAYED
 from etl.model.records import Gap, GapKind, GapState, Record
-from etl.sequencing.gap import NOTHING_MISSING, completed, ended, settled
+from etl.sequencing.gap import NOTHING_MISSING, REPEATED, completed, ended, settled
 from etl.sequencing.spans import time_of
 from etl.sequencing.standing import Standing
 from etl.sequencing.track import NO_GAPS, Loss, Track
@@ -28,9 +28,23 @@ class Timed(Track):
             if sequence <= before.sequence and time_of(record) <= time_of(before):
                 return NO_GAPS
         elif record.flags and REPLAYED in record.flags:
-            return NO_GAPS  # nothing tells whether it is newer
+            # elsewhere nothing tells whether it is newer
+            return self._observe_replayed(record) if self.channel.replayed_max else NO_GAPS
         self.newest = record
         return NO_GAPS if self._open is None else self._close(self._open, before, record)
+
+    def _observe_replayed(self, record: Record) -> Sequence[Gap]:
+        """The newest events come again, in their order and none left out: with the last good one all that followed it,
+        and without it the gap ends where they begin."""
+        gap, before = self._open, self.newest
+        if gap is not None and record.record_key == before.record_key:
+            self._open = None
+            now_ns = record.receive_time_ns
+            return [settled(ended(gap, now_ns), GapState.REPAIRED, now_ns, REPEATED)]
+        if time_of(record) <= time_of(before):
+            return NO_GAPS
+        self.newest, self._open = record, None
+        return NO_GAPS if gap is None else [completed(gap, record)]
 
     def _close(self, gap: Gap, before: Record, record: Record) -> Sequence[Gap]:
         self._open = None

@@ -28,6 +28,7 @@ class Venue(Exchange):
         Channel("depth@100ms", Kind.BOOK, SequenceRule.BACK_POINTER, None, 60.0, family="depth"),
         Channel("depth", Kind.BOOK, SequenceRule.BACK_POINTER, None, 60.0, family="depth"),
         Channel("business", Kind.TRADE, SequenceRule.NONE, None, 60.0, socket="business"),
+        Channel("newest", Kind.TRADE, SequenceRule.NONE, None, 60.0, replayed_max=30),
     )
 
 
@@ -66,6 +67,11 @@ def trade(number: int, *flags: str) -> Trade:
 
 def plain(number: int, *flags: str) -> Trade:
     return Trade(**head("plain", number), flags=flags)  # type: ignore[arg-type]
+
+
+def newest(number: int, *flags: str) -> Trade:
+    """Of a channel whose replay leaves nothing out."""
+    return Trade(**head("newest", number), flags=flags)  # type: ignore[arg-type]
 
 
 def broken(continuity: Continuity, channel: str, number: int) -> list[Gap]:
@@ -231,6 +237,48 @@ def test_a_replay_behind_a_loss_leaves_the_gap_to_the_first_new_record_where_not
         DAY_NS + 2 * NS_PER_MS,
         DAY_NS + 6 * NS_PER_MS,
     )
+
+
+def test_a_replay_of_all_that_is_newest_fills_the_gap_if_the_last_good_one_is_in_it() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    follow(continuity, newest(1), newest(2))
+    (opened,) = continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + 3 * NS_PER_MS)
+    assert opened.gap_state is GapState.UNREPAIRABLE
+    (closed,) = follow(continuity, *[newest(number, REPLAYED) for number in (1, 2, 4, 5)])
+    assert (closed.record_key, closed.gap_state) == (opened.record_key, GapState.REPAIRED)
+    assert (closed.from_time_ns, closed.to_time_ns) == (DAY_NS + 2 * NS_PER_MS, DAY_NS + 3 * NS_PER_MS)
+    assert closed.reason == "the venue repeated all since the last good event"
+    assert follow(continuity, newest(6)) == []
+
+
+def test_a_replay_that_does_not_reach_back_ends_the_gap_with_its_oldest() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    follow(continuity, newest(1), newest(2))
+    (opened,) = continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + 3 * NS_PER_MS)
+    (closed,) = follow(continuity, *[newest(number, REPLAYED) for number in (5, 6, 7)], newest(9))
+    assert (closed.record_key, closed.gap_state) == (opened.record_key, GapState.UNREPAIRABLE)
+    assert (closed.from_time_ns, closed.to_time_ns) == (DAY_NS + 2 * NS_PER_MS, DAY_NS + 5 * NS_PER_MS)
+
+
+def test_another_of_the_same_time_is_not_the_last_good_one() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    twin = msgspec.structs.replace(newest(2, REPLAYED), record_key="newest/twin")
+    follow(continuity, newest(2))
+    continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + 3 * NS_PER_MS)
+    assert follow(continuity, twin) == []
+    (closed,) = follow(continuity, newest(4, REPLAYED))
+    assert (closed.gap_state, closed.to_time_ns) == (GapState.UNREPAIRABLE, DAY_NS + 4 * NS_PER_MS)
+
+
+def test_a_connection_that_is_lost_behind_its_replay_leaves_a_gap_from_the_newest_repeated_one() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    follow(continuity, newest(1))
+    continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + 2 * NS_PER_MS)
+    follow(continuity, *[newest(number, REPLAYED) for number in (1, 3, 5)])
+    (again,) = continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + 9 * NS_PER_MS)
+    assert (again.from_time_ns, again.to_time_ns) == (DAY_NS + 5 * NS_PER_MS, 0)
+    (closed,) = follow(continuity, *[newest(number, REPLAYED) for number in (3, 5, 8)])
+    assert (closed.record_key, closed.gap_state) == (again.record_key, GapState.REPAIRED)
 
 
 def test_a_replay_that_goes_on_proves_by_its_ids_that_nothing_was_missing() -> None:
