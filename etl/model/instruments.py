@@ -23,7 +23,8 @@ _NO_FLAGS: tuple[str, ...] = ()
 class Instrument(Struct, frozen=True, gc=False):
     """One tradable thing; steps are decimal text, "" where the list does not say. ``size_unit``: what its sizes count
     where that is not what those of its feed do. ``alias_of``: the venue symbol of which this is but another name, under
-    which its data come. ``expires_ns``: when it ends, 0 = never, or nobody says."""
+    which its data come. ``expires_ns``: when it ends, 0 = never, or nobody says. ``price_figures``: a price has no more
+    significant figures, unless it is a whole number, so that its step grows with it; 0 = no such limit."""
 
     venue_symbol: str
     symbol: str
@@ -32,6 +33,7 @@ class Instrument(Struct, frozen=True, gc=False):
     size_unit: SizeUnit = SizeUnit.NONE
     alias_of: str = ""
     expires_ns: int = 0
+    price_figures: int = 0
 
 
 class Names(dict[str, tuple[str, tuple[str, ...]]]):

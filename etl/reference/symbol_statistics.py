@@ -16,6 +16,7 @@ from confluent_kafka import Message, TopicPartition
 
 from etl import exchanges
 from etl.errors import WireError
+from etl.model.instruments import Instrument
 from etl.reference.instruments import known
 from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
@@ -48,11 +49,11 @@ class _Row(msgspec.Struct):
 
 
 def compute(
-    settings: Settings, as_of_ns: int, price_steps: Mapping[tuple[str, str], float] | None = None
+    settings: Settings, as_of_ns: int, instruments: Mapping[tuple[str, str], Instrument] | None = None
 ) -> list[SymbolStatistics]:
     """The statistics of every symbol that ClickHouse has days of, as of a time.
 
-    ``price_steps`` by (exchange, symbol) go along where known. Raises ``StoreError``.
+    The steps of ``instruments``, by (exchange, symbol), go along where known. Raises ``StoreError``.
     """
     as_of = datetime.fromtimestamp(as_of_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     with connect(settings) as client:
@@ -62,20 +63,22 @@ def compute(
             {"as_of": as_of},
         )
     rows = msgspec.json.Decoder(_Row).decode_lines(answer)
-    steps = price_steps or {}
-    return [
-        SymbolStatistics(
-            row.exchange,
-            row.symbol,
-            row.close,
-            row.return_mean,
-            row.return_deviation,
-            row.days,
-            as_of_ns,
-            price_step=steps.get((row.exchange, row.symbol)),
-        )
-        for row in rows
-    ]
+    listed = instruments or {}
+    return [_with_steps(row, as_of_ns, listed.get((row.exchange, row.symbol))) for row in rows]
+
+
+def _with_steps(row: _Row, as_of_ns: int, instrument: Instrument | None) -> SymbolStatistics:
+    return SymbolStatistics(
+        row.exchange,
+        row.symbol,
+        row.close,
+        row.return_mean,
+        row.return_deviation,
+        row.days,
+        as_of_ns,
+        price_step=float(instrument.price_step) if instrument and instrument.price_step else None,
+        price_figures=instrument.price_figures or None if instrument else None,
+    )
 
 
 def publish(statistics: Sequence[SymbolStatistics], publisher: Publisher, settings: Settings) -> None:
@@ -88,7 +91,7 @@ def publish(statistics: Sequence[SymbolStatistics], publisher: Publisher, settin
 
 def refresh(settings: Settings, as_of_ns: int) -> int:
     """Compute, publish, and say how many symbols there were. What the DAG calls every four hours."""
-    statistics = compute(settings, as_of_ns, _known_price_steps(settings))
+    statistics = compute(settings, as_of_ns, _known_instruments(settings))
     publish(statistics, KafkaPublisher(settings), settings)
     return len(statistics)
 
@@ -110,15 +113,16 @@ def decode(message: Message) -> SymbolStatistics:
         raise WireError(f"not a SymbolStatistics: {error}") from None
 
 
-def _known_price_steps(settings: Settings) -> dict[tuple[str, str], float]:
-    steps = {}
+def _known_instruments(settings: Settings) -> dict[tuple[str, str], Instrument]:
+    """Those whose steps are known."""
+    found = {}
     for name in exchanges.names():
         instruments = known(settings, exchanges.load(name))
         for symbol, venue_symbol in instruments.by_symbol().items():
             instrument = instruments.get(venue_symbol)
             if instrument is not None and instrument.price_step:
-                steps[name, symbol] = float(instrument.price_step)
-    return steps
+                found[name, symbol] = instrument
+    return found
 
 
 class Follower:

@@ -101,6 +101,7 @@ def trade_view(
         soft[unit],
         hard[unit],
         _band_column(bands, "price_step", band_index),
+        _band_column(bands, "price_figures", band_index),
         _band_column(bands, "soft_low", band_index),
         _band_column(bands, "soft_high", band_index),
         _band_column(bands, "hard_low", band_index),

@@ -154,6 +154,7 @@ class Checker:
                 limit.soft,
                 limit.hard,
                 band.price_step,
+                band.price_figures,
                 band.soft_low,
                 band.soft_high,
                 band.hard_low,

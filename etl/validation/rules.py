@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
 
 from etl.model.codes import Code
 from etl.model.records import Severity
-from etl.validation.views import NAN
+from etl.validation.views import INFINITY, NAN
 
 View = Any
 """``views.py``: TradeView, QuoteView, BookView, BarView, of scalars or of arrays."""
@@ -22,6 +23,8 @@ View = Any
 INT64_MAX = (1 << 63) - 1
 TICK_TOLERANCE = 1e-6
 """Share of a step by which float division may miss a whole number."""
+PRICE_MIN = 1e-18
+"""Of what has a logarithm."""
 VOLUME_TOLERANCE = 1e-3
 """Venues round a bar's volumes; units and scales that are wrong lie further off."""
 FUNDING_AHEAD_NS = 31 * 86_400_000_000_000
@@ -86,8 +89,14 @@ def price_implausible(v: View) -> Any:
 def price_off_tick(v: View) -> Any:
     if v.price_step is NAN:
         return False
-    steps = v.price / v.price_step
+    steps = v.price / (v.price_step if v.price_figures is INFINITY else _step_at(v))
     return abs(steps - ((steps + ROUNDING) - ROUNDING)) > TICK_TOLERANCE * (1 + steps * 1e-9)
+
+
+def _step_at(v: View) -> Any:
+    """A price of few significant figures has a step that grows with it, up to 1: whole numbers are always allowed."""
+    whole_digits = np.floor(np.log10(np.maximum(v.price, PRICE_MIN))) + 1
+    return np.maximum(v.price_step, np.minimum(1.0, 10.0 ** (whole_digits - v.price_figures)))
 
 
 def price_deviates(v: View) -> Any:

@@ -12,7 +12,8 @@ from etl.validation.views import INFINITY, NAN
 class SymbolStatistics(Struct, frozen=True):
     """Of 30 days of daily bars: ``close`` of the last, mean and standard deviation of the daily return.
 
-    ``split_factor`` multiplies ``close`` where the symbol split after it; ``price_step`` is the instrument's, if known.
+    ``split_factor`` multiplies ``close`` where the symbol split after it; ``price_step`` and ``price_figures`` are the
+    instrument's, if known.
     """
 
     exchange: str
@@ -24,6 +25,7 @@ class SymbolStatistics(Struct, frozen=True):
     as_of_ns: int
     split_factor: float = 1.0
     price_step: float | None = None
+    price_figures: int | None = None
 
 
 class PriceBand(Struct, frozen=True, gc=False):
@@ -34,6 +36,7 @@ class PriceBand(Struct, frozen=True, gc=False):
     hard_low: float = -INFINITY
     hard_high: float = INFINITY
     price_step: float = NAN
+    price_figures: float = INFINITY
 
 
 UNKNOWN = PriceBand()
@@ -45,8 +48,9 @@ deviation so uncertain that one clean trade in a thousand came out beyond ten of
 def band_of(statistics: SymbolStatistics, spec: ValidationSpec, level: float | None = None) -> PriceBand:
     """The band around the adjusted close, or around ``level``, a new level that trades confirmed."""
     price_step = NAN if statistics.price_step is None else statistics.price_step
+    price_figures = statistics.price_figures or INFINITY
     if statistics.days < DAYS_MIN or not statistics.close > 0:
-        return PriceBand(price_step=price_step)
+        return PriceBand(price_step=price_step, price_figures=price_figures)
     center = level if level is not None else statistics.close * statistics.split_factor
     middle = center * (1 + (statistics.return_mean if level is None else 0.0))
     reach = center * max(statistics.return_deviation, spec.deviation_floor)
@@ -56,6 +60,7 @@ def band_of(statistics: SymbolStatistics, spec: ValidationSpec, level: float | N
         hard_low=middle - spec.deviation_hard * reach,
         hard_high=middle + spec.deviation_hard * reach,
         price_step=price_step,
+        price_figures=price_figures,
     )
 
 

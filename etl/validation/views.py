@@ -40,6 +40,7 @@ class TradeView(Times, frozen=True, gc=False):
     size_soft_max: Number
     size_hard_max: Number
     price_step: Number = NAN
+    price_figures: Number = INFINITY
     price_soft_low: Number = -INFINITY
     price_soft_high: Number = INFINITY
     price_hard_low: Number = -INFINITY

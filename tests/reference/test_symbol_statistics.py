@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from etl.model.instruments import Instrument
 from etl.model.records import Bar, BarState, Record, SizeUnit, Source, Trade
 from etl.reference.symbol_statistics import Follower, compute, publish
 from etl.settings import Settings
@@ -104,13 +105,15 @@ def test_statistics_come_from_daily_bars_or_trades_and_a_split_is_no_return(
             f"VALUES ('polygon', 'SPLIT', toDate(fromUnixTimestamp64Nano({day_before(3)})), 0.25)"
         )
 
-    found = compute(settings, AS_OF_NS, {("polygon", "BARS"): 0.01})
+    found = compute(
+        settings, AS_OF_NS, {("polygon", "BARS"): Instrument("BARS", "BARS", "0.01", price_figures=5)}
+    )
 
     mean, deviation = moments(CLOSES)
-    assert [(item.symbol, item.days, item.price_step) for item in found] == [
-        ("BARS", 7, 0.01),
-        ("SPLIT", 7, None),
-        ("TRADES", 7, None),
+    assert [(item.symbol, item.days, item.price_step, item.price_figures) for item in found] == [
+        ("BARS", 7, 0.01, 5),
+        ("SPLIT", 7, None, None),
+        ("TRADES", 7, None, None),
     ]
     assert [item.close for item in found] == [104.0, 26.0, 104.0]
     for item in found:

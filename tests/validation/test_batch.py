@@ -19,7 +19,7 @@ from tests.support.venues import BAR, GOOD, NOW_NS, Venue
 
 SPECS = specs_for(Venue)
 STATISTICS = SymbolStatistics("test_venue", "BTC-USDT", 60_000.0, 0.0, 0.01, 30, NOW_NS)
-TEXTS = ["60000", "61900", "90000", "0", "-1", None, "99999999999999", "0.5", "9999999999999999"]
+TEXTS = ["60000", "61900", "61900.5", "90000", "0", "-1", None, "99999999999999", "0.5", "9999999999999999"]
 TIMES = [NOW_NS, 0, 1, NOW_NS + 2 * DAY_NS, 2**63 - 1]
 DECIMAL_FIELDS = {
     Kind.TRADE: {"price": "last_price", "size": "volume"},
@@ -29,8 +29,10 @@ DECIMAL_FIELDS = {
 VIEWS: dict[Kind, Callable[..., Any]] = {Kind.TRADE: trade_view, Kind.QUOTE: quote_view, Kind.BAR: bar_view}
 
 
-@pytest.mark.parametrize("kind", VIEWS)
-def test_batch_and_record_give_the_same_codes_for_the_same_rows(kind: Kind) -> None:
+@pytest.mark.parametrize(("kind", "figures"), [*((kind, None) for kind in VIEWS), (Kind.TRADE, 5)])
+def test_batch_and_record_give_the_same_codes_for_the_same_rows(kind: Kind, figures: int | None) -> None:
+    step = None if figures is None else 0.01
+    statistics = msgspec.structs.replace(STATISTICS, price_step=step, price_figures=figures)
     chance = random.Random(7)
     good_time = GOOD[kind].event_time_ns
     records = []
@@ -47,15 +49,16 @@ def test_batch_and_record_give_the_same_codes_for_the_same_rows(kind: Kind) -> N
     for name in ("event_time_ns", "receive_time_ns", "size_unit"):
         columns[name] = np.array([getattr(record, name) for record in records], np.int64)
     columns["interval_ns"] = np.full(len(records), INTERVAL_NS[BAR.interval])
-    options: dict[str, Any] = {"bands": [band_of(STATISTICS, SPECS[kind])]} if kind is Kind.TRADE else {}
+    options: dict[str, Any] = {"bands": [band_of(statistics, SPECS[kind])]} if kind is Kind.TRADE else {}
     found: list[list[str]] = [[] for _ in records]
     for finding in check_batch(VIEWS[kind](columns, SPECS[kind], None, **options), SPECS[kind]):
         found[finding.row].append(finding.code)
 
     for record, codes in zip(records, found, strict=True):
-        checker = Checker(Venue, [STATISTICS], judge_lateness=False)
+        checker = Checker(Venue, [statistics], judge_lateness=False)
         assert codes == [finding.code for finding in checker.check(record)]
     assert sum(map(bool, found)) > 500
+    assert any("price_off_tick" in codes for codes in found) == bool(figures)
 
 
 def test_text_that_is_no_number_is_refused_by_the_cast() -> None:

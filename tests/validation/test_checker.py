@@ -234,6 +234,21 @@ def test_price_off_its_known_step_is_soft() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("price", "is_off"),
+    [
+        ("105055", False), ("105055.5", True), ("99999", False), ("99999.5", True), ("9999.9", False),
+        ("9999.95", True), ("1000.1", False), ("0.012345", False), ("0.0123456", True), ("0.123456", True),
+    ],
+)  # fmt: skip
+def test_a_price_of_five_figures_has_a_step_that_grows_with_it(price: str, is_off: bool) -> None:
+    stepped = SymbolStatistics(
+        "test_venue", "BTC-USDT", float(price), 0.0, 0.01, 30, NOW_NS, price_step=0.000001, price_figures=5
+    )
+    expected = [("price_off_tick", SOFT)] if is_off else []
+    assert verdict(altered(Kind.TRADE, last_price=price), statistics=[stepped]) == expected
+
+
 def test_a_level_that_trades_confirm_is_admitted_and_what_waited_is_released() -> None:
     checker = Checker(Venue, [STATISTICS])
     trades = [altered(Kind.TRADE, record_key=str(n), last_price=str(90_000 + n)) for n in range(6)]
