@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etl.adapter.contract import Exchange
+from etl.adapter.contract import Channel, Exchange
 from etl.exchanges import load, names
 from etl.model.times import NS_PER_HOUR
 
@@ -29,6 +29,12 @@ def _keys(feed: type[Exchange]) -> str:
     if feed.key_is_optional:
         return f"{names}; without, the feed gives less"
     return f"{names}, for the history of {kinds} only" if kinds else names
+
+
+def _repair(channel: Channel) -> str:
+    if channel.repair:
+        return channel.repair.name.lower()
+    return f"the newest {channel.replayed_max}, repeated on subscribing" if channel.replayed_max else "-"
 
 
 def _archive(feed: type[Exchange]) -> str:
@@ -75,8 +81,7 @@ def _feed(feed: type[Exchange]) -> str:
         )
     lines = [f"## {feed.name}", "", *facts, "", "| channel | kind | proof | repair |", "|---|---|---|---|"]
     lines += [
-        f"| `{channel.name}` | {channel.kind.name.lower()} | {channel.rule.value} "
-        f"| {channel.repair.name.lower() if channel.repair else '-'} |"
+        f"| `{channel.name}` | {channel.kind.name.lower()} | {channel.rule.value} | {_repair(channel)} |"
         for channel in feed.channels
     ]
     if feed.changes:

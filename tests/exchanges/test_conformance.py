@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -456,7 +457,8 @@ async def _past(client: Client, name: str, kind: Kind, live: list[Record]) -> li
             url = f"http://{client.address}/{name}{request.path}"
             method = "POST" if request.body else "GET"
             async with client.http.request(method, url, data=request.body or None) as answer:
-                frame = Frame(name, "past", pages, url, 1, await answer.read(), Source.BACKFILL)
+                endpoint = f"{url}#body={quote(request.body)}" if request.body else url
+                frame = Frame(name, "past", pages, endpoint, 1, await answer.read(), Source.BACKFILL)
             outcomes = parser.parse(frame)
             assert not any(isinstance(outcome, Rejected) for outcome in outcomes)
             past += [outcome for outcome in outcomes if isinstance(outcome, Record)]

@@ -95,7 +95,8 @@ def test_a_question_in_a_body_is_part_of_what_was_asked(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with simulator(tmp_path, "hyperliquid", rate=200.0, session="", recordings=tmp_path) as client:
-            await client.http.ws_connect(f"ws://{client.address}/hyperliquid/ws")
+            socket = await client.http.ws_connect(f"ws://{client.address}/hyperliquid/ws")
+            await socket.send_json({"method": "subscribe", "subscription": {"type": "trades", "coin": "BTC"}})
             await stopped(client, "hyperliquid")
             for body, frame in answers.items():
                 async with client.http.post(f"http://{client.address}/hyperliquid/info", data=body) as answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 import pytest
 
@@ -54,8 +55,10 @@ def test_parser_and_truth_name_every_synthetic_event_alike(exchange: str) -> Non
         channel.form.kind for name, channel in venue.channels.items() if name in SIMULATED[exchange].streams
     }
     for path in SIMULATED[exchange].requests:
-        endpoint, _, query = path.partition("?")
+        asked, _, body = path.partition("#body=")
+        endpoint, _, query = asked.partition("?")
         pairs = dict(pair.split("=") for pair in query.split("&") if pair)
+        pairs |= {"body": unquote(body)} if body else {}
         answer = venue.answer(endpoint, pairs, session, T0 + 200 * SECOND)
         assert answer is not None
         assert answer.status == 200
