@@ -70,10 +70,13 @@ def _holds_sequence(gap: Gap, sequence: int) -> bool:
 
 def _holds_time(gap: Gap, earliest_ns: int, latest_ns: int) -> bool:
     """``from`` and ``to`` are the last good and the first good; 0 = none yet."""
-    if not (gap.from_time_ns or gap.to_time_ns):
+    from_ns, to_ns = gap.from_time_ns, gap.to_time_ns
+    if not (from_ns or to_ns):
         return False
-    began = gap.from_time_ns <= latest_ns + TIME_TOLERANCE_NS
-    return began and (not gap.to_time_ns or earliest_ns <= gap.to_time_ns + TIME_TOLERANCE_NS)
+    if to_ns and to_ns < from_ns:  # the venue's clock was put back meanwhile: ours knows when
+        from_ns, to_ns = min(to_ns, gap.detected_time_ns), from_ns
+    began = from_ns <= latest_ns + TIME_TOLERANCE_NS
+    return began and (not to_ns or earliest_ns <= to_ns + TIME_TOLERANCE_NS)
 
 
 def _kind_of(exchange: str, channel: str) -> str:

@@ -9,7 +9,7 @@ from etl.adapter.carried import is_many
 from etl.adapter.contract import Channel, Exchange
 from etl.model.records import Bar, Gap, GapKind, GapState, Record, Source
 from etl.model.times import NS_PER_MS, interval_ns
-from etl.sequencing.gap import NO_EVENT_BEFORE, completed, ended, first_state
+from etl.sequencing.gap import NO_EVENT_BEFORE, ended, first_state
 
 
 class Awaited(Struct):
@@ -64,8 +64,7 @@ class Awaited(Struct):
         gap, self.gap, self.since_ns, self.was_resumed = ended(self.gap, now_ns), None, now_ns, True
         return gap
 
-    def complete(self, gap: Gap, record: Record) -> Gap:
-        """``gap`` with its end: ``record`` is the first that came. A bar tells itself how long it is."""
-        whole = completed(gap, record)
+    def bounded(self, gap: Gap, record: Record) -> Gap:
+        """``gap`` as ``record``, the first that came, bounds it: a bar tells itself how long it is."""
         bar_ns = interval_ns(record.interval) if isinstance(record, Bar) else 0
-        return msgspec.structs.replace(whole, from_time_ns=self.since_ns - bar_ns) if bar_ns else whole
+        return msgspec.structs.replace(gap, from_time_ns=self.since_ns - bar_ns) if bar_ns else gap

@@ -27,8 +27,8 @@ Records pass through untouched, doubles and late ones too: stores are idempotent
     are older, and point at the last the venue counts anew: RESET; so with a snapshot of a later time
 
 The loss of a connection is declared at once, as a gap that is open to the right: an outage may have no end. What
-comes next completes it under the same identity, or tells that nothing was missing. A gap is closed by its ids, be it
-by a latecomer or a repair, not by anybody's word.
+comes next completes it under the same identity, or tells that nothing was missing; without ids, what comes within the
+next second (``timed``). A gap is closed by its ids, be it by a latecomer or a repair, not by anybody's word.
 
     spans      the ids that a record covers, by rule        track      what all tracks answer to
     ahead      what lies beyond a hole, and the verdict     timed      tracks without ids
@@ -297,7 +297,7 @@ class Continuity:
         has_past = any(each is not None and each.has_past for each in (awaited, of_all))
         gaps = [track.start_gap()] if self._declares_start and not has_past else []
         if awaited is not None and gap is not None:
-            gaps.append(awaited.complete(gap, record))
+            gaps += track.begin_within(awaited.bounded(gap, record))
         return gaps
 
     def _track(
@@ -305,7 +305,7 @@ class Continuity:
     ) -> Track | None:
         """``None`` where ids prove completeness, and ``last``, the one to go on from, is not known."""
         if reader is None or last is None:
-            return Timed(newest, channel) if reader is None else None
+            return Timed(newest, channel, self._channels.start_pending) if reader is None else None
         kind = Contiguous if channel.rule is SequenceRule.CONTIGUOUS else Counted
         return kind(newest, channel, last, reader, bar_ns, self._window, self._channels.start_pending)
 

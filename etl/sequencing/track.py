@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from etl.adapter.contract import Channel
 from etl.model.records import Gap, GapKind, GapState, Record, Source
-from etl.sequencing.gap import declared, first_state
+from etl.sequencing.gap import completed, declared, first_state
 from etl.sequencing.spans import Span, time_of
 from etl.sequencing.standing import Standing
 
@@ -50,6 +50,10 @@ class Track:
     def lose(self, kind: GapKind, reason: str, now_ns: int) -> Sequence[Gap]:
         """The connection ended or stopped giving."""
         raise NotImplementedError
+
+    def begin_within(self, gap: Gap) -> Sequence[Gap]:
+        """``gap`` began before anything came; ``newest`` is the first record. Gives it with its end."""
+        return [completed(gap, self.newest)]
 
     def remember(self, record: Record) -> None:
         """As ``observe``, of what was published already."""

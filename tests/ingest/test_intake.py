@@ -204,10 +204,12 @@ def test_a_lost_connection_is_a_gap_once_per_symbol_and_channel() -> None:
     bench.feed.lost(GapKind.DISCONNECT, "cut", ["BTCUSDT", "ETHUSDT"])
     bench.feed.lost(GapKind.DISCONNECT, "could not connect", ["BTCUSDT", "ETHUSDT"])
     bench.give(quote(9), to=bench.connection("c2"))
+    bench.feed.publish_gaps(bench.feed.continuity.decide())
+    bench.publisher.poll()
     holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.DISCONNECT]
     assert [(gap.symbol, gap.from_sequence, gap.to_sequence) for gap in holes] == [
-        ("BTC-USDT", None, None),
-        ("ETH-USDT", None, None),
+        ("BTC-USDT", 6, None),
+        ("ETH-USDT", 7, None),
         ("BTC-USDT", 6, 8),
     ]
     assert holes[0].record_key == holes[2].record_key
@@ -367,9 +369,11 @@ def test_a_later_connection_checks_by_the_statistics_that_came_before_it() -> No
 def test_an_unreadable_frame_is_a_gap_where_no_id_proves_that_nothing_was_in_it() -> None:
     bench = Bench()
     bench.give(trade(1), quote(5), '{"stream":"btcusdt@book', trade(2), quote(9))
+    bench.feed.publish_gaps(bench.feed.continuity.decide())
+    bench.publisher.poll()
     holes = [gap for gap in bench.gaps() if gap.gap_kind is GapKind.QUARANTINE]
     assert [(gap.channel, gap.from_sequence, gap.to_sequence) for gap in holes] == [
-        ("bookTicker", None, None),
+        ("bookTicker", 6, None),
         ("bookTicker", 6, 8),
     ]
 

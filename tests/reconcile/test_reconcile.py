@@ -219,6 +219,25 @@ def test_a_frame_that_never_reached_the_raw_topic_is_missed_and_undeclared(run: 
         ("trade", {"from_time_ns": T0 + 20 * STEP, "to_time_ns": T0 + 22 * STEP}, True),
         ("trade", {"from_time_ns": T0 + 40 * STEP, "to_time_ns": T0 + 42 * STEP}, True),
         ("trade", {"from_time_ns": T0 + 60 * STEP, "to_time_ns": 0}, False),
+        # the venue's clock was put back: the first good event is older than the last good one
+        (
+            "trade",
+            {
+                "from_time_ns": T0 + 60 * STEP,
+                "to_time_ns": T0 + 42 * STEP,
+                "detected_time_ns": T0 + 20 * STEP,
+            },
+            True,
+        ),
+        (
+            "trade",
+            {
+                "from_time_ns": T0 + 60 * STEP,
+                "to_time_ns": T0 + 50 * STEP,
+                "detected_time_ns": T0 + 55 * STEP,
+            },
+            False,
+        ),
     ],
 )
 def test_only_a_gap_of_its_channel_and_bounds_declares_what_is_missed(

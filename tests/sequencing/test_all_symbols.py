@@ -31,7 +31,8 @@ def test_a_subscription_to_all_symbols_loses_each_that_it_gave_and_one_gap_tells
     assert continuity.lost(GapKind.DISCONNECT, "refused", DAY + 5 * MS, [star]) == []
     (ended,) = continuity.resumed(DAY + 6 * MS, [star])
     assert (ended.record_key, ended.to_time_ns) == (opened[0].record_key, DAY + 6 * MS)
-    (closed,) = continuity.observe(of(7, "BTC-USDT"))
+    assert continuity.observe(of(7, "BTC-USDT")) == ()
+    (closed,) = continuity.decide()
     assert (closed.record_key, closed.to_time_ns) == (opened[1].record_key, DAY + 7 * MS)
     assert [gap.gap_kind for gap in continuity.observe(of(8, "NEW-USDT"))] == [GapKind.START]
     again = continuity.lost(GapKind.DISCONNECT, "closed", DAY + 9 * MS, [star])

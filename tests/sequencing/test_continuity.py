@@ -29,6 +29,7 @@ from etl.sequencing.ahead import JUMP_IDS_MAX, REORDER_LEAST_NS, REORDER_MESSAGE
 from etl.sequencing.continuity import Continuity
 from etl.sequencing.gap import NO_EVENT_BEFORE, settled
 from etl.sequencing.restart import RESET_MESSAGES
+from etl.sequencing.timed import LATE_NS
 
 MS = 1_000_000
 BY_COUNT = Window(least_ns=0)
@@ -428,13 +429,13 @@ def test_a_hole_over_a_lost_connection_completes_the_gap_that_was_declared_with_
     assert (second.gap_kind, second.reason, spans([second])) == (GapKind.SEQUENCE, "", [(7, 7)])
 
 
-def test_a_channel_without_proof_opens_a_gap_when_the_connection_is_lost_and_closes_it_with_the_next_record() -> (
+def test_a_channel_without_proof_opens_a_gap_when_the_connection_is_lost_and_closes_it_when_it_is_back() -> (
     None
 ):
     continuity = Continuity(Venue, declares_start=False)
     continuity.observe(quote(10))
     (opened,) = continuity.lost(GapKind.DISCONNECT, "closed", DAY + 50 * MS)
-    (closed,) = continuity.observe(quote(90))
+    (closed,) = follow([quote(90)], continuity)
     assert (opened.gap_state, opened.from_time_ns, opened.to_time_ns) == (
         GapState.UNREPAIRABLE,
         DAY + 10 * MS,
@@ -485,7 +486,7 @@ def test_a_loss_before_the_first_record_is_declared_since_the_subscription(
     again = Continuity(Venue)
     again.remember(opened)
     for follower in (continuity, again):
-        start, closed = follower.observe(made(7))
+        start, closed = follow([made(7)], follower)
         assert start.gap_kind is GapKind.START
         assert (closed.record_key, closed.gap_kind) == (opened.record_key, GapKind.DISCONNECT)
         assert (closed.from_time_ns, closed.to_time_ns) == (DAY, DAY + 7 * MS)
@@ -528,11 +529,40 @@ def test_a_gap_begins_no_later_than_its_loss_though_the_venue_s_clock_was_ahead(
     assert opened.from_time_ns == DAY + 3_000 * MS
 
 
-def test_rising_ids_that_go_on_without_a_step_prove_that_nothing_was_missing() -> None:
+@pytest.mark.parametrize("made", [quote, plain])
+def test_what_was_sent_late_is_no_end_of_a_loss_where_no_ids_prove_it(made: Callable[[int], Record]) -> None:
+    """11 was held back and is the first that comes again; 12 to 89 came in between and nobody heard them."""
+    continuity = Continuity(Venue, declares_start=False)
+    continuity.observe(made(10))
+    (opened,) = continuity.lost(GapKind.DISCONNECT, "closed", DAY + 10 * MS)
+    back = made(90)
+    late, later = (
+        msgspec.structs.replace(made(number), receive_time_ns=back.receive_time_ns) for number in (11, 12)
+    )
+    assert [gap for record in (late, back, later) for gap in continuity.observe(record)] == []
+    assert continuity.overdue(late.receive_time_ns + LATE_NS - 1) == []
+    (closed,) = continuity.overdue(late.receive_time_ns + LATE_NS)
+    assert (closed.record_key, closed.to_time_ns) == (opened.record_key, DAY + 90 * MS)
+    assert [*continuity.observe(made(91)), *continuity.decide()] == []
+
+
+def test_the_next_record_ends_a_loss_where_it_comes_so_much_later() -> None:
     continuity = Continuity(Venue, declares_start=False)
     continuity.observe(quote(10))
     continuity.lost(GapKind.DISCONNECT, "closed", DAY + 10 * MS)
-    assert [gap.gap_state for gap in continuity.observe(quote(11))] == [GapState.REPAIRED]
+    assert continuity.observe(quote(20)) == ()
+    (closed,) = continuity.observe(quote(20 + LATE_NS // MS))
+    assert spans([closed]) == [(11, 20 + LATE_NS // MS - 1)]
+
+
+def test_a_loss_while_another_ends_goes_on_where_that_one_stood() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    continuity.observe(quote(10))
+    continuity.lost(GapKind.DISCONNECT, "closed", DAY + 10 * MS)
+    continuity.observe(quote(20))
+    first, second = continuity.lost(GapKind.DISCONNECT, "closed", DAY + 30 * MS)
+    assert (spans([first]), first.to_time_ns) == ([(11, 19)], second.from_time_ns)
+    assert spans(follow([quote(40)], continuity)) == [(21, 39)]
 
 
 def test_a_second_loss_before_the_first_record_keeps_the_one_gap() -> None:
@@ -540,7 +570,7 @@ def test_a_second_loss_before_the_first_record_keeps_the_one_gap() -> None:
     continuity.observe(plain(1))
     opened = continuity.lost(GapKind.DISCONNECT, "closed", DAY)
     assert continuity.lost(GapKind.DISCONNECT, "refused", DAY + MS) == []
-    (closed,) = continuity.observe(plain(2))
+    (closed,) = follow([plain(2)], continuity)
     assert [gap.gap_state for gap in (*opened, closed)] == [
         GapState.OPEN,
         GapState.OPEN,
@@ -611,7 +641,7 @@ def test_an_open_gap_is_closed_by_the_process_that_found_it_in_the_tail() -> Non
     second.remember(quote(1))
     second.remember(opened)
     assert second.lost(GapKind.DISCONNECT, "restarted", DAY) == []
-    (closed,) = second.observe(quote(5))
+    (closed,) = follow([quote(5)], second)
     assert (closed.record_key, closed.from_time_ns, closed.to_time_ns) == (
         opened.record_key,
         opened.from_time_ns,
@@ -659,12 +689,12 @@ def test_a_later_state_of_an_old_gap_does_not_close_the_open_one() -> None:
     first = Continuity(Venue, declares_start=False)
     first.observe(quote(1))
     first.lost(GapKind.DISCONNECT, "closed", DAY + 2 * MS)
-    (old,) = first.observe(quote(5))
+    (old,) = follow([quote(5)], first)
     (opened,) = first.lost(GapKind.DISCONNECT, "closed", DAY + 6 * MS)
     second = Continuity(Venue)
     for record in (quote(5), opened, settled(old, GapState.UNREPAIRABLE, DAY)):
         second.remember(record)
-    (closed,) = second.observe(quote(9))
+    (closed,) = follow([quote(9)], second)
     assert closed.record_key == opened.record_key
 
 

@@ -38,7 +38,8 @@ def test_a_contract_that_is_subscribed_to_before_it_opens_has_no_start() -> None
 def test_of_one_that_was_open_the_history_is_asked_until_its_first_record() -> None:
     continuity, gaps = enlisted(DAY, DAY + 5 * MS)
     assert spans(gaps) == [(GapKind.START, GapState.OPEN, 0, 0, (NO_EVENT_BEFORE,))]
-    closed = continuity.observe(of(7))
+    assert continuity.observe(of(7)) == []
+    closed = continuity.decide()
     assert spans(closed) == [(GapKind.START, GapState.OPEN, 0, 7 * MS, (NO_EVENT_BEFORE,))]
     assert closed[0].record_key == gaps[0].record_key
 
