@@ -13,6 +13,7 @@ outcomes. One object per connection; it holds that connection's state and dies w
     ├── ConnectionSequence    the frame's number on its connection, where the venue counts over all of it
     ├── BookBroken            a book whose checksum does not hold
     ├── Behind                a stream of which the venue says that more has gone out than came
+    ├── Context               what the frames after it mean, for who reads them later and alone
     └── Contract (series.py)  one of a series is listed, or over
 
 Records, Rejected and Ignored are events, and each event of a frame is exactly one of them. The others accompany
@@ -32,6 +33,7 @@ from etl.adapter.outcomes import (
     Behind,
     BookBroken,
     ConnectionSequence,
+    Context,
     Fault,
     FaultCode,
     FaultKind,
@@ -47,8 +49,8 @@ from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind
 
 __all__ = [
-    "PONG", "Behind", "BookBroken", "Budget", "Channel", "ConnectionSequence", "Credentials", "Exchange", "Fault",
-    "FaultCode", "FaultKind", "History", "Ignored", "KeepAlive", "Outcome", "Rejected", "Reply", "Request",
+    "PONG", "Behind", "BookBroken", "Budget", "Channel", "ConnectionSequence", "Context", "Credentials", "Exchange",
+    "Fault", "FaultCode", "FaultKind", "History", "Ignored", "KeepAlive", "Outcome", "Rejected", "Reply", "Request",
     "SequenceRule", "Split", "Subscription", "shipped_instruments",
 ]  # fmt: skip
 """What the outcomes are stands in ``outcomes.py``; a venue file imports all of it from here."""

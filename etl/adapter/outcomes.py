@@ -98,4 +98,23 @@ class Behind(Struct, frozen=True, gc=False):
     reason: str
 
 
-Outcome = Record | Rejected | Ignored | Reply | Fault | ConnectionSequence | BookBroken | Behind | Contract
+class Context(Struct, frozen=True, gc=False):
+    """What the frames of this connection that follow mean, where they do not say it (a channel's number stands for its
+    symbol): ``text`` stands behind a ``#`` in their endpoint on the raw topic, in the place of the last one, and tells
+    it to a parser that saw no earlier frame."""
+
+    text: str
+
+
+Outcome = (
+    Record
+    | Rejected
+    | Ignored
+    | Reply
+    | Fault
+    | ConnectionSequence
+    | BookBroken
+    | Behind
+    | Contract
+    | Context
+)

@@ -17,6 +17,7 @@ from etl.adapter.contract import (
     Behind,
     BookBroken,
     ConnectionSequence,
+    Context,
     Exchange,
     Fault,
     FaultKind,
@@ -257,6 +258,9 @@ class Intake:
             elif isinstance(outcome, Contract):
                 for hear in self._feed.hear_contract:
                     hear(outcome)
+            elif isinstance(outcome, Context):
+                self._endpoint = f"{self._endpoint.partition('#')[0]}#{outcome.text}"
+                self._frame_headers = FrameHeaders(self._exchange, self._endpoint, self._source)
             elif isinstance(outcome, Behind):
                 self._lose(GapKind.SEQUENCE, outcome.reason, frame, [outcome.venue_symbol], [outcome.channel])
         return replies

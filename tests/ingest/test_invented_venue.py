@@ -18,7 +18,7 @@ from etl.ingest.intake import Intake, open_intake
 from etl.ingest.streams import Streams
 from etl.ingest.subscriptions import subscriptions
 from etl.model.codes import REPLAYED
-from etl.model.records import Bar, Book, Gap, GapKind, GapState, Quarantined, Record, Trade
+from etl.model.records import Bar, Book, Frame, Gap, GapKind, GapState, Quarantined, Record, Trade
 from etl.model.times import NS_PER_S
 from etl.settings import make
 from etl.sources.market_hours import MarketHours
@@ -67,7 +67,7 @@ class Bench:
         return [codec.decode_quarantined(message.value) for message in topic]
 
 
-def trade(number: int, symbol: str = SYMBOL, at_ns: int = NOW_NS, **more: Any) -> dict[str, Any]:
+def trade(number: int, symbol: str | int = SYMBOL, at_ns: int = NOW_NS, **more: Any) -> dict[str, Any]:
     head = {"op": "trade", "sym": symbol, "id": number, "px": "1.5", "qty": "2"}
     return {**head, "ts": at_ns // 1_000_000, "side": "buy", **more}
 
@@ -169,6 +169,23 @@ def test_what_is_repeated_on_subscribing_feeds_no_latency_no_lateness_and_opens_
     assert bench.quarantined() == []
     gaps = [record for record in bench.records() if isinstance(record, Gap)]
     assert [gap.gap_kind for gap in gaps] == [GapKind.START]
+
+
+def test_what_frames_mean_lies_beside_them_for_a_parser_that_saw_none_before() -> None:
+    bench = Bench()
+    named = [{"op": "named", "sym": symbol, "number": number} for number, symbol in ((7, SYMBOL), (8, OTHER))]
+    bench.give(trade(1), named[0], trade(2, 7), named[1], trade(3, 8))
+    (*_, first, second) = [one for one in bench.records() if isinstance(one, Trade)]
+    assert (first.venue_symbol, second.venue_symbol) == (SYMBOL, OTHER)
+    raw = bench.publisher.delivered[SETTINGS.topics.raw]
+    endpoints = [dict(one.headers)["endpoint"].decode() for one in raw]
+    address = "ws://venue/stream"
+    assert endpoints == [
+        address, address, f"{address}#7={SYMBOL}", f"{address}#7={SYMBOL}", f"{address}#7={SYMBOL}&8={OTHER}",
+    ]  # fmt: skip
+    for number, record in ((3, first), (5, second)):
+        frame = Frame("invented", "c1", number, endpoints[number - 1], NOW_NS, raw[number - 1].value)
+        assert list(Invented().parse(frame)) == [record]
 
 
 def old(number: int) -> str:

@@ -7,7 +7,8 @@ where the frames come from (recorded, documentation example or synthetic), then 
 
 ``gives`` holds records under the contract's field names without what is empty, ``{"quarantine": CODE}``,
 ``{"ignored": NAME}``, ``{"reply": TEXT}``, ``{"fault": KIND}``, ``{"connection_sequence": NUMBER}``
-``{"book_broken": CHANNEL}`` and ``{"behind": CHANNEL}``. All frames of a file come on one connection.
+``{"book_broken": CHANNEL}``, ``{"behind": CHANNEL}`` and ``{"context": TEXT}``. All frames of a file come on one
+connection.
 A binary frame stands in the place of ``frame``: as ``protobuf``, its fields by number (``etl/simulator/protobuf.py``),
 or as ``binary``, in base64.
 ``rewrite`` fills ``gives`` with what the parser says today: read the diff before it is committed.
@@ -26,6 +27,7 @@ from etl.adapter.contract import (
     Behind,
     BookBroken,
     ConnectionSequence,
+    Context,
     Exchange,
     Fault,
     Ignored,
@@ -98,6 +100,8 @@ def _described(outcome: Outcome) -> dict[str, Any]:
         return {"book_broken": outcome.channel, "venue_symbol": outcome.venue_symbol}
     if isinstance(outcome, Behind):
         return {"behind": outcome.channel, "venue_symbol": outcome.venue_symbol}
+    if isinstance(outcome, Context):
+        return {"context": outcome.text}
     if isinstance(outcome, Contract):
         return {"contract": outcome.venue_symbol, "opens_ns": outcome.opens_ns, "is_over": outcome.is_over}
     assert isinstance(outcome, Fault)

@@ -8,6 +8,7 @@ clock        the handshake, the requests and the subscriptions are signed with t
 requests     a POST; two budgets; trades page by id, bars by time; the symbols come in pages
 keep-alive   ``ping`` is answered by a bare ``pong``; ten messages a second at most
 last ids     ``last`` tells the newest trade's id
+names        ``named`` tells a number that stands for a symbol from then on, on this connection
 replay       trades that are repeated on subscribing say ``replay``
 
 {"n":1,"sid":"a","op":"trade","sym":"AAABBB","id":5,"px":"1.5","qty":"2","ts":1700000000000,"side":"buy"}
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlencode
 from zlib import crc32
 
 import msgspec
@@ -33,6 +35,7 @@ from etl.adapter.contract import (
     Budget,
     Channel,
     ConnectionSequence,
+    Context,
     Credentials,
     Exchange,
     Fault,
@@ -113,6 +116,7 @@ class Invented(InventedOld):
         ),
     )
     ignored_names = {
+        "named": "a symbol's number on this connection",
         "subscribed": "the answer to a subscription",
         "refused": "the venue refuses a subscription; told as a Fault",
         "pong": "the answer to a keep-alive",
@@ -132,6 +136,7 @@ class Invented(InventedOld):
     ) -> None:
         super().__init__(credentials, instruments)
         self._books: dict[str, LevelBook] = {}
+        self._names: dict[str, str] = {}
 
     @classmethod
     def match(cls, name: str) -> Channel | None:
@@ -229,7 +234,11 @@ class Invented(InventedOld):
     def _event(self, frame: Frame, message: dict[str, Any]) -> Iterator[Outcome]:
         op = message.get("op")
         if op == "trade":
-            yield trade(self, frame, message["sym"], message)
+            yield trade(self, frame, self._symbol(frame, message["sym"]), message)
+        elif op == "named":
+            self._names[str(message["number"])] = message["sym"]
+            yield Ignored("named")
+            yield Context(urlencode(self._names))
         elif op == "book":
             yield from self._book(frame, message)
         elif op == "bar":
@@ -245,6 +254,10 @@ class Invented(InventedOld):
             yield Fault(FaultKind.REQUEST, "refused", message["why"])
         else:
             yield Rejected(Code.UNKNOWN_MESSAGE, f"op {op!r:.40}")
+
+    def _symbol(self, frame: Frame, said: str | int) -> str:
+        told = dict(parse_qsl(frame.endpoint.partition("#")[2]))
+        return said if isinstance(said, str) else self._names.get(str(said)) or told[str(said)]
 
     def _row(self, frame: Frame, row: dict[str, Any], place: int) -> Record:
         return bar(self, frame, row, place) if "o" in row else trade(self, frame, row["sym"], row, place)
