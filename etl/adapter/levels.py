@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from decimal import Decimal
 
+from etl.adapter.fields import Columns
 from etl.model.records import Book, BookAction
 
 LEVELS_MAX = 10_000
@@ -62,8 +63,12 @@ class LevelBook:
         if record.book_action is BookAction.SNAPSHOT:
             self._bids.clear()
             self._asks.clear()
-        self._bids.change(record.bid_prices, record.bid_sizes)
-        self._asks.change(record.ask_prices, record.ask_sizes)
+        self.change((record.bid_prices, record.bid_sizes), (record.ask_prices, record.ask_sizes))
+
+    def change(self, bids: Columns, asks: Columns) -> None:
+        """Numbers in any spelling, where a checksum is made of another than the record's (``2e-8``)."""
+        self._bids.change(*bids)
+        self._asks.change(*asks)
 
     def bids(self, count: int = LEVELS_MAX) -> list[Level]:
         """(price, size) from the best on."""

@@ -8,10 +8,13 @@ from urllib.parse import unquote
 
 import pytest
 
+from etl.adapter.contract import Exchange, Subscription
 from etl.exchanges import load
+from etl.simulator.connection import Connection
 from etl.simulator.frame_faults import Fault, Outgoing, cut
 from etl.simulator.session import Item, SyntheticSession
 from etl.simulator.truth import CONTENT_END, IGNORED, INVALID, TruthEvent, digest_of, numbered, place_of
+from etl.simulator.venue import Venue
 from etl.simulator.venues import make_venue, names
 from etl.simulator.words import new_york_day, read_time, time_text
 from tests.support.conformance import table_of
@@ -33,6 +36,19 @@ def synthetic(exchange: str, seconds: int = 130) -> tuple[SyntheticSession, list
     return session, [item for tick in range(seconds * 2) for item in session.due(T0 + tick * SECOND // 2)]
 
 
+def opened(venue: Venue, parser: Exchange) -> Connection:
+    """A connection of the venue; where its frames mean nothing before, with all that the parser subscribes to."""
+    connection, table = Connection(), SIMULATED[venue.exchange]
+    if table.is_opened:
+        venue.opened(connection)
+        for text in parser.open(Subscription(tuple(venue.symbols)[:2], table.streams), T0):
+            venue.received(connection, text, ())
+        for answer in connection.outbox:
+            payload = venue.stamped(connection, answer, "")
+            assert parsed(parser, 0, payload, STREAM_URL) == [(IGNORED, "", "")], answer
+    return connection
+
+
 def told(events: Sequence[TruthEvent]) -> list[tuple[str, str, str]]:
     return [identity(event) for event in events]
 
@@ -46,12 +62,14 @@ def test_every_simulated_venue_is_held_against_its_parser() -> None:
 def test_parser_and_truth_name_every_synthetic_event_alike(exchange: str) -> None:
     session, items = synthetic(exchange)
     venue, parser, contents = make_venue(exchange), load(exchange)(), dict[str, int]()
+    connection = opened(venue, parser)
     kinds = set()
     for number, item in enumerate(items, 1):
         expected = told(numbered([item.event], contents))
-        assert parsed(parser, number, venue.join([item]), STREAM_URL) == expected, item
+        payload = venue.stamped(connection, venue.join([item]), item.stream)
+        assert parsed(parser, number, payload, STREAM_URL) == expected, item
         kinds |= {kind for kind, _, _ in expected}
-    assert kinds == {
+    assert kinds - {IGNORED} == {
         channel.form.kind for name, channel in venue.channels.items() if name in SIMULATED[exchange].streams
     }
     for path in SIMULATED[exchange].requests:

@@ -33,10 +33,12 @@ class Talk(msgspec.Struct, forbid_unknown_fields=True):
 
 class Simulated(msgspec.Struct, forbid_unknown_fields=True):
     """Channels and paths of requests by which the simulated venue's truth is held against the parser
-    (``tests/simulator/test_truth.py``)."""
+    (``tests/simulator/test_truth.py``). ``is_opened``: its frames mean something on a connection that has subscribed
+    only, and are read on one."""
 
     streams: tuple[str, ...]
     requests: tuple[str, ...]
+    is_opened: bool = False
 
 
 class Table(msgspec.Struct, forbid_unknown_fields=True):
