@@ -41,6 +41,8 @@ def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
             family, message = found, message["data"]
         elif "events" in message:  # their type says how they come, not what they are
             family, tags, message = found, (), message["events"]
+        elif "result" in message and message.get("event") == "update":  # any other is an answer
+            family, message = found, message["result"]
     for event in islice(message if isinstance(message, list) else [message], EVENTS_LOOKED_MAX):
         if not isinstance(event, dict):
             continue
@@ -51,10 +53,10 @@ def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
 def _family(envelope: Mapping[str, Any]) -> str:
     """``{"stream":"btcusdt@kline_1m",…}`` → ``kline``, ``{"arg":{"channel":"books",…},…}`` → ``books``,
     ``{"channel":"trade",…}`` → ``trade``, ``{"channel":"book.BTC-PERPETUAL.raw",…}`` → ``book``,
-    ``{"topic":"kline.1.BTCUSDT",…}`` → ``kline``."""
+    ``{"channel":"spot.trades","result":…}`` → ``spot.trades``, ``{"topic":"kline.1.BTCUSDT",…}`` → ``kline``."""
     stream, topic, named = envelope.get("stream"), envelope.get("topic"), envelope.get("arg", envelope)
     if isinstance(named, dict) and isinstance(channel := named.get("channel"), str):
-        return channel.partition(".")[0]
+        return channel if "result" in named else channel.partition(".")[0]
     if isinstance(topic, str):
         return topic.partition(".")[0]
     return stream.partition("@")[2].partition("@")[0].partition("_")[0] if isinstance(stream, str) else ""

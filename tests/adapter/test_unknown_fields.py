@@ -60,6 +60,15 @@ def test_members_of_rows_inside_of_events_are_looked_at_whatever_type_the_events
     assert "trades.trade_id" in known_fields(load("coinbase_advanced"))["market_trades"]
 
 
+def test_an_event_that_is_the_result_of_a_channel_goes_by_it_and_an_answer_is_none() -> None:
+    """As Gate sends them."""
+    counts: Counter[tuple[str, str]] = Counter()
+    unknown = UnknownFields({"spot.trades": frozenset({"id"})}, counts)
+    for event in ("update", "subscribe"):
+        unknown.look(f'{{"channel":"spot.trades","event":"{event}","result":{{"id":1,"fee":"0"}}}}'.encode())
+    assert counts == {("spot.trades", "fee"): 1}
+
+
 def test_what_is_no_event_of_a_known_type_is_another_matter() -> None:
     assert not counted(
         "pong", "null", "[]", '[1,null,{"ev":5}]', '{"ev":"ZZ","a":1}', '{"result":null,"id":1}', "{", "\x80"

@@ -36,7 +36,7 @@ from etl.adapter.contract import (
 )
 from etl.adapter.faults import fault_of_status
 from etl.adapter.paging import query_of, with_query
-from etl.exchanges import load, names
+from etl.exchanges import known_fields, load, names
 from etl.model.codes import REPLAYED, Code
 from etl.model.instruments import UNKNOWN_SYMBOL
 from etl.model.records import Bar, BarState, Frame, Gap, GapKind, GapState, Kind, Record, Source
@@ -182,6 +182,12 @@ def test_an_unknown_message_is_quarantined(name: str, payload: bytes) -> None:
     assert outcome.code in (Code.UNKNOWN_MESSAGE, Code.UNDECODABLE, Code.FIELD_MISSING, Code.SYMBOL_MISSING)
     if payload[:1] == b"{":
         assert outcome.code is Code.UNKNOWN_MESSAGE
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_new_member_of_an_event_is_seen(name: str) -> None:
+    """Where frames have another shape than ``members_of`` knows, none would ever be told."""
+    lacks(table_of(name), "new_members", bool(known_fields(load(name))))
 
 
 @pytest.mark.parametrize("name", names())
