@@ -315,7 +315,7 @@ def test_a_lost_connection_is_a_gap_that_the_next_record_bounds(name: str, chann
     continuity = Continuity(load(name), declares_start=False)
     continuity.observe(before)
     (opened,) = continuity.lost(GapKind.DISCONNECT, "closed", base.receive_time_ns + 1)
-    (closed,) = continuity.observe(after)
+    (closed,) = [*continuity.observe(after), *continuity.decide()]
     assert (opened.gap_state, opened.to_time_ns) == (_state_of(channel), 0)
     assert closed.record_key == opened.record_key
     assert isinstance(closed, Gap)
