@@ -98,7 +98,7 @@ def read_answer(frame: Frame, payload: bytes, streams: StreamCache[tuple[str, st
     if rows and text_of(rows[0]) == "error":
         return told("error", 0, _fault_of(rows))
     if "/v2/conf/" in path:
-        return (Ignored("pairs"),)
+        return (Ignored("exchange_info"),)
     if asked is None or (asked[1] == "candles") != bool(asked[2]):
         return (Rejected(Code.UNKNOWN_MESSAGE, f"rows of {frame.endpoint!r:.80}"),)
     symbol = asked[3]

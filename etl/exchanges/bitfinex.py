@@ -75,7 +75,7 @@ class Bitfinex(Exchange):
         "other_channel": "a channel that is not known",
         "liquidation_match": "the trades that close a position, which the liquidation before them has told",
         "page_end": "a row of a full page's last millisecond, which the next page begins with",
-        "pairs": "the list of pairs and currencies",
+        "exchange_info": "the list of pairs and currencies",
         "empty": "a message or a page without events",
     }
     event_time_min_ns = 1_354_320_000_000_000_000  # the venue opened in December 2012

@@ -350,6 +350,14 @@ def test_a_refusal_is_no_page_whatever_its_status(code: int, kind: FaultKind, wa
         assert (fault.kind, fault.retry_after_s) == (kind, wait_s)
 
 
+def test_a_list_is_no_page_of_trades() -> None:
+    request = Request("/v2/trades/tBTCUSD/hist?limit=3&sort=1", Kind.TRADE, "tBTCUSD")
+    answer = page([["BTCUSD"], [["UST", "USDt"]]], "/v2/conf/pub:list:pair:exchange,pub:map:currency:sym")
+    fault = refusal_of(Bitfinex(), request, answer)
+    assert fault is not None
+    assert fault.kind is FaultKind.TRANSIENT
+
+
 def test_a_handshake_too_many_is_a_limit_of_connections() -> None:
     for said, kind in (("", FaultKind.CONNECTION_LIMIT), ("ratelimit: error", FaultKind.RATE_LIMIT)):
         assert fault_of_status(429, said, declared=Bitfinex.fault_codes).kind is kind
