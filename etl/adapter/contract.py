@@ -51,7 +51,7 @@ from etl.model.records import Frame, Kind
 __all__ = [
     "PONG", "Behind", "BookBroken", "Budget", "Channel", "ConnectionSequence", "Context", "Credentials", "Exchange",
     "Fault", "FaultCode", "FaultKind", "History", "Ignored", "KeepAlive", "Outcome", "Rejected", "Reply", "Request",
-    "SequenceRule", "Split", "Subscription", "shipped_instruments",
+    "SequenceRule", "Split", "Subscription", "Ticket", "shipped_instruments",
 ]  # fmt: skip
 """What the outcomes are stands in ``outcomes.py``; a venue file imports all of it from here."""
 
@@ -157,6 +157,19 @@ class KeepAlive(Struct, frozen=True):
     text: str
     every_s: float
     answer: str = ""
+
+
+class Ticket(Struct, frozen=True):
+    """What a venue hands out for one connection. ``query`` is shown at its opening, in the address; nothing logs or
+    keeps it. ``url`` is where the venue would have it opened, "" = at its address. ``keepalive`` takes the place of
+    the venue file's, with the same ``answer``."""
+
+    query: str
+    url: str = ""
+    keepalive: KeepAlive | None = None
+
+    def __repr__(self) -> str:
+        return f"Ticket(…, {self.url!r}, {self.keepalive!r})"
 
 
 class History(Struct, frozen=True):
@@ -288,6 +301,14 @@ class Exchange:
 
     def connect_url(self, base_url: str, subscription: Subscription) -> str:
         """The address to open; ``base_url`` has no trailing slash. What is behind a ``#`` stays in the raw topic."""
+        raise NotImplementedError
+
+    def ticket_request(self) -> Request | None:
+        """What has to be asked for before each connection; ``None`` where it may be opened at once."""
+        return None
+
+    def read_ticket(self, payload: bytes) -> Ticket:
+        """Of the answer to ``ticket_request``. Raises ``VenueError`` where it holds none."""
         raise NotImplementedError
 
     def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:

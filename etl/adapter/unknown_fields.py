@@ -53,12 +53,13 @@ def members_of(payload: bytes) -> Iterator[tuple[str, str]]:
 def _family(envelope: Mapping[str, Any]) -> str:
     """``{"stream":"btcusdt@kline_1m",…}`` → ``kline``, ``{"arg":{"channel":"books",…},…}`` → ``books``,
     ``{"channel":"trade",…}`` → ``trade``, ``{"channel":"book.BTC-PERPETUAL.raw",…}`` → ``book``,
-    ``{"channel":"spot.trades","result":…}`` → ``spot.trades``, ``{"topic":"kline.1.BTCUSDT",…}`` → ``kline``."""
+    ``{"channel":"spot.trades","result":…}`` → ``spot.trades``, ``{"topic":"kline.1.BTCUSDT",…}`` → ``kline``,
+    ``{"topic":"/market/level2:BTC-USDT",…}`` → ``/market/level2``."""
     stream, topic, named = envelope.get("stream"), envelope.get("topic"), envelope.get("arg", envelope)
     if isinstance(named, dict) and isinstance(channel := named.get("channel"), str):
         return channel if "result" in named else channel.partition(".")[0]
     if isinstance(topic, str):
-        return topic.partition(".")[0]
+        return topic.partition(":" if topic[:1] == "/" else ".")[0]
     return stream.partition("@")[2].partition("@")[0].partition("_")[0] if isinstance(stream, str) else ""
 
 

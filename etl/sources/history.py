@@ -35,6 +35,14 @@ PASSING = frozenset(
 """What a body may say that is worth asking again; how long a ban is waited for is the limiter's to say."""
 
 
+class Refused(VenueError):
+    """Asking again would change nothing; ``fault`` is what the venue says."""
+
+    def __init__(self, text: str, fault: Fault) -> None:
+        super().__init__(text)
+        self.fault = fault
+
+
 class Answer(Struct, frozen=True):
     """``endpoint`` is the URL asked for, with the body of a POST behind ``#body=`` (percent-encoded), so that the raw
     topic tells the whole question; credentials travel in headers and are not in it."""
@@ -161,9 +169,9 @@ class History:
         return self._refused(request, fault, refusal)
 
     def _refused(self, request: Request, fault: Fault, refusal: str) -> tuple[None, str, float]:
-        """What is worth asking again, and after how long. Raises ``VenueError`` for what is not."""
+        """What is worth asking again, and after how long. Raises ``Refused`` for what is not."""
         if fault.kind not in PASSING:
-            raise VenueError(f"{request.path}: {refusal}")
+            raise Refused(f"{request.path}: {refusal}", fault)
         if self._limiter is not None and fault.kind in SHUTTING:
             self._limiter.refused(SHUTTING[fault.kind], fault.retry_after_s)
             return None, refusal, 0.0

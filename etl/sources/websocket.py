@@ -20,9 +20,9 @@ from picows import WSCloseCode, WSMsgType, WSTransport
 from etl.adapter.contract import Exchange, Fault, FaultKind, Reply, Subscription
 from etl.adapter.faults import fault_of_close, fault_of_status, policy_of, retry_after_s
 from etl.errors import VenueError
-from etl.model.times import NS_PER_S
+from etl.sources.admission import address_with, await_turn, ticket_of
 from etl.sources.answers import watch_answers
-from etl.sources.history import REFUSAL_BYTES_MAX, Answer, History
+from etl.sources.history import REFUSAL_BYTES_MAX, Answer, History, Refused
 from etl.sources.keepalive import Pulse
 from etl.sources.limiter import SHUTTING, Limiter
 from etl.sources.listener import READ_BYTES, Listener, PulseListener
@@ -133,11 +133,11 @@ class Connection:
         keepalive = self.parser.keepalive
         kind = PulseListener if keepalive is not None and keepalive.answer else Listener
         listener = kind(self)
-        await self._admitted()
+        await await_turn(self._connects, self.url)
         try:
             transport, _ = await picows.ws_connect(
                 lambda: listener,
-                self.url.partition("#")[0],
+                await self._address(),
                 websocket_handshake_timeout=CONNECT_TIMEOUT_S,
                 max_frame_size=frames.FRAME_BYTES_LIMIT,
                 max_redirects=0,  # the keys in the headers are for this host alone
@@ -145,8 +145,8 @@ class Connection:
                 extra_headers=dict(self.parser.handshake_headers(time.time_ns())),
                 read_buffer_init_size=READ_BYTES,
             )
-        except picows.WSInvalidStatusError as error:
-            return self._refused(error)
+        except (picows.WSInvalidStatusError, VenueError) as error:
+            return self._refused(_fault_of_refusal(error, time.time(), self.parser), str(error))
         except (OSError, TimeoutError, picows.WSError) as error:
             return self._ended("connect", f"{type(error).__name__}: {error}")
         self._transport = transport
@@ -171,22 +171,22 @@ class Connection:
             raise self._failure
         return self._ended("disconnect", "the venue closed the socket")
 
-    async def _admitted(self) -> None:
-        """Wait until the venue opens another connection to this address, whichever process opened the last ones."""
-        while self._connects is not None and (wait_ns := self._connects.take(1)):
-            _log.warning("%s: no connection for another %.1f s", self.url, wait_ns / NS_PER_S)
-            await asyncio.sleep(wait_ns / NS_PER_S)
+    async def _address(self) -> str:
+        """Where to open the socket, with the ticket that the venue hands out for it. Raises ``VenueError``."""
+        ticket = await ticket_of(self.parser, self._history)
+        if ticket is not None and ticket.keepalive is not None:
+            self._pulse = Pulse(ticket.keepalive, self._answer)
+        return address_with(ticket, self.url, self.parser.websocket_url)
 
-    def _refused(self, error: picows.WSInvalidStatusError) -> End:
-        """The handshake was answered, and not with a connection."""
-        fault = _fault_of_refusal(error, time.time(), self.parser)
+    def _refused(self, fault: Fault | None, said: str) -> End:
+        """The handshake, or the request for its ticket, was answered, and not with a connection."""
         if fault is None:
-            return self._ended("connect", str(error))
+            return self._ended("connect", said)
         if self._connects is not None and fault.kind in SHUTTING:
             self._connects.refused(SHUTTING[fault.kind], fault.retry_after_s)
         self._report(fault)
         self._end = self._end or End(fault.kind.value, f"{fault.code}: {fault.reason}", fault)
-        return self._ended("connect", str(error))
+        return self._ended("connect", said)
 
     def _become_ready(self) -> None:
         if not self.ready.is_set():
@@ -352,8 +352,12 @@ def carry(connection: Connection, whole: Subscription, joins: Subscription, leav
         connection.intake.snapshots_due_ns.update(dict.fromkeys(joins.symbols, 0))
 
 
-def _fault_of_refusal(error: picows.WSInvalidStatusError, now_s: float, parser: Exchange) -> Fault | None:
-    """``None`` for a handshake that was not answered."""
+def _fault_of_refusal(
+    error: picows.WSInvalidStatusError | VenueError, now_s: float, parser: Exchange
+) -> Fault | None:
+    """``None`` for what was not answered."""
+    if isinstance(error, VenueError):
+        return error.fault if isinstance(error, Refused) else None
     response = error.response
     if response is None:
         return None

@@ -45,6 +45,11 @@ def test_an_event_without_a_type_goes_by_its_stream_and_members_inside_are_looke
     }
     assert counted('{"channel":"kline","type":"update","data":[{"n":2}]}') == {("kline", "n"): 1}
     assert counted('{"topic":"kline.1.BTCUSDT","data":[{"e":1},{"n":2}],"ts":7}') == {("kline", "n"): 1}
+    counts: Counter[tuple[str, str]] = Counter()
+    UnknownFields({"/market/level2": frozenset({"time"})}, counts).look(
+        b'{"topic":"/market/level2:A.B-USDT","type":"message","data":{"time":1,"n":2}}'
+    )
+    assert counts == {("/market/level2", "n"): 1}
     assert not counted('{"arg":{"channel":7},"data":[{"n":2}]}', '{"arg":7,"data":[{"n":2}]}')
 
 
