@@ -1,0 +1,31 @@
+"""One command of Airflow, on a home of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from etl import settings as settings_module
+from etl.settings import Settings
+from tests.dags.test_policy import airflow_environment
+
+COMMAND_WITHIN_S = 240
+"""On a machine that runs other tests beside it, such a command takes up to a minute and a half."""
+
+
+def airflow(home: Path, settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ETL_")},
+        **airflow_environment(home),
+        **settings_module.as_environment(settings),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "airflow", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_WITHIN_S,
+        check=False,
+    )
