@@ -9,14 +9,12 @@ as well; they are those of ``coinbase``, which can be asked for them by id, so t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import ClassVar
 
 import msgspec
 from msgspec import Raw, Struct
 
-from etl.adapter import build, fields
-from etl.adapter.build import Stream, StreamCache
+from etl.adapter import fields
 from etl.adapter.contract import (
     Budget,
     Channel,
@@ -29,163 +27,16 @@ from etl.adapter.contract import (
     Subscription,
 )  # fmt: skip
 from etl.adapter.dispatch import Reader, by_shape, read_one
-from etl.adapter.fields import ABSENT, UNDECODABLE, Id, Name, inside, members, text_of
-from etl.exchanges._coinbase_family import CoinbaseFamily, bar, refused
-from etl.exchanges._coinbase_wire import levels
-from etl.model.codes import REPLAYED, Code
+from etl.adapter.fields import ABSENT, UNDECODABLE, inside, members, text_of
+from etl.exchanges import _coinbase_advanced_wire as wire
+from etl.exchanges._coinbase_family import CoinbaseFamily, refused
+from etl.model.codes import Code
 from etl.model.instruments import Instrument
-from etl.model.records import Bar, Book, BookAction, Frame, Kind, Quote, Side, Trade
+from etl.model.records import Frame, Kind
 from etl.model.times import NS_PER_MINUTE
 
 SYMBOLS_MAX = 8
 """Books on one connection: a snapshot of BTC-USD alone is 4.8 MB, and what is lost is lost of all of them."""
-NO_YEARS = ("1970", "0001")
-"""Of times that stand for none."""
-
-
-class _Envelope(Struct, gc=False):
-    channel: str
-    sequence_num: Id
-    timestamp: str = ""
-    events: list[Raw] = []
-
-
-class _Place(Struct, frozen=True, gc=False):
-    """What a frame says about its events."""
-
-    streams: StreamCache[tuple[str, str]]
-    sequence: int
-    publish_ns: int
-
-    def stream(self, symbol: str, channel: str) -> Stream:
-        fields.require_name(symbol)
-        return self.streams[symbol, channel]
-
-
-class _Level(Struct, gc=False):
-    side: str
-    price_level: str
-    new_quantity: str
-    event_time: str = ""
-
-
-class _BookEvent(Struct, gc=False):
-    type: str
-    product_id: Name
-    updates: list[_Level]
-
-
-def _read_book(frame: Frame, index: int, event: _BookEvent, place: _Place) -> Book:
-    """``{"type":"update","product_id":"BTC-USD","updates":[{"side":"offer","event_time":"2026-04-07T14:30:01.123456Z",
-    "price_level":"68900.00","new_quantity":"2.0"}]}``: sizes as they are now, 0 removes; in no order."""
-    stream = place.stream(event.product_id, "level2")
-    is_snapshot = _is_snapshot(event.type)
-    sides: dict[str, fields.Levels] = {"bid": [], "offer": []}
-    for level in event.updates:
-        if level.side not in sides:
-            raise fields.FieldFault(Code.FIELD_MALFORMED, f"side {level.side!r:.20}")
-        sides[level.side].append((level.price_level, level.new_quantity))
-    action, letter = (BookAction.SNAPSHOT, "s") if is_snapshot else (BookAction.ABSOLUTE, "d")
-    texts = set() if is_snapshot else {level.event_time for level in event.updates}
-    times_ns = [fields.rfc3339_ns(text) for text in texts if text and text[:4] not in NO_YEARS]
-    return build.book(
-        stream, frame, index, action, max(times_ns, default=place.publish_ns),
-        _best_first(sides["bid"], is_snapshot, -1), _best_first(sides["offer"], is_snapshot, 1),
-        publish_ns=place.publish_ns, key=f"l2_data/{letter}/{frame.connection_id}/{place.sequence}/{index}",
-    )  # fmt: skip
-
-
-class _Trade(Struct, gc=False):
-    trade_id: str
-    product_id: Name
-    price: str
-    size: str
-    side: str
-    time: str
-
-
-def _read_trade(frame: Frame, index: int, event: _Trade, place: _Place, flags: tuple[str, ...] = ()) -> Trade:
-    """``{"trade_id":"995098700","product_id":"BTC-USD","price":"68900.50","size":"0.00150000","side":"BUY",
-    "time":"2026-04-07T14:30:02.789012Z"}``: ``side`` is the maker's."""
-    stream = place.stream(event.product_id, "market_trades")
-    price, size = fields.two(event.price, event.size)
-    return build.trade(
-        stream, frame, index, fields.rfc3339_ns(event.time), price, size, _TAKER.get(event.side, Side.NONE),
-        event.trade_id, fields.whole(event.trade_id), place.publish_ns, flags=flags,
-    )  # fmt: skip
-
-
-def _read_old_trade(frame: Frame, index: int, event: _Trade, place: _Place) -> Trade:
-    """Of a snapshot: the trades before the subscription."""
-    return _read_trade(frame, index, event, place, (REPLAYED,))
-
-
-class _Trades(Struct, gc=False):
-    type: str
-    rows: list[Raw] = msgspec.field(name="trades")
-
-
-class _Ticker(Struct, gc=False):
-    product_id: Name
-    best_bid: str
-    best_bid_quantity: str
-    best_ask: str
-    best_ask_quantity: str
-
-
-class _Candle(Struct, gc=False):
-    start: str
-    open: str
-    high: str
-    low: str
-    close: str
-    volume: str
-    product_id: Name
-
-
-class _Candles(Struct, gc=False):
-    type: str
-    rows: list[Raw] = msgspec.field(name="candles")
-
-
-def _read_candle(frame: Frame, index: int, event: _Candle, place: _Place) -> Bar:
-    """``{"start":"1688998200","high":"1867.72","low":"1865.63","open":"1867.38","close":"1866.81","volume":"0.20269406",
-    "product_id":"ETH-USD"}``: of five minutes, each second anew."""
-    *prices, volume = fields.decimals(event.open, event.high, event.low, event.close, event.volume)
-    stream = place.stream(event.product_id, "candles")
-    return bar(stream, frame, index, fields.whole(event.start), prices, volume, place.publish_ns)
-
-
-class _Tickers(Struct, gc=False):
-    type: str
-    rows: list[Raw] = msgspec.field(name="tickers")
-
-
-def _read_ticker(frame: Frame, index: int, event: _Ticker, place: _Place) -> Quote:
-    """``{"type":"ticker","product_id":"BTC-USD","price":"68900.5",…,"best_bid":"68900.00","best_bid_quantity":"0.1",
-    "best_ask":"68900.01","best_ask_quantity":"0.2"}``: it has no time of its own."""
-    stream = place.stream(event.product_id, "ticker")
-    bid, bid_size, ask, ask_size = fields.sides(
-        event.best_bid, event.best_bid_quantity, event.best_ask, event.best_ask_quantity
-    )
-    key = f"{frame.connection_id}/{place.sequence}/{index}"
-    return build.quote(
-        stream, frame, index, key, 0, bid, bid_size, ask, ask_size, publish_ns=place.publish_ns
-    )
-
-
-def _best_first(pairs: fields.Levels, is_snapshot: bool, sign: int) -> fields.Columns:
-    """A whole book from its best levels on, as every other venue tells it; changes as they came."""
-    prices, sizes = levels(pairs)
-    if not is_snapshot:
-        return prices, sizes
-    return fields.columns(sorted(zip(prices, sizes, strict=True), key=lambda level: sign * Decimal(level[0])))
-
-
-def _is_snapshot(word: str) -> bool:
-    if word not in ("snapshot", "update"):
-        raise fields.FieldFault(Code.UNKNOWN_MESSAGE, f"an event of type {word!r:.40}")
-    return word == "snapshot"
 
 
 class _Acknowledgement(Struct, gc=False):
@@ -281,7 +132,7 @@ class CoinbaseAdvanced(CoinbaseFamily):
         except UNDECODABLE as error:
             return (fields.rejected(error, 0, ""),)
 
-    def _take(self, frame: Frame, envelope: _Envelope) -> Sequence[Outcome]:
+    def _take(self, frame: Frame, envelope: wire.Envelope) -> Sequence[Outcome]:
         number = ConnectionSequence(envelope.sequence_num)
         if envelope.channel in _ROWS:
             return [number, *self._events(frame, envelope)]
@@ -291,14 +142,14 @@ class CoinbaseAdvanced(CoinbaseFamily):
             return [number, Ignored(_IGNORED[envelope.channel])]
         return [number, Rejected(Code.UNKNOWN_MESSAGE, f"channel {envelope.channel!r:.40}")]
 
-    def _events(self, frame: Frame, envelope: _Envelope) -> Sequence[Outcome]:
+    def _events(self, frame: Frame, envelope: wire.Envelope) -> Sequence[Outcome]:
         """Each by itself: one that cannot be read costs no other."""
         rows, reader, of_snapshot = _ROWS[envelope.channel]
         try:
             publish_ns = fields.rfc3339_ns(envelope.timestamp) if envelope.timestamp else 0
         except fields.FieldFault as error:
             return [fields.rejected(error, 0, "")]
-        place = _Place(self._known, envelope.sequence_num, publish_ns)
+        place = wire.Place(self._known, envelope.sequence_num, publish_ns)
         outcomes: list[Outcome] = []
         for event in envelope.events:
             if rows is None:
@@ -306,7 +157,7 @@ class CoinbaseAdvanced(CoinbaseFamily):
                 continue
             try:
                 several = fields.decoded(event, rows)
-                one = of_snapshot if _is_snapshot(several.type) else reader
+                one = of_snapshot if wire.is_snapshot(several.type) else reader
             except fields.UNREADABLE as error:
                 outcomes.append(fields.rejected(error, len(outcomes), ""))
                 continue
@@ -323,7 +174,7 @@ class CoinbaseAdvanced(CoinbaseFamily):
         return self.granted(f"{name}.{symbol}" for name, symbols in granted for symbol in symbols)
 
 
-def _read(frame: Frame, index: int, raw: Raw, reader: Reader, place: _Place) -> Outcome:
+def _read(frame: Frame, index: int, raw: Raw, reader: Reader, place: wire.Place) -> Outcome:
     outcome = read_one(frame, index, raw, reader, place, "")
     if isinstance(outcome, Rejected):
         symbol = text_of(inside(raw).get("product_id", ABSENT))
@@ -336,17 +187,18 @@ def _array(frame: Frame, payload: bytes) -> Sequence[Outcome]:
 
 
 _read_acknowledgement = msgspec.json.Decoder(_Acknowledgement).decode
-_read_envelope = msgspec.json.Decoder(_Envelope).decode
-_TAKER = {"SELL": Side.BUY, "BUY": Side.SELL}
-_BOOKS, _QUOTES = Reader(_BookEvent, _read_book), Reader(_Ticker, _read_ticker)
-_BARS = Reader(_Candle, _read_candle)
-_ROWS: Mapping[str, tuple[Callable[[bytes | Raw], _Trades | _Tickers | _Candles] | None, Reader, Reader]] = {
+_read_envelope = msgspec.json.Decoder(wire.Envelope).decode
+_BOOKS, _QUOTES = Reader(wire.BookEvent, wire.read_book), Reader(wire.Ticker, wire.read_ticker)
+_BARS = Reader(wire.Candle, wire.read_candle)
+_Several = wire.Trades | wire.Tickers | wire.Candles
+_ROWS: Mapping[str, tuple[Callable[[bytes | Raw], _Several] | None, Reader, Reader]] = {
     "l2_data": (None, _BOOKS, _BOOKS),
     "market_trades": (
-        msgspec.json.Decoder(_Trades).decode, Reader(_Trade, _read_trade), Reader(_Trade, _read_old_trade),
+        msgspec.json.Decoder(wire.Trades).decode,
+        Reader(wire.TradeRow, wire.read_trade), Reader(wire.TradeRow, wire.read_old_trade),
     ),
-    "ticker": (msgspec.json.Decoder(_Tickers).decode, _QUOTES, _QUOTES),
-    "candles": (msgspec.json.Decoder(_Candles).decode, _BARS, _BARS),
+    "ticker": (msgspec.json.Decoder(wire.Tickers).decode, _QUOTES, _QUOTES),
+    "candles": (msgspec.json.Decoder(wire.Candles).decode, _BARS, _BARS),
 }  # fmt: skip
 """Channel of a frame → how the rows are found in its events (``None`` = each event is one), how those of an update and
 of a snapshot are read."""
