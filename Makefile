@@ -60,7 +60,7 @@ MAVEN := mvn --batch-mode --strict-checksums --file $(KAFKA)/pom.xml
 # jar_digests FOLDER: a line a jar, in an order that no locale changes
 jar_digests = (cd $(1); LC_ALL=C; sha256sum *.jar)
 
-BENCHMARKS := $(subst _,-,$(filter-out __init__ report document,$(basename $(notdir $(wildcard etl/bench/*.py)))))
+BENCHMARKS := $(subst _,-,$(filter-out document,$(basename $(notdir $(shell grep --files-with-matches '^app = ' etl/bench/*.py)))))
 
 # install_debian TEST,PACKAGES: installs the packages where the test fails, or says what to do
 install_debian = $(1) >/dev/null 2>&1 || { \
