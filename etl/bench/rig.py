@@ -150,15 +150,21 @@ async def repairs_done(settings: Settings, supervisor: Supervisor) -> int:
 @contextlib.asynccontextmanager
 async def stopped(leader: int) -> AsyncIterator[str]:
     """The processes that ``leader`` leads stand still, as when a machine is paused; gives "", or why they do not."""
-    if not leader:
+    if not leader or not _is_signalled(leader, signal.SIGSTOP):  # a full disk may have ended it just now
         yield "it did not run"
         return
     try:
-        os.killpg(leader, signal.SIGSTOP)
         yield ""
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(leader, signal.SIGCONT)
+        _is_signalled(leader, signal.SIGCONT)
+
+
+def _is_signalled(leader: int, number: signal.Signals) -> bool:
+    try:
+        os.killpg(leader, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def order(settings: Settings, venue: str, fault: Fault) -> None:

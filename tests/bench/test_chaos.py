@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from etl.bench.chaos import ChaosRun
-from etl.bench.rig import plain_errors
+from etl.bench.rig import plain_errors, stopped
 from etl.bench.toxics.plan import CLOCK, DISK, STOP
 from etl.bench.toxics.proxy import KINDS
 from etl.bench.verdict import is_good
@@ -29,11 +30,23 @@ def test_a_drain_that_hangs_is_one_plain_error() -> None:
         asyncio.run(run())
 
 
+def test_what_has_just_ended_cannot_stand_still_and_the_run_says_so() -> None:
+    async def why_not(leader: int) -> str:
+        async with stopped(leader) as reason:
+            return reason
+
+    ended = subprocess.Popen(["true"], start_new_session=True)
+    ended.wait()
+    for leader in (0, ended.pid):
+        assert asyncio.run(why_not(leader)) == "it did not run"
+
+
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.timeout(420)
-def test_a_minute_of_chaos_loses_doubles_and_hides_nothing(tmp_path: Path) -> None:
-    result = asyncio.run(ChaosRun(tmp_path, "binance,alpaca", 100.0, 60.0, SEED).result())
+def test_a_short_chaos_loses_doubles_and_hides_nothing(tmp_path: Path) -> None:
+    run = ChaosRun(tmp_path, "binance,alpaca", 100.0, 40.0, SEED)
+    result = asyncio.run(run.result(until_bar=False))
     assert is_good(result), result
     assert result["events"] > 0
     assert {act["kind"] for act in result["done"]} == {*KINDS, STOP, CLOCK, DISK}
