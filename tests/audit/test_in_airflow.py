@@ -16,11 +16,11 @@ from etl.audit.findings import Finding, Suppression
 from etl.embedded.mailbox import mailbox_part
 from etl.settings import Settings
 from etl.stores.timescale import session
-from tests.dags.test_runs import airflow
+from tests.support.airflow import airflow
 from tests.support.audit_stores import DAY, clean_day, store_in_clickhouse, trade
 from tests.support.servers import RunningPart
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 PLANTED = {
     ("trades_out_of_bounds", "clickhouse", "trades", "binance BTC-USDT 100"),

@@ -16,7 +16,7 @@ import pytest
 from etl.embedded.airflow_cleaning import DeletedLogs, clean_metadata, delete_logs
 from etl.errors import EtlError
 from etl.settings import Settings, changed, load, make
-from tests.dags.test_runs import airflow
+from tests.support.airflow import airflow
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 TABLES = ("dag_run", "task_instance", "xcom")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import stat
 import threading
@@ -12,11 +11,8 @@ import pytest
 
 from etl.embedded import airflow
 from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, login, url
-from etl.embedded.ports import free_ports
-from etl.embedded.supervisor import Supervisor
 from etl.errors import EtlError
 from etl.settings import make
-from etl.up.plan import child_environment
 
 SECRET_WORDS = ("fernet_key", "secret_key", "jwt_secret", "password", "sql_alchemy_conn")
 
@@ -105,27 +101,3 @@ def test_a_refused_run_is_an_error(answers: AnsweringServer, statuses: list[int]
     client = AirflowClient(f"http://127.0.0.1:{answers.server_port}", "admin", "x")
     with pytest.raises(EtlError, match=str(statuses[0])):
         client.trigger("load_timescale")
-
-
-@pytest.mark.integration
-def test_airflow_comes_up_lists_its_dags_and_knows_its_three_users(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    settings = make(state_dir=str(tmp_path), airflow_port=port)
-    dags = {file.stem for file in (Path(__file__).parents[2] / "dags").glob("[a-z]*.py")}
-
-    async def scenario() -> None:
-        async with Supervisor(airflow_parts(settings), child_environment(settings), tmp_path) as running:
-            await running.all_ready()
-            await ask()
-
-    async def ask() -> None:
-        passwords = credentials(settings).passwords
-        for user in passwords:
-            AirflowClient(url(settings), user, passwords[user])
-        with pytest.raises(EtlError, match="401"):
-            AirflowClient(url(settings), "admin", passwords["viewer"])
-        operator = AirflowClient(url(settings), "operator", passwords["operator"])
-        await operator.wait_for_dags(dags)
-        assert operator.import_errors() == []
-
-    asyncio.run(scenario())

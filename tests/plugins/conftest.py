@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +10,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-PLUGIN = Path(__file__).parents[2] / "plugins" / "pipeline_monitor.py"
+from tests.support.monitor_routes import loaded_plugin
+
 CHROMIUM = os.environ.get("ETL_TEST_CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
-        spec = importlib.util.spec_from_file_location("pipeline_monitor", PLUGIN)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+    with loaded_plugin(tmp_path_factory.mktemp("airflow")) as module:
         yield module
 
 

@@ -104,9 +104,13 @@ class Desk:
 
     def load(self) -> None:
         """TimescaleDB and ClickHouse hold all that is published by now."""
+        self.run("load_timescale")
+
+    def run(self, dag_id: str) -> None:
+        """A run of this DAG, begun and done."""
         client = self.airflow()
-        run = client.trigger("load_timescale")
-        until("load_timescale", lambda: client.run_state("load_timescale", run) == "success", LOADED_WITHIN_S)
+        run = client.trigger(dag_id)
+        until(dag_id, lambda: client.run_state(dag_id, run) == "success", LOADED_WITHIN_S)
 
     def states(self, run_ids: Sequence[str]) -> set[str]:
         client = self.airflow()
