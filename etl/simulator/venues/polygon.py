@@ -51,13 +51,13 @@ POLYGON_WORDS: dict[str, Callable[[Words], Any]] = stock_words(MARKETS, vwap_dig
     "trf": _where_reported(',"trfi":202,"trft":%(ms)s'),
     "trf_row": _where_reported(',"trf_id":202,"trf_timestamp":%(time_ns)s'),
     "participant_ns": lambda words: words["time_ns"] - REPORTING_DELAY_NS,
-    "mean_size": lambda words: words.fact.volume // words.fact.count,
+    "mean_size": lambda words: words.size(words.fact.volume // words.fact.count),
 }
 STATUS = '[{"ev":"status","status":"%s","message":"%s"}]'
 TRADE = Form("trade", "$day/$market/$facility/$number", '{"ev":"T","sym":"$symbol","x":$market,"i":"$number","z":3,"p":$price,"s":$size,$c"t":$ms,"q":$sequence$trf}', NS_PER_MS)  # fmt: skip
 QUOTE = Form("quote", "$day/$sequence", '{"ev":"Q","sym":"$symbol","bx":$bid_market,"bp":$bid,"bs":$bid_size,"ax":$ask_market,"ap":$ask,"as":$ask_size,"c":0,"t":$ms,"q":$sequence,"z":3}', NS_PER_MS)  # fmt: skip
 AGGREGATE = Form("bar", "$interval/$start_ns", '{"ev":"$channel","sym":"$symbol","v":$volume,"av":$volume,"op":$open,"vw":$vwap,"o":$open,"c":$close,"h":$high,"l":$low,"a":$vwap,"z":$mean_size,"s":$start_ms,"e":$end_ms}', 1)  # fmt: skip
-ROWS = {
+ROWS: Mapping[str, Form] = {
     "trades": Form("trade", "$day/$market/$facility/$number", '{$conditions"exchange":$market,"id":"$number","participant_timestamp":$participant_ns,"price":$price,"sequence_number":$sequence,"sip_timestamp":$time_ns,"size":$size,"tape":3$trf_row}', 1),
     "quotes": Form("quote", "$day/$sequence", '{"ask_exchange":$ask_market,"ask_price":$ask,"ask_size":$ask_size,"bid_exchange":$bid_market,"bid_price":$bid,"bid_size":$bid_size,"conditions":[0],"participant_timestamp":$participant_ns,"sequence_number":$sequence,"sip_timestamp":$time_ns,"tape":3}', 1),
     "aggs": Form("bar", "$interval/$start_ns", '{"v":$volume,"vw":$vwap,"o":$open,"c":$close,"h":$high,"l":$low,"t":$start_ms,"n":$count}', 1),
@@ -72,6 +72,7 @@ class Polygon(Venue):
     symbols = LISTED
     words = POLYGON_WORDS
     events_per_frame_max = 4
+    past = ROWS
     dialect = Dialect(
         login="auth",
         secrets=("params",),
@@ -103,9 +104,13 @@ class Polygon(Venue):
 
     # history
 
+    def asked_for(self, ticker: str) -> str:
+        """The symbol that a request's ticker means."""
+        return ticker
+
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
         parts = path.strip("/").split("/")
-        if parts[0] == "v3" and len(parts) == 3 and parts[1] in PAST:
+        if parts[0] == "v3" and len(parts) == 3 and parts[1] in PAST.keys() & self.past.keys():
             return self._ticks(parts[1], parts[2], read_cursor(query), session)
         if parts[:3] == ["v2", "aggs", "ticker"] and len(parts) == 9:
             return self._bars(parts, query, session)
@@ -115,8 +120,8 @@ class Polygon(Venue):
             return Response(200, SPLITS.replace("$rows", rows).encode(), is_reference=True)
         return Response(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
 
-    def _ticks(self, kind: str, symbol: str, query: Mapping[str, str], session: Session) -> Response:
-        limit = self.page_limit(query, 1_000, 50_000)
+    def _ticks(self, kind: str, ticker: str, query: Mapping[str, str], session: Session) -> Response:
+        symbol, limit = self.asked_for(ticker), self.page_limit(query, 1_000, 50_000)
 
         def read(query: Mapping[str, str], skip: int) -> Sequence[Entry]:
             return session.history.between(
@@ -124,15 +129,15 @@ class Polygon(Venue):
             )
 
         found, cursor = by_cursor(query, read, limit)
-        following = f',"next_url":"{NEXT_HOST}/v3/{kind}/{symbol}?cursor={cursor}"' if cursor else ""
+        following = f',"next_url":"{NEXT_HOST}/v3/{kind}/{ticker}?cursor={cursor}"' if cursor else ""
         text = '{"results":[$rows],"status":"OK","request_id":"0"' + following + "}"
-        return page(text, *self.rows(ROWS[kind], symbol, found))
+        return page(text, *self.rows(self.past[kind], symbol, found))
 
     def _bars(self, parts: list[str], query: Mapping[str, str], session: Session) -> Response:
-        symbol, interval = parts[3], SPANS[parts[6]]
+        symbol, interval = self.asked_for(parts[3]), SPANS[parts[6]]
         start_ns, end_ns = read_moment(parts[7]), read_moment(parts[8], end_of_day=True) + NS_PER_MS
         limit = self.page_limit(query, 5_000, 50_000)
         found = session.history.between(symbol, interval_ns(interval), start_ns, end_ns, 0, limit)
         count = f'"queryCount":{len(found)},"resultsCount":{len(found)}'
-        text = f'{{"ticker":"{symbol}",{count},"adjusted":true,"results":[$rows],"status":"OK","request_id":"0","count":{len(found)}}}'  # fmt: skip
-        return page(text, *self.rows(ROWS["aggs"], symbol, found, interval=interval))
+        text = f'{{"ticker":"{parts[3]}",{count},"adjusted":true,"results":[$rows],"status":"OK","request_id":"0","count":{len(found)}}}'  # fmt: skip
+        return page(text, *self.rows(self.past["aggs"], symbol, found, interval=interval))
