@@ -72,6 +72,10 @@ class Conversation:
         """``payload`` with what the venue counts on the connection; ``stream`` "" = a control message."""
         return payload
 
+    def decoded(self, text: str | bytes) -> Any:
+        """A client's message. May raise ``DecodeError``, ``TypeError``."""
+        return msgspec.json.decode(text)
+
     def action(self, request: Any) -> str:
         """What a request asks for. May raise as ``asked``."""
         return str(request[self.dialect.action])
@@ -106,14 +110,14 @@ class Conversation:
         """A client has connected."""
         self.say(connection, "greeting")
 
-    def received(self, connection: Connection, text: str, others: Sequence[Connection]) -> None:
+    def received(self, connection: Connection, text: str | bytes, others: Sequence[Connection]) -> None:
         """A client has said ``text``; ``others`` are the other open connections."""
         dialect = self.dialect
-        if text in dialect.texts:
+        if isinstance(text, str) and text in dialect.texts:
             connection.outbox.append(dialect.texts[text].encode())
             return
         try:
-            request = msgspec.json.decode(text.encode())
+            request = self.decoded(text)
             action, names = self.action(request), self.asked(request)
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             self.say(connection, "bad_request")

@@ -93,7 +93,7 @@ class Feed:
         self.venue.opened(socket)
         self.note_streams(socket, now_ns)
 
-    def received(self, socket: Connection, text: str, now_ns: int) -> None:
+    def received(self, socket: Connection, text: str | bytes, now_ns: int) -> None:
         had = set(socket.streams)
         self.venue.received(socket, text, [other for other in self.sockets if other is not socket])
         self._wanted -= had - socket.streams

@@ -25,7 +25,7 @@ class RecordedVenue(Venue):
     def opened(self, connection: Connection) -> None:
         connection.streams.add(ALL)
 
-    def received(self, connection: Connection, text: str, others: Sequence[Connection]) -> None:
+    def received(self, connection: Connection, text: str | bytes, others: Sequence[Connection]) -> None:
         """Nothing is asked for: everything comes."""
 
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:

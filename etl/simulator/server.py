@@ -36,8 +36,8 @@ ANSWER_WAIT_S = 60.0
 ANSWER_POLL_S = 0.01
 
 TEXT_FRAME, BINARY_FRAME = 0x81, 0x82
-FIRST_OF_A_TEXT = b" "
-"""What begins with a lesser byte, a control character, is binary."""
+FIRST_OF_A_TEXT, END_OF_A_TEXT = b" ", b"\x80"
+"""What begins with another byte, a control character or none of ASCII's, is binary."""
 LENGTH_7_MAX, LENGTH_16_MAX = 125, 0xFFFF
 
 
@@ -80,7 +80,10 @@ class Socket(Connection):
 
 def header(payload: bytes) -> bytes:
     """The head of an unmasked frame, RFC 6455 section 5.2."""
-    length, kind = len(payload), TEXT_FRAME if payload[:1] >= FIRST_OF_A_TEXT else BINARY_FRAME
+    length, kind = (
+        len(payload),
+        TEXT_FRAME if FIRST_OF_A_TEXT <= payload[:1] < END_OF_A_TEXT else BINARY_FRAME,
+    )
     if length <= LENGTH_7_MAX:
         return bytes((kind, length))
     if length <= LENGTH_16_MAX:
@@ -192,7 +195,7 @@ class Server:
         feed.carry_out(self._clock())
         try:
             async for message in websocket:
-                if message.type is WSMsgType.TEXT:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     feed.received(socket, message.data, self._clock())
                     feed.carry_out(self._clock())
                     self._close_ended(feed)

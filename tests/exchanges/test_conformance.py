@@ -441,8 +441,10 @@ async def _heard(
                 outcomes.append(outcome)
                 records += isinstance(outcome, Record)
                 if isinstance(outcome, Reply):
-                    assert isinstance(outcome.payload, str)
-                    await socket.send_str(outcome.payload)
+                    if isinstance(outcome.payload, str):
+                        await socket.send_str(outcome.payload)
+                    else:
+                        await socket.send_bytes(outcome.payload)
             if records >= LIVE_RECORDS:
                 break
     return outcomes

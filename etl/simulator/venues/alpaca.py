@@ -52,7 +52,7 @@ TRADE_KEY = "$day/$market/$number"
 QUOTE_KEY = "$time_ns/$bid/$bid_size/$bid_market/$ask/$ask_size/$ask_market/R/#"
 """No id: the content is the identity."""
 BAR_KEY = "$interval/$start_ns"
-ROWS = {
+ROWS: Mapping[str, Form] = {
     "trades": Form("trade", TRADE_KEY, "{" + TRADE, 1),
     "quotes": Form("quote", QUOTE_KEY, "{" + QUOTE, 1),
     "bars": Form("bar", BAR_KEY, "{" + BAR_TEXT, 1),
@@ -64,6 +64,10 @@ class Alpaca(Venue):
     symbols = LISTED
     words = stock_words("VQPKZDX", vwap_digits=6) | {"conditions": one_of(CONDITIONS)}
     events_per_frame_max = 4
+    lists: Sequence[str] = CHANNELS
+    """Of symbols, that its subscription messages have."""
+    past = ROWS
+    past_path = "v2/stocks"
     dialect = Dialect(
         login="auth",
         secrets=("key", "secret"),
@@ -89,11 +93,11 @@ class Alpaca(Venue):
     }
 
     def asked(self, request: Any) -> Sequence[str]:
-        return [self.stream(symbol, channel) for channel in CHANNELS for symbol in request.get(channel, [])]
+        return [self.stream(symbol, channel) for channel in self.lists for symbol in request.get(channel, [])]
 
     def acks(self, connection: Connection, action: str, request: Any) -> list[bytes]:
         """All that is subscribed to now."""
-        active: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
+        active: dict[str, list[str]] = {channel: [] for channel in self.lists}
         for stream in sorted(connection.streams):
             symbol, channel = self.split(stream)
             active[channel].append(symbol)
@@ -111,7 +115,7 @@ class Alpaca(Venue):
             forward = ",".join(row for split, row in splits if split.after > split.before)
             reverse = ",".join(row for split, row in splits if split.after < split.before)
             return Response(200, (SPLITS % (forward, reverse)).encode(), is_reference=True)
-        if prefix != "v2/stocks" or kind not in ROWS:
+        if prefix != self.past_path or kind not in self.past:
             return Response(404, b'{"message":"endpoint not found."}')
         symbols = sorted(filter(None, query.get("symbols", "").split(",")))
         if not symbols:
@@ -128,7 +132,7 @@ class Alpaca(Venue):
         pages, token = by_symbol_token(symbols, query.get("page_token", ""), limit, read)
         rows, events = [], list[TruthEvent]()
         for symbol, entries in pages.items():
-            texts, found = self.rows(ROWS[kind], symbol, entries, interval=interval)
+            texts, found = self.rows(self.past[kind], symbol, entries, interval=interval)
             rows.append(f'"{symbol}":[{",".join(texts)}]')
             events += found
         following = f'"{token}"' if token else "null"
