@@ -91,22 +91,26 @@ def channels() -> list[tuple[str, str]]:
 
 
 def exemplar(name: str, channel: str) -> Record | None:
-    """A record of the channel (or of a variant of it) from the fixtures: such as counts, so no snapshot of a stream
-    of changes, unless snapshots are all there is, and nothing that is repeated."""
+    """A record of the channel (or, where there is none, of a variant of it) from the fixtures: such as counts, so no
+    snapshot of a stream of changes, unless snapshots are all there is, and nothing that is repeated."""
     exchange: type[Exchange] = load(name)
     family = exchange.channel(channel)
     assert family is not None
-    found: Record | None = None
+    variant: Record | None = None
+    snapshot: Record | None = None
     for record in records_of(name):
         declared = exchange.channel(record.channel)
         if declared is None or (declared.family, declared.kind) != (family.family, record.kind):
             continue
         if REPLAYED in record.flags:
             continue
-        if not _is_snapshot(record):
+        if _is_snapshot(record):
+            snapshot = snapshot or (record if family.depth else None)
+        elif record.channel == channel:
             return record
-        found = found or (record if family.depth else None)
-    return found
+        else:
+            variant = variant or record
+    return variant or snapshot
 
 
 def _is_snapshot(record: Any) -> bool:
