@@ -24,13 +24,6 @@ from typing import Any
 
 import psutil
 import typer
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
-from confluent_kafka.admin import (
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 from msgspec import Struct
 
 from etl import exchanges
@@ -53,11 +46,9 @@ from etl.errors import UsageError
 from etl.model.records import Source
 from etl.model.times import NS_PER_S
 from etl.reconcile.reconcile import reconcile
-from etl.settings import Settings
 from etl.simulator import venues as simulated
 from etl.simulator.frame_faults import Fault
-from etl.transports import kafka_clients
-from etl.transports.kafka import ensure_topics, frame_of
+from etl.transports.kafka import ensure_topics, frame_of, keep_broker_times
 from etl.transports.ranges import read_topic
 from etl.up import closing
 from etl.up.plan import child_environment
@@ -67,7 +58,6 @@ app = typer.Typer()
 BLOCKED, FLOODED, GARBLING = TROUBLES = ("blocked", "flooded", "garbling")
 QUIET, TROUBLED = PHASES = ("quiet", "troubled")
 SETTLE_S = 5.0
-REQUEST_WITHIN_S = 30.0
 GARBLE_EVERY_S = 0.5
 GARBLED_SHARE = 0.5
 MIB = 1 << 20
@@ -125,7 +115,8 @@ class Bench:
         async with Supervisor(planned, child_environment(settings), settings.state_path) as supervisor:
             self._supervisor = supervisor
             await asyncio.wait_for(supervisor.ready("kafka"), READY_WITHIN_S)
-            await asyncio.to_thread(_keep_broker_times, settings)
+            await asyncio.to_thread(ensure_topics, settings)
+            await asyncio.to_thread(keep_broker_times, settings, settings.topics.raw)
             await asyncio.wait_for(supervisor.all_ready(), READY_WITHIN_S)
             began = time.monotonic()
             phases = [await self._round() for _ in range(rounds)]
@@ -200,8 +191,7 @@ class Bench:
         ]
         for message in read_topic(self._settings, self._settings.topics.raw, "bench"):
             frame = frame_of(message)
-            kind, appended_ms = message.timestamp()
-            assert kind == TIMESTAMP_LOG_APPEND_TIME
+            appended_ms = message.time_ms
             if frame.exchange in self._others and frame.source is Source.STREAM:
                 for phase, of_phase in phases:
                     if phase.from_ns <= frame.receive_time_ns < phase.to_ns:
@@ -238,15 +228,3 @@ def _compared(rounds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]
             for rank in ranks
         },
     }
-
-
-def _keep_broker_times(settings: Settings) -> None:
-    """The raw topic with the times at which the broker appended, instead of the producer's."""
-    ensure_topics(settings)
-    entry = ConfigEntry(
-        "message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET
-    )
-    resource = ConfigResource(ResourceType.TOPIC, settings.topics.raw, incremental_configs=[entry])
-    admin = kafka_clients.admin(settings)
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(REQUEST_WITHIN_S)

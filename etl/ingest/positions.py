@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
-from confluent_kafka import Message
 from msgspec import Struct
 
 from etl.adapter.carried import Carried
@@ -29,6 +28,7 @@ from etl.model.records import Book, Gap, Record
 from etl.sequencing.standing import Standing
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher
+from etl.transports.message import Message
 from etl.transports.ranges import read_topic
 from etl.transports.readable import readable
 from etl.transports.topic_ends import Ends, TopicEnds
@@ -96,7 +96,7 @@ def read(
     newest: dict[bytes, Position | tuple[Key, Standing]] = {}
     own = f"{exchange}/".encode(), f"{exchange}:".encode()
     messages = read_topic(settings, settings.topics.positions, "etl-recovery")
-    of_venue = (message for message in messages if (message.key() or b"").startswith(own))
+    of_venue = (message for message in messages if (message.key or b"").startswith(own))
     for key, found in readable(of_venue, _decode, "worker positions"):
         if found is None:
             newest.pop(key, None)
@@ -132,7 +132,7 @@ def _covering(
 
 def _decode(message: Message) -> tuple[bytes, Position | tuple[Key, Standing] | None]:
     """With the message's key; ``None`` = forgotten. Raises ``WireError``."""
-    key, value = message.key() or b"", message.value()
+    key, value = message.key or b"", message.value
     if value is None:
         return key, None
     try:

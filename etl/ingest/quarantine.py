@@ -82,7 +82,7 @@ def read_items(settings: Settings, selection: Selection) -> list[Quarantined]:
 
 def _stream(settings: Settings) -> Iterator[Quarantined]:
     messages = read_topic(settings, settings.topics.quarantine, "etl-quarantine")
-    values = (message.value() or b"" for message in messages)
+    values = (message.value or b"" for message in messages)
     return readable(values, codec.decode_quarantined, "quarantine")
 
 

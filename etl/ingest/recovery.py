@@ -17,7 +17,6 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import cast
 
-from confluent_kafka import Message
 from msgspec import Struct
 
 from etl.adapter.carried import Carried
@@ -31,6 +30,7 @@ from etl.model.records import Frame, Gap, GapState, Quarantined, Record, Source
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
 from etl.transports.frames import frames_of
+from etl.transports.message import Message
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import RangeReader
 from etl.transports.readable import readable
@@ -172,7 +172,7 @@ def new_tail() -> Tail:
 def add_records(tail: Tail, messages: Iterable[Message], exchange: str) -> None:
     """Messages of the normalized topic; what is no record of ``exchange`` is passed over."""
     own = f"{exchange}:".encode()
-    of_venue = (message.value() or b"" for message in messages if (message.key() or b"").startswith(own))
+    of_venue = (message.value or b"" for message in messages if (message.key or b"").startswith(own))
     for data, place, gap in readable(of_venue, _placed, "recovery"):
         if place.exchange != exchange:
             continue
@@ -190,7 +190,7 @@ def _placed(data: bytes) -> tuple[bytes, codec.Place, Gap | None]:
 
 def add_quarantined(tail: Tail, messages: Iterable[Message], exchange: str) -> None:
     """Messages of the quarantine topic."""
-    values = (message.value() or b"" for message in messages)
+    values = (message.value or b"" for message in messages)
     for item in readable(values, codec.decode_quarantined, "recovery"):
         if item.exchange == exchange:
             tail.noted.add((item.connection_id, _position(item.frame_sequence, item.frame_index), item.code))

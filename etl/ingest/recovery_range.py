@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from confluent_kafka import Message
 from msgspec import Struct
 
 from etl.ingest.positions import Position
 from etl.model.times import NS_PER_MS, NS_PER_S
 from etl.transports.kafka import HEADER_EXCHANGE
+from etl.transports.message import Message
 from etl.transports.ranges import Bounds, RangeReader
 from etl.transports.topic_ends import Ends
 
@@ -132,7 +132,7 @@ def _walk_back(
         end, start = start, max(has.low, start - BLOCK_MESSAGES)
         block = list(raw.read_on(partition, start, end))
         own += sum(1 for _ in venue_messages(block, exchange))
-        first_ns = block[0].timestamp()[1] * NS_PER_MS if block else first_ns
+        first_ns = block[0].time_ms * NS_PER_MS if block else first_ns
     return Bounds(start, has.high), first_ns
 
 
@@ -142,7 +142,7 @@ def venue_messages(messages: Iterable[Message], exchange: str) -> Iterator[Messa
     own = (HEADER_EXCHANGE, exchange.encode())
     foreign: set[bytes | None] = set()
     for message in messages:
-        key = message.key()
+        key = message.key
         if key in foreign:
             continue
         if own in (message.headers() or ()):

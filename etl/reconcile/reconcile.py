@@ -20,8 +20,6 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Message
-
 from etl.errors import UsageError
 from etl.model.records import Kind
 from etl.monitoring import processes
@@ -32,6 +30,7 @@ from etl.reconcile.report import Example, Percentiles, Report, VenueReport
 from etl.settings import Settings
 from etl.simulator import truth
 from etl.transports.frames import frames_of
+from etl.transports.message import Message
 from etl.transports.ranges import read_topic
 
 EXAMPLES_MAX = 10
@@ -67,7 +66,7 @@ def reconcile(
 
 
 def _value(message: Message) -> bytes:
-    return message.value() or b""
+    return message.value or b""
 
 
 def _add_clickhouse_figures(settings: Settings, report: Report, stores: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from confluent_kafka import Message, TopicPartition
 
 from etl import exchanges
 from etl.errors import WireError
@@ -20,8 +19,9 @@ from etl.model.instruments import Instrument
 from etl.reference.instruments import known
 from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
-from etl.transports import kafka_clients
 from etl.transports.kafka import KafkaPublisher
+from etl.transports.kafka_messages import TopicFollower
+from etl.transports.message import Message
 from etl.transports.publisher import Publisher
 from etl.transports.ranges import read_topic
 from etl.transports.readable import readable
@@ -108,7 +108,7 @@ def show(settings: Settings) -> list[SymbolStatistics]:
 def decode(message: Message) -> SymbolStatistics:
     """Raises ``WireError``: so for the tombstone of a symbol that is no more, too."""
     try:
-        return _decoder.decode(message.value() or b"")
+        return _decoder.decode(message.value or b"")
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise WireError(f"not a SymbolStatistics: {error}") from None
 
@@ -130,15 +130,14 @@ class Follower:
 
     def __init__(self, settings: Settings, exchange: str) -> None:
         self._exchange = exchange
-        self._consumer = kafka_clients.consumer(settings, "etl-statistics", logger=_log)
-        self._consumer.assign([TopicPartition(settings.topics.statistics, 0, 0)])
+        self._topic = TopicFollower(settings, settings.topics.statistics, "etl-statistics")
 
     def poll(self, timeout_s: float = 0.0) -> list[SymbolStatistics]:
         """What was published for this venue since the last call; at most ``FOLLOW_MESSAGES_MAX`` messages."""
-        messages = self._consumer.consume(FOLLOW_MESSAGES_MAX, timeout=timeout_s)
+        messages = self._topic.poll(FOLLOW_MESSAGES_MAX, timeout_s)
         prefix = f"{self._exchange}:".encode()
-        own = (m for m in messages if m.error() is None and (m.key() or b"").startswith(prefix))
+        own = (m for m in messages if (m.key or b"").startswith(prefix))
         return list(readable(own, decode, "statistics"))
 
     def close(self) -> None:
-        self._consumer.close()
+        self._topic.close()

@@ -25,7 +25,7 @@ from etl.sinks.losses import BEGINS_LATER
 from etl.stores.clickhouse_http import parse_address
 from etl.telemetry.sink import SinkMetrics
 from etl.transports import kafka_clients
-from etl.transports.ranges import leader_epoch_of
+from etl.transports.kafka_messages import leader_epoch_of
 
 CONSUME_MESSAGES_MAX = 5_000
 CONSUME_WAIT_S = 0.005

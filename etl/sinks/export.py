@@ -24,7 +24,7 @@ from etl.settings import Settings
 from etl.sinks.lake import RangeWriter, RawWriter, RecordWriter
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine
-from etl.transports.ranges import Bounds, Overtaken, RangeReader, leader_epoch_of
+from etl.transports.ranges import Bounds, Overtaken, RangeReader
 
 STORE = "lake"
 READ_MESSAGES = 20_000
@@ -203,7 +203,7 @@ def _read_into(
         if items := writer.add(messages):
             quarantine(settings, items, STORE, place)
             refused += len(items)
-        leader_epoch = leader_epoch_of(messages[-1])
+        leader_epoch = messages[-1].leader_epoch
     return refused, leader_epoch
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from confluent_kafka import Message
 
 from etl.errors import StoreRejected, WireError
 from etl.lake import layout
@@ -28,6 +27,7 @@ from etl.model.times import NS_PER_DAY, NS_PER_MS
 from etl.settings import Settings
 from etl.sinks.refusals import screened
 from etl.transports.frames import Piece, piece_of, with_whole_frames
+from etl.transports.message import Message
 from etl.wire.columns import Refused, Rows, decode, refused_rows, without
 
 UNREADABLE = "unreadable"
@@ -53,7 +53,7 @@ class RecordWriter:
         self._tables: dict[Kind, list[pa.Table]] = defaultdict(list)
 
     def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes | None]]:
-        pairs = [(cast(int, m.offset()), m.value()) for m in messages]
+        pairs = [(m.offset, m.value) for m in messages]
         values = dict(pairs)
         return [(item, values[item.offset]) for item in self.add_values(pairs)]
 
@@ -112,15 +112,15 @@ class RawWriter:
     def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes | None]]:
         refused: list[tuple[Refused, bytes | None]] = []
         for message in messages:
-            offset = cast(int, message.offset())
+            offset = message.offset
             try:
                 piece = piece_of(message)
                 if not layout.names_folder(piece.frame.exchange):
                     raise WireError(f"an exchange of {len(piece.frame.exchange)} characters")
             except WireError as error:
-                time_ns = message.timestamp()[1] * NS_PER_MS
-                piece = Piece(Frame(UNREADABLE, "", 0, str(error), time_ns, message.value() or b""))
-                refused.append((Refused(offset, str(error), Code.UNDECODABLE), message.value()))
+                time_ns = message.time_ms * NS_PER_MS
+                piece = Piece(Frame(UNREADABLE, "", 0, str(error), time_ns, message.value or b""))
+                refused.append((Refused(offset, str(error), Code.UNDECODABLE), message.value))
             self._pieces.append((offset, piece))
         return refused
 

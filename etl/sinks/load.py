@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast
 
 from msgspec import Struct
 
@@ -15,7 +14,7 @@ from etl.settings import Settings
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine, rows_check, screened
 from etl.sinks.timescale import Span, TimescaleStore
-from etl.transports.ranges import Overtaken, RangeReader, leader_epoch_of
+from etl.transports.ranges import Overtaken, RangeReader
 from etl.wire.columns import decode, without
 
 STORE = "timescale"
@@ -54,8 +53,8 @@ def load_timescale(settings: Settings) -> Loaded:
             while start < bounds.high:
                 try:
                     for batch in reader.read(partition, start, bounds.high, settings.load.batch_rows_max):
-                        pairs = [(cast(int, m.offset()), m.value()) for m in batch]
-                        epoch = leader_epoch_of(batch[-1])
+                        pairs = [(m.offset, m.value) for m in batch]
+                        epoch = batch[-1].leader_epoch
                         span = Span(topic_id, partition, start, pairs[-1][0] + 1, epoch)
                         written, turned_away = _write(settings, store, pairs, span)
                         reader.show_progress(partition, span.end)

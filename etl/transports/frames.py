@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from confluent_kafka import Message
 from msgspec import Struct
 
 from etl.errors import WireError
 from etl.model.records import Frame
 from etl.transports.kafka import frame_headers, frame_of
+from etl.transports.message import Message
 from etl.transports.publisher import Headers
 from etl.transports.readable import readable
 

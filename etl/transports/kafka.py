@@ -7,13 +7,16 @@ import time
 from collections import deque
 from typing import Any, cast
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Message as ClientMessage
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from etl.errors import TransportError, WireError
 from etl.model.records import Frame, Source
 from etl.settings import Settings
 from etl.transports import kafka_clients
+from etl.transports.message import Message
 from etl.transports.publisher import Acknowledged, Headers
 
 ADMIN_TIMEOUT_S = 30.0
@@ -80,6 +83,16 @@ def ensure_topics(settings: Settings) -> None:
                 raise TransportError(f"topic {name}: {error}")
     except (KafkaException, TimeoutError) as error:
         raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {str(error) or 'no answer'}") from None
+
+
+def keep_broker_times(settings: Settings, topic: str) -> None:
+    """From now on ``topic`` keeps the times at which the broker appended, instead of the producer's."""
+    entry = ConfigEntry(
+        "message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET
+    )
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for future in kafka_clients.admin(settings).incremental_alter_configs([resource]).values():
+        future.result(ADMIN_TIMEOUT_S)
 
 
 class KafkaPublisher:
@@ -195,7 +208,7 @@ class KafkaPublisher:
             raise self._failure or TransportError(f"topic {topic}: {error}") from None
         return True
 
-    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+    def _on_delivery(self, error: KafkaError | None, message: ClientMessage) -> None:
         if error is not None and self._failure is None:
             self._failure = TransportError(f"topic {message.topic()}: {error.str()}")
 
@@ -242,17 +255,15 @@ def frame_of(message: Message) -> Frame:
         headers = cast(dict[str, bytes], dict(message.headers() or ()))
         return Frame(
             exchange=headers[HEADER_EXCHANGE].decode(),
-            connection_id=(message.key() or b"").decode(),
+            connection_id=(message.key or b"").decode(),
             frame_sequence=_int64(headers, HEADER_FRAME_SEQUENCE),
             endpoint=headers[HEADER_ENDPOINT].decode(),
             receive_time_ns=_int64(headers, HEADER_RECEIVE_TIME_NS),
-            payload=message.value() or b"",
+            payload=message.value or b"",
             source=Source[headers[HEADER_SOURCE].decode().upper()],
         )
     except (KeyError, ValueError, AttributeError, TypeError) as error:
-        raise WireError(
-            f"{message.topic()}[{message.partition()}]@{message.offset()}: header {error}"
-        ) from None
+        raise WireError(f"{message.topic}[{message.partition}]@{message.offset}: header {error}") from None
 
 
 def _int64(headers: dict[str, bytes], name: str) -> int:

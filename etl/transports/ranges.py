@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import cast
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from msgspec import Struct
 
 from etl.errors import RangeLost, TransportError
 from etl.settings import Settings
 from etl.transports import kafka_clients
+from etl.transports.kafka_messages import message_of
+from etl.transports.message import Message
 from etl.transports.topic_ends import describe_topics
 
 REQUEST_TIMEOUT_S = 15.0
@@ -148,7 +150,7 @@ class RangeReader:
             for message in messages:
                 error, offset = message.error(), cast(int, message.offset())
                 if error is None and offset < end:
-                    records.append(message)
+                    records.append(message_of(message))
                     position = offset + 1
                 elif error is None or error.code() == KafkaError._PARTITION_EOF:
                     position = max(position, offset)
@@ -210,7 +212,7 @@ class RangeReader:
             found = [
                 message for messages in self.read(partition, middle, middle + 1, 1) for message in messages
             ]
-            is_later = any(leader_epoch_of(message) > leader_epoch for message in found)
+            is_later = any(message.leader_epoch > leader_epoch for message in found)
             low, high = (low, middle) if is_later else (middle + 1, high)
         return low
 
@@ -243,12 +245,6 @@ class RangeReader:
         return TransportError(
             f"Kafka at {self._settings.kafka_bootstrap}, topic {self.topic}: {str(error) or 'no answer'}"
         )
-
-
-def leader_epoch_of(message: Message) -> int:
-    """Under which leader of its partition it was written; -1 where the broker does not say."""
-    epoch = message.leader_epoch()
-    return -1 if epoch is None else epoch
 
 
 def read_topic(

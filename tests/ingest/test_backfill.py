@@ -330,7 +330,7 @@ def _kill_when(is_time: Callable[[], bool], settings: Settings, words: list[str]
 def published(settings: Settings) -> list[Record]:
     with RangeReader(settings, settings.topics.normalized, "test") as reader:
         return [
-            codec.decode(message.value() or b"")
+            codec.decode(message.value or b"")
             for partition, bounds in reader.bounds().items()
             for messages in reader.read(partition, bounds.low, bounds.high, 5_000)
             for message in messages

@@ -102,7 +102,7 @@ def others_send(settings: Settings, life: Life, count: int = FOREIGN) -> None:
 
 
 def own(settings: Settings) -> list[Trade | Gap]:
-    values = (message.value() or b"" for message in messages(settings, settings.topics.normalized))
+    values = (message.value or b"" for message in messages(settings, settings.topics.normalized))
     return [each for each in readable(values, codec.decode, "tests") if isinstance(each, Trade | Gap)]
 
 
@@ -284,7 +284,7 @@ def test_what_is_followed_no_more_is_forgotten_by_the_topic_and_by_who_reads_it(
     life.write()
     known = positions.read(settings, "binance", SYMBOLS, SUBSCRIPTION.channels)
     assert ("BTC-USDT", "trade") not in known.standings
-    last = {one.key(): one.value() for one in messages(settings, settings.topics.positions)}
+    last = {one.key: one.value for one in messages(settings, settings.topics.positions)}
     assert last[b"binance:BTC-USDT/trade"] is None
 
 

@@ -177,7 +177,7 @@ def test_the_topic_gives_each_item_once_with_its_newest_outcome(
     }
     with RangeReader(settings, settings.topics.normalized, "test") as reader:
         published = [
-            codec.decode(message.value() or b"")
+            codec.decode(message.value or b"")
             for partition, bounds in reader.bounds().items()
             for messages in reader.read(partition, bounds.low, bounds.high, 100)
             for message in messages

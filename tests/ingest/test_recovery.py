@@ -54,7 +54,7 @@ def publish(settings: Settings, topic: str, deliveries: list[Delivered]) -> None
 
 
 def held(settings: Settings, topic: str) -> list[bytes]:
-    return sorted(message.value() or b"" for message in messages(settings, topic))
+    return sorted(message.value or b"" for message in messages(settings, topic))
 
 
 def recovered(settings: Settings, symbols: set[str] = SYMBOLS) -> Recovered:

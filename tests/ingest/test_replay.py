@@ -65,7 +65,7 @@ def normalized(settings: Settings) -> Iterator[bytes]:
     with RangeReader(settings, settings.topics.normalized, "test") as reader:
         for partition, bounds in reader.bounds().items():
             for messages in reader.read(partition, bounds.low, bounds.high, 5_000):
-                yield from (message.value() or b"" for message in messages)
+                yield from (message.value or b"" for message in messages)
 
 
 def hashes(settings: Settings) -> dict[str, str]:

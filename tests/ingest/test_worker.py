@@ -115,7 +115,7 @@ def test_what_was_read_is_on_all_topics_after_a_clean_end(settings: Settings, se
         eventually(lambda: running.metric("etl_frames_total") >= 102)
         assert running.stop() == 0
     assert sorted(trade_ids(settings)) == expected(*range(1, 102))
-    raw = [message.value() for message in messages(settings, settings.topics.raw)]
+    raw = [message.value for message in messages(settings, settings.topics.raw)]
     assert [trade(n).encode() for n in range(1, 101)] == [p for p in raw if p and b"@trade" in p][:100]
     items = quarantined(settings)
     assert [(item.code, item.payload) for item in items if item.code == "undecodable"] == [
@@ -177,7 +177,7 @@ def test_a_frame_on_the_raw_topic_whose_records_were_never_published_is_publishe
     with worker(settings, "--channels", "trade", crash_point=crash.BETWEEN_RAW_AND_NORMALIZED) as running:
         server.send(*[trade(n) for n in range(1, 251)])
         assert running.process.wait(STOP_WITHIN_S) == -signal.SIGKILL
-    raw = {message.value() for message in messages(settings, settings.topics.raw)}
+    raw = {message.value for message in messages(settings, settings.topics.raw)}
     assert trade(SAMPLE_FRAMES).encode() in raw
     assert str(SAMPLE_FRAMES) not in trade_ids(settings)
     with worker(settings, "--channels", "trade") as running:

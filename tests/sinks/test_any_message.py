@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -35,6 +35,7 @@ from etl.sinks.refusals import RECORD_BYTES_MAX, item_of, screened
 from etl.sinks.timescale import _parameters
 from etl.transports.frames import frames_of
 from etl.transports.memory import Nowhere
+from etl.transports.message import Message
 from etl.transports.readable import readable
 from etl.wire import codec
 from etl.wire import market_data_pb2 as pb
@@ -62,7 +63,7 @@ def with_number(value: bytes, field: str, number: int) -> bytes:
     return bytes(message.SerializeToString())
 
 
-def batches(messages: Iterator[garbage.Written]) -> Iterator[tuple[Any, ...]]:
+def batches(messages: Iterator[Message]) -> Iterator[tuple[Message, ...]]:
     return iter(lambda: tuple(islice(messages, BATCH)), ())
 
 
@@ -113,7 +114,7 @@ def attempt(rows: Rows) -> None:
 
 def test_load(settings: Settings) -> None:
     for messages in batches(garbage.records(MESSAGES)):
-        values = {message.offset(): message.value() for message in messages}
+        values = {message.offset: message.value for message in messages}
         rows, refused = decode(values.items(), (Kind.BOOK,))
         rows, broken = screened(rows)
         found = [item for each in rows for item in refused_rows(each, attempt)]
@@ -150,26 +151,26 @@ def test_archive(settings: Settings) -> None:
 def test_clickhouse_sink(settings: Settings) -> None:
     """The engine judges its messages; here is what is ours: which way they go, and what is kept of those refused."""
     for messages in batches(garbage.records(MESSAGES)):
-        values = [message.value() or b"" for message in messages]
+        values = [message.value or b"" for message in messages]
         frequent, others = split_frequent(values)
         assert len(frequent) + len(others) == len(values)
         assert_kept([(Refused(n, "refused"), value) for n, value in enumerate(values)], settings)
     for messages in batches(garbage.items(MESSAGES)):
-        assert_kept([(Refused(m.offset(), "refused"), m.value()) for m in messages], settings)
+        assert_kept([(Refused(m.offset, "refused"), m.value) for m in messages], settings)
 
 
 def test_recovery_of_what_was_published(settings: Settings) -> None:
     binance = with_known(settings, exchanges.load("binance"))
     for messages in batches(garbage.records(MESSAGES)):
         tail = recovery.new_tail()
-        recovery.add_records(tail, cast(Any, messages), "binance")
+        recovery.add_records(tail, messages, "binance")
         continuity = Continuity(binance)
         for latest in tail.newest.values():
             for record in readable(latest, codec.decode, "recovery"):
                 continuity.remember(record)
         assert tail.records
     for messages in batches(garbage.items(MESSAGES)):
-        recovery.add_quarantined(tail, cast(Any, messages), "binance")
+        recovery.add_quarantined(tail, messages, "binance")
     assert tail.noted
 
 
@@ -179,7 +180,7 @@ def test_recovery_and_replay_of_frames(settings: Settings) -> None:
         continuity = Continuity(binance)
         feed = Feed(settings, binance, Nowhere(), continuity)
         reparse = Reparse(feed, _Unpublished(recovery.new_tail(), Carried(["BTCUSDT"])), 1_000)
-        for frame in frames_of(cast(Any, messages)):
+        for frame in frames_of(messages):
             reparse.parse(frame)
             reparse.parse(msgspec.structs.replace(frame, source=Source.REPLAY))
         assert sum(feed.counts.published)
@@ -187,7 +188,7 @@ def test_recovery_and_replay_of_frames(settings: Settings) -> None:
 
 def test_quarantine_commands(settings: Settings) -> None:
     for messages in batches(garbage.items(MESSAGES)):
-        values = (message.value() or b"" for message in messages)
+        values = (message.value or b"" for message in messages)
         items = list(readable(values, codec.decode_quarantined, "quarantine"))
         assert items
         quarantine.replay(items, Nowhere(), settings, 1, ())
@@ -195,20 +196,20 @@ def test_quarantine_commands(settings: Settings) -> None:
 
 def test_reconcile(tmp_path: Path) -> None:
     with Ledger(tmp_path, ["binance"]) as ledger:
-        ledger.add_normalized(message.value() or b"" for message in garbage.records(MESSAGES))
-        ledger.add_quarantine(message.value() or b"" for message in garbage.items(MESSAGES))
-        ledger.add_raw(frames_of(cast(Any, garbage.frames(MESSAGES))))
+        ledger.add_normalized(message.value or b"" for message in garbage.records(MESSAGES))
+        ledger.add_quarantine(message.value or b"" for message in garbage.items(MESSAGES))
+        ledger.add_raw(frames_of(garbage.frames(MESSAGES)))
         assert ledger.frames_raw["binance"]
 
 
 def test_statistics(settings: Settings) -> None:
-    good = garbage.Written(0, b"binance:X", b'{"exchange":"binance","symbol":"X","close":1.0,"return_mean":0.0,'
+    good = garbage.written(0, b"binance:X", b'{"exchange":"binance","symbol":"X","close":1.0,"return_mean":0.0,'
                            b'"return_deviation":0.1,"days":30,"as_of_ns":1}')  # fmt: skip
     messages = [
         *garbage.records(MESSAGES),
         *garbage.items(MESSAGES),
         good,
-        garbage.Written(1, b"binance:X", None),
+        garbage.written(1, b"binance:X", None),
     ]
-    found = list(readable(cast(Any, messages), symbol_statistics.decode, "statistics"))
+    found = list(readable(messages, symbol_statistics.decode, "statistics"))
     assert [item.symbol for item in found] == ["X"]

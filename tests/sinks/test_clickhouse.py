@@ -469,7 +469,7 @@ def test_what_a_store_puts_on_a_topic_is_keyed_by_instrument(settings: Settings)
     )
     declare_lost(settings, "clickhouse", settings.topics.normalized, 0, "an id", 0, 9, "gone")
     keys = {
-        topic: {message.key() for message in topics.messages(settings, topic)}
+        topic: {message.key for message in topics.messages(settings, topic)}
         for topic in (settings.topics.quarantine, settings.topics.normalized)
     }
     assert keys[settings.topics.quarantine] == {b"binance:BTC-USDT", b":"}

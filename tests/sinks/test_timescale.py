@@ -260,7 +260,7 @@ def quarantined(settings: Settings) -> list[Any]:
 
     with RangeReader(settings, settings.topics.quarantine, "test") as reader:
         return [
-            decode_quarantined(message.value() or b"")
+            decode_quarantined(message.value or b"")
             for partition, bounds in reader.bounds().items()
             for messages in reader.read(partition, bounds.low, bounds.high, 1_000)
             for message in messages

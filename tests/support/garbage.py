@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from msgspec import Struct
 
 from etl.model.records import Frame, Quarantined, Severity, Source
 from etl.transports.kafka import frame_headers
+from etl.transports.message import Message
 from etl.wire import market_data_pb2 as pb
 from etl.wire.codec import encode, encode_quarantined
 from tests.support import stream
@@ -28,50 +28,26 @@ ODD_HEADERS: tuple[bytes | None, ...] = (
 )  # fmt: skip
 
 
-class Written(Struct, frozen=True):
-    """What consumers ask of a message of the client, without a broker."""
-
-    at: int
-    own_key: bytes | None
-    own_value: bytes | None
-    own_headers: list[tuple[str, bytes | None]] | None = None
-
-    def offset(self) -> int:
-        return self.at
-
-    def key(self) -> bytes | None:
-        return self.own_key
-
-    def value(self) -> bytes | None:
-        return self.own_value
-
-    def headers(self) -> list[tuple[str, bytes | None]] | None:
-        return self.own_headers
-
-    def error(self) -> None:
-        return None
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, START_NS // 1_000_000
-
-    def topic(self) -> str:
-        return "fuzz"
-
-    def partition(self) -> int:
-        return 0
+def written(
+    offset: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes | None]] | None = None,
+) -> Message:
+    return Message("fuzz", 0, offset, key, value, lambda: headers, START_NS // 1_000_000)
 
 
-def records(count: int, first_seed: int = 0) -> Iterator[Written]:
+def records(count: int, first_seed: int = 0) -> Iterator[Message]:
     """For readers of the normalized topic."""
     return _written(count, first_seed, _RECORDS, pb.MarketData)
 
 
-def items(count: int, first_seed: int = 0) -> Iterator[Written]:
+def items(count: int, first_seed: int = 0) -> Iterator[Message]:
     """For readers of the quarantine topic."""
     return _written(count, first_seed, _ITEMS, pb.Quarantined)
 
 
-def frames(count: int, first_seed: int = 0) -> Iterator[Written]:
+def frames(count: int, first_seed: int = 0) -> Iterator[Message]:
     """For readers of the raw topic."""
     for seed in range(first_seed, first_seed + count):
         generator = random.Random(seed)
@@ -96,7 +72,7 @@ def frames(count: int, first_seed: int = 0) -> Iterator[Written]:
         if generator.random() < 0.3:
             value = generator.choice((None, b"", generator.randbytes(generator.randrange(60))))
         key: bytes | None = generator.choice((frame.connection_id.encode(),) * 3 + (None, b"\xff\xfe", b""))
-        yield Written(seed, key, value, headers or None)
+        yield written(seed, key, value, headers or None)
 
 
 def wrong(value: bytes, message_type: Any, generator: random.Random) -> bytes | None:
@@ -106,14 +82,14 @@ def wrong(value: bytes, message_type: Any, generator: random.Random) -> bytes | 
     return generator.choice(_BYTES)(value, generator)
 
 
-def _written(count: int, first_seed: int, good: tuple[bytes, ...], message_type: Any) -> Iterator[Written]:
+def _written(count: int, first_seed: int, good: tuple[bytes, ...], message_type: Any) -> Iterator[Message]:
     for seed in range(first_seed, first_seed + count):
         generator = random.Random(seed)
         value: bytes | None = generator.choice(good)
         for _ in range(generator.choice((0, 1, 1, 1, 2))):
             value = wrong(value or b"", message_type, generator)
         key = generator.choice((b"binance:BTC-USDT",) * 5 + (None, b"", b"\xff", b"binance:", b"kraken:X"))
-        yield Written(seed, key, value)
+        yield written(seed, key, value)
 
 
 def _wrong_field(value: bytes, message_type: Any, generator: random.Random) -> bytes:

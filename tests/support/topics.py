@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import TopicPartition
 
 from etl.model.records import Quarantined, Record
 from etl.settings import Settings
 from etl.transports import kafka_clients
+from etl.transports.message import Message
 from etl.transports.ranges import read_topic
 from etl.wire import codec
 from tests.support.servers import RunningPart
@@ -25,12 +26,12 @@ def messages(settings: Settings, topic: str) -> list[Message]:
 
 
 def records(settings: Settings) -> list[Record]:
-    return [codec.decode(m.value() or b"") for m in messages(settings, settings.topics.normalized)]
+    return [codec.decode(m.value or b"") for m in messages(settings, settings.topics.normalized)]
 
 
 def quarantined(settings: Settings) -> list[Quarantined]:
     found = messages(settings, settings.topics.quarantine)
-    return [codec.decode_quarantined(message.value() or b"") for message in found]
+    return [codec.decode_quarantined(message.value or b"") for message in found]
 
 
 def delete_before(settings: Settings, topic: str, partition: int, offset: int) -> None:

@@ -58,7 +58,7 @@ class _Kafka:
 
     def delivered(self) -> list[tuple[bytes, bytes]]:
         found = messages(self.settings, self.topic)
-        return [(message.key() or b"", message.value() or b"") for message in found]
+        return [(message.key or b"", message.value or b"") for message in found]
 
 
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.integration)])
@@ -133,7 +133,7 @@ def test_a_full_queue_overflows_in_order_and_publish_never_waits(
     assert publisher.pending_messages >= 5_000
     broker.start()
     publisher.flush(FLUSH_S)
-    assert [int(m.value() or b"") for m in messages(settings, settings.topics.raw)] == list(range(5_001))
+    assert [int(m.value or b"") for m in messages(settings, settings.topics.raw)] == list(range(5_001))
 
 
 @pytest.mark.integration
@@ -186,7 +186,7 @@ def test_settled_is_called_once_all_before_is_acknowledged_and_later_messages_wa
     held: list[set[bytes | None]] = []
     for number in range(5_000):
         publisher.publish(settings.topics.raw, b"%d" % (number % 7), b"%d" % number)
-    publisher.settle(lambda: held.append({m.value() for m in messages(settings, settings.topics.raw)}))
+    publisher.settle(lambda: held.append({m.value for m in messages(settings, settings.topics.raw)}))
     publisher.publish(settings.topics.raw, b"0", b"later")
     assert not publisher.is_full
 
@@ -197,7 +197,7 @@ def test_settled_is_called_once_all_before_is_acknowledged_and_later_messages_wa
     eventually(settled)
     assert held[0] >= {b"%d" % number for number in range(5_000)}
     publisher.flush(FLUSH_S)
-    assert b"later" in {m.value() for m in messages(settings, settings.topics.raw)}
+    assert b"later" in {m.value for m in messages(settings, settings.topics.raw)}
     assert len(held) == 1
 
 
@@ -223,4 +223,4 @@ def test_what_does_not_settle_in_time_is_given_up_and_what_waited_is_sent_in_ord
     broker.start()
     publisher.flush(FLUSH_S)
     assert settled == []
-    assert [int(m.value() or b"") for m in messages(settings, settings.topics.raw)] == list(range(11))
+    assert [int(m.value or b"") for m in messages(settings, settings.topics.raw)] == list(range(11))
