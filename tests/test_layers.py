@@ -23,6 +23,8 @@ IMPURE_MODULES = {
     "signal", "random", "urllib.request", "http", "requests", "aiohttp", "picows", "uvloop", "confluent_kafka",
     "psycopg", "clickhouse_connect", "redis", "sqlalchemy", "chdb", "duckdb", "structlog", "prometheus_client",
 }  # fmt: skip
+CLIENTS = {"confluent_kafka", "redis", "hiredis"}
+"""Of the transports."""
 
 SOURCES = sorted(path for path in (ROOT / "etl").rglob("*.py") if "node_modules" not in path.parts)
 GLUE = sorted(path for folder in ("dags", "plugins") for path in (ROOT / folder).rglob("*.py"))
@@ -85,6 +87,14 @@ def test_pure_packages_touch_no_clock_no_network_and_no_log(path: Path) -> None:
         return
     touched = {name for name in imports(path) for impure in IMPURE_MODULES if belongs(name, impure)}
     assert touched == set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_a_transports_client_is_known_to_the_transports_and_to_its_server_alone(path: Path) -> None:
+    if room_of(module_of(path)) in {"transports", "embedded"}:
+        return
+    clients = {name for name in imports(path) for client in CLIENTS if belongs(name, client)}
+    assert clients == set()
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)

@@ -13,7 +13,7 @@ Of a partition one batch at a time is under way:
 
     buffered ─ due ─▶ committing its intent ─ acknowledged ─▶ inserting, on a thread of its own ─▶ stored
 
-Here is the loop. ``clickhouse_partition`` cuts batches, ``clickhouse_offsets`` knows Kafka, ``clickhouse_writer``
+Here is the loop. ``clickhouse_partition`` cuts batches, ``clickhouse_offsets`` knows the group, ``clickhouse_writer``
 knows ClickHouse, and ``clickhouse_batch`` says what makes a batch the same batch again.
 """
 

@@ -1,17 +1,15 @@
-"""What the ClickHouse sink knows of Kafka: which partitions it has, how far each was read, and which intents stand.
+"""What the ClickHouse sink knows of its group: which partitions it has, how far each was read, and which intents stand.
 
-All of it runs on the one thread that consumes: the client's calls exclude one another, and consuming would starve a
-commit from another thread. Assignment, revocation and answers to commits are served from within ``consume``.
+All of it runs on the one thread that consumes: assignment, revocation and answers to commits are served from within.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from msgspec import Struct
 
 from etl import crash
@@ -24,16 +22,13 @@ from etl.sinks.clickhouse_positions import Positions
 from etl.sinks.losses import BEGINS_LATER
 from etl.stores.clickhouse_http import parse_address
 from etl.telemetry.sink import SinkMetrics
-from etl.transports import kafka_clients
-from etl.transports.kafka_messages import leader_epoch_of
+from etl.transports.group import Group, Place, Run
+from etl.transports.kafka_group import KafkaGroup
 
 CONSUME_MESSAGES_MAX = 5_000
 CONSUME_WAIT_S = 0.005
 COMMIT_WAIT_S = 0.001
 COMMIT_ANSWER_WITHIN_S = 60.0
-REBALANCE_WITHIN_MS = 60_000
-"""How long the group waits for a member that does not join again, 5 minutes by default: one that was killed while it
-was joining is not noticed before. Longer than anything here keeps us from the consumer."""
 RETRY_FIRST_S = 0.05
 BACKLOG_EVERY_S = 1.0
 BACKLOG_TIMEOUT_S = 1.0
@@ -68,11 +63,11 @@ class _Held(Struct):
     commit_again_at_s: float = 0.0
     paused: bool = False
 
-    def at(self, offset: int, intent: Intent | None = None) -> TopicPartition:
+    def at(self, offset: int, intent: Intent | None = None) -> Place:
         topic, number = self.partition.id.topic, self.partition.id.number
         if intent is None:
-            return TopicPartition(topic, number, offset)
-        return TopicPartition(topic, number, offset, encode_intent(intent), self.leader_epoch)
+            return Place(topic, number, offset)
+        return Place(topic, number, offset, encode_intent(intent), self.leader_epoch)
 
 
 class Offsets:
@@ -89,37 +84,25 @@ class Offsets:
         self._held: dict[tuple[str, int], _Held] = {}
         self._backlog_at_s = self._topics_at_s = 0.0
         self._commit_failures = 0
-        self._consumer = kafka_clients.consumer(
+        self._group: Group = KafkaGroup(
             settings,
             group_of(settings),
-            {
-                # an offset that is gone is an error, never a silent jump
-                "auto.offset.reset": "error",
-                "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": settings.sink.session_timeout_ms,
-                "heartbeat.interval.ms": settings.sink.session_timeout_ms // 3,
-                "max.poll.interval.ms": REBALANCE_WITHIN_MS,
-                "fetch.wait.max.ms": 50,
-                "reconnect.backoff.max.ms": 1_000,
-                "on_commit": self._on_commit,
-                **({"group.instance.id": settings.sink.instance} if settings.sink.instance else {}),
-                "queued.max.messages.kbytes": settings.sink.batch_bytes_max >> 10,
-            },
-            logger=_log,
+            self,
+            session_timeout_ms=settings.sink.session_timeout_ms,
+            fetched_bytes_max=settings.sink.batch_bytes_max,
+            instance=settings.sink.instance,
         )
-        self._positions = Positions(settings, self._consumer)
+        self._positions = Positions(settings, self._group)
 
     @property
     def partitions(self) -> list[Partition]:
         return [held.partition for held in self._held.values()]
 
     def subscribe(self) -> None:
-        self._consumer.subscribe(
-            list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self._group.subscribe(self._topics)
 
     def close(self) -> None:
-        self._consumer.close()
+        self._group.close()
 
     def declare_lost(self, partition_id: PartitionId, start: int, end: int, why: str) -> None:
         """As ``losses.declare_lost``."""
@@ -132,52 +115,30 @@ class Offsets:
         # short, for an acknowledged intent is served from within, and its insert waits for it
         committing = any(held.committing is not None for held in self._held.values())
         wait_s = COMMIT_WAIT_S if committing else CONSUME_WAIT_S
-        self._buffer(self._consumer.consume(CONSUME_MESSAGES_MAX, wait_s), time.monotonic())
+        self._buffer(self._group.consume(CONSUME_MESSAGES_MAX, wait_s), time.monotonic())
         for held in self._held.values():
             partition = held.partition
             if partition.full and not held.paused:
-                self._consumer.pause([held.at(partition.next_offset)])
+                self._group.pause(held.at(partition.next_offset))
                 held.paused = True
             elif held.paused and partition.roomy:
-                # what the client had fetched beyond our buffer is given up: read on from where the buffer ends
-                self._consumer.seek(held.at(partition.next_offset))
-                self._consumer.resume([held.at(partition.next_offset)])
+                self._group.resume(held.at(partition.next_offset))
                 held.paused = False
 
-    def _buffer(self, messages: Sequence[Any], now_s: float) -> None:
-        all_held = self._held
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._on_message_error(message, error)
-                continue
-            held = all_held.get((message.topic(), message.partition()))
+    def _buffer(self, runs: Iterator[Run], now_s: float) -> None:
+        for run in runs:
+            held = self._held.get((run.topic, run.partition))
             if held is None:
                 continue  # revoked between fetch and here
-            partition, offset = held.partition, message.offset()
-            if offset != partition.next_offset:
-                if offset < partition.next_offset:
-                    continue  # fetched twice around a pause
-                self._check_hole(held, offset)
-            partition.buffer(offset, message.value() or b"", now_s)
-            held.leader_epoch = leader_epoch_of(message)
-
-    def _on_message_error(self, message: Any, error: KafkaError) -> None:
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            held = self._held.get((message.topic(), message.partition()))
-            if held is None or self._begun_anew():
-                return
             partition = held.partition
-            if (low := self._positions.low_of(partition, held.leader_epoch)) > partition.next_offset:
-                self._pass_over(partition, low)
-            # after this error the client refuses to seek
-            place = held.at(partition.next_offset)
-            self._consumer.incremental_unassign([place])
-            self._consumer.incremental_assign([place])
-            return
-        if error.fatal() or error.code() == KafkaError._FATAL:  # as a message's error it is not marked
-            raise TransportError(f"Kafka: {error.str()}")
-        _log.warning("Kafka: %s", error.str())
+            for offset, value in run.messages:
+                if offset != partition.next_offset:
+                    if offset < partition.next_offset:
+                        continue  # fetched twice around a pause
+                    self._check_hole(held, offset)
+                partition.buffer(offset, value or b"", now_s)
+            if run.messages[-1][0] + 1 == partition.next_offset:
+                held.leader_epoch = run.leader_epoch
 
     def _check_hole(self, held: _Held, offset: int) -> None:
         """Offsets may be skipped (transaction markers), but not because retention has overtaken us."""
@@ -202,9 +163,8 @@ class Offsets:
         if not former:
             return False
         self._owner.lost([held.partition for held in self._drop(former)])
-        self._consumer.resume(former)
-        self._consumer.incremental_unassign(former)
-        self._on_assign(self._consumer, former)
+        self._group.end(former)
+        self.assigned(former)
         return True
 
     def report_backlog(self, now_s: float) -> None:
@@ -215,13 +175,12 @@ class Offsets:
             partition = held.partition
             try:
                 # what is paused fetches nothing, and so learns of nothing new
-                _, high = self._consumer.get_watermark_offsets(
-                    held.at(partition.start), timeout=BACKLOG_TIMEOUT_S, cached=not held.paused
-                )
-            except KafkaException as error:
-                _log.warning("%s: watermarks: %s", partition.id.label, error.args[0].str())
+                place = held.at(partition.start)
+                bounds = self._group.bounds(place, BACKLOG_TIMEOUT_S, cached=not held.paused)
+            except TransportError as error:
+                _log.warning("%s", error)
                 return
-            self._metrics.set_backlog(partition.id.label, max(high - partition.start, 0))
+            self._metrics.set_backlog(partition.id.label, max(bounds.high - partition.start, 0))
 
     # ── intents ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -243,33 +202,18 @@ class Offsets:
         self._commit(self._held[_key(partition.id)], intent)
 
     def _commit(self, held: _Held, intent: Intent) -> None:
-        """Ask the broker; its answer comes to ``_on_commit``."""
+        """Ask the broker; its answer comes to ``answered``."""
         if held.committed < held.partition.start:
             crash.reach(crash.BEFORE_COMMIT)
         held.committing, held.commit_again_at_s = intent, time.monotonic() + COMMIT_ANSWER_WITHIN_S
         try:
-            self._consumer.commit(offsets=[held.at(intent.start, intent)], asynchronous=True)
-        except KafkaException as error:
-            self._commit_failed(held, error.args[0])
+            self._group.commit(held.at(intent.start, intent))
+        except TransportError as error:
+            self._commit_failed(held, str(error))
 
-    def _on_commit(self, error: KafkaError | None, committed: list[TopicPartition]) -> None:
-        for each in committed:
-            held = self._held.get((each.topic, each.partition))
-            intent = held.committing if held is not None else None
-            if held is None or intent is None or each.metadata != encode_intent(intent):
-                continue  # of a time before the partition went and came back
-            failure = each.error or error
-            if failure is not None:
-                self._commit_failed(held, failure)
-                continue
-            self._commit_failures = 0
-            held.committing, held.committed = None, intent.start
-            if not intent.empty:
-                self._owner.intended(held.partition)
-
-    def _commit_failed(self, held: _Held, error: KafkaError) -> None:
+    def _commit_failed(self, held: _Held, failure: str) -> None:
         """Whatever became of it: the same again, until it stands or the partition goes."""
-        _log.warning("%s: commit: %s", held.partition.id.label, error.str())
+        _log.warning("%s: commit: %s", held.partition.id.label, failure)
         wait_s = back_off_s(self._commit_failures, RETRY_FIRST_S, self._settings.sink.retry_wait_max_s)
         held.commit_again_at_s = time.monotonic() + wait_s
         self._commit_failures += 1
@@ -291,35 +235,54 @@ class Offsets:
         if not ends:
             return
         try:
-            self._consumer.commit(offsets=ends, asynchronous=False)
-        except KafkaException as error:
+            self._group.commit_now(ends)
+        except TransportError as error:
             # the intents stand: the next owner sends these batches again, and the server drops them
-            _log.warning("commit at the end: %s", error.args[0].str())
+            _log.warning("commit at the end: %s", error)
 
-    # ── assignment ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── as a member of the group ─────────────────────────────────────────────────────────────────────────────
 
-    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        if not assigned:
-            return
+    def assigned(self, places: Sequence[Place]) -> None:
         starts = []
-        for partition_id, start, found, epoch in self._positions.resume(assigned):
+        for partition_id, start, found, epoch in self._positions.resume(places):
             held = _Held(Partition(partition_id, start, found, self._limits), start, epoch)
             self._held[_key(partition_id)] = held
             starts.append(held.at(start))
             _log.info("%s: from %d%s", partition_id.label, start, ", with an intent" * bool(found))
-        consumer.incremental_assign(starts)
+        self._group.begin(starts)
 
-    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        going = self._drop(revoked)
+    def revoked(self, places: Sequence[Place]) -> None:
+        going = self._drop(places)
         try:
             self._owner.revoked([held.partition for held in going])
         finally:
             self._settle(going)
 
-    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
-        self._owner.lost([held.partition for held in self._drop(lost)])
+    def lost(self, places: Sequence[Place]) -> None:
+        self._owner.lost([held.partition for held in self._drop(places)])
 
-    def _drop(self, dropped: Sequence[TopicPartition]) -> list[_Held]:
+    def gone(self, topic: str, partition: int) -> None:
+        held = self._held.get((topic, partition))
+        if held is None or self._begun_anew():
+            return
+        if (low := self._positions.low_of(held.partition, held.leader_epoch)) > held.partition.next_offset:
+            self._pass_over(held.partition, low)
+        self._group.begin_again(held.at(held.partition.next_offset))
+
+    def answered(self, place: Place, failure: str) -> None:
+        held = self._held.get((place.topic, place.partition))
+        intent = held.committing if held is not None else None
+        if held is None or intent is None or place.metadata != encode_intent(intent):
+            return  # of a time before the partition went and came back
+        if failure:
+            self._commit_failed(held, failure)
+            return
+        self._commit_failures = 0
+        held.committing, held.committed = None, intent.start
+        if not intent.empty:
+            self._owner.intended(held.partition)
+
+    def _drop(self, dropped: Sequence[Place]) -> list[_Held]:
         found = [self._held.pop((each.topic, each.partition), None) for each in dropped]
         going = [held for held in found if held is not None]
         for held in going:
