@@ -38,9 +38,9 @@ from etl.model.records import Frame, Source
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings, changed, make
 from etl.simulator import recording
-from etl.transports.kafka import ensure_topics
 from etl.transports.memory import Nowhere
 from etl.transports.ranges import RangeReader
+from etl.transports.transport import transport_of
 from etl.up.plan import SOURCE_ROOT, child_environment
 from etl.validation import Checker
 from etl.wire.codec import encode
@@ -186,17 +186,17 @@ class Bench:
 
     async def _worker(self, feed: Part, channels: tuple[str, ...]) -> Measured:
         settings = self._of_run()
-        await asyncio.to_thread(ensure_topics, settings)
+        await asyncio.to_thread(transport_of(settings).ensure_topics)
         words = ("stream", "binance", "--symbols", "BTCUSDT", "--channels", ",".join(channels))
         worker = Part(name="stream", command=(sys.executable, "-m", "etl", *words), stop_within_s=20.0)
         async with self._running(settings, feed, worker) as supervisor:
-            with RangeReader(settings, settings.topics.normalized, "bench") as reader:
+            with transport_of(settings).reader(settings.topics.normalized, "bench") as reader:
                 return await self._measure(supervisor, lambda: _arrived(reader), self._events)
 
     async def _peer_with_kafka(self, feed: Part, interpreter: str) -> Measured:
         settings = changed(self._of_run(), normalized_topic=PEER_TOPIC)
-        await asyncio.to_thread(ensure_topics, settings)
-        with RangeReader(settings, PEER_TOPIC, "bench") as reader:
+        await asyncio.to_thread(transport_of(settings).ensure_topics)
+        with transport_of(settings).reader(PEER_TOPIC, "bench") as reader:
             before = await asyncio.to_thread(_arrived, reader)
             async with self._running(settings, feed, _peer(interpreter, settings, "kafka")) as supervisor:
                 return await self._measure(supervisor, lambda: _arrived(reader) - before, PEER_KAFKA_EVENTS)

@@ -48,8 +48,8 @@ from etl.model.times import NS_PER_S
 from etl.reconcile.reconcile import reconcile
 from etl.simulator import venues as simulated
 from etl.simulator.frame_faults import Fault
-from etl.transports.kafka import ensure_topics, frame_of, keep_broker_times
-from etl.transports.ranges import read_topic
+from etl.transports.kafka import frame_of, keep_broker_times
+from etl.transports.transport import read_topic, transport_of
 from etl.up import closing
 from etl.up.plan import child_environment
 
@@ -115,7 +115,7 @@ class Bench:
         async with Supervisor(planned, child_environment(settings), settings.state_path) as supervisor:
             self._supervisor = supervisor
             await asyncio.wait_for(supervisor.ready("kafka"), READY_WITHIN_S)
-            await asyncio.to_thread(ensure_topics, settings)
+            await asyncio.to_thread(transport_of(settings).ensure_topics)
             await asyncio.to_thread(keep_broker_times, settings, settings.topics.raw)
             await asyncio.wait_for(supervisor.all_ready(), READY_WITHIN_S)
             began = time.monotonic()

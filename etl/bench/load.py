@@ -31,7 +31,7 @@ from etl.sinks.load import load_timescale
 from etl.sources.recording import frames, read_lines
 from etl.stores.migrate import migrate_timescale
 from etl.stores.timescale import connect
-from etl.transports.kafka import KafkaPublisher, ensure_topics
+from etl.transports.transport import transport_of
 from etl.up.plan import child_environment
 from etl.wire.codec import encode
 
@@ -139,8 +139,8 @@ def _shifted(record: Trade | Quote, shift_ns: int, shift_id: int) -> Record:
 
 
 def _publish(settings: Settings, records: Iterator[Record]) -> None:
-    ensure_topics(settings)
-    publisher = KafkaPublisher(settings)
+    transport_of(settings).ensure_topics()
+    publisher = transport_of(settings).publisher()
     for number, record in enumerate(records, 1):
         key = f"{record.exchange}:{record.symbol}".encode()
         publisher.publish(settings.topics.normalized, key, encode(record))

@@ -33,7 +33,7 @@ from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import FREQUENT, batch_path
 from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import migrate_clickhouse
-from etl.transports.kafka import KafkaPublisher, ensure_topics
+from etl.transports.transport import transport_of
 from etl.up.plan import child_environment
 from etl.wire.codec import encode
 
@@ -148,8 +148,8 @@ def _copies(records: Sequence[Record], run: int) -> Iterator[Record]:
 
 
 def _publish(settings: Settings, records: Iterator[Record]) -> None:
-    ensure_topics(settings)
-    publisher = KafkaPublisher(settings)
+    transport_of(settings).ensure_topics()
+    publisher = transport_of(settings).publisher()
     for number, record in enumerate(records, 1):
         key = f"{record.exchange}:{record.symbol}".encode()
         publisher.publish(settings.topics.normalized, key, encode(record))

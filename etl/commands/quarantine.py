@@ -19,7 +19,7 @@ from etl.ingest.quarantine import Selection, read_items, replay
 from etl.model.records import Gap, Quarantined, Severity
 from etl.model.times import parse_ns
 from etl.settings import Settings
-from etl.transports.kafka import KafkaPublisher
+from etl.transports.transport import transport_of
 from etl.wire import codec
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -94,7 +94,9 @@ def replay_selected(exchange: str, code: str, from_: str, to: str) -> dict[str, 
     """Replay what the texts select, as the command and the DAG are given them; items by outcome."""
     settings = settings_module.load()
     items = read_items(settings, _selection(exchange, code, from_, to))
-    outcomes = replay(items, KafkaPublisher(settings), settings, time.time_ns(), _gaps_of(settings, items))
+    outcomes = replay(
+        items, transport_of(settings).publisher(), settings, time.time_ns(), _gaps_of(settings, items)
+    )
     return {outcome.name.lower(): count for outcome, count in sorted(outcomes.items())}
 
 

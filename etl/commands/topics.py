@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from etl import settings as settings_module
-from etl.transports.kafka import ensure_topics
+from etl.transports.transport import transport_of
 
 app = typer.Typer()
 
@@ -14,7 +14,7 @@ app = typer.Typer()
 def topics() -> None:
     """Create the topics that are missing, with the settings' partitions, replication and retention."""
     settings = settings_module.load()
-    ensure_topics(settings)
+    transport_of(settings).ensure_topics()
     for name in (settings.topics.raw, settings.topics.normalized, settings.topics.quarantine):
         print(name)
     print(settings.topics.statistics)

@@ -36,8 +36,8 @@ from etl.sources import archive
 from etl.sources.access import VenueAccess
 from etl.sources.connection_id import connection_id
 from etl.sources.history import Answer
-from etl.transports.kafka import KafkaPublisher
 from etl.transports.publisher import Publisher
+from etl.transports.transport import transport_of
 
 PARALLEL = 4
 """Chunks at work at once; the limiter keeps their requests within the venue's budget."""
@@ -155,7 +155,7 @@ async def _fetch(
     settings: Settings, marks: Marks, chunks: Sequence[Chunk], progress: Progress | None
 ) -> None:
     exchange = with_known(settings, load_exchange(chunks[0].exchange))
-    publisher = KafkaPublisher(settings)
+    publisher = transport_of(settings).publisher()
     waiting = iter(chunks)
     failed: list[VenueError] = []
     async with VenueAccess.from_settings(settings, exchange) as access:

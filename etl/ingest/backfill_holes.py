@@ -26,7 +26,7 @@ from etl.reference.instruments import with_known
 from etl.settings import Settings
 from etl.sources.connection_id import connection_id
 from etl.stores.files import write_whole
-from etl.transports.kafka import KafkaPublisher
+from etl.transports.transport import transport_of
 
 HOLES_KEPT_MAX = 100_000
 """Of a venue; the oldest of more are no longer closed by a later run."""
@@ -92,7 +92,7 @@ def declare(
 
 def _publish(settings: Settings, exchange_name: str, holes: Sequence[Hole], closed: Sequence[Hole]) -> None:
     exchange = with_known(settings, load_exchange(exchange_name))
-    publisher = KafkaPublisher(settings)
+    publisher = transport_of(settings).publisher()
     feed = Feed(settings, exchange, publisher)
     connection, now_ns = connection_id(time.time_ns()), time.time_ns()
     for number, hole in enumerate([*holes, *closed], 1):

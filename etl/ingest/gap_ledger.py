@@ -18,7 +18,8 @@ from etl.reference.instruments import with_known
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
 from etl.stores.clickhouse_http import connect
-from etl.transports.kafka import KafkaPublisher
+from etl.transports.publisher import Publisher
+from etl.transports.transport import transport_of
 
 ROWS_MAX = 100_000
 FLUSH_TIMEOUT_S = 60.0
@@ -71,7 +72,7 @@ def due(gaps: Sequence[Gap], now_ns: int) -> list[Gap]:
 def repair_gaps(settings: Settings, gaps: Sequence[Gap]) -> list[Gap]:
     """One attempt at each open one; their next states, published. Raises ``EtlError``."""
     wanted = [gap for gap in gaps if is_to_repair(gap)]
-    publisher = KafkaPublisher(settings)
+    publisher = transport_of(settings).publisher()
     settled: list[Gap] = []
     for exchange in dict.fromkeys(gap.exchange for gap in wanted):
         own = [gap for gap in wanted if gap.exchange == exchange]
@@ -81,7 +82,7 @@ def repair_gaps(settings: Settings, gaps: Sequence[Gap]) -> list[Gap]:
 
 
 async def _repair_venue(
-    settings: Settings, publisher: KafkaPublisher, name: str, gaps: Sequence[Gap]
+    settings: Settings, publisher: Publisher, name: str, gaps: Sequence[Gap]
 ) -> list[Gap]:
     exchange = with_known(settings, load_exchange(name))
     feed = Feed(settings, exchange, publisher)

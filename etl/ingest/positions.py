@@ -27,11 +27,11 @@ from etl.ingest.feed import Feed
 from etl.model.records import Book, Gap, Record
 from etl.sequencing.standing import Standing
 from etl.settings import Settings
-from etl.transports.kafka import KafkaPublisher
 from etl.transports.message import Message
-from etl.transports.ranges import read_topic
+from etl.transports.publisher import TopicPublisher
+from etl.transports.ranges import Ends
 from etl.transports.readable import readable
-from etl.transports.topic_ends import Ends, TopicEnds
+from etl.transports.transport import read_topic, transport_of
 from etl.wire import codec
 from etl.wire.keys import message_key
 
@@ -153,7 +153,7 @@ class Positions:
         self,
         settings: Settings,
         feed: Feed,
-        publisher: KafkaPublisher,
+        publisher: TopicPublisher,
         subscriptions: Sequence[Subscription],
         gaps_at_work: Callable[[], Iterable[Gap]],
     ) -> None:
@@ -165,9 +165,8 @@ class Positions:
         self._venue_symbols = {symbol for one in subscriptions for symbol in one.symbols}
         self._channels = {name for one in subscriptions for name in one.channels}
         self._gaps_at_work = gaps_at_work
-        self._topic_ends = TopicEnds(
-            settings, (topics.raw, topics.normalized, topics.quarantine), ENDS_TIMEOUT_S
-        )
+        self._topics = topics.raw, topics.normalized, topics.quarantine
+        self._transport = transport_of(settings)
         self._before: dict[str, Ends] = {}
         self._written: dict[Key, Standing] = {}
         self._position: Position | None = None
@@ -176,7 +175,7 @@ class Positions:
     def begin(self) -> None:
         """The first position, before any frame is taken. Waits for the broker. Raises ``TransportError``."""
         self._publisher.flush(FLUSH_TIMEOUT_S)
-        self._before = ends = self._topic_ends.now()
+        self._before = ends = self._ends()
         self._publish(self._here(ends), self._standings(), ends)
         self._publisher.flush(FLUSH_TIMEOUT_S)
 
@@ -194,12 +193,16 @@ class Positions:
             self._publisher.publish(self._topic, alive.key, _encode(alive))
         self._is_settling = True
         try:
-            ends = await asyncio.to_thread(self._topic_ends.now)
+            ends = await asyncio.to_thread(self._ends)
         except TransportError as error:
             _log.warning("%s: position not written: %s", self._feed.exchange.name, error)
             return
         position, standings = self._here(ends), self._standings()
         self._publisher.settle(lambda: self._publish(position, standings, ends))
+
+    def _ends(self) -> dict[str, Ends]:
+        """Waits for the broker. Raises ``TransportError``."""
+        return self._transport.ends(self._topics, ENDS_TIMEOUT_S)
 
     def _here(self, ends: dict[str, Ends]) -> Position:
         now_ns = time.time_ns()

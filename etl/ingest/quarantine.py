@@ -29,8 +29,8 @@ from etl.sequencing.gap import settled
 from etl.settings import Settings
 from etl.transports.memory import Nowhere
 from etl.transports.publisher import Publisher
-from etl.transports.ranges import read_topic
 from etl.transports.readable import readable
+from etl.transports.transport import read_topic
 from etl.wire import codec
 from etl.wire.keys import message_key
 

@@ -32,8 +32,8 @@ from etl.settings import Settings
 from etl.transports.frames import frames_of
 from etl.transports.message import Message
 from etl.transports.publisher import Publisher
-from etl.transports.ranges import RangeReader
 from etl.transports.readable import readable
+from etl.transports.transport import transport_of
 from etl.wire import codec
 
 FLUSH_TIMEOUT_S = 60.0
@@ -89,9 +89,9 @@ def recover(
     known = positions.read(settings, name, venue_symbols, channels)
     group = f"etl-recovery-{name}"
     with (
-        RangeReader(settings, topics.raw, group) as raw,
-        RangeReader(settings, topics.normalized, group) as normalized,
-        RangeReader(settings, topics.quarantine, group) as quarantine,
+        transport_of(settings).reader(topics.raw, group) as raw,
+        transport_of(settings).reader(topics.normalized, group) as normalized,
+        transport_of(settings).reader(topics.quarantine, group) as quarantine,
     ):
         span = ranges(raw, (normalized, quarantine), known.positions, name, pending_max)
         tail = new_tail()

@@ -11,8 +11,7 @@ from etl.ingest.positions import Position
 from etl.model.times import NS_PER_MS, NS_PER_S
 from etl.transports.kafka import HEADER_EXCHANGE
 from etl.transports.message import Message
-from etl.transports.ranges import Bounds, RangeReader
-from etl.transports.topic_ends import Ends
+from etl.transports.ranges import Bounds, Ends, RangeReader
 
 MESSAGES_MAX = 1_000_000
 """Of each partition of a topic, whoever's they are, that one recovery reads."""

@@ -25,9 +25,9 @@ from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.transports.frames import frames_of
-from etl.transports.kafka import HEADER_EXCHANGE, KafkaPublisher
+from etl.transports.kafka import HEADER_EXCHANGE
 from etl.transports.publisher import Acknowledged, Headers, Publisher
-from etl.transports.ranges import read_topic
+from etl.transports.transport import read_topic, transport_of
 
 FLUSH_WAIT_S = 60.0
 
@@ -50,7 +50,9 @@ def replay(
     Raises ``TransportError``, ``StoreError``, ``RangeLost``.
     """
     if not into_clickhouse:
-        return _replay(settings, KafkaPublisher(settings), venues, from_ns, to_ns, archived, progress)
+        return _replay(
+            settings, transport_of(settings).publisher(), venues, from_ns, to_ns, archived, progress
+        )
     with connect(settings, internal=True) as client:
         writer = _ClickHouseWriter(client, settings.sink.batch_rows_max)
         return _replay(settings, writer, venues, from_ns, to_ns, archived, progress)

@@ -31,7 +31,7 @@ from etl.sources.read_gate import ReadGate
 from etl.sources.request_metrics import RequestMetrics
 from etl.telemetry.web_access import require_private
 from etl.telemetry.worker import WorkerMetrics
-from etl.transports.kafka import KafkaPublisher, ensure_topics
+from etl.transports.transport import transport_of
 
 FLUSH_TIMEOUT_S = 15.0
 """How long a clean shutdown waits for Kafka to take what was read."""
@@ -70,8 +70,8 @@ class Worker:
     async def run(self) -> None:
         if self._settings.metrics.port:  # before anything waits for the broker
             require_private("etl stream", self._settings)
-        await asyncio.to_thread(ensure_topics, self._settings)
-        publisher = KafkaPublisher(self._settings)
+        await asyncio.to_thread(transport_of(self._settings).ensure_topics)
+        publisher = transport_of(self._settings).publisher()
         feed = Feed(self._settings, self._exchange, publisher)
         repairs = Repairs(self._settings.ingest, feed, self._access.credentials)
         feed.offer_repair, feed.counts.repairs_pending = repairs.offer, lambda: repairs.pending

@@ -80,10 +80,10 @@ def _parts(samples: Samples) -> dict[str, tuple[str, float]]:
 
 
 def _backlogs(settings: Settings) -> dict[str, int]:
-    from etl.transports.groups import backlogs
+    from etl.transports.transport import transport_of
 
     found: dict[str, int] = defaultdict(int)
-    for lag in backlogs(settings, KAFKA_TIMEOUT_S):
+    for lag in transport_of(settings).backlogs(KAFKA_TIMEOUT_S):
         found[lag.group] += lag.messages
     return found
 

@@ -104,11 +104,11 @@ def live(settings: Settings) -> dict[str, Any]:
 
 def backlog(settings: Settings) -> list[dict[str, Any]]:
     """Messages that each consumer group has still to read, by topic and partition."""
-    from etl.transports.groups import backlogs
+    from etl.transports.transport import transport_of
 
     return [
         {"group": lag.group, "topic": lag.topic, "partition": lag.partition, "messages": lag.messages}
-        for lag in backlogs(settings, KAFKA_TIMEOUT_S)
+        for lag in transport_of(settings).backlogs(KAFKA_TIMEOUT_S)
     ]
 
 

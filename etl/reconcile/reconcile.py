@@ -31,7 +31,7 @@ from etl.settings import Settings
 from etl.simulator import truth
 from etl.transports.frames import frames_of
 from etl.transports.message import Message
-from etl.transports.ranges import read_topic
+from etl.transports.transport import read_topic
 
 EXAMPLES_MAX = 10
 OTHER_METRICS_PORTS = 8

@@ -19,12 +19,10 @@ from etl.model.instruments import Instrument
 from etl.reference.instruments import known
 from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
-from etl.transports.kafka import KafkaPublisher
-from etl.transports.kafka_messages import TopicFollower
 from etl.transports.message import Message
 from etl.transports.publisher import Publisher
-from etl.transports.ranges import read_topic
 from etl.transports.readable import readable
+from etl.transports.transport import read_topic, transport_of
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.keys import message_key
 
@@ -92,7 +90,7 @@ def publish(statistics: Sequence[SymbolStatistics], publisher: Publisher, settin
 def refresh(settings: Settings, as_of_ns: int) -> int:
     """Compute, publish, and say how many symbols there were. What the DAG calls every four hours."""
     statistics = compute(settings, as_of_ns, _known_instruments(settings))
-    publish(statistics, KafkaPublisher(settings), settings)
+    publish(statistics, transport_of(settings).publisher(), settings)
     return len(statistics)
 
 
@@ -130,7 +128,7 @@ class Follower:
 
     def __init__(self, settings: Settings, exchange: str) -> None:
         self._exchange = exchange
-        self._topic = TopicFollower(settings, settings.topics.statistics, "etl-statistics")
+        self._topic = transport_of(settings).follower(settings.topics.statistics, "etl-statistics")
 
     def poll(self, timeout_s: float = 0.0) -> list[SymbolStatistics]:
         """What was published for this venue since the last call; at most ``FOLLOW_MESSAGES_MAX`` messages."""

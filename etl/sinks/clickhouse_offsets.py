@@ -22,8 +22,8 @@ from etl.sinks.clickhouse_positions import Positions
 from etl.sinks.losses import BEGINS_LATER
 from etl.stores.clickhouse_http import parse_address
 from etl.telemetry.sink import SinkMetrics
-from etl.transports.group import Group, Place, Run
-from etl.transports.kafka_group import KafkaGroup
+from etl.transports.group import Place, Run
+from etl.transports.transport import transport_of
 
 CONSUME_MESSAGES_MAX = 5_000
 CONSUME_WAIT_S = 0.005
@@ -84,14 +84,7 @@ class Offsets:
         self._held: dict[tuple[str, int], _Held] = {}
         self._backlog_at_s = self._topics_at_s = 0.0
         self._commit_failures = 0
-        self._group: Group = KafkaGroup(
-            settings,
-            group_of(settings),
-            self,
-            session_timeout_ms=settings.sink.session_timeout_ms,
-            fetched_bytes_max=settings.sink.batch_bytes_max,
-            instance=settings.sink.instance,
-        )
+        self._group = transport_of(settings).group(group_of(settings), self)
         self._positions = Positions(settings, self._group)
 
     @property

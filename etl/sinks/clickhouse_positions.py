@@ -13,7 +13,8 @@ from etl.sinks.clickhouse_batch import Intent, PartitionId, decode_intent, encod
 from etl.sinks.clickhouse_partition import Partition
 from etl.sinks.losses import BEGINS_LATER, ENDS_BEFORE, declare_lost, ended_before
 from etl.transports.group import Group, Place
-from etl.transports.ranges import Bounds, RangeReader
+from etl.transports.ranges import Bounds
+from etl.transports.transport import transport_of
 
 STORE = "clickhouse"
 GROUP = "etl-clickhouse-positions"
@@ -71,7 +72,7 @@ class Positions:
     ) -> None:
         """Raises ``RangeLost`` unless the topic has what was read of it up to ``end``. What it lost is declared once:
         the commit at ``intent.start`` remembers it."""
-        with RangeReader(self._settings, partition_id.topic, GROUP) as reader:
+        with transport_of(self._settings).reader(partition_id.topic, GROUP) as reader:
             known = reader.known_end(partition_id.number, end, leader_epoch, high)
         if known >= end:
             return

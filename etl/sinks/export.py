@@ -25,6 +25,7 @@ from etl.sinks.lake import RangeWriter, RawWriter, RecordWriter
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine
 from etl.transports.ranges import Bounds, Overtaken, RangeReader
+from etl.transports.transport import transport_of
 
 STORE = "lake"
 READ_MESSAGES = 20_000
@@ -66,7 +67,7 @@ def _drain(
     catalog = Catalog(storage)
     messages = refused = 0
     files: list[File] = []
-    with RangeReader(settings, topic, group) as reader:
+    with transport_of(settings).reader(topic, group) as reader:
         bounds = reader.bounds()
         topic_id = _require_ends(settings, catalog, reader, bounds)
         if until_ns is not None:

@@ -14,7 +14,8 @@ from etl.settings import Settings
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine, rows_check, screened
 from etl.sinks.timescale import Span, TimescaleStore
-from etl.transports.ranges import Overtaken, RangeReader
+from etl.transports.ranges import Overtaken
+from etl.transports.transport import transport_of
 from etl.wire.columns import decode, without
 
 STORE = "timescale"
@@ -41,7 +42,7 @@ def load_timescale(settings: Settings) -> Loaded:
     messages = refused = 0
     rows: Counter[str] = Counter()
     topic = settings.topics.normalized
-    with RangeReader(settings, topic, GROUP) as reader, TimescaleStore(settings) as store:
+    with transport_of(settings).reader(topic, GROUP) as reader, TimescaleStore(settings) as store:
         topic_id = reader.topic_id()
         for partition, bounds in reader.bounds().items():
             start = store.next_offset(topic_id, topic, partition, bounds.low)

@@ -9,7 +9,7 @@ from etl.errors import RangeLost
 from etl.model.records import Gap, GapKind, GapState, Source
 from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
-from etl.transports.kafka import KafkaPublisher
+from etl.transports.transport import transport_of
 from etl.wire.codec import encode
 from etl.wire.keys import message_key
 
@@ -70,7 +70,7 @@ def declare_lost(
         reason=f"{store}: offsets of {place}: {why}",
         detected_time_ns=now_ns,
     )
-    publisher = KafkaPublisher(settings)
+    publisher = transport_of(settings).publisher()
     publisher.publish(settings.topics.normalized, message_key(ANY, ANY), encode(gap))
     publisher.flush(FLUSH_TIMEOUT_S)
     _log.error("%s: offsets [%d, %d) of %s are lost: %s; declared as a gap", store, start, end, place, why)

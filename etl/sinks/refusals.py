@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from etl import exchanges
 from etl.model.records import Quarantined, Severity, Source
 from etl.settings import Settings
-from etl.transports.kafka import KafkaPublisher
+from etl.transports.transport import transport_of
 from etl.validation.rows import RowsCheck
 from etl.wire import market_data_pb2 as pb
 from etl.wire.codec import encode_quarantined
@@ -48,7 +48,7 @@ def quarantine(
     ``place`` and the offset identify a message that cannot even be read. A crash before the store's commit publishes
     them again: equal items, collapsed by whoever reads them.
     """
-    publisher = KafkaPublisher(settings)
+    publisher = transport_of(settings).publisher()
     for item, value in refused:
         quarantined = item_of(item, value, store, place)
         key = message_key(quarantined.exchange, quarantined.symbol)

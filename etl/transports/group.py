@@ -34,6 +34,15 @@ class Run(Struct, frozen=True):
     leader_epoch: int = -1
 
 
+class Backlog(Struct, frozen=True):
+    """``messages`` lie on the partition after what ``group`` has committed."""
+
+    group: str
+    topic: str
+    partition: int
+    messages: int
+
+
 class Member(Protocol):
     """Called from within ``Group.consume``, and from ``close``."""
 

@@ -141,7 +141,6 @@ class KafkaPublisher:
         headers: Headers | None = None,
         acknowledged: Acknowledged | None = None,
     ) -> None:
-        """``value`` ``None``: a compacted topic forgets the key."""
         self._published += 1
         if acknowledged is not None:
             self._awaited.append((self._published, acknowledged))
@@ -177,9 +176,7 @@ class KafkaPublisher:
             self.poll()
 
     def settle(self, settled: Acknowledged) -> None:
-        """Call ``settled`` from a later ``poll``, once everything published so far is acknowledged: what is published
-        in between waits for it, a few milliseconds. Where that takes too long, or the queue is full, nothing is called:
-        ask again later."""
+        """As ``TopicPublisher.settle``."""
         if self._overflow or self._settled is not None:
             return
         self._settled, self._hold_until_s = settled, time.monotonic() + HOLD_S_MAX

@@ -16,8 +16,8 @@ from etl.settings import Settings
 from etl.transports import kafka_clients
 from etl.transports.group import Member, Place, Run
 from etl.transports.kafka_messages import leader_epoch_of
+from etl.transports.kafka_topic_ends import describe_topics
 from etl.transports.ranges import Bounds
-from etl.transports.topic_ends import describe_topics
 
 REBALANCE_WITHIN_MS = 60_000
 """How long the group waits for a member that does not join again, 5 minutes by default: one that was killed while it

@@ -43,3 +43,22 @@ class Publisher(Protocol):
 
     def flush(self, timeout_s: float) -> None:
         """Wait until everything is acknowledged. Raises ``TransportError`` if it is not within ``timeout_s``."""
+
+
+class TopicPublisher(Publisher, Protocol):
+    """A transport's own, whose topics may be compacted, and which tells when all before a point is acknowledged."""
+
+    def publish(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes | None,
+        headers: Headers | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> None:
+        """``value`` ``None``: a compacted topic forgets the key."""
+
+    def settle(self, settled: Acknowledged) -> None:
+        """Call ``settled`` from a later ``poll``, once everything published so far is acknowledged: what is published
+        in between waits for it, a few milliseconds. Where that takes too long, or the queue is full, nothing is called:
+        ask again later."""

@@ -16,7 +16,7 @@ from etl.monitoring import processes
 from etl.monitoring.processes import Snapshot
 from etl.settings import Settings
 from etl.sinks.clickhouse_offsets import group_of
-from etl.transports import groups
+from etl.transports.transport import transport_of
 
 CONTROL_TIMEOUT_S = 10.0
 KAFKA_TIMEOUT_S = 10.0
@@ -118,7 +118,7 @@ def _uncommitted(settings: Settings) -> str:
     """As the broker knows it: a sink that waits for its partitions tells of no backlog."""
     topics = (settings.topics.normalized, settings.topics.quarantine)
     try:
-        messages = groups.behind(settings, group_of(settings), topics, KAFKA_TIMEOUT_S)
+        messages = transport_of(settings).behind(group_of(settings), topics, KAFKA_TIMEOUT_S)
     except TransportError as error:
         return str(error)
     return f"the sinks have not committed {messages:,} messages" if messages else ""

@@ -25,7 +25,7 @@ from etl.model.records import Bar, Kind, Record, Source
 from etl.settings import Settings
 from etl.stores.files import write_whole
 from etl.transports.kafka import ensure_topics
-from etl.transports.ranges import RangeReader
+from etl.transports.transport import transport_of
 from etl.wire import codec
 
 HOUR_NS = 3_600_000_000_000
@@ -328,7 +328,7 @@ def _kill_when(is_time: Callable[[], bool], settings: Settings, words: list[str]
 
 
 def published(settings: Settings) -> list[Record]:
-    with RangeReader(settings, settings.topics.normalized, "test") as reader:
+    with transport_of(settings).reader(settings.topics.normalized, "test") as reader:
         return [
             codec.decode(message.value or b"")
             for partition, bounds in reader.bounds().items()

@@ -25,7 +25,7 @@ from etl.model.records import (
 from etl.settings import Settings
 from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.memory import MemoryPublisher
-from etl.transports.ranges import RangeReader
+from etl.transports.transport import transport_of
 from etl.wire import codec
 
 RECEIVE_NS = 1_723_161_255_400_000_000
@@ -175,7 +175,7 @@ def test_the_topic_gives_each_item_once_with_its_newest_outcome(
         identity_of(UNPARSABLE): QuarantineOutcome.STILL_BAD,
         identity_of(SOFT): QuarantineOutcome.HELD,
     }
-    with RangeReader(settings, settings.topics.normalized, "test") as reader:
+    with transport_of(settings).reader(settings.topics.normalized, "test") as reader:
         published = [
             codec.decode(message.value or b"")
             for partition, bounds in reader.bounds().items()

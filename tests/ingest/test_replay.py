@@ -20,7 +20,7 @@ from etl.sinks.export import archive
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports.kafka import KafkaPublisher, ensure_topics
-from etl.transports.ranges import RangeReader
+from etl.transports.transport import transport_of
 
 pytestmark = pytest.mark.integration
 
@@ -62,7 +62,7 @@ def stream(settings: Settings) -> int:
 
 
 def normalized(settings: Settings) -> Iterator[bytes]:
-    with RangeReader(settings, settings.topics.normalized, "test") as reader:
+    with transport_of(settings).reader(settings.topics.normalized, "test") as reader:
         for partition, bounds in reader.bounds().items():
             for messages in reader.read(partition, bounds.low, bounds.high, 5_000):
                 yield from (message.value or b"" for message in messages)

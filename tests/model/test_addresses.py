@@ -16,7 +16,7 @@ from etl.settings import load, make
 from etl.stores import timescale
 from etl.stores.clickhouse_http import parse_address
 from etl.stores.query import query
-from etl.transports.groups import backlogs
+from etl.transports.kafka_backlogs import backlogs
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from etl.model.records import BarState, Frame, Source
 from etl.settings import Settings
 from etl.sinks.export import Exported, archive, export
 from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
-from etl.transports.ranges import RangeReader
+from etl.transports.transport import transport_of
 from etl.wire.codec import MarketData, decode_quarantined, encode
 from tests.support import stream, topics
 from tests.support.processes import etl_command
@@ -281,7 +281,7 @@ def test_a_value_that_the_type_cannot_hold_is_quarantined_not_rounded(settings: 
 
 def quarantined(settings: Settings) -> list[Any]:
 
-    with RangeReader(settings, settings.topics.quarantine, "test") as reader:
+    with transport_of(settings).reader(settings.topics.quarantine, "test") as reader:
         return [
             decode_quarantined(message.value or b"")
             for partition, bounds in reader.bounds().items()

@@ -12,7 +12,7 @@ from etl.model.records import Frame, Gap, Source
 from etl.settings import Settings
 from etl.sinks.export import archive, export
 from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
-from etl.transports.ranges import RangeReader
+from etl.transports.kafka_ranges import KafkaRangeReader
 from tests.support import stream, topics
 from tests.support.stream import START_NS
 
@@ -53,7 +53,7 @@ def test_retention_that_overtakes_a_running_export_is_declared_and_passed_over(
         export(settings)
     stream.publish(settings, *(stream.trade(n) for n in range(exported, 100)))
     with monkeypatch.context() as patch:
-        patch.setattr(RangeReader, "_require", then_retention(RangeReader._require, settings))
+        patch.setattr(KafkaRangeReader, "_require", then_retention(KafkaRangeReader._require, settings))
         assert export(settings).messages == 60
     assert export(settings).messages == 1  # the gap
     assert query(settings, "SELECT count(*) FROM trades") == [(exported + 60,)]
@@ -64,7 +64,7 @@ def test_retention_that_overtakes_a_running_export_is_declared_and_passed_over(
 def then_retention(required: Callable[..., None], settings: Settings) -> Callable[..., None]:
     """Between the look at what the topic has and the first fetch."""
 
-    def require(reader: RangeReader, partition: int, start: int, end: int) -> None:
+    def require(reader: KafkaRangeReader, partition: int, start: int, end: int) -> None:
         required(reader, partition, start, end)
         topics.delete_before(settings, settings.topics.normalized, 0, 40)
 

@@ -21,7 +21,8 @@ from etl.sinks.load import Loaded, load_timescale
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.stores.migrate import migrate_timescale
 from etl.transports.kafka import KafkaPublisher
-from etl.transports.ranges import RangeReader
+from etl.transports.kafka_ranges import KafkaRangeReader
+from etl.transports.transport import transport_of
 from etl.wire.codec import MarketData, decode_quarantined, encode
 from etl.wire.columns import COLUMNS, decode
 from tests.support import stream, topics
@@ -256,9 +257,8 @@ def test_text_that_postgres_cannot_hold_and_bytes_that_are_no_message_are_quaran
 
 
 def quarantined(settings: Settings) -> list[Any]:
-    from etl.transports.ranges import RangeReader
 
-    with RangeReader(settings, settings.topics.quarantine, "test") as reader:
+    with transport_of(settings).reader(settings.topics.quarantine, "test") as reader:
         return [
             decode_quarantined(message.value or b"")
             for partition, bounds in reader.bounds().items()
@@ -479,7 +479,7 @@ def test_a_topic_that_lost_its_end_stops_a_load_and_the_next_begins_it_anew(
     migrate_timescale(settings)
     stream.publish(settings, *(stream.trade(n, "shorter") for n in range(50)))
     load_timescale(settings)
-    with RangeReader(settings, settings.topics.normalized, "tests") as reader:
+    with transport_of(settings).reader(settings.topics.normalized, "tests") as reader:
         topic_id = reader.topic_id()
     with psycopg.connect(settings.timescale_address, autocommit=True) as connection:
         connection.execute("UPDATE load_offsets SET next = 100 WHERE topic_id = %s", [topic_id])
@@ -498,14 +498,14 @@ def test_retention_that_overtakes_a_running_load_is_declared_and_passed_over(
     settings = settings_with(kafka=True, timescale=True, topic_partitions=1)
     migrate_timescale(settings)
     stream.publish(settings, *(stream.trade(n, "running") for n in range(100)))
-    required = RangeReader._require
+    required = KafkaRangeReader._require
 
-    def then_retention(reader: RangeReader, partition: int, start: int, end: int) -> None:
+    def then_retention(reader: KafkaRangeReader, partition: int, start: int, end: int) -> None:
         """Between the look at what the topic has and the first fetch."""
         required(reader, partition, start, end)
         topics.delete_before(settings, settings.topics.normalized, 0, 40)
 
-    monkeypatch.setattr(RangeReader, "_require", then_retention)
+    monkeypatch.setattr(KafkaRangeReader, "_require", then_retention)
     assert load_timescale(settings).messages == 60
     monkeypatch.undo()
     load_timescale(settings)

@@ -15,7 +15,7 @@ from etl.sinks.clickhouse_offsets import group_of
 from etl.telemetry.sink import SinkMetrics
 from etl.transports import kafka_clients
 from etl.transports.kafka import ensure_topics
-from etl.transports.ranges import RangeReader
+from etl.transports.transport import transport_of
 from tests.support.topics import eventually
 
 RUN_WITHIN_S = 60.0
@@ -91,5 +91,5 @@ def drain(settings: Settings) -> None:
 
 
 def topic_id(settings: Settings) -> str:
-    with RangeReader(settings, settings.topics.normalized, "tests") as reader:
+    with transport_of(settings).reader(settings.topics.normalized, "tests") as reader:
         return reader.topic_id()

@@ -13,7 +13,7 @@ from etl.model.records import Quarantined, Record
 from etl.settings import Settings
 from etl.transports import kafka_clients
 from etl.transports.message import Message
-from etl.transports.ranges import read_topic
+from etl.transports.transport import read_topic
 from etl.wire import codec
 from tests.support.servers import RunningPart
 

@@ -23,7 +23,7 @@ from etl.transports.frames import (
     with_whole_frames,
 )
 from etl.transports.kafka import KafkaPublisher, ensure_topics
-from etl.transports.ranges import RangeReader, read_topic
+from etl.transports.transport import read_topic, transport_of
 
 BYTES_MAX = 100_000
 NOW_NS = 1_790_000_000_000_000_000
@@ -123,7 +123,7 @@ def test_who_reads_the_topic_or_the_lake_has_the_frame_that_came(
         if number in (2, 5):  # within a frame, and after it
             archive(settings)
     assert list(frames_of(read_topic(settings, settings.topics.raw, "test"))) == sent
-    with RangeReader(settings, settings.topics.raw, "test") as reader:
+    with transport_of(settings).reader(settings.topics.raw, "test") as reader:
         assert list(frames_of(reader.read_all(tail_max=4))) == sent[2:]  # begins within the second
     archive(settings)
     assert list(raw_frames.frames(settings, "binance", 0, 1 << 62)) == sent

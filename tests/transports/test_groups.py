@@ -9,8 +9,8 @@ from confluent_kafka import TopicPartition
 
 from etl.errors import TransportError
 from etl.settings import Settings, changed
-from etl.transports import kafka_clients, ranges
-from etl.transports.groups import backlogs, behind
+from etl.transports import kafka_clients, kafka_ranges
+from etl.transports.kafka_backlogs import backlogs, behind
 from tests.support import stream, topics
 from tests.support.servers import settings_on_free_ports
 
@@ -52,11 +52,11 @@ def test_a_broker_that_is_down_is_an_error_not_an_empty_list(tmp_path: Path) -> 
 def test_a_broker_that_takes_a_connection_and_never_answers_is_said_to_do_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(kafka_ranges, "REQUEST_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings = changed(settings_on_free_ports(tmp_path), kafka_url=f"127.0.0.1:{mute.getsockname()[1]}")
         with (
-            ranges.RangeReader(settings, settings.topics.normalized, "tests") as reader,
+            kafka_ranges.KafkaRangeReader(settings, settings.topics.normalized, "tests") as reader,
             pytest.raises(TransportError, match=r"topic market-data.normalized: \S"),
         ):
             reader.topic_id()

@@ -18,8 +18,8 @@ from etl.errors import TransportError, UsageError
 from etl.settings import Settings, changed
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports import kafka_clients
-from etl.transports.groups import behind
 from etl.transports.kafka import ensure_topics
+from etl.transports.kafka_backlogs import behind
 from tests.ingest.test_worker import wired, worker
 from tests.support import secure_kafka, stream
 from tests.support.certificates import Authority

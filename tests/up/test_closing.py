@@ -10,7 +10,7 @@ from etl.errors import EtlError
 from etl.monitoring import processes
 from etl.monitoring.processes import SinkStatus, Snapshot, VenueStatus
 from etl.settings import Settings
-from etl.transports import groups
+from etl.transports import kafka_backlogs
 from etl.up import closing
 
 
@@ -35,7 +35,7 @@ def readings_used(
 
     monkeypatch.setattr(processes, "take", take)
     monkeypatch.setattr(
-        groups, "behind", lambda *_: uncommitted.pop(0) if len(uncommitted) > 1 else uncommitted[0]
+        kafka_backlogs, "behind", lambda *_: uncommitted.pop(0) if len(uncommitted) > 1 else uncommitted[0]
     )
     monkeypatch.setattr(closing, "SETTLE_POLL_S", 0.001)
     asyncio.run(closing.caught_up(Settings(), list))

@@ -6,25 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
-from msgspec import Struct
 
 from etl.errors import TransportError
 from etl.settings import Settings
 from etl.transports import kafka_clients
+from etl.transports.group import Backlog
 from etl.transports.kafka_clients import answer
 
 
-class Backlog(Struct, frozen=True):
-    """``messages`` lie on the partition after what ``group`` has committed."""
-
-    group: str
-    topic: str
-    partition: int
-    messages: int
-
-
 def backlogs(settings: Settings, timeout_s: float) -> list[Backlog]:
-    """Every group's, by partition. Raises ``TransportError`` if the broker does not answer within ``timeout_s``."""
+    """As ``Transport.backlogs``."""
     admin = kafka_clients.admin(settings)
     try:
         listed = answer(admin.list_consumer_groups(request_timeout=timeout_s), timeout_s)
@@ -44,10 +35,7 @@ def backlogs(settings: Settings, timeout_s: float) -> list[Backlog]:
 
 
 def behind(settings: Settings, group: str, topics: Sequence[str], timeout_s: float) -> int:
-    """Messages on ``topics`` that ``group`` has not committed; of a partition that it never committed, all.
-
-    Raises ``TransportError`` if the broker does not answer within ``timeout_s``.
-    """
+    """As ``Transport.behind``."""
     admin = kafka_clients.admin(settings)
     try:
         known = admin.list_topics(timeout=timeout_s).topics
