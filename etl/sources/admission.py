@@ -33,12 +33,12 @@ async def ticket_of(parser: Exchange, history: History | None) -> Ticket | None:
     return parser.read_ticket((await history.fetch(request)).payload)
 
 
-def address_with(ticket: Ticket | None, url: str, live_url: str) -> str:
+def address_with(ticket: Ticket | None, url: str, exchange: Exchange) -> str:
     """Where to open the socket. What is behind a ``#`` in ``url`` is not sent. The place that a ticket names stands for
-    the venue's own (``live_url``), and for no simulator's."""
+    the venue's own, and for no simulator's."""
     place = url.partition("#")[0]
     if ticket is None:
         return place
-    if ticket.url and place.startswith(live_url):
+    if ticket.url and place.startswith(exchange.websocket_url):
         place = ticket.url
     return f"{place}{'&' if '?' in place else '?'}{ticket.query}"

@@ -8,16 +8,21 @@ from collections.abc import Callable
 from etl.adapter.contract import Exchange, Fault, FaultKind
 
 ANSWER_WITHIN_S = 15.0
-"""From the opening of a connection, its login included."""
+"""From the opening of a connection, its login included, or from when the last subscription was sent."""
+POLL_S = 0.25
 REPORT_EVERY_S = 60.0
 """So that the incident lasts as long as its cause."""
 NAMES_MAX = 20
 """Streams that a report names."""
 
 
-async def watch_answers(parser: Exchange, report: Callable[[Fault], None]) -> None:
+async def watch_answers(
+    parser: Exchange, is_subscribing: Callable[[], bool], report: Callable[[Fault], None]
+) -> None:
     """Until each stream is granted or refused. What is neither in time is reported by name, as it would be mute in
-    silence."""
+    silence. While ``is_subscribing``, a part of them has not been asked for yet."""
+    while is_subscribing():  # noqa: ASYNC110  a timer sends, and tells nobody
+        await asyncio.sleep(POLL_S)
     wait_s = ANSWER_WITHIN_S
     while True:
         await asyncio.sleep(wait_s)

@@ -106,3 +106,8 @@ class PulseListener(Listener):
         if frame.payload_size == len(self._answer) and frame.get_payload_as_bytes() == self._answer:
             self._connection.heard_answer()
         super().on_ws_frame(transport, frame)
+
+
+def listener_of(connection: Connection) -> Listener:
+    keepalive = connection.parser.keepalive
+    return PulseListener(connection) if keepalive is not None and keepalive.answer else Listener(connection)

@@ -35,6 +35,11 @@ class Sender:
         """Raises ``VenueError`` as ``subscribe`` does."""
         self._add(self._answers, message)
 
+    @property
+    def is_subscribing(self) -> bool:
+        """Whether subscriptions wait for their turn."""
+        return bool(self._subscriptions)
+
     def stop(self) -> None:
         """What waits is dropped: the connection has ended."""
         self._answers.clear()

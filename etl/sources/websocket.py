@@ -25,7 +25,7 @@ from etl.sources.answers import watch_answers
 from etl.sources.history import REFUSAL_BYTES_MAX, Answer, History, Refused
 from etl.sources.keepalive import Pulse
 from etl.sources.limiter import SHUTTING, Limiter
-from etl.sources.listener import READ_BYTES, Listener, PulseListener
+from etl.sources.listener import READ_BYTES, listener_of
 from etl.sources.liveness import PING_REPLY_S, Liveness, Silence
 from etl.sources.market_hours import MarketHours
 from etl.sources.read_gate import ReadGate
@@ -130,9 +130,7 @@ class Connection:
         self._pulse = Pulse(parser.keepalive, self._answer) if parser.keepalive else None
 
     async def run(self) -> End:
-        keepalive = self.parser.keepalive
-        kind = PulseListener if keepalive is not None and keepalive.answer else Listener
-        listener = kind(self)
+        listener = listener_of(self)
         await await_turn(self._connects, self.url)
         try:
             transport, _ = await picows.ws_connect(
@@ -154,7 +152,8 @@ class Connection:
             transport.disconnect()
         if self.parser.ready_on_open:
             self._become_ready()
-        for work in (self._take_snapshots(), self._keep_alive(), watch_answers(self.parser, self._report)):
+        awaited = watch_answers(self.parser, lambda: self._sender.is_subscribing, self._report)
+        for work in (self._take_snapshots(), self._keep_alive(), awaited):
             self.in_background(work)
         try:
             await transport.wait_disconnected()
@@ -176,7 +175,7 @@ class Connection:
         ticket = await ticket_of(self.parser, self._history)
         if ticket is not None and ticket.keepalive is not None:
             self._pulse = Pulse(ticket.keepalive, self._answer)
-        return address_with(ticket, self.url, self.parser.websocket_url)
+        return address_with(ticket, self.url, self.parser)
 
     def _refused(self, fault: Fault | None, said: str) -> End:
         """The handshake, or the request for its ticket, was answered, and not with a connection."""

@@ -425,7 +425,7 @@ async def _heard(
     url = parser.connect_url(f"ws://{client.address}/{name}", subscription)
     request, headers = parser.ticket_request(), parser.handshake_headers(NOW_NS)
     ticket = parser.read_ticket(await _answer(client, name, request)) if request else None
-    url = address_with(ticket, url, parser.websocket_url)
+    url = address_with(ticket, url, parser)
     try:
         socket = await client.http.ws_connect(url, headers=headers)
     except WSServerHandshakeError as refusal:

@@ -18,7 +18,7 @@ from tests.support.venue_server import VenueServer
 
 PUBLIC = Subscription((SYMBOL,), ("trades",))
 TICKET = '{"token":"%s","ping_ms":150}'
-LIVE = "wss://venue.example"
+LIVE = Invented.websocket_url
 
 
 class Ticketed(Invented):
@@ -78,10 +78,13 @@ def test_a_refused_ticket_ends_the_attempt_as_what_it_is(
 
 def test_the_ticket_says_where_a_live_socket_is_opened_and_no_simulated_one() -> None:
     ticket = Ticket("token=t", "wss://elsewhere.example/")
-    assert address_with(ticket, f"{LIVE}/#channels", LIVE) == "wss://elsewhere.example/?token=t"
-    assert address_with(ticket, "ws://127.0.0.1:1/venue/?a=b", LIVE) == "ws://127.0.0.1:1/venue/?a=b&token=t"
-    assert address_with(Ticket("token=t"), f"{LIVE}/", LIVE) == f"{LIVE}/?token=t"
-    assert address_with(None, f"{LIVE}/x#channels", LIVE) == f"{LIVE}/x"
+    assert address_with(ticket, f"{LIVE}/#channels", Ticketed()) == "wss://elsewhere.example/?token=t"
+    assert (
+        address_with(ticket, "ws://127.0.0.1:1/venue/?a=b", Ticketed())
+        == "ws://127.0.0.1:1/venue/?a=b&token=t"
+    )
+    assert address_with(Ticket("token=t"), f"{LIVE}/", Ticketed()) == f"{LIVE}/?token=t"
+    assert address_with(None, f"{LIVE}/x#channels", Ticketed()) == f"{LIVE}/x"
 
 
 def test_a_ticket_is_not_shown() -> None:

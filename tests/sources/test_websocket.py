@@ -541,6 +541,24 @@ async def test_a_stream_that_is_neither_granted_nor_refused_is_reported_for_as_l
             assert (server.opened, run.ends) == (1, [])
 
 
+class Paced(Unanswered):
+    """Asked for two streams, a second apart."""
+
+    messages_per_s = 1.0
+
+    def open(self, subscription: Subscription, now_ns: int) -> Sequence[str]:
+        return ["1", "2"]
+
+
+@against_a_server
+async def test_what_waits_to_be_asked_for_is_not_missed_as_an_answer(server: VenueServer) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "ANSWER_WITHIN_S", 0.1)
+        async with running(server, Paced) as run:
+            await run.until(lambda: run.feed.counts.faults["unanswered"] == 1)
+            assert server.received == ["1", "2"]
+
+
 class Coded(Spoken):
     fault_codes = (FaultCode(4008, FaultKind.SUBSCRIPTION_LIMIT),)
 
