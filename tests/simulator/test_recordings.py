@@ -40,10 +40,10 @@ def written(folder: Path, name: str, recorded: Sequence[dict[str, Any]]) -> Path
     return path
 
 
-def of_gate(folder: Path) -> Path:
+def of_nowhere(folder: Path) -> Path:
     rest = {"kind": "rest", "url": BOOK_URL, "frame": BOOK}
     ws = [{"kind": "ws", "frame": frame} for frame in FRAMES]
-    return written(folder, "gate", [*ws[:2], rest, *ws[2:]])
+    return written(folder, "nowhere", [*ws[:2], rest, *ws[2:]])
 
 
 async def stopped(client: Client, exchange: str) -> list[TruthLine]:
@@ -54,34 +54,34 @@ async def stopped(client: Client, exchange: str) -> list[TruthLine]:
 
 
 def test_a_venue_that_nobody_wrote_is_served_as_it_was_recorded(tmp_path: Path) -> None:
-    of_gate(tmp_path)
+    of_nowhere(tmp_path)
 
     async def run() -> None:
-        async with simulator(tmp_path, "gate", rate=200.0, session="", recordings=tmp_path) as client:
-            socket = await client.http.ws_connect(f"ws://{client.address}/gate/ws/v5/public")
+        async with simulator(tmp_path, "nowhere", rate=200.0, session="", recordings=tmp_path) as client:
+            socket = await client.http.ws_connect(f"ws://{client.address}/nowhere/ws/v5/public")
             await socket.send_json({"op": "subscribe", "args": [{"channel": "trades", "instId": "BTC-USDT"}]})
             got = await receive_bytes(socket, len(FRAMES))
             assert got == [frame.encode() for frame in FRAMES]
-            line = (await stopped(client, "gate"))[-1]
+            line = (await stopped(client, "nowhere"))[-1]
             assert (line.fate, line.endpoint, line.events, line.position) == (SENT, STREAM, [UNTOLD], 5)
-            assert [one.digest for one in client.truth("gate")] == [digest_of(frame) for frame in got]
+            assert [one.digest for one in client.truth("nowhere")] == [digest_of(frame) for frame in got]
 
     asyncio.run(run())
 
 
 def test_requests_get_what_was_recorded_for_them_from_its_moment_on_and_nothing_else(tmp_path: Path) -> None:
-    of_gate(tmp_path)
+    of_nowhere(tmp_path)
     path = "/v5/market/books?instId=BTC-USDT&sz=50"
 
     async def run() -> None:
-        async with simulator(tmp_path, "gate", rate=200.0, session="", recordings=tmp_path) as client:
-            early = asyncio.create_task(client.get(f"/gate{path}"))
+        async with simulator(tmp_path, "nowhere", rate=200.0, session="", recordings=tmp_path) as client:
+            early = asyncio.create_task(client.get(f"/nowhere{path}"))
             await asyncio.sleep(0.1)
             assert not early.done()
-            await client.http.ws_connect(f"ws://{client.address}/gate/ws/v5/public")
+            await client.http.ws_connect(f"ws://{client.address}/nowhere/ws/v5/public")
             assert await early == json.loads(BOOK)
-            assert await client.status("/gate/v5/market/books?instId=ETH-USDT&sz=50") == 404
-            (line,) = [one for one in client.truth("gate") if one.endpoint == path]
+            assert await client.status("/nowhere/v5/market/books?instId=ETH-USDT&sz=50") == 404
+            (line,) = [one for one in client.truth("nowhere") if one.endpoint == path]
             assert (line.events, line.digest) == ([UNTOLD], digest_of(BOOK.encode(), place_of(path)))
 
     asyncio.run(run())
@@ -130,29 +130,29 @@ def test_a_recording_of_a_venue_with_a_handshake_goes_out_whole_behind_it(tmp_pa
 def test_a_recording_without_a_table_is_played_once_also_in_a_loop_and_goes_on_after_a_kill(
     tmp_path: Path,
 ) -> None:
-    of_gate(tmp_path)
+    of_nowhere(tmp_path)
 
     async def life(count: int) -> None:
         options = {"rate": 50.0, "session": "", "recordings": tmp_path, "loop": True}
-        async with simulator(tmp_path, "gate", **options) as client:
-            socket = await client.http.ws_connect(f"ws://{client.address}/gate/ws")
+        async with simulator(tmp_path, "nowhere", **options) as client:
+            socket = await client.http.ws_connect(f"ws://{client.address}/nowhere/ws")
             await receive_bytes(socket, count)
             if count == 3:
-                await stopped(client, "gate")
+                await stopped(client, "nowhere")
 
     asyncio.run(life(1))
-    played = [one.position for one in truth.read(truth.path_of(tmp_path, "gate")) if one.position]
+    played = [one.position for one in truth.read(truth.path_of(tmp_path, "nowhere")) if one.position]
     asyncio.run(life(len(FRAMES) - len(played)))
-    positions = [one.position for one in truth.read(truth.path_of(tmp_path, "gate")) if one.position]
+    positions = [one.position for one in truth.read(truth.path_of(tmp_path, "nowhere")) if one.position]
     assert positions == [1, 2, 4, 5]
 
 
 def test_a_venue_without_a_file_and_without_a_recording_is_refused(tmp_path: Path) -> None:
     async def run() -> None:
-        async with simulator(tmp_path, "gate", session="", recordings=tmp_path):
+        async with simulator(tmp_path, "nowhere", session="", recordings=tmp_path):
             pass
 
-    with pytest.raises(UsageError, match="gate: the simulator has no such venue; it has alpaca, binance"):
+    with pytest.raises(UsageError, match="nowhere: the simulator has no such venue; it has alpaca, "):
         asyncio.run(run())
 
 
