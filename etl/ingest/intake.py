@@ -44,7 +44,6 @@ from etl.sequencing.track import FOLLOWED
 from etl.transports.frames import raw_messages
 from etl.transports.kafka import FrameHeaders
 from etl.validation import Checker, Finding
-from etl.validation.checker import forget
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.codec import ENCODERS
 
@@ -139,10 +138,10 @@ class Intake:
         """Contracts, by symbol and venue symbol, that are over."""
         for symbol, venue_symbol in names:
             self._books.forget(symbol, venue_symbol)
-            forget(self.checker, symbol)
+            self.checker.bands.forget(symbol)
 
     def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
-        self.checker.learn(statistics)
+        self.checker.bands.learn(statistics)
 
     def take(
         self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
@@ -223,7 +222,8 @@ class Intake:
 
     def publish_released(self) -> None:
         """Trades held as far out whose level the trades after them confirmed: now they are good, and noted so."""
-        released, self.checker.released = self.checker.released, []
+        bands = self.checker.bands
+        released, bands.released = bands.released, []
         for trade in released:
             message = ENCODERS[Trade](trade)
             self._publish(self._feed.normalized_topic, self._feed.key_of(trade.symbol), message)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from etl.adapter.contract import Exchange
-from etl.model.codes import REPLAYED, Code
+from etl.model.codes import REPLAYED
 from etl.model.records import (
     AggTrade,
     Bar,
@@ -29,12 +29,13 @@ from etl.model.records import (
     Trade,
 )
 from etl.model.times import interval_ns
+from etl.validation.bands import Bands
 from etl.validation.decimals import decimal_fault, four_numbers, number, numbers
 from etl.validation.findings import Finding
 from etl.validation.identities import RecentIdentities
 from etl.validation.rules import INT64_MAX
 from etl.validation.specs import ValidationSpec, specs_for
-from etl.validation.statistics import UNKNOWN, LevelWatch, PriceBand, SymbolStatistics, band_of
+from etl.validation.statistics import UNKNOWN, SymbolStatistics
 from etl.validation.views import (
     INFINITY,
     NAN,
@@ -58,7 +59,6 @@ OFFSET_STEP_NS = 2_000_000
 
 _NONE: tuple[Finding, ...] = ()
 _DECIMAL_RULE = "decimal_fits"
-_LEVEL_CODES = (Code.PRICE_DEVIATES, Code.PRICE_FAR_OUT)
 
 
 class ClockOffset:
@@ -95,12 +95,8 @@ class Checker:
     ) -> None:
         self.specs = specs_for(exchange)
         self.judge_lateness = judge_lateness
-        self.released: list[Trade] = []
-        """Trades once quarantined whose level the trades after them confirmed: publish them, and clear."""
+        self.bands = Bands(self.specs[Kind.TRADE])
         self._clock = ClockOffset()
-        self._bands: dict[str, PriceBand] = {}
-        self._statistics: dict[str, SymbolStatistics] = {}
-        self._watches: dict[str, LevelWatch] = {}
         self._same_identity = RecentIdentities(self.specs[Kind.TRADE].identity_window).check
         # Lists indexed by the enum's number: hashing an enum member costs 100 ns a look-up.
         self._spec_of: list[ValidationSpec] = _indexed(self.specs, default=self.specs[Kind.GAP])
@@ -115,13 +111,7 @@ class Checker:
             },
             default=self._check_other,
         )
-        self.learn(statistics)
-
-    def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
-        """Take new symbol statistics; they hold from the next record on."""
-        for item in statistics:
-            self._statistics[item.symbol] = item
-            self._bands[item.symbol] = band_of(item, self.specs[Kind.TRADE])
+        self.bands.learn(statistics)
 
     def check(self, record: Record) -> Sequence[Finding]:
         """Every rule that ``record`` breaks, in the order of its spec; empty for a good one."""
@@ -136,7 +126,8 @@ class Checker:
         spec = self._spec_of[record.kind]
         price = number(record.last_price)
         size = number(record.volume)
-        band = self._bands.get(record.symbol, UNKNOWN)
+        bands = self.bands
+        band = bands.by_symbol.get(record.symbol, UNKNOWN)
         limit = spec.sizes[record.size_unit]
         findings: Sequence[Finding] = _NONE
         if not (
@@ -163,8 +154,8 @@ class Checker:
             findings = self._judge(record, spec, view)
         if isinstance(record, Trade):
             findings = self._same_identity(record, findings)
-            if self._watches or findings:
-                findings = self._watch_level(record, price, spec, findings)
+            if bands.levels or findings:
+                findings = bands.follow(record, price, findings)
         return findings
 
     def _check_quote(self, record: Quote) -> Sequence[Finding]:
@@ -309,33 +300,6 @@ class Checker:
                 if text is not None and (code := decimal_fault(text)):
                     return [Finding(str(code), Severity.HARD, _DECIMAL_RULE, f"{name}={text[:60]!r}")]
         return _NONE
-
-    def _watch_level(
-        self, trade: Trade, price: float, spec: ValidationSpec, findings: Sequence[Finding]
-    ) -> Sequence[Finding]:
-        """Hold what is far out; when enough trades confirm a new level, judge by it from now on."""
-        outside = [finding for finding in findings if finding.code in _LEVEL_CODES]
-        if not outside:
-            if not findings:
-                self._watches.pop(trade.symbol, None)
-            return findings
-        others = [finding for finding in findings if finding.code not in _LEVEL_CODES]
-        if any(finding.severity is Severity.HARD for finding in others):
-            return findings
-        watch = self._watches.setdefault(trade.symbol, LevelWatch())
-        is_held = outside[0].severity is Severity.HARD
-        if not watch.outside(price, trade if is_held else None, spec):
-            return findings
-        del self._watches[trade.symbol]
-        self._bands[trade.symbol] = band_of(self._statistics[trade.symbol], spec, level=price)
-        self.released += [held for held in watch.release() if held is not trade]
-        return others
-
-
-def forget(checker: Checker, symbol: str) -> None:
-    """A contract that is over."""
-    for known in (checker._statistics, checker._bands, checker._watches):
-        known.pop(symbol, None)
 
 
 def _indexed(by_kind: dict[Kind, Any], default: Any) -> list[Any]:

@@ -255,7 +255,7 @@ def test_a_level_that_trades_confirm_is_admitted_and_what_waited_is_released() -
     for trade in trades[:4]:
         assert [finding.code for finding in checker.check(trade)] == ["price_far_out"]
     assert checker.check(trades[4]) == []
-    assert checker.released == trades[:4]
+    assert checker.bands.released == trades[:4]
     assert checker.check(trades[5]) == ()
 
 
@@ -267,7 +267,7 @@ def test_a_normal_trade_between_them_ends_the_confirmation() -> None:
     checker.check(altered(Kind.TRADE, record_key="calm", last_price="60000"))
     for trade in far[4:8]:
         assert [finding.code for finding in checker.check(trade)] == ["price_far_out"]
-    assert checker.released == []
+    assert checker.bands.released == []
 
 
 def test_single_scaled_prices_never_confirm_each_other() -> None:

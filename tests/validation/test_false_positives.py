@@ -87,7 +87,7 @@ def test_a_long_clean_session_has_no_hard_and_few_soft_findings() -> None:
         open_today = [symbol for symbol in symbols if symbol.first_day <= day]
         for symbol in open_today:
             symbol.open(day)
-            checker.learn(symbol.statistics(day))
+            checker.bands.learn(symbol.statistics(day))
         for symbol in open_today:
             halt_ns = 7_200_000_000_000 if day == 20 else 0
             for number, price in enumerate(symbol.day(day)):
