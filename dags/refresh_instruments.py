@@ -16,13 +16,15 @@ from policy import policy, usage_errors_fail_at_once
 ### Refresh instruments
 
 Fetches the list of symbols with their tick and size steps of every venue that has one, and keeps it in the state
-directory. Backfills check their symbols against it. Sessions of stock markets come with the package of calendars.
+directory. Backfills check their symbols against it. What a list says anew of ticks and lots becomes rows of
+`instrument_history` in ClickHouse. Sessions of stock markets come with the package of calendars.
 The splits of the last two months and the announced ones go into ClickHouse, where the symbol statistics adjust by them.
 
 **When it fails**
 
 - *not an instrument list, the list names …*: the venue's answer is broken. The old list stays in use.
 - *status …*: the venue refuses or is down; the old list stays in use.
+- *ClickHouse …*: the lists are kept, and the next run writes what the history lacks.
 - *not a list of splits*: the venue's answer is broken; what was known stays. A split that is not known by its day makes
   the symbol's first trades `price_far_out` until five of them confirm the level.
 """,
@@ -32,10 +34,16 @@ def refresh_instruments() -> None:
     @usage_errors_fail_at_once()
     def refresh() -> dict[str, int]:
         """Instruments by venue."""
+        import time
+
         from etl import settings
+        from etl.reference.instrument_history import note_all
         from etl.reference.instruments import refresh_all
 
-        return refresh_all(settings.load())
+        loaded = settings.load()
+        found = refresh_all(loaded)
+        note_all(loaded, time.time_ns())
+        return found
 
     @task
     @usage_errors_fail_at_once()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from etl import exchanges
 from etl.errors import WireError
 from etl.model.instruments import Instrument
+from etl.reference.instrument_history import History, Steps, read
 from etl.reference.instruments import known
 from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
@@ -35,7 +37,7 @@ _decoder = msgspec.json.Decoder(SymbolStatistics)
 _encode = msgspec.json.Encoder().encode
 
 
-class _Row(msgspec.Struct):
+class Row(msgspec.Struct):
     """A row of the query, as FORMAT JSONEachRow writes it."""
 
     exchange: str
@@ -47,11 +49,15 @@ class _Row(msgspec.Struct):
 
 
 def compute(
-    settings: Settings, as_of_ns: int, instruments: Mapping[tuple[str, str], Instrument] | None = None
+    settings: Settings,
+    as_of_ns: int,
+    instruments: Mapping[tuple[str, str], Instrument] | None = None,
+    history: History | None = None,
 ) -> list[SymbolStatistics]:
     """The statistics of every symbol that ClickHouse has days of, as of a time.
 
-    The steps of ``instruments``, by (exchange, symbol), go along where known. Raises ``StoreError``.
+    The steps of ``instruments``, by (exchange, symbol), go along where known, and what ``history`` says of them before.
+    Raises ``StoreError``.
     """
     as_of = datetime.fromtimestamp(as_of_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     with connect(settings) as client:
@@ -60,12 +66,19 @@ def compute(
             {"output_format_json_quote_64bit_integers": "0"},
             {"as_of": as_of},
         )
-    rows = msgspec.json.Decoder(_Row).decode_lines(answer)
+    rows = msgspec.json.Decoder(Row).decode_lines(answer)
     listed = instruments or {}
-    return [_with_steps(row, as_of_ns, listed.get((row.exchange, row.symbol))) for row in rows]
+    before = history or {}
+    places = [(row, (row.exchange, row.symbol)) for row in rows]
+    return [with_steps(row, as_of_ns, listed.get(place), before.get(place, ())) for row, place in places]
 
 
-def _with_steps(row: _Row, as_of_ns: int, instrument: Instrument | None) -> SymbolStatistics:
+def with_steps(
+    row: Row, as_of_ns: int, instrument: Instrument | None, history: Sequence[Steps] = ()
+) -> SymbolStatistics:
+    """``row`` with the step of the list, and the one before it."""
+    prices = [next(same) for _, same in groupby(history, lambda steps: steps.price_step)]
+    moved = prices[-1] if len(prices) > 1 and prices[-2].price_step else None
     return SymbolStatistics(
         row.exchange,
         row.symbol,
@@ -76,6 +89,8 @@ def _with_steps(row: _Row, as_of_ns: int, instrument: Instrument | None) -> Symb
         as_of_ns,
         price_step=float(instrument.price_step) if instrument and instrument.price_step else None,
         price_figures=instrument.price_figures or None if instrument else None,
+        price_step_former=float(prices[-2].price_step) if moved else None,
+        price_step_since_ns=moved.valid_from_ns if moved else 0,
     )
 
 
@@ -89,7 +104,7 @@ def publish(statistics: Sequence[SymbolStatistics], publisher: Publisher, settin
 
 def refresh(settings: Settings, as_of_ns: int) -> int:
     """Compute, publish, and say how many symbols there were. What the DAG calls every four hours."""
-    statistics = compute(settings, as_of_ns, _known_instruments(settings))
+    statistics = compute(settings, as_of_ns, _known_instruments(settings), read(settings, exchanges.names()))
     publish(statistics, transport_of(settings).publisher(), settings)
     return len(statistics)
 

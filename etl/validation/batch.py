@@ -106,6 +106,8 @@ def trade_view(
         _band_column(bands, "soft_high", band_index),
         _band_column(bands, "hard_low", band_index),
         _band_column(bands, "hard_high", band_index),
+        _band_column(bands, "price_step_former", band_index),
+        _band_column(bands, "price_step_since_ns", band_index),
     )
 
 

@@ -150,11 +150,13 @@ class Checker:
                 band.soft_high,
                 band.hard_low,
                 band.hard_high,
+                band.price_step_former,
+                band.price_step_since_ns,
             )
             findings = self._judge(record, spec, view)
         if isinstance(record, Trade):
             findings = self._same_identity(record, findings)
-            if bands.levels or findings:
+            if findings or bands.levels or bands.steps:
                 findings = bands.follow(record, price, findings)
         return findings
 

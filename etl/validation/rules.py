@@ -89,7 +89,14 @@ def price_implausible(v: View) -> Any:
 def price_off_tick(v: View) -> Any:
     if v.price_step is NAN:
         return False
-    steps = v.price / (v.price_step if v.price_figures is INFINITY else _step_at(v))
+    is_off = _is_off(v.price, v.price_step if v.price_figures is INFINITY else _step_at(v))
+    if v.price_step_former is NAN:
+        return is_off
+    return is_off & ((v.event_time_ns >= v.price_step_since_ns) | _is_off(v.price, v.price_step_former))
+
+
+def _is_off(price: Any, step: Any) -> Any:
+    steps = price / step
     return abs(steps - ((steps + ROUNDING) - ROUNDING)) > TICK_TOLERANCE * (1 + steps * 1e-9)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from etl.model.records import Trade
 from etl.validation.specs import ValidationSpec
@@ -13,7 +14,7 @@ class SymbolStatistics(Struct, frozen=True):
     """Of 30 days of daily bars: ``close`` of the last, mean and standard deviation of the daily return.
 
     ``split_factor`` multiplies ``close`` where the symbol split after it; ``price_step`` and ``price_figures`` are the
-    instrument's, if known.
+    instrument's, if known; ``price_step_former`` is the step before the list of ``price_step_since_ns``.
     """
 
     exchange: str
@@ -26,10 +27,15 @@ class SymbolStatistics(Struct, frozen=True):
     split_factor: float = 1.0
     price_step: float | None = None
     price_figures: int | None = None
+    price_step_former: float | None = None
+    price_step_since_ns: int = 0
 
 
 class PriceBand(Struct, frozen=True, gc=False):
-    """Inside soft: normal. Between soft and hard: flagged. Outside hard: quarantined until confirmed."""
+    """Inside soft: normal. Between soft and hard: flagged. Outside hard: quarantined until confirmed.
+
+    Before ``price_step_since_ns`` a price may be of ``price_step_former`` too: between two lists nobody says when a
+    step moved."""
 
     soft_low: float = -INFINITY
     soft_high: float = INFINITY
@@ -37,6 +43,8 @@ class PriceBand(Struct, frozen=True, gc=False):
     hard_high: float = INFINITY
     price_step: float = NAN
     price_figures: float = INFINITY
+    price_step_former: float = NAN
+    price_step_since_ns: int = 0
 
 
 UNKNOWN = PriceBand()
@@ -47,20 +55,23 @@ deviation so uncertain that one clean trade in a thousand came out beyond ten of
 
 def band_of(statistics: SymbolStatistics, spec: ValidationSpec, level: float | None = None) -> PriceBand:
     """The band around the adjusted close, or around ``level``, a new level that trades confirmed."""
-    price_step = NAN if statistics.price_step is None else statistics.price_step
-    price_figures = statistics.price_figures or INFINITY
+    stepped = PriceBand(
+        price_step=NAN if statistics.price_step is None else statistics.price_step,
+        price_figures=statistics.price_figures or INFINITY,
+        price_step_former=NAN if statistics.price_step_former is None else statistics.price_step_former,
+        price_step_since_ns=statistics.price_step_since_ns,
+    )
     if statistics.days < DAYS_MIN or not statistics.close > 0:
-        return PriceBand(price_step=price_step, price_figures=price_figures)
+        return stepped
     center = level if level is not None else statistics.close * statistics.split_factor
     middle = center * (1 + (statistics.return_mean if level is None else 0.0))
     reach = center * max(statistics.return_deviation, spec.deviation_floor)
-    return PriceBand(
+    return replace(
+        stepped,
         soft_low=middle - spec.deviation_soft * reach,
         soft_high=middle + spec.deviation_soft * reach,
         hard_low=middle - spec.deviation_hard * reach,
         hard_high=middle + spec.deviation_hard * reach,
-        price_step=price_step,
-        price_figures=price_figures,
     )
 
 

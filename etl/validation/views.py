@@ -45,6 +45,8 @@ class TradeView(Times, frozen=True, gc=False):
     price_soft_high: Number = INFINITY
     price_hard_low: Number = -INFINITY
     price_hard_high: Number = INFINITY
+    price_step_former: Number = NAN
+    price_step_since_ns: Number = 0
 
 
 class QuoteView(Times, frozen=True, gc=False):

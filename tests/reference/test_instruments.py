@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from etl.adapter.contract import Credentials
@@ -11,9 +13,11 @@ from etl.exchanges import load
 from etl.ingest.backfill_jobs import make_job
 from etl.model.records import Frame
 from etl.reference import instruments
+from etl.reference.instrument_history import Steps, note_all, read
 from etl.reference.instruments import known, refresh, with_known
 from etl.settings import Settings, changed
 from etl.sources.access import VenueAccess
+from etl.stores.migrate import migrate_clickhouse
 from tests.support.access import access_at
 from tests.support.invented import OLD_UNTIL_NS, Invented, InventedOld
 from tests.support.venue_server import venue_server
@@ -22,6 +26,8 @@ LISTED = (
     '{"timezone":"UTC","symbols":[{"symbol":"NEWUSDT","status":"TRADING","baseAsset":"NEW","quoteAsset":"USDT",'
     '"filters":[{"filterType":"PRICE_FILTER","tickSize":"0.0100"},{"filterType":"LOT_SIZE","stepSize":"1"}]}]}'
 )
+MORNING_NS = 1_795_252_862_476_000_001
+NOON_NS = MORNING_NS + 4 * 3_600 * 10**9
 TRADE = (
     b'{"stream":"newusdt@trade","data":{"e":"trade","E":1795252862476,"s":"NEWUSDT","t":1,"p":"1.0","q":"2.0",'
     b'"T":1795252862476,"m":true,"M":true}}'
@@ -90,3 +96,21 @@ def test_every_venue_of_the_settings_that_has_a_list_is_refreshed(
     assert "binance" in listed
     assert instruments.refresh_all(wanted) == {name: number for number, name in enumerate(listed, 1)}
     assert asked == listed
+
+
+@pytest.mark.integration
+def test_a_step_that_a_list_tells_anew_is_a_row_of_the_history_and_the_same_list_again_is_none(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = changed(settings_with(clickhouse=True), venues="binance,alpaca")
+    migrate_clickhouse(settings)
+    refreshed(settings, LISTED)
+    assert [note_all(settings, now_ns) for now_ns in (MORNING_NS, NOON_NS)] == [1, 0]
+    refreshed(settings, LISTED.replace('"0.0100"', '"0.0010"'))
+    assert note_all(settings, NOON_NS) == 1
+    assert read(settings, ["binance"]) == {
+        ("binance", "NEW-USDT"): [
+            Steps("binance", "NEW-USDT", MORNING_NS, "0.0100", "1"),
+            Steps("binance", "NEW-USDT", NOON_NS, "0.0010", "1"),
+        ]
+    }

@@ -30,7 +30,8 @@ BEFORE = 13
 """The last migration of the version whose internals lay among the users' tables."""
 USERS = {
     "trades", "quotes", "books", "book_updates", "bars", "gaps", "agg_trades", "corrections", "statuses", "stats",
-    "liquidations", "quarantine", "trades_corrected", "ticks", "symbol_splits", "schema_migrations",
+    "liquidations", "quarantine", "trades_corrected", "ticks", "symbol_splits", "instrument_history",
+    "schema_migrations",
 }  # fmt: skip
 MOVED = ("trades_stored", "quotes_stored", "books_stored", "others_stored", "quarantine_stored")
 LANDINGS = ("market_data", "frequent_market_data", "quarantined")
