@@ -4,6 +4,7 @@ EtlError                      exit code 1, one line that says what to do
 ├── UsageError                exit code 2: an argument, a setting or a key is wrong or missing
 ├── WireError                 bytes that are not the message they claim to be
 ├── VenueError                the venue refused us: authentication, entitlement, limit, ban
+│   └── OutOfReach            its history does not go back so far any more
 ├── TransportError            the broker cannot take or give messages
 ├── StoreError                a store cannot be written or read
 │   ├── StoreUnavailable      it is down: stop consuming, try again
@@ -28,6 +29,10 @@ class WireError(EtlError):
 
 
 class VenueError(EtlError):
+    pass
+
+
+class OutOfReach(VenueError):
     pass
 
 

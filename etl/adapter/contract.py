@@ -173,9 +173,11 @@ class Ticket(Struct, frozen=True):
 
 
 class History(Struct, frozen=True):
-    """How the past of a kind is asked for. By ``id`` alone: ``history_requests`` needs a first id."""
+    """How the past of a kind is asked for. By ``id`` alone: ``history_requests`` needs a first id. ``newest_max``: only
+    so many of the newest rows are given (0 = all); ``next_request`` raises ``OutOfReach`` where they begin too late."""
 
     by: Literal["id", "time", "both"]
+    newest_max: int = 0
 
 
 class Exchange:

@@ -234,10 +234,12 @@ class FaultsRun:
 
 
 def missing_with_history(report: Report) -> int:
-    """Events still missing of kinds that a venue's history can give again."""
+    """Events still missing of kinds that a venue's history can give again, however long a loss was."""
     missing = 0
     for name, venue in report.venues.items():
-        repairable = {channel.repair for channel in exchanges.load(name).channels} - {None}
+        feed = exchanges.load(name)
+        lasting = {kind for kind, history in feed.history.items() if not history.newest_max}
+        repairable = {channel.repair for channel in feed.channels} & lasting
         missing += sum(
             count for kind, count in venue.missed_kinds.items() if Kind[kind.upper()] in repairable
         )

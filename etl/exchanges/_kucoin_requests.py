@@ -10,7 +10,7 @@ import msgspec
 
 from etl.adapter.contract import FaultKind, KeepAlive, Request, Ticket
 from etl.adapter.fields import UNDECODABLE
-from etl.errors import VenueError
+from etl.errors import OutOfReach, VenueError
 from etl.exchanges._kucoin_wire import Bullet
 from etl.model.records import Kind
 from etl.model.times import NS_PER_MS, NS_PER_S, interval_ns
@@ -82,10 +82,10 @@ def trades(symbol: str, start_ns: int, end_ns: int) -> Request:
 
 
 def require_reach(request: Request, rows: Sequence[Any]) -> None:
-    """Raises ``VenueError`` where the newest trades begin after what was asked for."""
+    """Raises ``OutOfReach`` where the newest trades begin after what was asked for."""
     times_ns = [row["time"] for row in rows if isinstance(row, dict) and isinstance(row.get("time"), int)]
     if len(rows) >= TRADES_MAX and min(times_ns, default=request.start_ns + 1) > request.start_ns:
-        raise VenueError(f"{request.path}: the venue gives the newest {TRADES_MAX} trades, which begin later")
+        raise OutOfReach(f"{request.path}: the venue gives the newest {TRADES_MAX} trades, which begin later")
 
 
 def bars(symbol: str, start_ns: int, end_ns: int, interval: str) -> Iterator[Request]:

@@ -122,11 +122,11 @@ class Kucoin(Exchange):
     fault_codes = (FaultCode(429, FaultKind.RATE_LIMIT, "", 30.0),)
     keepalive = KeepAlive(ask.PING, ask.PING_S)
     history: ClassVar[Mapping[Kind, History]] = {
-        Kind.TRADE: History("time"),
+        Kind.TRADE: History("time", ask.TRADES_MAX),
         Kind.BAR: History("time"),
         Kind.BOOK: History("time"),
     }
-    """Of trades the newest 100, of a book its snapshot now."""
+    """Of a book there is its snapshot now."""
     instruments_path = ask.LISTING
 
     def __init__(
@@ -203,7 +203,7 @@ class Kucoin(Exchange):
             yield from ask.bars(venue_symbol, start_ns, end_ns, channel.partition("_")[2] or "1min")
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
-        """None has pages. Raises ``VenueError`` where trades that were asked for are among no answer."""
+        """None has pages. Raises ``OutOfReach`` where trades that were asked for are among no answer."""
         if request.kind is Kind.TRADE:
             ask.require_reach(request, rows_of(frame.payload, "data"))
         return None

@@ -19,7 +19,7 @@ import msgspec
 
 from etl.adapter.back_off import back_off_s
 from etl.adapter.contract import Credentials, Exchange, Request, SequenceRule
-from etl.errors import VenueError
+from etl.errors import OutOfReach, VenueError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
 from etl.ingest.quarantine_notes import REASON_CHARACTERS_MAX
@@ -69,14 +69,20 @@ class Repairer:
             self._feed.beside(), parser, connection_id(time.time_ns()), "", Source.REPAIR, observer=fetched
         )
         span = missing_ids(gap) if channel.rule is SequenceRule.CONTIGUOUS else None
+        begins_later = ""
         try:
             for request in _requests(parser, channel.repair, gap, span, time.time_ns()):
                 await self._fetch_chain(intake, request)
                 if span and fetched.highest_id > span[1]:
                     break  # pages rise: what none has up to here, none has
+        except OutOfReach as error:
+            begins_later = str(error)
         except VenueError as error:
             return Verdict(GapState.OPEN, str(error), fetched.rows)
-        return judge_ids(span, fetched) if span else judge_times(gap, channel, fetched)
+        verdict = judge_ids(span, fetched) if span else judge_times(gap, channel, fetched)
+        if begins_later and verdict.state is GapState.OPEN and gap.to_time_ns:
+            return Verdict(GapState.UNREPAIRABLE, begins_later, fetched.rows)
+        return verdict
 
     async def _fetch_chain(self, intake: Intake, first: Request) -> None:
         """``first`` and the pages after it, through one parser: identities may count over pages. A request for ids

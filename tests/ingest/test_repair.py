@@ -10,8 +10,10 @@ import msgspec
 import pytest
 from aiohttp import ClientWebSocketResponse
 
-from etl.adapter.contract import Channel, Credentials, Exchange
+from etl.adapter.contract import Channel, Credentials, Exchange, Request
+from etl.errors import OutOfReach
 from etl.exchanges import load
+from etl.exchanges.polygon import Polygon
 from etl.ingest import repair as repair_module
 from etl.ingest.feed import Feed
 from etl.ingest.gap_ledger import due
@@ -267,6 +269,34 @@ def test_a_gap_whose_end_the_history_does_not_show_stays_open_with_its_reason(tm
                 GapState.OPEN,
                 "the first good event is not in the history",
             )
+
+    asyncio.run(scene())
+
+
+class Forgetful(Polygon):
+    """A history that gives its newest rows and says that there are none before."""
+
+    def next_request(self, request: Request, frame: Frame) -> Request | None:
+        raise OutOfReach("it begins later")
+
+
+def test_what_the_newest_rows_do_not_reach_over_can_never_be_repaired(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with simulator(tmp_path, "polygon") as client:
+            socket = await client.log_in("polygon")
+            run = Run("polygon", client, tmp_path)
+            run.take(await receive_bytes(socket, BEFORE))
+            run.lose(await receive_bytes(socket, LOST))
+            run.take(await receive_bytes(socket, AFTER))
+            run.feed.publish_gaps(run.feed.continuity.decide())
+            run.feed.exchange = Forgetful
+            (gap,) = [gap for gap in run.open_gaps if gap.channel == "Q"]
+            earlier = msgspec.structs.replace(gap, from_time_ns=gap.from_time_ns - 3_600_000_000_000)
+            async with History(f"http://{client.address}/polygon", Forgetful(CREDENTIALS)) as history:
+                repairer = Repairer(run.settings.ingest, run.feed, history, CREDENTIALS)
+                reached, lost = [await repairer.attempt(one) for one in (gap, earlier)]
+            assert (reached.state, reached.reason) == (GapState.REPAIRED, "both ends are in the history")
+            assert (lost.state, lost.reason) == (GapState.UNREPAIRABLE, "it begins later")
 
     asyncio.run(scene())
 
