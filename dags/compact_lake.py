@@ -17,14 +17,14 @@ LAKE = Asset("market-data-lake")
     doc_md="""
 ### Compact the lake
 
-Merges the files of each table, exchange, symbol and date that overlap or are small, with one row per identity: the
-last state of a bar, the newest parser's trade. The catalog switches to the new files day by day; replaced files are
-deleted after `lake_grace_s`. Running it twice changes nothing.
+Merges the files of each table, exchange and date that overlap or are small, with one row per identity: the last state
+of a bar, the newest parser's trade. A table switches to the new files some days at a time; replaced files are deleted
+after `lake_grace_s`. Running it twice changes nothing.
 
 **When it fails**
 
 - *lake at …*: the folder or bucket cannot be reached or is full. What was switched by then stays; run it again.
-- *commit … exists already; another writer runs*: an export ran at the same time. The retry mends it.
+- *another writer runs*: another compaction ran at the same time. The retry mends it.
 - Out of memory or disk: a day is sorted on disk beyond `lake_compaction_memory_mib`; give it room in the temp folder.
 """,
 )

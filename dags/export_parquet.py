@@ -27,15 +27,16 @@ LATE = late(
 ### Export to Parquet
 
 Writes what was published before the end of the run's interval, and was not exported yet, as
-`data/{table}/exchange=…/symbol=…/date=…/{partition}-{start}-{end}.parquet`. **Triggered by hand or by the API it
-exports up to now.** The boundaries are kept before the files are made, so a run that is killed and run again writes the
-same bytes under the same names; the catalog shows files and boundaries together, or not at all.
+`tables/{table}/exchange=…/date=…/{partition}-{start}-{end}.parquet`. **Triggered by hand or by the API it exports up
+to now.** The boundaries are kept before the files are made, so a run that is killed and run again writes the same bytes
+under the same names; each table shows files and the offset it has reached together, or not at all.
 
 **When it fails**
 
 - *lake at …*: the folder or bucket cannot be reached or is full. Mend it; the next run finishes the plan.
 - *Kafka at …*: the broker is down. The next run goes on where this one stopped.
-- *commit … exists already; another writer runs*: an export or a compaction ran at the same time. The retry mends it.
+- *another writer runs*: an export ran at the same time. The retry mends it.
+- *run: etl lake migrate*: the lake is of before 2026-11-30; `docs/lake.md` says how it is taken over.
 - *offset … is gone*: the topic's retention overtook the export; replay the hole from the raw frames (`etl replay`).
 - Refused records do not fail the run: they are in the quarantine as `store_rejected` (`etl quarantine list`).
 """,

@@ -13,6 +13,7 @@ AFTER_INSERT = "after_insert"
 BEFORE_COMMIT = "before_commit"
 BEFORE_TIMESCALE_COMMIT = "before_timescale_commit"
 BETWEEN_LAKE_FILE_AND_CATALOG = "between_lake_file_and_catalog"
+BETWEEN_LAKE_COMMITS = "between_lake_commits"
 
 _hooks: dict[str, Callable[[], None]] = {}
 """Of the whole process, for a command makes its objects itself. Filled before the command begins, or never."""

@@ -37,9 +37,10 @@ from etl.embedded.status import read_status
 from etl.embedded.supervisor import Supervisor
 from etl.embedded.timescale import timescale_part
 from etl.errors import UsageError
-from etl.lake.catalog import Catalog, File, Range
+from etl.lake.catalog import Catalog, File
+from etl.lake.exports import Range
 from etl.lake.files import write_file
-from etl.lake.layout import ROW_SCHEMAS
+from etl.lake.layout import ROW_SCHEMAS, compacted_name
 from etl.lake.storage import open_storage
 from etl.model.records import Kind
 from etl.settings import Settings, make
@@ -182,8 +183,9 @@ def _lake(settings: Settings, rows: int, days: int) -> dict[str, Any]:
                 table = _lake_rows(kind, symbol, day, each, first=1 + number * each)
                 if kind is Kind.TRADE and not number and not symbol:
                     table = _with_a_price_of_zero(table)
-                place = ("binance", f"COIN{symbol}-USDT", day.isoformat())
-                files.append(write_file(settings, storage, kind, place, table, span, f"0-{number}-{symbol}"))
+                place = ("binance", day.isoformat())
+                name = compacted_name(0, span.start, span.end, day.isoformat().replace("-", ""), symbol)
+                files.append(write_file(settings, storage, kind, place, table, span, name, str(day)))
         catalog.commit(catalog.read(), added=files)
         say(f"lake: {day} made after {time.perf_counter() - began:.0f} s")
     return _night(settings, "lake", days, PLANTED_IN_LAKE, pid=None)

@@ -1,49 +1,47 @@
-"""What exists in the lake: a log of commits beside the data. The catalog, not the directory, says what is there.
+"""What exists in the lake: a Delta table for each kind of record and one for the raw topic.
 
-    _catalog/00000000000000000007.json              commit 7: files added and removed, offsets, planned ranges
-    _catalog/00000000000000000007.checkpoint.json   the whole state after commit 7, so that readers start there
+    tables/{table}/_delta_log/…                       which files a table has (etl/lake/log.py)
+    tables/{table}/exchange=…/date=…/….parquet        the files
 
-A commit is one object that is created only if its number is free: it switches files and offsets together, and of
-two writers that began from the same state one fails. Readers see whole commits only.
+The logs, not the folders, say what is there. Readers see whole commits only, of each table by itself.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import Struct
 
 from etl.errors import StoreError
+from etl.lake import former, layout
+from etl.lake.delta import Add, Snapshot
+from etl.lake.exports import ExportLog, Exports
+from etl.lake.log import DeltaLog
 from etl.lake.storage import Storage
+from etl.model.times import NS_PER_MS
 
-FOLDER = "_catalog"
-COMMITS_PER_CHECKPOINT = 20
-CHECKPOINTS_KEPT = 2
-
-
-class Range(Struct, frozen=True):
-    """Offsets [start, end) of one partition of the topic."""
-
-    partition: int
-    start: int
-    end: int
+TIME_NS_MAX = (1 << 63) - 1
 
 
 class File(Struct, frozen=True, omit_defaults=True):
     """One Parquet file. Times are the least and greatest of its rows, ns; offsets are what it was made from.
 
-    ``compaction`` is 0 for an exported file; files of one compaction share its number, and no identity. ``wide_rows``
-    is how many rows hold a value that its column is too narrow for; ``wide_scales`` how many digits behind the point
-    such values have, by column; ``layout``: by which layout it is.
+    ``compaction`` is empty for an exported file; files of one compaction share it, and no identity. ``wide_rows`` is
+    how many rows hold a value that its column is too narrow for; ``wide_scales`` how many digits behind the point such
+    values have, by column; ``layout``: by which layout it is, 0 = another program's.
     """
 
     path: str
     table: str
     exchange: str
-    symbol: str
     date: str
+    symbol_min: str
+    symbol_max: str
     rows: int
     bytes: int
     time_ns_min: int
@@ -53,91 +51,134 @@ class File(Struct, frozen=True, omit_defaults=True):
     partition: int
     start: int
     end: int
-    compaction: int = 0
-    wide_rows: int = msgspec.field(default=0, name="beyond")
+    compaction: str = ""
+    wide_rows: int = 0
     wide_scales: dict[str, int] = {}
-    layout: int = 1
+    layout: int = layout.LAYOUT
+    made_ms: int = 0
 
 
-class Removed(Struct, frozen=True):
-    """A file no longer in the catalog, still there for readers of an older state until its grace is over."""
+class _Stats(Struct, rename="camel"):
+    """As every engine reads them. What we do not write ourselves may lack any."""
 
-    path: str
-    removed_time_ns: int
-
-
-class Commit(Struct, frozen=True, omit_defaults=True):
-    version: int
-    time_ns: int
-    added: tuple[File, ...] = ()
-    removed: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
-    topic: str = ""
-    topic_id: str = ""
-    offsets: dict[int, int] = {}
-    leader_epochs: dict[int, int] = {}
-    planned: tuple[Range, ...] = ()
-    """Offsets and planned ranges are those of ``topic_id``; without one, those of every topic stay as they are."""
+    num_records: int = 0
+    min_values: dict[str, Any] = {}
+    max_values: dict[str, Any] = {}
+    null_count: dict[str, Any] = {}
 
 
-class State(Struct, omit_defaults=True):
-    """The lake after commit ``version``; 0 is the empty lake. ``topics`` are names by topic id, in the order of their
-    first export; ``offsets`` the next to export, by topic id and partition; ``leader_epochs`` under which leader the
-    message before it came."""
+class _Tags(Struct, omit_defaults=True):
+    """What no other engine asks for."""
 
-    version: int = 0
-    time_ns: int = 0
+    time_ns_min: int = 0
+    time_ns_max: int = TIME_NS_MAX
+    key_time_ns_min: int = 0
+    key_time_ns_max: int = TIME_NS_MAX
+    partition: int = 0
+    start: int = 0
+    end: int = 0
+    compaction: str = ""
+    wide_rows: int = 0
+    wide_scales: dict[str, int] = {}
+    layout: int = 0
+
+
+_TAG = "market_data"
+
+
+def add_of(file: File) -> Add:
+    tags = _Tags(**{name: getattr(file, name) for name in _Tags.__struct_fields__})
+    least: dict[str, Any] = {"symbol": file.symbol_min, "time": _instant(file.time_ns_min)}
+    greatest: dict[str, Any] = {"symbol": file.symbol_max, "time": _instant(file.time_ns_max)}
+    if file.table == layout.RAW:
+        least, greatest = {"receive_time_ns": file.time_ns_min}, {"receive_time_ns": file.time_ns_max}
+    else:
+        least["key_time_ns"], greatest["key_time_ns"] = file.key_time_ns_min, file.key_time_ns_max
+    stats = _Stats(file.rows, least, greatest, dict.fromkeys(least, 0))
+    return Add(
+        path=quote(file.path.removeprefix(f"{layout.table_folder(file.table)}/"), safe="/=-._~"),
+        partition_values={"exchange": file.exchange, "date": file.date},
+        size=file.bytes,
+        modification_time=file.made_ms,
+        data_change=not file.compaction,
+        stats=msgspec.json.encode(stats).decode(),
+        tags={_TAG: msgspec.json.encode(tags).decode()},
+    )
+
+
+def file_of(table: str, add: Add) -> File:
+    tags = msgspec.json.decode((add.tags or {}).get(_TAG) or "{}", type=_Tags)
+    stats = msgspec.json.decode(add.stats or "{}", type=_Stats)
+    return File(
+        path=f"{layout.table_folder(table)}/{unquote(add.path)}",
+        table=table,
+        exchange=add.partition_values["exchange"] or "",
+        date=add.partition_values["date"] or "",
+        symbol_min=stats.min_values.get("symbol", ""),
+        symbol_max=stats.max_values.get("symbol", "\U0010ffff"),
+        rows=stats.num_records,
+        bytes=add.size,
+        made_ms=add.modification_time,
+        **{name: getattr(tags, name) for name in _Tags.__struct_fields__},
+    )
+
+
+def _instant(time_ns: int) -> str:
+    return layout.instant_of(time_ns)
+
+
+class State(Struct):
+    """The lake as it was read: ``tables`` as they were then with their ``files`` by path, and ``exports``."""
+
+    tables: dict[str, Snapshot] = {}
+    exports: Exports = msgspec.field(default_factory=Exports)
     files: dict[str, File] = {}
-    removed: dict[str, Removed] = {}
-    topics: dict[str, str] = {}
-    offsets: dict[str, dict[int, int]] = {}
-    leader_epochs: dict[str, dict[int, int]] = {}
-    planned: dict[str, tuple[Range, ...]] = {}
-
-    def apply(self, commit: Commit) -> None:
-        assert commit.version == self.version + 1, (commit.version, self.version)
-        self.version, self.time_ns = commit.version, commit.time_ns
-        for path in commit.removed:
-            self.removed[path] = Removed(path, commit.time_ns)
-            del self.files[path]
-        for file in commit.added:
-            self.files[file.path] = file
-            self.removed.pop(file.path, None)
-        for path in commit.deleted:
-            del self.removed[path]
-        if commit.topic_id:
-            self.topics.setdefault(commit.topic_id, commit.topic)
-            self.offsets.setdefault(commit.topic_id, {}).update(commit.offsets)
-            self.leader_epochs.setdefault(commit.topic_id, {}).update(commit.leader_epochs)
-            self.planned[commit.topic_id] = commit.planned
-
-    def generation(self, topic_id: str) -> int:
-        """0 for the first topic of its name, 1 for the one made anew after it, and so on."""
-        name = self.topics[topic_id]
-        return [other for other, of in self.topics.items() if of == name].index(topic_id)
 
     def of(self, table: str) -> list[File]:
         """The files of ``table``, in the order in which their rows came."""
         files = (file for file in self.files.values() if file.table == table)
-        return sorted(files, key=lambda f: (f.exchange, f.symbol, f.date, f.partition, f.start, f.path))
+        return sorted(files, key=lambda f: (f.exchange, f.date, f.partition, f.start, f.path))
 
-    def tables(self) -> list[str]:
-        return sorted({file.table for file in self.files.values()})
+    def done(self, table: str, app_id: str) -> int:
+        """The offset that ``table`` has reached of a partition of a topic (``app_id``)."""
+        return self.tables[table].done(app_id)
+
+    def removed(self, before_ms: int) -> list[str]:
+        """Paths of the files that were removed before then."""
+        return [
+            f"{layout.table_folder(table)}/{unquote(item.path)}"
+            for table, snapshot in self.tables.items()
+            for item in snapshot.removes.values()
+            if (item.deletion_timestamp or 0) < before_ms
+        ]
+
+    def named(self) -> set[str]:
+        """Paths of the files that some reader may still want."""
+        removed = self.removed(TIME_NS_MAX // NS_PER_MS)
+        return {*self.files, *removed}
 
 
 class Catalog:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._logs = {table: DeltaLog(storage, layout.table_folder(table)) for table in layout.TABLES}
+        self.exports = ExportLog(storage)
 
     def read(self) -> State:
-        """The state after the last commit."""
-        names = self._storage.names(FOLDER)
-        state = State()
-        checkpoints = [name for name in names if name.endswith(".checkpoint.json")]
-        if checkpoints:
-            state = msgspec.json.decode(self._storage.get(f"{FOLDER}/{checkpoints[-1]}"), type=State)
-        while (name := f"{state.version + 1:020d}.json") in names:
-            state.apply(msgspec.json.decode(self._storage.get(f"{FOLDER}/{name}"), type=Commit))
+        """The state after the last commits. Raises ``StoreError`` for a lake of the former layout."""
+        exports = self.exports.read()
+        if not exports.version and self._storage.names(former.FOLDER):
+            raise StoreError("lake: it has the layout of before 2026-11-30; run: etl lake migrate")
+        return self.read_tables(exports)
+
+    def read_tables(self, exports: Exports) -> State:
+        """The tables, whatever a migration has still to do."""
+        state = State(tables={}, exports=exports, files={})
+        for table, log in self._logs.items():
+            snapshot = state.tables[table] = log.read()
+            for add in snapshot.adds.values():
+                file = file_of(table, add)
+                state.files[file.path] = file
         return state
 
     def commit(
@@ -146,40 +187,49 @@ class Catalog:
         *,
         added: Iterable[File] = (),
         removed: Iterable[str] = (),
-        deleted: Iterable[str] = (),
-        topic: str = "",
-        topic_id: str = "",
-        offsets: dict[int, int] | None = None,
-        leader_epochs: dict[int, int] | None = None,
-        planned: Sequence[Range] = (),
+        txns: Mapping[str, int] | None = None,
+        operation: str = "WRITE",
     ) -> None:
-        """The switch: bring ``state``, and the lake, to the next version.
+        """Bring the tables of these files, and ``state``, a version on: one commit a table, with all of ``txns`` in it.
 
-        Raises ``StoreError`` if another writer was there first; then nothing changed.
+        Raises ``log.Conflict`` if another writer was there first; what was committed of other tables by then stays.
         """
-        commit = Commit(
-            version=state.version + 1,
-            time_ns=time.time_ns(),
-            added=tuple(added),
-            removed=tuple(removed),
-            deleted=tuple(deleted),
-            topic=topic,
-            topic_id=topic_id,
-            offsets=offsets or {},
-            leader_epochs=leader_epochs or {},
-            planned=tuple(planned),
-        )
-        name = f"{FOLDER}/{commit.version:020d}.json"
-        if not self._storage.put_new(name, msgspec.json.encode(commit)):
-            raise StoreError(f"lake: commit {commit.version} exists already; another writer runs")
-        state.apply(commit)
-        if commit.version % COMMITS_PER_CHECKPOINT == 0:
-            self._checkpoint(state)
+        gone = sorted((state.files[path] for path in removed), key=attrgetter("table"))
+        by_table: dict[str, tuple[list[File], list[File]]] = {}
+        for number, files in enumerate((sorted(added, key=attrgetter("table")), gone)):
+            for table, some in groupby(files, key=attrgetter("table")):
+                by_table.setdefault(table, ([], []))[number].extend(some)
+        for table, (new, old) in sorted(by_table.items()):
+            self._commit(state, table, new, old, txns, operation)
 
-    def _checkpoint(self, state: State) -> None:
-        """Write the whole state; drop the commits and checkpoints that no reader needs any more."""
-        self._storage.put(f"{FOLDER}/{state.version:020d}.checkpoint.json", msgspec.json.encode(state))
-        oldest_kept = state.version - CHECKPOINTS_KEPT * COMMITS_PER_CHECKPOINT
-        for name in self._storage.names(FOLDER):
-            if int(name.partition(".")[0]) <= oldest_kept:
-                self._storage.delete(f"{FOLDER}/{name}")
+    def _commit(
+        self,
+        state: State,
+        table: str,
+        new: Sequence[File],
+        old: Sequence[File],
+        txns: Mapping[str, int] | None,
+        operation: str,
+    ) -> None:
+        self._logs[table].commit(
+            state.tables[table],
+            layout.DELTA_FIELDS[table],
+            added=[add_of(file) for file in new],
+            removed=[add_of(file).path for file in old],
+            txns=txns,
+            operation=operation,
+        )
+        for file in old:
+            del state.files[file.path]
+        for file in new:
+            state.files[file.path] = file
+
+    def forget(self, state: State, before_ms: int) -> None:
+        """A checkpoint of each table that still knows files removed before then: they have been deleted."""
+        for table, snapshot in state.tables.items():
+            if any((item.deletion_timestamp or 0) < before_ms for item in snapshot.removes.values()):
+                self._logs[table].checkpoint(snapshot, before_ms)
+
+    def repair(self) -> list[str]:
+        """What a crash left of a table that another program writes too; returns what was removed."""
+        return [f"{table}: {name}" for table, log in self._logs.items() for name in log.repair()]

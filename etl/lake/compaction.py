@@ -1,13 +1,14 @@
 """``compact``: many files of one day become few, with one row per identity.
 
-The new files are written beside the old ones, the catalog switches from these to those, and the old ones are deleted
-when their grace is over, so that readers of the state before can finish. DuckDB sorts, and spills to disk where a day
-is larger than memory. What an earlier compaction wrote and did not live to commit is deleted too.
+The new files are written beside the old ones, the table switches from these to those in one commit, and the old ones
+are deleted when their grace is over, so that readers of the state before can finish. DuckDB sorts, and spills to disk
+where a day is larger than memory. What an earlier run wrote and did not live to commit is deleted too, a day later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -16,22 +17,22 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from etl.lake import layout
-from etl.lake.catalog import Catalog, File, Range, State
+from etl.lake.catalog import Catalog, File, State
+from etl.lake.exports import Range
 from etl.lake.files import write_file
+from etl.lake.log import LOG
 from etl.lake.query import distinct_rows, open_database, runs_of
-from etl.lake.storage import Storage, open_storage
+from etl.lake.storage import TEMPORARY_AGE_MAX_S, Storage, open_storage
 from etl.model.tables import KIND_BY_TABLE
-from etl.model.times import NS_PER_S
+from etl.model.times import NS_PER_MS, NS_PER_S
 from etl.settings import Settings
 
-_IN_ORDER = "CASE event_time_ns WHEN 0 THEN receive_time_ns ELSE event_time_ns END, record_key"
-
-
-GROUPS_PER_COMMIT = 200
+IN_ORDER = "symbol, CASE event_time_ns WHEN 0 THEN receive_time_ns ELSE event_time_ns END, record_key"
+DAYS_PER_COMMIT = 20
 
 
 class Compacted(Struct, frozen=True):
-    """What one compaction did: days of a symbol compacted, files before and after, files deleted."""
+    """What one compaction did: days of an exchange compacted, files before and after, files deleted."""
 
     days: int
     files_before: int
@@ -40,59 +41,70 @@ class Compacted(Struct, frozen=True):
 
 
 def compact(settings: Settings, now_ns: int) -> Compacted:
-    """Compact every day that gains by it; a commit every ``GROUPS_PER_COMMIT`` days of a symbol, so that what is done
-    stays done.
+    """Compact every day that gains by it; a commit of a table every ``DAYS_PER_COMMIT`` days of an exchange, so that
+    what is done stays done.
 
-    Raises ``StoreUnavailable``, and ``StoreError`` if another writer commits at the same time: run it again.
+    Raises ``StoreUnavailable``, and ``StoreError`` if another compaction of the same files was first: run it again.
     """
     storage = open_storage(settings)
     catalog = Catalog(storage)
+    catalog.repair()
     state = catalog.read()
     groups = list(_groups(settings, state))
     files_after = 0
     with open_database(storage) as database:
         database.execute(f"SET memory_limit = '{settings.lake.compaction_memory_mib} MiB'")
-        for first in range(0, len(groups), GROUPS_PER_COMMIT):
-            part = groups[first : first + GROUPS_PER_COMMIT]
-            compaction = state.version + 1
+        for part in _parts(groups):
+            compaction = uuid.uuid4().hex
             added = [
                 file for group in part for file in _rewritten(settings, storage, database, group, compaction)
             ]
-            catalog.commit(state, added=added, removed=[file.path for group in part for file in group])
+            removed = [file.path for group in part for file in group]
+            catalog.commit(state, added=added, removed=removed, operation="OPTIMIZE")
             files_after += len(added)
-    deleted = _delete_old(settings, storage, catalog, state, now_ns) + _delete_unnamed(storage, state)
+    deleted = _delete_old(settings, storage, catalog, state, now_ns) + _delete_unnamed(
+        storage, catalog, now_ns
+    )
     storage.sweep(now_ns / NS_PER_S)
     return Compacted(len(groups), sum(map(len, groups)), files_after, deleted)
 
 
+def _parts(groups: Sequence[list[File]]) -> Iterator[list[list[File]]]:
+    """The days of one commit: of one table."""
+    for _, of_table in groupby(groups, key=lambda group: group[0].table):
+        days = list(of_table)
+        for first in range(0, len(days), DAYS_PER_COMMIT):
+            yield days[first : first + DAYS_PER_COMMIT]
+
+
 def _groups(settings: Settings, state: State) -> Iterator[list[File]]:
-    """The files of each day that overlap, of which several are not full, or one has a former layout."""
+    """The files of each day that overlap, of which several are not full, or one is of another program."""
     for table in KIND_BY_TABLE:
-        for _, files in groupby(state.of(table), key=lambda f: (f.exchange, f.symbol, f.date)):
+        for _, files in groupby(state.of(table), key=lambda f: (f.exchange, f.date)):
             group = list(files)
             overlap = any(len(run) > 1 for run in runs_of(group))
             units = {file.compaction or file.path for file in group}
             small = sum(file.rows < settings.lake.file_rows_max for file in group)
-            former = table in layout.NARROW_TABLES and any(file.layout < layout.LAYOUT for file in group)
-            if overlap or former or (len(units) > 1 and small > 1):
+            foreign = any(file.layout != layout.LAYOUT for file in group)
+            if overlap or foreign or (len(units) > 1 and small > 1):
                 yield group
 
 
 def _rewritten(
-    settings: Settings, storage: Storage, database: DuckDBPyConnection, group: list[File], compaction: int
+    settings: Settings, storage: Storage, database: DuckDBPyConnection, group: list[File], compaction: str
 ) -> Iterator[File]:
     first = group[0]
     kind = KIND_BY_TABLE[first.table]
-    place = (first.exchange, first.symbol, first.date)
+    place = (first.exchange, first.date)
     span = Range(first.partition, min(f.start for f in group), max(f.end for f in group))
-    query = f"{distinct_rows(storage, first.table, group)} ORDER BY {_IN_ORDER}"
+    query = f"{distinct_rows(storage, first.table, group)} ORDER BY {IN_ORDER}"
     batches = database.sql(query).to_arrow_reader(settings.lake.row_group_rows)
-    for part, rows in enumerate(_tables(batches, settings.lake.file_rows_max)):
+    for part, rows in enumerate(tables_of(batches, settings.lake.file_rows_max)):
         name = layout.compacted_name(span.partition, span.start, span.end, compaction, part)
         yield write_file(settings, storage, kind, place, rows, span, name, compaction)
 
 
-def _tables(batches: Any, rows_max: int) -> Iterator[pa.Table]:
+def tables_of(batches: Any, rows_max: int) -> Iterator[pa.Table]:
     """The batches in tables of ``rows_max`` rows; the last may have fewer."""
     held: list[pa.Table] = []
     for batch in batches:
@@ -106,22 +118,26 @@ def _tables(batches: Any, rows_max: int) -> Iterator[pa.Table]:
 
 
 def _delete_old(settings: Settings, storage: Storage, catalog: Catalog, state: State, now_ns: int) -> int:
-    over = now_ns - int(settings.lake.grace_s * NS_PER_S)
-    paths = [item.path for item in state.removed.values() if item.removed_time_ns < over]
+    """Deleted first, forgotten then: whoever dies between deletes them again."""
+    over_ms = (now_ns - int(settings.lake.grace_s * NS_PER_S)) // NS_PER_MS
+    paths = state.removed(over_ms)
     for path in paths:
         storage.delete(path)
-    if paths:
-        catalog.commit(state, deleted=paths)
+    catalog.forget(state, over_ms)
     return len(paths)
 
 
-def _delete_unnamed(storage: Storage, state: State) -> int:
-    """Files of a compaction that never was: its commit has the number that they bear, which is taken, and ``state``
-    does not name them. Whoever is making some for a commit that can still succeed numbers them higher."""
-    count = 0
-    for path in storage.files(layout.DATA):
-        found = layout.COMPACTED_PATTERN.search(path)
-        if found and int(found[1]) <= state.version and path not in state.files and path not in state.removed:
-            storage.delete(path)
-            count += 1
-    return count
+def _delete_unnamed(storage: Storage, catalog: Catalog, now_ns: int) -> int:
+    """Files of an attempt that never was, once nobody can be about to commit them. Listed before the tables are read,
+    so that what is committed meanwhile is named."""
+    found = storage.files(layout.TABLES_FOLDER)
+    named = catalog.read().named()
+    over_s = now_ns / NS_PER_S - TEMPORARY_AGE_MAX_S
+    unnamed = [
+        path
+        for path, written_s in found.items()
+        if written_s < over_s and path.endswith(".parquet") and LOG not in path and path not in named
+    ]
+    for path in unnamed:
+        storage.delete(path)
+    return len(unnamed)

@@ -1,55 +1,59 @@
-"""One file of the lake: written, and described for the catalog."""
+"""One file of the lake: written, and described for its table's log."""
 
 from __future__ import annotations
 
 import itertools
+import time
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import structs
 
 from etl.lake import layout
-from etl.lake.catalog import File, Range
-from etl.lake.layout import LAYOUT, WIDE_DECIMALS
+from etl.lake.catalog import File
+from etl.lake.exports import Range
+from etl.lake.layout import WIDE_DECIMALS
 from etl.lake.rows import time_ns
 from etl.lake.storage import Storage
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
+from etl.model.times import NS_PER_MS
 from etl.settings import Settings
 
-SymbolDay = tuple[str, str, str]
-"""Exchange, symbol or series, date."""
+ExchangeDay = tuple[str, str]
+"""Exchange, date."""
 
 
 def write_file(
     settings: Settings,
     storage: Storage,
     kind: Kind,
-    place: SymbolDay,
+    place: ExchangeDay,
     rows: pa.Table,
     span: Range,
     name: str,
-    compaction: int = 0,
+    compaction: str = "",
 ) -> File:
     """Write ``rows``, all of ``place``, in order, one per identity."""
-    of_series = layout.is_series(place[0], place[1])
-    data = layout.parquet(kind, rows, settings.lake.row_group_rows, of_series)
+    data = layout.parquet(kind, rows, settings.lake.row_group_rows)
     times, key_times = time_ns(rows), rows["key_time_ns"]
     file = put_file(storage, TABLE_BY_KIND[kind], place, data, times, key_times, span, name)
+    symbols = pc.min_max(rows["symbol"]).as_py()
+    file = structs.replace(file, symbol_min=symbols["min"], symbol_max=symbols["max"], compaction=compaction)
     if WIDE_DECIMALS.name not in rows.column_names:
-        return structs.replace(file, compaction=compaction)
+        return file
     wide = rows[WIDE_DECIMALS.name].drop_null().to_pylist()
     scales: dict[str, int] = {}
-    for name, text in itertools.chain.from_iterable(wide):
+    for column, text in itertools.chain.from_iterable(wide):
         longest = max(len(number.partition(".")[2]) for number in text.split(","))
-        scales[name] = max(longest, scales.get(name, 0))
-    return structs.replace(file, compaction=compaction, wide_rows=len(wide), wide_scales=scales)
+        scales[column] = max(longest, scales.get(column, 0))
+    return structs.replace(file, wide_rows=len(wide), wide_scales=scales)
 
 
 def put_file(
     storage: Storage,
     table: str,
-    place: SymbolDay,
+    place: ExchangeDay,
     data: pa.Buffer,
     times_ns: pa.ChunkedArray,
     key_times_ns: pa.ChunkedArray,
@@ -60,13 +64,14 @@ def put_file(
     path = f"{layout.folder(table, *place)}/{name}"
     storage.put(path, data)
     times, key_times = (pc.min_max(column).as_py() for column in (times_ns, key_times_ns))
-    exchange, symbol, day = place
+    exchange, day = place
     return File(
         path=path,
         table=table,
         exchange=exchange,
-        symbol=symbol,
         date=day,
+        symbol_min="",
+        symbol_max="",
         rows=len(times_ns),
         bytes=data.size,
         time_ns_min=times["min"],
@@ -76,5 +81,5 @@ def put_file(
         partition=span.partition,
         start=span.start,
         end=span.end,
-        layout=LAYOUT,
+        made_ms=time.time_ns() // NS_PER_MS,
     )

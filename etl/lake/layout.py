@@ -1,15 +1,13 @@
 """The shape of the lake: where a file lies, its columns, and how Parquet is written. Pure.
 
-    data/{table}/exchange=…/symbol=…/date=…/{partition}-{start}-{end}.parquet
-    data/{table}/exchange=…/symbol=KXBTC15M-%2A/date=…/{partition}-{start}-{end}.parquet   all contracts of a series
-    data/raw/exchange=…/date=…/{partition}-{start}-{end}.parquet                        the raw topic, in its own order
+    tables/{table}/exchange=…/date=…/{partition}-{start}-{end}.parquet     records of an offset range
+    tables/raw/exchange=…/date=…/{partition}-{start}-{end}.parquet         the raw topic, in its own order
 
-``exchange``, ``symbol`` and ``date`` (of ``time``, UTC) stand in the path, as readers of this layout expect; what a
-path cannot hold is written as %XX. Contracts that live for minutes would make thousands of folders a day: those of a
-series share one, and the column ``contract`` names them. Everything else is a column, named as in market_data.proto,
-and ``time``: the event time, or the receive time where the venue sent none, to the microsecond (Spark reads no finer
-one). The exact times are the integer ``*_ns`` columns, 0 where the venue sent none. Rows are sorted by time, then
-record_key.
+``exchange`` and ``date`` (of ``time``, UTC) are a table's partitions: they stand in the log and in the path, where what
+a path cannot hold is %XX. Everything else is a column, named as in market_data.proto, and ``time``: the event time, or
+the receive time where the venue sent none, to the microsecond (Spark reads no finer one). The exact times are the
+integer ``*_ns`` columns, 0 where the venue sent none. Rows are sorted by symbol, time, record_key: those of a symbol
+lie together, and the statistics of the row groups tell where.
 
 Decimals are exact. In the large tables (``NARROW_TABLES``) they are DECIMAL(18,8), an integer to Parquet, elsewhere
 DECIMAL(38,19). A value that needs more is null there, and stands as text in the map ``wide_decimals``, under its
@@ -20,21 +18,18 @@ Every setting of the writer is fixed: the same rows give the same bytes.
 
 from __future__ import annotations
 
-import re
-from datetime import date, timedelta
-from functools import lru_cache
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl.exchanges import series_of
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
-from etl.model.times import NS_PER_DAY
+from etl.model.times import NS_PER_DAY, NS_PER_S, NS_PER_US
 from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form
 
-DATA = "data"
+TABLES_FOLDER = "tables"
 FOLDER_VALUE_BYTES_MAX = 255 - len("exchange=")
 """Of what stands after the name of its column; file systems take 255 bytes."""
 
@@ -42,14 +37,12 @@ DECIMAL = pa.decimal128(38, 19)
 NARROW_DECIMAL = pa.decimal128(18, 8)
 NARROW_TABLES = frozenset(("trades", "agg_trades", "quotes", "book_updates"))
 WIDE_DECIMALS = pa.field("wide_decimals", pa.map_(pa.string(), pa.string()))
-LAYOUT = 2
-"""Of the files that are written. In those of layout 1 ``wide_decimals`` has its former name; they are read as if it had
-not, and rewritten by the next compaction."""
-FORMER_WIDE_DECIMALS = "beyond"
+LAYOUT = 3
+"""Of the files that are written. Layouts 1 and 2 had a folder a symbol (former.py)."""
 INSTANT = pa.timestamp("us", tz="UTC")
 
-PARTITION_COLUMNS = ("exchange", "symbol")
-"""Kept out of the files: they stand in the path."""
+PARTITION_COLUMN = "exchange"
+"""Kept out of the files: it stands in the log and the path, as ``date`` does, which no record has."""
 
 _TYPES = {
     Form.TEXT: pa.string(),
@@ -93,7 +86,7 @@ ROW_SCHEMAS: dict[Kind, pa.Schema] = {kind: _row_schema(kind) for kind in COLUMN
 """Rows with their exchange and symbol, in the order of ``COLUMNS``, and ``wide_decimals`` where there are any."""
 
 FILE_SCHEMAS: dict[str, pa.Schema] = {
-    TABLE_BY_KIND[kind]: pa.schema([field for field in schema if field.name not in PARTITION_COLUMNS])
+    TABLE_BY_KIND[kind]: pa.schema([field for field in schema if field.name != PARTITION_COLUMN])
     for kind, schema in ROW_SCHEMAS.items()
 }
 """What a file holds, by table."""
@@ -117,38 +110,24 @@ RAW_SCHEMA = pa.schema(
 says which part of a large frame it is (etl/transports/frames.py): one that lies in two files."""
 
 
-STAR = "*"
-CONTRACT = pa.field("contract", pa.string(), nullable=False)
-"""The symbol, in the files of a series."""
-PLACES_KNOWN_MAX = 65_536
+TABLES = (*FILE_SCHEMAS, RAW)
+
+DELTA_FIELDS: dict[str, list[pa.Field]] = {
+    table: [pa.field("exchange", pa.string()), pa.field("date", pa.date32()), *schema]
+    for table, schema in {**FILE_SCHEMAS, RAW: RAW_SCHEMA}.items()
+}
+"""The columns of each table, with its partitions."""
 
 
-def has_series(exchange: str) -> bool:
-    return series_of(exchange) is not None
+def table_folder(table: str) -> str:
+    return f"{TABLES_FOLDER}/{table}"
 
 
-@lru_cache(maxsize=PLACES_KNOWN_MAX)
-def place_of(exchange: str, symbol: str) -> str:
-    """What stands in the path for a symbol: itself, or, for a contract, its series (``KXBTC15M-*``)."""
-    series = series_of(exchange)
-    prefix = series.of(symbol) if series else ""
-    return f"{prefix}{STAR}" if prefix else symbol
+def folder(table: str, exchange: str, day: str) -> str:
+    return f"{table_folder(table)}/exchange={_escaped(exchange)}/date={day}"
 
 
-def is_series(exchange: str, place: str) -> bool:
-    """Whether ``place``, of a path, is one of several contracts."""
-    return place.endswith(STAR) and has_series(exchange)
-
-
-def folder(table: str, exchange: str, symbol: str, day: str) -> str:
-    if table == RAW:
-        return f"{DATA}/{table}/exchange={_escaped(exchange)}/date={day}"
-    return f"{DATA}/{table}/exchange={_escaped(exchange)}/symbol={_escaped(symbol)}/date={day}"
-
-
-COMPACTED_PATTERN = re.compile(r"-c(\d+)-\d+\.parquet$")
-"""The number of the compaction that a file is of."""
-NAME_PATTERN = r"(\d+)-(\d+)-(\d+)(?:-c\d+-\d+)?\.parquet$"
+NAME_PATTERN = r"(\d+)-(\d+)-(\d+)(?:-c[0-9a-f]+-\d+)?\.parquet$"
 """Partition, start and end of a file's name."""
 
 
@@ -157,13 +136,19 @@ def file_name(partition: int, start: int, end: int, generation: int = 0) -> str:
     return f"{f'g{generation}-' if generation else ''}{partition}-{start}-{end}.parquet"
 
 
-def compacted_name(partition: int, start: int, end: int, compaction: int, part: int) -> str:
+def compacted_name(partition: int, start: int, end: int, compaction: str, part: int) -> str:
     return f"{partition}-{start}-{end}-c{compaction}-{part}.parquet"
 
 
 def day_of(time_ns: int) -> str:
     """The UTC date of ``time_ns`` as ``YYYY-MM-DD``."""
     return (date(1970, 1, 1) + timedelta(days=time_ns // NS_PER_DAY)).isoformat()
+
+
+def instant_of(time_ns: int) -> str:
+    """``time_ns`` to the microsecond as statistics have it: ``2026-01-31T12:00:00.123456Z``."""
+    moment = datetime.fromtimestamp(time_ns // NS_PER_S, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ns % NS_PER_S // NS_PER_US:06d}Z"
 
 
 def names_folder(text: str) -> bool:
@@ -175,11 +160,9 @@ def _escaped(text: str) -> str:
     return quote(text, safe="") or "__HIVE_DEFAULT_PARTITION__"
 
 
-def parquet(kind: Kind, rows: pa.Table, row_group_rows: int, of_series: bool = False) -> pa.Buffer:
+def parquet(kind: Kind, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
     """``rows``, in the columns of ``FILE_SCHEMAS`` and sorted, as the bytes of one file."""
     schema = FILE_SCHEMAS[TABLE_BY_KIND[kind]]
-    if of_series:
-        schema, rows = schema.append(CONTRACT), rows.append_column(CONTRACT.name, rows["symbol"])
     encodings = {"time": "DELTA_BINARY_PACKED"}
     for column in COLUMNS[kind]:
         if column.name in schema.names and (encoding := _encoding(column)):
@@ -200,8 +183,7 @@ def parquet(kind: Kind, rows: pa.Table, row_group_rows: int, of_series: bool = F
         write_page_index=True,
         store_schema=False,
         sorting_columns=[
-            pq.SortingColumn(schema.get_field_index("time")),
-            pq.SortingColumn(schema.get_field_index("record_key")),
+            pq.SortingColumn(schema.get_field_index(name)) for name in ("symbol", "time", "record_key")
         ],
     )
     return sink.getvalue()

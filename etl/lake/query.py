@@ -1,8 +1,8 @@
-"""SQL over the lake: a DuckDB connection with one view per table, over exactly the files that the catalog names.
+"""SQL over the lake: a DuckDB connection with one view per table, over exactly the files that the logs name.
 
-The views show the state of one commit, hence whole exports only. They hold one row per identity: files whose key
-times do not overlap cannot share an identity (it fixes the key time), so only overlapping ones are compared, and
-after a compaction none overlap.
+The views show one commit of each table, hence whole exports only. They hold one row per identity: files whose key
+times do not overlap cannot share an identity (it fixes the key time), so only rows of key times that several files
+have are compared, and after a compaction there are none.
 """
 
 from __future__ import annotations
@@ -13,21 +13,18 @@ from itertools import groupby
 import duckdb
 import pyarrow as pa
 
+from etl.lake.bucket import ObjectStorage
 from etl.lake.catalog import Catalog, File, State
 from etl.lake.layout import (
     DECIMAL,
     FILE_SCHEMAS,
-    FORMER_WIDE_DECIMALS,
     LAYOUT,
     NAME_PATTERN,
     NARROW_DECIMAL,
-    NARROW_TABLES,
     RAW,
     RAW_SCHEMA,
-    WIDE_DECIMALS,
-    is_series,
 )
-from etl.lake.storage import ObjectStorage, Storage, open_storage
+from etl.lake.storage import Storage, open_storage
 from etl.model.sale_conditions import values
 from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
@@ -35,22 +32,17 @@ from etl.wire.precedence import Term, precedence
 
 _SCHEMAS = {**FILE_SCHEMAS, RAW: RAW_SCHEMA.remove(RAW_SCHEMA.get_field_index("encoding"))}
 """What every file of a table has."""
-_PLACE_TYPES = {"exchange": pa.string(), "symbol": pa.string(), "date": pa.date32()}
-_HIVE_TYPES = {"exchange": "VARCHAR", "symbol": "VARCHAR", "date": "DATE"}
-"""Given, not guessed: a symbol may read as a number, or as TRUE."""
-_ADDED = {
-    "gaps": {"attempts": "INTEGER", "repaired_rows": "BIGINT", "detected_time_ns": "BIGINT"},
-    **{
-        table: {WIDE_DECIMALS.name: "MAP(VARCHAR, VARCHAR)"}
-        for table, schema in FILE_SCHEMAS.items()
-        if WIDE_DECIMALS in schema and table not in NARROW_TABLES
-    },
-}
-"""Columns that files written before they were added do not have; there a number reads as 0."""
-_NUMBERS = ("INTEGER", "BIGINT")
+_PLACE_TYPES = {"exchange": pa.string(), "date": pa.date32()}
+_PLACE = tuple(_PLACE_TYPES)
+"""The columns that stand in the path."""
+_HIVE_TYPES = "{'exchange': VARCHAR, 'date': DATE}"
+"""Given, not guessed: an exchange may read as a number."""
 VIEW_SCALE_MAX = 28
 """Of the 38 digits of DuckDB's decimals ten stand before the point, whatever a narrow column holds."""
-_START_OFFSET = f"regexp_extract(filename, '{NAME_PATTERN}', 2)::BIGINT"
+SPANS_MAX = 64
+"""Of overlapping key times that a view tells apart; beyond, all rows of the run are compared."""
+_START_OFFSET = f"TRY_CAST(regexp_extract(filename, '{NAME_PATTERN}', 2) AS BIGINT)"
+"""Null in a file that another program wrote."""
 
 
 # as in the other stores: docs/storage.md
@@ -120,7 +112,7 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
     for table, schema in _SCHEMAS.items():
         files = state.of(table)
         if not files:
-            fields = [pa.field(name, kind) for name, kind in _PLACE_TYPES.items() if name in _place(table)]
+            fields = [pa.field(name, kind) for name, kind in _PLACE_TYPES.items()]
             connection.register(table, pa.schema([*fields, *schema]).empty_table())
         elif table == RAW:
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
@@ -151,28 +143,49 @@ def open_database(storage: Storage) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _place(table: str) -> tuple[str, ...]:
-    """The columns that stand in the path."""
-    return ("exchange", "date") if table == RAW else ("exchange", "symbol", "date")
-
-
 def _view(storage: Storage, table: str, files: Sequence[File]) -> str:
     runs = list(runs_of(files))
     single = [file for run in runs if len(run) == 1 for file in run[0]]
-    overlapping = [file for run in runs if len(run) > 1 for unit in run for file in unit]
     parts = []
     if single:
         parts.append(_all_rows(storage, table, single))
-    if overlapping:
-        parts.append(distinct_rows(storage, table, overlapping))
+    for run in runs:
+        if len(run) > 1:
+            parts += _without_doubles(storage, table, run)
     shown = ", ".join(_shown(table, files))
     return f"CREATE VIEW {table} AS SELECT {shown} FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
+
+
+def _without_doubles(storage: Storage, table: str, run: Run) -> Iterator[str]:
+    """One row per identity of files that overlap: only rows of the key times that several units have are compared."""
+    source = _read(storage, [file for unit in run for file in unit])
+    spans = _shared_spans(run)
+    if len(spans) > SPANS_MAX:
+        yield distinct(table, source)
+        return
+    shared = " OR ".join(f"key_time_ns BETWEEN {start} AND {end}" for start, end in spans)
+    yield f"SELECT {columns(table)} FROM {source} WHERE NOT ({shared})"  # noqa: S608
+    yield distinct(table, f"(FROM {source} WHERE {shared})")
+
+
+def _shared_spans(run: Run) -> list[tuple[int, int]]:
+    """Key times, first and last, that more than one of the run's units may have."""
+    spans: list[tuple[int, int]] = []
+    reach = _greatest(run[0])
+    for unit in run[1:]:
+        start, end = _least(unit), min(reach, _greatest(unit))
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
+        else:
+            spans.append((start, end))
+        reach = max(reach, _greatest(unit))
+    return spans
 
 
 def _shown(table: str, files: Sequence[File]) -> Iterator[str]:
     """The columns of a view: the decimals of the files with the wide ones, where DuckDB's 38 digits have room for them;
     what has none is null, and stands in ``wide_decimals`` alone."""
-    yield from (f'"{name}"' for name in _place(table))
+    yield from (f'"{name}"' for name in _PLACE)
     with_wide = any(file.wide_rows for file in files)
     for field in _SCHEMAS[table]:
         is_list = pa.types.is_list(field.type)
@@ -200,14 +213,19 @@ def _with_wide(name: str, is_list: bool, scale: int) -> str:
 
 
 def _all_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
-    return f"SELECT {_columns(table)} FROM {_scan(storage, files)}"  # noqa: S608
+    return f"SELECT {columns(table)} FROM {_read(storage, files)}"  # noqa: S608
 
 
 def distinct_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
-    """The SELECT of ``files`` with one row per identity: the first of those that take precedence."""
+    """The SELECT of ``files`` with one row per identity."""
+    return distinct(table, _read(storage, files))
+
+
+def distinct(table: str, source: str) -> str:
+    """The SELECT of ``source`` with one row per identity: the first of those that take precedence."""
     ranks = ", ".join(f"{_rank(term)} DESC" for term in precedence(KIND_BY_TABLE[table]))
     return (
-        f"SELECT {_columns(table)} FROM {_scan(storage, files)} QUALIFY row_number() OVER ("  # noqa: S608
+        f"SELECT {columns(table)} FROM {source} QUALIFY row_number() OVER ("  # noqa: S608
         f"PARTITION BY exchange, symbol, record_key ORDER BY {ranks}, {_START_OFFSET}) = 1"
     )
 
@@ -220,69 +238,61 @@ def _rank(term: Term) -> str:
     return f"{term.name} IS NOT NULL" if term.present else term.name
 
 
-def _columns(table: str) -> str:
-    return ", ".join(f'"{name}"' for name in (*_place(table), *_SCHEMAS[table].names))
+def columns(table: str) -> str:
+    return ", ".join(f'"{name}"' for name in (*_PLACE, *_SCHEMAS[table].names))
 
 
-def _scan(storage: Storage, files: Sequence[File]) -> str:
-    """``files`` of one table under the columns of today."""
-    of_series = [file for file in files if is_series(file.exchange, file.symbol)]
-    if of_series:
-        rows = f"SELECT * EXCLUDE (contract) REPLACE (contract AS symbol) FROM {_scan_of(storage, of_series)}"  # noqa: S608
-        others = [file for file in files if not is_series(file.exchange, file.symbol)]
-        beside = f" UNION ALL BY NAME SELECT * FROM {_scan_of(storage, others)}" if others else ""  # noqa: S608
-        return f"({rows}{beside})"
-    return _scan_of(storage, files)
-
-
-def _scan_of(storage: Storage, files: Sequence[File]) -> str:
-    """Of symbols, or of series."""
-    table = files[0].table
-    former = [file for file in files if file.layout < LAYOUT and table in NARROW_TABLES]
-    if former:
-        today = [file for file in files if file not in former]
-        renamed = (
-            f"SELECT * RENAME ({FORMER_WIDE_DECIMALS} AS {WIDE_DECIMALS.name}) FROM {_read(storage, former)}"  # noqa: S608
-        )
-        others = f" UNION ALL BY NAME SELECT * FROM {_read(storage, today)}" if today else ""  # noqa: S608
-        return f"({renamed}{others})"
-    added = _ADDED.get(table)
-    if added is None:
-        return _read(storage, files)
-    names = ", ".join(f"NULL::{kind} AS {name}" for name, kind in added.items())
-    zeros = ", ".join(f"coalesce({name}, 0) AS {name}" for name, kind in added.items() if kind in _NUMBERS)
-    scan = f"FROM {_read(storage, files, 'union_by_name = true')}"
-    shown = f"* REPLACE ({zeros})" if zeros else "*"
-    return f"(SELECT {shown} FROM ({scan} UNION ALL BY NAME SELECT {names} WHERE false))"  # noqa: S608
-
-
-def _read(storage: Storage, files: Sequence[File], *more: str) -> str:
+def _read(storage: Storage, files: Sequence[File]) -> str:
     paths = ", ".join("'" + f"{storage.url}/{file.path}".replace("'", "''") + "'" for file in files)
-    types = ", ".join(f"'{name}': {_HIVE_TYPES[name]}" for name in _place(files[0].table))
-    options = ("hive_partitioning = true", f"hive_types = {{{types}}}", "filename = true", *more)
-    return f"read_parquet([{paths}], {', '.join(options)})"
+    options = f"hive_partitioning = true, hive_types = {_HIVE_TYPES}, filename = true"
+    if all(file.layout == LAYOUT for file in files):
+        return f"read_parquet([{paths}], {options})"
+    # what another program wrote may lack a column
+    nulls = ", ".join(
+        f'NULL::{_sql_type(field.type)} AS "{field.name}"' for field in _SCHEMAS[files[0].table]
+    )
+    return (
+        f"(FROM read_parquet([{paths}], {options}, union_by_name = true)"
+        f" UNION ALL BY NAME SELECT {nulls} WHERE false)"
+    )
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    if pa.types.is_map(kind):
+        return f"MAP({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})"
+    if pa.types.is_decimal(kind):
+        return f"DECIMAL({kind.precision},{kind.scale})"
+    return {"string": "VARCHAR", "int64": "BIGINT", "binary": "BLOB"}.get(str(kind), "TIMESTAMPTZ")
 
 
 Unit = list[File]
 """Files that share no identity among themselves: one exported file, or all files of one compaction."""
+Run = list[Unit]
+"""Units, by their least key time, of which each overlaps one before it."""
 
 
-def runs_of(files: Sequence[File]) -> Iterator[list[Unit]]:
+def runs_of(files: Sequence[File]) -> Iterator[Run]:
     """``files`` of one table in runs of units whose key times overlap: only within a run can identities be shared."""
-    for _, of_symbol in groupby(files, key=lambda file: (file.exchange, file.symbol)):
+    for _, of_exchange in groupby(files, key=lambda file: file.exchange):
         units: dict[object, Unit] = {}
-        for file in of_symbol:
+        for file in of_exchange:
             units.setdefault((file.date, file.compaction) if file.compaction else file.path, []).append(file)
-        run: list[Unit] = []
+        run: Run = []
         reach = 0
         for unit in sorted(units.values(), key=_least):
             if run and _least(unit) > reach:
                 yield run
                 run = []
             run.append(unit)
-            reach = max(reach, *(file.key_time_ns_max for file in unit))
+            reach = max(reach, _greatest(unit))
         yield run
 
 
 def _least(unit: Unit) -> int:
     return min(file.key_time_ns_min for file in unit)
+
+
+def _greatest(unit: Unit) -> int:
+    return max(file.key_time_ns_max for file in unit)

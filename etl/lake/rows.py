@@ -107,7 +107,7 @@ def time_ns(rows: pa.Table) -> pa.ChunkedArray:
 
 
 def newest(rows: pa.Table, kind: Kind) -> pa.Table:
-    """``rows`` of one exchange and symbol, or series, with one row per identity, in the order they had.
+    """``rows`` of one exchange with one row per identity, in the order they had.
 
     It is the first of those that take precedence.
     """

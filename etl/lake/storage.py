@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from pyarrow import fs
 
 from etl.errors import StoreUnavailable, UsageError
+from etl.lake.bucket import ObjectStorage
 from etl.lake.durable import make_folder, sync_folder
 from etl.model.addresses import shown
 from etl.settings import Settings
@@ -41,8 +42,9 @@ class Storage(Protocol):
     def names(self, folder: str) -> list[str]:
         """The plain names in ``folder``, sorted; empty if there is no such folder."""
 
-    def files(self, folder: str) -> list[str]:
-        """The paths of all that lies below ``folder``, however deep; empty if there is no such folder."""
+    def files(self, folder: str) -> dict[str, float]:
+        """The paths of all that lies below ``folder``, however deep, and when each was written (Unix time); empty if
+        there is no such folder."""
 
     def delete(self, path: str) -> None:
         """Nothing happens if it is gone already."""
@@ -57,7 +59,7 @@ class Storage(Protocol):
 def open_storage(settings: Settings) -> Storage:
     """The lake of ``settings.lake_path``: a folder (made if missing), or ``s3://bucket/prefix?endpoint_override=…``.
 
-    Access keys of a bucket come from the usual AWS_* variables.
+    Access keys of a bucket come from the usual AWS_* variables, or from the profile that ``AWS_PROFILE`` names.
     """
     place = settings.lake_path
     if "://" not in place or place.startswith("file://"):
@@ -115,8 +117,13 @@ class LocalStorage:
         with _reachable(self.url):
             (self._root / path).unlink(missing_ok=True)
 
-    def files(self, folder: str) -> list[str]:
-        return [path for path in self._walk(folder) if not path.endswith(TEMPORARY_SUFFIX)]
+    def files(self, folder: str) -> dict[str, float]:
+        found = {}
+        for path in self._walk(folder):
+            if not path.endswith(TEMPORARY_SUFFIX):
+                with suppress(FileNotFoundError), _reachable(self.url):
+                    found[path] = (self._root / path).stat().st_mtime
+        return found
 
     def _walk(self, folder: str) -> list[str]:
         with _reachable(self.url):
@@ -158,57 +165,6 @@ class LocalStorage:
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
         self._lasting.add(folder)
-
-
-class ObjectStorage:
-    """A bucket. A single put is atomic there; ``put_new`` looks first, so let one writer run at a time."""
-
-    def __init__(self, url: str) -> None:
-        self._fs, self._root = fs.FileSystem.from_uri(url)
-        self.url = f"s3://{self._root}"
-
-    def put(self, path: str, data: Any) -> None:
-        with _reachable(self.url), self._fs.open_output_stream(f"{self._root}/{path}") as stream:
-            stream.write(data)
-
-    def put_new(self, path: str, data: bytes) -> bool:
-        with _reachable(self.url):
-            if self._fs.get_file_info(f"{self._root}/{path}").type != fs.FileType.NotFound:
-                return False
-            self.put(path, data)
-            return True
-
-    def get(self, path: str) -> bytes:
-        with _reachable(self.url), self._fs.open_input_stream(f"{self._root}/{path}") as stream:
-            return bytes(stream.read())
-
-    def names(self, folder: str) -> list[str]:
-        with _reachable(self.url):
-            found = self._fs.get_file_info(fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
-            return sorted(info.base_name for info in found)
-
-    def files(self, folder: str) -> list[str]:
-        selector = fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True, recursive=True)
-        with _reachable(self.url):
-            found = [info.path for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File]
-        return sorted(path.removeprefix(f"{self._root}/") for path in found)
-
-    def sweep(self, now_s: float) -> None:
-        """A put is atomic here."""
-
-    def delete(self, path: str) -> None:
-        with _reachable(self.url), suppress(FileNotFoundError):
-            self._fs.delete_file(f"{self._root}/{path}")
-
-    def open(self, path: str) -> Any:
-        with _reachable(self.url):
-            return self._fs.open_input_file(f"{self._root}/{path}")
-
-    def as_fsspec(self) -> Any:
-        """The bucket as DuckDB takes it, under ``s3://``."""
-        from fsspec.implementations.arrow import ArrowFSWrapper
-
-        return ArrowFSWrapper(self._fs)
 
 
 @contextmanager

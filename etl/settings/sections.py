@@ -117,7 +117,7 @@ class Lake(Section, frozen=True):
     file_rows_max: int = 1_000_000
     range_messages_max: int = 250_000
     """Of one partition, held in memory at once."""
-    row_group_rows: int = 250_000
+    row_group_rows: int = 100_000
     grace_s: float = 3_600.0
     """How long a file that a compaction replaced is kept for readers that began before."""
     compaction_memory_mib: int = 1_024

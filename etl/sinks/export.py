@@ -1,23 +1,28 @@
 """``export`` and ``archive``: a topic into the lake, up to the high watermark seen at the start.
 
-    plan      commit the ranges: from the last boundary on, bounded        boundaries are kept before files are made
+    plan      keep the ranges: from the last boundary on, bounded          boundaries are kept before files are made
     write     rows of a range → sorted, cut by place → files               same range, same bytes, same names
-    switch    commit files and offsets together                            now the catalog shows them
+    commit    each table: its files, and the offset it has reached         now the table shows them
+    advance   keep the offsets; the plan is done
 
-A crash before the switch leaves files that no catalog names; the next export finds the plan, writes the same bytes
-under the same names, and switches.
+A crash before a commit leaves files that no table names; the next export finds the plan, writes the same bytes under
+the same names, and commits. Tables that were committed before the crash say so themselves (``txn``): their rows of the
+range are left out.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
 from etl import crash
 from etl.errors import RangeLost
-from etl.lake.catalog import Catalog, File, Range, State
+from etl.lake.catalog import Catalog, File, State
+from etl.lake.exports import Range
 from etl.lake.layout import file_name
 from etl.lake.storage import Storage, open_storage
 from etl.settings import Settings
@@ -56,17 +61,21 @@ def archive(settings: Settings, until_ns: int | None = None) -> Exported:
 
 
 class _NewWriter(Protocol):
-    def __call__(self, settings: Settings, storage: Storage, span: Range, name: str) -> RangeWriter: ...
+    def __call__(
+        self, settings: Settings, storage: Storage, span: Range, name: str, done: Mapping[str, int]
+    ) -> RangeWriter: ...
 
 
 def _drain(
     settings: Settings, topic: str, group: str, new_writer: _NewWriter, until_ns: int | None
 ) -> Exported:
-    """``group`` shows the lag beside the real consumer groups; the export itself goes by the catalog."""
+    """``group`` shows the lag beside the real consumer groups; the export itself goes by the lake."""
     storage = open_storage(settings)
     catalog = Catalog(storage)
+    catalog.repair()
     messages = refused = 0
     files: list[File] = []
+    began_ns = time.time_ns()
     with transport_of(settings).reader(topic, group) as reader:
         bounds = reader.bounds()
         topic_id = _require_ends(settings, catalog, reader, bounds)
@@ -83,22 +92,43 @@ def _drain(
                     partition: Bounds(now[partition].low, bounds[partition].high) for partition in bounds
                 }
                 continue
-            crash.reach(crash.BETWEEN_LAKE_FILE_AND_CATALOG)
             offsets = {span.partition: span.end for span in ranges}
-            catalog.commit(
-                state,
-                added=written.files,
-                topic=topic,
-                topic_id=topic_id,
-                offsets=offsets,
-                leader_epochs=written.leader_epochs,
+            _commit(catalog, state, written, topic_id, offsets)
+            catalog.exports.commit(
+                state.exports, topic, topic_id, offsets=offsets, leader_epochs=written.leader_epochs
             )
             for partition, end in offsets.items():
                 reader.show_progress(partition, end)
             messages += sum(span.end - span.start for span in ranges)
             refused += written.refused
             files += written.files
+    _advance_boundary(catalog, topic, topic_id, min(began_ns, until_ns or began_ns))
     return Exported(messages, _rows(files), len(files), sum(file.bytes for file in files), refused)
+
+
+def _commit(
+    catalog: Catalog, state: State, written: _Written, topic_id: str, offsets: Mapping[int, int]
+) -> None:
+    """A commit a table, each with how far it has come now."""
+    txns = {app_id(topic_id, partition): end for partition, end in offsets.items()}
+    crash.reach(crash.BETWEEN_LAKE_FILE_AND_CATALOG)
+    for table in sorted({file.table for file in written.files}):
+        added = [file for file in written.files if file.table == table]
+        catalog.commit(state, added=added, txns=txns)
+        crash.reach(crash.BETWEEN_LAKE_COMMITS)
+
+
+def app_id(topic_id: str, partition: int) -> str:
+    """Under which name a table keeps the offset that it has reached."""
+    return f"{topic_id}/{partition}"
+
+
+def _advance_boundary(catalog: Catalog, topic: str, topic_id: str, until_ns: int) -> None:
+    """What was published before ``until_ns`` is in the lake."""
+    exports = catalog.exports.read()
+    if topic_id in exports.topics and exports.until_ns.get(topic_id, 0) < until_ns:
+        planned = exports.planned.get(topic_id, ())
+        catalog.exports.commit(exports, topic, topic_id, planned=planned, until_ns=until_ns)
 
 
 ANEW = "~"
@@ -112,7 +142,7 @@ def _require_ends(
 
     Raises ``RangeLost`` if the topic ends before what was exported of it, or planned. The next export begins it anew,
     under an id of its own, so that no file takes another's name: the views tell what is there already."""
-    state, topic, topic_id = catalog.read(), reader.topic, reader.topic_id()
+    state, topic, topic_id = catalog.read().exports, reader.topic, reader.topic_id()
     known = [name for name in state.topics if name.partition(ANEW)[0] == topic_id]
     current = known[-1] if known else topic_id
     done, epochs = state.offsets.get(current, {}), state.leader_epochs.get(current, {})
@@ -124,7 +154,7 @@ def _require_ends(
             require_end(settings, STORE, topic, partition, topic_id, end, kept)
             require_end(settings, STORE, topic, partition, topic_id, planned.get(partition, 0), bound.high)
     except RangeLost:
-        catalog.commit(state, topic=topic, topic_id=f"{topic_id}{ANEW}{len(known)}")
+        catalog.exports.commit(state, topic, f"{topic_id}{ANEW}{len(known)}")
         raise
     return current
 
@@ -137,10 +167,11 @@ def _planned(
     What retention took before it was exported is declared as a gap, and the offsets move past it; a plan that it has
     cut is made anew."""
     state = catalog.read()
-    planned = state.planned.get(topic_id, ())
+    exports = state.exports
+    planned = exports.planned.get(topic_id, ())
     if planned and all(span.start >= bounds[span.partition].low for span in planned):
         return state, planned
-    begun = state.offsets.get(topic_id, {}) | {span.partition: span.start for span in planned}
+    begun = exports.offsets.get(topic_id, {}) | {span.partition: span.start for span in planned}
     lost = {
         partition: bound.low
         for partition, bound in bounds.items()
@@ -156,9 +187,7 @@ def _planned(
     if ranges or lost:
         # under which leader the message before came, nobody can know any more
         epochs = dict.fromkeys(lost, -1)
-        catalog.commit(
-            state, topic=topic, topic_id=topic_id, offsets=lost, leader_epochs=epochs, planned=ranges
-        )
+        catalog.exports.commit(exports, topic, topic_id, offsets=lost, leader_epochs=epochs, planned=ranges)
     return (state, ranges) if ranges else None
 
 
@@ -181,15 +210,15 @@ def _written(
     topic_id: str,
 ) -> _Written:
     """Raises ``Overtaken``."""
-    generation = state.generation(topic_id)
+    generation = state.exports.generation(topic_id)
     files: list[File] = []
     refused, epochs = 0, {}
     for span in ranges:
         name = file_name(span.partition, span.start, span.end, generation)
-        writer = new_writer(settings, storage, span, name)
-        turned_away, epochs[span.partition] = _read_into(
-            settings, writer, reader, span, f"{topic_id}/{span.partition}"
-        )
+        place = app_id(topic_id, span.partition)
+        done = {table: state.done(table, place) for table in state.tables}
+        writer = new_writer(settings, storage, span, name, done)
+        turned_away, epochs[span.partition] = _read_into(settings, writer, reader, span, place)
         refused += turned_away
         files += writer.write()
     return _Written(files, refused, epochs)

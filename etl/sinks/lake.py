@@ -1,28 +1,30 @@
-"""Files of the lake: what one offset range holds, cut by table, exchange, symbol and date.
+"""Files of the lake: what one offset range holds, cut by table, exchange and date.
 
 A writer takes the messages of its range as they come, then writes its files; the same range gives the same bytes. It
-holds the range in memory: ``lake_range_messages_max`` messages, about 0.5 kB each as Arrow.
+holds the range in memory: ``lake_range_messages_max`` messages, about 0.5 kB each as Arrow. ``done`` says what each
+table has reached: rows of lower offsets are in it already.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from etl.errors import StoreRejected, WireError
 from etl.lake import layout
-from etl.lake.catalog import File, Range
-from etl.lake.files import SymbolDay, put_file, write_file
+from etl.lake.catalog import File
+from etl.lake.exports import Range
+from etl.lake.files import ExchangeDay, put_file, write_file
 from etl.lake.rows import in_order, newest, time_ns, to_arrow
 from etl.lake.storage import Storage
 from etl.model.codes import Code
 from etl.model.records import Frame, Kind
+from etl.model.tables import KIND_BY_TABLE
 from etl.model.times import NS_PER_DAY, NS_PER_MS
 from etl.settings import Settings
 from etl.sinks.refusals import screened
@@ -39,17 +41,22 @@ class RangeWriter(Protocol):
         """Take ``messages``; returns those that the lake cannot hold, with their bytes."""
 
     def write(self) -> list[File]:
-        """Write the files and return what the catalog shall say of them."""
+        """Write the files and return what their tables' logs shall say of them."""
 
 
 class RecordWriter:
     """Messages of the normalized topic, a table per kind."""
 
-    def __init__(self, settings: Settings, storage: Storage, span: Range, name: str) -> None:
+    def __init__(
+        self, settings: Settings, storage: Storage, span: Range, name: str, done: Mapping[str, int]
+    ) -> None:
         self._settings = settings
         self._storage = storage
         self._span = span
         self._name = name
+        self._done = {
+            kind: done[table] for table, kind in KIND_BY_TABLE.items() if done.get(table, 0) > span.start
+        }
         self._tables: dict[Kind, list[pa.Table]] = defaultdict(list)
 
     def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes | None]]:
@@ -71,9 +78,14 @@ class RecordWriter:
         return refused
 
     def _take(self, batch: Iterable[Rows]) -> None:
-        tables = [(rows.kind, _placed(rows)) for rows in batch]
+        """Less the rows that their table has already."""
+        tables = [(rows.kind, _placed(left)) for rows in batch if len(left := self._left(rows))]
         for kind, table in tables:
             self._tables[kind].append(table)
+
+    def _left(self, rows: Rows) -> Rows:
+        done = self._done.get(rows.kind)
+        return rows if done is None else rows.take([n for n, at in enumerate(rows.offsets) if at >= done])
 
     def write(self) -> list[File]:
         return [
@@ -89,10 +101,9 @@ def _attempt(rows: Rows) -> None:
 
 def _placed(rows: Rows) -> pa.Table:
     """``rows`` as Arrow. Raises ``StoreRejected`` for values that no column holds, and for names that no folder has."""
-    for name in layout.PARTITION_COLUMNS:
-        for value in set(rows.values[name]):
-            if not layout.names_folder(value):
-                raise StoreRejected(f"{name} of {len(value)} characters: too long for the name of a folder")
+    for value in set(rows.values[layout.PARTITION_COLUMN]):
+        if not layout.names_folder(value):
+            raise StoreRejected(f"exchange of {len(value)} characters: too long for the name of a folder")
     return to_arrow(rows)
 
 
@@ -103,10 +114,13 @@ class RawWriter:
     A frame that lies in several messages is one row, where its last one is. Of one that the range cuts, the parts are
     rows as they are, and ``encoding`` says so."""
 
-    def __init__(self, settings: Settings, storage: Storage, span: Range, name: str) -> None:
+    def __init__(
+        self, settings: Settings, storage: Storage, span: Range, name: str, done: Mapping[str, int]
+    ) -> None:
         self._storage = storage
         self._span = span
         self._name = name
+        self._done = done.get(layout.RAW, 0)
         self._pieces: list[tuple[int, Piece]] = []
 
     def add(self, messages: Sequence[Message]) -> list[tuple[Refused, bytes | None]]:
@@ -121,7 +135,8 @@ class RawWriter:
                 time_ns = message.time_ms * NS_PER_MS
                 piece = Piece(Frame(UNREADABLE, "", 0, str(error), time_ns, message.value or b""))
                 refused.append((Refused(offset, str(error), Code.UNDECODABLE), message.value))
-            self._pieces.append((offset, piece))
+            if offset >= self._done:
+                self._pieces.append((offset, piece))
         return refused
 
     def write(self) -> list[File]:
@@ -141,36 +156,22 @@ class RawWriter:
         times = table["receive_time_ns"]
         data = layout.raw_parquet(table)
         return put_file(
-            self._storage, layout.RAW, (exchange, "", day), data, times, times, self._span, self._name
+            self._storage, layout.RAW, (exchange, day), data, times, times, self._span, self._name
         )
 
 
-def _cut(rows: pa.Table) -> Iterator[tuple[SymbolDay, pa.Table]]:
-    """``rows`` in order, one exchange, symbol or series, and date at a time."""
-    rows = in_order(rows.append_column(_PLACE, _places(rows)), "exchange", _PLACE)
-    days = np.asarray(time_ns(rows)) // NS_PER_DAY
-    codes = [
-        rows[name].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        for name in ("exchange", _PLACE)
-    ]
+def _cut(rows: pa.Table) -> Iterator[tuple[ExchangeDay, pa.Table]]:
+    """``rows`` in order, one exchange and date at a time."""
+    days = pa.array(np.asarray(time_ns(rows)) // NS_PER_DAY)
+    rows = in_order(rows.append_column(_DAY, days), "exchange", _DAY, "symbol")
+    codes = rows["exchange"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     changes = np.zeros(len(rows), dtype=bool)
-    for values in (*codes, days):
+    for values in (codes, np.asarray(rows[_DAY])):
         changes[1:] |= values[1:] != values[:-1]
     starts = [0, *np.flatnonzero(changes).tolist(), len(rows)]
     for start, end in pairwise(starts):
-        exchange, place = (rows[name][start].as_py() for name in ("exchange", _PLACE))
-        yield (
-            (exchange, place, layout.day_of(int(days[start]) * NS_PER_DAY)),
-            rows.slice(start, end - start),
-        )
+        place = (rows["exchange"][start].as_py(), layout.day_of(rows[_DAY][start].as_py() * NS_PER_DAY))
+        yield place, rows.slice(start, end - start)
 
 
-def _places(rows: pa.Table) -> pa.ChunkedArray | pa.Array:
-    """What stands in the path of each row."""
-    exchanges, symbols = rows["exchange"], rows["symbol"]
-    if not any(map(layout.has_series, pc.unique(exchanges).to_pylist())):
-        return symbols
-    return pa.array(map(layout.place_of, exchanges.to_pylist(), symbols.to_pylist()), pa.string())
-
-
-_PLACE = "place"
+_DAY = "day"

@@ -92,7 +92,7 @@ def _drop_partitions(settings: Settings, table: str, before_s: float) -> int:
 
 
 def _drop_days(settings: Settings, table: str, before_s: float) -> int:
-    """Files of days that ended before leave the catalog; ``compact_lake`` deletes them when their grace is over."""
+    """Files of days that ended before leave their table; ``compact_lake`` deletes them when their grace is over."""
     from etl.lake.catalog import Catalog
     from etl.lake.storage import open_storage
 
@@ -101,5 +101,5 @@ def _drop_days(settings: Settings, table: str, before_s: float) -> int:
     first_kept = datetime.fromtimestamp(before_s, UTC).date().isoformat()
     old = [file.path for file in state.of(table) if file.date < first_kept]
     if old:
-        catalog.commit(state, removed=old)
+        catalog.commit(state, removed=old, operation="DELETE")
     return len(old)

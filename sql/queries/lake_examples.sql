@@ -1,6 +1,6 @@
 -- First questions to the lake; each statement stands alone: etl query --store lake "…". Times are UTC.
--- Without the platform: duckdb -c "SELECT … FROM read_parquet('var/lake/data/trades/**/*.parquet', hive_partitioning = true)"
--- (all files of the folder; the views of `etl query` show those of the catalog, one row per identity).
+-- Without the platform: duckdb -c "SELECT … FROM delta_scan('var/lake/tables/trades')"
+-- (all rows of the files; the views of `etl query` show one row per identity).
 
 -- What is there.
 SELECT exchange, symbol, date, count(*) AS trades, sum(last_price * volume) AS turnover

@@ -1,81 +1,62 @@
+"""Files as the logs describe them."""
+
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from etl.errors import StoreError
-from etl.lake.catalog import COMMITS_PER_CHECKPOINT, FOLDER, Catalog, File, Range, State
+from etl.lake.catalog import TIME_NS_MAX, Catalog, File, add_of, file_of
+from etl.lake.delta import Add
 from etl.lake.storage import LocalStorage
+from tests.support.stream import START_NS
 
 
-def file(number: int, **values: object) -> File:
+def file(number: int, table: str = "trades", **values: object) -> File:
     made = File(
-        f"data/trades/{number}.parquet", "trades", "binance", "BTC-USDT", "2024-08-08", 10, 100, 1, 2, 1, 2, 0,
-        number, number + 1,
+        f"tables/{table}/exchange=%2A/date=2024-08-08/0-{number}-{number + 1}.parquet", table, "*", "2024-08-08",
+        "A", "Z", 10, 100, START_NS, START_NS + 1_999, 1, 2, 0, number, number + 1, made_ms=5,
     )  # fmt: skip
     return structs.replace(made, **values)
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> LocalStorage:
-    return LocalStorage(tmp_path / "lake")
+@pytest.mark.parametrize(
+    "described", [file(0), file(1, compaction="ab", wide_rows=2, wide_scales={"bid": 25}), file(2, "quotes")]
+)
+def test_a_file_comes_out_of_the_log_as_it_went_in(described: File) -> None:
+    add = add_of(described)
+    assert file_of(described.table, add) == described
+    assert add.path == f"exchange=%252A/{described.path.partition('/exchange=%2A/')[2]}"
+    assert add.data_change is (described.compaction == "")
+    stats = json.loads(add.stats or "")
+    assert (stats["numRecords"], stats["minValues"]["time"]) == (10, "2024-08-08T23:54:15.342000Z")
+    assert stats["maxValues"] == {"symbol": "Z", "time": "2024-08-08T23:54:15.342001Z", "key_time_ns": 2}
 
 
-def test_an_empty_place_is_an_empty_lake(storage: LocalStorage) -> None:
-    assert Catalog(storage).read() == State()
+def test_a_file_that_another_program_describes_may_hold_anything() -> None:
+    add = Add(
+        "exchange=kraken/date=2024-08-08/part-0.parquet",
+        {"exchange": "kraken", "date": "2024-08-08"},
+        9,
+        1,
+        True,
+    )
+    found = file_of("trades", add)
+    assert (found.exchange, found.layout, found.compaction, found.symbol_min) == ("kraken", 0, "", "")
+    assert (found.key_time_ns_min, found.key_time_ns_max) == (0, TIME_NS_MAX)
 
 
-def test_files_and_offsets_switch_together(storage: LocalStorage) -> None:
-    catalog = Catalog(storage)
+def test_a_commit_of_several_tables_is_one_in_each_with_the_same_progress(tmp_path: Path) -> None:
+    catalog = Catalog(LocalStorage(tmp_path / "lake"))
     state = catalog.read()
-    catalog.commit(state, topic_id="t", planned=[Range(0, 0, 5)])
-    assert catalog.read().files == {}
-    assert catalog.read().planned == {"t": (Range(0, 0, 5),)}
-    catalog.commit(state, added=[file(0)], topic_id="t", offsets={0: 5})
+    catalog.commit(state, added=[file(0), file(1, "quotes"), file(2)], txns={"t/0": 7})
+    catalog.commit(state, removed=[file(0).path], operation="DELETE")
     after = catalog.read()
-    assert (list(after.files.values()), after.offsets, after.planned) == ([file(0)], {"t": {0: 5}}, {"t": ()})
     assert after == state
-
-
-def test_of_two_writers_from_one_state_the_second_fails_and_changes_nothing(storage: LocalStorage) -> None:
-    catalog = Catalog(storage)
-    first, second = catalog.read(), catalog.read()
-    catalog.commit(first, added=[file(1)])
-    with pytest.raises(StoreError, match="commit 1 exists already"):
-        catalog.commit(second, added=[file(2)])
-    assert list(catalog.read().files.values()) == [file(1)]
-
-
-def test_a_commit_that_says_nothing_of_plans_keeps_them(storage: LocalStorage) -> None:
-    catalog = Catalog(storage)
-    state = catalog.read()
-    catalog.commit(state, topic_id="t", planned=[Range(0, 0, 5)])
-    catalog.commit(state, added=[file(1)])
-    assert catalog.read().planned == {"t": (Range(0, 0, 5),)}
-
-
-def test_the_state_is_the_same_through_checkpoints_as_from_every_commit(storage: LocalStorage) -> None:
-    catalog = Catalog(storage)
-    state = catalog.read()
-    for number in range(COMMITS_PER_CHECKPOINT * 4 + 3):
-        removed = [file(number - 1).path] if number % 3 == 2 else []
-        catalog.commit(
-            state, added=[file(number)], removed=removed, topic_id="t", offsets={number % 4: number}
-        )
-        assert catalog.read() == state
-    names = storage.names(FOLDER)
-    assert len(names) <= 3 * COMMITS_PER_CHECKPOINT
-    assert names[0].startswith(f"{COMMITS_PER_CHECKPOINT * 2 + 1:020d}")
-
-
-def test_a_commit_cut_short_is_not_seen(storage: LocalStorage) -> None:
-    catalog = Catalog(storage)
-    state = catalog.read()
-    catalog.commit(state, added=[file(1)])
-    partial = Path(storage.url, FOLDER, f".{2:020d}.json.abc.partial")
-    partial.write_bytes(b'{"version":2,')
-    assert catalog.read() == state
-    catalog.commit(state, added=[file(2)])
-    assert len(catalog.read().files) == 2
+    assert [each.path for each in after.of("trades")] == [file(2).path]
+    assert [after.done(table, "t/0") for table in ("trades", "quotes", "bars")] == [7, 7, 0]
+    assert [after.tables[table].version for table in ("trades", "quotes", "bars")] == [1, 0, -1]
+    assert after.removed(1 << 60) == [file(0).path]
+    assert after.named() == {file(0).path, file(1, "quotes").path, file(2).path}

@@ -66,13 +66,9 @@ def test_the_bytes_of_a_file_depend_on_its_rows_alone() -> None:
     assert parquet(Kind.TRADE, rows, 250).equals(parquet(Kind.TRADE, in_parts, 250))
 
 
-def test_a_path_holds_any_symbol() -> None:
-    assert folder("trades", "kraken", "XBT/USD", "2024-01-01") == (
-        "data/trades/exchange=kraken/symbol=XBT%2FUSD/date=2024-01-01"
-    )
-    assert folder("gaps", "kraken", "", "2024-01-01").endswith(
-        "symbol=__HIVE_DEFAULT_PARTITION__/date=2024-01-01"
-    )
+def test_a_path_holds_any_exchange() -> None:
+    assert folder("gaps", "*", "2024-01-01") == "tables/gaps/exchange=%2A/date=2024-01-01"
+    assert folder("gaps", "", "2024-01-01").endswith("exchange=__HIVE_DEFAULT_PARTITION__/date=2024-01-01")
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from etl.errors import StoreUnavailable, UsageError
+from etl.errors import StoreError, StoreUnavailable, UsageError
+from etl.lake.bucket import ObjectStorage
 from etl.lake.compaction import compact
 from etl.lake.storage import (
     TEMPORARY_AGE_MAX_S,
     TEMPORARY_SUFFIX,
     LocalStorage,
-    ObjectStorage,
     Storage,
     open_storage,
 )
@@ -67,17 +67,47 @@ def test_a_folder_and_a_bucket_hold_the_same_lake(settings: Settings, bucket: tu
     url, objects = bucket
     in_bucket = changed(settings, lake_url=url)
     for where in (settings, in_bucket):
-        export_records(where, [stream.trade(0), stream.trade(1, symbol="XBT/USD"), stream.quote(0)])
-        export_records(where, [stream.trade(0), stream.trade(2)], 3)
-        compact(where, 1 << 62)
+        export_records(
+            where, [stream.trade(0), stream.trade(1, symbol="XBT/USD"), stream.gap(0, exchange="*")]
+        )
     root = Path(settings.lake_path)
     in_folder = {
         f"lake/prefix/{path.relative_to(root)}": path.read_bytes() for path in root.rglob("*.parquet")
     }
     assert {key: data for key, data in objects.items() if key.endswith(".parquet")} == in_folder
+    for where in (settings, in_bucket):
+        export_records(where, [stream.trade(0), stream.trade(2)], 3)
+        compact(where, 1 << 62)
     sql = "SELECT exchange, symbol, date, record_key, last_price FROM trades ORDER BY ALL"
     assert query(in_bucket, sql) == query(settings, sql)
     assert len(query(in_bucket, sql)) == 3
+    assert query(in_bucket, "SELECT exchange FROM gaps") == [("*",)]
+
+
+def test_a_bucket_that_ignores_the_condition_of_a_put_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with running_bucket(is_conditional=False) as (address, objects):
+        url = f"s3://lake/prefix?scheme=http&endpoint_override={address}&region=us-east-1"
+        with pytest.raises(StoreError, match="ignores If-None-Match"):
+            export_records(changed(settings, lake_url=url), [stream.trade(0)])
+        assert not [key for key in objects if key.endswith(".json")]
+
+
+def test_queries_over_many_row_groups_of_a_bucket_never_fail(
+    settings: Settings, bucket: tuple[str, Objects]
+) -> None:
+    """DuckDB reads one handle in several threads."""
+    in_bucket = changed(settings, lake_url=bucket[0], lake_row_group_rows=50)
+    export_records(in_bucket, [stream.trade(n) for n in range(1_000)])
+    expected = [(1_000, 500_500, 1_000)]
+    for _ in range(10):
+        assert (
+            query(in_bucket, "SELECT count(*), sum(frame_sequence), count(DISTINCT record_key) FROM trades")
+            == expected
+        )
 
 
 def test_every_folder_of_a_new_file_is_lasting_also_one_whose_maker_died(
@@ -106,7 +136,7 @@ def test_what_a_dead_writer_left_half_written_is_swept_and_nothing_else(tmp_path
     storage.sweep(now_s)
     assert not old.exists()
     assert new.exists()
-    assert storage.files("data") == ["data/x.parquet"]
+    assert list(storage.files("data")) == ["data/x.parquet"]
 
 
 def test_a_place_that_cannot_be_reached_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,3 +145,18 @@ def test_a_place_that_cannot_be_reached_says_so(tmp_path: Path, monkeypatch: pyt
         open_storage(make(lake_url=str(tmp_path / "file" / "lake")))
     with pytest.raises(UsageError, match="ETL_LAKE_URL"):
         open_storage(make(lake_url="ftp://somewhere/lake"))
+
+
+def test_keys_of_a_bucket_may_stand_in_a_profile(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    (tmp_path / "credentials").write_text(
+        "[lake]\naws_access_key_id = ann\naws_secret_access_key = secret%s\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "lake")
+    storage = ObjectStorage("s3://lake/prefix?scheme=http&endpoint_override=127.0.0.1:1&region=us-east-1")
+    config = storage._store.config
+    assert (config["access_key_id"], config["secret_access_key"]) == ("ann", "secret%s")

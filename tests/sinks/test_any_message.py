@@ -21,7 +21,7 @@ from etl.ingest import quarantine, recovery
 from etl.ingest.feed import Feed
 from etl.ingest.recovery import _Unpublished
 from etl.ingest.reparse import Reparse
-from etl.lake.catalog import Range
+from etl.lake.exports import Range
 from etl.lake.storage import open_storage
 from etl.model.records import Kind, Source
 from etl.reconcile.ledger import Ledger
@@ -130,7 +130,7 @@ def test_load(settings: Settings) -> None:
 def test_export(settings: Settings) -> None:
     storage, span = open_storage(settings), Range(0, 0, MESSAGES)
     for number, messages in enumerate(batches(garbage.records(MESSAGES))):
-        writer = RecordWriter(settings, storage, span, f"0-{number}-1.parquet")
+        writer = RecordWriter(settings, storage, span, f"0-{number}-1.parquet", {})
         refused = writer.add(messages)
         assert_kept(refused, settings)
         files = writer.write()
@@ -141,7 +141,7 @@ def test_export(settings: Settings) -> None:
 def test_archive(settings: Settings) -> None:
     storage, span = open_storage(settings), Range(0, 0, MESSAGES)
     for number, messages in enumerate(batches(garbage.frames(MESSAGES))):
-        writer = RawWriter(settings, storage, span, f"0-{number}-1.parquet")
+        writer = RawWriter(settings, storage, span, f"0-{number}-1.parquet", {})
         refused = writer.add(messages)
         assert_kept(refused, settings)
         assert sum(file.rows for file in writer.write()) <= len(messages)

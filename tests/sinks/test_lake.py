@@ -14,8 +14,9 @@ import pytest
 from etl import settings as settings_module
 from etl.errors import RangeLost
 from etl.lake import raw_frames
-from etl.lake.catalog import Catalog, Range
+from etl.lake.catalog import Catalog
 from etl.lake.compaction import compact
+from etl.lake.exports import ExportLog
 from etl.lake.query import connect
 from etl.lake.storage import open_storage
 from etl.model.records import BarState, Frame, Source
@@ -48,12 +49,12 @@ def files(settings: Settings) -> dict[str, str]:
     root = Path(settings.lake_path)
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((root / "data").rglob("*"))
+        for path in sorted((root / "tables").rglob("exchange=*/**/*"))
         if path.is_file()
     }
 
 
-def test_files_lie_in_the_hive_layout_by_table_exchange_symbol_and_date(settings: Settings) -> None:
+def test_files_lie_by_table_exchange_and_date(settings: Settings) -> None:
     odd = stream.trade(1, "kraken", symbol="XBT/USD")
     next_day = stream.trade(2, time_ns=START_NS + DAY)
     stream.publish(settings, stream.trade(0), odd, next_day, stream.quote(0), stream.book(0))
@@ -61,19 +62,18 @@ def test_files_lie_in_the_hive_layout_by_table_exchange_symbol_and_date(settings
     assert (exported.messages, exported.files) == (5, 5)
     assert exported.rows == {"trades": 3, "quotes": 1, "book_updates": 1}
     assert list(files(settings)) == [
-        "data/book_updates/exchange=binance/symbol=BTC-USDT/date=2024-08-08/0-0-5.parquet",
-        "data/quotes/exchange=binance/symbol=BTC-USDT/date=2024-08-08/0-0-5.parquet",
-        "data/trades/exchange=binance/symbol=BTC-USDT/date=2024-08-08/0-0-5.parquet",
-        "data/trades/exchange=binance/symbol=BTC-USDT/date=2024-08-09/0-0-5.parquet",
-        "data/trades/exchange=kraken/symbol=XBT%2FUSD/date=2024-08-08/0-0-5.parquet",
+        "tables/book_updates/exchange=binance/date=2024-08-08/0-0-5.parquet",
+        "tables/quotes/exchange=binance/date=2024-08-08/0-0-5.parquet",
+        "tables/trades/exchange=binance/date=2024-08-08/0-0-5.parquet",
+        "tables/trades/exchange=binance/date=2024-08-09/0-0-5.parquet",
+        "tables/trades/exchange=kraken/date=2024-08-08/0-0-5.parquet",
     ]
     assert query(settings, "SELECT symbol FROM trades WHERE exchange = 'kraken'") == [("XBT/USD",)]
 
 
 def test_every_reader_finds_the_exact_values(settings: Settings) -> None:
-    import pandas
+    import deltalake
     import polars
-    import pyarrow.parquet
 
     first = stream.trade(0, time_ns=START_NS, last_price="0.00000001", trade_id="7")
     second = stream.trade(
@@ -81,18 +81,18 @@ def test_every_reader_finds_the_exact_values(settings: Settings) -> None:
     )
     stream.publish(settings, second, first)
     export(settings)
-    place = f"{settings.lake_path}/data/trades"
+    place = f"{settings.lake_path}/tables/trades"
     expected = [
         (START_NS, Decimal("0.00000001"), Decimal("0.02"), "7", None),
         (START_NS + 1, Decimal("9999999999.12345678"), Decimal("0.02"), None, ["@", "T"]),
     ]
     names = ["event_time_ns", "last_price", "volume", "trade_id", "conditions"]
     assert query(settings, f"SELECT {', '.join(names)} FROM trades ORDER BY event_time_ns") == expected
-    arrow = pyarrow.parquet.read_table(place).select(names).to_pylist()
+    table = deltalake.DeltaTable(place)
+    arrow = table.to_pyarrow_dataset().to_table(columns=names).to_pylist()
     assert [tuple(row.values()) for row in arrow] == expected
-    by_polars = polars.read_parquet(f"{place}/", hive_partitioning=True).select(names).rows()
-    assert by_polars == expected
-    frame = pandas.read_parquet(place)
+    assert polars.read_delta(place).select(names).rows() == expected
+    frame = table.to_pandas()
     assert list(frame["event_time_ns"]) == [START_NS, START_NS + 1]
     assert list(frame["last_price"]) == [row[1] for row in expected]
     assert list(frame["exchange"]) == ["binance", "binance"]
@@ -122,7 +122,7 @@ def test_values_of_38_digits_are_exact_in_the_views_and_beyond_their_column_in_t
         ([Decimal(levels[0]), Decimal(2)], [Decimal("61837.63"), Decimal("61837.62")])
     ]
     assert query(settings, "SELECT quote_volume FROM bars") == [(Decimal(traded),)]
-    frame = polars.read_parquet(f"{settings.lake_path}/data/trades/", hive_partitioning=True)
+    frame = polars.read_delta(f"{settings.lake_path}/tables/trades")
     assert frame["last_price"].to_list() == [None, Decimal("61838.01")]
     assert frame["wide_decimals"].to_list() == [{"last_price": wide}, None]
 
@@ -165,16 +165,17 @@ def test_a_price_times_a_size_is_exact_and_does_not_overflow(settings: Settings)
     assert found == [(Decimal("123456.12345678") * Decimal("1000000.00000001"),)]
 
 
-def test_rows_of_a_file_are_sorted_by_time_then_key_whatever_their_order(settings: Settings) -> None:
-    stream.publish(settings, *(stream.trade((n * 37) % 50) for n in range(50)))
+def test_rows_of_a_file_are_sorted_by_symbol_time_and_key_whatever_their_order(settings: Settings) -> None:
+    numbers = [(n * 37) % 50 for n in range(50)]
+    stream.publish(settings, *(stream.trade(n, symbol="ETH-USDT" if n % 2 else "BTC-USDT") for n in numbers))
     export(settings)
     (path,) = files(settings)
     import pyarrow.parquet
 
-    keys = pyarrow.parquet.read_table(f"{settings.lake_path}/{path}", partitioning=None)[
-        "record_key"
-    ].to_pylist()
-    assert keys == [stream.trade(n).record_key for n in range(50)]
+    rows = pyarrow.parquet.read_table(f"{settings.lake_path}/{path}", partitioning=None)
+    by_symbol = [*range(0, 50, 2), *range(1, 50, 2)]
+    assert rows["record_key"].to_pylist() == [stream.trade(n).record_key for n in by_symbol]
+    assert rows["symbol"].to_pylist() == ["BTC-USDT"] * 25 + ["ETH-USDT"] * 25
 
 
 def test_the_same_range_gives_the_same_bytes(settings: Settings, settings_with: MakeSettings) -> None:
@@ -224,6 +225,31 @@ def test_an_export_killed_between_file_and_catalog_shows_nothing_and_its_retry_w
     assert export(settings).messages == 45
     assert left_behind.items() <= files(settings).items()
     assert query(settings, "SELECT count(*), count(DISTINCT record_key) FROM trades") == [(45, 45)]
+
+
+def test_an_export_killed_between_the_commits_of_two_tables_is_in_each_once(settings: Settings) -> None:
+    first = [stream.trade(n) for n in range(30)] + [stream.quote(n) for n in range(30)] + [stream.book(0)]
+    stream.publish(settings, *first)
+    assert run_export(settings, crash_point="between_lake_commits").returncode == -9
+    assert query(settings, "SELECT count(*) FROM book_updates") == [(1,)]
+    assert query(settings, "SELECT count(*) FROM trades") == [(0,)]
+    stream.publish(settings, stream.trade(30), stream.quote(30), stream.book(1))
+    assert export(settings).rows == {"trades": 31, "quotes": 31, "book_updates": 1}
+    state = Catalog(open_storage(settings)).read()
+    rows = {
+        table: sum(file.rows for file in state.of(table)) for table in ("trades", "quotes", "book_updates")
+    }
+    assert rows == {"trades": 31, "quotes": 31, "book_updates": 2}  # in the files, before any view
+    assert export(settings).messages == 0
+
+
+def test_a_plan_of_which_a_table_has_a_part_may_be_cut_and_no_row_is_there_twice(settings: Settings) -> None:
+    stream.publish(settings, *(record for n in range(50) for record in (stream.book(n), stream.trade(n))))
+    assert run_export(settings, crash_point="between_lake_commits").returncode == -9
+    topics.delete_before(settings, settings.topics.normalized, 0, 40)
+    assert export(settings).rows == {"trades": 30}
+    state = Catalog(open_storage(settings)).read()
+    assert [sum(file.rows for file in state.of(table)) for table in ("book_updates", "trades")] == [50, 30]
 
 
 def run_export(settings: Settings, crash_point: str = "") -> subprocess.CompletedProcess[str]:
@@ -304,24 +330,22 @@ def test_a_topic_made_anew_does_not_overwrite_the_files_of_the_old(settings: Set
     assert query(settings, "SELECT count(*) FROM trades") == [(2,)]
 
 
-def test_the_catalog_knows_rows_times_bytes_and_offsets(settings: Settings) -> None:
+def test_the_tables_know_rows_times_bytes_and_offsets(settings: Settings) -> None:
     stream.publish(settings, *(stream.trade(n) for n in range(3)))
     export(settings)
     state = Catalog(open_storage(settings)).read()
     (file,) = state.files.values()
     path = Path(settings.lake_path, file.path)
-    assert (file.table, file.exchange, file.symbol, file.date) == (
-        "trades",
-        "binance",
-        "BTC-USDT",
-        "2024-08-08",
-    )
+    assert (file.table, file.exchange, file.date) == ("trades", "binance", "2024-08-08")
+    assert (file.symbol_min, file.symbol_max) == ("BTC-USDT", "BTC-USDT")
     assert (file.rows, file.bytes) == (3, path.stat().st_size)
     assert (file.time_ns_min, file.time_ns_max) == (START_NS, START_NS + 2 * MS)
     assert (file.partition, file.start, file.end) == (0, 0, 3)
-    assert list(state.offsets.values()) == [{0: 3}]
-    assert list(state.planned.values()) == [()]
-    assert Range(0, 0, 3) == Range(file.partition, file.start, file.end)
+    assert list(state.exports.offsets.values()) == [{0: 3}]
+    assert list(state.exports.planned.values()) == [()]
+    (topic_id,) = state.exports.topics
+    assert state.done("trades", f"{topic_id}/0") == 3
+    assert state.exports.until_ns[topic_id] > path.stat().st_mtime_ns - 60_000_000_000
 
 
 def test_an_empty_lake_has_every_table_without_rows(settings: Settings) -> None:
@@ -349,9 +373,9 @@ def test_the_raw_topic_is_archived_byte_for_byte_and_read_back(settings: Setting
     assert (archived.messages, archived.rows, archived.files) == (4, {"raw": 4}, 4)
     assert archive(settings).messages == 0
     assert [path.rpartition("/")[0] for path in files(settings)][:3] == [
-        "data/raw/exchange=binance/date=2024-08-08",
-        "data/raw/exchange=binance/date=2024-08-09",
-        "data/raw/exchange=kraken/date=2024-08-08",
+        "tables/raw/exchange=binance/date=2024-08-08",
+        "tables/raw/exchange=binance/date=2024-08-09",
+        "tables/raw/exchange=kraken/date=2024-08-08",
     ]
     everything = 1 << 62
     assert list(raw_frames.frames(settings, "binance", 0, everything)) == frames[:2]
@@ -376,16 +400,16 @@ def test_a_plan_of_a_dead_export_that_retention_has_cut_is_made_anew(settings: S
 def test_no_message_stops_an_export_and_each_is_quarantined_once(settings: Settings) -> None:
     foreign: Any = MarketData.FromString(encode(stream.trade(1)))
     foreign.source = 99
-    ideographs = encode(stream.trade(2, symbol="币" * 28))
+    ideographs = encode(stream.trade(2, "币" * 28))
     values = [bytes(foreign.SerializeToString()), ideographs]
     stream.publish_values(settings, *[("binance", "BTC-USDT", value) for value in values])
     publisher = KafkaPublisher(settings)
     publisher.publish(settings.topics.normalized, b"binance:BTC-USDT", None)
     publisher.flush(30.0)
-    stream.publish(settings, stream.trade(3), stream.trade(4, symbol="币" * 27))
+    stream.publish(settings, stream.trade(3), stream.trade(4, symbol="币" * 280))
     exported = export(settings)
     assert (exported.messages, exported.rows, exported.refused) == (5, {"trades": 2}, 3)
-    assert query(settings, "SELECT symbol FROM trades ORDER BY 1") == [("BTC-USDT",), ("币" * 27,)]
+    assert query(settings, "SELECT symbol FROM trades ORDER BY 1") == [("BTC-USDT",), ("币" * 280,)]
     assert sorted(item.record for item in topics.quarantined(settings)) == sorted([*values, b""])
     assert export(settings).messages == 0
 
@@ -411,10 +435,10 @@ def test_frames_whose_headers_are_out_of_range_are_kept_as_unreadable(settings: 
 def test_a_topic_that_lost_its_end_stops_an_export_and_the_next_begins_it_anew(settings: Settings) -> None:
     stream.publish(settings, *(stream.trade(n) for n in range(50)))
     export(settings)
-    catalog = Catalog(open_storage(settings))
-    state = catalog.read()
+    log = ExportLog(open_storage(settings))
+    state = log.read()
     (topic_id,) = state.topics
-    catalog.commit(state, topic=settings.topics.normalized, topic_id=topic_id, offsets={0: 100})
+    log.commit(state, settings.topics.normalized, topic_id, offsets={0: 100})
     before = files(settings)
     with pytest.raises(RangeLost, match="ends at 50 and had 100"):
         export(settings)

@@ -11,7 +11,8 @@ import pytest
 
 from etl.audit.expectations import run_expectations
 from etl.errors import StoreUnavailable, UsageError
-from etl.lake.storage import ObjectStorage, open_storage
+from etl.lake.bucket import ObjectStorage
+from etl.lake.storage import open_storage
 from etl.settings import Settings, changed, make
 from etl.sinks.load import load_timescale
 from etl.stores import timescale

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 Objects = dict[str, bytes]
 
 
 @contextmanager
-def running_bucket() -> Iterator[tuple[str, Objects]]:
-    """``host:port`` and the objects by ``bucket/key``."""
+def running_bucket(is_conditional: bool = True) -> Iterator[tuple[str, Objects]]:
+    """``host:port`` and the objects by ``bucket/key``; not ``is_conditional``: it ignores If-None-Match, as some do."""
     objects: Objects = {}
     uploads: dict[str, dict[int, bytes]] = {}
 
@@ -64,6 +64,9 @@ def running_bucket() -> Iterator[tuple[str, Objects]]:
             body = self._body()
             if "uploadId" in query:
                 uploads[query["uploadId"]][int(query["partNumber"])] = body
+            elif self.headers.get("If-None-Match") == "*" and key in objects and is_conditional:
+                self._answer(412)
+                return
             elif "/" in key:
                 objects[key] = body
             self._answer(200, ETag='"x"')
@@ -80,9 +83,11 @@ def running_bucket() -> Iterator[tuple[str, Objects]]:
                 objects[key] = b"".join(parts[number] for number in sorted(parts))
                 self._xml(200, "CompleteMultipartUploadResult", '<ETag>"x"</ETag>')
             else:  # ?delete: many at once
-                for name in re.findall(rb"<Key>(.*?)</Key>", body):
-                    objects.pop(f"{key}/{name.decode()}", None)
-                self._xml(200, "DeleteResult", "")
+                names = [unescape(name.decode()) for name in re.findall(rb"<Key>(.*?)</Key>", body)]
+                for name in names:
+                    objects.pop(f"{key}/{name}", None)
+                deleted = (f"<Deleted><Key>{escape(name)}</Key></Deleted>" for name in names)
+                self._xml(200, "DeleteResult", "".join(deleted))
 
         def do_DELETE(self) -> None:
             objects.pop(self._place()[0], None)
