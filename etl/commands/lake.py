@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 import typer
 
 from etl import settings as settings_module
+from etl.errors import UsageError
+from etl.model.times import NS_PER_MS, text_of
 
 app = typer.Typer(help="The lake's tables.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
@@ -43,3 +47,110 @@ def migrate(
         f"lake: {done.days} days rewritten, {done.days_done_before} were;"
         f" {done.files_before} files became {done.files_after}, {done.rows_before:,} rows {done.rows_after:,}"
     )
+
+
+@app.command("ls")
+def list_tables(json: Json = False) -> None:
+    """The tables: files, rows, bytes and dates, from their logs alone."""
+    from etl.lake import report
+    from etl.lake.catalog import Catalog
+    from etl.lake.storage import open_storage
+
+    found = report.tables(Catalog(open_storage(settings_module.load())).read())
+    _show(
+        ("table", "version", "files", "rows", "bytes", "exchanges", "from", "to"),
+        [
+            (it.table, it.version, it.files, it.rows, it.bytes, it.exchanges, it.first_date, it.last_date)
+            for it in found
+        ],
+        found,
+        json,
+    )
+
+
+@app.command()
+def coverage(
+    table: Annotated[str, typer.Option(help="Only this table.")] = "",
+    exchange: Annotated[str, typer.Option(help="Only this exchange.")] = "",
+    start: Annotated[str, typer.Option("--from", help="From this date on, YYYY-MM-DD.")] = "",
+    end: Annotated[str, typer.Option("--to", help="Before this date.")] = "",
+    json: Json = False,
+) -> None:
+    """What is there of each table, exchange and day: files, rows, bytes, first and last time, symbols."""
+    from etl.lake import report
+    from etl.lake.catalog import Catalog
+    from etl.lake.storage import open_storage
+
+    _require_table(table)
+    state = Catalog(open_storage(settings_module.load())).read()
+    found = report.coverage(state, table, exchange, start, end)
+    _show(
+        ("table", "exchange", "date", "files", "rows", "bytes", "first", "last", "symbols"),
+        [
+            (
+                *(it.table, it.exchange, it.date, it.files, it.rows, it.bytes),
+                *(text_of(it.first_time_ns), text_of(it.last_time_ns), f"{it.symbol_min} to {it.symbol_max}"),
+            )
+            for it in found
+        ],
+        found,
+        json,
+    )
+
+
+@app.command()
+def history(table: str, json: Json = False) -> None:
+    """The commits of a table, oldest first: what each added and removed, and the offsets that it reached."""
+    from etl.lake import report
+    from etl.lake.storage import open_storage
+
+    _require_table(table)
+    found = list(report.history(open_storage(settings_module.load()), table))
+    _show(
+        ("version", "time", "operation", "files added", "rows added", "files removed", "progress"),
+        [
+            (
+                *(it.version, text_of(it.time_ms * NS_PER_MS), it.operation),
+                *(it.files_added, it.rows_added, it.files_removed),
+                ", ".join(f"{name} {value}" for name, value in it.progress.items()),
+            )
+            for it in found
+        ],
+        found,
+        json,
+    )
+
+
+@app.command()
+def vacuum(json: Json = False) -> None:
+    """Delete files that were replaced, once their grace is over, and those that no commit ever named, after a day."""
+    from etl.lake.compaction import vacuum as run
+
+    deleted = run(settings_module.load(), time.time_ns())
+    print(
+        msgspec.json.encode({"deleted": deleted}).decode() if json else f"lake: {deleted} old files deleted"
+    )
+
+
+def _require_table(table: str) -> None:
+    from etl.lake.layout import TABLES
+
+    if table and table not in TABLES:
+        raise UsageError(f"lake: {table}: no such table; there are {', '.join(TABLES)}")
+
+
+def _show(
+    heads: Sequence[str], rows: Sequence[Sequence[object]], found: Sequence[object], json: bool
+) -> None:
+    if json:
+        for item in found:
+            print(msgspec.json.encode(item).decode())
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*heads, box=None)
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else escape(str(cell)) for cell in row))
+    Console().print(table)

@@ -88,8 +88,8 @@ _TAG = "market_data"
 
 def add_of(file: File) -> Add:
     tags = _Tags(**{name: getattr(file, name) for name in _Tags.__struct_fields__})
-    least: dict[str, Any] = {"symbol": file.symbol_min, "time": _instant(file.time_ns_min)}
-    greatest: dict[str, Any] = {"symbol": file.symbol_max, "time": _instant(file.time_ns_max)}
+    least: dict[str, Any] = {"symbol": file.symbol_min, "time": layout.instant_of(file.time_ns_min)}
+    greatest: dict[str, Any] = {"symbol": file.symbol_max, "time": layout.instant_of(file.time_ns_max)}
     if file.table == layout.RAW:
         least, greatest = {"receive_time_ns": file.time_ns_min}, {"receive_time_ns": file.time_ns_max}
     else:
@@ -115,16 +115,12 @@ def file_of(table: str, add: Add) -> File:
         exchange=add.partition_values["exchange"] or "",
         date=add.partition_values["date"] or "",
         symbol_min=stats.min_values.get("symbol", ""),
-        symbol_max=stats.max_values.get("symbol", "\U0010ffff"),
+        symbol_max=stats.max_values.get("symbol", "" if table == layout.RAW else "\U0010ffff"),
         rows=stats.num_records,
         bytes=add.size,
         made_ms=add.modification_time,
         **{name: getattr(tags, name) for name in _Tags.__struct_fields__},
     )
-
-
-def _instant(time_ns: int) -> str:
-    return layout.instant_of(time_ns)
 
 
 class State(Struct):

@@ -62,11 +62,23 @@ def compact(settings: Settings, now_ns: int) -> Compacted:
             removed = [file.path for group in part for file in group]
             catalog.commit(state, added=added, removed=removed, operation="OPTIMIZE")
             files_after += len(added)
-    deleted = _delete_old(settings, storage, catalog, state, now_ns) + _delete_unnamed(
-        storage, catalog, now_ns
-    )
-    storage.sweep(now_ns / NS_PER_S)
+    deleted = _vacuum(settings, storage, catalog, state, now_ns)
     return Compacted(len(groups), sum(map(len, groups)), files_after, deleted)
+
+
+def vacuum(settings: Settings, now_ns: int) -> int:
+    """What every compaction does at its end, by itself: how many files were deleted whose grace was over or that no
+    commit ever named."""
+    storage = open_storage(settings)
+    catalog = Catalog(storage)
+    catalog.repair()
+    return _vacuum(settings, storage, catalog, catalog.read(), now_ns)
+
+
+def _vacuum(settings: Settings, storage: Storage, catalog: Catalog, state: State, now_ns: int) -> int:
+    old = _delete_old(settings, storage, catalog, state, now_ns)
+    storage.sweep(now_ns / NS_PER_S)
+    return old + _delete_unnamed(storage, catalog, now_ns)
 
 
 def _parts(groups: Sequence[list[File]]) -> Iterator[list[list[File]]]:

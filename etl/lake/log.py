@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 import pyarrow as pa
@@ -53,6 +54,12 @@ class DeltaLog:
         if version is not None and snapshot.version != version:
             raise StoreError(f"lake: {self._name} has no version {version} any more, or not yet")
         return snapshot
+
+    def history(self) -> Iterator[tuple[int, list[Action]]]:
+        """The commits that are kept, oldest first, but for one that a writer died in."""
+        for name in filter(_COMMIT, self._storage.names(self._folder)):
+            with suppress(ValueError):
+                yield int(name[:20]), delta.decode(self._storage.get(f"{self._folder}/{name}"))
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Bring ``snapshot`` to what the table is now, a commit at a time."""

@@ -35,6 +35,12 @@ def test_a_file_comes_out_of_the_log_as_it_went_in(described: File) -> None:
     assert stats["maxValues"] == {"symbol": "Z", "time": "2024-08-08T23:54:15.342001Z", "key_time_ns": 2}
 
 
+def test_a_file_of_the_raw_topic_has_no_symbols() -> None:
+    described = file(0, "raw", symbol_min="", symbol_max="")
+    assert file_of("raw", add_of(described)) == described
+    assert json.loads(add_of(described).stats or "")["minValues"] == {"receive_time_ns": START_NS}
+
+
 def test_a_file_that_another_program_describes_may_hold_anything() -> None:
     add = Add(
         "exchange=kraken/date=2024-08-08/part-0.parquet",
