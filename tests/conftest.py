@@ -60,6 +60,11 @@ class Servers:
 
         return self._started("kafka", kafka_part)
 
+    def valkey(self) -> RunningPart:
+        from etl.embedded.valkey import valkey_part
+
+        return self._started("valkey", valkey_part)
+
     def clickhouse(self) -> RunningPart:
         from etl.embedded.clickhouse import clickhouse_part
 
@@ -88,6 +93,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def kafka_url(servers: Servers) -> str:
     """``host:port`` of a broker that the whole session shares: use topics of your own."""
     return servers.kafka().settings.kafka_bootstrap
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers: Servers) -> str:
+    """``redis://host:port`` of a server that the whole session shares: use topics of your own."""
+    port = servers.valkey().settings.transport.redis_port
+    return f"redis://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +136,8 @@ def server_kind() -> str:
 def settings_with(
     request: pytest.FixtureRequest, tmp_path: Path, server_kind: str
 ) -> Iterator[Callable[..., Settings]]:
-    """``settings_with(kafka=True, clickhouse=True, timescale=True, **values)``: topics and database of its own.
+    """``settings_with(kafka=True, clickhouse=True, timescale=True, **values)``: topics and database of its own;
+    ``redis=True`` in the place of Kafka.
 
     The servers named start when first asked for. The ClickHouse database exists already; the TimescaleDB one
     is the module's, or on a real server a new one.
@@ -141,6 +154,8 @@ def settings_with(
                     wired[field] = f"{value_of(Settings(), field)}-{mark}"
             if "kafka" in asked:
                 wired["kafka_url"] = real.get("kafka") or request.getfixturevalue("kafka_url")
+            if values.pop("redis", False):
+                wired["transport_url"] = request.getfixturevalue("redis_url")
             if "clickhouse" in asked:
                 base = real.get("clickhouse") or request.getfixturevalue("clickhouse_url")
                 wired["clickhouse_url"] = dropped_at_end.enter_context(

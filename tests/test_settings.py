@@ -35,6 +35,8 @@ def other_values(name: str) -> dict[str, object]:
     """Another than the default for this setting, and for those that it needs."""
     if name in ACCESS:
         return ACCESS
+    if name == "transport_url":
+        return {name: "redis"}
     value = value_of(Settings(), name)
     if isinstance(value, bool):
         return {name: not value}

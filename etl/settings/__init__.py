@@ -39,6 +39,7 @@ from etl.settings.sections import (
     Sink,
     Timescale,
     Topics,
+    Transport,
     Venues,
 )
 
@@ -55,6 +56,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether servers without a password may listen on an address that is not loopback."""
     log_level: str = "INFO"
 
+    transport: Transport = Transport()
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
     clickhouse: ClickHouse = ClickHouse()
@@ -80,7 +82,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def kafka_bootstrap(self) -> str:
-        return self.kafka.url or f"{self.bind_host}:{self.kafka.port}"
+        named = (
+            self.transport.url.removeprefix("kafka://") if self.transport.url.startswith("kafka://") else ""
+        )
+        return named or self.kafka.url or f"{self.bind_host}:{self.kafka.port}"
+
+    @property
+    def redis_address(self) -> str:
+        named = self.transport.url
+        return f"redis://{self.bind_host}:{self.transport.redis_port}" if named == "redis" else named
 
     @property
     def clickhouse_address(self) -> str:
@@ -125,6 +135,7 @@ SHORT_NAMES: Mapping[str, Mapping[str, str]] = {
     "topics": {"raw": "raw_topic", "normalized": "normalized_topic", "quarantine": "quarantine_topic",
                "statistics": "statistics_topic", "positions": "positions_topic", "partitions": "topic_partitions",
                "replication": "topic_replication", "retention_h": "topic_retention_h"},
+    "transport": {"redis_port": "redis_port", "redis_memory_mib": "redis_memory_mib"},
     "mail": {"url": "smtp_url", "port": "smtp_port", "mailbox_port": "mailbox_port", "sender": "mail_from"},
     "metrics": {"dag_port": "dag_metrics_port"},
     "producer": {"message_bytes_max": "message_bytes_max"},
@@ -192,6 +203,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             raise UsageError(f"{variable}: no such setting; see docs/settings.md for the names")
         values[name] = text
     settings = changed(_DEFAULTS, **values)
+    settings.transport.check()
     settings.kafka.check()
     settings.airflow.check()
     return settings

@@ -76,6 +76,30 @@ class Kafka(Section, frozen=True):
                 raise UsageError(f"settings: {what}")
 
 
+class Transport(Section, frozen=True):
+    url: str = ""
+    """Empty = Kafka, as its settings say, or ``kafka://host:port[,host:port]``. ``redis`` = the embedded Valkey;
+    ``redis[s]://user:password@host:port/database?prefix=…&ca_file=…&certificate_file=…&key_file=…`` = a server of one's
+    own, Redis 7 or Valkey."""
+    redis_port: int = 6379
+    redis_memory_mib: int = 1_024
+    """Of the embedded Valkey, whose topics lie in memory: full, it takes nothing more until something was let go."""
+
+    @property
+    def over_redis(self) -> bool:
+        return self.url == "redis" or self.url.startswith(("redis://", "rediss://"))
+
+    @property
+    def place(self) -> str:
+        """Without what must not be shown."""
+        return self.url.rpartition("@")[2].partition("?")[0]
+
+    def check(self) -> None:
+        """Raises ``UsageError``."""
+        if self.url and not self.over_redis and not self.url.startswith("kafka://"):
+            raise UsageError("settings: transport_url must be redis, redis[s]://… or kafka://…")
+
+
 class Topics(Section, frozen=True):
     raw: str = "market-data.raw"
     normalized: str = "market-data.normalized"

@@ -48,7 +48,11 @@ class Transport(Protocol):
 
 
 def transport_of(settings: Settings) -> Transport:
-    from etl.transports.kafka_transport import KafkaTransport  # of the client that is used, alone
+    if settings.transport.over_redis:
+        from etl.transports.redis_transport import RedisTransport  # each with its client alone
+
+        return RedisTransport(settings)
+    from etl.transports.kafka_transport import KafkaTransport
 
     return KafkaTransport(settings)
 

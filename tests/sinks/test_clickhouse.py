@@ -57,7 +57,7 @@ from tests.support.clickhouse_sink import RUN_WITHIN_S, Group, drain, topic_id, 
 from tests.support.processes import etl_command
 from tests.support.servers import BOTH_SERVERS, RunningPart, clickhouse_database
 from tests.support.stream import DAY, MS, START_NS
-from tests.support.topics import eventually
+from tests.support.topics import delete_topic, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -74,10 +74,20 @@ def database(clickhouse_url: str) -> Iterator[str]:
         yield url
 
 
+BOTH_TRANSPORTS = pytest.mark.parametrize("transport", ["kafka", "redis"])
+"""For what the sink owes to its group."""
+
+
 @pytest.fixture
-def settings(settings_with: MakeSettings, database: str) -> Settings:
+def transport() -> str:
+    return "kafka"
+
+
+@pytest.fixture
+def settings(settings_with: MakeSettings, database: str, transport: str) -> Settings:
     """Topics of its own and empty tables; two partitions; batches small enough to be several."""
-    made = settings_with(kafka=True, clickhouse_url=database)
+    asked = {transport: True}
+    made = settings_with(**asked, clickhouse_url=database)
     with connect(made, internal=True) as client:
         for table in STORED:
             client.execute(f"TRUNCATE TABLE {table}")
@@ -551,6 +561,7 @@ def assert_exactly_once(settings: Settings, trades: int) -> None:
     assert list(numbers)[:2] == [trades, trades]
 
 
+@BOTH_TRANSPORTS
 @pytest.mark.parametrize("point", CRASH_POINTS)
 def test_a_sink_killed_at_any_point_stores_everything_once_after_its_restart(
     settings: Settings, point: str
@@ -563,6 +574,7 @@ def test_a_sink_killed_at_any_point_stores_everything_once_after_its_restart(
     assert_exactly_once(settings, 3_000)
 
 
+@BOTH_TRANSPORTS
 def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) -> None:
     """What a sink that died after its insert leaves behind; batches cut anew would have other tokens."""
     records = [stream.trade(n) for n in range(100)]
@@ -571,11 +583,8 @@ def test_an_intent_is_resumed_with_its_own_bounds_and_token(settings: Settings) 
     partition, low = group.filled()
     intent = Intent(topic_id=topic_id(settings), start=low, end=low + 37, rows=37, time_s=time.time())
     group.intend(partition, intent)
-    admin = kafka_clients.admin(settings)
-    cluster = admin.describe_cluster().result().cluster_id
-    insert_as(
-        settings, records[:37], token(str(cluster), intent.topic_id, partition, low, low + 37, intent.v)
-    )
+    cluster = group.cluster_id()
+    insert_as(settings, records[:37], token(cluster, intent.topic_id, partition, low, low + 37, intent.v))
     drain(settings)
     assert_exactly_once(settings, 100)
 
@@ -599,6 +608,7 @@ def test_rows_that_a_killed_store_did_not_write_under_a_token_that_it_knows_are_
     assert (count(settings, "trades_stored"), count(settings, "quotes_stored")) == (40, 40)
 
 
+@BOTH_TRANSPORTS
 def test_an_intent_larger_than_todays_batches_is_carried_out_with_its_own_bounds(settings: Settings) -> None:
     stream.publish(settings, *[stream.trade(n) for n in range(200)])
     group = Group(settings)
@@ -613,6 +623,7 @@ def test_an_intent_larger_than_todays_batches_is_carried_out_with_its_own_bounds
     assert value(settings, parts, internal=True) >= 150
 
 
+@BOTH_TRANSPORTS
 def test_an_intent_older_than_the_window_is_looked_up_before_it_is_sent_again(settings: Settings) -> None:
     records = [make(n) for n in range(50) for make in (stream.trade, stream.quote, stream.book, stream.gap)]
     stream.publish(settings, *records)
@@ -633,6 +644,7 @@ def lost_ranges(settings: Settings) -> list[tuple[object, ...]]:
     return [(gap.gap_kind, gap.gap_state, gap.from_sequence, gap.to_sequence) for gap in gaps]
 
 
+@BOTH_TRANSPORTS
 def test_what_retention_took_of_an_intent_is_declared_and_the_rest_is_stored(settings: Settings) -> None:
     stream.publish(settings, *[stream.trade(n) for n in range(100)])
     group = Group(settings)
@@ -648,6 +660,7 @@ def test_what_retention_took_of_an_intent_is_declared_and_the_rest_is_stored(set
     assert value(settings, "SELECT (exchange, from_sequence, to_sequence) AS n FROM gaps") == [ANY, 0, 19]
 
 
+@BOTH_TRANSPORTS
 def test_a_topic_that_lost_its_end_stops_the_sink_for_its_offsets_come_again(settings: Settings) -> None:
     stream.publish(settings, *[stream.trade(n) for n in range(100)])
     group = Group(settings)
@@ -684,32 +697,29 @@ def test_retention_that_overtakes_a_sink_while_its_store_is_down_is_declared_and
     assert_exactly_once(settings, 10_000 - (last - first + 1))  # type: ignore[operator]
 
 
+@BOTH_TRANSPORTS
 def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> None:
     stream.publish(settings, *[stream.trade(n) for n in range(30)])
     drain(settings)
-    admin = kafka_clients.admin(settings)
-    for future in admin.delete_topics([settings.topics.normalized]).values():
-        future.result()
-    eventually(lambda: settings.topics.normalized not in admin.list_topics(timeout=10).topics)
+    delete_topic(settings, settings.topics.normalized)
     stream.publish(settings, *[stream.trade(n) for n in range(100, 150)])
     drain(settings)
     assert_exactly_once(settings, 80)
 
 
+@BOTH_TRANSPORTS
 def test_a_topic_made_anew_under_a_running_sink_is_begun_anew(settings: Settings) -> None:
     """With the same bounds, whose tokens the server would take for those of the old topic."""
     stream.publish(settings, *[stream.trade(n) for n in range(100)])
-    admin = kafka_clients.admin(settings)
     with running_sink(settings):
         eventually(Group(settings).drained, RUN_WITHIN_S)
-        for future in admin.delete_topics([settings.topics.normalized]).values():
-            future.result()
-        eventually(lambda: settings.topics.normalized not in admin.list_topics(timeout=10).topics)
+        delete_topic(settings, settings.topics.normalized)
         stream.publish(settings, *[stream.trade(n) for n in range(1_000, 1_100)])
         eventually(lambda: count(settings, "trades") == 200, RUN_WITHIN_S)
     assert_exactly_once(settings, 200)
 
 
+@BOTH_TRANSPORTS
 def test_two_sinks_share_the_topic_and_one_takes_over_from_the_other(settings: Settings) -> None:
     sent = 0
 
@@ -825,6 +835,7 @@ def test_one_batch_is_one_part_of_each_table_it_touches(settings: Settings) -> N
     assert {row["table"]: int(row["n"]) for row in parts} == {"trades_stored": 1, "quotes_stored": 1}
 
 
+@BOTH_TRANSPORTS
 def test_sigterm_finishes_commits_and_exits_with_zero(settings: Settings) -> None:
     settings = changed(settings, sink_linger_ms=0)
     stream.publish(settings, *[stream.trade(n) for n in range(700)])

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
-
+from etl.errors import TransportError
 from etl.settings import Settings, changed
 from etl.sinks.clickhouse import ClickHouseSink
 from etl.sinks.clickhouse_batch import Intent, encode_intent
 from etl.sinks.clickhouse_offsets import group_of
 from etl.telemetry.sink import SinkMetrics
-from etl.transports import kafka_clients
-from etl.transports.kafka import ensure_topics
+from etl.transports.group import Place
 from etl.transports.transport import transport_of
 from tests.support.topics import eventually
 
 RUN_WITHIN_S = 60.0
+WITHIN_S = 10.0
 
 
 def with_topics(settings: Settings, **values: Any) -> Settings:
     made = changed(settings, **{"topic_partitions": 2, "sink_batch_rows_max": 500, **values})
-    ensure_topics(made)
+    transport_of(made).ensure_topics()
     return made
+
+
+class Nobody:
+    """A member that is never assigned anything."""
+
+    def assigned(self, places: Sequence[Place]) -> None: ...
+
+    def revoked(self, places: Sequence[Place]) -> None: ...
+
+    def lost(self, places: Sequence[Place]) -> None: ...
+
+    def gone(self, topic: str, partition: int) -> None: ...
+
+    def answered(self, place: Place, failure: str) -> None: ...
 
 
 class Group:
@@ -32,16 +46,20 @@ class Group:
 
     def __init__(self, settings: Settings) -> None:
         self.topics = (settings.topics.normalized, settings.topics.quarantine)
-        self._consumer = kafka_clients.consumer(settings, group_of(settings))
+        self._transport = transport_of(settings)
+        self._group = self._transport.group(group_of(settings), Nobody())
 
     def committed(self, topic: str) -> dict[int, int]:
-        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        asked = [TopicPartition(topic, partition) for partition in partitions]
-        return {each.partition: max(each.offset, 0) for each in self._consumer.committed(asked, timeout=10)}
+        partitions = self._transport.ends([topic], WITHIN_S)[topic].offsets
+        asked = [Place(topic, partition) for partition in partitions]
+        return {each.partition: max(each.offset, 0) for each in self._group.committed(asked)}
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-        return low, high
+        found = self._group.bounds(Place(topic, partition), WITHIN_S)
+        return found.low, found.high
+
+    def cluster_id(self) -> str:
+        return self._group.cluster_id(self.topics[0])
 
     def drained(self) -> bool:
         """Has it committed the end of every partition? A coordinator that is just starting says nothing yet."""
@@ -51,7 +69,7 @@ class Group:
                 for topic in self.topics
                 for partition, offset in self.committed(topic).items()
             )
-        except KafkaException:
+        except TransportError:
             return False
 
     def filled(self) -> tuple[int, int]:
@@ -66,12 +84,12 @@ class Group:
 
     def intend(self, partition: int, intent: Intent) -> None:
         """Again while the coordinator is just starting."""
-        place = TopicPartition(self.topics[0], partition, intent.start, metadata=encode_intent(intent))
+        place = Place(self.topics[0], partition, intent.start, encode_intent(intent))
 
         def stands() -> bool:
             try:
-                self._consumer.commit(offsets=[place], asynchronous=False)
-            except KafkaException:
+                self._group.commit_now([place])
+            except TransportError:
                 return False
             return True
 

@@ -23,7 +23,7 @@ from etl.model.records import (
     Trade,
 )
 from etl.settings import Settings
-from etl.transports.kafka import KafkaPublisher, ensure_topics
+from etl.transports.transport import transport_of
 from etl.wire.codec import encode
 
 FLUSH_TIMEOUT_S = 30.0
@@ -182,8 +182,8 @@ def publish(settings: Settings, *records: Record) -> None:
 
 
 def publish_values(settings: Settings, *values: tuple[str, str, bytes]) -> None:
-    ensure_topics(settings)
-    publisher = KafkaPublisher(settings)
+    transport_of(settings).ensure_topics()
+    publisher = transport_of(settings).publisher()
     for exchange, symbol, value in values:
         publisher.publish(settings.topics.normalized, f"{exchange}:{symbol}".encode(), value)
     publisher.flush(FLUSH_TIMEOUT_S)

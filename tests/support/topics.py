@@ -13,6 +13,8 @@ from etl.model.records import Quarantined, Record
 from etl.settings import Settings
 from etl.transports import kafka_clients
 from etl.transports.message import Message
+from etl.transports.redis_client import Connection, parse_address
+from etl.transports.redis_log import keys_of
 from etl.transports.transport import read_topic
 from etl.wire import codec
 from tests.support.servers import RunningPart
@@ -36,9 +38,29 @@ def quarantined(settings: Settings) -> list[Quarantined]:
 
 def delete_before(settings: Settings, topic: str, partition: int, offset: int) -> None:
     """As retention does: the partition begins at ``offset``."""
+    if settings.transport.over_redis:
+        address = parse_address(settings.redis_address)
+        connection = Connection(address)
+        connection.call("HSET", keys_of(address).state(topic, partition), "low", offset)
+        connection.close()
+        return
     admin = kafka_clients.admin(settings)
     for future in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
         future.result(WITHIN_S)
+
+
+def delete_topic(settings: Settings, topic: str) -> None:
+    """Returns once it is gone."""
+    if settings.transport.over_redis:
+        connection = Connection(parse_address(settings.redis_address))
+        for key in connection.call("KEYS", f"{topic}:*"):
+            connection.call("DEL", key)
+        connection.close()
+        return
+    admin = kafka_clients.admin(settings)
+    for future in admin.delete_topics([topic]).values():
+        future.result(WITHIN_S)
+    eventually(lambda: topic not in admin.list_topics(timeout=WITHIN_S).topics)
 
 
 def eventually(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:

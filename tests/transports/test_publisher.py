@@ -1,4 +1,4 @@
-"""The contract of every publisher; Kafka is held to it with a real broker."""
+"""The contract of every publisher; Kafka and Redis are held to it with real servers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from etl.transports.kafka import (
 )
 from etl.transports.memory import MemoryPublisher
 from etl.transports.publisher import Publisher
+from etl.transports.transport import transport_of
 from tests.support.servers import RunningPart
 from tests.support.topics import eventually, messages
 
@@ -49,21 +50,24 @@ class _Memory:
         return [(message.key, message.value) for message in self.publisher.delivered[self.topic]]
 
 
-class _Kafka:
+class _Served:
     def __init__(self, settings: Settings) -> None:
-        ensure_topics(settings)
+        transport_of(settings).ensure_topics()
         self.settings = settings
         self.topic = settings.topics.raw
-        self.publisher = KafkaPublisher(settings)
+        self.publisher = transport_of(settings).publisher()
 
     def delivered(self) -> list[tuple[bytes, bytes]]:
         found = messages(self.settings, self.topic)
         return [(message.key or b"", message.value or b"") for message in found]
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.integration)])
+SERVED = [pytest.param(name, marks=pytest.mark.integration) for name in ("kafka", "redis")]
+
+
+@pytest.fixture(params=["memory", *SERVED])
 def transport(request: pytest.FixtureRequest, settings_with: Callable[..., Settings]) -> Transport:
-    return _Memory() if request.param == "memory" else _Kafka(settings_with(kafka=True))
+    return _Memory() if request.param == "memory" else _Served(settings_with(**{request.param: True}))
 
 
 def test_everything_published_is_there_after_flush_in_order_per_key(transport: Transport) -> None:
@@ -175,12 +179,13 @@ def test_what_is_acknowledged_lies_on_all_replicas_but_one(replicas: int, in_ste
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("name", ["kafka", "redis"])
 def test_settled_is_called_once_all_before_is_acknowledged_and_later_messages_wait_for_it(
-    settings_with: Callable[..., Settings],
+    settings_with: Callable[..., Settings], name: str
 ) -> None:
-    settings = settings_with(kafka=True)
-    ensure_topics(settings)
-    publisher = KafkaPublisher(settings)
+    settings = settings_with(**{name: True})
+    transport_of(settings).ensure_topics()
+    publisher = transport_of(settings).publisher()
     publisher.publish(settings.topics.raw, b"0", b"first")
     publisher.flush(FLUSH_S)
     held: list[set[bytes | None]] = []

@@ -1,0 +1,130 @@
+"""How a topic lies in Redis: its partitions as streams, whose entries are batches of messages that follow each other.
+
+    <prefix><topic>:{<n>}             stream: <offset of the last>-1 → n (messages), t (time, ms), b (the batch)
+    <prefix><topic>:{<n>}:state       hash: next and low (offsets), time_ms, the groups that read it
+    <prefix><topic>:{<n>}:p:<id>      a producer's last sequence, for a day
+    <prefix><topic>:{<n>}:g:<group>   hash: offset, metadata, owner, until, token
+    <prefix><topic>:{<n>}:keys        hash, of a compacted topic: key → offset
+    <prefix><topic>:topic             hash: id, partitions, compacted
+    <prefix>group:<name>              sorted set: its members, by when they were last seen
+
+What is between braces decides in which slot of a cluster a key lies: all of a partition lie together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+from zlib import crc32
+
+import lz4.block
+import msgspec
+from msgspec import Struct
+
+from etl.errors import TransportError
+from etl.transports.message import Message
+from etl.transports.redis_client import Address, Connection
+
+
+class Stored(Struct, frozen=True, array_like=True, gc=False):
+    """A message as a batch has it."""
+
+    key: bytes
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]] | None
+    time_ms: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Stored]).decode
+
+
+def encode_batch(messages: Sequence[Stored]) -> bytes:
+    return cast(bytes, lz4.block.compress(_encode(messages)))
+
+
+def decode_entry(topic: str, partition: int, entry: Any) -> list[Message]:
+    """The messages of one entry, as XRANGE gives it. Raises ``TransportError`` for bytes that are no batch."""
+    last = int(entry[0].partition(b"-")[0])
+    try:
+        stored = _decode(lz4.block.decompress(_fields(entry)[b"b"]))
+    except (KeyError, ValueError, RuntimeError, msgspec.MsgspecError) as error:
+        raise TransportError(f"Redis: {topic}-{partition} at {last}: not a batch: {error}") from None
+    first = last + 1 - len(stored)
+    return [
+        Message(topic, partition, offset, one.key, one.value, _asked(one.headers), one.time_ms)
+        for offset, one in enumerate(stored, first)
+    ]
+
+
+def entry_end(entry: Any) -> int:
+    """The offset after its last."""
+    return int(entry[0].partition(b"-")[0]) + 1
+
+
+def entry_time_ms(entry: Any) -> int:
+    """The greatest that any message up to its last has."""
+    return int(_fields(entry)[b"t"])
+
+
+def _fields(entry: Any) -> Mapping[bytes, bytes]:
+    return dict(zip(entry[1][::2], entry[1][1::2], strict=True))
+
+
+def _asked(headers: list[tuple[str, bytes | None]] | None) -> Any:
+    return _no_headers if headers is None else lambda: headers
+
+
+def _no_headers() -> None:
+    """One for all messages without."""
+    return None
+
+
+class Topic(Struct, frozen=True):
+    """``id``: a topic made anew under the same name has another."""
+
+    name: str
+    id: str
+    partitions: int
+    compacted: bool
+
+
+class Keys(Struct, frozen=True):
+    prefix: str
+
+    def stream(self, topic: str, partition: int) -> str:
+        return f"{self.prefix}{topic}:{{{partition}}}"
+
+    def state(self, topic: str, partition: int) -> str:
+        return f"{self.stream(topic, partition)}:state"
+
+    def producer(self, topic: str, partition: int, producer: str) -> str:
+        return f"{self.stream(topic, partition)}:p:{producer}"
+
+    def place(self, topic: str, partition: int, group: str) -> str:
+        return f"{self.stream(topic, partition)}:g:{group}"
+
+    def index(self, topic: str, partition: int) -> str:
+        return f"{self.stream(topic, partition)}:keys"
+
+    def topic(self, topic: str) -> str:
+        return f"{self.prefix}{topic}:topic"
+
+    def members(self, group: str) -> str:
+        return f"{self.prefix}group:{group}"
+
+
+def keys_of(address: Address) -> Keys:
+    return Keys(address.prefix)
+
+
+def topic_of(connection: Connection, keys: Keys, name: str) -> Topic:
+    """Raises ``TransportError``: so for one that does not exist."""
+    found = connection.call("HMGET", keys.topic(name), "id", "partitions", "compacted")
+    if found[0] is None:
+        raise TransportError(f"{connection.address.place}: topic {name}: there is none")
+    return Topic(name, found[0].decode(), int(found[1]), found[2] == b"1")
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    return crc32(key) % partitions
