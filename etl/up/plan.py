@@ -19,9 +19,12 @@ from etl.embedded.kafka import kafka_part
 from etl.embedded.mailbox import mailbox_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.timescale import timescale_part
+from etl.embedded.valkey import valkey_part
 from etl.settings import Settings, changed
 
 SOURCE_ROOT = Path(__file__).parents[2]
+BROKERS = ("kafka", "valkey")
+"""One of them runs, or none."""
 PREPARED_WITHIN_S = 600.0
 """Migrations may have to rewrite tables."""
 WORKER_READY_WITHIN_S = 60.0
@@ -56,7 +59,7 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
         )
 
     preparations = (
-        command("topics", "topics", depends_on=("kafka",), runs_once=True),
+        command("topics", "topics", depends_on=BROKERS, runs_once=True),
         command("migrate", "migrate", depends_on=("clickhouse", "timescale"), runs_once=True),
     )
     served |= {"topics", "migrate"}
@@ -68,11 +71,11 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
             ports = {**simulator.ports, "simulator_port": settings.simulator_port_of(venue)}
             venues.append(msgspec.structs.replace(simulator, ports=ports))
         venues.append(
-            worker(f"stream-{venue}", "stream", venue, depends_on=("topics", f"simulate-{venue}", "kafka"))
+            worker(f"stream-{venue}", "stream", venue, depends_on=("topics", f"simulate-{venue}", *BROKERS))
         )
     sink = msgspec.structs.replace(
         worker(
-            "sink-clickhouse", "sink", "clickhouse", depends_on=("topics", "migrate", "kafka", "clickhouse")
+            "sink-clickhouse", "sink", "clickhouse", depends_on=("topics", "migrate", *BROKERS, "clickhouse")
         ),
         environment={}
         if settings.sink.instance
@@ -81,7 +84,7 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
     planned = (*servers, *preparations, *venues, sink)
     if with_airflow and not settings.airflow.url:
         stores = tuple(
-            name for name in ("topics", "migrate", "kafka", "timescale", "mailbox") if name in served
+            name for name in ("topics", "migrate", *BROKERS, "timescale", "mailbox") if name in served
         )
         planned += airflow_parts(settings, depends_on=stores, dag_metrics_port=next(metrics_ports))
     return planned
@@ -119,7 +122,9 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 
 def _servers(settings: Settings) -> Iterator[Part]:
-    if not settings.kafka.url:
+    if settings.transport.url == "redis":
+        yield valkey_part(settings)
+    elif not settings.transport.url and not settings.kafka.url:
         yield kafka_part(settings)
     if not settings.clickhouse.url:
         yield clickhouse_part(settings)

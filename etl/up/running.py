@@ -229,7 +229,9 @@ class _Session:
         table.add_row("TimescaleDB", shown(settings.timescale_address), "")
         if not settings.timescale.url:
             table.add_row("", settings.timescale_analyst_address, "for analysts, who may only read")
-        table.add_row("Kafka", settings.kafka_bootstrap, settings.topics.normalized)
+        transport = settings.transport
+        place = ("Redis", transport.place) if transport.over_redis else ("Kafka", settings.kafka_bootstrap)
+        table.add_row(*place, settings.topics.normalized)
         table.add_row("Parquet", shown(settings.lake_path), "")
         if not settings.mail.url:
             table.add_row("Mailbox", f"http://{settings.bind_host}:{settings.mail.mailbox_port}", "")

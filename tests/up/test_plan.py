@@ -44,6 +44,20 @@ def test_nothing_is_started_for_a_server_whose_url_is_set(
     assert all(part not in planned_part.depends_on for planned_part in planned)
 
 
+@pytest.mark.parametrize(
+    ("url", "servers"),
+    [
+        ("redis", {"valkey"}),
+        ("redis://redis.example", set()),
+        ("kafka://kafka.example:9092", set()),
+    ],
+)
+def test_the_transport_decides_which_broker_is_started(tmp_path: Path, url: str, servers: set[str]) -> None:
+    planned = {part.name: part for part in parts(make(state_dir=str(tmp_path), transport_url=url), False)}
+    assert {"kafka", "valkey"} & set(planned) == servers
+    assert servers <= set(planned["topics"].depends_on)
+
+
 def test_no_airflow_is_started_where_its_url_is_set(tmp_path: Path) -> None:
     settings = make(state_dir=str(tmp_path), airflow_url="https://airflow.example")
     assert not [name for name in names(settings, with_airflow=True) if name.startswith("airflow")]
