@@ -28,7 +28,7 @@ from etl.model.times import NS_PER_MS
 TIME_NS_MAX = (1 << 63) - 1
 
 
-class File(Struct, frozen=True, omit_defaults=True):
+class File(Struct, frozen=True, omit_defaults=True, gc=False):
     """One Parquet file. Times are the least and greatest of its rows, ns; offsets are what it was made from.
 
     ``compaction`` is empty for an exported file; files of one compaction share it, and no identity. ``wide_rows`` is

