@@ -8,7 +8,7 @@
 # make audit    asks whether anything in the locks has a known vulnerability
 # make sbom     what the platform is made of, as CycloneDX, into .cache/sbom
 #
-# PYTHON, DURATION, VENUES, RATE, RECORDINGS, REPORT and LIVE=1 may be given, as in: make demo DURATION=60 RATE=500
+# PYTHON, DURATION, VENUES, RATE, RECORDINGS, REPORT, TRANSPORT=redis and LIVE=1 may be given, as in: make demo DURATION=60 RATE=500
 #
 # CONTRIBUTING.md says how long each takes
 
@@ -43,7 +43,7 @@ endif
 
 DEMO_OPTIONS := $(if $(DURATION),--duration $(DURATION)) $(if $(VENUES),--venues $(VENUES)) \
   $(if $(RATE),--rate $(RATE)) $(if $(RECORDINGS),--recordings $(RECORDINGS)) \
-  $(if $(REPORT),--report $(REPORT)) $(if $(LIVE),--live)
+  $(if $(REPORT),--report $(REPORT)) $(if $(LIVE),--live) $(if $(TRANSPORT),--transport $(TRANSPORT))
 
 # every file is compared with the lock's hash, and nothing is built on the way
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --no-build

@@ -32,6 +32,9 @@ def up(
     duration: Annotated[float, typer.Option(help="Seconds of streaming, then stop; 0 = for ever", min=0)] = 0,
     report: Annotated[Path | None, typer.Option(help="Reconcile, and write the report here (JSON)")] = None,
     airflow: Annotated[bool, typer.Option(help="Run Airflow too")] = True,
+    transport: Annotated[
+        str, typer.Option(help="kafka or redis: which embedded broker; default: as the settings say")
+    ] = "",
     state: Annotated[Path | None, typer.Option(help="State directory; default: var")] = None,
 ) -> None:
     """Start every part, print the addresses, show what flows; stop on Ctrl-C or after the duration.
@@ -56,6 +59,7 @@ def up(
         # without an end, a recording that ends would leave a mute venue behind
         "simulator_loop": loop or settings.simulator.loop or not duration,
         "state_dir": str(state or settings.state_dir),
+        "transport_url": _transport_url(transport, settings.transport.url),
     }
     settings = settings_module.changed(settings, **changes)
     if report and not duration:
@@ -71,6 +75,15 @@ def up(
         )
     options = RunOptions(with_airflow=airflow, duration_s=duration, report=report)
     raise typer.Exit(asyncio.run(run(settings, options, Console())))
+
+
+def _transport_url(transport: str, url: str) -> str:
+    """Raises ``UsageError``."""
+    from etl.errors import UsageError
+
+    if transport not in ("", "kafka", "redis"):
+        raise UsageError(f"--transport {transport}: kafka or redis")
+    return {"": url, "kafka": "", "redis": "redis"}[transport]
 
 
 def _check_venues(venues: Venues) -> None:

@@ -43,6 +43,7 @@ def etl(variables: dict[str, str], *words: str) -> subprocess.Popen[str]:
     ("words", "message"),
     [
         (["--report", "r.json"], "--report needs --duration"),
+        (["--transport", "pigeon"], "--transport pigeon: kafka or redis"),
         (["--venues", "nasdaq"], "nasdaq: no such venue; known are"),
         (["--venues", "polygon", "--live"], "set POLYGON_API_KEY or MASSIVE_API_KEY"),
         (

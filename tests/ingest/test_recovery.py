@@ -14,8 +14,8 @@ from etl.ingest.recovery import Recovered, recover
 from etl.model.records import GapState, Source
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings, changed
-from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.memory import Delivered, MemoryPublisher
+from etl.transports.transport import transport_of
 from etl.wire import codec
 from tests.support.invented import OLD_UNTIL_NS, SYMBOL, Invented, InventedOld
 from tests.support.stream import gap
@@ -28,10 +28,10 @@ RECEIVED_NS = 1_790_000_000_500_000_000
 SYMBOLS = {"BTCUSDT", "ETHUSDT"}
 
 
-@pytest.fixture
-def settings(settings_with: Callable[..., Settings]) -> Settings:
-    wired = settings_with(kafka=True, recordings_dir="served")
-    ensure_topics(wired)
+@pytest.fixture(params=["kafka", "redis"])
+def settings(request: pytest.FixtureRequest, settings_with: Callable[..., Settings]) -> Settings:
+    wired = settings_with(**{request.param: True}, recordings_dir="served")
+    transport_of(wired).ensure_topics()
     return wired
 
 
@@ -47,7 +47,7 @@ def life(settings: Settings, *texts: str) -> dict[str, list[Delivered]]:
 
 
 def publish(settings: Settings, topic: str, deliveries: list[Delivered]) -> None:
-    publisher = KafkaPublisher(settings)
+    publisher = transport_of(settings).publisher()
     for one in deliveries:
         publisher.publish(topic, one.key, one.value, dict(one.headers) or None)
     publisher.flush(FLUSH_S)
@@ -58,7 +58,7 @@ def held(settings: Settings, topic: str) -> list[bytes]:
 
 
 def recovered(settings: Settings, symbols: set[str] = SYMBOLS) -> Recovered:
-    return recover(settings, Binance, KafkaPublisher(settings), Continuity(Binance), symbols)
+    return recover(settings, Binance, transport_of(settings).publisher(), Continuity(Binance), symbols)
 
 
 def start(settings: Settings, symbols: set[str] = SYMBOLS) -> int:
@@ -205,7 +205,7 @@ def test_frames_of_a_former_protocol_are_recovered_by_the_parser_that_their_time
         intake.take(frame.encode(), OLD_UNTIL_NS - 2 + number)
     publisher.poll()
     publish(settings, settings.topics.raw, publisher.delivered[settings.topics.raw])
-    recovery = recover(settings, Invented, KafkaPublisher(settings), Continuity(Invented), {SYMBOL})
+    recovery = recover(settings, Invented, transport_of(settings).publisher(), Continuity(Invented), {SYMBOL})
     assert recovery.messages == 2
     assert held(settings, settings.topics.normalized) == sorted(
         one.value for one in publisher.delivered[settings.topics.normalized]
@@ -230,7 +230,7 @@ def test_a_frame_that_lies_in_parts_is_recovered_as_one(settings: Settings) -> N
 def test_garbage_on_any_topic_is_passed_over_and_the_rest_is_recovered(settings: Settings) -> None:
     whole = life(settings, trade(1), trade(2))
     odd = whole[settings.topics.raw][0]
-    publisher = KafkaPublisher(settings)
+    publisher = transport_of(settings).publisher()
     for headers in ({"receive_time_ns": str(1 << 63).encode()}, {"frame_sequence": b"x"}, {"source": b"?"}):
         publisher.publish(settings.topics.raw, odd.key, odd.value, {**dict(odd.headers), **headers})
     for value in (b"\xff", b"", b"\x08\x63", b"\x40\x63"):
