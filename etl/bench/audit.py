@@ -180,7 +180,7 @@ def _lake(settings: Settings, rows: int, days: int) -> dict[str, Any]:
             each = count // SYMBOLS
             span = Range(0, number * each, (number + 1) * each)
             for symbol in range(SYMBOLS):
-                table = _lake_rows(kind, symbol, day, each, first=1 + number * each)
+                table = lake_rows(kind, symbol, day, each, first=1 + number * each)
                 if kind is Kind.TRADE and not number and not symbol:
                     table = _with_a_price_of_zero(table)
                 place = ("binance", day.isoformat())
@@ -191,7 +191,7 @@ def _lake(settings: Settings, rows: int, days: int) -> dict[str, Any]:
     return _night(settings, "lake", days, PLANTED_IN_LAKE, pid=None)
 
 
-def _lake_rows(kind: Kind, symbol: int, day: date, count: int, first: int) -> pa.Table:
+def lake_rows(kind: Kind, symbol: int, day: date, count: int, first: int) -> pa.Table:
     """One symbol's rows of a day under ``ROW_SCHEMAS``."""
     ids = np.arange(first, first + count)
     times = _start_ns(day) + np.arange(count) * (DAY_NS // count) // 1_000_000 * 1_000_000

@@ -132,6 +132,27 @@ STANDARD: dict[str, Standard] = {
             ),
         ),
     ),
+    "lake": Standard(
+        (),
+        (
+            Figure("rows a second of CPU from messages into tables", ("write.rows_per_cpu_s",), "100,000"),
+            Figure(
+                "10,000 symbols, 2 million rows: CPU s / bytes a row / one symbol, ms",
+                ("symbols.write_cpu_s", "symbols.bytes_per_row", "symbols.one_symbol_ms"),
+                "3 / 40 / 10",
+            ),
+            Figure(
+                "a symbol's day of 10 million rows, ms: all / an hour",
+                ("day.sum_ms", "day.hour_ms"),
+                "150 / 30",
+            ),
+            Figure(
+                "100,000 files: read, s / look-up, ms / commit, ms",
+                ("log.read_s", "log.look_up_ms", "log.commit_ms"),
+                "1 / 1 / 5",
+            ),
+        ),
+    ),
     "validation": Standard(
         (),
         (

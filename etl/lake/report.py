@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from msgspec import Struct
 
 from etl.lake import layout
 from etl.lake.catalog import File, State, file_of
 from etl.lake.delta import Action
+from etl.lake.index import Index
 from etl.lake.log import DeltaLog
 from etl.lake.storage import Storage
 
@@ -79,15 +79,12 @@ def coverage(
     state: State, table: str = "", exchange: str = "", start: str = "", end: str = ""
 ) -> list[DayTotals]:
     """The days of ``table`` and ``exchange`` ("" = all) from ``start`` to before ``end``, dates ("" = open)."""
-    wanted = (
-        file
-        for each in ([table] if table else layout.TABLES)
-        for file in state.of(each)
-        if exchange in ("", file.exchange) and start <= file.date and (not end or file.date < end)
-    )
+    index = Index(state.files.values())
     return [
-        _day(list(files))
-        for _, files in groupby(wanted, key=lambda file: (file.table, file.exchange, file.date))
+        _day(files)
+        for name in ([table] if table else layout.TABLES)
+        for venue in ([exchange] if exchange else index.exchanges(name))
+        for _, files in index.days(name, venue, start, end)
     ]
 
 
