@@ -1,11 +1,11 @@
 """``etl bench kill``: ``kill -9`` of every part under load, at random and at crash points, and what it costs: nothing.
 
-Starts its own Kafka, ClickHouse, TimescaleDB, simulated venues, workers and two sinks on free ports; the load and the
-export run again and again beside them, as the DAGs would. One round kills each server at a random moment, the load
-and the export at one and at their crash points, workers and sinks on their way to each of theirs; rounds follow, in
-random order and without waiting for more than that the victim runs, until ``--times`` kills. Now and then the second
-sink leaves and comes back, so that partitions move. At the end everything catches up and is judged by identity against
-the venues' truth, in ClickHouse, TimescaleDB and the lake.
+Starts its own Kafka (or Valkey), ClickHouse, TimescaleDB, simulated venues, workers and two sinks on free ports; the
+load and the export run again and again beside them, as the DAGs would. One round kills each server at a random moment,
+the load and the export at one and at their crash points, workers and sinks on their way to each of theirs; rounds
+follow, in random order and without waiting for more than that the victim runs, until ``--times`` kills. Now and then
+the second sink leaves and comes back, so that partitions move. At the end everything catches up and is judged by
+identity against the venues' truth, in ClickHouse, TimescaleDB and the lake.
 """
 
 from __future__ import annotations
@@ -48,15 +48,17 @@ from etl.bench.rig import (
 from etl.bench.verdict import is_good, reconciled, verdict
 from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
-from etl.errors import EtlError
+from etl.errors import EtlError, UsageError
 from etl.reconcile.report import Report
-from etl.settings import Settings
+from etl.settings import Settings, changed
 from etl.up import closing
 from etl.up.plan import child_environment
 
 app = typer.Typer()
 
-SERVERS = ("clickhouse", "timescale", "kafka")
+BROKERS = {"kafka": "kafka", "redis": "valkey"}
+"""By transport."""
+STORES = ("clickhouse", "timescale")
 WORKER, SINK = "worker", "sink"
 POINTS = {
     crash.BETWEEN_RAW_AND_NORMALIZED: WORKER,
@@ -84,15 +86,23 @@ def main(
     times: int = typer.Option(100, min=1, help="kills, at least"),
     venues: str = typer.Option("binance,polygon,alpaca"),
     rate: float = typer.Option(300.0, min=1.0, help="events a second of each venue"),
+    transport: str = typer.Option("kafka", help="kafka or redis"),
     seed: int = typer.Option(1, help="of the order and the moments"),
     keep: str = typer.Option("", help="state directory that stays, for a look"),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
-        settings = free_settings(Path(keep or folder), venues, rate)
+        settings = over(transport, free_settings(Path(keep or folder), venues, rate))
         result = asyncio.run(KillRun(settings, times, seed).result())
     print_result("kill", result, as_json)
     raise typer.Exit(0 if is_good(result) else 1)
+
+
+def over(transport: str, settings: Settings) -> Settings:
+    """``settings`` on the embedded broker of this transport. Raises ``UsageError``."""
+    if transport not in BROKERS:
+        raise UsageError(f"--transport {transport}: kafka or redis")
+    return changed(settings, transport_url="" if transport == "kafka" else transport)
 
 
 class Blow(Struct, frozen=True):
@@ -103,10 +113,10 @@ class Blow(Struct, frozen=True):
     point: str = ""
 
 
-def blows(chance: random.Random) -> Iterator[Blow]:
+def blows(chance: random.Random, transport: str = "kafka") -> Iterator[Blow]:
     """Rounds without end; each kills every part and hits every crash point, in another order."""
     a_round = [
-        *(Blow(name) for name in (*SERVERS, *DRAINS)),
+        *(Blow(name) for name in (*STORES, BROKERS[transport], *DRAINS)),
         *(Blow(part, point) for point, part in POINTS.items()),
     ]
     while True:
@@ -163,7 +173,7 @@ class KillRun:
     # the blows
 
     async def _kill(self) -> None:
-        order = blows(self._chance)
+        order = blows(self._chance, "redis" if self._settings.transport.over_redis else "kafka")
         while self._killed.total() < self._times:
             blow = next(order)
             say(f"{self._killed.total():4d} kills; next: {blow.part} {blow.point}")

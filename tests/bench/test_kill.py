@@ -10,23 +10,26 @@ import pytest
 
 from etl import crash
 from etl.bench.drains import DRAINS
-from etl.bench.kill import POINTS, SERVERS, SINK, WORKER, KillRun, blows
+from etl.bench.kill import BROKERS, POINTS, SINK, STORES, WORKER, KillRun, blows, over
 from etl.bench.rig import free_settings
 from etl.bench.verdict import is_good
 
 CRASH_POINTS = {value for name, value in vars(crash).items() if name.isupper()}
 
 
-def test_a_round_kills_every_part_and_hits_every_crash_point_that_there_is() -> None:
-    a_round = list(islice(blows(random.Random(3)), len(SERVERS) + len(DRAINS) + len(POINTS)))
-    assert {blow.part for blow in a_round} == {*SERVERS, *DRAINS, WORKER, SINK}
+@pytest.mark.parametrize("transport", BROKERS)
+def test_a_round_kills_every_part_and_hits_every_crash_point_that_there_is(transport: str) -> None:
+    servers = {*STORES, BROKERS[transport]}
+    a_round = list(islice(blows(random.Random(3), transport), len(servers) + len(DRAINS) + len(POINTS)))
+    assert {blow.part for blow in a_round} == {*servers, *DRAINS, WORKER, SINK}
     assert Counter(blow.point for blow in a_round if blow.point) == Counter(CRASH_POINTS)
 
 
 @pytest.mark.integration
 @pytest.mark.timeout(240)
-def test_kill_9_of_parts_under_load_loses_doubles_and_hides_nothing(tmp_path: Path) -> None:
-    run = KillRun(free_settings(tmp_path, "binance,alpaca", 100.0), times=5, seed=7)
+@pytest.mark.parametrize("transport", BROKERS)
+def test_kill_9_of_parts_under_load_loses_doubles_and_hides_nothing(tmp_path: Path, transport: str) -> None:
+    run = KillRun(over(transport, free_settings(tmp_path, "binance,alpaca", 100.0)), times=5, seed=7)
     result = asyncio.run(run.result(until_bar=False))
     assert is_good(result), result
     assert result["kills"] >= 5
