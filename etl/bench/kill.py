@@ -68,6 +68,7 @@ POINTS = {
     crash.BEFORE_COMMIT: SINK,
     crash.BEFORE_TIMESCALE_COMMIT: "load",
     crash.BETWEEN_LAKE_FILE_AND_CATALOG: "export",
+    crash.BETWEEN_LAKE_COMMITS: "export",
 }
 """Which part each crash point lies in."""
 MOMENT_MAX_S = 2.0
