@@ -171,8 +171,12 @@ class KafkaGroup:
     # ── what the cluster says ────────────────────────────────────────────────────────────────────────────────
 
     def cluster_id(self, topic: str) -> str:
+        """Never by ``_consumer.list_topics``: asked while an assignment is served from within ``consume``, it lets the
+        client forget that it is within a call, and the next line of its log ends the process (``Assertion `cs !=
+        NULL' failed``, confluent-kafka 2.16)."""
+        asking = kafka_clients.admin(self._settings)
         metadata = _waited_out(
-            "the cluster's id", lambda: self._consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
+            "the cluster's id", lambda: asking.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
         )
         return str(metadata.cluster_id)
 

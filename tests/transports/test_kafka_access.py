@@ -281,6 +281,24 @@ def test_nobody_asks_in_the_way_that_ends_the_process() -> None:
     assert asking == [], "see etl/transports/kafka_clients.py::admin"
 
 
+NESTED = {"poll", "consume", "close", "list_topics"}
+"""What of a consumer, asked within a call of its own, makes the client's next line of log end the process."""
+
+
+def test_no_assignment_is_served_by_a_call_that_ends_the_process() -> None:
+    group = ast.parse((ROOT / "etl" / "transports" / "kafka_group.py").read_text())
+    outside = {"consume", "close"}
+    asked = {
+        (function.name, call.func.attr)
+        for function in ast.walk(group)
+        if isinstance(function, ast.FunctionDef) and function.name not in outside
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in NESTED
+        if ast.unparse(call.func.value) in ("self._consumer", "consumer")
+    }
+    assert asked == set(), "see etl/transports/kafka_group.py::KafkaGroup.cluster_id"
+
+
 def called(path: Path) -> set[str]:
     """The plain names of what is called in the file."""
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
