@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from etl.errors import StoreError
 from etl.lake import delta
@@ -141,7 +142,7 @@ class DeltaLog:
         if commits and not self._is_commit(commits[-1]):
             torn.append(commits[-1])
         last = [name for name in names if _CHECKPOINT(name)][-1:]
-        if last and self._checkpoint_of(last[0]) is None:
+        if last and not self._is_checkpoint(last[0]):
             torn += last
         for name in torn:
             self._storage.delete(f"{self._folder}/{name}")
@@ -194,6 +195,15 @@ class DeltaLog:
         try:
             delta.decode(self._storage.get(f"{self._folder}/{name}"))
         except ValueError:
+            return False
+        return True
+
+    def _is_checkpoint(self, name: str) -> bool:
+        """By its foot, which is written last."""
+        try:
+            with self._storage.open(f"{self._folder}/{name}") as file:
+                pq.read_metadata(file)
+        except (pa.ArrowException, OSError):
             return False
         return True
 
