@@ -1,8 +1,8 @@
 """A consumer group in Redis: every partition is lent to one member, for as long as it says that it lives.
 
-Nobody decides for all. Each member counts who lives, takes what is free until it has its share, and gives back what is
-beyond it; a lease that ran out is free. The token of a lease rises with each owner, so that a commit of a former one is
-refused by the server.
+Nobody decides for all. Each member counts who lives, takes of every topic what is free until it has its share, and
+gives back what is beyond it; a lease that ran out is free. The token of a lease rises with each owner, so that a commit
+of a former one is refused by the server.
 """
 
 from __future__ import annotations
@@ -211,31 +211,33 @@ class RedisGroup:
 
     def _beat(self) -> None:
         """Say that we live, keep what we have, and come nearer to our share. Raises ``TransportError``."""
-        wanted = [
-            (topic, partition)
-            for topic in self._topics
-            for partition in range(topic_of(self._connection, self._keys, topic).partitions)
-        ]
         living = self._living()
         self._keep()
-        share = len(wanted) // len(living) + (living.index(self._id) < len(wanted) % len(living))
-        if len(self._tokens) > share:
-            self._give_back(list(self._tokens)[share:])
-        taken = []
-        for key in wanted:
-            if len(self._tokens) >= share:
-                break
-            if key not in self._tokens and (token := self._call("lease", key, self._id, self._session_ms)):
-                self._tokens[key] = token
-                taken.append(key)
-        if taken:
-            self._assign(taken)
+        for number, topic in enumerate(self._topics):
+            partitions = topic_of(self._connection, self._keys, topic).partitions
+            place = (living.index(self._id) + number) % len(living)
+            share = partitions // len(living) + (place < partitions % len(living))
+            own = [key for key in self._tokens if key[0] == topic]
+            self._give_back(own[share:])
+            if taken := self._take(topic, partitions, share - len(own)):
+                self._assign(taken)
         self._look_for_ends()
 
-    def _assign(self, taken: list[_Key]) -> None:
+    def _take(self, topic: str, partitions: int, wanted: int) -> dict[_Key, int]:
+        """Tokens of as many as are ``wanted``, of those that are free."""
+        taken: dict[_Key, int] = {}
+        for key in ((topic, partition) for partition in range(partitions)):
+            if len(taken) >= wanted:
+                break
+            if key not in self._tokens and (token := self._call("lease", key, self._id, self._session_ms)):
+                taken[key] = token
+        return taken
+
+    def _assign(self, taken: dict[_Key, int]) -> None:
+        self._tokens |= taken
         try:
             self._member.assigned([Place(*key) for key in taken])
-        except TransportError:
+        except TransportError:  # they are taken again with the next beat
             for key in taken:
                 self._forget(key)
             raise

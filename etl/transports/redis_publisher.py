@@ -33,7 +33,7 @@ from etl.transports.redis_client import (
     pack,
     parse_address,
 )
-from etl.transports.redis_log import Stored, Topic, encode_batch, keys_of, partition_of, topic_of
+from etl.transports.redis_log import Keys, Stored, Topic, encode_batch, keys_of, partition_of, topic_of
 from etl.transports.redis_retention import trim
 
 BATCH_MESSAGES_MAX = 500
@@ -48,7 +48,7 @@ MS_PER_H = 3_600_000
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 2.0
 WAIT_STEP_S = 0.05
 PASSING = ("OOM", "OUTOFORDER", "LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "READONLY", "CLUSTERDOWN")
-"""Answers after which the same is sent again; a full server is waited for, as is one that a refused batch has upset."""
+"""Answers after which the same is sent again: a full server is waited for, too."""
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +81,8 @@ class RedisPublisher:
         self._topics: dict[str, Topic] = {}
         self._open: dict[tuple[str, int], _Batch] = {}
         self._sequences: dict[tuple[str, int], int] = {}
+        self._names: dict[tuple[str, int], str] = {}
+        """Of ours, where it is not ``_id``."""
         self._awaited: deque[_Batch] = deque()
         """Closed, and not answered yet, in the order of their sending."""
         self._unsent = bytearray()
@@ -164,32 +166,21 @@ class RedisPublisher:
         del self._open[topic, partition]
         batch.sequence = self._sequences.get((topic, partition), 0)
         self._sequences[topic, partition] = batch.sequence + len(batch.messages)
-        function, rest = "etl_1_append", list[Argument]()
-        keys = [
-            self._keys.stream(topic, partition),
-            self._keys.state(topic, partition),
-            self._keys.producer(topic, partition, self._id),
-        ]
-        if batch.topic.compacted:
-            function = "etl_1_put"
-            keys.append(self._keys.index(topic, partition))
-            rest.append(batch.messages[0].key)
-        batch.command = pack(
-            (
-                "FCALL",
-                function,
-                len(keys),
-                *keys,
-                batch.sequence,
-                len(batch.messages),
-                max(message.time_ms for message in batch.messages),
-                encode_batch(batch.messages),
-                PRODUCER_REMEMBERED_S,
-                *rest,
-            )
-        )
+        batch.command = _command(self._keys, batch, self._names.get((topic, partition), self._id))
         self._awaited.append(batch)
         self._unsent += batch.command
+
+    def _begin_under_another_name(self, head: _Batch) -> None:
+        """The server knows us no more, after a day of silence or because it lost its end: what has no answer of this
+        partition is numbered anew."""
+        key = head.topic.name, head.partition
+        self._names[key], sequence = uuid.uuid4().hex, 0
+        for batch in self._awaited:
+            if (batch.topic.name, batch.partition) == key:
+                batch.sequence = sequence
+                batch.command = _command(self._keys, batch, self._names[key])
+                sequence += len(batch.messages)
+        self._sequences[key] = sequence
 
     def poll(self) -> None:
         if self._failure:
@@ -236,7 +227,12 @@ class RedisPublisher:
 
     def _answered(self, answer: Any) -> None:
         if isinstance(answer, hiredis.ReplyError):
-            raise Refused(self._address.place, str(answer))
+            refused = Refused(self._address.place, str(answer))
+            if (
+                refused.code == "OUTOFORDER"
+            ):  # as the first one to be refused: what was before it is acknowledged
+                self._begin_under_another_name(self._awaited[0])
+            raise refused
         batch = self._awaited.popleft()
         self._failures = 0
         self._pending_messages -= len(batch.messages)
@@ -308,3 +304,31 @@ class RedisPublisher:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _command(keys_of_topics: Keys, batch: _Batch, producer: str) -> bytes:
+    topic, partition = batch.topic.name, batch.partition
+    function, rest = "etl_1_append", list[Argument]()
+    keys = [
+        keys_of_topics.stream(topic, partition),
+        keys_of_topics.state(topic, partition),
+        keys_of_topics.producer(topic, partition, producer),
+    ]
+    if batch.topic.compacted:
+        function = "etl_1_put"
+        keys.append(keys_of_topics.index(topic, partition))
+        rest.append(batch.messages[0].key)
+    return pack(
+        (
+            "FCALL",
+            function,
+            len(keys),
+            *keys,
+            batch.sequence,
+            len(batch.messages),
+            max(message.time_ms for message in batch.messages),
+            encode_batch(batch.messages),
+            PRODUCER_REMEMBERED_S,
+            *rest,
+        )
+    )

@@ -173,3 +173,20 @@ def test_retention_goes_no_further_than_the_slowest_group(settings: Settings, as
         redis_retention.forget_group(asked, keys, topic, "slow")
         assert redis_retention.trim(asked, keys, topic, later_ms) == 2
         assert fast.bounds()[0].low == 30
+
+
+@pytest.mark.integration
+def test_a_producer_that_was_silent_for_so_long_that_it_is_forgotten_goes_on(
+    settings: Settings, asked: Connection
+) -> None:
+    settings = changed(settings, topic_partitions=1)
+    transport, topic = transport_of(settings), settings.topics.raw
+    transport.ensure_topics()
+    publisher = transport.publisher()
+    for first in range(0, 2_000, 1_000):
+        for number in range(first, first + 1_000):
+            publisher.publish(topic, b"k", b"%d" % number)
+        publisher.flush(FLUSH_S)
+        (known,) = asked.call("KEYS", f"{topic}:*:p:*")
+        asked.call("DEL", known)
+    assert [int(m.value or b"") for m in read_topic(settings, topic, "tests")] == list(range(2_000))
