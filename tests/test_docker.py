@@ -192,7 +192,7 @@ def test_the_servers_are_the_versions_that_the_embedded_ones_are_tested_with() -
     kafka = re.search(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>(.*?)</version>", pom)
     assert kafka is not None
     assert SERVICES["kafka"]["image"].partition("@")[0] == f"apache/kafka:{kafka[1]}"
-    engine = ".".join(chdb.__version__.split(".")[:2])
+    engine = ".".join(chdb.engine_version.split(".")[:2])
     assert SERVICES["clickhouse"]["image"].startswith(f"clickhouse/clickhouse-server:{engine}.")
 
 

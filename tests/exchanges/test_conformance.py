@@ -44,7 +44,6 @@ from etl.model.times import NS_PER_S
 from etl.sequencing.ahead import Window
 from etl.sequencing.continuity import Continuity
 from etl.simulator.venues import make_venue
-from etl.sources.admission import address_with
 from tests.support import fixtures
 from tests.support.conformance import Table, channels, exemplar, family_of, records_of, table_of
 from tests.support.serving import WITHIN_S, Client, payload_of, simulator
@@ -422,12 +421,9 @@ async def _heard(
 ) -> list[Outcome]:
     """Until enough records came, or the venue hung up; what it asks for is answered."""
     parser, outcomes, records = load(name)(credentials), list[Outcome](), 0
-    url = parser.connect_url(f"ws://{client.address}/{name}", subscription)
-    request, headers = parser.ticket_request(), parser.handshake_headers(NOW_NS)
-    ticket = parser.read_ticket(await _answer(client, name, request)) if request else None
-    url = address_with(ticket, url, parser)
+    url = await client.stream_url(parser, subscription)
     try:
-        socket = await client.http.ws_connect(url, headers=headers)
+        socket = await client.http.ws_connect(url, headers=parser.handshake_headers(NOW_NS))
     except WSServerHandshakeError as refusal:
         return [fault_of_status(refusal.status, refusal.message)]
     async with socket:
@@ -467,7 +463,7 @@ async def _past(client: Client, name: str, kind: Kind, live: list[Record]) -> li
             assert pages < PAGES_MAX, "the pages have no end"
             url = f"http://{client.address}/{name}{request.path}"
             endpoint = f"{url}#body={quote(request.body)}" if request.body else url
-            payload = await _answer(client, name, request)
+            payload = await client.answer(name, request)
             frame = Frame(name, "past", pages, endpoint, 1, payload, Source.BACKFILL)
             outcomes = parser.parse(frame)
             assert not any(isinstance(outcome, Rejected) for outcome in outcomes)
@@ -476,12 +472,6 @@ async def _past(client: Client, name: str, kind: Kind, live: list[Record]) -> li
             request = parser.next_request(request, frame)
             request = request and _in_small_pages(request, table_of(name).page_parameter)
     return past
-
-
-async def _answer(client: Client, name: str, request: Request) -> bytes:
-    url, method = f"http://{client.address}/{name}{request.path}", "POST" if request.body else "GET"
-    async with client.http.request(method, url, data=request.body or None) as answer:
-        return await answer.read()
 
 
 def _in_small_pages(request: Request, parameter: str) -> Request:

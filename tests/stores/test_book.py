@@ -259,7 +259,7 @@ async def _listen(state_path: Path, name: str, subscription: Subscription) -> li
     parser, books = load(name)(Credentials("a-key", "a-secret")), list[Book]()
     (subscription,) = parser.sockets(subscription)
     async with simulator(state_path, name) as client:
-        url = parser.connect_url(f"ws://{client.address}/{name}", subscription)
+        url = await client.stream_url(parser, subscription)
         async with client.http.ws_connect(url, headers=parser.handshake_headers(1)) as socket:
             for text in parser.open(subscription, 1):
                 await socket.send_str(text)

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMessage, WSMsgType
 
-from etl.adapter.contract import Exchange, Ignored, Rejected
+from etl.adapter.contract import Exchange, Ignored, Rejected, Request, Subscription
 from etl.exchanges import load
 from etl.model.records import Frame, Record
 from etl.model.times import NS_PER_S
@@ -18,6 +18,7 @@ from etl.simulator import truth
 from etl.simulator.serve import Options, make_feed
 from etl.simulator.server import Server
 from etl.simulator.truth import IGNORED, INVALID, PLACED, TruthEvent, TruthLine, digest_of
+from etl.sources.admission import address_with
 
 WITHIN_S = 10.0
 RECEIVED_NS = 1_900_000_000 * NS_PER_S
@@ -59,6 +60,18 @@ class Client:
         if exchange in SUBSCRIPTIONS:
             await socket.send_json(SUBSCRIPTIONS[exchange])
         return socket
+
+    async def stream_url(self, parser: Exchange, subscription: Subscription) -> str:
+        """Where a socket is opened: with the ticket, where the venue hands out one for each."""
+        url = parser.connect_url(f"ws://{self.address}/{parser.name}", subscription)
+        request = parser.ticket_request()
+        ticket = parser.read_ticket(await self.answer(parser.name, request)) if request else None
+        return address_with(ticket, url, parser)
+
+    async def answer(self, name: str, request: Request) -> bytes:
+        url, method = f"http://{self.address}/{name}{request.path}", "POST" if request.body else "GET"
+        async with self.http.request(method, url, data=request.body or None) as answer:
+            return await answer.read()
 
     async def get(self, path: str) -> Any:
         async with self.http.get(f"http://{self.address}{path}") as answer:
