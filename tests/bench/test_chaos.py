@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_what_has_just_ended_cannot_stand_still_and_the_run_says_so() -> None:
 def test_a_short_chaos_loses_doubles_and_hides_nothing(tmp_path: Path) -> None:
     run = ChaosRun(tmp_path, "binance,alpaca", 100.0, 40.0, SEED)
     result = asyncio.run(run.result(until_bar=False))
-    assert is_good(result), result
+    assert is_good(result), json.dumps(result)
     assert result["events"] > 0
     assert {act["kind"] for act in result["done"]} == {*KINDS, STOP, CLOCK, DISK}
     assert len(result["done"]) == result["acts"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_under_faults_nothing_is_lost_doubled_or_missing_in_silence_and_historie
     settings = changed(free_settings(tmp_path, ",".join(VENUES), 150.0), topic_partitions=2)
     steps = schedule(VENUES, 9, LIVELY_S, waiting=False)
     result = asyncio.run(FaultsRun(settings, steps, LIVELY_S, until_bar=False).result())
-    assert is_good(result), result
+    assert is_good(result), json.dumps(result)
     assert result["disconnects"] >= 9
     assert result["gaps_repaired"] > 0
     assert result["declared_excess_ids"] == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from itertools import islice
@@ -33,7 +34,7 @@ def test_kill_9_of_parts_under_load_loses_doubles_and_hides_nothing(
 ) -> None:
     run = KillRun(over(transport, free_settings(tmp_path, "binance,alpaca", 100.0)), times=times, seed=7)
     result = asyncio.run(run.result(until_bar=False))
-    assert is_good(result), result
+    assert is_good(result), json.dumps(result)
     assert result["kills"] >= times
     assert result["kills"] == sum(result["kills_by_part"].values())
     assert result["events"] > 0
