@@ -94,9 +94,8 @@ class ChaosRun:
         stopped = (*SERVERS, *(f"simulate-{name}" for name in names), *clocked)
         return plan(self._seed, self._seconds, (*SERVERS, *names), stopped, clocked)
 
-    async def result(self, *, until_bar: bool = True) -> dict[str, Any]:
-        """``until_bar``: go on until the next minute's bars, which close the gaps of the last loss. Raises
-        ``EtlError``."""
+    async def result(self) -> dict[str, Any]:
+        """Raises ``EtlError``."""
         mib = DISK_MIB + int(DISK_MIB_PER_MINUTE * self._seconds / MINUTE_S)
         say(f"seed {self._seed}: {len(self._acts)} acts in {self._seconds:g} s")
         with mounted(self._settings.state_path, mib, self._stays) as self._disk:
@@ -107,8 +106,7 @@ class ChaosRun:
                     await self._suffer(began)
                 await all_running(supervisor)
                 await all_connected(self._settings, supervisor)
-                if until_bar:
-                    await next_bars()
+                await next_bars()
                 seconds = time.monotonic() - began
                 report = await reconciled(self._settings, supervisor, self._environment, seconds)
                 ends = {name: state for name, state in supervisor.states.items() if state.restarts}

@@ -142,9 +142,8 @@ class KillRun:
         """Ends of supervised parts that were our doing."""
         self._rebalances = 0
 
-    async def result(self, *, until_bar: bool = True) -> dict[str, Any]:
-        """``until_bar``: go on until the next minute's bars, which close the gaps of the last loss. Raises
-        ``EtlError``."""
+    async def result(self) -> dict[str, Any]:
+        """Raises ``EtlError``."""
         async with Supervisor(self._planned(), self._environment, self._settings.state_path) as supervisor:
             self._supervisor = supervisor
             await asyncio.wait_for(supervisor.all_ready(), READY_WITHIN_S)
@@ -158,8 +157,7 @@ class KillRun:
                         drain.cancel()
             await all_running(supervisor)
             await all_connected(self._settings, supervisor)
-            if until_bar:
-                await next_bars()
+            await next_bars()
             seconds = time.monotonic() - began
             report = await reconciled(self._settings, supervisor, self._environment, seconds)
             restarts = {name: state.restarts for name, state in supervisor.states.items()}

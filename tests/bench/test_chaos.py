@@ -47,7 +47,7 @@ def test_what_has_just_ended_cannot_stand_still_and_the_run_says_so() -> None:
 @pytest.mark.timeout(420)
 def test_a_short_chaos_loses_doubles_and_hides_nothing(tmp_path: Path) -> None:
     run = ChaosRun(tmp_path, "binance,alpaca", 100.0, 40.0, SEED)
-    result = asyncio.run(run.result(until_bar=False))
+    result = asyncio.run(run.result())
     assert is_good(result), json.dumps(result)
     assert result["events"] > 0
     assert {act["kind"] for act in result["done"]} == {*KINDS, STOP, CLOCK, DISK}

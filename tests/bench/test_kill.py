@@ -33,7 +33,7 @@ def test_kill_9_of_parts_under_load_loses_doubles_and_hides_nothing(
     tmp_path: Path, transport: str, times: int
 ) -> None:
     run = KillRun(over(transport, free_settings(tmp_path, "binance,alpaca", 100.0)), times=times, seed=7)
-    result = asyncio.run(run.result(until_bar=False))
+    result = asyncio.run(run.result())
     assert is_good(result), json.dumps(result)
     assert result["kills"] >= times
     assert result["kills"] == sum(result["kills_by_part"].values())

@@ -36,7 +36,7 @@ VARIABLES = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
 }
 KILLED_WITHIN_S = 300.0
-"""Airflow yields to all else: beside other tests a task may take most of a minute to begin, and the work is the third."""
+"""Airflow yields to all else: beside other tests a task may take most of a minute to begin, and the third one works."""
 CHUNKS = 25
 """Of one day: an hour of trades each, and its bars."""
 RUNS_WITHIN_S = 400.0
