@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ LIBRARY = "etl_1"
 PORT = 6379
 CONNECT_TIMEOUT_S = 2.0
 REQUEST_TIMEOUT_S = 15.0
+RETRY_S = 0.05
 READ_BYTES = 1 << 18
 PARAMETERS = {"prefix", "ca_file", "certificate_file", "key_file"}
 
@@ -83,8 +85,10 @@ class Refused(TransportError):
 class Connection:
     """One socket, made when it is first needed and again after it broke. Not for several threads."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, begins_within_s: float = 0.0) -> None:
+        """``begins_within_s``: so long a server is waited for that refuses the first connection, as one that starts."""
         self._socket: socket.socket | None = None
+        self._begins_by_s = time.monotonic() + begins_within_s
         self.address = address
         self._reader = hiredis.Reader()
 
@@ -114,7 +118,7 @@ class Connection:
             return self._socket
         address = self.address
         try:
-            made = socket.create_connection((address.host, address.port), CONNECT_TIMEOUT_S)
+            made = self._connected()
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket = _over_tls(made, address) if address.tls else made
         except OSError as error:
@@ -130,6 +134,16 @@ class Connection:
                 self.close()
                 raise Refused(address.place, str(answer))
         return self._socket
+
+    def _connected(self) -> socket.socket:
+        address = self.address
+        while True:
+            try:
+                return socket.create_connection((address.host, address.port), CONNECT_TIMEOUT_S)
+            except ConnectionRefusedError:
+                if time.monotonic() > self._begins_by_s:
+                    raise
+            time.sleep(RETRY_S)
 
     def _answer(self, opened: socket.socket) -> Any:
         while (answer := self._reader.gets()) is False:

@@ -19,7 +19,7 @@ from etl.errors import TransportError
 from etl.settings import Settings
 from etl.transports.group import Member, Place, Run
 from etl.transports.ranges import Bounds
-from etl.transports.redis_client import Argument, Connection, load_functions, parse_address
+from etl.transports.redis_client import REQUEST_TIMEOUT_S, Argument, Connection, load_functions, parse_address
 from etl.transports.redis_log import decode_entry, keys_of, topic_of
 from etl.transports.redis_ranges import bounds_of
 
@@ -43,7 +43,7 @@ class RedisGroup:
 
     def __init__(self, settings: Settings, name: str, member: Member) -> None:
         address = parse_address(settings.redis_address)
-        self._connection = Connection(address)
+        self._connection = Connection(address, REQUEST_TIMEOUT_S)
         self._keys = keys_of(address)
         self._name = name
         self._member = member

@@ -10,7 +10,7 @@ from etl.errors import RangeLost, TransportError
 from etl.settings import Settings
 from etl.transports.message import Message
 from etl.transports.ranges import Bounds, Overtaken, RangeReader
-from etl.transports.redis_client import Connection, parse_address
+from etl.transports.redis_client import REQUEST_TIMEOUT_S, Connection, parse_address
 from etl.transports.redis_log import Topic, decode_entry, entry_end, entry_time_ms, keys_of, topic_of
 
 ENTRIES_MAX = 64
@@ -26,7 +26,7 @@ class RedisRangeReader(RangeReader):
         self.topic = topic
         self._group = group
         address = parse_address(settings.redis_address)
-        self._connection = Connection(address)
+        self._connection = Connection(address, REQUEST_TIMEOUT_S)
         self._keys = keys_of(address)
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class RedisFollower:
 
     def __init__(self, settings: Settings, topic: str) -> None:
         address = parse_address(settings.redis_address)
-        self._connection = Connection(address)
+        self._connection = Connection(address, REQUEST_TIMEOUT_S)
         self._topic = topic
         self._key = keys_of(address).stream(topic, 0)
         self._position = 0

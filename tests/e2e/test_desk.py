@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1_2
 STORES = ("clickhouse", "timescale")
 DEADLINE_S = 20.0
 """Shorter than what the third day of a backfill waits for the first two, whose scheduler is killed."""
-STALL_S = 15
+STALL_S = 18
 """The venue answers no request for so long, while something is killed."""
 VARIABLES = {
     f"BOOTSTRAP_USER_{NOBODY.upper()}": f"Public:{NOBODY_PASSWORD}",
