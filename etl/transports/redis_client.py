@@ -86,7 +86,7 @@ class Connection:
     """One socket, made when it is first needed and again after it broke. Not for several threads."""
 
     def __init__(self, address: Address, begins_within_s: float = 0.0) -> None:
-        """``begins_within_s``: so long a server is waited for that refuses the first connection, as one that starts."""
+        """``begins_within_s``: so long a server that starts is waited for, which refuses us, or still loads."""
         self._socket: socket.socket | None = None
         self._begins_by_s = time.monotonic() + begins_within_s
         self.address = address
@@ -133,7 +133,14 @@ class Connection:
             if isinstance(answer, hiredis.ReplyError):
                 self.close()
                 raise Refused(address.place, str(answer))
+        while time.monotonic() < self._begins_by_s and self._is_loading():
+            time.sleep(RETRY_S)
         return self._socket
+
+    def _is_loading(self) -> bool:
+        """Whether the server still reads what it keeps, and answers nothing else."""
+        (answer,) = self.calls([("PING",)])
+        return isinstance(answer, hiredis.ReplyError) and str(answer).startswith("LOADING")
 
     def _connected(self) -> socket.socket:
         address = self.address

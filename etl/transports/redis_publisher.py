@@ -26,6 +26,7 @@ from etl.settings import Settings
 from etl.transports.publisher import Acknowledged, Headers
 from etl.transports.redis_client import (
     READ_BYTES,
+    REQUEST_TIMEOUT_S,
     Argument,
     Connection,
     Refused,
@@ -153,7 +154,7 @@ class RedisPublisher:
 
     def _learn(self, name: str) -> Topic:
         """Waits for the server, once a topic."""
-        with_own = Connection(self._address)
+        with_own = Connection(self._address, REQUEST_TIMEOUT_S)
         try:
             self._topics[name] = topic_of(with_own, self._keys, name)
         finally:

@@ -10,7 +10,7 @@ from etl.settings import Settings
 from etl.transports.group import Backlog, Group, Member
 from etl.transports.publisher import TopicPublisher
 from etl.transports.ranges import Bounds, Ends, RangeReader
-from etl.transports.redis_client import Connection, Refused, load_functions, parse_address
+from etl.transports.redis_client import REQUEST_TIMEOUT_S, Connection, Refused, load_functions, parse_address
 from etl.transports.redis_group import RedisGroup
 from etl.transports.redis_log import keys_of, topic_of
 from etl.transports.redis_publisher import RedisPublisher
@@ -32,7 +32,7 @@ class RedisTransport:
     def ensure_topics(self) -> None:
         """Refuses a server that may forget what it acknowledged. Raises ``TransportError``."""
         topics = self._settings.topics
-        connection = Connection(self._address)
+        connection = Connection(self._address, REQUEST_TIMEOUT_S)
         try:
             _require_durable(connection)
             load_functions(connection)
@@ -63,7 +63,7 @@ class RedisTransport:
         return RedisGroup(self._settings, name, member)
 
     def ends(self, topics: Sequence[str], timeout_s: float) -> dict[str, Ends]:
-        connection = Connection(self._address)
+        connection = Connection(self._address, timeout_s)
         try:
             return {
                 name: Ends(
@@ -78,7 +78,7 @@ class RedisTransport:
     def backlogs(self, timeout_s: float) -> list[Backlog]:
         topics = self._settings.topics
         names = (topics.raw, topics.normalized, topics.quarantine, topics.statistics, topics.positions)
-        connection = Connection(self._address)
+        connection = Connection(self._address, timeout_s)
         try:
             return [
                 Backlog(group, name, partition, max(0, bounds.high - offset))
@@ -90,7 +90,7 @@ class RedisTransport:
             connection.close()
 
     def behind(self, group: str, topics: Sequence[str], timeout_s: float) -> int:
-        connection = Connection(self._address)
+        connection = Connection(self._address, timeout_s)
         try:
             return sum(
                 bounds.high - max(bounds.low, groups.get(group, 0))
