@@ -36,6 +36,7 @@ DAG = "backfill_market_data"
 SYMBOL, VENUE_SYMBOL = "BTC-USDT", "BTCUSDT"
 MINUTE_MS = 60_000
 PAGE_ROWS = 1_000
+PAGE_TASKS = 100
 LOADED_WITHIN_S = 180.0
 RUN_WITHIN_S = 240.0
 PRESSES_MAX = 3
@@ -120,8 +121,11 @@ class Desk:
         """The task instances of these backfill runs that fetch, as Airflow's API tells of them."""
         client, found = self.airflow(), []
         for run_id in run_ids:
-            tasks = client._call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")
-            found += [one for one in tasks["task_instances"] if one["task_id"] == "binance.fetch"]
+            path, tasks, total = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances", list[Any](), 1
+            while len(tasks) < total:  # each venue has its own, more than one answer holds
+                page = client._call("GET", f"{path}?limit={PAGE_TASKS}&offset={len(tasks)}")
+                tasks, total = tasks + page["task_instances"], page["total_entries"]
+            found += [one for one in tasks if one["task_id"] == "binance.fetch"]
         return found
 
     def is_backfilling(self) -> bool:
