@@ -349,15 +349,10 @@ def _quiet_venue_s(
 ) -> float:
     """How long the whole venue may be silent as its watchdog has learned: as long as its liveliest channel, 0 = that
     one is no quieter than the venue file says."""
-    limits = {name: _limit_s(venue, name) for name in received}
-    learned = {
-        name: _learned_s(limit_s, received[name], normal_until_s.get(name, 0.0))
-        for name, limit_s in limits.items()
-        if limit_s
-    }
-    if not learned or any(learned[name] <= limits[name] for name in learned):
+    limits = limits_s(venue, received, normal_until_s)
+    if any(limit_s <= _limit_s(venue, name) for name, limit_s in limits.items()):
         return 0.0
-    return min(learned.values())
+    return min(limits.values(), default=0.0)
 
 
 def _learned_s(limit_s: float, last_s: float, normal_until_s: float) -> float:

@@ -293,7 +293,6 @@ async def _asked(client: Client, parser: Exchange, subscription: Subscription) -
     for request in parser.history_requests(Kind.BOOK, subscription.symbols[0], 0, 0, None, channel):
         assert query_of(request.path)
         url = f"http://{client.address}/{parser.name}{request.path}"
-        async with client.http.get(url) as answer:
-            frame = Frame(parser.name, ASKED, 1, url, time.time_ns(), await answer.read())
+        frame = Frame(parser.name, ASKED, 1, url, time.time_ns(), await client.answer(parser.name, request))
         found += [outcome for outcome in parser.parse(frame) if isinstance(outcome, Book)]
     return found
