@@ -19,7 +19,8 @@ LAKE = Asset("market-data-lake")
 
 Merges the files of each table, exchange and date that overlap or are small, with one row per identity: the last state
 of a bar, the newest parser's trade. A table switches to the new files some days at a time; replaced files are deleted
-after `lake_grace_s`. Running it twice changes nothing.
+after `lake_grace_s`. Then `coverage`, `ohlcv_1s` and `ohlcv_1m` are made anew for the days in which something came.
+Running it twice changes nothing.
 
 **When it fails**
 
@@ -43,7 +44,19 @@ def compact_lake() -> None:
         summary: dict[str, Any] = msgspec.to_builtins(compact(settings.load(), time.time_ns()))
         return summary
 
-    compact()
+    @task(inlets=[LAKE], outlets=[LAKE])
+    @usage_errors_fail_at_once()
+    def derive() -> dict[str, Any]:
+        """Days whose coverage or bars were made anew, files and rows written."""
+        import msgspec
+
+        from etl import settings
+        from etl.lake.derived import derive
+
+        summary: dict[str, Any] = msgspec.to_builtins(derive(settings.load()))
+        return summary
+
+    compact() >> derive()
 
 
 compact_lake()

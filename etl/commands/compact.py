@@ -17,14 +17,17 @@ app = typer.Typer()
 def compact(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Merge the lake's files of each day, one row per identity; replaced files go after a grace time."""
+    """Merge the lake's files of each day, one row per identity, then make its coverage and its bars of trades anew
+    where something came; replaced files go after a grace time."""
     from etl.lake.compaction import compact as run
+    from etl.lake.derived import derive
 
-    compacted = run(settings_module.load(), time.time_ns())
+    settings = settings_module.load()
+    compacted, derived = run(settings, time.time_ns()), derive(settings)
     if json:
-        print(msgspec.json.encode(compacted).decode())
+        print(msgspec.json.encode({**msgspec.to_builtins(compacted), "derived": derived}).decode())
         return
     print(
         f"lake: {compacted.days} days, {compacted.files_before} files became {compacted.files_after};"
-        f" {compacted.deleted} old files deleted"
+        f" {compacted.deleted} old files deleted; coverage and bars of {derived.days} days made"
     )

@@ -74,6 +74,9 @@ def coverage(
     exchange: Annotated[str, typer.Option(help="Only this exchange.")] = "",
     start: Annotated[str, typer.Option("--from", help="From this date on, YYYY-MM-DD.")] = "",
     end: Annotated[str, typer.Option("--to", help="Before this date.")] = "",
+    symbols: Annotated[
+        str, typer.Option(help="Of these symbols, as of the last `etl compact`: BTC-USDT,ETH-*; * for all.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """What is there of each table, exchange and day: files, rows, bytes, first and last time, symbols."""
@@ -82,7 +85,23 @@ def coverage(
     from etl.lake.storage import open_storage
 
     _require_table(table)
-    state = Catalog(open_storage(settings_module.load())).read()
+    storage = open_storage(settings_module.load())
+    state = Catalog(storage).read()
+    if symbols:
+        named = report.symbol_coverage(storage, state, symbols.split(","), table, exchange, start, end)
+        _show(
+            ("exchange", "date", "symbol", "kind", "rows", "bytes", "first", "last", "current"),
+            [
+                (
+                    *(it.exchange, it.date, it.symbol, it.kind, it.rows, it.bytes),
+                    *(text_of(it.first_time_ns), text_of(it.last_time_ns), "yes" if it.is_current else "no"),
+                )
+                for it in named
+            ],
+            named,
+            json,
+        )
+        return
     found = report.coverage(state, table, exchange, start, end)
     _show(
         ("table", "exchange", "date", "files", "rows", "bytes", "first", "last", "symbols"),

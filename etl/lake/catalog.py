@@ -33,7 +33,8 @@ class File(Struct, frozen=True, omit_defaults=True, gc=False):
 
     ``compaction`` is empty for an exported file; files of one compaction share it, and no identity. ``wide_rows`` is
     how many rows hold a value that its column is too narrow for; ``wide_scales`` how many digits behind the point such
-    values have, by column; ``layout``: by which layout it is, 0 = another program's.
+    values have, by column; ``layout``: by which layout it is, 0 = another program's; ``made_from``: by table a digest
+    of what a derived file was made from.
     """
 
     path: str
@@ -56,6 +57,7 @@ class File(Struct, frozen=True, omit_defaults=True, gc=False):
     wide_scales: dict[str, int] = {}
     layout: int = layout.LAYOUT
     made_ms: int = 0
+    made_from: dict[str, str] = {}
 
 
 class _Stats(Struct, rename="camel"):
@@ -81,6 +83,7 @@ class _Tags(Struct, omit_defaults=True):
     wide_rows: int = 0
     wide_scales: dict[str, int] = {}
     layout: int = 0
+    made_from: dict[str, str] = {}
 
 
 _TAG = "market_data"
@@ -88,13 +91,15 @@ _TAG = "market_data"
 
 def add_of(file: File) -> Add:
     tags = _Tags(**{name: getattr(file, name) for name in _Tags.__struct_fields__})
-    least: dict[str, Any] = {"symbol": file.symbol_min, "time": layout.instant_of(file.time_ns_min)}
-    greatest: dict[str, Any] = {"symbol": file.symbol_max, "time": layout.instant_of(file.time_ns_max)}
-    if file.table == layout.RAW:
-        least, greatest = {"receive_time_ns": file.time_ns_min}, {"receive_time_ns": file.time_ns_max}
-    else:
-        least["key_time_ns"], greatest["key_time_ns"] = file.key_time_ns_min, file.key_time_ns_max
-    stats = _Stats(file.rows, least, greatest, dict.fromkeys(least, 0))
+    bounds: dict[str, tuple[Any, Any]] = {
+        "symbol": (file.symbol_min, file.symbol_max),
+        "time": (layout.instant_of(file.time_ns_min), layout.instant_of(file.time_ns_max)),
+        "key_time_ns": (file.key_time_ns_min, file.key_time_ns_max),
+        "receive_time_ns": (file.time_ns_min, file.time_ns_max),
+    }
+    names = layout.STATISTICS[file.table] if file.rows else ()
+    least, greatest = ({name: bounds[name][end] for name in names} for end in (0, 1))
+    stats = _Stats(file.rows, least, greatest, dict.fromkeys(names, 0))
     return Add(
         path=quote(file.path.removeprefix(f"{layout.table_folder(file.table)}/"), safe="/=-._~"),
         partition_values={"exchange": file.exchange, "date": file.date},

@@ -17,7 +17,7 @@ from etl.lake.rows import time_ns
 from etl.lake.storage import Storage
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
-from etl.model.times import NS_PER_MS
+from etl.model.times import NS_PER_MS, NS_PER_US
 from etl.settings import Settings
 
 ExchangeDay = tuple[str, str]
@@ -40,6 +40,26 @@ def write_file(
     file = put_file(storage, TABLE_BY_KIND[kind], place, data, times, key_times, span, name)
     symbols = pc.min_max(rows["symbol"]).as_py()
     file = structs.replace(file, symbol_min=symbols["min"], symbol_max=symbols["max"], compaction=compaction)
+    return _with_wide(file, rows)
+
+
+def put_derived(
+    settings: Settings, storage: Storage, table: str, place: ExchangeDay, rows: pa.Table, name: str
+) -> File:
+    """Write ``rows`` of a derived table, all of ``place``, sorted by symbol; there may be none."""
+    data = layout.derived_parquet(table, rows, settings.lake.row_group_rows)
+    if "time" in rows.column_names:
+        times = pc.multiply(rows["time"].cast(pa.int64()), NS_PER_US)
+    else:
+        times = pa.chunked_array([*rows["first_time_ns"].chunks, *rows["last_time_ns"].chunks], pa.int64())
+    file = put_file(storage, table, place, data, times, times, Range(0, 0, 0), name)
+    symbols = pc.min_max(rows["symbol"]).as_py()
+    least, greatest = symbols["min"] or "", symbols["max"] or ""
+    return _with_wide(structs.replace(file, rows=len(rows), symbol_min=least, symbol_max=greatest), rows)
+
+
+def _with_wide(file: File, rows: pa.Table) -> File:
+    """``file`` and what is told of its wide decimals."""
     if WIDE_DECIMALS.name not in rows.column_names:
         return file
     wide = rows[WIDE_DECIMALS.name].drop_null().to_pylist()
@@ -74,10 +94,10 @@ def put_file(
         symbol_max="",
         rows=len(times_ns),
         bytes=data.size,
-        time_ns_min=times["min"],
-        time_ns_max=times["max"],
-        key_time_ns_min=key_times["min"],
-        key_time_ns_max=key_times["max"],
+        time_ns_min=times["min"] or 0,
+        time_ns_max=times["max"] or 0,
+        key_time_ns_min=key_times["min"] or 0,
+        key_time_ns_max=key_times["max"] or 0,
         partition=span.partition,
         start=span.start,
         end=span.end,

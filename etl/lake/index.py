@@ -28,6 +28,9 @@ class Index:
         for date in dates[bisect_left(dates, start) : last]:
             yield date, self._days[table, exchange][date]
 
+    def day(self, table: str, exchange: str, date: str) -> list[File]:
+        return self._days.get((table, exchange), {}).get(date, [])
+
     def find(self, table: str, exchange: str, symbol: str = "", start: str = "", end: str = "") -> list[File]:
         """The files of these dates that may have rows of ``symbol`` ("" = any; ``BTC-*`` = all that begin so)."""
         prefix = symbol.removesuffix("*")

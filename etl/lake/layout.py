@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
-from etl.model.times import NS_PER_DAY, NS_PER_S, NS_PER_US
+from etl.model.times import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S, NS_PER_US
 from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form
 
 TABLES_FOLDER = "tables"
@@ -110,13 +110,53 @@ RAW_SCHEMA = pa.schema(
 says which part of a large frame it is (etl/transports/frames.py): one that lies in two files."""
 
 
-TABLES = (*FILE_SCHEMAS, RAW)
+COVERAGE = "coverage"
+BARS_NS = {"ohlcv_1s": NS_PER_S, "ohlcv_1m": NS_PER_MINUTE}
+"""Tables of bars made of trades, and how long a bar is; named as in TimescaleDB."""
+_BAR_DECIMALS = ("open", "high", "low", "close", "volume", "turnover")
+DERIVED_SCHEMAS: dict[str, pa.Schema] = {
+    COVERAGE: pa.schema(
+        [
+            pa.field("symbol", pa.string(), nullable=False),
+            pa.field("kind", pa.string(), nullable=False),
+            *(
+                pa.field(name, pa.int64(), nullable=False)
+                for name in ("rows", "first_time_ns", "last_time_ns", "bytes")
+            ),
+        ]
+    ),
+    **dict.fromkeys(
+        BARS_NS,
+        pa.schema(
+            [
+                pa.field("symbol", pa.string(), nullable=False),
+                pa.field("time", INSTANT, nullable=False),
+                *(pa.field(name, DECIMAL) for name in _BAR_DECIMALS),
+                pa.field("trades", pa.int64(), nullable=False),
+                pa.field("extended_hours", pa.bool_(), nullable=False),
+                WIDE_DECIMALS,
+            ]
+        ),
+    ),
+}
+"""What is made of the other tables (derived.py); ``time`` is a bar's beginning, ``bytes`` a symbol's share by rows."""
+
+
+TABLES = (*FILE_SCHEMAS, RAW, *DERIVED_SCHEMAS)
 
 DELTA_FIELDS: dict[str, list[pa.Field]] = {
     table: [pa.field("exchange", pa.string()), pa.field("date", pa.date32()), *schema]
-    for table, schema in {**FILE_SCHEMAS, RAW: RAW_SCHEMA}.items()
+    for table, schema in {**FILE_SCHEMAS, RAW: RAW_SCHEMA, **DERIVED_SCHEMAS}.items()
 }
 """The columns of each table, with its partitions."""
+
+STATISTICS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(FILE_SCHEMAS, ("symbol", "time", "key_time_ns")),
+    RAW: ("receive_time_ns",),
+    COVERAGE: ("symbol",),
+    **dict.fromkeys(BARS_NS, ("symbol", "time")),
+}
+"""The columns whose least and greatest value stand in a table's log."""
 
 
 def table_folder(table: str) -> str:
@@ -185,6 +225,28 @@ def parquet(kind: Kind, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
         sorting_columns=[
             pq.SortingColumn(schema.get_field_index(name)) for name in ("symbol", "time", "record_key")
         ],
+    )
+    return sink.getvalue()
+
+
+def derived_parquet(table: str, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
+    """``rows`` of a derived table, sorted by symbol and time, as the bytes of one file."""
+    schema = DERIVED_SCHEMAS[table]
+    numbers = [field.name for field in schema if field.type in (pa.int64(), INSTANT)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        rows.select(schema.names).cast(schema),
+        sink,
+        row_group_size=row_group_rows,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[_leaf(field) for field in schema if field.name not in numbers],
+        column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+        write_statistics=True,
+        write_page_index=True,
+        store_schema=False,
     )
     return sink.getvalue()
 

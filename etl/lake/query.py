@@ -17,6 +17,7 @@ from etl.lake.bucket import ObjectStorage
 from etl.lake.catalog import Catalog, File, State
 from etl.lake.layout import (
     DECIMAL,
+    DERIVED_SCHEMAS,
     FILE_SCHEMAS,
     LAYOUT,
     NAME_PATTERN,
@@ -30,7 +31,11 @@ from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
 from etl.wire.precedence import Term, precedence
 
-_SCHEMAS = {**FILE_SCHEMAS, RAW: RAW_SCHEMA.remove(RAW_SCHEMA.get_field_index("encoding"))}
+_SCHEMAS = {
+    **FILE_SCHEMAS,
+    RAW: RAW_SCHEMA.remove(RAW_SCHEMA.get_field_index("encoding")),
+    **DERIVED_SCHEMAS,
+}
 """What every file of a table has."""
 _PLACE_TYPES = {"exchange": pa.string(), "date": pa.date32()}
 _PLACE = tuple(_PLACE_TYPES)
@@ -71,7 +76,8 @@ SELECT p.*,
        coalesce(NOT list_has_any(conditions, no_volume_codes), true) AS adds_volume
 FROM (
     SELECT exchange, symbol, date, time, record_key, venue_symbol, channel, last_price, volume, side, trade_id,
-           size_unit, market_center, conditions, tape, source, flags, false AS corrected
+           size_unit, market_center, conditions, tape, source, flags, false AS corrected,
+           key_time_ns, event_time_ns, sequence, frame_sequence, frame_index
     FROM trades
     WHERE (exchange, symbol, record_key) NOT IN (
         SELECT (exchange, symbol, voided_key) FROM corrections_keyed
@@ -81,7 +87,10 @@ FROM (
     UNION ALL
     SELECT exchange, symbol, date, time,
            CASE WHEN coalesce(trade_id, '') = '' THEN record_key ELSE replacement_key END, venue_symbol, channel,
-           last_price, volume, NULL, trade_id, size_unit, market_center, conditions, tape, source, flags, true
+           TRY_CAST(last_price AS {price}), TRY_CAST(volume AS {volume}), NULL, trade_id, size_unit, market_center,
+           conditions, tape, source, flags, true,
+           CASE event_time_ns WHEN 0 THEN receive_time_ns ELSE event_time_ns END, event_time_ns, sequence,
+           frame_sequence, frame_index
     FROM corrections_keyed
     WHERE replaces AND (exchange, symbol, replacement_key) NOT IN (
         -- a correction in place voids the former print of its key, not its own
@@ -114,15 +123,25 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
         if not files:
             fields = [pa.field(name, kind) for name, kind in _PLACE_TYPES.items()]
             connection.register(table, pa.schema([*fields, *schema]).empty_table())
-        elif table == RAW:
+        elif table not in KIND_BY_TABLE:
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
         else:
             connection.execute(_view(storage, table, files))
     connection.execute(
         f"CREATE VIEW sale_conditions (vocabulary, code, adds_volume, extended_hours) AS VALUES {values()}"
     )
-    connection.execute(_TRADES_CORRECTED)
+    price, volume = (
+        _unrounded(kind) for kind in connection.sql("SELECT last_price, volume FROM trades").types
+    )
+    connection.execute(_TRADES_CORRECTED.format(price=price, volume=volume))
     return connection
+
+
+def _unrounded(kind: object) -> str:
+    """The decimal of a correction beside trades of the type ``kind``, where these are wide: of a column of both DuckDB
+    would round the longer."""
+    scale = int(str(kind).rstrip(")").rpartition(",")[2])
+    return f"DECIMAL(38,{max(scale, DECIMAL.scale)})"
 
 
 def confine(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

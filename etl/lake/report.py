@@ -1,17 +1,25 @@
-"""What the lake holds, from the tables' logs alone: no file of data is touched."""
+"""What the lake holds, from the tables' logs alone; of single symbols, from the table ``coverage``."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
+from functools import reduce
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from msgspec import Struct
 
 from etl.lake import layout
 from etl.lake.catalog import File, State, file_of
 from etl.lake.delta import Action
+from etl.lake.derived import made_from
 from etl.lake.index import Index
 from etl.lake.log import DeltaLog
 from etl.lake.storage import Storage
+from etl.model.tables import KIND_BY_TABLE
 
 
 class TableTotals(Struct, frozen=True):
@@ -40,6 +48,20 @@ class DayTotals(Struct, frozen=True):
     last_time_ns: int
     symbol_min: str
     symbol_max: str
+
+
+class SymbolTotals(Struct, frozen=True):
+    """One symbol, kind and day, as the table ``coverage`` has it. ``is_current``: nothing came since it was made."""
+
+    exchange: str
+    date: str
+    symbol: str
+    kind: str
+    rows: int
+    bytes: int
+    first_time_ns: int
+    last_time_ns: int
+    is_current: bool
 
 
 class Change(Struct, frozen=True):
@@ -102,6 +124,46 @@ def _day(files: Sequence[File]) -> DayTotals:
         min(file.symbol_min for file in files),
         max(file.symbol_max for file in files),
     )
+
+
+def symbol_coverage(
+    storage: Storage,
+    state: State,
+    symbols: Sequence[str],
+    table: str = "",
+    exchange: str = "",
+    start: str = "",
+    end: str = "",
+) -> list[SymbolTotals]:
+    """The rows of the table ``coverage`` for ``symbols`` (``BTC-*`` = all that begin so), its files alone are read.
+
+    By exchange, date, symbol and kind. Raises ``StoreUnavailable``."""
+    index = Index(state.files.values())
+    found = []
+    for venue in [exchange] if exchange else index.exchanges(layout.COVERAGE):
+        for date, files in index.days(layout.COVERAGE, venue, start, end):
+            current = {
+                kind.name.lower()
+                for name, kind in KIND_BY_TABLE.items()
+                if (now := index.day(name, venue, date))
+                and all(file.made_from.get(name) == made_from(now) for file in files)
+            }
+            for file in files:
+                with storage.open(file.path) as opened:
+                    rows = pq.read_table(opened, filters=_named(symbols)).to_pylist()
+                found += [
+                    SymbolTotals(exchange=venue, date=date, is_current=row["kind"] in current, **row)
+                    for row in rows
+                ]
+    kind = KIND_BY_TABLE[table].name.lower() if table else ""
+    return [row for row in found if not kind or row.kind == kind]
+
+
+def _named(symbols: Sequence[str]) -> Any:
+    symbol = pc.field("symbol")
+    exact = [name for name in symbols if not name.endswith("*")]
+    parts = [pc.starts_with(symbol, name[:-1]) for name in symbols if name.endswith("*")]
+    return reduce(operator.or_, parts, symbol.isin(pa.array(exact, pa.string())))
 
 
 def history(storage: Storage, table: str) -> Iterator[Change]:

@@ -12,7 +12,8 @@ from msgspec import structs
 
 from etl.lake.catalog import Catalog, State
 from etl.lake.compaction import Compacted, compact
-from etl.lake.log import Conflict
+from etl.lake.log import Conflict, DeltaLog
+from etl.lake.storage import open_storage
 from etl.model.records import BarState, Correction, CorrectionKind, Source
 from etl.settings import Settings, changed
 from tests.support import stream
@@ -96,6 +97,29 @@ def test_replaced_files_are_deleted_only_after_their_grace(settings: Settings) -
     assert on_disk(settings) == {kept}
     assert state_of(settings).named() == {kept}
     assert query(settings, "SELECT count(*) FROM trades") == [(2,)]
+
+
+def test_a_compaction_is_undone_by_time_travel(settings: Settings) -> None:
+    import deltalake
+
+    export_records(settings, [stream.bar(0, bar_state=BarState.OPEN, close="1")])
+    export_records(settings, [stream.bar(0, bar_state=BarState.CLOSED, close="2")], 1)
+    before = state_of(settings)
+    everything = "SELECT * FROM bars"
+    rows = query(settings, everything)
+    compact(settings, SOON_NS)
+    version = before.tables["bars"].version
+    log = DeltaLog(open_storage(settings), "tables/bars")
+    assert log.read(version).adds == before.tables["bars"].adds
+    table = deltalake.DeltaTable(f"{settings.lake_path}/tables/bars")
+    table.load_as_version(version)
+    closes = table.to_pyarrow_dataset().to_table(columns=["close"])["close"].to_pylist()
+    assert sorted(closes) == [Decimal(1), Decimal(2)]
+    deltalake.DeltaTable(f"{settings.lake_path}/tables/bars").restore(version)
+    assert set(state_of(settings).files) == set(before.files)
+    assert query(settings, everything) == rows
+    assert compact(settings, SOON_NS).days == 1
+    assert query(settings, everything) == rows
 
 
 def test_files_of_a_compaction_that_died_before_its_commit_are_deleted_a_day_later(

@@ -14,6 +14,7 @@ from etl.cli import app
 from etl.errors import UsageError
 from etl.lake import report
 from etl.lake.compaction import compact, vacuum
+from etl.lake.derived import derive
 from etl.lake.report import Change, DayTotals, TableTotals
 from etl.lake.storage import open_storage
 from etl.model.times import NS_PER_S
@@ -33,10 +34,11 @@ def lake(settings: Settings) -> Settings:
     return settings
 
 
-def without_data(settings: Settings) -> None:
-    """Who reads a file of data from now on fails."""
+def without_data(settings: Settings, but: str = "") -> None:
+    """Who reads a file of data from now on fails, but for those of one table."""
     for path in Path(settings.lake_path, "tables").glob("*/exchange=*"):
-        shutil.rmtree(path)
+        if path.parent.name != but:
+            shutil.rmtree(path)
 
 
 def test_tables_and_days_are_told_from_the_logs(lake: Settings) -> None:
@@ -67,6 +69,30 @@ def test_tables_and_days_are_told_from_the_logs(lake: Settings) -> None:
         ("quotes", "binance", "2024-08-08", 1),
     ]
     assert [day.date for day in report.coverage(state, "trades", start="2024-08-09")] == ["2024-08-09"]
+
+
+def test_what_is_there_of_a_symbol_is_told_from_the_table_coverage_alone(lake: Settings) -> None:
+    derive(lake)
+    export_records(lake, [stream.quote(1)], 7)
+    without_data(lake, "coverage")
+    state, storage = state_of(lake), open_storage(lake)
+
+    def told(symbols: list[str], **where: str) -> list[tuple[str, str, str, str, int, bool]]:
+        found = report.symbol_coverage(storage, state, symbols, **where)
+        return [(it.exchange, it.date, it.symbol, it.kind, it.rows, it.is_current) for it in found]
+
+    late_quote = ("binance", "2024-08-08", "BTC-USDT", "quote", 1, False)
+    eth = ("binance", "2024-08-08", "ETH-USDT", "trade", 1, True)
+    other = ("kraken", "2024-08-08", "BTC-USDT", "trade", 1, True)
+    assert told(["ETH-USDT", "SOL-*"]) == [eth]
+    assert told(["*"], end="2024-08-09") == [
+        *(late_quote, ("binance", "2024-08-08", "BTC-USDT", "trade", 2, True), eth, other),
+    ]
+    assert told(["BTC-*"], table="trades", start="2024-08-09") == [
+        ("binance", "2024-08-09", "BTC-USDT", "trade", 1, True)
+    ]
+    assert told(["BTC-USDT", "E*"], exchange="kraken") == [other]
+    assert told(["E"]) == []
 
 
 def test_the_history_of_a_table_is_its_commits(lake: Settings) -> None:
@@ -101,6 +127,10 @@ def test_the_commands_print_it_and_give_it_as_json(lake: Settings, monkeypatch: 
         assert (shown.exit_code, [name in shown.output for name in names]) == (0, [True] * len(names))
         lines = runner.invoke(app, ["lake", *words, "--json"]).output.splitlines()
         assert [json.loads(line)["table"] for line in lines] == names
+    assert json.loads(runner.invoke(app, ["compact", "--json"]).output)["derived"]["days"] == 3
+    words = ["lake", "coverage", "--symbols", "ETH-*"]
+    assert "ETH-USDT" in runner.invoke(app, words).output
+    assert json.loads(runner.invoke(app, [*words, "--json"]).output)["rows"] == 1
     lines = runner.invoke(app, ["lake", "history", "trades", "--json"]).output.splitlines()
     assert [json.loads(line)["operation"] for line in lines] == ["WRITE", "WRITE", "OPTIMIZE"]
     assert "OPTIMIZE" in runner.invoke(app, ["lake", "history", "trades"]).output
