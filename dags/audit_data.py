@@ -40,10 +40,12 @@ def audit_data() -> None:
         """Offences found, open and suppressed findings of the day."""
         from datetime import date
 
-        from etl.commands.audit import audit_and_tell
+        from etl import settings
+        from etl.audit.nightly import audit_and_tell
 
         asked = (dag_run.conf or {}).get("day") if dag_run else None
-        return audit_and_tell(date.fromisoformat(asked) if asked else data_interval_start.date())
+        day = date.fromisoformat(asked) if asked else data_interval_start.date()
+        return audit_and_tell(settings.load(), day)
 
     audit()
 

@@ -12,7 +12,6 @@ from etl.exchanges import with_history
 
 FEEDS = with_history()
 """A venue file has a branch and a pool of its own."""
-JOBS_MAX = 256
 
 LATE = late(
     "backfill_deadline_s",
@@ -110,7 +109,7 @@ def backfill_market_data() -> None:
         import msgspec
 
         from etl import settings
-        from etl.commands.backfill import plan_run
+        from etl.ingest.backfill_form import plan_run
         from etl.model.times import NS_PER_S
 
         form = params or {}
@@ -118,9 +117,10 @@ def backfill_market_data() -> None:
             int(data_interval_start.timestamp()) * NS_PER_S,
             int(data_interval_end.timestamp()) * NS_PER_S,
         )
-        daily = settings.load().backfill.daily_kinds
+        loaded = settings.load()
+        daily = loaded.backfill.daily_kinds
         kinds = daily if dag_run.run_type == "scheduled" else form["kinds"]
-        jobs = plan_run(form, interval_ns, kinds, run_id, JOBS_MAX)
+        jobs = plan_run(loaded, form, interval_ns, kinds, run_id)
         return [msgspec.to_builtins(job) for job in jobs]
 
     @task(map_index_template="{{ label }}")

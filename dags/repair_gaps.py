@@ -39,10 +39,12 @@ def repair_gaps() -> None:
     @usage_errors_fail_at_once()
     def repair(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, int]:
         """Attempted gaps by what became of them."""
-        from etl.commands.gaps import repair_round
+        from etl import settings
+        from etl.ingest.gap_rounds import repair_round
 
         asked = params or {}
         return repair_round(
+            settings.load(),
             venue=(asked.get("exchange") or "").strip(),
             symbol=(asked.get("symbol") or "").strip(),
             key=(asked.get("key") or "").strip(),
@@ -53,10 +55,12 @@ def repair_gaps() -> None:
     @usage_errors_fail_at_once()
     def look_again(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, int]:
         """What was not published yet, by what became of it."""
-        from etl.commands.gaps import look_again_round
+        from etl import settings
+        from etl.ingest.gap_rounds import look_again_round
 
         asked = params or {}
         return look_again_round(
+            settings.load(),
             venue=(asked.get("exchange") or "").strip(),
             symbol=(asked.get("symbol") or "").strip(),
             key=(asked.get("key") or "").strip(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from etl.audit.expectations import data_docs_path, run_expectations
 from etl.audit.findings import Finding
 from etl.audit.offence import Offence
 from etl.audit.totals import compare, read_totals
-from etl.monitoring.mail import Mail
+from etl.monitoring.mail import Mail, send
 from etl.monitoring.processes import platform, unknown_fields
 from etl.settings import Settings
 from etl.stores.timescale import session
@@ -51,6 +52,19 @@ def audit(settings: Settings, day: date, with_expectations: bool = True) -> Audi
         suppressed=sum(finding.state == "suppressed" for finding in of_day),
         unknown_fields=unknown_fields(platform(settings)[0]),
     )
+
+
+def audit_and_tell(settings: Settings, day: date) -> dict[str, Any]:
+    """Audit ``day``; mail what is open and what venues have changed, if anything; the counts. Raises ``EtlError``."""
+    report = audit(settings, day)
+    if report.open_findings or report.unknown_fields:
+        send(mail_of(report, settings), settings)
+    return {
+        "day": str(day),
+        "offences": len(report.offences),
+        "open": len(report.open_findings),
+        "suppressed": report.suppressed,
+    }
 
 
 def mail_of(report: AuditReport, settings: Settings) -> Mail:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -38,20 +38,6 @@ def run(
         print(json.dumps(msgspec.to_builtins(report)))
     else:
         print(mail_of(report, settings).text)
-
-
-def audit_and_tell(day: date) -> dict[str, Any]:
-    """Audit ``day``; mail what is open and what venues have changed, if anything; the counts. Raises ``EtlError``."""
-    settings = settings_module.load()
-    report = audit(settings, day)
-    if report.open_findings or report.unknown_fields:
-        send(mail_of(report, settings), settings)
-    return {
-        "day": str(day),
-        "offences": len(report.offences),
-        "open": len(report.open_findings),
-        "suppressed": report.suppressed,
-    }
 
 
 @app.command()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from etl.ingest.backfill_estimate import Estimate
     from etl.ingest.backfill_jobs import Job
     from etl.settings import Settings
 
@@ -40,6 +38,7 @@ def backfill(
 
     from etl import settings as settings_module
     from etl.ingest.backfill_estimate import estimate
+    from etl.ingest.backfill_form import print_estimates
     from etl.ingest.backfill_jobs import make_job
     from etl.model.times import parse_ns
 
@@ -50,7 +49,7 @@ def backfill(
     job = make_job(settings, venue, _listed(symbols), _listed(kinds), *span, archive)
     estimates = asyncio.run(estimate(settings, job))
     if not as_json:
-        _print_estimates(estimates)
+        print_estimates(estimates)
     if dry_run:
         if as_json:
             print(json.dumps([msgspec.to_builtins(one) for one in estimates]))
@@ -60,36 +59,6 @@ def backfill(
         print(json.dumps(msgspec.to_builtins(summary)))
     else:
         print(f"{summary.rows} rows in {summary.pages} pages; {summary.holes} holes declared")
-
-
-def plan_run(
-    form: Mapping[str, Any], interval_ns: tuple[int, int], kinds: Sequence[str], name: str, jobs_max: int
-) -> list[Job]:
-    """What the DAG's run ``name`` fetches: a job for each symbol and day, none if ``form`` asks for the estimate only.
-
-    ``form`` has venue, symbols, start, end, archive and dry_run; an empty bound is that of ``interval_ns``. The
-    estimate is printed. Spaces around what was typed mean nothing. Raises ``EtlError``: a ``UsageError`` for what no
-    retry makes right.
-    """
-    import asyncio
-
-    from etl import settings as settings_module
-    from etl.ingest.backfill import announce
-    from etl.ingest.backfill_estimate import estimate
-    from etl.ingest.backfill_jobs import make_job, slices
-    from etl.model.times import parse_ns
-
-    settings = settings_module.load()
-    texts = ((form[name] or "").strip() for name in ("start", "end"))
-    bounds = zip(texts, interval_ns, strict=True)
-    start_ns, end_ns = (parse_ns(text) if text else bound for text, bound in bounds)
-    job = make_job(settings, form["venue"].strip(), form["symbols"], kinds, start_ns, end_ns, form["archive"])
-    _print_estimates(asyncio.run(estimate(settings, job)))
-    if form["dry_run"]:
-        return []
-    jobs = slices(job, jobs_max)
-    announce(settings, jobs, name)
-    return jobs
 
 
 def _run(settings: Settings, job: Job, quiet: bool) -> Any:
@@ -107,14 +76,6 @@ def _run(settings: Settings, job: Job, quiet: bool) -> Any:
             bar.update(task, advance=1, description=f"{chunk.symbol} {chunk.kind}: {fetched.rows} rows")
 
         return run(settings, job, note)
-
-
-def _print_estimates(estimates: list[Estimate]) -> None:
-    for one in estimates:
-        print(
-            f"{one.symbol:<12} {one.kind:<10} about {one.requests:>8} requests {one.rows:>12} rows "
-            f"{one.seconds:>8.0f} s"
-        )
 
 
 def _listed(text: str) -> tuple[str, ...]:

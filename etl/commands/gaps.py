@@ -12,8 +12,9 @@ import typer
 
 from etl import settings as settings_module
 from etl.errors import UsageError
-from etl.ingest.gap_ledger import Selection, due, read_gaps, repair_gaps
+from etl.ingest.gap_ledger import Selection, read_gaps, repair_gaps
 from etl.ingest.gap_ledger import summary as read_summary
+from etl.ingest.gap_rounds import by_name
 from etl.ingest.look_again import look_again
 from etl.model.records import Gap, GapKind, GapState
 
@@ -71,31 +72,11 @@ def repair(venue: Venue = "", symbol: Symbol = "", kind: Kind = "", as_json: AsJ
     states = Counter(gap.gap_state for gap in settled)
     if kind in ("", GapKind.SOURCE_HOLE.name.lower()):
         states += look_again(settings, time.time_ns(), venue, symbol, any_time=True)
-    counts = _by_name(states)
+    counts = by_name(states)
     if as_json:
         print(json.dumps(counts))
     else:
         print("  ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "no gap is open")
-
-
-def repair_round(venue: str, symbol: str, key: str, any_age: bool) -> dict[str, int]:
-    """One attempt at each open gap that the texts select and, unless ``any_age``, that a scheduled round asks for; gaps
-    by the state that they have now. Raises ``EtlError``."""
-    settings = settings_module.load()
-    gaps = read_gaps(settings, Selection(exchange=venue, symbol=symbol, key=key, state="open"))
-    settled = repair_gaps(settings, gaps if any_age else due(gaps, time.time_ns()))
-    return _by_name(Counter(gap.gap_state for gap in settled))
-
-
-def look_again_round(venue: str, symbol: str, key: str, any_time: bool) -> dict[str, int]:
-    """What backfills found not published yet, asked for if its time has come, or ``any_time``; by the state that it has
-    now. Raises ``EtlError``."""
-    settings = settings_module.load()
-    return _by_name(look_again(settings, time.time_ns(), venue, symbol, key, any_time))
-
-
-def _by_name(states: Counter[GapState]) -> dict[str, int]:
-    return {state.name.lower(): count for state, count in states.items()}
 
 
 @app.command()
