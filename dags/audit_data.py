@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, dag, task
+from airflow.sdk import dag, task
 from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("30 1 * * *", timezone="UTC"),
     tags=["audit", "quality"],
-    **policy(pool="audit", retries=3, retry_wait_s=300, retry_wait_max_s=1_800, time_out_s=7_200),
+    **policy("audit_data"),
     doc_md="""
 ### Audit the stores
 

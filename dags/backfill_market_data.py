@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param, TaskGroup, dag, task
+from airflow.sdk import Param, TaskGroup, dag, task
 from deadlines import late
 from policy import policy, usage_errors_fail_at_once
 
@@ -13,16 +13,9 @@ from etl.exchanges import with_history
 FEEDS = with_history()
 """A venue file has a branch and a pool of its own."""
 
-LATE = late(
-    "backfill_deadline_s",
-    "Likely: the venue's limit, or a range larger than meant (see the estimate in the log of <i>plan</i>). "
-    "What is done stays done; a run that is stopped and cleared goes on there.",
-)
-
 
 @dag(
-    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-    deadline=LATE,
+    deadline=late("backfill_market_data"),
     tags=["backfill", "history"],
     params={
         "venue": Param(
@@ -62,7 +55,7 @@ LATE = late(
             description="Tells what it would take, in plan's log",
         ),
     },
-    **policy(retries=5, retry_wait_s=10, retry_wait_max_s=600, time_out_s=10_800, runs_max=2),
+    **policy("backfill_market_data"),
     doc_md="""
 ### Backfill market data
 

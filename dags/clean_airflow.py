@@ -9,9 +9,8 @@ from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
-    schedule="50 4 * * *",
     tags=["retention"],
-    **policy(pool="airflow", retries=2, retry_wait_s=300, retry_wait_max_s=1_800, time_out_s=3_600),
+    **policy("clean_airflow"),
     doc_md="""
 ### Clean Airflow
 

@@ -11,9 +11,8 @@ LAKE = Asset("market-data-lake")
 
 
 @dag(
-    schedule="20 3 * * *",
     tags=["compaction", "lake"],
-    **policy(pool="lake", retries=3, retry_wait_s=30, retry_wait_max_s=600, time_out_s=10_800),
+    **policy("compact_lake"),
     doc_md="""
 ### Compact the lake
 

@@ -7,14 +7,15 @@ from typing import Any
 from airflow.sdk import dag, task
 from policy import policy, usage_errors_fail_at_once
 
+from etl import settings
+
 POOLS = {"timescale": "timescale", "clickhouse": "topics", "lake": "lake"}
 """By store: nothing else writes the lake meanwhile."""
 
 
 @dag(
-    schedule="40 4 * * *",
     tags=["retention"],
-    **policy(retries=2, retry_wait_s=300, retry_wait_max_s=1_800, time_out_s=3_600),
+    **policy("expire_data"),
     doc_md="""
 ### Expire data
 
@@ -36,13 +37,12 @@ def expire_data() -> None:
         """Dropped chunks, months or files by table."""
         import msgspec
 
-        from etl import settings
         from etl.stores.expiry import expire
 
         return [msgspec.to_builtins(one) for one in expire(settings.load(), store)]
 
-    for store, pool in POOLS.items():
-        expire.override(task_id=store, pool=pool)(store)
+    for store in settings.load().stores:
+        expire.override(task_id=store, pool=POOLS[store])(store)
 
 
 expire_data()

@@ -5,24 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from airflow.sdk import Asset, CronDataIntervalTimetable, dag, task
+from airflow.sdk import Asset, dag, task
 from deadlines import late
 from policy import policy, usage_errors_fail_at_once
 
 LAKE = Asset("market-data-lake")
 
-LATE = late(
-    "export_deadline_s",
-    "The lake lags behind the topic. Likely: the lake is full or out of reach. "
-    "Look at the log of <i>export</i>; nothing is lost.",
-)
-
 
 @dag(
-    schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
-    deadline=LATE,
+    deadline=late("export_parquet"),
     tags=["export", "lake"],
-    **policy(pool="lake", retries=5, retry_wait_s=10, retry_wait_max_s=300, time_out_s=3_600),
+    **policy("export_parquet"),
     doc_md="""
 ### Export to Parquet
 

@@ -10,18 +10,11 @@ from policy import policy, usage_errors_fail_at_once
 
 TIMESCALE = Asset("market-data-timescale")
 
-LATE = late(
-    "load_deadline_s",
-    "TimescaleDB lags behind the topic. Likely: the store is down, slow or compressing. "
-    "Look at the log of <i>load</i>; nothing is lost.",
-)
-
 
 @dag(
-    schedule="* * * * *",
-    deadline=LATE,
+    deadline=late("load_timescale"),
     tags=["load", "timescale"],
-    **policy(pool="timescale", retries=5, retry_wait_s=5, retry_wait_max_s=120, time_out_s=1_800),
+    **policy("load_timescale"),
     doc_md="""
 ### Load TimescaleDB
 

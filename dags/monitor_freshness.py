@@ -9,9 +9,8 @@ from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
-    schedule="* * * * *",
     tags=["monitoring", "sla"],
-    **policy(pool="monitor", priority=100, retries=1, retry_wait_s=10, retry_wait_max_s=30, time_out_s=120),
+    **policy("monitor_freshness"),
     doc_md="""
 ### Monitor freshness
 

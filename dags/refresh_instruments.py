@@ -9,9 +9,8 @@ from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
-    schedule="10 0 * * *",
     tags=["instruments", "reference"],
-    **policy(pool="topics", retries=5, retry_wait_s=60, retry_wait_max_s=1_800, time_out_s=600),
+    **policy("refresh_instruments"),
     doc_md="""
 ### Refresh instruments
 
@@ -34,16 +33,10 @@ def refresh_instruments() -> None:
     @usage_errors_fail_at_once()
     def refresh() -> dict[str, int]:
         """Instruments by venue."""
-        import time
-
         from etl import settings
-        from etl.reference.instrument_history import note_all
-        from etl.reference.instruments import refresh_all
+        from etl.jobs.steps import refresh_lists
 
-        loaded = settings.load()
-        found = refresh_all(loaded)
-        note_all(loaded, time.time_ns())
-        return found
+        return refresh_lists(settings.load())
 
     @task
     @usage_errors_fail_at_once()
@@ -54,7 +47,9 @@ def refresh_instruments() -> None:
         from etl import settings
         from etl.reference.splits import refresh_all
 
-        return refresh_all(settings.load(), (logical_date or datetime.now(UTC)).date())
+        loaded = settings.load()
+        day = (logical_date or datetime.now(UTC)).date()
+        return refresh_all(loaded, day) if loaded.keeps("clickhouse") else {}
 
     refresh()
     splits()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, dag, task
+from airflow.sdk import dag, task
 from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("15 */4 * * *", timezone="UTC"),
     tags=["validation", "quality"],
-    **policy(pool="topics", retries=3, retry_wait_s=60, retry_wait_max_s=600, time_out_s=900),
+    **policy("refresh_symbol_stats"),
     doc_md="""
 ### Refresh symbol statistics
 

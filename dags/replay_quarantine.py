@@ -9,7 +9,6 @@ from policy import policy, usage_errors_fail_at_once
 
 
 @dag(
-    schedule=None,
     tags=["validation", "replay"],
     params={
         "code": Param("", type="string", title="Code", description="Only this code; empty = any"),
@@ -25,7 +24,7 @@ from policy import policy, usage_errors_fail_at_once
             None, type=["null", "string"], format="date-time", title="To", description="Received before"
         ),
     },
-    **policy(pool="topics", retries=3, retry_wait_s=30, retry_wait_max_s=300, time_out_s=3_600),
+    **policy("replay_quarantine"),
     doc_md="""
 ### Replay the quarantine
 

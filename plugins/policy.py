@@ -1,4 +1,4 @@
-"""What all DAGs have in common: no catch-up, an owner, retries with exponential back-off, a time-out.
+"""What all DAGs have in common: a schedule, no catch-up, an owner, retries with exponential back-off, a time-out.
 
 Airflow puts this folder on the path of every process that reads DAG files, which may not import each other.
 """
@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+
+from etl import settings as settings_module
+from etl.jobs.table import JOBS, Job
 
 OWNER = "market-data"
 
@@ -27,32 +30,28 @@ def usage_errors_fail_at_once() -> Iterator[None]:
         raise AirflowFailException(str(error)) from None
 
 
-def policy(
-    *,
-    retries: int,
-    retry_wait_s: float,
-    retry_wait_max_s: float,
-    time_out_s: float,
-    pool: str = "",
-    priority: int = 1,
-    runs_max: int = 1,
-) -> dict[str, Any]:
-    """Arguments for ``@dag``. A DAG whose tasks use several pools leaves ``pool`` empty and names one at each task.
-
-    The wait before a retry begins at ``retry_wait_s`` and doubles up to ``retry_wait_max_s``; ``time_out_s`` is that of
-    one try; ``runs_max`` limits the runs at a time.
-    """
+def policy(name: str) -> dict[str, Any]:
+    """Arguments for ``@dag``, as the table of jobs has them; no schedule where the stores that it needs are not kept. A
+    job whose tasks use several pools names one at each task. Raises ``UsageError`` where a setting is wrong."""
+    job = JOBS[name]
     return {
+        "schedule": _schedule(job) if job.is_scheduled(settings_module.load()) else None,
         "catchup": False,
-        "max_active_runs": runs_max,
+        "max_active_runs": job.runs_max,
         "default_args": {
             "owner": OWNER,
-            "retries": retries,
-            "retry_delay": timedelta(seconds=retry_wait_s),
+            "retries": job.retries,
+            "retry_delay": timedelta(seconds=job.retry_wait_s),
             "retry_exponential_backoff": True,
-            "max_retry_delay": timedelta(seconds=retry_wait_max_s),
-            "execution_timeout": timedelta(seconds=time_out_s),
-            "priority_weight": priority,
-            **({"pool": pool} if pool else {}),
+            "max_retry_delay": timedelta(seconds=job.retry_wait_max_s),
+            "execution_timeout": timedelta(seconds=job.time_out_s),
+            "priority_weight": job.priority,
+            **({"pool": job.pool} if job.pool else {}),
         },
     }
+
+
+def _schedule(job: Job) -> Any:
+    from airflow.sdk import CronDataIntervalTimetable
+
+    return CronDataIntervalTimetable(job.cron, timezone="UTC") if job.of_interval else job.cron

@@ -37,6 +37,8 @@ def other_values(name: str) -> dict[str, object]:
         return ACCESS
     if name == "transport_url":
         return {name: "redis"}
+    if name == "stores":
+        return {name: ("lake", "clickhouse")}
     value = value_of(Settings(), name)
     if isinstance(value, bool):
         return {name: not value}
@@ -66,6 +68,14 @@ def test_each_setting_is_read_from_its_table_of_the_file(name: str, tmp_path: Pa
     file = tmp_path / "etl.toml"
     file.write_text("\n".join(lines))
     assert load({"ETL_CONFIG": str(file)}) == make(**values)
+
+
+def test_only_stores_that_there_are_can_be_kept() -> None:
+    assert make(stores="lake").keeps("lake")
+    assert not make(stores="lake").keeps("lake", "timescale")
+    for text in ("", "lake,tape"):
+        with pytest.raises(UsageError, match="stores must be of clickhouse, timescale, lake"):
+            load({"ETL_STORES": text})
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:

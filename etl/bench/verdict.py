@@ -29,7 +29,7 @@ async def reconciled(
     say("the venues stop")
     await closing.stop_venues(settings)
     await closing.caught_up(settings, supervisor.states.values)
-    await closing.load_by_command(environment)
+    await closing.load_by_command(settings, environment)
     return await asyncio.to_thread(reconcile, settings, duration_s=seconds)
 
 

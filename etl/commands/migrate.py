@@ -1,4 +1,4 @@
-"""``etl migrate``: bring the tables of both stores to this version."""
+"""``etl migrate``: bring the tables of the stores to this version."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ class Store(Enum):
 
 @app.command()
 def migrate(
-    store: Annotated[Store | None, typer.Argument(help="Only this store; both if left out.")] = None,
+    store: Annotated[
+        Store | None, typer.Argument(help="Only this store; those that are kept if left out.")
+    ] = None,
 ) -> None:
     """Apply the numbered files in sql/ that were not applied yet."""
     from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 
     settings = settings_module.load()
     for name, apply in ((Store.CLICKHOUSE, migrate_clickhouse), (Store.TIMESCALE, migrate_timescale)):
-        if store in (None, name):
+        if store is name or (store is None and settings.keeps(name.value)):
             applied = apply(settings)
             print(f"{name.value}: {', '.join(applied) or 'up to date'}")

@@ -36,7 +36,7 @@ VENUES_ABREAST = 3
 def reconcile(
     report: Annotated[Path | None, typer.Option(help="write the report to this file too")] = None,
     duration: Annotated[float, typer.Option(help="seconds of streaming, for events_per_s")] = 0.0,
-    stores: Annotated[str, typer.Option(help="which stores to judge")] = "clickhouse,timescale,lake",
+    stores: Annotated[str, typer.Option(help="which stores to judge; default: those that are kept")] = "",
     json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
     """Compare by identity; exit code 1 unless nothing is lost, doubled, or missing without a declared gap."""
@@ -47,11 +47,12 @@ def reconcile(
     from etl.reconcile.holdings import STORES
     from etl.reconcile.report import write_report
 
-    names = tuple(part.strip() for part in stores.split(",") if part.strip())
+    settings = settings_module.load()
+    names = tuple(part.strip() for part in stores.split(",") if part.strip()) or settings.stores
     unknown = set(names) - set(STORES)
     if unknown:
         raise UsageError(f"--stores {', '.join(sorted(unknown))}: there are {', '.join(STORES)}")
-    found = reconciliation.reconcile(settings_module.load(), names, duration)
+    found = reconciliation.reconcile(settings, names, duration)
     if report is not None:
         write_report(found, report)
     if json:

@@ -31,7 +31,9 @@ def up(
     ] = False,
     duration: Annotated[float, typer.Option(help="Seconds of streaming, then stop; 0 = for ever", min=0)] = 0,
     report: Annotated[Path | None, typer.Option(help="Reconcile, and write the report here (JSON)")] = None,
-    airflow: Annotated[bool, typer.Option(help="Run Airflow too")] = True,
+    airflow: Annotated[bool, typer.Option(help="Airflow, or the small scheduler in its place")] = True,
+    profile: Annotated[str, typer.Option(help="light: for a small machine; docs/deployment.md")] = "",
+    stores: Annotated[str, typer.Option(help="Of clickhouse, timescale and lake; default: all")] = "",
     transport: Annotated[
         str, typer.Option(help="kafka or redis: which embedded broker; default: as the settings say")
     ] = "",
@@ -48,9 +50,10 @@ def up(
 
     from etl import settings as settings_module
     from etl.errors import UsageError
+    from etl.up.profiles import with_profile
     from etl.up.running import RunOptions, run
 
-    settings = settings_module.load()
+    settings = with_profile(settings_module.load(), profile)
     changes: dict[str, object] = {
         "venues": venues or settings.venues.names,
         "live": live or settings.venues.live,
@@ -60,8 +63,11 @@ def up(
         "simulator_loop": loop or settings.simulator.loop or not duration,
         "state_dir": str(state or settings.state_dir),
         "transport_url": _transport_url(transport, settings.transport.url),
+        "stores": stores or settings.stores,
+        "watch_airflow": airflow and settings.monitor.airflow,
     }
     settings = settings_module.changed(settings, **changes)
+    settings.check()
     if report and not duration:
         raise UsageError("--report needs --duration: a run without an end is never reconciled")
     if report and settings.venues.live:

@@ -48,7 +48,9 @@ def mail_of(incident: Incident, settings: Settings, now_ns: int) -> mail.Mail:
         rows["Symbols"] = ", ".join(finding.symbols)
     if incident.due != "recovered":
         rows |= {"Likely cause": finding.cause, "What to do": finding.to_do}
-    links = {"Details": urljoin(url(settings) + "/", finding.link.lstrip("/")), "Airflow": url(settings)}
+    links = {}
+    if settings.monitor.airflow:
+        links = {"Details": urljoin(url(settings) + "/", finding.link.lstrip("/")), "Airflow": url(settings)}
     text = "\n".join([finding.title, "", *(f"{name}: {value}" for name, value in (rows | links).items()), ""])
     cells = "".join(
         f"<tr><th align=left valign=top>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"

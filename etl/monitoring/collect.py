@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from etl.errors import EtlError
-from etl.model.times import NS_PER_S
+from etl.model.times import NS_PER_S, text_of
+from etl.monitoring.job_runs import State, read_runs
 from etl.monitoring.processes import Samples, platform
 from etl.monitoring.rules import ROWS_INTERVAL_S, ROWS_INTERVALS, FailedRun, Observed
 from etl.settings import Settings
@@ -32,6 +33,7 @@ def collect(settings: Settings, now_ns: int) -> Observed:
             unseen[name] = str(error)
             return otherwise
 
+    broker = "Redis" if settings.transport.over_redis else "Kafka"
     samples: Samples = asked("the parts' metrics", lambda: _samples(settings), {})
     ups = nested(samples, "etl_connection_up", "exchange", "connection")
     usage = shutil.disk_usage(settings.state_path if settings.state_path.exists() else ".")
@@ -43,11 +45,11 @@ def collect(settings: Settings, now_ns: int) -> Observed:
         connections_up={exchange: any(up.values()) for exchange, up in ups.items()},
         faults=nested(samples, "etl_faults_total", "exchange", "kind"),
         parts=_parts(samples),
-        backlogs=asked("Kafka", lambda: _backlogs(settings), {}),
-        rows=asked("ClickHouse", lambda: _rows(settings, now_ns), {}),
+        backlogs=asked(broker, lambda: _backlogs(settings), {}),
+        rows=asked("ClickHouse", lambda: _rows(settings, now_ns), {}) if settings.keeps("clickhouse") else {},
         failed_runs=asked("Airflow", lambda: _failed_runs(settings, now_ns), [])
         if settings.monitor.airflow
-        else (),
+        else _failed_jobs(settings),
         disk_free=(usage.free, usage.total),
         unseen=unseen,
     )
@@ -117,6 +119,15 @@ def _rows(settings: Settings, now_ns: int) -> Mapping[str, Sequence[int]]:
         exchange: [by_slot.get(slot, 0) for slot in range(min(by_slot), last + 1)]
         for exchange, by_slot in counts.items()
     }
+
+
+def _failed_jobs(settings: Settings) -> list[FailedRun]:
+    """Of ``etl schedule``; none where it never ran."""
+    return [
+        FailedRun(name, text_of(run.due_ns), run.since_ns, by_airflow=False)
+        for name, run in sorted(read_runs(settings).items())
+        if run.state is State.FAILED
+    ]
 
 
 def _failed_runs(settings: Settings, now_ns: int) -> list[FailedRun]:

@@ -48,11 +48,12 @@ Memory = MutableMapping[str, float]
 
 
 class FailedRun(Struct, frozen=True):
-    """The last finished run of a DAG, which failed."""
+    """The last finished run of a DAG, or of the job that ``etl schedule`` runs in its place, which failed."""
 
     dag_id: str
     run_id: str
     ended_ns: int
+    by_airflow: bool = True
 
 
 class Observed(Struct, frozen=True, kw_only=True):
@@ -269,8 +270,10 @@ def _failed_runs(observed: Observed) -> Iterator[Finding]:
             since_ns=run.ended_ns,
             how_far=f"run {run.run_id} ended at {text_of(run.ended_ns)} after all its retries",
             cause="the log of its last task says it",
-            to_do="Open the run, read the log of the failed task, mend the cause and clear the task.",
-            link=f"/dags/{run.dag_id}/runs/{run.run_id}",
+            to_do="Open the run, read the log of the failed task, mend the cause and clear the task."
+            if run.by_airflow
+            else f"Read schedule.log, mend the cause, and `etl schedule run {run.dag_id}`; or wait for its next time.",
+            link=f"/dags/{run.dag_id}/runs/{run.run_id}" if run.by_airflow else "",
         )
 
 

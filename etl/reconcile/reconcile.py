@@ -39,16 +39,16 @@ OTHER_METRICS_PORTS = 8
 GROUP = "reconcile"
 
 
-def reconcile(
-    settings: Settings, stores: Sequence[str] = tuple(holdings.STORES), duration_s: float = 0.0
-) -> Report:
-    """Compare everything. Raises ``EtlError`` if a side cannot be read, ``UsageError`` if there is no truth."""
+def reconcile(settings: Settings, stores: Sequence[str] = (), duration_s: float = 0.0) -> Report:
+    """Compare everything; ``stores``: if not those that are kept. Raises ``EtlError`` if a side cannot be read,
+    ``UsageError`` if there is no truth."""
     found = sorted((settings.state_path / "truth").glob("*.jsonl"))
     if not found:
         raise UsageError(
             f"{settings.state_path / 'truth'}: no truth; only a run against simulated venues is judged"
         )
     names = [path.stem for path in found]
+    stores = stores or settings.stores
     with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch, Ledger(Path(scratch), names) as ledger:
         # workers go on asking histories of venues that are quiet
         ledger.add_raw(frames_of(read_topic(settings, settings.topics.raw, GROUP), GROUP))

@@ -46,6 +46,7 @@ from etl.settings.sections import (
 ENVIRONMENT_PREFIX = "ETL_"
 IGNORED_PREFIXES = ("ETL_TEST_",)
 CONFIG_VARIABLE = "ETL_CONFIG"
+STORES = ("clickhouse", "timescale", "lake")
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +56,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     open_to_network: bool = False
     """Whether servers without a password may listen on an address that is not loopback."""
     log_level: str = "INFO"
+    stores: tuple[str, ...] = STORES
+    """What is filled: of ``clickhouse``, ``timescale`` and ``lake``. What is left out is neither started, nor migrated,
+    nor asked by any job."""
 
     transport: Transport = Transport()
     kafka: Kafka = Kafka()
@@ -79,6 +83,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def state_path(self) -> Path:
         return Path(self.state_dir).resolve()
+
+    def keeps(self, *stores: str) -> bool:
+        """Whether all of these are filled."""
+        return set(stores) <= set(self.stores)
+
+    def check(self) -> None:
+        """Raises ``UsageError``."""
+        if not self.stores or not set(self.stores) <= set(STORES):
+            raise UsageError(f"settings: stores must be of {', '.join(STORES)}")
 
     @property
     def kafka_bootstrap(self) -> str:
@@ -203,6 +216,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             raise UsageError(f"{variable}: no such setting; see docs/settings.md for the names")
         values[name] = text
     settings = changed(_DEFAULTS, **values)
+    settings.check()
     settings.transport.check()
     settings.kafka.check()
     settings.airflow.check()

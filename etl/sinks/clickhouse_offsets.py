@@ -20,7 +20,7 @@ from etl.sinks.clickhouse_batch import Intent, PartitionId, encode_intent
 from etl.sinks.clickhouse_partition import Limits, Partition
 from etl.sinks.clickhouse_positions import Positions
 from etl.sinks.losses import BEGINS_LATER
-from etl.stores.clickhouse_http import parse_address
+from etl.sinks.readers import group_of
 from etl.telemetry.sink import SinkMetrics
 from etl.transports.group import Place, Run
 from etl.transports.transport import transport_of
@@ -281,11 +281,6 @@ class Offsets:
         for held in going:
             self._metrics.set_backlog(held.partition.id.label, 0)
         return going
-
-
-def group_of(settings: Settings) -> str:
-    """A database has a consumer group of its own: another one starts from the beginning."""
-    return settings.sink.group or f"etl-clickhouse-{parse_address(settings.clickhouse_address).database}"
 
 
 def _key(partition_id: PartitionId) -> tuple[str, int]:

@@ -26,6 +26,7 @@ from etl.lake.exports import Range
 from etl.lake.layout import file_name
 from etl.lake.storage import Storage, open_storage
 from etl.settings import Settings
+from etl.sinks import readers
 from etl.sinks.lake import RangeWriter, RawWriter, RecordWriter
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine
@@ -52,12 +53,12 @@ def export(settings: Settings, until_ns: int | None = None) -> Exported:
     Works in rounds of at most ``lake_range_messages_max`` messages per partition. Raises ``StoreUnavailable``,
     ``TransportError``, ``RangeLost``; whole rounds done by then stay.
     """
-    return _drain(settings, settings.topics.normalized, "lake-export", RecordWriter, until_ns)
+    return _drain(settings, settings.topics.normalized, readers.EXPORT, RecordWriter, until_ns)
 
 
 def archive(settings: Settings, until_ns: int | None = None) -> Exported:
     """The raw topic, every frame with its exact bytes: the frames that outlive the topic's retention."""
-    return _drain(settings, settings.topics.raw, "lake-archive", RawWriter, until_ns)
+    return _drain(settings, settings.topics.raw, readers.ARCHIVE, RawWriter, until_ns)
 
 
 class _NewWriter(Protocol):

@@ -11,6 +11,7 @@ from etl.errors import StoreRejected
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
+from etl.sinks import readers
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine, rows_check, screened
 from etl.sinks.timescale import Span, TimescaleStore
@@ -19,8 +20,6 @@ from etl.transports.transport import transport_of
 from etl.wire.columns import decode, without
 
 STORE = "timescale"
-GROUP = "timescale-load"
-"""Shows the load's lag beside the real consumer groups; the load itself goes by load_offsets."""
 
 
 class Loaded(Struct, frozen=True):
@@ -42,7 +41,7 @@ def load_timescale(settings: Settings) -> Loaded:
     messages = refused = 0
     rows: Counter[str] = Counter()
     topic = settings.topics.normalized
-    with transport_of(settings).reader(topic, GROUP) as reader, TimescaleStore(settings) as store:
+    with transport_of(settings).reader(topic, readers.LOAD) as reader, TimescaleStore(settings) as store:
         topic_id = reader.topic_id()
         for partition, bounds in reader.bounds().items():
             start = store.next_offset(topic_id, topic, partition, bounds.low)

@@ -24,6 +24,9 @@ class KafkaTransport:
     def ensure_topics(self) -> None:
         kafka.ensure_topics(self._settings)
 
+    def hold(self, topic: str, group: str) -> None:
+        """Nothing: retention goes by age, whoever has not read."""
+
     def publisher(self) -> TopicPublisher:
         return kafka.KafkaPublisher(self._settings)
 

@@ -50,6 +50,14 @@ class RedisTransport:
         finally:
             connection.close()
 
+    def hold(self, topic: str, group: str) -> None:
+        connection = Connection(self._address, REQUEST_TIMEOUT_S)
+        try:
+            for partition in range(topic_of(connection, self._keys, topic).partitions):
+                connection.call("HSETNX", self._keys.state(topic, partition), f"group:{group}", 1)
+        finally:
+            connection.close()
+
     def publisher(self) -> TopicPublisher:
         return RedisPublisher(self._settings)
 

@@ -28,6 +28,10 @@ class Transport(Protocol):
     def ensure_topics(self) -> None:
         """Make the topics that are missing."""
 
+    def hold(self, topic: str, group: str) -> None:
+        """``group`` is going to read ``topic`` from its beginning: where retention waits for groups, it waits for this
+        one from now on."""
+
     def publisher(self) -> TopicPublisher: ...
 
     def reader(self, topic: str, group: str) -> RangeReader: ...

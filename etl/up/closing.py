@@ -15,7 +15,7 @@ from etl.errors import EtlError, TransportError
 from etl.monitoring import processes
 from etl.monitoring.processes import Snapshot
 from etl.settings import Settings
-from etl.sinks.clickhouse_offsets import group_of
+from etl.sinks.readers import group_of
 from etl.transports.transport import transport_of
 
 CONTROL_TIMEOUT_S = 10.0
@@ -28,8 +28,8 @@ REPAIRS_WITHIN_S = 45.0
 STALLED_AFTER_S = 90.0
 """No progress for this long while something is still pending: give up."""
 LOAD_WITHIN_S = 600.0
-CLOSING_DAGS = ("load_timescale", "export_parquet")
-CLOSING_COMMANDS = (("load", "timescale"), ("export",))
+CLOSING = {"timescale": ("load_timescale", ("load", "timescale")), "lake": ("export_parquet", ("export",))}
+"""By store that is not filled all the time: the DAG and the command that fill it."""
 
 
 async def stop_venues(settings: Settings) -> None:
@@ -62,16 +62,17 @@ async def caught_up(settings: Settings, parts: Callable[[], Iterable[PartState]]
 
 
 async def load_by_airflow(settings: Settings) -> None:
-    """Trigger the load and the export through Airflow's API, and wait for both."""
+    """Trigger the load and the export through Airflow's API, and wait for them."""
+    dags = [dag for store, (dag, _) in CLOSING.items() if settings.keeps(store)]
     client = await asyncio.to_thread(AirflowClient, airflow.url(settings), *airflow.login(settings))
-    await client.wait_for_dags(CLOSING_DAGS)
-    runs = [(dag_id, await asyncio.to_thread(client.trigger, dag_id)) for dag_id in CLOSING_DAGS]
+    await client.wait_for_dags(dags)
+    runs = [(dag_id, await asyncio.to_thread(client.trigger, dag_id)) for dag_id in dags]
     await asyncio.gather(*(client.wait_for_run(dag_id, run_id, LOAD_WITHIN_S) for dag_id, run_id in runs))
 
 
-async def load_by_command(environment: Mapping[str, str]) -> None:
+async def load_by_command(settings: Settings, environment: Mapping[str, str]) -> None:
     """The same without Airflow."""
-    for words in CLOSING_COMMANDS:
+    for words in (words for store, (_, words) in CLOSING.items() if settings.keeps(store)):
         if code := await run_command(words, environment, LOAD_WITHIN_S):
             raise EtlError(f"etl {' '.join(words)}: exit code {code}; its own words are above")
 

@@ -32,8 +32,9 @@ WORKER_STOP_WITHIN_S = 20.0
 """Long enough for a worker to flush what its producer holds."""
 
 
-def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
-    """Servers, what prepares them, venues, workers, sink and Airflow; nothing for a server that has a URL."""
+def parts(settings: Settings, with_airflow: bool, with_schedule: bool = False) -> tuple[Part, ...]:
+    """Servers, what prepares them, venues, workers, sink, and Airflow or the scheduler; nothing for a server that has a
+    URL, nor for a store that is not kept."""
     servers = tuple(_servers(settings))
     served = {part.name for part in servers}
     metrics_ports = itertools.count(settings.metrics.port + 1)
@@ -58,11 +59,12 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
             stop_within_s=WORKER_STOP_WITHIN_S,
         )
 
-    preparations = (
-        command("topics", "topics", depends_on=BROKERS, runs_once=True),
-        command("migrate", "migrate", depends_on=("clickhouse", "timescale"), runs_once=True),
-    )
-    served |= {"topics", "migrate"}
+    preparations = [command("topics", "topics", depends_on=BROKERS, runs_once=True)]
+    if settings.keeps("clickhouse") or settings.keeps("timescale"):
+        preparations.append(
+            command("migrate", "migrate", depends_on=("clickhouse", "timescale"), runs_once=True)
+        )
+    served |= {part.name for part in preparations}
     venues: list[Part] = []
     for venue in settings.venues.names:
         if not settings.venues.live:
@@ -73,21 +75,22 @@ def parts(settings: Settings, with_airflow: bool) -> tuple[Part, ...]:
         venues.append(
             worker(f"stream-{venue}", "stream", venue, depends_on=("topics", f"simulate-{venue}", *BROKERS))
         )
-    sink = msgspec.structs.replace(
-        worker(
-            "sink-clickhouse", "sink", "clickhouse", depends_on=("topics", "migrate", *BROKERS, "clickhouse")
-        ),
-        environment={}
-        if settings.sink.instance
-        else {"ETL_SINK_INSTANCE": sink_instance(settings.state_path)},
-    )
-    planned = (*servers, *preparations, *venues, sink)
-    if with_airflow and not settings.airflow.url:
-        stores = tuple(
-            name for name in ("topics", "migrate", *BROKERS, "timescale", "mailbox") if name in served
+    planned = [*servers, *preparations, *venues]
+    if settings.keeps("clickhouse"):
+        needed = ("topics", "migrate", *BROKERS, "clickhouse")
+        instance = settings.sink.instance or sink_instance(settings.state_path)
+        planned.append(
+            msgspec.structs.replace(
+                worker("sink-clickhouse", "sink", "clickhouse", depends_on=needed),
+                environment={} if settings.sink.instance else {"ETL_SINK_INSTANCE": instance},
+            )
         )
+    stores = tuple(name for name in ("topics", "migrate", *BROKERS, "timescale", "mailbox") if name in served)
+    if with_schedule:
+        planned.append(command("schedule", "schedule", "start", depends_on=stores))
+    if with_airflow and not settings.airflow.url:
         planned += airflow_parts(settings, depends_on=stores, dag_metrics_port=next(metrics_ports))
-    return planned
+    return tuple(planned)
 
 
 def another(part: Part, name: str, metrics_port: int, bind_host: str, *words: str) -> Part:
@@ -126,9 +129,9 @@ def _servers(settings: Settings) -> Iterator[Part]:
         yield valkey_part(settings)
     elif not settings.transport.url and not settings.kafka.url:
         yield kafka_part(settings)
-    if not settings.clickhouse.url:
+    if settings.keeps("clickhouse") and not settings.clickhouse.url:
         yield clickhouse_part(settings)
-    if not settings.timescale.url:
+    if settings.keeps("timescale") and not settings.timescale.url:
         yield timescale_part(settings)
     if not settings.mail.url:
         yield mailbox_part(settings)

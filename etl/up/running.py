@@ -51,7 +51,9 @@ async def run(settings: Settings, options: RunOptions, console: Console) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    planned = subscribed(settings, parts(settings, options.with_airflow))
+    planned = subscribed(
+        settings, parts(settings, options.with_airflow, with_schedule=not options.with_airflow)
+    )
     require_private("etl up", settings)
     settings.state_path.mkdir(parents=True, exist_ok=True)
     settings.state_path.chmod(0o700)  # also where an earlier version made it
@@ -155,8 +157,9 @@ class _Session:
         if self._options.with_airflow:
             await closing.load_by_airflow(self._settings)
         else:
-            await closing.load_by_command(child_environment(self._settings))
-        self._say("TimescaleDB and the lake have caught up")
+            await self._supervisor.stop_part("schedule")
+            await closing.load_by_command(self._settings, child_environment(self._settings))
+        self._say("all stores have caught up")
         # the stores are compared at rest: no scheduled run may write, or hold the one session of TimescaleDB
         running = [
             name for name in ("airflow-scheduler", "airflow-triggerer") if name in self._supervisor.states
@@ -225,14 +228,21 @@ class _Session:
         clickhouse = (
             shown(settings.clickhouse.url) if settings.clickhouse.url else settings.clickhouse_address
         )
-        table.add_row("ClickHouse", clickhouse, "HTTP interface")
-        table.add_row("TimescaleDB", shown(settings.timescale_address), "")
-        if not settings.timescale.url:
-            table.add_row("", settings.timescale_analyst_address, "for analysts, who may only read")
+        if settings.keeps("clickhouse"):
+            table.add_row("ClickHouse", clickhouse, "HTTP interface")
+        if settings.keeps("timescale"):
+            table.add_row("TimescaleDB", shown(settings.timescale_address), "")
+            if not settings.timescale.url:
+                table.add_row("", settings.timescale_analyst_address, "for analysts, who may only read")
         transport = settings.transport
-        place = ("Redis", transport.place) if transport.over_redis else ("Kafka", settings.kafka_bootstrap)
+        place = (
+            ("Redis", shown(settings.redis_address))
+            if transport.over_redis
+            else ("Kafka", settings.kafka_bootstrap)
+        )
         table.add_row(*place, settings.topics.normalized)
-        table.add_row("Parquet", shown(settings.lake_path), "")
+        if settings.keeps("lake"):
+            table.add_row("Parquet", shown(settings.lake_path), "")
         if not settings.mail.url:
             table.add_row("Mailbox", f"http://{settings.bind_host}:{settings.mail.mailbox_port}", "")
         return table

@@ -22,15 +22,15 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def late(setting: str) -> Any:
-    return runpy.run_path(str(PLUGIN))["late"](setting, "It lags.")
+def late(job: str) -> Any:
+    return runpy.run_path(str(PLUGIN))["late"](job)
 
 
 def test_a_mail_address_in_the_file_reaches_the_deadline_mails(config: Path) -> None:
     config.write_text(
         '[mail]\nsender = "etl@desk.example"\nto = "ops@desk.example"\n[load]\ndeadline_s = 90\n'
     )
-    alert = late("load_deadline_s")
+    alert = late("load_timescale")
     assert alert.interval == timedelta(seconds=90)
     told = alert.callback.kwargs
     assert (told["from_email"], told["to"]) == ("etl@desk.example", "ops@desk.example")
@@ -41,7 +41,7 @@ def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.Mo
     config.write_text('[mail]\nto = "ops@desk.example"\n')
     monkeypatch.setenv("ETL_MAIL_TO", "night@desk.example")
     monkeypatch.setenv("ETL_EXPORT_DEADLINE_S", "60")
-    alert = late("export_deadline_s")
+    alert = late("export_parquet")
     assert alert.callback.kwargs["to"] == "night@desk.example"
     assert alert.interval == timedelta(minutes=1)
 
@@ -49,4 +49,4 @@ def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.Mo
 def test_a_wrong_setting_is_refused_when_the_dag_file_is_read(config: Path) -> None:
     config.write_text("[load]\ndead_line_s = 90\n")
     with pytest.raises(UsageError, match=r"\[load\] dead_line_s: no such setting"):
-        late("load_deadline_s")
+        late("load_timescale")

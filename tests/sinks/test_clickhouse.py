@@ -41,9 +41,9 @@ from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse import ClickHouseSink
 from etl.sinks.clickhouse_batch import Intent, delimited, split_frequent, token
-from etl.sinks.clickhouse_offsets import group_of
 from etl.sinks.clickhouse_writer import FREQUENT, MARKET_DATA, QUARANTINED, batch_path
 from etl.sinks.losses import ANY, declare_lost
+from etl.sinks.readers import group_of
 from etl.sinks.refusals import quarantine
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import SQL_DIR, migrate_clickhouse, statements

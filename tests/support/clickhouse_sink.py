@@ -11,7 +11,7 @@ from etl.errors import TransportError
 from etl.settings import Settings, changed
 from etl.sinks.clickhouse import ClickHouseSink
 from etl.sinks.clickhouse_batch import Intent, encode_intent
-from etl.sinks.clickhouse_offsets import group_of
+from etl.sinks.readers import group_of
 from etl.telemetry.sink import SinkMetrics
 from etl.transports.group import Place
 from etl.transports.transport import transport_of

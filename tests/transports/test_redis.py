@@ -168,6 +168,9 @@ def test_retention_goes_no_further_than_the_slowest_group(settings: Settings, as
         fast.show_progress(0, 30)
         slow.show_progress(0, 15)
         assert redis_retention.trim(asked, keys, topic, 0) == 0
+        transport.hold(topic, "not begun")
+        assert redis_retention.trim(asked, keys, topic, later_ms) == 0
+        redis_retention.forget_group(asked, keys, topic, "not begun")
         assert redis_retention.trim(asked, keys, topic, later_ms) == 1
         assert slow.bounds()[0].low == 10
         redis_retention.forget_group(asked, keys, topic, "slow")

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from etl import settings as settings_module
+from etl.errors import UsageError
 from etl.reconcile.reconcile import metrics_ports_max
 from etl.settings import Settings, make
 from etl.up.plan import child_environment, parts
+from etl.up.profiles import with_profile
 
 SERVERS = {"kafka", "clickhouse", "timescale", "mailbox"}
 
@@ -56,6 +58,36 @@ def test_the_transport_decides_which_broker_is_started(tmp_path: Path, url: str,
     planned = {part.name: part for part in parts(make(state_dir=str(tmp_path), transport_url=url), False)}
     assert {"kafka", "valkey"} & set(planned) == servers
     assert servers <= set(planned["topics"].depends_on)
+
+
+@pytest.mark.parametrize(
+    ("stores", "left_out"),
+    [
+        ("clickhouse,timescale,lake", set()),
+        ("clickhouse,lake", {"timescale"}),
+        ("timescale", {"clickhouse", "sink-clickhouse"}),
+        ("lake", {"clickhouse", "sink-clickhouse", "timescale", "migrate"}),
+    ],
+)
+def test_what_a_store_needs_is_started_where_it_is_kept(
+    tmp_path: Path, stores: str, left_out: set[str]
+) -> None:
+    everything = parts(make(state_dir=str(tmp_path)), False, with_schedule=True)
+    planned = parts(make(state_dir=str(tmp_path), stores=stores), False, with_schedule=True)
+    names_planned = [part.name for part in planned]
+    assert names_planned == [part.name for part in everything if part.name not in left_out]
+    assert all(set(part.depends_on) <= set(names_planned) for part in planned)
+    assert names_planned[-1] == "schedule"
+
+
+def test_a_profile_stands_behind_ones_own_settings() -> None:
+    light = with_profile(make(), "light")
+    assert (light.transport.url, light.stores) == ("redis", ("clickhouse", "lake"))
+    own = with_profile(make(stores="lake", topic_retention_h=48), "light")
+    assert (own.transport.url, own.stores, own.topics.retention_h) == ("redis", ("lake",), 48)
+    assert with_profile(make(), "") == make()
+    with pytest.raises(UsageError, match="--profile small: there is light"):
+        with_profile(make(), "small")
 
 
 def test_no_airflow_is_started_where_its_url_is_set(tmp_path: Path) -> None:
