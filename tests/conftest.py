@@ -66,7 +66,7 @@ class Servers:
         return self._started("valkey", valkey_part)
 
     def clickhouse(self) -> RunningPart:
-        from etl.embedded.clickhouse import clickhouse_part
+        from etl.embedded.clickhouse_start import clickhouse_part
 
         return self._started("clickhouse", clickhouse_part)
 

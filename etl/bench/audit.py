@@ -31,7 +31,7 @@ from etl.audit.checks import names, run_check
 from etl.audit.expectations import run_expectations
 from etl.audit.totals import TOTALS
 from etl.bench.report import print_result, say
-from etl.embedded.clickhouse import clickhouse_part
+from etl.embedded.clickhouse_start import clickhouse_part
 from etl.embedded.ports import free_ports
 from etl.embedded.status import read_status
 from etl.embedded.supervisor import Supervisor

@@ -21,7 +21,7 @@ from msgspec import structs
 from etl.bench.report import print_result, say, spread
 from etl.bench.rig import TOPIC_PARTITIONS, Pace, paced
 from etl.bench.storage import recorded
-from etl.embedded.clickhouse import clickhouse_part
+from etl.embedded.clickhouse_start import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.ports import free_ports

@@ -29,7 +29,7 @@ from etl import exchanges
 from etl.adapter.contract import Exchange
 from etl.adapter.versions import parser_at
 from etl.bench.report import print_result, say
-from etl.embedded.clickhouse import clickhouse_part
+from etl.embedded.clickhouse_start import clickhouse_part
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.errors import UsageError

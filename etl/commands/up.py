@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from etl.settings import Settings
     from etl.settings.sections import Venues
 
 app = typer.Typer()
@@ -49,7 +50,6 @@ def up(
     from rich.console import Console
 
     from etl import settings as settings_module
-    from etl.errors import UsageError
     from etl.up.profiles import with_profile
     from etl.up.running import RunOptions, run
 
@@ -67,6 +67,19 @@ def up(
         "watch_airflow": airflow and settings.monitor.airflow,
     }
     settings = settings_module.changed(settings, **changes)
+    _check(settings, duration, report)
+    if duration and state is None and not settings.venues.live:
+        settings = settings_module.changed(
+            settings, state_dir=str(_fresh_state(settings.state_path / "runs"))
+        )
+    options = RunOptions(with_airflow=airflow, duration_s=duration, report=report)
+    raise typer.Exit(asyncio.run(run(settings, options, Console())))
+
+
+def _check(settings: Settings, duration: float, report: Path | None) -> None:
+    """Raises ``UsageError`` for what does not go together."""
+    from etl.errors import UsageError
+
     settings.check()
     if report and not duration:
         raise UsageError("--report needs --duration: a run without an end is never reconciled")
@@ -75,12 +88,6 @@ def up(
     if not settings.metrics.port:
         raise UsageError("ETL_METRICS_PORT=0: etl up reads what its parts do from their metrics")
     _check_venues(settings.venues)
-    if duration and state is None and not settings.venues.live:
-        settings = settings_module.changed(
-            settings, state_dir=str(_fresh_state(settings.state_path / "runs"))
-        )
-    options = RunOptions(with_airflow=airflow, duration_s=duration, report=report)
-    raise typer.Exit(asyncio.run(run(settings, options, Console())))
 
 
 def _transport_url(transport: str, url: str) -> str:

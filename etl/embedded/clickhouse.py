@@ -15,7 +15,6 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import msgspec
 from aiohttp import BasicAuth, web
@@ -26,15 +25,13 @@ from etl.embedded.clickhouse_engine import Engine, EngineError
 from etl.embedded.clickhouse_parts import Parts
 from etl.embedded.clickhouse_request import REQUEST_BYTES_MAX, read
 from etl.embedded.clickhouse_response import send
-from etl.embedded.part import Part, end_with_parent, http_ready, run_part
+from etl.embedded.clickhouse_start import STOP_WITHIN_S, keep_password
+from etl.embedded.part import end_with_parent, run_part
 from etl.embedded.ports import require_free
 from etl.embedded.web_access import web_access
-from etl.settings import Settings
-from etl.stores.files import write_new
 
 REQUESTS_AT_ONCE_MAX = 8
 REQUESTS_WAITING_MAX = 56
-STOP_WITHIN_S = 10.0
 USER = "default"
 AUTHENTICATION_FAILED = 516
 
@@ -62,18 +59,6 @@ THREADS = web.AppKey("threads", ThreadPoolExecutor)
 PASSWORD = web.AppKey("password", str)
 
 
-def clickhouse_part(settings: Settings) -> Part:
-    keep_password(settings)  # before any other part asks for the address
-    return Part(
-        name="clickhouse",
-        command=(sys.executable, "-m", "etl.embedded.clickhouse", "--with-parent"),
-        ports={"clickhouse_port": settings.clickhouse.port},
-        ready=http_ready(f"http://{settings.bind_host}:{settings.clickhouse.port}/ping"),
-        ready_within_s=60.0,
-        stop_within_s=STOP_WITHIN_S * 2,
-    )
-
-
 def main() -> None:
     if "--with-parent" in sys.argv:
         end_with_parent()
@@ -95,16 +80,6 @@ def main() -> None:
         handler_cancellation=False,
     )
     engine.close()
-
-
-def keep_password(settings: Settings) -> str:
-    """The kept password, or a new one."""
-    file = settings.state_path / "clickhouse.password"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if not settings.clickhouse_password:
-        with suppress(FileExistsError):
-            write_new(file, secrets.token_urlsafe(24).encode())
-    return settings.clickhouse_password
 
 
 def application(engine: Engine, bind_host: str, password: str) -> web.Application:

@@ -98,7 +98,7 @@ class Scheduler:
 
     async def _try(self, job: Job, words: Sequence[str]) -> int:
         """The exit code; one that takes longer than it may is ended."""
-        process = subprocess.Popen(words, start_new_session=True)  # noqa: ASYNC220 - it returns at once
+        process = subprocess.Popen(words, process_group=0)  # noqa: ASYNC220 - it returns at once
         try:
             return await asyncio.wait_for(exit_code(process), job.time_out_s)
         except TimeoutError:

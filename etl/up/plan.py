@@ -14,7 +14,7 @@ import msgspec
 
 from etl import settings as settings_module
 from etl.embedded.airflow import airflow_parts
-from etl.embedded.clickhouse import clickhouse_part
+from etl.embedded.clickhouse_start import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.mailbox import mailbox_part
 from etl.embedded.part import Part, tcp_ready

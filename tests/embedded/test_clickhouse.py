@@ -23,16 +23,11 @@ from backports import zstd
 from clickhouse_connect.driver.exceptions import DatabaseError
 from msgspec import Struct
 
-from etl.embedded.clickhouse import (
-    REQUESTS_AT_ONCE_MAX,
-    REQUESTS_WAITING_MAX,
-    STATUS_OF_CODE,
-    Gate,
-    clickhouse_part,
-)
+from etl.embedded.clickhouse import REQUESTS_AT_ONCE_MAX, REQUESTS_WAITING_MAX, STATUS_OF_CODE, Gate
 from etl.embedded.clickhouse_engine import EngineError
 from etl.embedded.clickhouse_parts import LOOK_EVERY_S, is_whole
 from etl.embedded.clickhouse_request import REQUEST_BYTES_MAX
+from etl.embedded.clickhouse_start import clickhouse_part
 from etl.settings import Settings
 from tests.support.servers import BOTH_SERVERS, RunningPart
 from tests.support.topics import eventually

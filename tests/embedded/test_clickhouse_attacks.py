@@ -12,9 +12,9 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from etl.embedded.clickhouse import clickhouse_part
 from etl.embedded.clickhouse_allowed import TABLE_FUNCTIONS
 from etl.embedded.clickhouse_settings import ALLOWED
+from etl.embedded.clickhouse_start import clickhouse_part
 from etl.settings import Settings
 from tests.support.servers import RunningPart, settings_on_free_ports
 

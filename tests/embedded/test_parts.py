@@ -15,7 +15,7 @@ import pytest
 
 from etl import settings as settings_module
 from etl.embedded import kafka, timescale
-from etl.embedded.clickhouse import clickhouse_part
+from etl.embedded.clickhouse_start import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.mailbox import mailbox_part
 from etl.embedded.part import Part

@@ -19,7 +19,7 @@ from msgspec import structs
 
 from etl import crash
 from etl import settings as settings_module
-from etl.embedded.clickhouse import clickhouse_part
+from etl.embedded.clickhouse_start import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.ports import free_ports
 from etl.errors import RangeLost, StoreError, StoreRejected, TransportError
