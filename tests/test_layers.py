@@ -12,7 +12,7 @@ ORDER = (
     "errors", "settings", "lazy", "crash",
     "model", "wire", "adapter", "exchanges", "sequencing", "validation", "telemetry",
     "transports", "sources", "lake", "stores", "reference", "sinks", "ingest",
-    "embedded", "monitoring", "simulator", "reconcile", "audit", "jobs", "up",
+    "embedded", "monitoring", "gateway", "simulator", "reconcile", "audit", "jobs", "up",
     "bench", "commands", "cli", "__main__",
 )  # fmt: skip
 """The packages of ``etl`` and the modules at its root, from the bottom up: each may import those before it. DAGs

@@ -30,11 +30,15 @@ ACCESS: dict[str, object] = {
 }  # fmt: skip
 """Settings of which few go without the others."""
 
+CERTIFICATE: dict[str, object] = {"gateway_certificate_file": "c.pem", "gateway_key_file": "k.pem"}
+
 
 def other_values(name: str) -> dict[str, object]:
     """Another than the default for this setting, and for those that it needs."""
     if name in ACCESS:
         return ACCESS
+    if name in CERTIFICATE:
+        return CERTIFICATE
     if name == "transport_url":
         return {name: "redis"}
     if name == "stores":

@@ -35,6 +35,9 @@ def up(
     airflow: Annotated[bool, typer.Option(help="Airflow, or the small scheduler in its place")] = True,
     profile: Annotated[str, typer.Option(help="light: for a small machine; docs/deployment.md")] = "",
     stores: Annotated[str, typer.Option(help="Of clickhouse, timescale and lake; default: all")] = "",
+    gateway: Annotated[
+        bool | None, typer.Option(help="Records for programs and pages; default: unless --profile light")
+    ] = None,
     transport: Annotated[
         str, typer.Option(help="kafka or redis: which embedded broker; default: as the settings say")
     ] = "",
@@ -72,7 +75,8 @@ def up(
         settings = settings_module.changed(
             settings, state_dir=str(_fresh_state(settings.state_path / "runs"))
         )
-    options = RunOptions(with_airflow=airflow, duration_s=duration, report=report)
+    with_gateway = profile != "light" if gateway is None else gateway
+    options = RunOptions(with_airflow=airflow, with_gateway=with_gateway, duration_s=duration, report=report)
     raise typer.Exit(asyncio.run(run(settings, options, Console())))
 
 

@@ -26,6 +26,7 @@ from etl.settings.sections import (
     ClickHouse,
     Expiry,
     Export,
+    Gateway,
     Ingest,
     Kafka,
     Lake,
@@ -78,6 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     venues: Venues = Venues()
     simulator: Simulator = Simulator()
     monitor: Monitor = Monitor()
+    gateway: Gateway = Gateway()
     expiry: Expiry = Expiry()
 
     @property
@@ -220,6 +222,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     settings.transport.check()
     settings.kafka.check()
     settings.airflow.check()
+    settings.gateway.check()
     return settings
 
 

@@ -272,6 +272,41 @@ class Monitor(Section, frozen=True):
     """Whether the monitor asks Airflow for failed runs."""
 
 
+class Gateway(Section, frozen=True):
+    """``etl gateway``, which gives records to programs and pages; docs/gateway.md."""
+
+    port: int = 8060
+    certificate_file: str = ""
+    """PEM of its certificate, with those in between: then it speaks TLS, and its addresses are https and wss."""
+    key_file: str = ""
+    hosts: tuple[str, ...] = ()
+    """Names by which it may be asked, beside loopback's and ``bind_host``."""
+    origins: tuple[str, ...] = ()
+    """Origins (``https://desk.example.net``) whose pages may ask it, beside its own."""
+    clients_max: int = 2_000
+    """Streams at once."""
+    client_buffer_bytes_max: int = 16 << 20
+    """What may wait for one client; beyond, it is cut off with its cursor."""
+    ring_messages_max: int = 100_000
+    """The newest messages, kept for clients that come back."""
+    ring_bytes_max: int = 128 << 20
+    past_readers_max: int = 8
+    """Clients that are told the past at once; others wait for their turn."""
+    heartbeat_s: float = 5.0
+    rows_max: int = 1_000_000
+    """Of one answer over HTTP."""
+    scan_rows_max: int = 50_000_000
+    """Rows that one question over HTTP may make ClickHouse read."""
+    queries_max: int = 4
+    """Questions to the stores at once."""
+    query_within_s: float = 60.0
+
+    def check(self) -> None:
+        """Raises ``UsageError``."""
+        if bool(self.certificate_file) != bool(self.key_file):
+            raise UsageError("settings: gateway_certificate_file and gateway_key_file need one another")
+
+
 class Expiry(Section, frozen=True):
     days: str = ""
     """What expire_data deletes after how many days: ``timescale.quotes=90, lake.quotes=900``; empty = nothing."""

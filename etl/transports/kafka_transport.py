@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from etl.settings import Settings
 from etl.transports import kafka, kafka_backlogs
@@ -33,8 +33,8 @@ class KafkaTransport:
     def reader(self, topic: str, group: str) -> RangeReader:
         return KafkaRangeReader(self._settings, topic, group)
 
-    def follower(self, topic: str, group: str) -> TopicFollower:
-        return TopicFollower(self._settings, topic, group)
+    def follower(self, topic: str, group: str, starts: Mapping[int, int] | None = None) -> TopicFollower:
+        return TopicFollower(self._settings, topic, group, starts)
 
     def group(self, name: str, member: Member) -> Group:
         sink = self._settings.sink

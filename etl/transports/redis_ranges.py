@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import hiredis
 
 from etl.errors import RangeLost, TransportError
 from etl.settings import Settings
@@ -16,6 +18,8 @@ from etl.transports.redis_log import Topic, decode_entry, entry_end, entry_time_
 ENTRIES_MAX = 64
 """Read in one go: at most as many batches lie in memory."""
 FOLLOW_POLL_S = 0.02
+FOLLOW_EXACTLY_POLL_S = 0.005
+"""Of who follows a topic from given offsets: it passes on what comes."""
 NS_PER_MS = 1_000_000
 
 
@@ -131,12 +135,14 @@ def bounds_of(state: list[bytes | None]) -> Bounds:
 class RedisFollower:
     """See ``Follower``."""
 
-    def __init__(self, settings: Settings, topic: str) -> None:
+    def __init__(self, settings: Settings, topic: str, starts: Mapping[int, int] | None = None) -> None:
         address = parse_address(settings.redis_address)
         self._connection = Connection(address, REQUEST_TIMEOUT_S)
         self._topic = topic
-        self._key = keys_of(address).stream(topic, 0)
-        self._position = 0
+        self._keys = keys_of(address)
+        self._is_exact = starts is not None
+        self._poll_s = FOLLOW_POLL_S if starts is None else FOLLOW_EXACTLY_POLL_S
+        self._positions = {0: 0} if starts is None else dict(starts)
 
     def poll(self, messages_max: int, timeout_s: float = 0.0) -> list[Message]:
         deadline_s = time.monotonic() + timeout_s
@@ -145,20 +151,32 @@ class RedisFollower:
             left_s = deadline_s - time.monotonic()
             if found or left_s <= 0:
                 return found
-            time.sleep(min(left_s, FOLLOW_POLL_S))
+            time.sleep(min(left_s, self._poll_s))
 
     def _read(self, messages_max: int) -> list[Message]:
         """Nothing, as long as the server does not answer."""
-        start = f"{self._position}-0"
+        count = ENTRIES_MAX if self._is_exact else messages_max
+        commands = [
+            ("XRANGE", self._keys.stream(self._topic, partition), f"{position}-0", "+", "COUNT", count)
+            for partition, position in self._positions.items()
+        ]
         try:
-            entries = self._connection.call("XRANGE", self._key, start, "+", "COUNT", messages_max)
+            answers = self._connection.calls(commands)
         except TransportError:
             return []
-        found = [message for entry in entries for message in decode_entry(self._topic, 0, entry)]
-        new = [message for message in found if message.offset >= self._position][:messages_max]
-        if new:
-            self._position = new[-1].offset + 1
-        return new
+        read: list[Message] = []
+        for (partition, position), entries in zip(list(self._positions.items()), answers, strict=True):
+            if isinstance(entries, hiredis.ReplyError):
+                continue
+            found = [message for entry in entries for message in decode_entry(self._topic, partition, entry)]
+            new = [message for message in found if message.offset >= position][: messages_max - len(read)]
+            if not new:
+                continue
+            if self._is_exact and new[0].offset > position:
+                raise RangeLost(f"Redis: {self._topic}-{partition}: offset {position} is gone")
+            self._positions[partition] = new[-1].offset + 1
+            read += new
+        return read
 
     def close(self) -> None:
         self._connection.close()

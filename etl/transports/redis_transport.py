@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from etl.errors import TransportError
 from etl.settings import Settings
@@ -64,8 +64,8 @@ class RedisTransport:
     def reader(self, topic: str, group: str) -> RangeReader:
         return RedisRangeReader(self._settings, topic, group)
 
-    def follower(self, topic: str, group: str) -> RedisFollower:
-        return RedisFollower(self._settings, topic)
+    def follower(self, topic: str, group: str, starts: Mapping[int, int] | None = None) -> RedisFollower:
+        return RedisFollower(self._settings, topic, starts)
 
     def group(self, name: str, member: Member) -> Group:
         return RedisGroup(self._settings, name, member)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from etl.settings import Settings
@@ -13,10 +13,12 @@ from etl.transports.ranges import MESSAGES_MAX, Ends, RangeReader
 
 
 class Follower(Protocol):
-    """Reads a topic of one partition from its beginning, then whatever comes; every follower reads all."""
+    """Reads a topic from given offsets on, then whatever comes; every follower reads all."""
 
     def poll(self, messages_max: int, timeout_s: float = 0.0) -> list[Message]:
-        """What came since the last call, as far as it is there within ``timeout_s``."""
+        """What came since the last call, as far as it is there within ``timeout_s``; nothing while the broker does not
+        answer. With given offsets: as soon as anything is there, and ``RangeLost`` once the topic does not have what
+        comes next."""
 
     def close(self) -> None: ...
 
@@ -36,7 +38,8 @@ class Transport(Protocol):
 
     def reader(self, topic: str, group: str) -> RangeReader: ...
 
-    def follower(self, topic: str, group: str) -> Follower: ...
+    def follower(self, topic: str, group: str, starts: Mapping[int, int] | None = None) -> Follower:
+        """``starts``: the first offset by partition; left out = the one partition that there is, from its beginning."""
 
     def group(self, name: str, member: Member) -> Group:
         """A member of the group ``name``, as the settings of the sink say."""

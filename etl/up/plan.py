@@ -32,9 +32,11 @@ WORKER_STOP_WITHIN_S = 20.0
 """Long enough for a worker to flush what its producer holds."""
 
 
-def parts(settings: Settings, with_airflow: bool, with_schedule: bool = False) -> tuple[Part, ...]:
-    """Servers, what prepares them, venues, workers, sink, and Airflow or the scheduler; nothing for a server that has a
-    URL, nor for a store that is not kept."""
+def parts(
+    settings: Settings, with_airflow: bool, with_schedule: bool = False, with_gateway: bool = False
+) -> tuple[Part, ...]:
+    """Servers, what prepares them, venues, workers, sink, gateway, and Airflow or the scheduler; nothing for a server
+    that has a URL, nor for a store that is not kept."""
     servers = tuple(_servers(settings))
     served = {part.name for part in servers}
     metrics_ports = itertools.count(settings.metrics.port + 1)
@@ -76,21 +78,31 @@ def parts(settings: Settings, with_airflow: bool, with_schedule: bool = False) -
             worker(f"stream-{venue}", "stream", venue, depends_on=("topics", f"simulate-{venue}", *BROKERS))
         )
     planned = [*servers, *preparations, *venues]
+    stored = ("topics", "migrate", *BROKERS, "clickhouse")
     if settings.keeps("clickhouse"):
-        needed = ("topics", "migrate", *BROKERS, "clickhouse")
-        instance = settings.sink.instance or sink_instance(settings.state_path)
-        planned.append(
-            msgspec.structs.replace(
-                worker("sink-clickhouse", "sink", "clickhouse", depends_on=needed),
-                environment={} if settings.sink.instance else {"ETL_SINK_INSTANCE": instance},
-            )
-        )
+        planned.append(_as_sink(settings, worker("sink-clickhouse", "sink", "clickhouse", depends_on=stored)))
+    if with_gateway:
+        planned.append(_as_gateway(settings, worker("gateway", "gateway", depends_on=stored)))
     stores = tuple(name for name in ("topics", "migrate", *BROKERS, "timescale", "mailbox") if name in served)
     if with_schedule:
         planned.append(command("schedule", "schedule", "start", depends_on=stores))
     if with_airflow and not settings.airflow.url:
         planned += airflow_parts(settings, depends_on=stores, dag_metrics_port=next(metrics_ports))
     return tuple(planned)
+
+
+def _as_sink(settings: Settings, part: Part) -> Part:
+    """With a name in its consumer group."""
+    instance = {"ETL_SINK_INSTANCE": sink_instance(settings.state_path)}
+    return msgspec.structs.replace(part, environment={} if settings.sink.instance else instance)
+
+
+def _as_gateway(settings: Settings, part: Part) -> Part:
+    """Ready once it can be asked."""
+    port = settings.gateway.port
+    return msgspec.structs.replace(
+        part, ports={**part.ports, "gateway_port": port}, ready=tcp_ready(settings.bind_host, port)
+    )
 
 
 def another(part: Part, name: str, metrics_port: int, bind_host: str, *words: str) -> Part:

@@ -19,6 +19,8 @@ from etl.embedded import airflow
 from etl.embedded.ports import require_free
 from etl.embedded.supervisor import Supervisor
 from etl.errors import PartError
+from etl.gateway.server import address_of, require_safe
+from etl.gateway.tokens import own_token
 from etl.model.addresses import shown
 from etl.monitoring import processes, terminal
 from etl.monitoring.parts import PartMetrics
@@ -39,6 +41,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     """``duration_s`` counts from when all venues stream; 0 = until stopped."""
 
     with_airflow: bool = True
+    with_gateway: bool = True
     duration_s: float = 0.0
     report: Path | None = None
 
@@ -52,9 +55,17 @@ async def run(settings: Settings, options: RunOptions, console: Console) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     planned = subscribed(
-        settings, parts(settings, options.with_airflow, with_schedule=not options.with_airflow)
+        settings,
+        parts(
+            settings,
+            options.with_airflow,
+            with_schedule=not options.with_airflow,
+            with_gateway=options.with_gateway,
+        ),
     )
     require_private("etl up", settings)
+    if options.with_gateway:
+        require_safe(settings)
     settings.state_path.mkdir(parents=True, exist_ok=True)
     settings.state_path.chmod(0o700)  # also where an earlier version made it
     require_free("etl up", settings.bind_host, settings.metrics.port, "metrics_port")
@@ -241,6 +252,9 @@ class _Session:
             else ("Kafka", settings.kafka_bootstrap)
         )
         table.add_row(*place, settings.topics.normalized)
+        if self._options.with_gateway:
+            table.add_row("Gateway", address_of(settings), "docs/gateway.md")
+            table.add_row("", own_token(settings, time.time_ns()), "its token")
         if settings.keeps("lake"):
             table.add_row("Parquet", shown(settings.lake_path), "")
         if not settings.mail.url:

@@ -2,7 +2,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -178,7 +178,7 @@ HARD: Severity
 SOFT: Severity
 
 class MarketData(_message.Message):
-    __slots__ = ("kind", "exchange", "symbol", "venue_symbol", "channel", "event_time_ns", "receive_time_ns", "source", "connection_id", "frame_sequence", "frame_index", "record_key", "key_time_ns", "sequence", "parser_version", "first_sequence", "previous_sequence", "publish_time_ns", "participant_time_ns", "last_price", "volume", "side", "trade_id", "first_trade_id", "last_trade_id", "trade_count", "market_center", "trf_id", "conditions", "indicators", "tape", "size_unit", "bid", "bid_size", "ask", "ask_size", "bid_exchange", "ask_exchange", "book_action", "bid_prices", "bid_sizes", "ask_prices", "ask_sizes", "bid_orders", "ask_orders", "depth", "interval", "open", "high", "low", "close", "vwap", "quote_volume", "taker_buy_volume", "bar_state", "original_trade_id", "correction", "gap_kind", "gap_state", "from_sequence", "to_sequence", "from_time_ns", "to_time_ns", "reason", "status", "status_code", "limit_down", "limit_up", "mark_price", "index_price", "open_interest", "funding_rate", "next_funding_time_ns", "flags")
+    __slots__ = ("kind", "exchange", "symbol", "venue_symbol", "channel", "event_time_ns", "receive_time_ns", "source", "connection_id", "frame_sequence", "frame_index", "record_key", "key_time_ns", "sequence", "parser_version", "first_sequence", "previous_sequence", "publish_time_ns", "participant_time_ns", "last_price", "volume", "side", "trade_id", "first_trade_id", "last_trade_id", "trade_count", "market_center", "trf_id", "conditions", "indicators", "tape", "size_unit", "bid", "bid_size", "ask", "ask_size", "bid_exchange", "ask_exchange", "book_action", "bid_prices", "bid_sizes", "ask_prices", "ask_sizes", "bid_orders", "ask_orders", "depth", "interval", "open", "high", "low", "close", "vwap", "quote_volume", "taker_buy_volume", "bar_state", "original_trade_id", "correction", "gap_kind", "gap_state", "from_sequence", "to_sequence", "from_time_ns", "to_time_ns", "reason", "status", "status_code", "limit_down", "limit_up", "mark_price", "index_price", "open_interest", "funding_rate", "next_funding_time_ns", "flags", "attempts", "repaired_rows", "detected_time_ns")
     KIND_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
@@ -253,6 +253,9 @@ class MarketData(_message.Message):
     FUNDING_RATE_FIELD_NUMBER: _ClassVar[int]
     NEXT_FUNDING_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     FLAGS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    REPAIRED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    DETECTED_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     kind: Kind
     exchange: str
     symbol: str
@@ -327,7 +330,10 @@ class MarketData(_message.Message):
     funding_rate: str
     next_funding_time_ns: int
     flags: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, kind: _Optional[_Union[Kind, str]] = ..., exchange: _Optional[str] = ..., symbol: _Optional[str] = ..., venue_symbol: _Optional[str] = ..., channel: _Optional[str] = ..., event_time_ns: _Optional[int] = ..., receive_time_ns: _Optional[int] = ..., source: _Optional[_Union[Source, str]] = ..., connection_id: _Optional[str] = ..., frame_sequence: _Optional[int] = ..., frame_index: _Optional[int] = ..., record_key: _Optional[str] = ..., key_time_ns: _Optional[int] = ..., sequence: _Optional[int] = ..., parser_version: _Optional[int] = ..., first_sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., publish_time_ns: _Optional[int] = ..., participant_time_ns: _Optional[int] = ..., last_price: _Optional[str] = ..., volume: _Optional[str] = ..., side: _Optional[_Union[Side, str]] = ..., trade_id: _Optional[str] = ..., first_trade_id: _Optional[str] = ..., last_trade_id: _Optional[str] = ..., trade_count: _Optional[int] = ..., market_center: _Optional[str] = ..., trf_id: _Optional[str] = ..., conditions: _Optional[_Iterable[str]] = ..., indicators: _Optional[_Iterable[str]] = ..., tape: _Optional[str] = ..., size_unit: _Optional[_Union[SizeUnit, str]] = ..., bid: _Optional[str] = ..., bid_size: _Optional[str] = ..., ask: _Optional[str] = ..., ask_size: _Optional[str] = ..., bid_exchange: _Optional[str] = ..., ask_exchange: _Optional[str] = ..., book_action: _Optional[_Union[BookAction, str]] = ..., bid_prices: _Optional[_Iterable[str]] = ..., bid_sizes: _Optional[_Iterable[str]] = ..., ask_prices: _Optional[_Iterable[str]] = ..., ask_sizes: _Optional[_Iterable[str]] = ..., bid_orders: _Optional[_Iterable[int]] = ..., ask_orders: _Optional[_Iterable[int]] = ..., depth: _Optional[int] = ..., interval: _Optional[str] = ..., open: _Optional[str] = ..., high: _Optional[str] = ..., low: _Optional[str] = ..., close: _Optional[str] = ..., vwap: _Optional[str] = ..., quote_volume: _Optional[str] = ..., taker_buy_volume: _Optional[str] = ..., bar_state: _Optional[_Union[BarState, str]] = ..., original_trade_id: _Optional[str] = ..., correction: _Optional[_Union[CorrectionKind, str]] = ..., gap_kind: _Optional[_Union[GapKind, str]] = ..., gap_state: _Optional[_Union[GapState, str]] = ..., from_sequence: _Optional[int] = ..., to_sequence: _Optional[int] = ..., from_time_ns: _Optional[int] = ..., to_time_ns: _Optional[int] = ..., reason: _Optional[str] = ..., status: _Optional[_Union[TradingStatus, str]] = ..., status_code: _Optional[str] = ..., limit_down: _Optional[str] = ..., limit_up: _Optional[str] = ..., mark_price: _Optional[str] = ..., index_price: _Optional[str] = ..., open_interest: _Optional[str] = ..., funding_rate: _Optional[str] = ..., next_funding_time_ns: _Optional[int] = ..., flags: _Optional[_Iterable[str]] = ...) -> None: ...
+    attempts: int
+    repaired_rows: int
+    detected_time_ns: int
+    def __init__(self, kind: _Optional[_Union[Kind, str]] = ..., exchange: _Optional[str] = ..., symbol: _Optional[str] = ..., venue_symbol: _Optional[str] = ..., channel: _Optional[str] = ..., event_time_ns: _Optional[int] = ..., receive_time_ns: _Optional[int] = ..., source: _Optional[_Union[Source, str]] = ..., connection_id: _Optional[str] = ..., frame_sequence: _Optional[int] = ..., frame_index: _Optional[int] = ..., record_key: _Optional[str] = ..., key_time_ns: _Optional[int] = ..., sequence: _Optional[int] = ..., parser_version: _Optional[int] = ..., first_sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., publish_time_ns: _Optional[int] = ..., participant_time_ns: _Optional[int] = ..., last_price: _Optional[str] = ..., volume: _Optional[str] = ..., side: _Optional[_Union[Side, str]] = ..., trade_id: _Optional[str] = ..., first_trade_id: _Optional[str] = ..., last_trade_id: _Optional[str] = ..., trade_count: _Optional[int] = ..., market_center: _Optional[str] = ..., trf_id: _Optional[str] = ..., conditions: _Optional[_Iterable[str]] = ..., indicators: _Optional[_Iterable[str]] = ..., tape: _Optional[str] = ..., size_unit: _Optional[_Union[SizeUnit, str]] = ..., bid: _Optional[str] = ..., bid_size: _Optional[str] = ..., ask: _Optional[str] = ..., ask_size: _Optional[str] = ..., bid_exchange: _Optional[str] = ..., ask_exchange: _Optional[str] = ..., book_action: _Optional[_Union[BookAction, str]] = ..., bid_prices: _Optional[_Iterable[str]] = ..., bid_sizes: _Optional[_Iterable[str]] = ..., ask_prices: _Optional[_Iterable[str]] = ..., ask_sizes: _Optional[_Iterable[str]] = ..., bid_orders: _Optional[_Iterable[int]] = ..., ask_orders: _Optional[_Iterable[int]] = ..., depth: _Optional[int] = ..., interval: _Optional[str] = ..., open: _Optional[str] = ..., high: _Optional[str] = ..., low: _Optional[str] = ..., close: _Optional[str] = ..., vwap: _Optional[str] = ..., quote_volume: _Optional[str] = ..., taker_buy_volume: _Optional[str] = ..., bar_state: _Optional[_Union[BarState, str]] = ..., original_trade_id: _Optional[str] = ..., correction: _Optional[_Union[CorrectionKind, str]] = ..., gap_kind: _Optional[_Union[GapKind, str]] = ..., gap_state: _Optional[_Union[GapState, str]] = ..., from_sequence: _Optional[int] = ..., to_sequence: _Optional[int] = ..., from_time_ns: _Optional[int] = ..., to_time_ns: _Optional[int] = ..., reason: _Optional[str] = ..., status: _Optional[_Union[TradingStatus, str]] = ..., status_code: _Optional[str] = ..., limit_down: _Optional[str] = ..., limit_up: _Optional[str] = ..., mark_price: _Optional[str] = ..., index_price: _Optional[str] = ..., open_interest: _Optional[str] = ..., funding_rate: _Optional[str] = ..., next_funding_time_ns: _Optional[int] = ..., flags: _Optional[_Iterable[str]] = ..., attempts: _Optional[int] = ..., repaired_rows: _Optional[int] = ..., detected_time_ns: _Optional[int] = ...) -> None: ...
 
 class Quarantined(_message.Message):
     __slots__ = ("code", "severity", "rule", "reason", "exchange", "symbol", "endpoint", "receive_time_ns", "source", "connection_id", "frame_sequence", "frame_index", "parser_version", "payload", "record", "outcome", "outcome_time_ns")
@@ -366,3 +372,21 @@ class Quarantined(_message.Message):
     outcome: QuarantineOutcome
     outcome_time_ns: int
     def __init__(self, code: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., rule: _Optional[str] = ..., reason: _Optional[str] = ..., exchange: _Optional[str] = ..., symbol: _Optional[str] = ..., endpoint: _Optional[str] = ..., receive_time_ns: _Optional[int] = ..., source: _Optional[_Union[Source, str]] = ..., connection_id: _Optional[str] = ..., frame_sequence: _Optional[int] = ..., frame_index: _Optional[int] = ..., parser_version: _Optional[int] = ..., payload: _Optional[bytes] = ..., record: _Optional[bytes] = ..., outcome: _Optional[_Union[QuarantineOutcome, str]] = ..., outcome_time_ns: _Optional[int] = ...) -> None: ...
+
+class Delivery(_message.Message):
+    __slots__ = ("cursor", "records")
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    records: _containers.RepeatedCompositeFieldContainer[Delivered]
+    def __init__(self, cursor: _Optional[str] = ..., records: _Optional[_Iterable[_Union[Delivered, _Mapping]]] = ...) -> None: ...
+
+class Delivered(_message.Message):
+    __slots__ = ("partition", "offset", "record")
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    partition: int
+    offset: int
+    record: MarketData
+    def __init__(self, partition: _Optional[int] = ..., offset: _Optional[int] = ..., record: _Optional[_Union[MarketData, _Mapping]] = ...) -> None: ...

@@ -12,6 +12,8 @@ from etl.settings import Settings
 from etl.transports.group import Group, Place
 from etl.transports.message import Message
 from etl.transports.ranges import Bounds, Overtaken
+from etl.transports.redis_client import Connection, parse_address
+from etl.transports.redis_log import keys_of
 from etl.transports.transport import Transport, read_topic, transport_of
 from tests.support.topics import delete_before, eventually
 
@@ -162,6 +164,56 @@ def test_a_follower_has_what_was_there_and_what_comes(settings: Settings, transp
     publish(settings, range(7, 12), topic)
     eventually(hears(12))
     assert heard == [b"%d" % number for number in range(12)]
+    follower.close()
+
+
+def test_a_follower_begins_where_it_is_told_on_every_partition(
+    settings: Settings, transport: Transport
+) -> None:
+    topic = settings.topics.raw
+    publish(settings, range(200))
+    before = by_partition(read_topic(settings, topic, "tests"))
+    starts = {partition: len(before.get(partition, [])) // 2 for partition in range(PARTITIONS)}
+    follower = transport.follower(topic, "tests", starts)
+    heard: list[Message] = []
+
+    def hears(number: int) -> Callable[[], bool]:
+        def heard_so_many() -> bool:
+            heard.extend(follower.poll(30, 0.05))
+            return len(heard) >= number
+
+        return heard_so_many
+
+    expected = {
+        partition: [m.value for m in messages[starts[partition] :]] for partition, messages in before.items()
+    }
+    eventually(hears(sum(map(len, expected.values()))))
+    assert {n: [m.value for m in found] for n, found in by_partition(iter(heard)).items()} == expected
+    publish(settings, range(200, 230))
+    eventually(hears(len(heard) + 30))
+    after = by_partition(read_topic(settings, topic, "tests"))
+    assert {n: [m.offset for m in found] for n, found in by_partition(iter(heard)).items()} == {
+        partition: [m.offset for m in messages[starts[partition] :]] for partition, messages in after.items()
+    }
+    follower.close()
+
+
+def test_a_follower_that_is_to_begin_where_nothing_is_any_more_says_so(
+    settings: Settings, transport: Transport
+) -> None:
+    topic = settings.topics.raw
+    publish(settings, range(100))
+    partition, messages = fullest(settings)
+    publish(settings, range(100, MESSAGES))
+    delete_before(settings, topic, partition, len(messages))
+    if settings.transport.over_redis:  # which lets messages go with their batch
+        address = parse_address(settings.redis_address)
+        connection = Connection(address)
+        connection.call("XTRIM", keys_of(address).stream(topic, partition), "MINID", len(messages))
+        connection.close()
+    follower = transport.follower(topic, "tests", {partition: len(messages) - 1})
+    with pytest.raises(RangeLost):
+        eventually(lambda: bool(follower.poll(100, 0.05)))
     follower.close()
 
 

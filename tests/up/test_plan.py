@@ -28,6 +28,14 @@ def test_everything_is_started_where_no_url_is_set(tmp_path: Path) -> None:
     ]
 
 
+def test_the_gateway_is_ready_once_it_can_be_asked(tmp_path: Path) -> None:
+    settings = make(state_dir=str(tmp_path), gateway_port=8061)
+    gateway = parts(settings, False, with_gateway=True)[-1]
+    assert gateway.name == "gateway"
+    assert gateway.ports == {"metrics_port": gateway.metrics_port, "gateway_port": 8061}
+    assert set(gateway.depends_on) == {"topics", "migrate", "kafka", "clickhouse"}
+
+
 @pytest.mark.parametrize(
     ("setting", "url", "part"),
     [

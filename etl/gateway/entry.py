@@ -1,0 +1,99 @@
+"""One message of the topic on its way to clients: written out once in each form, whoever wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from etl.errors import WireError
+from etl.transports.message import Message
+from etl.wire.glance import kind_of
+from etl.wire.json_records import json_of
+
+JSON, PROTOBUF = "json", "protobuf"
+FORMATS = (JSON, PROTOBUF)
+OVERHEAD_BYTES = 500
+"""Of an entry in memory, beside its message."""
+_PLACE_TAG, _OFFSET_TAG, _RECORD_TAG, _DELIVERED_TAG, _CURSOR_TAG = (
+    b"\x08",
+    b"\x10",
+    b"\x1a",
+    b"\x12",
+    b"\x0a",
+)
+
+
+class Entry:
+    """``route`` is what a client is chosen by: the message's key and its kind. ``number`` counts what this process has
+    read, over all partitions."""
+
+    __slots__ = ("_json", "_protobuf", "number", "offset", "partition", "route", "value")
+
+    def __init__(self, partition: int, offset: int, route: tuple[bytes, int], value: bytes) -> None:
+        self.partition = partition
+        self.offset = offset
+        self.route = route
+        self.value = value
+        self.number = 0
+        self._json: bytes | None = None
+        self._protobuf: bytes | None = None
+
+    def written(self, form: str) -> bytes:
+        """As it stands in what is sent. Nothing for a message that is no record."""
+        return self.json() if form == JSON else self.protobuf()
+
+    def json(self) -> bytes:
+        if self._json is None:
+            try:
+                record = json_of(self.value)
+            except WireError:
+                record = b""
+            self._json = b'{"at":"%d:%d",%b' % (self.partition, self.offset, record[1:]) if record else b""
+        return self._json
+
+    def protobuf(self) -> bytes:
+        """An element of ``Delivery.records``, the message passed through as it is."""
+        if self._protobuf is None:
+            place = _PLACE_TAG + varint(self.partition) + _OFFSET_TAG + varint(self.offset)
+            inner = place + _RECORD_TAG + varint(len(self.value)) + self.value
+            self._protobuf = _DELIVERED_TAG + varint(len(inner)) + inner
+        return self._protobuf
+
+    def forget(self) -> None:
+        """What was written: whoever comes back for it has it written again."""
+        self._json = self._protobuf = None
+
+
+def entry_of(message: Message) -> Entry | None:
+    """``None`` for what is no record: the stores' sinks quarantine it."""
+    if not message.value or message.key is None:
+        return None
+    try:
+        kind = kind_of(message.value)
+    except WireError:
+        return None
+    return Entry(message.partition, message.offset, (message.key, kind), message.value)
+
+
+def frame_of(form: str, cursor: str, entries: Iterable[Entry]) -> bytes:
+    """What is sent: records and the cursor after them. Empty if there is nothing in it."""
+    written = [entry.written(form) for entry in entries]
+    if form == JSON:
+        records = b",".join(filter(None, written))
+        return (
+            b'{"type":"records","cursor":"%b","records":[%b]}' % (cursor.encode(), records)
+            if records
+            else b""
+        )
+    return _CURSOR_TAG + varint(len(cursor)) + cursor.encode() + b"".join(written)
+
+
+def varint(number: int) -> bytes:
+    """``number``, 0 or greater, as Protobuf writes it."""
+    if number < 0x80:
+        return number.to_bytes(1, "little")
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

@@ -1,0 +1,106 @@
+"""The past of the topic, read for one client: all partitions merged into one order, bounded in memory.
+
+The order is that of the times by which records were received; within a partition always its own, for there the order
+of the topic is the order of what happened: a record that was received before the one ahead of it keeps its place. Equal
+times go by partition. So the same range gives the same order each time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from heapq import heapify, heappop, heapreplace
+from typing import NamedTuple
+
+from etl.gateway.entry import Entry, entry_of
+from etl.transports.message import Message
+from etl.transports.ranges import Overtaken, RangeReader
+from etl.wire.glance import glance
+
+READ_MESSAGES_MAX = 5_000
+"""Of a partition, in memory at once."""
+LOT_MESSAGES_MAX = 2_000
+"""Given at once."""
+
+
+class Told(NamedTuple):
+    """``time_ns``: when the entry was received, or what was received latest before it on its partition."""
+
+    time_ns: int
+    partition: int
+    offset: int
+    entry: Entry | None
+    """``None`` for a message that is no record."""
+
+
+class Missing(NamedTuple):
+    """The topic no longer has [start, end) of ``partition``."""
+
+    partition: int
+    start: int
+    end: int
+
+
+class Past:
+    """Reads from ``offsets`` on, which has every partition. Blocks; for one thread at a time."""
+
+    def __init__(self, reader: RangeReader, offsets: Mapping[int, int]) -> None:
+        self.offsets = dict(offsets)
+        """By partition, the one after the last that was given or passed over."""
+        self.missing: list[Missing] = []
+        """Found so far."""
+        self._reader = reader
+        self._read = dict(offsets)
+        self._lots: dict[int, deque[Told]] = {partition: deque() for partition in offsets}
+        self._times_ns = dict.fromkeys(offsets, 0)
+
+    def lot(self, ends: Mapping[int, int], messages_max: int = LOT_MESSAGES_MAX) -> list[Told]:
+        """The next ``messages_max`` messages before ``ends``, in order; none when there are no more.
+
+        Raises ``TransportError``, and ``RangeLost`` for ends that the topic does not have."""
+        heads = [head for partition in ends if (head := self._head(partition, ends)) is not None]
+        heapify(heads)
+        found: list[Told] = []
+        while heads and len(found) < messages_max:
+            partition = heads[0][1]
+            told = self._lots[partition].popleft()
+            found.append(told)
+            self.offsets[partition] = told.offset + 1
+            following = self._head(partition, ends)
+            if following is None:
+                heappop(heads)
+            else:
+                heapreplace(heads, following)
+        if not heads:
+            for partition, end in ends.items():
+                self.offsets[partition] = max(self.offsets[partition], end)
+        return found
+
+    def _head(self, partition: int, ends: Mapping[int, int]) -> tuple[int, int] | None:
+        """The time of the next message of ``partition``; ``None`` at its end."""
+        lot = self._lots[partition]
+        if not lot:
+            self._fill(partition, ends[partition])
+        return (lot[0].time_ns, partition) if lot else None
+
+    def _fill(self, partition: int, end: int) -> None:
+        lot = self._lots[partition]
+        while not lot and self._read[partition] < end:
+            start = self._read[partition]
+            stop = min(end, start + READ_MESSAGES_MAX)
+            try:
+                for messages in self._reader.read(partition, start, stop, READ_MESSAGES_MAX):
+                    self._keep(lot, messages)
+            except Overtaken as lost:
+                self.missing.append(Missing(partition, lost.start, min(lost.low, end)))
+                stop = lost.low
+            self._read[partition] = stop
+
+    def _keep(self, lot: deque[Told], messages: list[Message]) -> None:
+        for message in messages:
+            partition, entry = message.partition, entry_of(message)
+            time_ns = self._times_ns[partition]
+            if entry is not None:
+                time_ns = max(time_ns, glance(entry.value).receive_time_ns)
+                self._times_ns[partition] = time_ns
+            lot.append(Told(time_ns, partition, message.offset, entry))

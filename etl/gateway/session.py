@@ -1,0 +1,283 @@
+"""One client of ``/v1/stream``: what it asks for, what it is told, and where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+from aiohttp import WSMessage, WSMsgType, web
+
+from etl.errors import EtlError, UsageError
+from etl.gateway.catch_up import CatchUp
+from etl.gateway.cursor import cursor_text
+from etl.gateway.entry import FORMATS, JSON, Entry, frame_of
+from etl.gateway.hub import Hub
+from etl.gateway.messages import (
+    AnyRequest,
+    End,
+    Error,
+    Heartbeat,
+    Live,
+    Login,
+    Snapshot,
+    Subscribe,
+    Subscribed,
+    Unsubscribed,
+    decode_request,
+)
+from etl.gateway.outbox import Outbox
+from etl.gateway.selection import Selection
+from etl.gateway.tokens import Grant, Tokens
+from etl.settings import Settings
+
+SELECTIONS_MAX = 1_000
+"""Of one client."""
+ROUTES_MAX = 50_000
+"""Instruments and kinds of which is remembered whether this client wants them."""
+LOGIN_WITHIN_S = 10.0
+JOIN_RECORDS_MAX = 500
+"""In one frame, of what the ring gives."""
+FINISH_WITHIN_S = 30.0
+"""How long a client may take for what it was still to be told when its stream ended."""
+
+
+class Session:
+    """``grant`` ``None``: the client says its token first."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        tokens: Tokens,
+        socket: web.WebSocketResponse,
+        turns: asyncio.Semaphore,
+        grant: Grant | None,
+    ) -> None:
+        self.outbox = Outbox(socket, settings.gateway.client_buffer_bytes_max)
+        self.grant = grant
+        self._settings = settings
+        self._hub = hub
+        self._tokens = tokens
+        self._socket = socket
+        self._catch_up = CatchUp(settings, hub, self, turns)
+        self._selections: list[Selection] = []
+        self._allowed = grant.selection() if grant else Selection()
+        self._wanted: dict[tuple[bytes, int], bool] = {}
+        self._format = JSON
+        self._cursor = ""
+        """After all that this client was told, or is about to be."""
+        self._has_begun = False
+        self._is_live = False
+        self._ended = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        """Until either side ends it."""
+        try:
+            if self.grant is None and not await self._log_in():
+                return
+            for work in (
+                self.outbox.run(),
+                self._listen(),
+                self._beat(),
+                self._watch_buffer(),
+                self._finish(),
+            ):
+                self._spawn(work)
+            await self._first_done()
+        finally:
+            self._hub.remove(self)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self.outbox.cut_off.is_set():
+                await self.outbox.last_word()
+
+    async def leave(self) -> None:
+        """The process ends: the client comes back, to another, with its cursor."""
+        self.outbox.tell(Error(code="going_away", message="the gateway ends"))
+        self._ended.set()
+
+    # ── what the hub and the catching up tell ────────────────────────────────────────────────────────────────
+
+    def wants(self, route: tuple[bytes, int]) -> bool:
+        known = self._wanted.get(route)
+        if known is None:
+            if len(self._wanted) >= ROUTES_MAX:
+                self._wanted.clear()
+            known = self._allowed.matches(route) and any(one.matches(route) for one in self._selections)
+            self._wanted[route] = known
+        return known
+
+    def deliver(self, entries: list[Entry], cursor: str) -> None:
+        self._cursor = cursor
+        frame = frame_of(self._format, cursor, entries) if entries else b""
+        if frame:
+            self.outbox.add(frame, self._format, cursor)
+
+    def join(self, offsets: dict[int, int]) -> None:
+        waiting = [entry for entry in self._hub.ring.since(offsets) if self.wants(entry.route)]
+        for first in range(0, len(waiting), JOIN_RECORDS_MAX):
+            part = waiting[first : first + JOIN_RECORDS_MAX]
+            for entry in part:
+                offsets[entry.partition] = entry.offset + 1
+            self.deliver(part, cursor_text(self._hub.topic, offsets))
+            for entry in part:
+                entry.forget()
+        self._begin_live()
+        self.outbox.tell(Live(cursor=self._cursor), self._cursor)
+
+    def end(self) -> None:
+        self.outbox.tell(End(cursor=self._cursor), self._cursor)
+        self._ended.set()
+
+    def _begin_live(self) -> None:
+        self._cursor = self._hub.cursor
+        self._is_live = True
+        self._hub.add(self)
+
+    # ── what the client says ─────────────────────────────────────────────────────────────────────────────────
+
+    async def _log_in(self) -> bool:
+        try:
+            async with asyncio.timeout(LOGIN_WITHIN_S):
+                message = await self._socket.receive()
+        except TimeoutError:
+            return False
+        try:
+            request = _request(message)
+        except UsageError:
+            request = None
+        self.grant = self._tokens.grant_of(request.token) if isinstance(request, Login) else None
+        if self.grant is None:
+            answer = Error(code="no_token", message="say a token first, or send Authorization: Bearer TOKEN")
+            await self._socket.send_bytes(msgspec.json.encode(answer))
+            return False
+        self._allowed = self.grant.selection()
+        return True
+
+    async def _listen(self) -> None:
+        async for message in self._socket:
+            try:
+                await self._do(_request(message))
+            except EtlError as error:
+                self._refuse(error)
+
+    def _refuse(self, error: EtlError) -> None:
+        code = "bad_request" if isinstance(error, UsageError) else "failed"
+        self.outbox.tell(Error(code=code, message=str(error)))
+        if not self._has_begun:
+            self._ended.set()
+
+    async def _do(self, request: AnyRequest) -> None:
+        """Raises ``EtlError``."""
+        if isinstance(request, Login):
+            raise UsageError("login: this connection has its token")
+        selection = request.selection()
+        if not isinstance(request, Subscribe):
+            if selection not in self._selections:
+                raise UsageError("unsubscribe: nothing was subscribed to in these words")
+            self._selections.remove(selection)
+            self._changed()
+            self.outbox.tell(Unsubscribed(cursor=self._cursor))
+            return
+        self._check(request)
+        if self._has_begun:
+            self._selections.append(selection)
+            self._changed()
+            self._tell_subscribed(request.snapshot, selection)
+            return
+        self._selections.append(selection)
+        self._format = request.format
+        if not request.from_:
+            self._has_begun = True
+            self._begin_live()
+            self._tell_subscribed(request.snapshot, selection)
+            return
+        start = await self._catch_up.start_of(request.from_, request.to, request.speed, time.time_ns())
+        self._has_begun = True
+        self._cursor = cursor_text(self._hub.topic, start.offsets)
+        self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
+        self._spawn(self._told_the_past(self._catch_up.run(start)))
+
+    def _check(self, request: Subscribe) -> None:
+        """Raises ``UsageError``."""
+        for wrong, reason in (
+            (request.format not in FORMATS, f"format: {' or '.join(FORMATS)}"),
+            (len(self._selections) >= SELECTIONS_MAX, f"at most {SELECTIONS_MAX} selections"),
+            (self._has_begun and request.from_, "from: for the first subscription of a connection"),
+            (request.snapshot and request.from_, "snapshot: of a stream that begins now; this has a from"),
+            ((request.to or request.speed) and not request.from_, "to, speed: they need a from"),
+        ):
+            if wrong:
+                raise UsageError(reason)
+
+    def _changed(self) -> None:
+        self._wanted.clear()
+        if self._is_live:
+            self._hub.add(self)
+
+    def _tell_subscribed(self, with_snapshot: bool, selection: Selection) -> None:
+        self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
+        if not with_snapshot:
+            return
+        standing = [one for one in self._hub.latest.of(selection) if self._allowed.matches(one.route)]
+        records = [msgspec.Raw(entry.json()) for entry in standing]
+        for entry in standing:
+            entry.forget()
+        self.outbox.tell(Snapshot(cursor=self._cursor, records=records), self._cursor)
+
+    async def _told_the_past(self, telling: Coroutine[Any, Any, None]) -> None:
+        """A broker that fails ends this stream: its client comes back with its cursor."""
+        try:
+            await telling
+        except EtlError as error:
+            self.outbox.tell(Error(code="failed", message=str(error)))
+            self._ended.set()
+        await asyncio.Event().wait()  # its end is not the session's
+
+    # ── what goes on beside ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.gateway.heartbeat_s)
+            if self.grant is None or not self._tokens.holds(self.grant):
+                self.outbox.tell(Error(code="no_token", message="the token was revoked"))
+                self._ended.set()
+                return
+            if self._has_begun:
+                self._cursor = self._hub.cursor if self._is_live else self._cursor
+                self.outbox.tell(Heartbeat(cursor=self._cursor, time_ns=time.time_ns()), self._cursor)
+
+    async def _watch_buffer(self) -> None:
+        await self.outbox.cut_off.wait()
+
+    async def _finish(self) -> None:
+        await self._ended.wait()
+        async with asyncio.timeout(FINISH_WITHIN_S):
+            await self.outbox.empty()
+        await self._socket.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(work))
+
+    async def _first_done(self) -> None:
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            error = task.exception()
+            if error is not None and not isinstance(error, ConnectionError | TimeoutError):
+                raise error
+
+
+def _request(message: WSMessage) -> AnyRequest:
+    """Raises ``UsageError``."""
+    if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+        raise UsageError("a request is JSON")
+    try:
+        request: AnyRequest = decode_request(message.data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise UsageError(str(error)) from None
+    return request
