@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -61,6 +62,57 @@ def list_tables(json: Json = False) -> None:
         ("table", "version", "files", "rows", "bytes", "exchanges", "from", "to"),
         [
             (it.table, it.version, it.files, it.rows, it.bytes, it.exchanges, it.first_date, it.last_date)
+            for it in found
+        ],
+        found,
+        json,
+    )
+
+
+@app.command()
+def stat(json: Json = False) -> None:
+    """Each table and exchange: files, rows, bytes, bytes a row, first and last time, from the logs alone."""
+    from etl.lake import report
+    from etl.lake.catalog import Catalog
+    from etl.lake.storage import open_storage
+
+    found = report.venues(Catalog(open_storage(settings_module.load())).read())
+    _show(
+        ("table", "exchange", "files", "rows", "bytes", "bytes/row", "first", "last"),
+        [
+            (
+                *(it.table, it.exchange, it.files, it.rows, it.bytes, it.bytes_per_row),
+                *(text_of(it.first_time_ns), text_of(it.last_time_ns)),
+            )
+            for it in found
+        ],
+        found,
+        json,
+    )
+
+
+@app.command()
+def cost(json: Json = False) -> None:
+    """What the lake costs a month by list price, now and as it grows; `lake_usd_gb_month` is a price of your own."""
+    from etl.lake import cost as prices
+    from etl.lake.catalog import Catalog
+    from etl.lake.storage import open_storage
+
+    settings = settings_module.load()
+    state = Catalog(open_storage(settings)).read()
+    grown = prices.growth(list(state.files.values()), datetime.now(UTC).date())
+    found = prices.costs(grown, settings.lake.usd_gb_month)
+    if json:
+        print(msgspec.json.encode({"growth": grown, "costs": found}).decode())
+        return
+    print(f"{grown.bytes:,} bytes, {grown.bytes_a_day:,} more a day (mean of {grown.days} days)")
+    _show(
+        ("store", "USD/GB/month", "USD/month", "in 30 days", "in 365 days", "price of"),
+        [
+            (
+                *(it.store, it.usd_gb_month, it.usd_month, it.usd_month_in_30_days, it.usd_month_in_365_days),
+                f"{it.as_of} {it.source}",
+            )
             for it in found
         ],
         found,

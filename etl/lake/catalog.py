@@ -56,8 +56,8 @@ class File(Struct, frozen=True, omit_defaults=True, gc=False):
     wide_rows: int = 0
     wide_scales: dict[str, int] = {}
     layout: int = layout.LAYOUT
-    made_ms: int = 0
     made_from: dict[str, str] = {}
+    made_ms: int = 0
 
 
 class _Stats(Struct, rename="camel"):
@@ -87,6 +87,10 @@ class _Tags(Struct, omit_defaults=True):
 
 
 _TAG = "market_data"
+_tags = msgspec.json.Decoder(_Tags).decode
+_stats = msgspec.json.Decoder(_Stats).decode
+_values_of = attrgetter(*_Tags.__struct_fields__)
+"""In the order that ``File`` has."""
 
 
 def add_of(file: File) -> Add:
@@ -112,19 +116,18 @@ def add_of(file: File) -> Add:
 
 
 def file_of(table: str, add: Add) -> File:
-    tags = msgspec.json.decode((add.tags or {}).get(_TAG) or "{}", type=_Tags)
-    stats = msgspec.json.decode(add.stats or "{}", type=_Stats)
+    tags = _tags((add.tags or {}).get(_TAG) or "{}")
+    stats = _stats(add.stats or "{}")
     return File(
-        path=f"{layout.table_folder(table)}/{unquote(add.path)}",
-        table=table,
-        exchange=add.partition_values["exchange"] or "",
-        date=add.partition_values["date"] or "",
-        symbol_min=stats.min_values.get("symbol", ""),
-        symbol_max=stats.max_values.get("symbol", "" if table == layout.RAW else "\U0010ffff"),
-        rows=stats.num_records,
-        bytes=add.size,
-        made_ms=add.modification_time,
-        **{name: getattr(tags, name) for name in _Tags.__struct_fields__},
+        f"{layout.table_folder(table)}/{unquote(add.path)}",
+        table,
+        add.partition_values["exchange"] or "",
+        add.partition_values["date"] or "",
+        stats.min_values.get("symbol", ""),
+        stats.max_values.get("symbol", "" if table == layout.RAW else "\U0010ffff"),
+        stats.num_records,
+        add.size,
+        *(*_values_of(tags), add.modification_time),
     )
 
 

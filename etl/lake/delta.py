@@ -11,6 +11,8 @@ raised above them is refused. https://github.com/delta-io/delta/blob/master/PROT
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, repeat
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -179,11 +181,42 @@ _CHECKPOINT_SCHEMA = pa.schema([(name, pa.struct(fields)) for name, fields in _S
 
 def checkpoint(snapshot: Snapshot) -> tuple[pa.Buffer, int]:
     """The bytes of a checkpoint, and how many actions it holds."""
-    rows = msgspec.to_builtins(list(snapshot.actions()))
+    rows = msgspec.to_builtins([action for action in snapshot.actions() if action.add is None])
+    adds = _adds_array(list(snapshot.adds.values()))
+    nothing = pa.nulls(len(adds))
+    table = pa.concat_tables(
+        [
+            pa.Table.from_pylist(rows, schema=_CHECKPOINT_SCHEMA),
+            pa.table(
+                {
+                    name: adds if name == "add" else nothing.cast(pa.struct(fields))
+                    for name, fields in _STRUCTS.items()
+                }
+            ),
+        ]
+    )
     sink = pa.BufferOutputStream()
-    table = pa.Table.from_pylist(rows, schema=_CHECKPOINT_SCHEMA)
     pq.write_table(table, sink, compression="zstd", store_schema=False)
-    return sink.getvalue(), len(rows)
+    return sink.getvalue(), len(table)
+
+
+def _adds_array(adds: Sequence[Add]) -> pa.StructArray:
+    """A column at a time, as it is read: there may be a hundred thousand."""
+    columns = []
+    for field, (_, kind) in zip(Add.__struct_fields__, _STRUCTS["add"], strict=True):
+        values = list(map(attrgetter(field), adds))
+        columns.append(_maps_array(values) if kind == _TEXTS else pa.array(values, kind))
+    return pa.StructArray.from_arrays(
+        columns, fields=[pa.field(name, kind) for name, kind in _STRUCTS["add"]]
+    )
+
+
+def _maps_array(maps: Sequence[dict[str, str | None] | None]) -> pa.MapArray:
+    ends = list(accumulate((len(one or ()) for one in maps), initial=0))
+    offsets = [None if one is None else start for one, start in zip(maps, ends, strict=False)]
+    keys = pa.array([key for one in maps if one for key in one], pa.string())
+    values = pa.array([value for one in maps if one for value in one.values()], pa.string())
+    return pa.MapArray.from_arrays(pa.array([*offsets, ends[-1]], pa.int32()), keys, values)
 
 
 def read_checkpoint(version: int, data: bytes) -> Snapshot:
@@ -209,12 +242,28 @@ def _adds(found: pa.StructArray) -> Iterator[Add]:
     """A column at a time: four times as fast as row by row, and there may be a hundred thousand."""
     names = [field.name for field in found.type]
 
-    def column(name: str) -> list[Any]:
-        return found.field(name).to_pylist() if name in names else [None] * len(found)
+    def column(name: str) -> Iterable[Any]:
+        if name not in names:
+            return repeat(None, len(found))
+        values = found.field(name)
+        return _maps(values) if pa.types.is_map(values.type) else values.to_pylist()
 
-    columns = (column(name) for name, _ in _STRUCTS["add"])
-    for path, values, size, time_ms, data_change, stats, tags in zip(*columns, strict=True):
-        yield Add(path, dict(values), size, time_ms, data_change, stats, None if tags is None else dict(tags))
+    return map(Add, *(column(name) for name, _ in _STRUCTS["add"]))
+
+
+def _maps(column: pa.MapArray) -> Iterator[dict[str, str | None] | None]:
+    """Keys repeat, and the values of partitions do: each text is made once."""
+    keys = column.keys.dictionary_encode()
+    words = keys.dictionary.to_pylist()
+    values = column.items.dictionary_encode()
+    texts = values.dictionary.to_pylist()
+    pairs = [
+        (words[key], None if value is None else texts[value])
+        for key, value in zip(keys.indices.to_pylist(), values.indices.to_pylist(), strict=True)
+    ]
+    ends = column.offsets.to_pylist()
+    for start, end, is_there in zip(ends, ends[1:], column.is_valid().to_pylist(), strict=False):
+        yield dict(pairs[start:end]) if is_there else None
 
 
 def _said(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import Any
@@ -33,6 +34,19 @@ class TableTotals(Struct, frozen=True):
     exchanges: int
     first_date: str
     last_date: str
+
+
+class VenueTotals(Struct, frozen=True):
+    """One table and exchange."""
+
+    table: str
+    exchange: str
+    files: int
+    rows: int
+    bytes: int
+    bytes_per_row: float
+    first_time_ns: int
+    last_time_ns: int
 
 
 class DayTotals(Struct, frozen=True):
@@ -94,6 +108,29 @@ def _totals(state: State, table: str) -> TableTotals:
         len({file.exchange for file in files}),
         dates[0],
         dates[-1],
+    )
+
+
+def venues(state: State) -> list[VenueTotals]:
+    """Each table and exchange, in the order of ``layout.TABLES``."""
+    groups: dict[tuple[str, str], list[File]] = defaultdict(list)
+    for file in state.files.values():
+        groups[file.table, file.exchange].append(file)
+    order = sorted(groups, key=lambda place: (layout.TABLES.index(place[0]), place[1]))
+    return [_venue(groups[place]) for place in order]
+
+
+def _venue(files: Sequence[File]) -> VenueTotals:
+    rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
+    return VenueTotals(
+        files[0].table,
+        files[0].exchange,
+        len(files),
+        rows,
+        size,
+        round(size / rows, 2) if rows else 0.0,
+        min(file.time_ns_min for file in files),
+        max(file.time_ns_max for file in files),
     )
 
 

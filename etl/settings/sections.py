@@ -145,6 +145,8 @@ class Lake(Section, frozen=True):
     grace_s: float = 3_600.0
     """How long a file that a compaction replaced is kept for readers that began before."""
     compaction_memory_mib: int = 1_024
+    usd_gb_month: float = 0.0
+    """What the store costs, US dollars for a GB and month, for `etl lake cost`; 0 = only list prices are shown."""
 
 
 class Mail(Section, frozen=True):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+from operator import attrgetter
+
 from msgspec import structs
 
 from etl.lake.catalog import File
@@ -40,3 +43,28 @@ def test_a_symbol_or_how_it_begins_leaves_out_files_that_cannot_have_it() -> Non
     assert INDEX.find("trades", "binance", "E*") == ALL
     assert INDEX.find("trades", "binance", "A*") == []
     assert INDEX.find("trades", "kraken", "BTC-USDT") == []
+
+
+def test_of_several_symbols_a_file_is_found_once() -> None:
+    assert INDEX.find("trades", "binance", ["BTC-USDT", "ETH-*", "SOL-USDT"], end=DAYS[1]) == [
+        ALL[0],
+        MORE[0],
+    ]
+    assert INDEX.find("trades", "binance", ["A*", "XRP-USDT"]) == [MORE[0]]
+
+
+def test_files_that_lie_beside_and_within_each_other_are_found_as_by_looking_at_each() -> None:
+    chance = random.Random(3)
+    letters = "ABCDEFGH"
+    files = [
+        file("binance", DAYS[0], (first, chance.choice(letters[letters.index(first) :])), number)
+        for number, first in enumerate(chance.choices(letters, k=40))
+    ]
+    index = Index(files)
+    for asked in [*letters, *(f"{letter}*" for letter in letters), "*", "Cx", "Cx*", "Z"]:
+        prefix = asked.removesuffix("*")
+        top = f"{prefix}~" if asked != prefix else asked
+        expected = [made for made in files if made.symbol_min <= top and prefix <= made.symbol_max]
+        assert sorted(index.find("trades", "binance", asked), key=attrgetter("path")) == sorted(
+            expected, key=attrgetter("path")
+        )

@@ -71,6 +71,20 @@ def test_tables_and_days_are_told_from_the_logs(lake: Settings) -> None:
     assert [day.date for day in report.coverage(state, "trades", start="2024-08-09")] == ["2024-08-09"]
 
 
+def test_each_table_and_exchange_is_told_with_its_bytes_a_row(lake: Settings) -> None:
+    without_data(lake)
+    state = state_of(lake)
+    found = report.venues(state)
+    assert [(it.table, it.exchange, it.files, it.rows) for it in found] == [
+        ("trades", "binance", 2, 4),
+        ("trades", "kraken", 1, 1),
+        ("quotes", "binance", 1, 1),
+    ]
+    size = sum(file.bytes for file in state.of("trades") if file.exchange == "binance")
+    assert (found[0].bytes, found[0].bytes_per_row) == (size, round(size / 4, 2))
+    assert (found[0].first_time_ns, found[0].last_time_ns) == (START_NS, START_NS + DAY)
+
+
 def test_what_is_there_of_a_symbol_is_told_from_the_table_coverage_alone(lake: Settings) -> None:
     derive(lake)
     export_records(lake, [stream.quote(1)], 7)
@@ -121,6 +135,7 @@ def test_the_commands_print_it_and_give_it_as_json(lake: Settings, monkeypatch: 
     runner = CliRunner()
     for words, names in (
         (["ls"], ["trades", "quotes"]),
+        (["stat"], ["trades", "trades", "quotes"]),
         (["coverage", "--table", "trades", "--from", "2024-08-09"], ["trades"]),
     ):
         shown = runner.invoke(app, ["lake", *words])
@@ -134,6 +149,9 @@ def test_the_commands_print_it_and_give_it_as_json(lake: Settings, monkeypatch: 
     lines = runner.invoke(app, ["lake", "history", "trades", "--json"]).output.splitlines()
     assert [json.loads(line)["operation"] for line in lines] == ["WRITE", "WRITE", "OPTIMIZE"]
     assert "OPTIMIZE" in runner.invoke(app, ["lake", "history", "trades"]).output
+    assert "USD/month" in runner.invoke(app, ["lake", "cost"]).output
+    told = json.loads(runner.invoke(app, ["lake", "cost", "--json"]).output)
+    assert told["growth"]["bytes"] == sum(file.bytes for file in state_of(lake).files.values())
     assert json.loads(runner.invoke(app, ["lake", "vacuum", "--json"]).output) == {"deleted": 0}
     wrong = runner.invoke(app, ["lake", "history", "treades"])
     assert isinstance(wrong.exception, UsageError)
