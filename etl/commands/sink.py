@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from typing import TYPE_CHECKING
+
 import typer
+
+if TYPE_CHECKING:
+    from etl.settings import Settings
+    from etl.telemetry.sink import SinkMetrics
 
 COLLECT_AFTER_OBJECTS = 100_000
 """Messages come 5,000 at once and go again, none of them in a cycle: after 700 objects, the default, the collector
@@ -20,13 +27,29 @@ def sink() -> None:
 def clickhouse() -> None:
     """Normalized and quarantined messages into ClickHouse, exactly once, until SIGTERM or Ctrl-C; metrics on
     ETL_METRICS_PORT."""
+    from etl.sinks.clickhouse import ClickHouseSink
+
+    settings, metrics, stop = _begun("clickhouse")
+    ClickHouseSink(settings, metrics).run(stop)
+
+
+@app.command()
+def lake() -> None:
+    """Normalized messages into the lake, exactly once, when many wait or an hour is over (ETL_EXPORT_FLUSH_…), and at
+    SIGTERM or Ctrl-C what there is; metrics on ETL_METRICS_PORT."""
+    from etl.sinks.lake_service import LakeSink
+
+    settings, metrics, stop = _begun("lake")
+    LakeSink(settings, metrics).run(stop)
+
+
+def _begun(sink: str) -> tuple[Settings, SinkMetrics, threading.Event]:
+    """Settings, metrics as they are served, and what a signal sets."""
     import gc
     import logging
     import signal
-    import threading
 
     from etl.settings import load
-    from etl.sinks.clickhouse import ClickHouseSink
     from etl.telemetry.sink import SinkMetrics
 
     settings = load()
@@ -35,6 +58,6 @@ def clickhouse() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    metrics = SinkMetrics("clickhouse")
+    metrics = SinkMetrics(sink)
     metrics.serve(settings)
-    ClickHouseSink(settings, metrics).run(stop)
+    return settings, metrics, stop

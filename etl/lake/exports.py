@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from etl.errors import StoreError
+from etl.lake.log import Conflict
 from etl.lake.storage import Storage
 
 FOLDER = "_exports"
@@ -105,7 +106,7 @@ class ExportLog:
     ) -> None:
         """Bring ``state``, and the lake, to the next version.
 
-        Raises ``StoreError`` if another writer was there first; then nothing changed.
+        Raises ``Conflict`` if another writer was there first; then nothing changed.
         """
         commit = Commit(
             state.version + 1,
@@ -119,7 +120,7 @@ class ExportLog:
         )
         name = f"{FOLDER}/{commit.version:020d}.json"
         if not self._storage.put_new(name, msgspec.json.encode(commit)):
-            raise StoreError(f"lake: export commit {commit.version} exists already; another writer runs")
+            raise Conflict(f"lake: export commit {commit.version} exists already; another writer runs")
         state.apply(commit)
         if commit.version % COMMITS_PER_CHECKPOINT == 0:
             self._checkpoint(state)

@@ -236,6 +236,14 @@ class Export(Section, frozen=True):
     """The export into the lake."""
 
     deadline_s: float = 2_700.0
+    flush_messages_max: int = 5_000_000
+    """`etl sink lake` exports when so many messages wait, here and below: whichever is first."""
+    flush_bytes_max: int = 1 << 30
+    """Of messages as they lie on the topic, by the mean size of the newest."""
+    flush_after_s: float = 3_600.0
+    """Since the last export began."""
+    look_s: float = 5.0
+    """Between two looks at what waits."""
 
 
 class Backfill(Section, frozen=True):
