@@ -12,11 +12,14 @@ from aiohttp import web
 
 from etl.errors import TransportError, UsageError
 from etl.gateway.access import access, bearer, cross_origin
+from etl.gateway.api import ENDPOINTS
 from etl.gateway.cursor import topic_mark
+from etl.gateway.history import History
 from etl.gateway.hub import Hub
 from etl.gateway.latest import Latest
 from etl.gateway.messages import REQUEST_BYTES_MAX
 from etl.gateway.metrics import GatewayMetrics
+from etl.gateway.openapi import document, page
 from etl.gateway.pump import GROUP, Pump
 from etl.gateway.ring import Ring
 from etl.gateway.session import Session
@@ -26,8 +29,13 @@ from etl.telemetry.web_access import is_loopback
 from etl.transports.transport import transport_of
 
 STREAM = "/v1/stream"
-OPEN_PATHS = frozenset({STREAM, "/health"})
+OPEN_PATHS = frozenset({STREAM, "/health", "/docs", "/openapi.json"})
 """They need no token of the middleware: a stream asks for its own."""
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 PING_S = 20.0
 """A client that answers no ping for half as long has gone."""
 FIRST_READ_WITHIN_S = 60.0
@@ -46,6 +54,7 @@ class Gateway:
         self.tokens = Tokens(settings)
         self.sessions: set[Session] = set()
         self.metrics = GatewayMetrics(hub, lambda: len(self.sessions), self._buffered_bytes)
+        self._history = History(settings, self.metrics)
         self._turns = asyncio.Semaphore(settings.gateway.past_readers_max)
 
     def _buffered_bytes(self) -> int:
@@ -55,12 +64,21 @@ class Gateway:
         application = web.Application(middlewares=[access(self.settings, self.tokens, OPEN_PATHS)])
         application.router.add_get(STREAM, self.stream)
         application.router.add_get("/health", self.health)
+        application.router.add_get("/openapi.json", self.openapi)
+        application.router.add_get("/docs", self.docs)
+        application.router.add_get(f"/v1/{{table:{'|'.join(ENDPOINTS)}}}", self._history.answer)
         application.on_response_prepare.append(self._show)
         application.on_shutdown.append(self._end_sessions)
         return application
 
     async def health(self, request: web.Request) -> web.Response:
         return web.json_response({"clients": len(self.sessions), "cursor": self.hub.cursor})
+
+    async def openapi(self, _: web.Request) -> web.Response:
+        return web.json_response(document())
+
+    async def docs(self, _: web.Request) -> web.Response:
+        return web.Response(text=page(), content_type="text/html", headers=PAGE_HEADERS)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         grant = None
@@ -86,6 +104,9 @@ class Gateway:
             if session.outbox.cut_off.is_set():
                 self.metrics.cut_off.inc()
         return socket
+
+    def close(self) -> None:
+        self._history.close()
 
     async def _show(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(cross_origin(request.headers, self.settings))
@@ -131,6 +152,7 @@ async def running(settings: Settings) -> AsyncIterator[Pump]:
             yield pump
         finally:
             await runner.cleanup()
+            gateway.close()
             await asyncio.to_thread(end_metrics)
     finally:
         await pump.stop()

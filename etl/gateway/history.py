@@ -1,0 +1,176 @@
+"""``/v1/{trades,quotes,bars,books,gaps,instruments,coverage}``: ranges out of ClickHouse, a page a request."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from etl.errors import EtlError, StoreUnavailable, UsageError
+from etl.gateway.access import GRANT
+from etl.gateway.api import ENDPOINTS, Endpoint, read_parameters
+from etl.gateway.metrics import GatewayMetrics
+from etl.gateway.ranges import (
+    FORMATS,
+    SUMMED,
+    TABLES,
+    PageCursor,
+    Question,
+    count_statement,
+    coverage_statement,
+    end_statement,
+    instruments_statement,
+    last_parameters,
+    parse_page_cursor,
+    rows_statement,
+    summed_parameters,
+)
+from etl.gateway.tokens import Grant
+from etl.settings import Settings
+from etl.stores.clickhouse_http import connect
+
+NEXT_CURSOR = "X-Next-Cursor"
+ANSWER_BYTES_MAX = 512 << 20
+"""Of one answer, in the store and here."""
+WAITING_MAX = 64
+"""Requests that wait for their turn at the store; beyond, 503."""
+_TOO_LARGE = re.compile(r"Code: (?:158|307|396|241)\b")
+"""Too many rows or bytes to read, to answer, or to hold."""
+
+
+class Refused(EtlError):
+    """``status`` and ``code`` are HTTP's and ours."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class History:
+    def __init__(self, settings: Settings, metrics: GatewayMetrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._threads = ThreadPoolExecutor(settings.gateway.queries_max, "history")
+        self._turns = asyncio.Semaphore(settings.gateway.queries_max)
+        self._waiting = 0
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        endpoint = ENDPOINTS[request.match_info["table"]]
+        began_s = time.perf_counter()
+        try:
+            response = await self._answer(endpoint, request)
+        except EtlError as error:
+            response = _error(error)
+        self._metrics.request_s.labels(endpoint.name, str(response.status)).observe(
+            time.perf_counter() - began_s
+        )
+        return response
+
+    async def _answer(self, endpoint: Endpoint, request: web.Request) -> web.Response:
+        values = read_parameters(endpoint, request.query)
+        if values["start"] >= values["end"]:
+            raise UsageError("end: not after start")
+        if not 1 <= values["limit"] <= self._settings.gateway.rows_max:
+            raise UsageError(f"limit: 1 to {self._settings.gateway.rows_max}")
+        if endpoint.name in TABLES:
+            return await self._page(_question(endpoint.name, values, request[GRANT]), values)
+        return await self._summed(endpoint.name, values, request[GRANT])
+
+    async def _page(self, question: Question, values: dict[str, Any]) -> web.Response:
+        if values["estimate"]:
+            count = await self._ask(count_statement(question), question.parameters())
+            return web.json_response({"rows": int(count), "rows_max": self._settings.gateway.rows_max})
+        end = await self._ask(end_statement(question), question.parameters())
+        last = msgspec.json.decode(end, type=PageCursor) if end.strip() else None
+        parameters = question.parameters() | (last_parameters(last) if last else {})
+        body = await self._ask(rows_statement(question, values["format"], last is not None), parameters)
+        headers = {NEXT_CURSOR: last.text()} if last else {}
+        return _in_format(values["format"], body, headers)
+
+    async def _summed(self, name: str, values: dict[str, Any], grant: Grant) -> web.Response:
+        exchanges = [values["exchange"]] if values["exchange"] else list(grant.exchanges)
+        if values["exchange"] and grant.exchanges and values["exchange"] not in grant.exchanges:
+            raise Refused(403, "not_granted", f"this token is not good for {values['exchange']}")
+        kinds = [kind for kind in SUMMED if not grant.kinds or kind in grant.kinds] or ["none"]
+        parameters = summed_parameters(
+            exchanges, values["symbol"], kinds, values["start"], values["end"], values["limit"]
+        )
+        statement = instruments_statement if name == "instruments" else coverage_statement
+        return _in_format(values["format"], await self._ask(statement(values["format"]), parameters), {})
+
+    async def _ask(self, statement: str, parameters: dict[str, str]) -> bytes:
+        """Raises ``EtlError``."""
+        if self._waiting >= WAITING_MAX:
+            raise Refused(503, "busy", "too many questions wait already")
+        self._waiting += 1
+        try:
+            async with self._turns:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._execute, statement, parameters
+                )
+        finally:
+            self._waiting -= 1
+
+    def _execute(self, statement: str, parameters: dict[str, str]) -> bytes:
+        gateway = self._settings.gateway
+        limits = {
+            "readonly": "2",
+            "max_execution_time": f"{gateway.query_within_s:g}",
+            "max_rows_to_read": str(gateway.scan_rows_max),
+            "max_result_bytes": str(ANSWER_BYTES_MAX),
+            "output_format_json_quote_64bit_integers": "0",
+            "output_format_arrow_string_as_string": "1",
+            "output_format_arrow_low_cardinality_as_dictionary": "0",
+            "output_format_parquet_string_as_string": "1",
+            "date_time_output_format": "iso",
+            "prefer_column_name_to_alias": "1",  # a filter is on the column as it lies, by which it is found
+        }
+        with connect(self._settings, gateway.query_within_s + 5) as client:
+            return client.execute(statement, limits, parameters)
+
+
+def _question(name: str, values: dict[str, Any], grant: Grant) -> Question:
+    """Raises ``EtlError``."""
+    table = TABLES[name]
+    if not grant.allows(values["exchange"], table.kind) and table.kind != "gap":
+        raise Refused(403, "not_granted", f"this token is not good for {table.kind} of {values['exchange']}")
+    if grant.exchanges and values["exchange"] not in grant.exchanges:
+        raise Refused(403, "not_granted", f"this token is not good for {values['exchange']}")
+    return Question(
+        table=table,
+        exchange=values["exchange"],
+        symbol=values["symbol"],
+        start_ns=values["start"],
+        end_ns=values["end"],
+        limit=values["limit"],
+        after=parse_page_cursor(values["cursor"]) if values["cursor"] else None,
+        interval=values.get("interval", ""),
+        decimals=values["decimals"],
+    )
+
+
+def _in_format(form: str, body: bytes, headers: dict[str, str]) -> web.Response:
+    return web.Response(body=body, headers={"Content-Type": FORMATS[form][1], **headers})
+
+
+def _error(error: EtlError) -> web.Response:
+    if isinstance(error, Refused):
+        status, code = error.status, error.code
+    elif isinstance(error, UsageError):
+        status, code = 400, "bad_request"
+    elif _TOO_LARGE.search(str(error)):
+        status, code = 413, "too_large"
+    elif isinstance(error, StoreUnavailable):
+        status, code = 503, "store_down"
+    else:
+        status, code = 500, "failed"
+    return web.json_response({"code": code, "message": str(error)}, status=status)

@@ -1,0 +1,245 @@
+"""``/v1/…`` on a real ClickHouse: ranges, pages, formats, what a token is good for; and OpenAPI is held to it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl.gateway.api import ENDPOINTS
+from etl.gateway.openapi import document, page
+from etl.gateway.ranges import COMMON, FORMATS, TABLES
+from etl.model.records import Record
+from etl.settings import NAMES, Settings, make, value_of
+from etl.stores.migrate import migrate_clickhouse
+from tests.support.audit_stores import store_in_clickhouse
+from tests.support.gateway import address, bar, book, gap, gateway, quote, ready, token_of, trade
+from tests.support.servers import clickhouse_database
+
+START, END = "2025-12-31T23:59:59.999", "2026-01-01T00:01:00"
+RANGE = {"exchange": "binance", "symbol": "BTC-USDT", "start": START, "end": END}
+WIDE = "0.1234567890123456789012345"
+"""More digits than the narrow column holds."""
+
+
+def stored() -> list[Record]:
+    """50 trades of which three lie in one millisecond, others beside them, and one before and after the range."""
+    trades: list[Record] = [trade(number) for number in range(50)]
+    trades[10] = trade(9, record_key="9b", sequence=10)
+    trades[11] = trade(9, record_key="9a", sequence=11, last_price=WIDE)
+    others = [
+        trade(1, "ETH-USDT"),
+        trade(2, exchange="kraken"),
+        trade(-1, record_key="before"),
+        trade(60_500),
+    ]
+    return [*trades, *others, quote(3), bar(4), bar(5, interval="5m"), book(6), gap(7)]
+
+
+@pytest.fixture(scope="module")
+def settings(
+    tmp_path_factory: pytest.TempPathFactory, kafka_url: str, clickhouse_url: str
+) -> Iterator[Settings]:
+    """One database for all: to migrate one takes seconds."""
+    mark = uuid.uuid4().hex[:12]
+    topics = {name: f"{value_of(Settings(), name)}-{mark}" for name in NAMES if name.endswith("_topic")}
+    state = str(tmp_path_factory.mktemp("gateway"))
+    with clickhouse_database(clickhouse_url, f"test_{mark}") as url:
+        made = ready(make(state_dir=state, kafka_url=kafka_url, clickhouse_url=url, **topics))
+        migrate_clickhouse(made)
+        store_in_clickhouse(made, stored(), "gateway")
+        yield made
+
+
+@pytest.mark.integration
+class TestOnClickHouse:
+    def test_ranges_are_paged_and_come_in_any_format(self, settings: Settings) -> None:
+        async def run() -> None:
+            async with gateway(settings) as session:
+                rows = await pages(session, settings, "trades", limit="7")
+                assert [row["record_key"] for row in rows] == [
+                    *map(str, range(10)), "9b", "9a", *map(str, range(12, 50)),
+                ]  # fmt: skip
+                assert list(rows[0]) == list(ENDPOINTS["trades"].columns)
+                assert (rows[0]["time"], rows[0]["event_time_ns"]) == (
+                    "2025-12-31T23:59:59.999500000Z", trade(0).event_time_ns,
+                )  # fmt: skip
+                assert (rows[5]["last_price"], rows[11]["last_price"], rows[5]["side"]) == (
+                    "105.5",
+                    WIDE,
+                    "buy",
+                )
+                exact = [[*row.values()] for row in rows]
+                whole = {"limit": "100", **RANGE}
+                arrow = await body(session, settings, "trades", format="arrow", **whole)
+                table = pa.ipc.open_stream(arrow).read_all()
+                assert table.column("last_price").to_pylist() == [row["last_price"] for row in rows]
+                assert str(table.schema.field("time").type) == "timestamp[ns, tz=UTC]"
+                frame = polars.from_arrow(table)
+                assert isinstance(frame, polars.DataFrame)
+                assert frame["record_key"].to_list() == [row["record_key"] for row in rows]
+                parquet = pq.read_table(
+                    io.BytesIO(await body(session, settings, "trades", format="parquet", **whole))
+                )
+                assert parquet.column("event_time_ns").to_pylist() == [row["event_time_ns"] for row in rows]
+                csv = (await body(session, settings, "trades", format="csv", **whole)).decode().splitlines()
+                assert csv[0].replace('"', "").split(",") == list(ENDPOINTS["trades"].columns)
+                assert len(csv) == len(exact) + 1
+                floats = await rows_of(session, settings, "trades", decimals="float", **whole)
+                assert floats[5]["last_price"] == 105.5
+
+        asyncio.run(run())
+
+    def test_every_table_gives_what_it_says(self, settings: Settings) -> None:
+        async def run() -> None:
+            async with gateway(settings) as session:
+                for name in TABLES:
+                    rows = await rows_of(session, settings, name, **RANGE)
+                    assert list(rows[0]) == list(ENDPOINTS[name].columns), name
+                (levels,) = await rows_of(session, settings, "books", **RANGE)
+                assert (levels["bid_prices"], levels["bid_sizes"]) == (["1", "0.5"], ["3", "4"])
+                (one,) = await rows_of(session, settings, "bars", interval="5m", **RANGE)
+                assert (one["interval"], one["open"], one["close"]) == ("5m", "1", "2")
+                (missing,) = await rows_of(session, settings, "gaps", **RANGE)
+                assert (missing["gap_kind"], missing["from_sequence"]) == ("sequence", 5)
+                day = {"start": START, "end": "2026-01-02"}
+                found = await rows_of(session, settings, "instruments", **day)
+                assert [(row["exchange"], row["symbol"], row["kinds"]) for row in found] == [
+                    ("binance", "BTC-USDT", ["bar", "book", "quote", "trade"]),
+                    ("binance", "ETH-USDT", ["trade"]),
+                    ("kraken", "BTC-USDT", ["trade"]),
+                ]
+                covered = await rows_of(
+                    session, settings, "coverage", symbol="BTC-USDT", exchange="binance", **day
+                )
+                assert {(row["kind"], row["day"], row["rows"]) for row in covered} == {
+                    ("trade", "2025-12-31", 1), ("trade", "2026-01-01", 50), ("quote", "2026-01-01", 1),
+                    ("bar", "2026-01-01", 2), ("book", "2026-01-01", 1),
+                }  # fmt: skip
+                assert (
+                    await rows_of(session, settings, "trades", **{**RANGE, "symbol": "x' OR '1'='1\\"}) == []
+                )
+                estimate = json.loads(await body(session, settings, "trades", estimate="true", **RANGE))
+                assert estimate == {"rows": 50, "rows_max": 1_000_000}
+
+        asyncio.run(run())
+
+    def test_what_cannot_be_answered_says_why(self, settings: Settings) -> None:
+        limits = ready(settings, gateway_scan_rows_max=10)
+
+        async def run() -> None:
+            async with gateway(limits) as session:
+                for changed, status, reason in (
+                    ({"start": "soon"}, 400, "start: soon: not an ISO 8601 time"),
+                    ({"symbol": ""}, 400, "symbol is missing"),
+                    ({"sort": "up"}, 400, "sort: no such parameter; there are exchange, symbol"),
+                    ({"end": START}, 400, "end: not after start"),
+                    ({"format": "xml"}, 400, "format: json, csv, arrow, parquet"),
+                    ({"limit": "0"}, 400, "limit: 1 to 1000000"),
+                    ({"cursor": "aGVsbG8"}, 400, "cursor: not one that an earlier page gave"),
+                    ({}, 413, "Code: 158"),
+                ):
+                    async with session.get(
+                        address(limits, "/v1/trades"), params={**RANGE, **changed}
+                    ) as answer:
+                        text = await answer.text()
+                        assert (answer.status, reason in text) == (status, True), text
+                async with session.post(address(limits, "/v1/trades")) as answer:
+                    assert answer.status == 405
+
+        asyncio.run(run())
+
+    def test_a_token_bounds_what_is_answered(self, settings: Settings) -> None:
+        async def run() -> None:
+            own = token_of(settings, exchanges=["kraken"], kinds=["trade"], requests_per_minute=6)
+            async with (
+                gateway(settings),
+                aiohttp.ClientSession(headers={"Authorization": f"Bearer {own}"}) as session,
+                aiohttp.ClientSession() as nobody,
+            ):
+                for table, exchange, status in (
+                    ("trades", "kraken", 200), ("trades", "binance", 403), ("quotes", "kraken", 403),
+                    ("gaps", "kraken", 200), ("gaps", "binance", 403),
+                ):  # fmt: skip
+                    params = {**RANGE, "exchange": exchange}
+                    async with session.get(address(settings, f"/v1/{table}"), params=params) as answer:
+                        assert answer.status == status, (table, exchange)
+                found = await rows_of(session, settings, "instruments", start=START, end=END)
+                assert [(row["exchange"], row["kinds"]) for row in found] == [("kraken", ["trade"])]
+                async with session.get(address(settings, "/v1/trades"), params=RANGE) as answer:
+                    assert answer.status == 429
+                    assert 0 < int(answer.headers["Retry-After"]) <= 60
+                async with nobody.get(address(settings, "/v1/trades"), params=RANGE) as answer:
+                    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+                for path in ("/docs", "/openapi.json", "/health"):
+                    async with nobody.get(address(settings, path)) as answer:
+                        assert answer.status == 200
+                async with nobody.get(address(settings, "/docs")) as answer:
+                    assert "script-src" not in answer.headers["Content-Security-Policy"]
+                    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+        asyncio.run(run())
+
+
+async def body(session: aiohttp.ClientSession, settings: Settings, table: str, **params: str) -> bytes:
+    async with session.get(address(settings, f"/v1/{table}"), params=params) as answer:
+        found = await answer.read()
+        assert answer.status == 200, found
+        assert (
+            answer.content_type == FORMATS[params.get("format", "json")][1].partition(";")[0]
+            or "estimate" in params
+        )
+        return found
+
+
+async def rows_of(
+    session: aiohttp.ClientSession, settings: Settings, table: str, **params: str
+) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (await body(session, settings, table, **params)).splitlines()]
+
+
+async def pages(
+    session: aiohttp.ClientSession, settings: Settings, table: str, **params: str
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        async with session.get(address(settings, f"/v1/{table}"), params=RANGE | params | cursor) as answer:
+            assert answer.status == 200, await answer.text()
+            rows += [json.loads(line) for line in (await answer.read()).splitlines()]
+            if "X-Next-Cursor" not in answer.headers:
+                return rows
+            cursor = {"cursor": answer.headers["X-Next-Cursor"]}
+
+
+def test_the_document_says_every_path_parameter_and_column() -> None:
+    told = document()
+    assert set(told["paths"]) == {f"/v1/{name}" for name in ENDPOINTS}
+    for name, endpoint in ENDPOINTS.items():
+        operation = told["paths"][f"/v1/{name}"]["get"]
+        assert [one["name"] for one in operation["parameters"]] == [one.name for one in endpoint.parameters]
+        contents = operation["responses"]["200"]["content"]
+        assert {kind.partition(";")[0] for _, kind in FORMATS.values()} == set(contents)
+        assert list(contents["text/csv"]["schema"]["properties"]) == list(endpoint.columns)
+    assert all(
+        endpoint.columns[: len(COMMON)] == COMMON for name, endpoint in ENDPOINTS.items() if name in TABLES
+    )
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_the_page_has_no_script_and_names_all() -> None:
+    text = page()
+    assert "<script" not in text
+    assert "//" not in text
+    for endpoint in ENDPOINTS.values():
+        assert f"GET {endpoint.path}" in text
+        assert all(f"<code>{parameter.name}</code>" in text for parameter in endpoint.parameters)
