@@ -50,6 +50,26 @@ def migrate(
     )
 
 
+@app.command("export-hive")
+def export_hive(
+    to: Annotated[str, typer.Option(help="A folder, or a bucket as ETL_LAKE_URL has it.")],
+    table: Annotated[str, typer.Option(help="Only this table; raw is left out else.")] = "",
+    exchange: Annotated[str, typer.Option(help="Only this exchange.")] = "",
+    json: Json = False,
+) -> None:
+    """The tables as folders source=/market=/date= of Parquet, one row per identity; again, only what is new."""
+    from etl.lake.hive import export_hive as run
+
+    _require_table(table)
+    done = run(settings_module.load(), to, table, exchange)
+    if json:
+        print(msgspec.json.encode(done).decode())
+        return
+    print(
+        f"lake: {done.days} days; {done.written} files written, {done.kept} were there, {done.deleted} deleted"
+    )
+
+
 @app.command("ls")
 def list_tables(json: Json = False) -> None:
     """The tables: files, rows, bytes and dates, from their logs alone."""

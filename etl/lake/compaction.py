@@ -109,11 +109,16 @@ def _rewritten(
     kind = KIND_BY_TABLE[first.table]
     place = (first.exchange, first.date)
     span = Range(first.partition, min(f.start for f in group), max(f.end for f in group))
-    query = f"{distinct_rows(storage, first.table, group)} ORDER BY {IN_ORDER}"
+    query = ordered_rows(storage, first.table, group)
     batches = database.sql(query).to_arrow_reader(settings.lake.row_group_rows)
     for part, rows in enumerate(tables_of(batches, settings.lake.file_rows_max)):
         name = layout.compacted_name(span.partition, span.start, span.end, compaction, part)
         yield write_file(settings, storage, kind, place, rows, span, name, compaction)
+
+
+def ordered_rows(storage: Storage, table: str, files: Sequence[File]) -> str:
+    """The SELECT of ``files`` of one day with one row per identity, in the order of a file."""
+    return f"{distinct_rows(storage, table, files)} ORDER BY {IN_ORDER}"
 
 
 def tables_of(batches: Any, rows_max: int) -> Iterator[pa.Table]:

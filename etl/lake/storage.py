@@ -61,10 +61,14 @@ def open_storage(settings: Settings) -> Storage:
 
     Access keys of a bucket come from the usual AWS_* variables, or from the profile that ``AWS_PROFILE`` names.
     """
-    place = settings.lake_path
+    return storage_at(settings.lake.url) if settings.lake.url else LocalStorage(Path(settings.lake_path))
+
+
+def storage_at(place: str) -> Storage:
+    """The folder or bucket that ``place`` addresses. Raises ``UsageError``."""
     if "://" not in place or place.startswith("file://"):
         # a mistyped bucket, maybe with its keys, is no folder to be made
-        if settings.lake.url and shown(place) != place:
+        if shown(place) != place:
             raise UsageError("lake_url: must be a folder, or s3://bucket/prefix?endpoint_override=host:port")
         return LocalStorage(Path(place.removeprefix("file://")))
     try:
