@@ -7,7 +7,7 @@ have are compared, and after a compaction there are none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 import duckdb
@@ -178,7 +178,7 @@ def _view(storage: Storage, table: str, files: Sequence[File]) -> str:
 def _without_doubles(storage: Storage, table: str, run: Run) -> Iterator[str]:
     """One row per identity of files that overlap: only rows of the key times that several units have are compared."""
     source = _read(storage, [file for unit in run for file in unit])
-    spans = _shared_spans(run)
+    spans = shared_spans(run)
     if len(spans) > SPANS_MAX:
         yield distinct(table, source)
         return
@@ -187,7 +187,7 @@ def _without_doubles(storage: Storage, table: str, run: Run) -> Iterator[str]:
     yield distinct(table, f"(FROM {source} WHERE {shared})")
 
 
-def _shared_spans(run: Run) -> list[tuple[int, int]]:
+def shared_spans(run: Run) -> list[tuple[int, int]]:
     """Key times, first and last, that more than one of the run's units may have."""
     spans: list[tuple[int, int]] = []
     reach = _greatest(run[0])
@@ -214,11 +214,22 @@ def _shown(table: str, files: Sequence[File]) -> Iterator[str]:
         ):  # so that a price times a size stays within what DuckDB multiplies
             yield f"{field.name}::DECIMAL(38,8){'[]' if is_list else ''} AS {field.name}"
         elif pa.types.is_decimal(number) and with_wide:
-            scales = [file.wide_scales.get(field.name, 0) for file in files]
-            scale_max = VIEW_SCALE_MAX if number == NARROW_DECIMAL else DECIMAL.scale
-            yield _with_wide(field.name, is_list, min(max(DECIMAL.scale, *scales), scale_max))
+            yield _with_wide(field.name, is_list, wide_scale(field.name, number, files))
         else:
             yield f'"{field.name}"'
+
+
+def wide_scale(name: str, kind: pa.DataType, files: Iterable[File]) -> int:
+    """Digits behind the point of column ``name``, of that type in the files, with its wide values put back."""
+    scales = (file.wide_scales.get(name, 0) for file in files)
+    scale_max: int = VIEW_SCALE_MAX if kind == NARROW_DECIMAL else DECIMAL.scale
+    scale: int = max(DECIMAL.scale, *scales)
+    return min(scale, scale_max)
+
+
+def too_long(scale: int) -> str:
+    """Matches a text, or levels joined by commas, with a value that DECIMAL(38, scale) does not hold exactly."""
+    return f"\\.[0-9]{{{scale + 1}}}|(^|[,-])0*[1-9][0-9]{{{DECIMAL.precision - scale}}}"
 
 
 def _with_wide(name: str, is_list: bool, scale: int) -> str:
@@ -226,8 +237,7 @@ def _with_wide(name: str, is_list: bool, scale: int) -> str:
     text = f"wide_decimals['{name}']"
     kind = f"DECIMAL(38,{scale}){'[]' if is_list else ''}"
     levels = f"string_split({text}, ',')" if is_list else text
-    too_long = f"\\.[0-9]{{{scale + 1}}}|(^|[,-])0*[1-9][0-9]{{{DECIMAL.precision - scale}}}"
-    exact = f"CASE WHEN NOT regexp_matches({text}, '{too_long}') THEN {levels}::{kind} END"
+    exact = f"CASE WHEN NOT regexp_matches({text}, '{too_long(scale)}') THEN {levels}::{kind} END"
     return f"coalesce({name}::{kind}, {exact}) AS {name}"
 
 
