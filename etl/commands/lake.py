@@ -223,6 +223,49 @@ def vacuum(json: Json = False) -> None:
     )
 
 
+@app.command()
+def pin(name: str, json: Json = False) -> None:
+    """Keep all tables as they are now under NAME: no vacuum deletes what it needs."""
+    from etl.lake.research import Lake
+
+    made = Lake(settings_module.load()).pin(name)
+    print(msgspec.json.encode(made).decode() if json else f"lake: {name} keeps {len(made.versions)} tables")
+
+
+@app.command()
+def unpin(name: str) -> None:
+    """Give a pin up; a later vacuum deletes what only it kept."""
+    from etl.lake.research import Lake
+
+    Lake(settings_module.load()).unpin(name)
+    print(f"lake: {name} is given up")
+
+
+@app.command("pins")
+def list_pins(json: Json = False) -> None:
+    """The pins: when they were made, up to when they are complete, the version of each table."""
+    from etl.lake.pins import pins
+    from etl.lake.storage import open_storage
+
+    found = pins(open_storage(settings_module.load()))
+    _show(
+        ("name", "made", "complete until", "versions"),
+        [
+            (
+                *(
+                    it.name,
+                    text_of(it.made_ns),
+                    text_of(it.complete_until_ns) if it.complete_until_ns else "-",
+                ),
+                ", ".join(f"{table} {version}" for table, version in it.versions.items()),
+            )
+            for it in found
+        ],
+        found,
+        json,
+    )
+
+
 def _require_table(table: str) -> None:
     from etl.lake.layout import TABLES
 

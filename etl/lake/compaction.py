@@ -21,6 +21,7 @@ from etl.lake.catalog import Catalog, File, State
 from etl.lake.exports import Range
 from etl.lake.files import write_file
 from etl.lake.log import LOG
+from etl.lake.pins import pinned
 from etl.lake.query import distinct_rows, open_database, runs_of
 from etl.lake.storage import TEMPORARY_AGE_MAX_S, Storage, open_storage
 from etl.model.tables import KIND_BY_TABLE
@@ -137,7 +138,8 @@ def tables_of(batches: Any, rows_max: int) -> Iterator[pa.Table]:
 def _delete_old(settings: Settings, storage: Storage, catalog: Catalog, state: State, now_ns: int) -> int:
     """Deleted first, forgotten then: whoever dies between deletes them again."""
     over_ms = (now_ns - int(settings.lake.grace_s * NS_PER_S)) // NS_PER_MS
-    paths = state.removed(over_ms)
+    kept = pinned(storage)
+    paths = [path for path in state.removed(over_ms) if path not in kept]
     for path in paths:
         storage.delete(path)
     catalog.forget(state, over_ms)
@@ -148,7 +150,7 @@ def _delete_unnamed(storage: Storage, catalog: Catalog, now_ns: int) -> int:
     """Files of an attempt that never was, once nobody can be about to commit them. Listed before the tables are read,
     so that what is committed meanwhile is named."""
     found = storage.files(layout.TABLES_FOLDER)
-    named = catalog.read().named()
+    named = catalog.read().named() | pinned(storage)
     over_s = now_ns / NS_PER_S - TEMPORARY_AGE_MAX_S
     unnamed = [
         path

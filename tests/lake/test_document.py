@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from etl import settings as settings_module
+from etl.lake import IncompleteWarning
 from etl.lake.query import connect
 from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
@@ -27,7 +28,7 @@ def test_the_examples_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -
     export_records(settings, [stream.trade(0), stream.trade(1, symbol="20240101", last_price="2")])
     for name, value in settings_module.as_environment(settings).items():
         monkeypatch.setenv(name, value)
-    by_platform, by_readers = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    by_platform, by_readers, by_lake = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, object] = {"LAKE": settings.lake_path}
     exec(by_platform, names)
     assert list(names["frame"]["last_price"]) == [Decimal(61837)]  # type: ignore[index]
@@ -35,6 +36,10 @@ def test_the_examples_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -
     assert sorted(row[0] for row in names["rows"]) == ["20240101", "BTC-USDT"]  # type: ignore[attr-defined]
     assert list(names["frame"]["last_price"]) == [Decimal(61837)]  # type: ignore[index]
     assert names["last"].item() == Decimal(61837)  # type: ignore[attr-defined]
+    with pytest.warns(IncompleteWarning, match="nobody has told"):
+        exec(by_lake, names)
+    assert names["by_side"].rows() == [("sell", Decimal("0.02"))]  # type: ignore[attr-defined]
+    assert names["spread"]["bid_source"].to_list() == [None]  # type: ignore[index]
     (sql,) = re.findall(r'--store lake "(.*?)"', TEXT)
     with connect(settings) as lake:
         assert sorted(lake.execute(sql).fetchall()) == [

@@ -153,6 +153,13 @@ def test_the_commands_print_it_and_give_it_as_json(lake: Settings, monkeypatch: 
     told = json.loads(runner.invoke(app, ["lake", "cost", "--json"]).output)
     assert told["growth"]["bytes"] == sum(file.bytes for file in state_of(lake).files.values())
     assert json.loads(runner.invoke(app, ["lake", "vacuum", "--json"]).output) == {"deleted": 0}
+    made = runner.invoke(app, ["lake", "pin", "friday", "--json"]).output
+    versions = {table: at.version for table, at in state_of(lake).tables.items() if at.version >= 0}
+    assert json.loads(made)["versions"] == versions
+    assert runner.invoke(app, ["lake", "pins", "--json"]).output == made
+    assert "friday" in runner.invoke(app, ["lake", "pins"]).output
+    assert runner.invoke(app, ["lake", "unpin", "friday"]).output == "lake: friday is given up\n"
+    assert runner.invoke(app, ["lake", "pins", "--json"]).output == ""
     wrong = runner.invoke(app, ["lake", "history", "treades"])
     assert isinstance(wrong.exception, UsageError)
     assert str(wrong.exception).startswith("lake: treades: no such table; there are trades, ")

@@ -31,6 +31,13 @@ def export_records(settings: Settings, records: Iterable[Record], start: int = 0
     return files
 
 
+def complete_until(settings: Settings, until_ns: int) -> None:
+    """As an export ends: what was published before ``until_ns`` is in the lake."""
+    exports = Catalog(open_storage(settings)).exports
+    topic = settings.topics.normalized
+    exports.commit(exports.read(), topic, "normalized-id", until_ns=until_ns)
+
+
 def query(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
     with connect(settings) as connection:
         return connection.execute(sql).fetchall()
