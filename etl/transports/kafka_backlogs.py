@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from etl.errors import TransportError
 from etl.settings import Settings
 from etl.transports import kafka_clients
-from etl.transports.group import Backlog
+from etl.transports.group import Backlog, Place
 from etl.transports.kafka_clients import answer
 
 
@@ -18,11 +18,7 @@ def backlogs(settings: Settings, timeout_s: float) -> list[Backlog]:
     """As ``Transport.backlogs``."""
     admin = kafka_clients.admin(settings)
     try:
-        listed = answer(admin.list_consumer_groups(request_timeout=timeout_s), timeout_s)
-        if listed.errors:  # what a broker did not tell is not nothing
-            raise KafkaException(listed.errors[0])
-        groups = sorted(group.group_id for group in listed.valid)
-        committed = list(_committed(admin, groups, timeout_s))
+        committed = list(_committed(admin, _groups(admin, timeout_s), timeout_s))
         partitions = {(p.topic, p.partition) for _, p in committed}
         ends = _offsets(admin, partitions, OffsetSpec.latest(), timeout_s)  # type: ignore[no-untyped-call]
     except (KafkaException, TimeoutError) as error:
@@ -32,6 +28,22 @@ def backlogs(settings: Settings, timeout_s: float) -> list[Backlog]:
         for group, p in committed
         if (p.topic, p.partition) in ends
     ]
+
+
+def commits(settings: Settings, topics: Sequence[str], timeout_s: float) -> dict[str, list[Place]]:
+    """As ``Transport.commits``."""
+    admin = kafka_clients.admin(settings)
+    found: dict[str, list[Place]] = {}
+    try:
+        for group, p in _committed(admin, _groups(admin, timeout_s), timeout_s):
+            if p.topic in topics and p.offset >= 0:
+                epoch = -1 if p.leader_epoch is None else p.leader_epoch
+                found.setdefault(group, []).append(
+                    Place(p.topic, p.partition, p.offset, p.metadata or "", epoch)
+                )
+    except (KafkaException, TimeoutError) as error:
+        raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {str(error) or 'no answer'}") from None
+    return found
 
 
 def behind(settings: Settings, group: str, topics: Sequence[str], timeout_s: float) -> int:
@@ -48,6 +60,13 @@ def behind(settings: Settings, group: str, topics: Sequence[str], timeout_s: flo
     except (KafkaException, TimeoutError) as error:
         raise TransportError(f"Kafka at {settings.kafka_bootstrap}: {str(error) or 'no answer'}") from None
     return sum(ends.values()) - sum(starts.values())
+
+
+def _groups(admin: AdminClient, timeout_s: float) -> list[str]:
+    listed = answer(admin.list_consumer_groups(request_timeout=timeout_s), timeout_s)
+    if listed.errors:  # what a broker did not tell is not nothing
+        raise KafkaException(listed.errors[0])
+    return sorted(group.group_id for group in listed.valid)
 
 
 def _committed(

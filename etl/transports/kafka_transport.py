@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from etl.settings import Settings
 from etl.transports import kafka, kafka_backlogs
-from etl.transports.group import Backlog, Group, Member
+from etl.transports.group import Backlog, Group, Member, Place
 from etl.transports.kafka_group import KafkaGroup
 from etl.transports.kafka_messages import TopicFollower
 from etl.transports.kafka_ranges import KafkaRangeReader
@@ -52,6 +52,9 @@ class KafkaTransport:
 
     def backlogs(self, timeout_s: float) -> list[Backlog]:
         return kafka_backlogs.backlogs(self._settings, timeout_s)
+
+    def commits(self, topics: Sequence[str], timeout_s: float) -> dict[str, list[Place]]:
+        return kafka_backlogs.commits(self._settings, topics, timeout_s)
 
     def behind(self, group: str, topics: Sequence[str], timeout_s: float) -> int:
         return kafka_backlogs.behind(self._settings, group, topics, timeout_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -20,12 +20,14 @@ from msgspec import Struct
 from etl.errors import TransportError, UsageError
 
 FUNCTIONS_FILE = Path(__file__).with_name("redis_functions.lua")
-LIBRARY = "etl_1"
+LIBRARY = "etl_2"
 PORT = 6379
 CONNECT_TIMEOUT_S = 2.0
 REQUEST_TIMEOUT_S = 15.0
 RETRY_S = 0.05
 READ_BYTES = 1 << 18
+RUN_REMEMBERED_S = 400 * 86_400
+"""Longer than a server runs; a run that is forgotten has a later epoch, which is never wrong."""
 PARAMETERS = {"prefix", "ca_file", "certificate_file", "key_file"}
 
 Argument = str | bytes | int
@@ -88,6 +90,7 @@ class Connection:
     def __init__(self, address: Address, begins_within_s: float = 0.0) -> None:
         """``begins_within_s``: so long a server that starts is waited for, which refuses us, or still loads."""
         self._socket: socket.socket | None = None
+        self._epoch = -1
         self._begins_by_s = time.monotonic() + begins_within_s
         self.address = address
         self._reader = hiredis.Reader()
@@ -124,6 +127,7 @@ class Connection:
         except OSError as error:
             raise self.failed(error) from None
         self._reader = hiredis.Reader()
+        self._epoch = -1
         greeting: list[Sequence[Argument]] = []
         if address.password:
             greeting.append(("AUTH", *((address.user,) if address.user else ()), address.password))
@@ -136,6 +140,17 @@ class Connection:
         while time.monotonic() < self._begins_by_s and self._is_loading():
             time.sleep(RETRY_S)
         return self._socket
+
+    def epoch(self, key_of: Callable[[str], str]) -> int:
+        """When the run of the server that we are connected to was first seen, ms; ``key_of`` a run says where that is
+        kept. Raises ``TransportError``."""
+        if self._epoch < 0:
+            run = str(self.call("INFO", "server").decode().partition("run_id:")[2].split()[0])
+            seconds, micros = self.call("TIME")
+            now_ms = int(seconds) * 1_000 + int(micros) // 1_000
+            before = self.call("SET", key_of(run), now_ms, "NX", "GET", "EX", RUN_REMEMBERED_S)
+            self._epoch = now_ms if before is None else int(before)
+        return self._epoch
 
     def _is_loading(self) -> bool:
         """Whether the server still reads what it keeps, and answers nothing else."""

@@ -1,4 +1,4 @@
-#!lua name=etl_1
+#!lua name=etl_2
 
 -- A partition is a stream and its state. An entry of the stream holds the messages of one batch that follow each other, and
 -- bears the offset of its last: <offset>-1. All keys of a partition have one hash tag.
@@ -12,35 +12,62 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-local function add(keys, count, time_ms, batch)
+local function add(keys, count, time_ms, epoch, batch)
   local state = redis.call('HMGET', keys[2], 'next', 'time_ms')
   local first = tonumber(state[1] or '0')
   local latest = math.max(tonumber(state[2] or '0'), tonumber(time_ms))
   local last = first + tonumber(count) - 1
-  redis.call('XADD', keys[1], string.format('%d-1', last), 'n', count, 't', string.format('%d', latest), 'b', batch)
-  redis.call('HSET', keys[2], 'next', string.format('%d', last + 1), 'time_ms', string.format('%d', latest))
+  local time = string.format('%d', latest)
+  redis.call('XADD', keys[1], string.format('%d-1', last), 'n', count, 't', time, 'e', epoch, 'b', batch)
+  redis.call('HSET', keys[2], 'next', string.format('%d', last + 1), 'time_ms', time)
   return last
 end
 
--- KEYS[3]: the producer's last sequence. ARGV: first sequence, count, time, batch, how long the producer is remembered.
+-- KEYS[3]: the producer's last sequence. ARGV: first sequence, count, time, epoch, batch, how long the producer is
+-- remembered.
 -- A batch that is there already is not added again; one that comes before its turn is refused.
 local function append(keys, args)
   local first, count = tonumber(args[1]), tonumber(args[2])
   local last = tonumber(redis.call('GET', keys[3]) or '-1')
   if first + count - 1 <= last then return -1 end
   if first ~= last + 1 then return redis.error_reply('OUTOFORDER ' .. last) end
-  local offset = add(keys, args[2], args[3], args[4])
-  redis.call('SET', keys[3], string.format('%d', first + count - 1), 'EX', args[5])
+  local offset = add(keys, args[2], args[3], args[4], args[5])
+  redis.call('SET', keys[3], string.format('%d', first + count - 1), 'EX', args[6])
   return offset
 end
 
--- The same of one message of a compacted topic. KEYS[4]: the offset of each key. ARGV[6]: the key.
+-- A key of a compacted topic has its newest message alone. index: the offset of each key.
+local function replace(stream, index, key, offset)
+  local before = redis.call('HGET', index, key)
+  if before then redis.call('XDEL', stream, before .. '-1') end
+  redis.call('HSET', index, key, string.format('%d', offset))
+end
+
+-- The same of one message of a compacted topic. KEYS[4]: the offset of each key. ARGV[7]: the key.
 local function put(keys, args)
   local offset = append(keys, args)
   if type(offset) == 'table' or offset < 0 then return offset end
-  local before = redis.call('HGET', keys[4], args[6])
-  if before then redis.call('XDEL', keys[1], before .. '-1') end
-  redis.call('HSET', keys[4], args[6], string.format('%d', offset))
+  replace(keys[1], keys[4], args[7], offset)
+  return offset
+end
+
+-- What another transport has, under the offsets that it has there. KEYS[3], of a compacted topic: the offset of each key.
+-- ARGV: first offset, count, time, epoch, batch, and of a compacted topic the key. What is there already is not placed
+-- again. Where offsets are left out the source begins only there: so does the partition then, unless it is compacted.
+local function place(keys, args)
+  local first, count = tonumber(args[1]), tonumber(args[2])
+  local next = tonumber(redis.call('HGET', keys[2], 'next') or '-1')
+  if first + count <= next then return -1 end
+  if first < next then return redis.error_reply('OUTOFORDER ' .. next) end
+  if first > next then
+    if not keys[3] or next < 0 then
+      redis.call('DEL', keys[1])
+      redis.call('HSET', keys[2], 'low', string.format('%d', first))
+    end
+    redis.call('HSET', keys[2], 'next', string.format('%d', first))
+  end
+  local offset = add(keys, args[2], args[3], args[4], args[5])
+  if keys[3] then replace(keys[1], keys[3], args[6], offset) end
   return offset
 end
 
@@ -66,8 +93,11 @@ local function release(keys, args)
   return 1
 end
 
--- ARGV: group, token (0 = of nobody, while nobody has the partition), offset, metadata
+-- ARGV: group, token (0 = of nobody, while nobody has the partition), offset, metadata. A group that were ahead of the
+-- topic would let go of what nobody has read yet.
 local function commit(keys, args)
+  local next = tonumber(redis.call('HGET', keys[2], 'next') or '0')
+  if tonumber(args[3]) > next then return redis.error_reply('AHEAD ' .. next) end
   local held = redis.call('HMGET', keys[3], 'owner', 'until', 'token')
   local owner, ends, token = held[1] or '', tonumber(held[2] or '0'), tonumber(held[3] or '0')
   local asked = tonumber(args[2])
@@ -105,9 +135,10 @@ local function trim(keys, args)
 end
 
 -- a server that is full must be readable to its end: but for what adds messages, all are let in
-redis.register_function('etl_1_append', append)
-redis.register_function('etl_1_put', put)
-redis.register_function{function_name = 'etl_1_lease', callback = lease, flags = {'allow-oom'}}
-redis.register_function{function_name = 'etl_1_release', callback = release, flags = {'allow-oom'}}
-redis.register_function{function_name = 'etl_1_commit', callback = commit, flags = {'allow-oom'}}
-redis.register_function{function_name = 'etl_1_trim', callback = trim, flags = {'allow-oom'}}
+redis.register_function('etl_2_append', append)
+redis.register_function('etl_2_put', put)
+redis.register_function('etl_2_place', place)
+redis.register_function{function_name = 'etl_2_lease', callback = lease, flags = {'allow-oom'}}
+redis.register_function{function_name = 'etl_2_release', callback = release, flags = {'allow-oom'}}
+redis.register_function{function_name = 'etl_2_commit', callback = commit, flags = {'allow-oom'}}
+redis.register_function{function_name = 'etl_2_trim', callback = trim, flags = {'allow-oom'}}

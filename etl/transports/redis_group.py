@@ -126,6 +126,7 @@ class RedisGroup:
         if position is None:
             return None  # given back since
         pairs: list[tuple[int, bytes | None]] = []
+        epoch = -1
         for entry in entries:
             for message in decode_entry(topic, partition, entry):
                 if message.offset < position:
@@ -133,11 +134,11 @@ class RedisGroup:
                 if (message.offset > position and pairs) or len(pairs) == messages_max:
                     break
                 pairs.append((message.offset, message.value))
-                position = message.offset + 1
+                position, epoch = message.offset + 1, message.leader_epoch
         if not pairs:
             return None
         self._positions[topic, partition] = position
-        return Run(topic, partition, pairs)
+        return Run(topic, partition, pairs, epoch)
 
     def begin(self, places: Sequence[Place]) -> None:
         for place in places:
@@ -195,14 +196,14 @@ class RedisGroup:
         keys, name = self._keys, self._name
         place = keys.place(*key, name)
         return self._connection.call(
-            "FCALL", f"etl_1_{function}", 3, keys.stream(*key), keys.state(*key), place, name, *arguments
+            "FCALL", f"etl_2_{function}", 3, keys.stream(*key), keys.state(*key), place, name, *arguments
         )
 
     # ── what the server says ─────────────────────────────────────────────────────────────────────────────────
 
     def cluster_id(self, topic: str) -> str:
-        """The topic's own: no two servers make the same."""
-        return topic_of(self._connection, self._keys, topic).id
+        """The topic's own: no two servers make the same. Of a copied one the source's: batches keep their tokens."""
+        return topic_of(self._connection, self._keys, topic).cluster
 
     def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
         return {topic: topic_of(self._connection, self._keys, topic).id for topic in topics}

@@ -1,11 +1,12 @@
 """How a topic lies in Redis: its partitions as streams, whose entries are batches of messages that follow each other.
 
-    <prefix><topic>:{<n>}             stream: <offset of the last>-1 → n (messages), t (time, ms), b (the batch)
+    <prefix><topic>:{<n>}             stream: <offset of the last>-1 → n (messages), t (ms), e (epoch), b (the batch)
     <prefix><topic>:{<n>}:state       hash: next and low (offsets), time_ms, the groups that read it
     <prefix><topic>:{<n>}:p:<id>      a producer's last sequence, for a day
     <prefix><topic>:{<n>}:g:<group>   hash: offset, metadata, owner, until, token
     <prefix><topic>:{<n>}:keys        hash, of a compacted topic: key → offset
-    <prefix><topic>:topic             hash: id, partitions, compacted
+    <prefix><topic>:topic             hash: id, partitions, compacted; if copied cluster, copying until it is whole
+    <prefix>epoch:<run>               when a run of the server was first seen, ms
     <prefix>group:<name>              sorted set: its members, by when they were last seen
 
 What is between braces decides in which slot of a cluster a key lies: all of a partition lie together.
@@ -14,8 +15,9 @@ What is between braces decides in which slot of a cluster a key lies: all of a p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from struct import iter_unpack
 from typing import Any, cast
-from zlib import crc32
 
 import lz4.block
 import msgspec
@@ -50,9 +52,9 @@ def decode_entry(topic: str, partition: int, entry: Any) -> list[Message]:
         stored = _decode(lz4.block.decompress(_fields(entry)[b"b"]))
     except (KeyError, ValueError, RuntimeError, msgspec.MsgspecError) as error:
         raise TransportError(f"Redis: {topic}-{partition} at {last}: not a batch: {error}") from None
-    first = last + 1 - len(stored)
+    first, epoch = last + 1 - len(stored), entry_epoch(entry)
     return [
-        Message(topic, partition, offset, one.key, one.value, _asked(one.headers), one.time_ms)
+        Message(topic, partition, offset, one.key, one.value, _asked(one.headers), one.time_ms, epoch)
         for offset, one in enumerate(stored, first)
     ]
 
@@ -62,9 +64,19 @@ def entry_end(entry: Any) -> int:
     return int(entry[0].partition(b"-")[0]) + 1
 
 
+def entry_start(entry: Any) -> int:
+    """The offset of its first."""
+    return entry_end(entry) - int(_fields(entry)[b"n"])
+
+
 def entry_time_ms(entry: Any) -> int:
     """The greatest that any message up to its last has."""
     return int(_fields(entry)[b"t"])
+
+
+def entry_epoch(entry: Any) -> int:
+    """When the run of the server was first seen that took it, ms: later ones are greater. As ``leader_epoch``."""
+    return int(_fields(entry)[b"e"])
 
 
 def _fields(entry: Any) -> Mapping[bytes, bytes]:
@@ -81,12 +93,14 @@ def _no_headers() -> None:
 
 
 class Topic(Struct, frozen=True):
-    """``id``: a topic made anew under the same name has another."""
+    """``id``: a topic made anew under the same name has another. ``cluster``: of the cluster that it was copied from,
+    else its own id."""
 
     name: str
     id: str
     partitions: int
     compacted: bool
+    cluster: str
 
 
 class Keys(Struct, frozen=True):
@@ -110,6 +124,9 @@ class Keys(Struct, frozen=True):
     def topic(self, topic: str) -> str:
         return f"{self.prefix}{topic}:topic"
 
+    def epoch(self, run: str) -> str:
+        return f"{self.prefix}epoch:{run}"
+
     def members(self, group: str) -> str:
         return f"{self.prefix}group:{group}"
 
@@ -120,11 +137,24 @@ def keys_of(address: Address) -> Keys:
 
 def topic_of(connection: Connection, keys: Keys, name: str) -> Topic:
     """Raises ``TransportError``: so for one that does not exist."""
-    found = connection.call("HMGET", keys.topic(name), "id", "partitions", "compacted")
+    found = connection.call("HMGET", keys.topic(name), "id", "partitions", "compacted", "cluster")
     if found[0] is None:
         raise TransportError(f"{connection.address.place}: topic {name}: there is none")
-    return Topic(name, found[0].decode(), int(found[1]), found[2] == b"1")
+    topic_id = found[0].decode()
+    return Topic(name, topic_id, int(found[1]), found[2] == b"1", (found[3] or found[0]).decode())
 
 
+@lru_cache(maxsize=65_536)
 def partition_of(key: bytes, partitions: int) -> int:
-    return crc32(key) % partitions
+    """As Kafka's clients choose it (murmur2): a key stays on its partition when its topic is moved."""
+    mask, factor = 0xFFFFFFFF, 0x5BD1E995
+    mixed = (0x9747B28C ^ len(key)) & mask
+    whole = len(key) & ~3
+    for (word,) in iter_unpack("<I", key[:whole]):
+        word = word * factor & mask
+        word = (word ^ word >> 24) * factor & mask
+        mixed = (mixed * factor & mask) ^ word
+    if rest := key[whole:]:
+        mixed = (mixed ^ int.from_bytes(rest, "little")) * factor & mask
+    mixed = (mixed ^ mixed >> 13) * factor & mask
+    return ((mixed ^ mixed >> 15) & 0x7FFFFFFF) % partitions

@@ -79,6 +79,8 @@ class RedisPublisher:
         self._retention_ms = settings.topics.retention_h * MS_PER_H
         self._trim_at_s = 0.0
         self._id = uuid.uuid4().hex
+        self._epoch = -1
+        """Of the server's run that we are connected to."""
         self._topics: dict[str, Topic] = {}
         self._open: dict[tuple[str, int], _Batch] = {}
         self._sequences: dict[tuple[str, int], int] = {}
@@ -167,9 +169,13 @@ class RedisPublisher:
         del self._open[topic, partition]
         batch.sequence = self._sequences.get((topic, partition), 0)
         self._sequences[topic, partition] = batch.sequence + len(batch.messages)
-        batch.command = _command(self._keys, batch, self._names.get((topic, partition), self._id))
+        self._pack(batch)
         self._awaited.append(batch)
         self._unsent += batch.command
+
+    def _pack(self, batch: _Batch) -> None:
+        producer = self._names.get((batch.topic.name, batch.partition), self._id)
+        batch.command = _command(self._keys, batch, producer, self._epoch)
 
     def _begin_under_another_name(self, head: _Batch) -> None:
         """The server knows us no more, after a day of silence or because it lost its end: what has no answer of this
@@ -179,7 +185,7 @@ class RedisPublisher:
         for batch in self._awaited:
             if (batch.topic.name, batch.partition) == key:
                 batch.sequence = sequence
-                batch.command = _command(self._keys, batch, self._names[key])
+                self._pack(batch)
                 sequence += len(batch.messages)
         self._sequences[key] = sequence
 
@@ -222,6 +228,11 @@ class RedisPublisher:
     def _begin_again(self) -> None:
         """All that has no answer is sent on a new socket."""
         load_functions(self._connection)
+        epoch = self._connection.epoch(self._keys.epoch)
+        if epoch != self._epoch:  # another run of the server: what it takes is of that one
+            self._epoch = epoch
+            for batch in self._awaited:
+                self._pack(batch)
         self._connection.opened().setblocking(False)
         self._unsent = bytearray().join(batch.command for batch in self._awaited)
         self._is_sending = True
@@ -307,16 +318,16 @@ class RedisPublisher:
         self._connection.close()
 
 
-def _command(keys_of_topics: Keys, batch: _Batch, producer: str) -> bytes:
+def _command(keys_of_topics: Keys, batch: _Batch, producer: str, epoch: int) -> bytes:
     topic, partition = batch.topic.name, batch.partition
-    function, rest = "etl_1_append", list[Argument]()
+    function, rest = "etl_2_append", list[Argument]()
     keys = [
         keys_of_topics.stream(topic, partition),
         keys_of_topics.state(topic, partition),
         keys_of_topics.producer(topic, partition, producer),
     ]
     if batch.topic.compacted:
-        function = "etl_1_put"
+        function = "etl_2_put"
         keys.append(keys_of_topics.index(topic, partition))
         rest.append(batch.messages[0].key)
     return pack(
@@ -328,6 +339,7 @@ def _command(keys_of_topics: Keys, batch: _Batch, producer: str) -> bytes:
             batch.sequence,
             len(batch.messages),
             max(message.time_ms for message in batch.messages),
+            epoch,
             encode_batch(batch.messages),
             PRODUCER_REMEMBERED_S,
             *rest,

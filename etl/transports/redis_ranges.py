@@ -13,7 +13,16 @@ from etl.settings import Settings
 from etl.transports.message import Message
 from etl.transports.ranges import Bounds, Overtaken, RangeReader
 from etl.transports.redis_client import REQUEST_TIMEOUT_S, Connection, parse_address
-from etl.transports.redis_log import Topic, decode_entry, entry_end, entry_time_ms, keys_of, topic_of
+from etl.transports.redis_log import (
+    Topic,
+    decode_entry,
+    entry_end,
+    entry_epoch,
+    entry_start,
+    entry_time_ms,
+    keys_of,
+    topic_of,
+)
 
 ENTRIES_MAX = 64
 """Read in one go: at most as many batches lie in memory."""
@@ -113,13 +122,20 @@ class RedisRangeReader(RangeReader):
             )
 
     def known_end(self, partition: int, offset: int, leader_epoch: int, high: int) -> int:
-        """Redis keeps no record of its leaders: only an end that came nearer is noticed."""
-        return min(offset, high)
+        """Entries of a later run of the server are not those that were read under an earlier one: back to where they
+        begin."""
+        known = min(offset, high)
+        while leader_epoch >= 0 and known > 0:
+            entry = self._entries(partition, known - 1, 1)
+            if not entry or entry_epoch(entry[0]) <= leader_epoch:
+                break
+            known = entry_start(entry[0])
+        return known
 
     def show_progress(self, partition: int, offset: int) -> None:
         keys = self._keys
         place = keys.place(self.topic, partition, self._group)
-        commit = ("FCALL", "etl_1_commit", 3, keys.stream(self.topic, partition),
+        commit = ("FCALL", "etl_2_commit", 3, keys.stream(self.topic, partition),
                   keys.state(self.topic, partition), place, self._group, 0, offset, "")  # fmt: skip
         try:
             self._connection.call(*commit)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from etl.errors import TransportError
 from etl.settings import Settings
-from etl.transports.group import Backlog, Group, Member
+from etl.transports.group import Backlog, Group, Member, Place
 from etl.transports.publisher import TopicPublisher
 from etl.transports.ranges import Bounds, Ends, RangeReader
 from etl.transports.redis_client import REQUEST_TIMEOUT_S, Connection, Refused, load_functions, parse_address
@@ -34,7 +34,7 @@ class RedisTransport:
         topics = self._settings.topics
         connection = Connection(self._address, REQUEST_TIMEOUT_S)
         try:
-            _require_durable(connection)
+            require_durable(connection)
             load_functions(connection)
             for name, partitions, is_compacted in (
                 (topics.raw, topics.partitions, False),
@@ -44,6 +44,10 @@ class RedisTransport:
                 (topics.positions, 1, True),
             ):
                 key = self._keys.topic(name)
+                if connection.call("HEXISTS", key, "copying"):
+                    raise TransportError(
+                        f"{self._address.place}: {name} is not whole: finish `etl transport copy`"
+                    )
                 connection.call("HSETNX", key, "partitions", partitions)
                 connection.call("HSETNX", key, "compacted", int(is_compacted))
                 connection.call("HSETNX", key, "id", uuid.uuid4().hex)  # last: with it the topic is there
@@ -97,6 +101,22 @@ class RedisTransport:
         finally:
             connection.close()
 
+    def commits(self, topics: Sequence[str], timeout_s: float) -> dict[str, list[Place]]:
+        connection = Connection(self._address, timeout_s)
+        found: dict[str, list[Place]] = {}
+        try:
+            for name in topics:
+                for partition, _, groups in self._partitions(connection, name):
+                    for group in groups:
+                        key = self._keys.place(name, partition, group)
+                        offset, word = connection.call("HMGET", key, "offset", "metadata")
+                        if offset is not None:
+                            place = Place(name, partition, int(offset), (word or b"").decode())
+                            found.setdefault(group, []).append(place)
+            return found
+        finally:
+            connection.close()
+
     def behind(self, group: str, topics: Sequence[str], timeout_s: float) -> int:
         connection = Connection(self._address, timeout_s)
         try:
@@ -121,7 +141,7 @@ class RedisTransport:
             yield partition, bounds_of([state.get(b"low"), state.get(b"next")]), offsets
 
 
-def _require_durable(connection: Connection) -> None:
+def require_durable(connection: Connection) -> None:
     """Raises ``TransportError`` if the server may lose what it acknowledged, or does not say."""
     for name, wanted in DURABLE.items():
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from etl.settings import Settings
-from etl.transports.group import Backlog, Group, Member
+from etl.transports.group import Backlog, Group, Member, Place
 from etl.transports.message import Message
 from etl.transports.publisher import TopicPublisher
 from etl.transports.ranges import MESSAGES_MAX, Ends, RangeReader
@@ -49,6 +49,9 @@ class Transport(Protocol):
 
     def backlogs(self, timeout_s: float) -> list[Backlog]:
         """Every group's, by partition."""
+
+    def commits(self, topics: Sequence[str], timeout_s: float) -> dict[str, list[Place]]:
+        """What each group has committed of ``topics``."""
 
     def behind(self, group: str, topics: Sequence[str], timeout_s: float) -> int:
         """Messages on ``topics`` that ``group`` has not committed; of a partition that it never committed, all."""

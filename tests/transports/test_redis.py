@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -176,6 +178,68 @@ def test_retention_goes_no_further_than_the_slowest_group(settings: Settings, as
         redis_retention.forget_group(asked, keys, topic, "slow")
         assert redis_retention.trim(asked, keys, topic, later_ms) == 2
         assert fast.bounds()[0].low == 30
+
+
+@pytest.mark.integration
+def test_a_group_cannot_be_ahead_of_its_topic_and_is_forgotten_once_nobody_lives_in_it(
+    settings: Settings, asked: Connection
+) -> None:
+    settings = changed(settings, topic_partitions=1)
+    transport, topic = transport_of(settings), settings.topics.raw
+    transport.ensure_topics()
+    publisher = transport.publisher()
+    for number in range(10):
+        publisher.publish(topic, b"k", b"%d" % number)
+    publisher.flush(FLUSH_S)
+    with transport.reader(topic, "shown") as reader:
+        reader.show_progress(0, 7)
+        reader.show_progress(0, 11)
+    (place,) = transport.commits([topic], FLUSH_S)["shown"]
+    assert (place.partition, place.offset) == (0, 7)
+    with pytest.raises(UsageError, match="no such group"):
+        redis_retention.forget_group_everywhere(settings, "unknown")
+    members = Keys("").members("shown")
+    asked.call("ZADD", members, int(time.time() * 1_000), "one")
+    with pytest.raises(TransportError, match="shown has members"):
+        redis_retention.forget_group_everywhere(settings, "shown")
+    asked.call("DEL", members)
+    assert redis_retention.forget_group_everywhere(settings, "shown") == [topic]
+    assert transport.commits([topic], FLUSH_S) == {}
+
+
+@pytest.mark.integration
+def test_an_end_that_a_server_lost_is_noticed_though_the_topic_is_longer_again(
+    server: RunningPart, settings: Settings, tmp_path: Path
+) -> None:
+    settings = changed(settings, topic_partitions=1)
+    transport, topic = transport_of(settings), settings.topics.raw
+    transport.ensure_topics()
+
+    def publish(first: int, end: int) -> None:
+        publisher = transport.publisher()
+        for number in range(first, end):
+            publisher.publish(topic, b"k", b"%d" % number)
+        publisher.flush(FLUSH_S)
+
+    publish(0, 100)
+    server.stop()
+    kept, former = server.settings.state_path / "valkey", tmp_path / "former"
+    shutil.copytree(kept, former)
+    server.start()
+    publish(100, 150)
+    *_, last = read_topic(settings, topic, "tests")
+    server.stop()
+    shutil.rmtree(kept)
+    former.rename(kept)
+    server.start()
+    publish(150, 250)
+    with transport.reader(topic, "tests") as reader:
+        assert reader.bounds()[0].high == 200
+        assert reader.known_end(0, 150, last.leader_epoch, 200) == 100
+        assert reader.known_end(0, 90, last.leader_epoch, 200) == 90
+        assert reader.known_end(0, 150, -1, 200) == 150
+        (newest,) = next(reader.read(0, 199, 200, 1))
+        assert reader.known_end(0, 200, newest.leader_epoch, 200) == 200
 
 
 @pytest.mark.integration
