@@ -28,7 +28,7 @@ from etl.transports.redis_client import (
     parse_address,
 )
 from etl.transports.redis_group import NOBODY
-from etl.transports.redis_log import Keys, Stored, encode_batch, keys_of
+from etl.transports.redis_log import Keys, Stored, encode_batch, keys_of, pack_headers
 from etl.transports.redis_transport import require_durable
 from etl.transports.transport import transport_of
 
@@ -189,18 +189,13 @@ class _Target:
 
 
 def _place_command(keys: Sequence[Argument], batch: Sequence[Message], compacted: bool) -> list[Argument]:
-    stored = [Stored(m.key or b"", m.value, _headers(m), m.time_ms) for m in batch]
+    stored = [Stored(m.key or b"", m.value, pack_headers(m.headers() or None), m.time_ms) for m in batch]
     return [
         *("FCALL", "etl_2_place", len(keys), *keys),
         *(batch[0].offset, len(batch), max(m.time_ms for m in batch), batch[-1].leader_epoch),
         encode_batch(stored),
         *([batch[0].key or b""] if compacted else []),
     ]
-
-
-def _headers(message: Message) -> list[tuple[str, bytes | None]] | None:
-    found = message.headers()
-    return list(found) if found else None
 
 
 def _gone_on(

@@ -24,21 +24,28 @@ import msgspec
 from msgspec import Struct
 
 from etl.errors import TransportError
-from etl.transports.message import Message
+from etl.transports.message import Message, Pairs
 from etl.transports.redis_client import Address, Connection
 
 
 class Stored(Struct, frozen=True, array_like=True, gc=False):
-    """A message as a batch has it."""
+    """A message as a batch has it. ``headers`` are packed by themselves: as objects they cost more than all the rest,
+    to make and then to Python's collector, and few ask for them."""
 
     key: bytes
     value: bytes | None
-    headers: list[tuple[str, bytes | None]] | None
+    headers: msgspec.Raw
     time_ms: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Stored]).decode
+_decode_headers = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]] | None).decode
+NO_HEADERS = msgspec.Raw(_encode(None))
+
+
+def pack_headers(pairs: Pairs | None) -> msgspec.Raw:
+    return msgspec.Raw(_encode(pairs))
 
 
 def encode_batch(messages: Sequence[Stored]) -> bytes:
@@ -54,7 +61,7 @@ def decode_entry(topic: str, partition: int, entry: Any) -> list[Message]:
         raise TransportError(f"Redis: {topic}-{partition} at {last}: not a batch: {error}") from None
     first, epoch = last + 1 - len(stored), entry_epoch(entry)
     return [
-        Message(topic, partition, offset, one.key, one.value, _asked(one.headers), one.time_ms, epoch)
+        Message(topic, partition, offset, one.key, one.value, _Headers(one.headers), one.time_ms, epoch)
         for offset, one in enumerate(stored, first)
     ]
 
@@ -83,13 +90,12 @@ def _fields(entry: Any) -> Mapping[bytes, bytes]:
     return dict(zip(entry[1][::2], entry[1][1::2], strict=True))
 
 
-def _asked(headers: list[tuple[str, bytes | None]] | None) -> Any:
-    return _no_headers if headers is None else lambda: headers
+class _Headers(Struct, frozen=True, gc=False):
+    packed: msgspec.Raw
 
-
-def _no_headers() -> None:
-    """One for all messages without."""
-    return None
+    def __call__(self) -> Pairs | None:
+        pairs: Pairs | None = _decode_headers(self.packed)
+        return pairs
 
 
 class Topic(Struct, frozen=True):

@@ -34,7 +34,17 @@ from etl.transports.redis_client import (
     pack,
     parse_address,
 )
-from etl.transports.redis_log import Keys, Stored, Topic, encode_batch, keys_of, partition_of, topic_of
+from etl.transports.redis_log import (
+    NO_HEADERS,
+    Keys,
+    Stored,
+    Topic,
+    encode_batch,
+    keys_of,
+    pack_headers,
+    partition_of,
+    topic_of,
+)
 from etl.transports.redis_retention import trim
 
 BATCH_MESSAGES_MAX = 500
@@ -140,8 +150,8 @@ class RedisPublisher:
         batch = self._open.get((name, partition))
         if batch is None:
             batch = self._open[name, partition] = _Batch(topic, partition, [], [], time.monotonic())
-        pairs: list[tuple[str, bytes | None]] | None = None if headers is None else [*headers.items()]
-        batch.messages.append(Stored(key, value, pairs, int(time.time() * 1_000)))
+        packed = pack_headers([*headers.items()]) if headers else NO_HEADERS
+        batch.messages.append(Stored(key, value, packed, int(time.time() * 1_000)))
         batch.size_bytes += size
         if acknowledged is not None:
             batch.acknowledged.append(acknowledged)
@@ -240,9 +250,7 @@ class RedisPublisher:
     def _answered(self, answer: Any) -> None:
         if isinstance(answer, hiredis.ReplyError):
             refused = Refused(self._address.place, str(answer))
-            if (
-                refused.code == "OUTOFORDER"
-            ):  # as the first one to be refused: what was before it is acknowledged
+            if refused.code == "OUTOFORDER":  # the first to be refused: what was before it is acknowledged
                 self._begin_under_another_name(self._awaited[0])
             raise refused
         batch = self._awaited.popleft()
