@@ -24,14 +24,17 @@ import typer
 from etl.bench.drains import Drains
 from etl.bench.report import print_result, say
 from etl.bench.rig import (
+    BROKERS,
     FIRST_SINK,
     MINUTE_S,
     READY_WITHIN_S,
     SECOND_SINK,
     all_connected,
     all_running,
+    broker_of,
     free_settings,
     next_bars,
+    over,
     parts_with_two_sinks,
     plain_errors,
     stopped,
@@ -43,7 +46,7 @@ from etl.bench.toxics.proxy import Proxy, Toxic
 from etl.bench.verdict import is_good, reconciled, verdict
 from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
-from etl.settings import changed
+from etl.settings import Settings, changed
 from etl.simulator import truth
 from etl.up.plan import child_environment
 
@@ -51,7 +54,7 @@ app = typer.Typer()
 
 SERVER_HOST = "127.0.0.2"
 """Where the servers and the venues listen; on the same port of the usual address their proxies do."""
-SERVERS = ("kafka", "clickhouse", "timescale")
+STORES = ("clickhouse", "timescale")
 DISK_MIB, DISK_MIB_PER_MINUTE = 1_024, 128
 """More than a run of so many minutes writes."""
 
@@ -61,12 +64,15 @@ def main(
     minutes: float = typer.Option(10.0, min=0.5, help="for which things fail"),
     venues: str = typer.Option("binance,polygon,alpaca"),
     rate: float = typer.Option(300.0, min=1.0, help="events a second of each venue"),
+    transport: str = typer.Option("kafka", help="kafka or redis"),
     seed: int = typer.Option(1, help="decides what fails when"),
     keep: str = typer.Option("", help="directory that stays, for a look; unmount its disk yourself"),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
-        run = ChaosRun(Path(keep or folder).resolve(), venues, rate, minutes * MINUTE_S, seed, bool(keep))
+        place = Path(keep or folder).resolve()
+        settings = over(transport, free_settings(place / "state", venues, rate))
+        run = ChaosRun(place, settings, minutes * MINUTE_S, seed, bool(keep))
         result = asyncio.run(run.result())
     print_result("chaos", result, as_json)
     raise typer.Exit(0 if is_good(result) else 1)
@@ -76,10 +82,10 @@ class ChaosRun:
     """One run of ``seconds`` in ``folder``: the state on a disk of its own, the truth and the clocks beside it."""
 
     def __init__(
-        self, folder: Path, venues: str, rate: float, seconds: float, seed: int, stays: bool = False
+        self, folder: Path, settings: Settings, seconds: float, seed: int, stays: bool = False
     ) -> None:
         self._folder = folder
-        self._settings = free_settings(folder / "state", venues, rate)
+        self._settings = settings
         self._seconds = seconds
         self._seed = seed
         self._stays = stays
@@ -91,8 +97,9 @@ class ChaosRun:
     def _planned_acts(self) -> list[Act]:
         names = self._settings.venues.names
         clocked = (*(f"stream-{name}" for name in names), FIRST_SINK, SECOND_SINK)
-        stopped = (*SERVERS, *(f"simulate-{name}" for name in names), *clocked)
-        return plan(self._seed, self._seconds, (*SERVERS, *names), stopped, clocked)
+        servers = (broker_of(self._settings), *STORES)
+        stopped = (*servers, *(f"simulate-{name}" for name in names), *clocked)
+        return plan(self._seed, self._seconds, (*servers, *names), stopped, clocked)
 
     async def result(self) -> dict[str, Any]:
         """Raises ``EtlError``."""
@@ -129,8 +136,9 @@ class ChaosRun:
     @contextlib.asynccontextmanager
     async def _proxies(self) -> AsyncIterator[None]:
         settings = self._settings
-        ports = {"kafka": settings.kafka.port, "clickhouse": settings.clickhouse.port}
-        ports |= {"timescale": settings.timescale.port}
+        broker = broker_of(settings)
+        ports = {broker: settings.kafka.port if broker == "kafka" else settings.transport.redis_port}
+        ports |= {"clickhouse": settings.clickhouse.port, "timescale": settings.timescale.port}
         ports |= {name: settings.simulator_port_of(name) for name in settings.venues.names}
         async with contextlib.AsyncExitStack() as stack:
             self._networks = {
@@ -206,4 +214,4 @@ class ChaosRun:
 
 def is_server(part: Part) -> bool:
     """Whether ``part`` is only reached through a proxy."""
-    return part.name in SERVERS or part.name.startswith("simulate-")
+    return part.name in (*BROKERS.values(), *STORES) or part.name.startswith("simulate-")

@@ -26,6 +26,7 @@ from etl.bench.rig import (
     all_connected,
     free_settings,
     next_bars,
+    over,
     parts_into_clickhouse,
     repairs_done,
     samples_of,
@@ -64,11 +65,12 @@ def main(
         90.0, min=10.0, help="seconds with faults from which a worker recovers at once"
     ),
     waiting: bool = typer.Option(True, help="with the faults after which a worker waits long"),
+    transport: str = typer.Option("kafka", help="kafka or redis"),
     keep: str = typer.Option("", help="state directory that stays, for a look"),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
-        settings = free_settings(Path(keep or folder), venues, rate)
+        settings = over(transport, free_settings(Path(keep or folder), venues, rate))
         steps = schedule(settings.venues.names, disconnects, lively, waiting=waiting)
         seconds = lively + (WAITING_S if waiting else 0.0)
         result = asyncio.run(FaultsRun(settings, steps, seconds).result())

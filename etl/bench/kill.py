@@ -31,6 +31,7 @@ from etl.bench.crash_at import command_with
 from etl.bench.drains import DRAIN_EVERY_S, DRAIN_WITHIN_S, DRAINS, Drains
 from etl.bench.report import print_result, say
 from etl.bench.rig import (
+    BROKERS,
     FIRST_SINK,
     POLL_S,
     READY_WITHIN_S,
@@ -40,6 +41,7 @@ from etl.bench.rig import (
     all_running,
     free_settings,
     next_bars,
+    over,
     parts_with_two_sinks,
     plain_errors,
     running,
@@ -48,16 +50,14 @@ from etl.bench.rig import (
 from etl.bench.verdict import is_good, reconciled, verdict
 from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
-from etl.errors import EtlError, UsageError
+from etl.errors import EtlError
 from etl.reconcile.report import Report
-from etl.settings import Settings, changed
+from etl.settings import Settings
 from etl.up import closing
 from etl.up.plan import child_environment
 
 app = typer.Typer()
 
-BROKERS = {"kafka": "kafka", "redis": "valkey"}
-"""By transport."""
 STORES = ("clickhouse", "timescale")
 WORKER, SINK = "worker", "sink"
 POINTS = {
@@ -98,13 +98,6 @@ def main(
         result = asyncio.run(KillRun(settings, times, seed).result())
     print_result("kill", result, as_json)
     raise typer.Exit(0 if is_good(result) else 1)
-
-
-def over(transport: str, settings: Settings) -> Settings:
-    """``settings`` on the embedded broker of this transport. Raises ``UsageError``."""
-    if transport not in BROKERS:
-        raise UsageError(f"--transport {transport}: kafka or redis")
-    return changed(settings, transport_url="" if transport == "kafka" else transport)
 
 
 class Blow(Struct, frozen=True):

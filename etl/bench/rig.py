@@ -20,10 +20,10 @@ from etl.embedded.ports import free_ports, free_range
 from etl.embedded.sessions import cpu_s
 from etl.embedded.status import DONE, RUNNING, PartState
 from etl.embedded.supervisor import Supervisor
-from etl.errors import EtlError
+from etl.errors import EtlError, UsageError
 from etl.monitoring import processes
 from etl.reconcile.reconcile import metrics_ports_max
-from etl.settings import NAMES, Settings, make
+from etl.settings import NAMES, Settings, changed, make
 from etl.simulator.frame_faults import Fault
 from etl.up.plan import another, parts
 
@@ -38,6 +38,8 @@ TOPIC_PARTITIONS = 4
 BAR_DELAY_S = 3.0
 CONNECTED_POLL_S = 0.5
 BESIDE_CLICKHOUSE = ("timescale", "mailbox")
+BROKERS = {"kafka": "kafka", "redis": "valkey"}
+"""Parts, by transport."""
 FIRST_SINK, SECOND_SINK = "sink-clickhouse", "sink-clickhouse-2"
 RUNS_WITHIN_S = 120.0
 POLL_S = 0.05
@@ -59,6 +61,18 @@ def free_settings(folder: Path, venues: str, rate: float) -> Settings:
         simulator_rate=rate * count,
         topic_partitions=TOPIC_PARTITIONS,
     )
+
+
+def over(transport: str, settings: Settings) -> Settings:
+    """``settings`` on the embedded broker of this transport. Raises ``UsageError``."""
+    if transport not in BROKERS:
+        raise UsageError(f"--transport {transport}: kafka or redis")
+    return changed(settings, transport_url="" if transport == "kafka" else transport)
+
+
+def broker_of(settings: Settings) -> str:
+    """The name of its part."""
+    return BROKERS["redis" if settings.transport.over_redis else "kafka"]
 
 
 def parts_into_clickhouse(settings: Settings, *words: str) -> list[Part]:

@@ -20,16 +20,25 @@ from typing import Any
 import typer
 
 from etl.bench.report import print_result, say
-from etl.bench.rig import READY_WITHIN_S, all_connected, free_settings, parts_into_clickhouse, samples_of
+from etl.bench.rig import (
+    READY_WITHIN_S,
+    all_connected,
+    free_settings,
+    over,
+    parts_into_clickhouse,
+    samples_of,
+)
 from etl.embedded.supervisor import Supervisor
 from etl.monitoring import processes
-from etl.settings import Settings
+from etl.settings import Settings, changed
 from etl.up import closing
 from etl.up.plan import child_environment
 
 app = typer.Typer()
 
-SERVERS = ("kafka", "clickhouse")
+SERVERS = ("kafka", "valkey", "clickhouse")
+KEPT_H = {"kafka": -1, "redis": 0}
+"""``ETL_TOPIC_RETENTION_H`` by transport."""
 WARM_UP_SHARE = 0.2
 """Of the minutes: caches fill, pools grow, the first parts are merged."""
 READINGS_MAX = 240
@@ -50,10 +59,14 @@ def main(
     minutes: float = typer.Option(30.0, min=0.5),
     rate: float = typer.Option(1_000.0, min=1.0, help="events a second of each venue"),
     venues: str = typer.Option("binance,polygon,alpaca"),
+    transport: str = typer.Option("kafka", help="kafka or redis"),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
-        settings = free_settings(Path(folder), venues, rate)
+        # topics in memory grow with all that is kept: as soon as it is read, nothing is
+        settings = changed(
+            over(transport, free_settings(Path(folder), venues, rate)), topic_retention_h=KEPT_H[transport]
+        )
         result = asyncio.run(SoakRun(settings, minutes * 60).result())
     print_result("soak", result, as_json)
     raise typer.Exit(0 if result["verdict"] == FLAT else 1)

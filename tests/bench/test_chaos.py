@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from etl.bench.chaos import ChaosRun
-from etl.bench.rig import plain_errors, stopped
+from etl.bench.rig import free_settings, plain_errors, stopped
 from etl.bench.toxics.plan import CLOCK, DISK, STOP
 from etl.bench.toxics.proxy import KINDS
 from etl.bench.verdict import is_good
@@ -46,7 +46,8 @@ def test_what_has_just_ended_cannot_stand_still_and_the_run_says_so() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_a_short_chaos_loses_doubles_and_hides_nothing(tmp_path: Path) -> None:
-    run = ChaosRun(tmp_path, "binance,alpaca", 100.0, 40.0, SEED)
+    settings = free_settings(tmp_path / "state", "binance,alpaca", 100.0)
+    run = ChaosRun(tmp_path, settings, 40.0, SEED)
     result = asyncio.run(run.result())
     assert is_good(result), json.dumps(result)
     assert result["events"] > 0

@@ -11,8 +11,8 @@ import pytest
 
 from etl import crash
 from etl.bench.drains import DRAINS
-from etl.bench.kill import BROKERS, POINTS, SINK, STORES, WORKER, KillRun, blows, over
-from etl.bench.rig import free_settings
+from etl.bench.kill import POINTS, SINK, STORES, WORKER, KillRun, blows
+from etl.bench.rig import BROKERS, free_settings, over
 from etl.bench.verdict import is_good
 
 CRASH_POINTS = {value for name, value in vars(crash).items() if name.isupper()}
