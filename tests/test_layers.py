@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "errors", "settings", "lazy", "crash",
-    "model", "wire", "adapter", "exchanges", "sequencing", "validation", "telemetry",
+    "model", "wire", "client", "adapter", "exchanges", "sequencing", "validation", "telemetry",
     "transports", "sources", "lake", "stores", "reference", "sinks", "ingest",
     "embedded", "monitoring", "gateway", "simulator", "reconcile", "audit", "jobs", "up",
     "bench", "commands", "cli", "__main__",

@@ -107,6 +107,13 @@ def test_what_is_imported_is_named_and_what_is_named_is_imported_or_says_why() -
             assert name in used or why, f"nothing imports {name}"
 
 
+def test_the_client_needs_what_it_imports_and_that_is_locked() -> None:
+    packages = wanted("requirements-client.in").keys()
+    assert packages <= wanted("requirements.in").keys()
+    # the record and its wire form, on which it stands
+    assert imported("etl/client", "etl/wire", "etl/model") - {"googleapis-common-protos"} == packages
+
+
 def test_no_lock_names_a_registry() -> None:
     for file in ("requirements.txt", "requirements-dev.txt", "requirements-uv.txt"):
         text = (ROOT / file).read_text()

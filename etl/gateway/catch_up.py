@@ -11,7 +11,6 @@ from typing import Protocol
 from msgspec import Struct
 
 from etl.errors import UsageError
-from etl.gateway.cursor import cursor_text, is_cursor, parse_cursor
 from etl.gateway.entry import Entry
 from etl.gateway.hub import Hub
 from etl.gateway.messages import Lost
@@ -22,6 +21,7 @@ from etl.model.times import NS_PER_S, parse_ns
 from etl.settings import Settings
 from etl.transports.ranges import RangeReader
 from etl.transports.transport import transport_of
+from etl.wire.cursor import cursor_text, is_cursor, parse_cursor
 
 FRAME_RECORDS_MAX = 500
 JOIN_BYTES_MAX = 256 << 10

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from etl.gateway.cursor import cursor_text
 from etl.gateway.entry import Entry, entry_of
 from etl.gateway.latest import Latest
 from etl.gateway.ring import Ring
 from etl.transports.message import Message
+from etl.wire.cursor import cursor_text
 
 ROUTES_MAX = 200_000
 """Instruments and kinds whose clients are remembered."""

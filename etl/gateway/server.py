@@ -13,7 +13,6 @@ from aiohttp import web
 from etl.errors import TransportError, UsageError
 from etl.gateway.access import access, bearer, cross_origin
 from etl.gateway.api import ENDPOINTS
-from etl.gateway.cursor import topic_mark
 from etl.gateway.history import History
 from etl.gateway.hub import Hub
 from etl.gateway.latest import Latest
@@ -27,6 +26,7 @@ from etl.gateway.tokens import Tokens
 from etl.settings import Settings
 from etl.telemetry.web_access import is_loopback
 from etl.transports.transport import transport_of
+from etl.wire.cursor import topic_mark
 
 STREAM = "/v1/stream"
 OPEN_PATHS = frozenset({STREAM, "/health", "/docs", "/openapi.json"})

@@ -12,7 +12,6 @@ from aiohttp import WSMessage, WSMsgType, web
 
 from etl.errors import EtlError, UsageError
 from etl.gateway.catch_up import CatchUp
-from etl.gateway.cursor import cursor_text
 from etl.gateway.entry import FORMATS, JSON, Entry, frame_of
 from etl.gateway.hub import Hub
 from etl.gateway.messages import (
@@ -32,6 +31,7 @@ from etl.gateway.outbox import Outbox
 from etl.gateway.selection import Selection
 from etl.gateway.tokens import Grant, Tokens
 from etl.settings import Settings
+from etl.wire.cursor import cursor_text
 
 SELECTIONS_MAX = 1_000
 """Of one client."""

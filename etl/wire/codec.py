@@ -53,8 +53,14 @@ def encode(record: Record) -> bytes:
 
 def decode(data: bytes) -> Record:
     """The record that ``data`` carries. Raises ``WireError``."""
-    message = parse(data)
-    record_type = _TYPE_BY_KIND[message.kind]
+    return record_in(parse(data))
+
+
+def record_in(message: Any) -> Record:
+    """The record that ``message``, a ``MarketData``, is. Raises ``WireError``."""
+    record_type = _TYPE_BY_KIND.get(message.kind)
+    if record_type is None:
+        raise WireError(f"MarketData of unknown kind {message.kind}")
     try:
         return record_type(**{name: read(message) for name, read in _READERS[record_type]})
     except ValueError as error:  # a value that no enum here has

@@ -8,12 +8,13 @@ what was not said is absent. It goes from the message itself, not by a record: 5
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from etl.model.records import RECORD_TYPES, Kind
+from etl.errors import WireError
+from etl.model.records import RECORD_TYPES, Kind, Record
 from etl.wire.codec import parse
 
 _encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
@@ -54,3 +55,41 @@ def fields_of(value: bytes) -> dict[str, Any]:
 def json_of(value: bytes) -> bytes:
     """Raises ``WireError``."""
     return _encode(fields_of(value))
+
+
+def record_of(fields: Mapping[str, Any]) -> Record:
+    """What ``fields_of`` made, as the record that it was. Raises ``WireError``."""
+    record_type = _TYPES.get(fields.get("kind", ""))
+    if record_type is None:
+        raise WireError(f"a record of kind {fields.get('kind')!r}")
+    values: dict[str, Any] = {}
+    for name, empty in _EMPTY[record_type].items():
+        value = fields.get(name, empty)
+        if name in _MEMBERS and isinstance(value, str):
+            value = _MEMBERS[name].get(value, empty)
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return record_type(**values)
+
+
+def _empty_values(record_type: type[Record]) -> dict[str, Any]:
+    """By field: what it is where nothing was said."""
+    empty: dict[str, Any] = {}
+    for field in msgspec.inspect.type_info(record_type).fields:  # type: ignore[attr-defined]
+        kind = field.type
+        if isinstance(kind, msgspec.inspect.EnumType):
+            empty[field.name] = next((one for one in kind.cls if one.value == 0), next(iter(kind.cls)))
+        elif field.default is not msgspec.NODEFAULT:
+            empty[field.name] = field.default
+        else:
+            empty[field.name] = 0 if isinstance(kind, msgspec.inspect.IntType) else ""
+    return empty
+
+
+_TYPES = {record_type.kind.name.lower(): record_type for record_type in RECORD_TYPES}
+_EMPTY = {record_type: _empty_values(record_type) for record_type in RECORD_TYPES}
+_MEMBERS: dict[str, dict[str, Any]] = {
+    field.name: {one.name.lower(): one for one in field.type.cls}
+    for record_type in RECORD_TYPES
+    for field in msgspec.inspect.type_info(record_type).fields  # type: ignore[attr-defined]
+    if isinstance(field.type, msgspec.inspect.EnumType)
+}

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from etl.commands.parse import record_item
 from etl.errors import UsageError
-from etl.gateway.cursor import advanced, cursor_text, is_cursor, parse_cursor, topic_mark
 from etl.gateway.entry import JSON, PROTOBUF, Entry, entry_of, frame_of, varint
 from etl.gateway.ring import Ring
 from etl.gateway.selection import make_selection
@@ -20,6 +19,7 @@ from etl.model.records import Kind, Record
 from etl.settings import Settings
 from etl.transports.message import Message
 from etl.wire.codec import decode, encode
+from etl.wire.cursor import advanced, cursor_text, is_cursor, parse_cursor, topic_mark
 from etl.wire.glance import glance, kind_of
 from etl.wire.json_records import fields_of
 from etl.wire.market_data_pb2 import Delivery, MarketData

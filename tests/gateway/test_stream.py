@@ -12,12 +12,12 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
-from etl.gateway.cursor import advanced
 from etl.gateway.tokens import Tokens
 from etl.model.records import Correction, CorrectionKind, Record, Source
 from etl.settings import Settings, changed
 from etl.transports.transport import read_topic
 from etl.wire.codec import decode
+from etl.wire.cursor import advanced
 from etl.wire.market_data_pb2 import Delivery
 from tests.support.gateway import (
     address,

@@ -1,0 +1,237 @@
+"""``Client``: ranges of the past as frames, and streams of what was or is."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+
+from etl.client.cache import Cache
+from etl.client.errors import ClientError
+from etl.client.http import Http
+from etl.client.stream import OnGap, Stream, Wanted
+from etl.client.tables import FRAMES, as_frame
+from etl.model.times import NS_PER_DAY, NS_PER_S, parse_ns
+
+CLOSED_AFTER_NS = NS_PER_DAY
+"""A day is kept on the disk once it has been over for so long: until then repairs may still come."""
+CACHE_BYTES_MAX = 4 << 30
+CACHE_FOLDER = Path("~/.cache/etl-client")
+DECIMALS = ("exact", "float", "text")
+
+When = str | date | datetime
+"""ISO 8601 text, or a date or time; UTC where it names no zone. A date is its first moment."""
+Progress = Callable[[int, int], None]
+"""Rows so far, and in all."""
+
+
+class Client:
+    """``token`` as ``etl gateway token create`` told it. ``ca_file``: of the authority that vouches for a gateway with
+    TLS. Ranges are asked for by one thread at a time.
+
+    ``cache_bytes_max``: of days that are over, kept under ``cache_folder``; 0 = none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        ca_file: str = "",
+        cache_folder: Path | str = CACHE_FOLDER,
+        cache_bytes_max: int = CACHE_BYTES_MAX,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._context = (
+            ssl.create_default_context(cafile=ca_file or None) if url.startswith("https") else None
+        )
+        self._http = Http(self._url, token, self._context)
+        self._cache = Cache(Path(cache_folder).expanduser(), cache_bytes_max)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # ── ranges: [start, end), rows in the order of time and sequence ─────────────────────────────────────────
+    #
+    # frame: polars, pandas or arrow. decimals: exact (Decimal), float or text. progress: True, or a call.
+
+    def trades(self, exchange: str, symbol: str, start: When, end: When, **options: Any) -> Any:
+        return self._range("trades", exchange, symbol, start, end, **options)
+
+    def quotes(self, exchange: str, symbol: str, start: When, end: When, **options: Any) -> Any:
+        return self._range("quotes", exchange, symbol, start, end, **options)
+
+    def books(self, exchange: str, symbol: str, start: When, end: When, **options: Any) -> Any:
+        """Messages, snapshots and changes; levels are lists of exact text."""
+        return self._range("books", exchange, symbol, start, end, **options)
+
+    def gaps(self, exchange: str, symbol: str, start: When, end: When, **options: Any) -> Any:
+        """What is missing, in its last state; never from the cache."""
+        return self._range("gaps", exchange, symbol, start, end, **options)
+
+    def bars(
+        self, exchange: str, symbol: str, start: When, end: When, interval: str = "1m", **options: Any
+    ) -> Any:
+        return self._range("bars", exchange, symbol, start, end, interval=interval, **options)
+
+    def instruments(
+        self, start: When, end: When, exchange: str = "", symbol: str = "", frame: str = "polars"
+    ) -> Any:
+        """What was recorded in a range."""
+        return self._summed("instruments", start, end, exchange, symbol, frame)
+
+    def coverage(
+        self, start: When, end: When, exchange: str = "", symbol: str = "", frame: str = "polars"
+    ) -> Any:
+        """How many rows of each kind there are by UTC day."""
+        return self._summed("coverage", start, end, exchange, symbol, frame)
+
+    def estimate(self, table: str, exchange: str, symbol: str, start: When, end: When) -> int:
+        """How many rows a range has, without asking for them."""
+        return self._http.estimate(table, _params(exchange, symbol, time_ns(start), time_ns(end)))
+
+    # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def stream(
+        self,
+        exchange: Wanted = (),
+        symbol: Wanted = (),
+        kind: Wanted = (),
+        *,
+        start: When | None = None,
+        end: When | None = None,
+        speed: float = 0.0,
+        cursor: str = "",
+        snapshot: bool = False,
+        on_gap: OnGap | None = None,
+    ) -> Stream:
+        """``async for record in client.stream(…)``: typed records, from now on; from ``start`` (by the time of
+        receipt), at ``speed`` times the pace of then or as fast as they are taken, over into live, or up to ``end``; or
+        from a ``cursor``, which ``Stream.cursor`` told. A connection that breaks is made again, and the stream goes
+        on where it was.
+
+        ``on_gap`` hears of every gap, and of what the topic no longer has, which else raises ``LostError``.
+        """
+        if cursor and start is not None:
+            raise ClientError("start or cursor, not both")
+        asked: dict[str, Any] = {"exchange": _list(exchange), "symbol": _list(symbol), "kind": _list(kind)}
+        if start is not None:
+            asked["from"] = iso(time_ns(start))
+        if end is not None:
+            asked["to"] = iso(time_ns(end))
+        if speed:
+            asked["speed"] = speed
+        return Stream(self._url, self._token, self._context, asked, cursor, snapshot, on_gap)
+
+    # ── how a range is got ───────────────────────────────────────────────────────────────────────────────────
+
+    def _range(
+        self,
+        table: str,
+        exchange: str,
+        symbol: str,
+        start: When,
+        end: When,
+        *,
+        interval: str = "",
+        frame: str = "polars",
+        decimals: str = "exact",
+        progress: bool | Progress = False,
+    ) -> Any:
+        _require(frame, FRAMES, "frame")
+        _require(decimals, DECIMALS, "decimals")
+        start_ns, end_ns = time_ns(start), time_ns(end)
+        more = {"decimals": "float" if decimals == "float" else "text"} | (
+            {"interval": interval} if interval else {}
+        )
+        tell = _teller(progress, lambda: self.estimate(table, exchange, symbol, start, end))
+        tables: list[pa.Table] = []
+        for first_ns, after_ns, is_closed in _days(start_ns, end_ns, time.time_ns()):
+            params = _params(exchange, symbol, first_ns, after_ns) | more
+            key = f"{self._url} {table} {sorted(params.items())}"
+            found = self._cache.find(key) if is_closed and table != "gaps" else None
+            if found is None:
+                pages = []
+                for page in self._http.pages(table, params):
+                    pages.append(page)
+                    tell(page.num_rows)
+                found = pa.concat_tables(pages)
+                if is_closed and table != "gaps":
+                    self._cache.keep(key, found)
+            else:
+                tell(found.num_rows)
+            tables.append(found)
+        return as_frame(pa.concat_tables(tables), frame, decimals == "exact")
+
+    def _summed(self, table: str, start: When, end: When, exchange: str, symbol: str, frame: str) -> Any:
+        _require(frame, FRAMES, "frame")
+        params = {"start": iso(time_ns(start)), "end": iso(time_ns(end)), "limit": "1000000"}
+        wanted = {"exchange": exchange, "symbol": symbol}
+        params |= {name: value for name, value in wanted.items() if value}
+        return as_frame(self._http.whole(table, params), frame, False)
+
+
+def time_ns(when: When) -> int:
+    """Raises ``UsageError``."""
+    return parse_ns(when if isinstance(when, str) else when.isoformat())
+
+
+def iso(ns: int) -> str:
+    """To the microsecond."""
+    return (
+        f"{datetime.fromtimestamp(ns // NS_PER_S, UTC):%Y-%m-%dT%H:%M:%S}.{ns % NS_PER_S // 1_000:06}+00:00"
+    )
+
+
+def _days(start_ns: int, end_ns: int, now_ns: int) -> Iterator[tuple[int, int, bool]]:
+    """The range cut at UTC midnights, and of each part whether it is a whole day that is closed. What is not goes
+    together."""
+    at = start_ns
+    while at < end_ns:
+        after = min(end_ns, (at // NS_PER_DAY + 1) * NS_PER_DAY)
+        is_closed = at % NS_PER_DAY == 0 and after == at + NS_PER_DAY <= now_ns - CLOSED_AFTER_NS
+        yield at, after, is_closed
+        at = after
+
+
+def _params(exchange: str, symbol: str, start_ns: int, end_ns: int) -> dict[str, str]:
+    return {"exchange": exchange, "symbol": symbol, "start": iso(start_ns), "end": iso(end_ns)}
+
+
+def _require(value: str, choices: tuple[str, ...], name: str) -> None:
+    if value not in choices:
+        raise ClientError(f"{name}: {', '.join(choices)}")
+
+
+def _list(wanted: Wanted) -> list[str]:
+    return [wanted] if isinstance(wanted, str) else list(wanted)
+
+
+def _teller(progress: bool | Progress, total: Callable[[], int]) -> Callable[[int], None]:
+    """Called with the rows of each page."""
+    if not progress:
+        return lambda rows: None
+    rows_max, had = total(), [0]
+
+    def tell(rows: int) -> None:
+        had[0] += rows
+        if callable(progress):
+            progress(had[0], rows_max)
+            return
+        end = "\n" if had[0] >= rows_max else ""
+        print(f"\r{had[0]:,} of {rows_max:,} rows", end=end, file=sys.stderr, flush=True)
+
+    return tell

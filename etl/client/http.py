@@ -1,0 +1,106 @@
+"""Pages of a range over HTTP, as Arrow tables."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlencode, urlsplit
+
+import pyarrow as pa
+
+from etl.client.errors import ClientError, Refused
+
+TIMEOUT_S = 120.0
+TRIES_MAX = 4
+"""Of a request that got no answer, or that comes too often."""
+WAIT_S = 0.5
+"""Before the second try; doubled with each."""
+WAIT_MAX_S = 60.0
+PAGE_ROWS = 250_000
+_AGAIN = (429, 503)
+
+
+class Http:
+    """One connection, made when it is needed. Not for several threads."""
+
+    def __init__(self, url: str, token: str, context: ssl.SSLContext | None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ClientError("url: http[s]://host[:port]")
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port or (443 if self._secure else 80)
+        self._context = context
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._connection: http.client.HTTPConnection | None = None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def estimate(self, table: str, params: Mapping[str, str]) -> int:
+        """Rows of a range. Raises ``ClientError``."""
+        body, _ = self._get(table, {**params, "estimate": "true"})
+        return int(json.loads(body)["rows"])
+
+    def pages(self, table: str, params: Mapping[str, str]) -> Iterator[pa.Table]:
+        """Raises ``ClientError``."""
+        cursor: dict[str, str] = {}
+        limit = {"limit": str(PAGE_ROWS), "format": "arrow"}
+        while True:
+            body, following = self._get(table, {**params, **limit, **cursor})
+            yield pa.ipc.open_stream(body).read_all()
+            if not following:
+                return
+            cursor = {"cursor": following}
+
+    def whole(self, table: str, params: Mapping[str, str]) -> pa.Table:
+        """An answer that has no pages. Raises ``ClientError``."""
+        body, _ = self._get(table, {**params, "format": "arrow"})
+        return pa.ipc.open_stream(body).read_all()
+
+    def _get(self, table: str, params: Mapping[str, str]) -> tuple[bytes, str]:
+        """The body, and where the next page begins. Raises ``ClientError``."""
+        path = f"/v1/{table}?{urlencode(params)}"
+        wait_s = WAIT_S
+        for left in reversed(range(TRIES_MAX)):
+            try:
+                status, headers, body = self._ask(path)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if not left:
+                    raise ClientError(f"{self._host}:{self._port}: {error or type(error).__name__}") from None
+            else:
+                if status == 200:
+                    return body, headers.get("X-Next-Cursor") or ""
+                if status not in _AGAIN or not left:
+                    raise _refused(status, body)
+                wait_s = max(wait_s, float(headers.get("Retry-After") or 0))
+            time.sleep(min(wait_s, WAIT_MAX_S))
+            wait_s *= 2
+        raise AssertionError
+
+    def _ask(self, path: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+        if self._connection is None:
+            self._connection = self._connect()
+        self._connection.request("GET", path, headers=self._headers)
+        answer = self._connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        if self._secure:
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=TIMEOUT_S, context=self._context
+            )
+        return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+
+
+def _refused(status: int, body: bytes) -> Refused:
+    try:
+        told = json.loads(body)
+        return Refused(str(told["code"]), str(told["message"]), status)
+    except (ValueError, KeyError, TypeError):
+        return Refused("failed", f"HTTP {status}", status)

