@@ -15,8 +15,6 @@ What is between braces decides in which slot of a cluster a key lies: all of a p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from struct import iter_unpack
 from typing import Any, cast
 
 import lz4.block
@@ -148,19 +146,3 @@ def topic_of(connection: Connection, keys: Keys, name: str) -> Topic:
         raise TransportError(f"{connection.address.place}: topic {name}: there is none")
     topic_id = found[0].decode()
     return Topic(name, topic_id, int(found[1]), found[2] == b"1", (found[3] or found[0]).decode())
-
-
-@lru_cache(maxsize=65_536)
-def partition_of(key: bytes, partitions: int) -> int:
-    """As Kafka's clients choose it (murmur2): a key stays on its partition when its topic is moved."""
-    mask, factor = 0xFFFFFFFF, 0x5BD1E995
-    mixed = (0x9747B28C ^ len(key)) & mask
-    whole = len(key) & ~3
-    for (word,) in iter_unpack("<I", key[:whole]):
-        word = word * factor & mask
-        word = (word ^ word >> 24) * factor & mask
-        mixed = (mixed * factor & mask) ^ word
-    if rest := key[whole:]:
-        mixed = (mixed ^ int.from_bytes(rest, "little")) * factor & mask
-    mixed = (mixed ^ mixed >> 13) * factor & mask
-    return ((mixed ^ mixed >> 15) & 0x7FFFFFFF) % partitions

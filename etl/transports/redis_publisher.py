@@ -23,6 +23,7 @@ from msgspec import Struct
 from etl.adapter.back_off import back_off_s
 from etl.errors import TransportError
 from etl.settings import Settings
+from etl.transports.partitions import partition_of
 from etl.transports.publisher import Acknowledged, Headers
 from etl.transports.redis_client import (
     READ_BYTES,
@@ -42,7 +43,6 @@ from etl.transports.redis_log import (
     encode_batch,
     keys_of,
     pack_headers,
-    partition_of,
     topic_of,
 )
 from etl.transports.redis_retention import trim

@@ -1,4 +1,4 @@
-"""What every transport promises to those above it; each is held to it with a real server."""
+"""What every transport promises to those above it; Kafka and Redis are held to it with real servers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pytest
 from etl.errors import RangeLost, TransportError
 from etl.settings import Settings
 from etl.transports.group import Group, Place
+from etl.transports.memory_transport import MemoryTransport
 from etl.transports.message import Message
 from etl.transports.ranges import Bounds, Overtaken
 from etl.transports.redis_client import Connection, parse_address
 from etl.transports.redis_log import keys_of
-from etl.transports.transport import Transport, read_topic, transport_of
+from etl.transports.transport import Transport, transport_of
 from tests.support.topics import delete_before, eventually
 
 pytestmark = pytest.mark.integration
@@ -27,27 +28,44 @@ SESSION_MS = 6_000
 """Kafka's broker takes no less."""
 
 
-@pytest.fixture(params=["kafka", "redis"])
-def settings(request: pytest.FixtureRequest, settings_with: Callable[..., Settings]) -> Settings:
-    """Topics of its own, which exist."""
-    asked = {request.param: True}
-    made = settings_with(**asked, topic_partitions=PARTITIONS, sink_session_timeout_ms=SESSION_MS)
-    transport_of(made).ensure_topics()
-    return made
+@pytest.fixture(params=["kafka", "redis", "memory"])
+def transport_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def transport(settings: Settings) -> Transport:
-    return transport_of(settings)
+def settings(transport_name: str, settings_with: Callable[..., Settings]) -> Settings:
+    """Topics of its own."""
+    asked = {} if transport_name == "memory" else {transport_name: True}
+    return settings_with(**asked, topic_partitions=PARTITIONS, sink_session_timeout_ms=SESSION_MS)
 
 
-def publish(settings: Settings, numbers: Sequence[int], topic: str = "") -> None:
-    publisher = transport_of(settings).publisher()
+@pytest.fixture
+def transport(transport_name: str, settings: Settings) -> Transport:
+    """Whose topics exist."""
+    made: Transport = MemoryTransport(settings) if transport_name == "memory" else transport_of(settings)
+    made.ensure_topics()
+    return made
+
+
+def publish(transport: Transport, topic: str, numbers: Sequence[int]) -> None:
+    publisher = transport.publisher()
     for number in numbers:
-        publisher.publish(
-            topic or settings.topics.raw, b"k%d" % (number % 7), b"%d" % number, {"n": b"%d" % number}
-        )
+        publisher.publish(topic, b"k%d" % (number % 7), b"%d" % number, {"n": b"%d" % number})
     publisher.flush(FLUSH_S)
+
+
+def read(transport: Transport, topic: str) -> Iterator[Message]:
+    with transport.reader(topic, "tests") as reader:
+        yield from reader.read_all()
+
+
+def let_go_before(settings: Settings, transport: Transport, topic: str, partition: int, offset: int) -> None:
+    """As retention does."""
+    if isinstance(transport, MemoryTransport):
+        transport.topic(topic).logs[partition].let_go(offset)
+    else:
+        delete_before(settings, topic, partition, offset)
 
 
 def by_partition(messages: Iterator[Message]) -> dict[int, list[Message]]:
@@ -57,17 +75,17 @@ def by_partition(messages: Iterator[Message]) -> dict[int, list[Message]]:
     return found
 
 
-def fullest(settings: Settings) -> tuple[int, list[Message]]:
-    """The partition of the raw topic that has most messages, and these."""
-    return max(
-        by_partition(read_topic(settings, settings.topics.raw, "tests")).items(), key=lambda one: len(one[1])
-    )
+def fullest(transport: Transport, topic: str) -> tuple[int, list[Message]]:
+    """The partition that has most messages, and these."""
+    return max(by_partition(read(transport, topic)).items(), key=lambda one: len(one[1]))
 
 
-def test_a_reader_has_every_message_as_it_was_published_at_offsets_that_follow(settings: Settings) -> None:
+def test_a_reader_has_every_message_as_it_was_published_at_offsets_that_follow(
+    settings: Settings, transport: Transport
+) -> None:
     began_ms = int(time.time() * 1_000)
-    publish(settings, range(MESSAGES))
-    found = by_partition(read_topic(settings, settings.topics.raw, "tests"))
+    publish(transport, settings.topics.raw, range(MESSAGES))
+    found = by_partition(read(transport, settings.topics.raw))
     assert len(found) > 1
     for partition, messages in found.items():
         assert [message.offset for message in messages] == list(range(len(messages)))
@@ -90,8 +108,8 @@ def test_a_reader_has_every_message_as_it_was_published_at_offsets_that_follow(s
 def test_a_range_is_exactly_what_was_asked_for_and_the_same_again(
     settings: Settings, transport: Transport, size: int
 ) -> None:
-    publish(settings, range(MESSAGES))
-    partition, messages = fullest(settings)
+    publish(transport, settings.topics.raw, range(MESSAGES))
+    partition, messages = fullest(transport, settings.topics.raw)
     start, end = len(messages) // 3, len(messages) - 5
     with transport.reader(settings.topics.raw, "tests") as reader:
         for _ in range(2):
@@ -102,10 +120,10 @@ def test_a_range_is_exactly_what_was_asked_for_and_the_same_again(
 
 
 def test_a_range_that_is_gone_or_not_there_yet_is_an_error(settings: Settings, transport: Transport) -> None:
-    publish(settings, range(MESSAGES))
-    partition, messages = fullest(settings)
+    publish(transport, settings.topics.raw, range(MESSAGES))
+    partition, messages = fullest(transport, settings.topics.raw)
     end = len(messages)
-    delete_before(settings, settings.topics.raw, partition, 50)
+    let_go_before(settings, transport, settings.topics.raw, partition, 50)
     with transport.reader(settings.topics.raw, "tests") as reader:
         assert reader.bounds()[partition] == Bounds(50, end)
         with pytest.raises(Overtaken) as overtaken:
@@ -119,9 +137,9 @@ def test_a_range_that_is_gone_or_not_there_yet_is_an_error(settings: Settings, t
 
 def test_an_offset_is_found_by_the_time_of_its_message(settings: Settings, transport: Transport) -> None:
     for first in range(0, 60, 20):
-        publish(settings, range(first, first + 20))
+        publish(transport, settings.topics.raw, range(first, first + 20))
         time.sleep(0.05)
-    partition, messages = fullest(settings)
+    partition, messages = fullest(transport, settings.topics.raw)
     times = sorted({message.time_ms for message in messages})
     with transport.reader(settings.topics.raw, "tests") as reader:
         for time_ms in (*times, times[0] - 1, times[-1] + 1):
@@ -134,7 +152,7 @@ def test_an_offset_is_found_by_the_time_of_its_message(settings: Settings, trans
 
 
 def test_a_topic_has_an_id_and_ends(settings: Settings, transport: Transport) -> None:
-    publish(settings, range(MESSAGES))
+    publish(transport, settings.topics.raw, range(MESSAGES))
     names = (settings.topics.raw, settings.topics.normalized)
     ends = transport.ends(names, TIMEOUT_S)
     assert sum(ends[names[0]].offsets.values()) == MESSAGES
@@ -149,7 +167,7 @@ def test_a_topic_has_an_id_and_ends(settings: Settings, transport: Transport) ->
 
 def test_a_follower_has_what_was_there_and_what_comes(settings: Settings, transport: Transport) -> None:
     topic = settings.topics.statistics
-    publish(settings, range(7), topic)
+    publish(transport, topic, range(7))
     follower = transport.follower(topic, "tests")
     heard: list[bytes | None] = []
 
@@ -161,7 +179,7 @@ def test_a_follower_has_what_was_there_and_what_comes(settings: Settings, transp
         return heard_so_many
 
     eventually(hears(7))
-    publish(settings, range(7, 12), topic)
+    publish(transport, topic, range(7, 12))
     eventually(hears(12))
     assert heard == [b"%d" % number for number in range(12)]
     follower.close()
@@ -171,8 +189,8 @@ def test_a_follower_begins_where_it_is_told_on_every_partition(
     settings: Settings, transport: Transport
 ) -> None:
     topic = settings.topics.raw
-    publish(settings, range(200))
-    before = by_partition(read_topic(settings, topic, "tests"))
+    publish(transport, settings.topics.raw, range(200))
+    before = by_partition(read(transport, topic))
     starts = {partition: len(before.get(partition, [])) // 2 for partition in range(PARTITIONS)}
     follower = transport.follower(topic, "tests", starts)
     heard: list[Message] = []
@@ -189,9 +207,9 @@ def test_a_follower_begins_where_it_is_told_on_every_partition(
     }
     eventually(hears(sum(map(len, expected.values()))))
     assert {n: [m.value for m in found] for n, found in by_partition(iter(heard)).items()} == expected
-    publish(settings, range(200, 230))
+    publish(transport, settings.topics.raw, range(200, 230))
     eventually(hears(len(heard) + 30))
-    after = by_partition(read_topic(settings, topic, "tests"))
+    after = by_partition(read(transport, topic))
     assert {n: [m.offset for m in found] for n, found in by_partition(iter(heard)).items()} == {
         partition: [m.offset for m in messages[starts[partition] :]] for partition, messages in after.items()
     }
@@ -202,10 +220,10 @@ def test_a_follower_that_is_to_begin_where_nothing_is_any_more_says_so(
     settings: Settings, transport: Transport
 ) -> None:
     topic = settings.topics.raw
-    publish(settings, range(100))
-    partition, messages = fullest(settings)
-    publish(settings, range(100, MESSAGES))
-    delete_before(settings, topic, partition, len(messages))
+    publish(transport, settings.topics.raw, range(100))
+    partition, messages = fullest(transport, settings.topics.raw)
+    publish(transport, settings.topics.raw, range(100, MESSAGES))
+    let_go_before(settings, transport, topic, partition, len(messages))
     if settings.transport.over_redis:  # which lets messages go with their batch
         address = parse_address(settings.redis_address)
         connection = Connection(address)
@@ -225,7 +243,7 @@ def test_of_a_compacted_topic_the_newest_of_a_key_is_kept_and_a_tombstone_is_see
     for key, value in ((b"a", b"1"), (b"b", b"1"), (b"a", b"2"), (b"c", b"1"), (b"b", None), (b"a", b"3")):
         publisher.publish(topic, key, value)
     publisher.flush(FLUSH_S)
-    newest = {message.key: message.value for message in read_topic(settings, topic, "tests")}
+    newest = {message.key: message.value for message in read(transport, topic)}
     assert newest == {b"a": b"3", b"b": None, b"c": b"1"}
 
 
@@ -290,7 +308,7 @@ def test_a_group_commits_an_offset_with_its_word_and_a_new_member_finds_both(
     settings: Settings, transport: Transport
 ) -> None:
     topic = settings.topics.raw
-    publish(settings, range(MESSAGES))
+    publish(transport, settings.topics.raw, range(MESSAGES))
     one = Reading(transport, topic, topic)
     polled([one], lambda: len(one.values) == MESSAGES)
     partition, offset = max(one.places.items(), key=lambda place: place[1])
@@ -324,27 +342,27 @@ def test_members_share_the_partitions_and_nothing_is_read_twice_or_left_out_as_t
     topic = settings.topics.raw
     one = Reading(transport, topic, topic)
     polled([one], lambda: len(one.places) == PARTITIONS)
-    publish(settings, range(500))
+    publish(transport, settings.topics.raw, range(500))
     polled([one], lambda: len(one.values) == 500)
     two = Reading(transport, topic, topic)
     polled([one, two], lambda: len(one.places) == len(two.places) == PARTITIONS // 2)
     assert set(one.places) | set(two.places) == set(range(PARTITIONS))
-    publish(settings, range(500, 1_000))
+    publish(transport, settings.topics.raw, range(500, 1_000))
     polled([one, two], lambda: len(one.values) + len(two.values) == 1_000)
     one.group.close()
     polled([two], lambda: len(two.places) == PARTITIONS)
-    publish(settings, range(1_000, 1_200))
+    publish(transport, settings.topics.raw, range(1_000, 1_200))
     polled([two], lambda: len(one.values) + len(two.values) == 1_200)
     two.group.close()
     assert sorted(int(value or b"") for value in one.values + two.values) == list(range(1_200))
 
 
-@pytest.mark.parametrize("settings", ["redis"], indirect=True)  # Kafka's broker is trusted to fence
+@pytest.mark.parametrize("transport_name", ["redis"], indirect=True)  # Kafka's broker is trusted to fence
 def test_a_member_that_stood_still_too_long_may_commit_nothing_any_more(
     settings: Settings, transport: Transport
 ) -> None:
     topic = settings.topics.raw
-    publish(settings, range(100))
+    publish(transport, settings.topics.raw, range(100))
     still = Reading(transport, topic, topic)
     polled([still], lambda: len(still.values) == 100)
     held = dict(still.places)
@@ -365,11 +383,11 @@ def test_a_paused_partition_gives_nothing_until_it_is_resumed_from_where_it_is_t
     settings: Settings, transport: Transport
 ) -> None:
     topic = settings.topics.quarantine
-    publish(settings, range(10), topic)
+    publish(transport, topic, range(10))
     member = Reading(transport, topic, topic)
     polled([member], lambda: len(member.values) == 10)
     member.group.pause(Place(topic, 0, 10))
-    publish(settings, range(10, 20), topic)
+    publish(transport, topic, range(10, 20))
     for _ in range(5):
         member.poll()
     assert len(member.values) == 10

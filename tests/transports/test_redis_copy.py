@@ -13,8 +13,8 @@ import pytest
 from etl.errors import TransportError, UsageError
 from etl.settings import Settings, as_environment, changed, other_environment
 from etl.transports.group import Place
+from etl.transports.partitions import partition_of
 from etl.transports.redis_copy import Copied, copy_topics
-from etl.transports.redis_log import partition_of
 from etl.transports.transport import read_topic, transport_of
 from tests.transports.test_contract import Reading, polled
 
