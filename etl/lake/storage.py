@@ -1,4 +1,4 @@
-"""Where the lake's bytes lie: a local folder, or a bucket of an S3-compatible store. Paths are relative, with "/".
+"""Where the lake's bytes lie: a local folder, or a bucket (S3-compatible, Google, Azure). Paths are relative, with "/".
 
 A write is all or nothing: a reader sees the old object, or the new one, never a part. Every method raises
 ``StoreUnavailable`` when the place cannot be reached.
@@ -17,6 +17,7 @@ from pyarrow import fs
 
 from etl.errors import StoreUnavailable, UsageError
 from etl.lake.bucket import ObjectStorage
+from etl.lake.cache import FileCache
 from etl.lake.durable import make_folder, sync_folder
 from etl.model.addresses import shown
 from etl.settings import Settings
@@ -57,14 +58,20 @@ class Storage(Protocol):
 
 
 def open_storage(settings: Settings) -> Storage:
-    """The lake of ``settings.lake_path``: a folder (made if missing), or ``s3://bucket/prefix?endpoint_override=…``.
+    """The lake of ``settings.lake_path``: a folder (made if missing), or ``s3://bucket/prefix?endpoint_override=…``, or
+    gs:// or az://, of which ``lake_cache_mib`` of the files read lately are kept.
 
-    Access keys of a bucket come from the usual AWS_* variables, or from the profile that ``AWS_PROFILE`` names.
+    Access keys of a bucket come from the environment, of S3 also from the profile that ``AWS_PROFILE`` names.
     """
-    return storage_at(settings.lake.url) if settings.lake.url else LocalStorage(Path(settings.lake_path))
+    if not settings.lake.url:
+        return LocalStorage(Path(settings.lake_path))
+    size = settings.lake.cache_mib << 20
+    return storage_at(
+        settings.lake.url, FileCache(settings.state_path / "lake_cache", size) if size else None
+    )
 
 
-def storage_at(place: str) -> Storage:
+def storage_at(place: str, cache: FileCache | None = None) -> Storage:
     """The folder or bucket that ``place`` addresses. Raises ``UsageError``."""
     if "://" not in place or place.startswith("file://"):
         # a mistyped bucket, maybe with its keys, is no folder to be made
@@ -72,7 +79,7 @@ def storage_at(place: str) -> Storage:
             raise UsageError("lake_url: must be a folder, or s3://bucket/prefix?endpoint_override=host:port")
         return LocalStorage(Path(place.removeprefix("file://")))
     try:
-        return ObjectStorage(place)
+        return ObjectStorage(place, cache)
     except (ValueError, OSError) as error:
         kind = type(error).__name__  # its text repeats the address, and keys may stand in it
         raise UsageError(

@@ -137,7 +137,9 @@ class Timescale(Section, frozen=True):
 
 class Lake(Section, frozen=True):
     url: str = ""
-    """A folder, or ``s3://bucket/prefix?endpoint_override=host:port``."""
+    """A folder, or ``s3://bucket/prefix?endpoint_override=host:port``, or the same of ``gs://`` or ``az://``."""
+    cache_mib: int = 0
+    """Of the files of a bucket that were read lately, in the folder ``lake_cache`` of the state; 0 = none is kept."""
     file_rows_max: int = 1_000_000
     range_messages_max: int = 250_000
     """Of one partition, held in memory at once."""

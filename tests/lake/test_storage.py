@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from etl.errors import StoreError, StoreUnavailable, UsageError
 from etl.lake.bucket import ObjectStorage
+from etl.lake.cache import FileCache
 from etl.lake.compaction import compact
 from etl.lake.storage import (
     TEMPORARY_AGE_MAX_S,
@@ -33,11 +35,20 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Objects]]:
         yield f"s3://lake/prefix?scheme=http&endpoint_override={address}&region=us-east-1", objects
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture
+def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Objects]]:
+    with running_bucket() as (address, objects):
+        account = {"gcs_base_url": f"http://{address}", "disable_oauth": True}
+        secrets = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(account | secrets))
+        yield "gs://lake/prefix?scheme=http", objects
+
+
+@pytest.fixture(params=["folder", "bucket", "google"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "folder":
         return LocalStorage(tmp_path / "lake")
-    return ObjectStorage(request.getfixturevalue("bucket")[0])
+    return ObjectStorage(request.getfixturevalue(request.param)[0])
 
 
 def test_what_was_put_is_found_listed_replaced_and_deleted(storage: Storage) -> None:
@@ -82,6 +93,45 @@ def test_a_folder_and_a_bucket_hold_the_same_lake(settings: Settings, bucket: tu
     assert query(in_bucket, sql) == query(settings, sql)
     assert len(query(in_bucket, sql)) == 3
     assert query(in_bucket, "SELECT exchange FROM gaps") == [("*",)]
+
+
+@pytest.mark.parametrize("cache_mib", [0, 16])
+def test_a_lake_of_google_is_queried(settings: Settings, google: tuple[str, Objects], cache_mib: int) -> None:
+    where = changed(settings, lake_url=google[0], lake_cache_mib=cache_mib)
+    export_records(where, [stream.trade(0), stream.trade(1)])
+    export_records(where, [stream.trade(1), stream.trade(2)], 2)
+    sql = "SELECT count(*), sum(frame_sequence) FROM trades"
+    assert query(where, sql) == [(3, 6)]
+    compact(where, 1 << 62)
+    assert query(where, sql) == [(3, 6)]
+    held = list((where.state_path / "lake_cache").glob("*"))
+    assert len(held) == (3 if cache_mib else 0)
+
+
+def test_files_read_lately_are_kept_and_those_not_read_longest_go(tmp_path: Path) -> None:
+    cache, asked = FileCache(tmp_path / "cache", 10), list[str]()
+
+    def read(name: str, size: int = 4) -> bytes | None:
+        def fetch() -> bytes:
+            asked.append(name)
+            return name.encode() * size
+
+        path = cache.path(name, size, fetch)
+        time.sleep(0.01)
+        return path.read_bytes() if path else None
+
+    assert [read(name) for name in "abacb"] == [b"aaaa", b"bbbb", b"aaaa", b"cccc", b"bbbb"]
+    assert asked == ["a", "b", "c", "b"]
+    assert read("d", 11) is None
+    assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) == 8
+
+
+def test_an_address_says_what_it_may_not_mean() -> None:
+    for url in ("s3://", "ftp://bucket", "gs://bucket?region=x", "az://container?virtual_addressing=true"):
+        with pytest.raises(ValueError, match=r"not s3://|unknown options"):
+            ObjectStorage(url)
+    with pytest.raises(ValueError, match="no account"):
+        ObjectStorage("az://container")
 
 
 def test_a_bucket_that_ignores_the_condition_of_a_put_is_refused(

@@ -43,6 +43,13 @@ def running_bucket(is_conditional: bool = True) -> Iterator[tuple[str, Objects]]
                 return _unchunked(body)
             return body
 
+        def _is_new(self) -> bool:
+            """Asked for as S3 has it, or as Google has it, whose XML interface is S3's else."""
+            return (
+                self.headers.get("If-None-Match") == "*"
+                or self.headers.get("x-goog-if-generation-match") == "0"
+            )
+
         def _chunk(self) -> bytes:
             size = int(self.rfile.readline().partition(b";")[0], 16)
             data = self.rfile.read(size)
@@ -64,7 +71,7 @@ def running_bucket(is_conditional: bool = True) -> Iterator[tuple[str, Objects]]
             body = self._body()
             if "uploadId" in query:
                 uploads[query["uploadId"]][int(query["partNumber"])] = body
-            elif self.headers.get("If-None-Match") == "*" and key in objects and is_conditional:
+            elif self._is_new() and key in objects and is_conditional:
                 self._answer(412)
                 return
             elif "/" in key:
