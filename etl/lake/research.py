@@ -17,12 +17,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
 import polars as pl
 from msgspec import structs
 
 from etl import settings as settings_module
-from etl.lake import gap_marks, layout, pins
+from etl.errors import UsageError
+from etl.lake import books, gap_marks, layout, pins
 from etl.lake.asked import Asked, Names, Options, answer, asked
+from etl.lake.book_levels import Numbers
+from etl.lake.books import Begin, BookAt
 from etl.lake.catalog import Catalog
 from etl.lake.log import DeltaLog
 from etl.lake.lookup import ANY, TIME_NS_MIN
@@ -33,7 +37,7 @@ from etl.lake.scan import instant
 from etl.lake.storage import open_storage
 from etl.lake.view import View, newest, older
 from etl.model.tables import KIND_BY_TABLE
-from etl.model.times import Duration, Time, duration_ns
+from etl.model.times import Duration, Time, as_ns, duration_ns
 from etl.settings import Settings
 
 WHOLE_BOOKS = pl.col("book_action") == "snapshot"
@@ -177,8 +181,7 @@ class Lake:
         return asked(view, table, exchange, symbol, start, end, options)
 
     def _marked(self, result: Result, of: Asked, window: Duration | bool) -> Result:
-        gaps = self._gaps(structs.replace(of, names=())).rows.select(gap_marks.COLUMNS).collect()
-        holes = gap_marks.holes(gaps, KIND_BY_TABLE[of.table])
+        holes = self._holes(of)
         end = gap_marks.bar_end() if of.table == "bars" else pl.col("time_ns")
         if window is not True:
             begin = end - duration_ns(window)
@@ -188,7 +191,50 @@ class Lake:
         names = (*of.names, *(() if gap_marks.GAP in of.names else (gap_marks.GAP,))) if of.names else ()
         return structs.replace(result, rows=rows, names=names, holes=holes)
 
+    def _holes(self, of: Asked) -> pl.DataFrame:
+        gaps = self._gaps(structs.replace(of, names=())).rows.select(gap_marks.COLUMNS).collect()
+        return gap_marks.holes(gaps, KIND_BY_TABLE[of.table])
+
     # ── more than a table ──
+
+    def book(
+        self, exchange: str, symbol: str, at: Time, *, depth: int = 0, channel: str = "", **options: Unpack[Options]
+    ) -> BookAt:  # fmt: skip
+        """The order book at an instant: the last snapshot before it and the changes since, ``depth`` levels (0 = all).
+        ``channel`` only where the symbol has several books."""
+        at_ns = as_ns(at)
+        of = self._asked("book_updates", exchange, symbol, at_ns, at_ns + 1, options)
+        begin, found = self._books(of, np.array([at_ns]), depth, channel)
+        return books.book_at(found, begin.family)
+
+    def book_snapshots(
+        self, exchange: str, symbol: str, start: Time, end: Time, *, every: Duration = "1s", depth: int = 20,
+        channel: str = "", **options: Unpack[Options],
+    ) -> Result:  # fmt: skip
+        """The order book at every multiple of ``every`` in [start, end): ``bid_prices``, ``bid_sizes``, ``ask_prices``,
+        ``ask_sizes``, best first, ``depth`` levels at most (0 = all); ``update_time_ns`` and ``sequence`` of its last
+        message; ``gap``: something may be missing since its snapshot. Before the first snapshot all of it is null."""
+        names = tuple(options.pop("columns", None) or ())
+        of = self._asked("book_updates", exchange, symbol, start, end, options)
+        step_ns = duration_ns(every)
+        first = -(-of.start_ns // step_ns) * step_ns
+        if (of.end_ns - first) // step_ns > books.INSTANTS_MAX:
+            raise UsageError(
+                f"book_snapshots: more than {books.INSTANTS_MAX:,} instants, ask for less at once"
+            )
+        _, found = self._books(of, np.arange(first, of.end_ns, step_ns), depth, channel)
+        messages = answer(self._storage, of)
+        return structs.replace(
+            messages, rows=found.lazy(), table="book_snapshots", names=names, is_ordered=True
+        )
+
+    def _books(self, of: Asked, instants_ns: Numbers, depth: int, channel: str) -> tuple[Begin, pl.DataFrame]:
+        (exchange,), (symbol,) = of.exchanges, of.symbols
+        rows = answer(self._storage, structs.replace(of, start_ns=TIME_NS_MIN)).rows
+        begin = books.begin_of(rows, exchange, of.start_ns, channel)
+        progress = books.follow(books.messages_of(rows, begin, of.start_ns), begin.time_ns)
+        holes = self._holes(of)
+        return begin, books.snapshots(exchange, symbol, progress, instants_ns, depth, holes)
 
     def sql(self, query: str) -> Any:
         """A DuckDB relation (``.df()``, ``.pl()``, ``.arrow()``, ``.fetchall()``): each table is a view, one row per

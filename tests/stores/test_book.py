@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec import structs
 
@@ -21,6 +22,9 @@ from etl.adapter.contract import Credentials, Exchange, Reply, Subscription
 from etl.adapter.paging import query_of
 from etl.errors import UsageError
 from etl.exchanges import load, names
+from etl.lake import Lake
+from etl.lake.books import begin_of, follow, messages_of, snapshots
+from etl.lake.gap_marks import holes
 from etl.model.records import Book, BookAction, Frame, GapKind, GapState, Kind, Record
 from etl.model.times import NS_PER_MS, NS_PER_S, NS_PER_US
 from etl.settings import Settings
@@ -228,6 +232,7 @@ def test_it_equals_the_book_of_the_simulated_venue(
         end_ns = records[-1].event_time_ns  # the end of what was heard may lie within a change
         since = _since_snapshot(records)
         changes = [one for one in since if 0 < one.event_time_ns != end_ns and one.channel == channel]
+        books: list[BookAt] = []
         for record in changes[len(changes) // 2 :: max(1, len(changes) // 2 // INSTANTS)]:
             until_ns = record.event_time_ns + unit_ns
             place = bisect_left(true_books, until_ns, key=lambda one: one.time_ns)
@@ -238,6 +243,33 @@ def test_it_equals_the_book_of_the_simulated_venue(
             assert found.doubts == []
             assert found.bids == _levels(true.bids[:depth], *digits)
             assert found.asks == _levels(true.asks[:depth], *digits)
+            books.append(found)
+        assert _out_of_the_lake(settings, books, channel) == [(it.bids, it.asks, it.sequence) for it in books]
+
+
+def _out_of_the_lake(settings: Settings, books: Sequence[BookAt], channel: str) -> list[Any]:
+    """The same books by ``Lake``, all of them in one go, and the last by itself."""
+    first, last = books[0], books[-1]
+    made = Lake(settings)
+    rows = made.l2(first.exchange, first.symbol, end=last.at_ns + 1, incomplete="allow").rows
+    begin = begin_of(rows, first.exchange, first.at_ns, channel)
+    progress = follow(messages_of(rows, begin, first.at_ns), begin.time_ns)
+    at_ns = np.array([book.at_ns for book in books])
+    no_gaps = holes(made.gaps().rows.collect(), Kind.BOOK)
+    found = snapshots(first.exchange, first.symbol, progress, at_ns, 0, no_gaps)
+    assert found["gap"].to_list() == [False] * len(books)
+    alone = made.book(first.exchange, first.symbol, last.at_ns, channel=channel, incomplete="allow")
+    names = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+    by_row = [
+        (_shown(bids, bid_sizes), _shown(asks, ask_sizes), sequence)
+        for bids, bid_sizes, asks, ask_sizes, sequence in found.select(*names, "sequence").iter_rows()
+    ]
+    assert (_shown(*alone.bids), _shown(*alone.asks), alone.sequence) == by_row[-1]
+    return by_row
+
+
+def _shown(prices: Iterable[Decimal], sizes: Iterable[Decimal]) -> list[tuple[str, str]]:
+    return [(plain(price), plain(size)) for price, size in zip(prices, sizes, strict=True)]
 
 
 def _unit_ns(times_ns: Sequence[int]) -> int:
