@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FILES = (HERE / "compose.yaml", HERE / "Dockerfile")
+FILES = (HERE / "compose.yaml", HERE / "compose.light.yaml", HERE / "Dockerfile")
 IMAGE = re.compile(r"^(\s+image: |FROM )([\w./-]+:[\w.-]+)(?:@sha256:[0-9a-f]{64})?$", re.MULTILINE)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

@@ -21,19 +21,24 @@ from yamllint.config import YamlLintConfig
 from etl import settings as settings_module
 from etl.embedded.airflow import ROLE_BY_USER, airflow_environment, credentials
 from etl.settings import make
+from etl.transports.redis_transport import DURABLE
+from etl.up.profiles import with_profile
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "etl"}
+LIGHT: dict[str, dict[str, Any]] = yaml.safe_load((DOCKER / "compose.light.yaml").read_text())
+LIGHT_SERVICES: dict[str, dict[str, Any]] = LIGHT["services"]
+BOTH = [(COMPOSE, SERVICES), (LIGHT, LIGHT_SERVICES)]
 VARIABLE = re.compile(r"\$\{(\w+)(:\?|:-)?[^}]*\}")
 LINT = YamlLintConfig(
     "extends: default\n"
     "rules: {document-start: disable, line-length: {max: 110, allow-non-breakable-inline-mappings: true}}"
 )
 # no digest of these could be looked up where they were last changed; docker/pin.py writes it
-WITHOUT_DIGEST = {"apache/kafka:4.4.0", "timescale/timescaledb:2.23.0-pg17"}
+WITHOUT_DIGEST = {"apache/kafka:4.4.0", "timescale/timescaledb:2.23.0-pg17", "valkey/valkey:9.1.2"}
 
 
 def environment_of(service: dict[str, Any]) -> dict[str, str]:
@@ -54,9 +59,34 @@ def test_settings_take_the_environment_of_every_service(name: str) -> None:
         assert host in SERVICES
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_every_command_exists(name: str) -> None:
-    program, *words = OURS[name]["command"]
+def test_the_light_deployment_is_its_profile_on_real_servers() -> None:
+    profile = with_profile(make(), "light")
+    for name, service in LIGHT_SERVICES.items():
+        if service["image"] != "etl":
+            continue
+        settings = settings_module.load(environment_of(service))
+        assert (settings.stores, settings.topics) == (profile.stores, profile.topics), name
+        assert settings.lake == profile.lake, name
+        assert settings.redis_address == "redis://default:x@valkey:6379"
+        assert settings.clickhouse.url == "http://etl:x@clickhouse:8123/market"
+        assert not settings.monitor.airflow
+        for address in settings.metrics.addresses:
+            assert LIGHT_SERVICES[address.partition(":")[0]]["environment"]["ETL_METRICS_PORT"] == "9400"
+    words = LIGHT_SERVICES["valkey"]["command"]
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    assert {name: options[f"--{name}"] for name in DURABLE} == DURABLE
+    assert options["--maxmemory"] == f"{profile.transport.redis_memory_mib}mb"
+    image = LIGHT_SERVICES["clickhouse"]["image"]
+    assert image == SERVICES["clickhouse"]["image"]
+
+
+@pytest.mark.parametrize(
+    "service",
+    [one for _, services in BOTH for one in services.values() if one["image"] == "etl"],
+    ids=lambda one: " ".join(one["command"]),
+)
+def test_every_command_exists(service: dict[str, Any]) -> None:
+    program, *words = service["command"]
     if program == "etl":
         assert (ROOT / "etl" / "commands" / f"{words[0].replace('-', '_')}.py").exists()
     elif program.startswith("etl."):
@@ -66,17 +96,19 @@ def test_every_command_exists(name: str) -> None:
 
 
 def test_services_wait_for_services_that_exist_and_mount_what_exists() -> None:
-    for service in SERVICES.values():
-        assert set(service.get("depends_on", {})) <= set(SERVICES)
-        for volume in service.get("volumes", []):
-            source = volume.split(":")[0]
-            assert (DOCKER / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+    for compose, services in BOTH:
+        for service in services.values():
+            assert set(service.get("depends_on", {})) <= set(services)
+            for volume in service.get("volumes", []):
+                source = volume.split(":")[0]
+                assert (DOCKER / source).exists() if source.startswith(".") else source in compose["volumes"]
 
 
 def images() -> set[str]:
     """What is taken from a registry."""
     base = re.findall(r"^FROM (\S+)", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
-    return {*base, *(service["image"] for name, service in SERVICES.items() if name not in OURS)}
+    named = {service["image"] for _, services in BOTH for service in services.values()}
+    return {*base, *named} - {"etl"}
 
 
 def test_an_image_is_named_by_an_exact_version_and_its_digest() -> None:
@@ -90,7 +122,7 @@ def test_an_image_is_named_by_an_exact_version_and_its_digest() -> None:
 def test_pin_writes_the_digest_that_docker_tells_beside_every_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("pin.py", "compose.yaml", "Dockerfile"):
+    for name in ("pin.py", "compose.yaml", "compose.light.yaml", "Dockerfile"):
         shutil.copy(DOCKER / name, tmp_path)
     docker = tmp_path / "docker"
     # a digest that tells what was asked for
@@ -104,7 +136,7 @@ def test_pin_writes_the_digest_that_docker_tells_beside_every_image(
         asked = f"buildx imagetools inspect {tag} --format {{{{.Manifest.Digest}}}}"
         return f"{tag}@sha256:{hashlib.sha256(asked.encode()).hexdigest()}"
 
-    for name in ("compose.yaml", "Dockerfile"):
+    for name in ("compose.yaml", "compose.light.yaml", "Dockerfile"):
         expected = (DOCKER / name).read_text()
         for image in images():
             expected = re.sub(rf"{re.escape(image)}(?=\n)", pinned(image), expected)
@@ -112,16 +144,16 @@ def test_pin_writes_the_digest_that_docker_tells_beside_every_image(
 
 
 def test_ports_are_bound_to_loopback() -> None:
-    for service in SERVICES.values():
-        for port in service.get("ports", []):
-            assert port.startswith("127.0.0.1:")
+    for _, services in BOTH:
+        for service in services.values():
+            assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
 def test_every_secret_is_a_required_variable_that_the_example_lists() -> None:
-    text = (DOCKER / "compose.yaml").read_text()
+    text = "".join((DOCKER / name).read_text() for name in ("compose.yaml", "compose.light.yaml"))
     listed = set(re.findall(r"^(\w+)=$", (DOCKER / ".env.example").read_text(), re.MULTILINE))
     assert {name for name, _ in VARIABLE.findall(text)} == listed
-    for service in SERVICES.values():
+    for service in (*SERVICES.values(), *LIGHT_SERVICES.values()):
         for name, value in service.get("environment", {}).items():
             if re.search(r"PASSWORD|SECRET|FERNET|API_KEY", name):
                 assert VARIABLE.fullmatch(str(value)), name
