@@ -124,6 +124,29 @@ def test_killed_parts_come_back_and_the_run_still_reconciles_to_zero(tmp_path: P
     assert found["venues"]["polygon"]["missed"] == 0
 
 
+@pytest.mark.integration
+def test_the_lightest_deployment_reconciles_to_zero_though_its_broker_and_its_scheduler_died(
+    tmp_path: Path,
+) -> None:
+    report, state = tmp_path / "report.json", tmp_path / "state"
+    words = ["--profile", "light", "--stores", "lake", "--no-airflow", "--venues", "binance", "--rate", "300"]
+    running = etl(
+        environment(tmp_path), "up", *words, "--duration", "5", "--state", str(state), "--report", str(report)
+    )
+    status = up_and_streaming(state, running)
+    assert {part.name for part in status.parts} == {
+        *("valkey", "mailbox", "topics", "simulate-binance", "stream-binance", "schedule"),
+    }
+    for name in ("valkey", "schedule"):
+        os.kill(pid_of(state, name), signal.SIGKILL)
+    output, _ = running.communicate(timeout=120)
+    assert running.returncode == 0, output
+    found = json.loads(report.read_text())
+    venue = found["venues"]["binance"]
+    assert (found["ok"], found["stores"]) == (True, ["lake"])
+    assert venue["lake"] == venue["normalized"] > 500
+
+
 def pid_of(state_dir: Path, name: str) -> int:
     (pid,) = (part.pid for part in read_status(state_dir).parts if part.name == name)
     return pid
