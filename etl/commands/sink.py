@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.telemetry.sink import SinkMetrics
 
-COLLECT_AFTER_OBJECTS = 100_000
-"""Messages come 5,000 at once and go again, none of them in a cycle: after 700 objects, the default, the collector
-walks them over and over, for a tenth to a quarter of the sink's CPU."""
-
 app = typer.Typer(help="Drain the topics into a store, for ever.", no_args_is_help=True)
 
 
@@ -50,6 +46,7 @@ def _begun(sink: str) -> tuple[Settings, SinkMetrics, threading.Event]:
     import signal
 
     from etl.settings import load
+    from etl.sinks.collection import COLLECT_AFTER_OBJECTS
     from etl.telemetry.sink import SinkMetrics
 
     settings = load()

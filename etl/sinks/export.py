@@ -27,6 +27,7 @@ from etl.lake.layout import file_name
 from etl.lake.storage import Storage, open_storage
 from etl.settings import Settings
 from etl.sinks import readers
+from etl.sinks.collection import rare_collection
 from etl.sinks.lake import RangeWriter, RawWriter, RecordWriter
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine
@@ -67,6 +68,7 @@ class _NewWriter(Protocol):
     ) -> RangeWriter: ...
 
 
+@rare_collection()
 def _drain(
     settings: Settings, topic: str, group: str, new_writer: _NewWriter, until_ns: int | None
 ) -> Exported:

@@ -12,6 +12,7 @@ from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
 from etl.sinks import readers
+from etl.sinks.collection import rare_collection
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine, rows_check, screened
 from etl.sinks.timescale import Span, TimescaleStore
@@ -31,6 +32,7 @@ class Loaded(Struct, frozen=True):
     days_refreshed: int
 
 
+@rare_collection()
 def load_timescale(settings: Settings) -> Loaded:
     """Everything up to now, in transactions of at most ``load_batch_rows_max`` messages. What retention took before it
     was loaded, or meanwhile, is declared as a gap.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum, IntEnum
+from itertools import islice
 from operator import attrgetter
 from typing import Any, cast
 
@@ -154,6 +155,11 @@ DECIMAL_RULE = "decimal_fits"
 """By which a text is no decimal, or one that not every store holds."""
 
 
+BLOCK_MESSAGES = 500
+"""Parsed, and read a column after the other, at once: of more, the messages have left the processor's cache before the
+next column. µs a message of blocks of 250, 500, 1,000, 5,000 and 60,000: 4.4, 4.8, 5.4, 8.1, 13."""
+
+
 def decode(
     messages: Iterable[tuple[int, bytes | None]], skip: Collection[Kind] = ()
 ) -> tuple[list[Rows], list[Refused]]:
@@ -164,6 +170,23 @@ def decode(
     Kinds in ``skip`` are passed over by their first two bytes, before they are parsed: a book costs nothing where
     it is not kept.
     """
+    found: dict[Kind, Rows] = {}
+    refused: list[Refused] = []
+    waiting = iter(messages)
+    while block := list(islice(waiting, BLOCK_MESSAGES)):
+        rows, faults = _decode_block(block, skip)
+        refused += faults
+        for more in rows:
+            if (known := found.setdefault(more.kind, more)) is not more:
+                known.offsets.extend(more.offsets)
+                for name, values in more.values.items():
+                    known.values[name].extend(values)
+    return [found[kind] for kind in Kind if kind in found], refused
+
+
+def _decode_block(
+    messages: Iterable[tuple[int, bytes | None]], skip: Collection[Kind]
+) -> tuple[list[Rows], list[Refused]]:
     skipped = tuple(b"\x08" + bytes([kind]) for kind in skip)
     parsed: dict[int, tuple[list[int], list[Any]]] = {kind: ([], []) for kind in Kind}
     refused: list[Refused] = []
