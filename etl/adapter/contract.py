@@ -87,6 +87,7 @@ class Channel(Struct, frozen=True):
     ever did, ``INT64_MAX`` = they do). No more than ``symbols_max`` of its streams go over one connection, each named
     and no star (0 = no such limit). ``replayed_max``: a subscription begins with so many of the newest events, in their
     order and none left out (0 = with none, or with others): where the last good one is among them, nothing is missing.
+    ``market_wide``: its stream gives all instruments of the venue, whichever were asked for by name.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Channel(Struct, frozen=True):
     checksum_until_ns: int = 0
     symbols_max: int = 0
     replayed_max: int = 0
+    market_wide: bool = False
 
     def __post_init__(self) -> None:
         if not self.family:

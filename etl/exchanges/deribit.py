@@ -63,7 +63,7 @@ class Deribit(Exchange):
         Channel("ticker", Kind.STATS, SequenceRule.NONE, None, 60.0, symbols_max=STREAMS_MAX),
         Channel("chart.trades.1", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR, 180.0, wire.BARS, NS_PER_MINUTE,
                 symbols_max=STREAMS_MAX),
-        Channel(wire.INSTRUMENT_STATE, Kind.STATUS, SequenceRule.NONE),
+        Channel(wire.INSTRUMENT_STATE, Kind.STATUS, SequenceRule.NONE, market_wide=True),
     )  # fmt: skip
     default_symbols = ("BTC-PERPETUAL", "ETH-PERPETUAL", "BTC-25JUN27-100000-C")
     key_variables = (("DERIBIT_CLIENT_ID",), ("DERIBIT_CLIENT_SECRET",))

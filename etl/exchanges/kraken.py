@@ -52,7 +52,7 @@ class Kraken(Exchange):
     websocket_url = "wss://ws.kraken.com/v2"
     rest_url = "https://api.kraken.com"
     channels = (
-        Channel("instrument", Kind.STATUS, SequenceRule.NONE),
+        Channel("instrument", Kind.STATUS, SequenceRule.NONE, market_wide=True),
         Channel("trade", Kind.TRADE, SequenceRule.CONTIGUOUS, Kind.TRADE, 120.0),
         Channel(
             "book", Kind.BOOK, SequenceRule.NONE, None, 60.0, depth=DEPTHS[0], checksum_until_ns=INT64_MAX

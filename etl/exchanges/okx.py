@@ -302,7 +302,7 @@ class OkxSwap(Okx):
         Channel("mark-price", Kind.STATS, SequenceRule.NONE, None, 60.0, socket="public"),
         Channel("funding-rate", Kind.STATS, SequenceRule.NONE, None, 300.0, socket="public"),
         Channel("open-interest", Kind.STATS, SequenceRule.NONE, None, 60.0, socket="public"),
-        Channel("liquidation-orders", Kind.LIQUIDATION, SequenceRule.NONE, socket="public"),
+        Channel("liquidation-orders", Kind.LIQUIDATION, SequenceRule.NONE, socket="public", market_wide=True),
     )
     default_channels = (
         *Okx.default_channels, "mark-price", "funding-rate", "open-interest", "liquidation-orders",

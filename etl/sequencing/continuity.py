@@ -146,9 +146,9 @@ class Continuity:
 
         Undecided breaks are declared, and each channel gets a gap that is open to the right; the next record closes
         it. A suspicion (``QUARANTINE``: the stream goes on) opens none where ids will tell. A book that is wrong
-        (``CHECKSUM``, ``JOIN``) stays so until its next snapshot, whatever its ids tell. ``venue_symbols``,
-        ``channels`` and ``socket`` (of a venue with several: a connection carries what was not subscribed by name too)
-        say whose it was, ``None`` = any.
+        (``CHECKSUM``, ``JOIN``) stays so until its next snapshot, whatever its ids tell. ``venue_symbols`` (a channel
+        that is ``market_wide`` gives all of them), ``channels`` and ``socket`` (of a venue with several: a connection
+        carries what was not subscribed by name too) say whose it was, ``None`` = any.
         """
         is_lost = _carried(venue_symbols, channels, socket)
         gaps: list[Gap] = []
@@ -324,7 +324,7 @@ def _carried(
 
     def is_carried(venue_symbol: str, name: str, channel: Channel) -> bool:
         return (
-            (symbols is None or venue_symbol in symbols)
+            (symbols is None or channel.market_wide or venue_symbol in symbols)
             and (channels is None or name in channels)
             and (socket is None or channel.socket == socket)
         )

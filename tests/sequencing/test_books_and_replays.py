@@ -9,7 +9,7 @@ import pytest
 
 from etl.adapter.contract import Channel, Exchange, SequenceRule
 from etl.model.codes import REPLAYED
-from etl.model.records import Book, BookAction, Gap, GapKind, GapState, Kind, Record, Source, Trade
+from etl.model.records import Book, BookAction, Gap, GapKind, GapState, Kind, Record, Source, Status, Trade
 from etl.model.times import NS_PER_MS
 from etl.sequencing.ahead import REORDER_MESSAGES
 from etl.sequencing.continuity import Continuity
@@ -29,6 +29,7 @@ class Venue(Exchange):
         Channel("depth", Kind.BOOK, SequenceRule.BACK_POINTER, None, 60.0, family="depth"),
         Channel("business", Kind.TRADE, SequenceRule.NONE, None, 60.0, socket="business"),
         Channel("newest", Kind.TRADE, SequenceRule.NONE, None, 60.0, replayed_max=30),
+        Channel("states", Kind.STATUS, SequenceRule.NONE, market_wide=True),
     )
 
 
@@ -67,6 +68,10 @@ def trade(number: int, *flags: str) -> Trade:
 
 def plain(number: int, *flags: str) -> Trade:
     return Trade(**head("plain", number), flags=flags)  # type: ignore[arg-type]
+
+
+def state(number: int, symbol: str) -> Status:
+    return Status(**head("states", number, symbol))  # type: ignore[arg-type]
 
 
 def newest(number: int, *flags: str) -> Trade:
@@ -186,6 +191,18 @@ def test_the_loss_of_one_socket_of_several_concerns_what_it_carries_seen_or_not(
     assert [gap.channel for gap in lost] == ["business"]
     lost = continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + NS_PER_MS, {VENUE_SYMBOL}, socket="")
     assert sorted(gap.channel for gap in lost) == ["levels", "trade"]
+
+
+def test_a_market_wide_channel_loses_what_nobody_subscribed_to_by_name() -> None:
+    continuity = Continuity(Venue, declares_start=False)
+    follow(continuity, trade(1), state(2, "ETH-USDT"), state(3, "SOL-USDT"))
+    lost = continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + 9 * NS_PER_MS, {"LTCUSDT"})
+    assert [(gap.symbol, gap.channel) for gap in lost] == [("ETH-USDT", "states"), ("SOL-USDT", "states")]
+    resumed = continuity.resumed(DAY_NS + 20 * NS_PER_MS, {"LTCUSDT"})
+    assert [(gap.symbol, gap.to_time_ns) for gap in resumed] == [
+        ("ETH-USDT", DAY_NS + 20 * NS_PER_MS),
+        ("SOL-USDT", DAY_NS + 20 * NS_PER_MS),
+    ]
 
 
 # books that are always whole
