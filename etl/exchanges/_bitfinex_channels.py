@@ -44,7 +44,7 @@ COMMON = (
     Channel("trades", Kind.TRADE, SequenceRule.RISING, Kind.TRADE, 120.0),
     BOOK,
     Channel("ticker", Kind.QUOTE, SequenceRule.NONE, None, 120.0),
-    Channel("candles.1m", Kind.BAR, SequenceRule.NONE, Kind.BAR, family="candles", interval_ns=NS_PER_MINUTE),
+    Channel("candles.1m", Kind.BAR, SequenceRule.NONE, Kind.BAR, 180.0, "candles", NS_PER_MINUTE),
 )
 OF_DERIVATIVES = (
     Channel("status.deriv", Kind.STATS, SequenceRule.NONE, None, 60.0),
