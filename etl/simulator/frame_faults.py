@@ -42,6 +42,9 @@ class Outgoing(Struct):
     told: Sequence[TruthEvent] = (BROKEN,)
 
 
+NO_MESSAGE = b"\x07#~\x01"
+"""No JSON at any place; in Protobuf the tag of no field; of MessagePack a number, behind which nothing may stand."""
+
 FrameFault = Callable[["Outgoing", Fault, int, random.Random], list[Outgoing]]
 
 
@@ -66,14 +69,22 @@ def reorder(frame: Outgoing, fault: Fault, now_ns: int, rng: random.Random) -> l
 
 
 def garble(frame: Outgoing, fault: Fault, now_ns: int, rng: random.Random) -> list[Outgoing]:
-    """Bytes in the middle turn into others, so that it is no JSON any more."""
-    middle = len(frame.payload) // 2
-    broken = frame.payload[: middle - 2] + b"\x07#~\x01" + frame.payload[middle + 2 :]
+    """Bytes turn into others, so that it is no message any more: in the middle of a text, at the beginning of what is
+    none, where other text in a string would leave it a message."""
+    first = max(0, len(frame.payload) // 2 - 2) if _is_text(frame.payload) else 0
+    broken = frame.payload[:first] + NO_MESSAGE + frame.payload[first + len(NO_MESSAGE) :]
     return _instead(frame, broken)
 
 
 def cut(frame: Outgoing, fault: Fault, now_ns: int, rng: random.Random) -> list[Outgoing]:
-    return _instead(frame, frame.payload[: max(1, rng.randrange(len(frame.payload)))])
+    """What is no text loses its last byte: without its last fields a message of Protobuf still is one."""
+    size = len(frame.payload)
+    kept = max(1, rng.randrange(size)) if _is_text(frame.payload) else size - 1
+    return _instead(frame, frame.payload[:kept])
+
+
+def _is_text(payload: bytes) -> bool:
+    return payload[:1] in (b"{", b"[")
 
 
 def _instead(frame: Outgoing, payload: bytes) -> list[Outgoing]:
