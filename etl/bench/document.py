@@ -71,6 +71,22 @@ STANDARD: dict[str, Standard] = {
         ),
         takes_recordings=True,
     ),
+    "gateway": Standard(
+        (),
+        (
+            Figure("offered records/s, to 100 clients", ("live.offered_per_s",)),
+            Figure(
+                "what the gateway adds, ms: p50 / p99",
+                ("live.added_ms.p50", "live.added_ms.p99"),
+                "p50 5, p99 25",
+            ),
+            Figure("lost / doubled", ("live.lost", "live.doubled"), "0 / 0"),
+            Figure("its cores", ("live.gateway_cores",), "1"),
+            Figure("1,000 idle clients, MiB", ("idle.added_mib",), "200"),
+            Figure("the past to one client, records/s", ("replay.per_s",), "150,000"),
+            Figure("its CPU, µs a record", ("replay.gateway_us_per_record",)),
+        ),
+    ),
     "latency": Standard(
         ("--minutes", "10"),
         (

@@ -8,7 +8,7 @@ times go by partition. So the same range gives the same order each time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
@@ -41,6 +41,14 @@ class Missing(NamedTuple):
     end: int
 
 
+class _Open(NamedTuple):
+    """A range that is being read."""
+
+    partition: int
+    end: int
+    lists: Iterator[list[Message]]
+
+
 class Past:
     """Reads from ``offsets`` on, which has every partition. Blocks; for one thread at a time."""
 
@@ -50,6 +58,7 @@ class Past:
         self.missing: list[Missing] = []
         """Found so far."""
         self._reader = reader
+        self._open: _Open | None = None
         self._read = dict(offsets)
         self._lots: dict[int, deque[Told]] = {partition: deque() for partition in offsets}
         self._times_ns = dict.fromkeys(offsets, 0)
@@ -63,6 +72,11 @@ class Past:
         found: list[Told] = []
         while heads and len(found) < messages_max:
             partition = heads[0][1]
+            if len(heads) == 1:  # nothing to merge: two thirds of the time
+                found += self._run_of(partition, messages_max - len(found))
+                if self._head(partition, ends) is None:
+                    heads.clear()
+                continue
             told = self._lots[partition].popleft()
             found.append(told)
             self.offsets[partition] = told.offset + 1
@@ -76,6 +90,13 @@ class Past:
                 self.offsets[partition] = max(self.offsets[partition], end)
         return found
 
+    def _run_of(self, partition: int, messages_max: int) -> list[Told]:
+        """What is read of one partition."""
+        lot = self._lots[partition]
+        found = [lot.popleft() for _ in range(min(len(lot), messages_max))]
+        self.offsets[partition] = found[-1].offset + 1
+        return found
+
     def _head(self, partition: int, ends: Mapping[int, int]) -> tuple[int, int] | None:
         """The time of the next message of ``partition``; ``None`` at its end."""
         lot = self._lots[partition]
@@ -84,17 +105,24 @@ class Past:
         return (lot[0].time_ns, partition) if lot else None
 
     def _fill(self, partition: int, end: int) -> None:
+        """The partition that was read last goes on being read: to begin anew takes the broker's answer."""
         lot = self._lots[partition]
         while not lot and self._read[partition] < end:
-            start = self._read[partition]
-            stop = min(end, start + READ_MESSAGES_MAX)
+            if self._open is None or self._open.partition != partition:
+                start = self._read[partition]
+                lists = self._reader.read(partition, start, end, READ_MESSAGES_MAX)
+                self._open = _Open(partition, end, lists)
             try:
-                for messages in self._reader.read(partition, start, stop, READ_MESSAGES_MAX):
-                    self._keep(lot, messages)
+                messages = next(self._open.lists, None)
             except Overtaken as lost:
                 self.missing.append(Missing(partition, lost.start, min(lost.low, end)))
-                stop = lost.low
-            self._read[partition] = stop
+                self._read[partition], self._open = lost.low, None
+                continue
+            if messages is None:
+                self._read[partition], self._open = self._open.end, None
+                continue
+            self._keep(lot, messages)
+            self._read[partition] = messages[-1].offset + 1
 
     def _keep(self, lot: deque[Told], messages: list[Message]) -> None:
         for message in messages:
