@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from etl.errors import TransportError, UsageError
+from etl.gateway import page as live
 from etl.gateway.access import access, bearer, cross_origin
 from etl.gateway.api import ENDPOINTS
 from etl.gateway.history import History
@@ -29,7 +30,9 @@ from etl.transports.transport import transport_of
 from etl.wire.cursor import topic_mark
 
 STREAM = "/v1/stream"
-OPEN_PATHS = frozenset({STREAM, "/health", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset(
+    {STREAM, "/", "/health", "/docs", "/openapi.json", *(f"/page/{name}" for name in live.FILES)}
+)
 """They need no token of the middleware: a stream asks for its own."""
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -66,6 +69,8 @@ class Gateway:
         application.router.add_get("/health", self.health)
         application.router.add_get("/openapi.json", self.openapi)
         application.router.add_get("/docs", self.docs)
+        application.router.add_get("/", live.index)
+        application.router.add_get("/page/{name}", live.file)
         application.router.add_get(f"/v1/{{table:{'|'.join(ENDPOINTS)}}}", self._history.answer)
         application.on_response_prepare.append(self._show)
         application.on_shutdown.append(self._end_sessions)
