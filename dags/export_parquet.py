@@ -39,14 +39,20 @@ def export_parquet() -> None:
     @usage_errors_fail_at_once()
     def export(dag_run: Any = None, data_interval_end: datetime | None = None) -> dict[str, Any]:
         """Messages read, rows per table, files and bytes written, records refused."""
+        import time
+
         import msgspec
 
         from etl import settings
+        from etl.lake.upload import upload
         from etl.sinks.export import export
 
         until = None if dag_run.run_type == "manual" else data_interval_end
         until_ns = None if until is None else int(until.timestamp()) * 1_000_000_000
-        summary: dict[str, Any] = msgspec.to_builtins(export(settings.load(), until_ns))
+        own = settings.load()
+        summary: dict[str, Any] = msgspec.to_builtins(export(own, until_ns))
+        if own.lake.upload_url:
+            summary["uploaded"] = msgspec.to_builtins(upload(own, time.time_ns()))
         return summary
 
     export()

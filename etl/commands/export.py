@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -25,7 +26,12 @@ def export(
     from etl.sinks.export import export as run
 
     until_ns = None if until is None else int(until.replace(tzinfo=UTC).timestamp()) * 1_000_000_000
-    exported = run(settings_module.load(), until_ns)
+    settings = settings_module.load()
+    exported = run(settings, until_ns)
+    if settings.lake.upload_url:
+        from etl.lake.upload import upload
+
+        upload(settings, time.time_ns())
     if json:
         print(msgspec.json.encode(exported).decode())
         return

@@ -50,6 +50,18 @@ def migrate(
     )
 
 
+@app.command()
+def upload(json: Json = False) -> None:
+    """Local first: bring the lake at `lake_upload_url` what this one has; what a commit there names leaves this one."""
+    from etl.lake.upload import upload as run
+
+    done = run(settings_module.load(), time.time_ns())
+    if json:
+        print(msgspec.json.encode(done).decode())
+        return
+    print(f"lake: {done.files} files of {done.bytes:,} bytes uploaded, {done.deleted} old files deleted")
+
+
 @app.command("export-hive")
 def export_hive(
     to: Annotated[str, typer.Option(help="A folder, or a bucket as ETL_LAKE_URL has it.")],

@@ -8,7 +8,7 @@ The logs, not the folders, say what is there. Readers see whole commits only, of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -180,10 +180,13 @@ class Catalog:
         state = State(tables={}, exports=exports, files={})
         for table, log in self._logs.items():
             snapshot = state.tables[table] = log.read()
-            for add in snapshot.adds.values():
-                file = file_of(table, add)
-                state.files[file.path] = file
+            state.files |= {file.path: file for file in self.files_of(table, snapshot)}
         return state
+
+    @staticmethod
+    def files_of(table: str, snapshot: Snapshot) -> Iterator[File]:
+        """The files of ``table`` as it was then."""
+        return (file_of(table, add) for add in snapshot.adds.values())
 
     def commit(
         self,

@@ -47,6 +47,9 @@ class Storage(Protocol):
         """The paths of all that lies below ``folder``, however deep, and when each was written (Unix time); empty if
         there is no such folder."""
 
+    def size(self, path: str) -> int:
+        """Bytes of what is there. Raises ``FileNotFoundError``."""
+
     def delete(self, path: str) -> None:
         """Nothing happens if it is gone already."""
 
@@ -123,6 +126,10 @@ class LocalStorage:
         with _reachable(self.url), suppress(FileNotFoundError):
             return sorted(n for n in os.listdir(self._root / folder) if not n.endswith(TEMPORARY_SUFFIX))
         return []
+
+    def size(self, path: str) -> int:
+        with _reachable(self.url):
+            return (self._root / path).stat().st_size
 
     def delete(self, path: str) -> None:
         with _reachable(self.url):

@@ -138,6 +138,9 @@ class Timescale(Section, frozen=True):
 class Lake(Section, frozen=True):
     url: str = ""
     """A folder, or ``s3://bucket/prefix?endpoint_override=host:port``, or the same of ``gs://`` or ``az://``."""
+    upload_url: str = ""
+    """Local first: a bucket, addressed like ``url``, to which `etl export`, `etl sink lake` and `etl lake upload` bring
+    what the lake at ``url``, a folder then, has got."""
     cache_mib: int = 0
     """Of the files of a bucket that were read lately, in the folder ``lake_cache`` of the state; 0 = none is kept."""
     file_rows_max: int = 1_000_000

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from etl.errors import RangeLost, StoreUnavailable, TransportError
 from etl.lake.log import Conflict
+from etl.lake.upload import upload
 from etl.settings import Settings
 from etl.settings.sections import Export
 from etl.sinks.export import Exported, export
@@ -87,8 +88,20 @@ class LakeSink:
                 stop.wait(self._settings.sink.retry_wait_max_s)
                 return False
             self._told(done)
+            self._upload()
             return True
         raise TransportError(f"lake: {CONFLICTS_MAX} exports found another under way")
+
+    def _upload(self) -> None:
+        """What the bucket cannot be told now it is told after the next export: it lies here till then."""
+        if not self._settings.lake.upload_url:
+            return
+        try:
+            sent = upload(self._settings, time.time_ns())
+        except (StoreUnavailable, Conflict) as error:
+            log.warning("%s; again after the next export", error)
+        else:
+            log.info("uploaded %s files of %s bytes", sent.files, sent.bytes)
 
     def _told(self, done: Exported) -> None:
         self._metrics.store_up.set(1)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from etl import settings as settings_module
 from etl.lake.catalog import Catalog
 from etl.lake.storage import open_storage
-from etl.settings import Settings
+from etl.settings import Settings, changed
 from etl.settings.sections import Export
 from etl.sinks.export import export
-from etl.sinks.lake_service import Waiting, reason
+from etl.sinks.lake_service import LakeSink, Waiting, reason
+from etl.telemetry.sink import SinkMetrics
 from tests.support import stream
 from tests.support.processes import etl_command
 
@@ -64,6 +67,20 @@ def until(settings: Settings, count: int) -> None:
     while sum(rows(settings)) < count:
         assert time.monotonic() < end_s, f"{sum(rows(settings))} of {count} rows"
         time.sleep(0.05)
+
+
+@pytest.mark.integration
+def test_stopped_at_once_it_exports_and_brings_it_to_the_bucket_or_keeps_it_here(
+    settings: Settings, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    far = changed(settings, lake_url=str(tmp_path / "far"))
+    away = "s3://lake?scheme=http&endpoint_override=127.0.0.1:1&region=r"
+    for number, (url, here, there) in enumerate(((away, [1], []), (far.lake.url, [], [1, 1]))):
+        stream.publish(settings, stream.trade(number))
+        LakeSink(changed(settings, lake_upload_url=url), SinkMetrics("lake")).run(stop)
+        assert (rows(settings), rows(far)) == (here, there)
 
 
 @pytest.mark.integration
