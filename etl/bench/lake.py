@@ -3,7 +3,10 @@
 write     messages of trades and quotes, two thirds quotes, into files and a commit: rows a second of CPU
 symbols   many symbols in one file: CPU to sort and write it, bytes a row, and one symbol out of it
 day       one symbol's day of ``--rows`` trades: all of it summed, and an hour of it
+          and the same by etl.lake.Lake, in Polars
 log       a table of ``--files`` files: the state read, a symbol's files of 30 days looked up, a commit
+asof      each of a third as many trades with the last of ``--quotes`` quotes of its symbol
+books     an order book at each second, out of a hundredth as many messages
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ import pyarrow as pa
 import typer
 
 from etl.bench.audit import lake_rows
+from etl.bench.lake_research import as_of, books, day_of_lake
 from etl.bench.report import best_seconds, print_result, spread
+from etl.lake import Lake
 from etl.lake.catalog import Catalog, File, add_of
 from etl.lake.exports import Range
 from etl.lake.files import write_file
@@ -45,6 +50,7 @@ START_NS = 1_772_409_600_000_000_000
 MESSAGES = 100_000
 REPEATS = 5
 COMMITS = 50
+QUOTES = 3_000_000
 
 
 @app.command()
@@ -55,12 +61,15 @@ def main(
     rows_per_symbol: Annotated[int, typer.Option(min=1)] = 200,
     files: Annotated[int, typer.Option(min=1, help="In the log.")] = 100_000,
     messages: Annotated[int, typer.Option(min=3)] = MESSAGES,
+    quotes: Annotated[int, typer.Option(min=300, help="Joined to a third as many trades.")] = QUOTES,
 ) -> None:
     measures: dict[str, Callable[[Settings], dict[str, Any]]] = {
         "write": partial(_write, count=messages),
         "symbols": partial(_symbols, symbols=symbols, each=rows_per_symbol),
         "day": partial(_day, rows=rows),
         "log": partial(_log, files=files),
+        "asof": lambda _: as_of(quotes, _ms),
+        "books": lambda _: books(quotes // 100, _ms),
     }
     result = {}
     for name, measure in measures.items():
@@ -132,7 +141,8 @@ def _day(settings: Settings, rows: int) -> dict[str, Any]:
     _put(settings, lake_rows(Kind.TRADE, 0, DAY, rows, first=1))
     whole = "SELECT count(*), sum(volume), min(last_price), max(last_price) FROM trades"
     hour = f"{whole} WHERE time >= TIMESTAMPTZ '{DAY} 11:00:00+00' AND time < TIMESTAMPTZ '{DAY} 12:00:00+00'"
-    return {"rows": rows, "sum_ms": _ask(settings, whole, rows), "hour_ms": _ask(settings, hour)}
+    research = day_of_lake(Lake(settings), EXCHANGE, DAY, rows, _ms)
+    return {"rows": rows, "sum_ms": _ask(settings, whole, rows), "hour_ms": _ask(settings, hour), **research}
 
 
 def _put(settings: Settings, rows: pa.Table) -> File:
