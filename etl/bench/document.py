@@ -247,6 +247,34 @@ STANDARD: dict[str, Standard] = {
         ),
     ),
     "soak": Standard(("--minutes", "30"), (Figure("verdict", ("verdict",), "flat"),)),
+    "transport": Standard(
+        (),
+        (
+            Figure(
+                "appended messages/s: Kafka / Redis", ("kafka.append_per_s", "redis.append_per_s"), "400,000"
+            ),
+            Figure("CPU µs of a client's message", ("kafka.append_client_us", "redis.append_client_us"), "2"),
+            Figure("of the server's", ("kafka.append_server_us", "redis.append_server_us")),
+            Figure("one alone, ms: p50", ("kafka.alone_p50_ms", "redis.alone_p50_ms"), "0.5"),
+            Figure("read, CPU µs of the client", ("kafka.read_client_us", "redis.read_client_us")),
+            Figure("a worker's p99, ms", ("kafka.worker_ack_p99_ms", "redis.worker_ack_p99_ms"), "no worse"),
+            Figure(
+                "a worker's CPU s per million",
+                ("kafka.worker_cpu_s_per_million", "redis.worker_cpu_s_per_million"),
+            ),
+        ),
+    ),
+    "footprint": Standard(
+        ("--profile", "light", "--stores", "lake"),
+        (
+            Figure(
+                "memory, MiB: median / most, with an export",
+                ("memory_mib", "memory_mib_max_with_export"),
+                "700",
+            ),
+            Figure("CPU, of a core", ("cpu_cores",)),
+        ),
+    ),
 }
 
 

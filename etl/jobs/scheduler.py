@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from etl import settings as settings_module
-from etl.embedded.child import exit_code, exit_text
+from etl.embedded.child import EXIT_POLL_S, exit_code, exit_text
 from etl.errors import EtlError, UsageError
 from etl.jobs.cron import due_after, due_by
 from etl.jobs.steps import STEPS
@@ -30,7 +31,8 @@ from etl.model.times import NS_PER_S, text_of
 from etl.monitoring.job_runs import JobRun, State, read_runs, write_runs
 from etl.settings import Settings
 
-TERMINATE_WITHIN_S = 10.0
+END_WITHIN_S = 8.0
+"""Less than what the supervisor gives the scheduler for its own end."""
 SLEEP_S_MAX = 30.0
 """A clock that was set, or a machine that slept, is noticed after so long."""
 
@@ -102,7 +104,7 @@ class Scheduler:
         try:
             return await asyncio.wait_for(exit_code(process), job.time_out_s)
         except TimeoutError:
-            return -15
+            return -signal.SIGTERM
         finally:
             await asyncio.shield(_end(process))
 
@@ -122,7 +124,10 @@ class Scheduler:
 
     def _note(self, name: str, due_ns: int, state: State, tries: int) -> None:
         self._runs[name] = JobRun(due_ns, state, time.time_ns(), tries)
-        write_runs(self._settings, self._runs)
+        try:
+            write_runs(self._settings, self._runs)
+        except OSError as error:  # of all jobs the monitor must run on a disk that is full
+            _log.warning("what became of %s is not kept: %s", name, error)
 
 
 async def _until(time_ns: int) -> None:
@@ -132,10 +137,10 @@ async def _until(time_ns: int) -> None:
 
 async def _end(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM to it and all that it started, then SIGKILL."""
-    for number, within_s in ((15, TERMINATE_WITHIN_S), (9, TERMINATE_WITHIN_S)):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
         os.killpg(process.pid, number)
-        deadline_s = time.monotonic() + within_s
+        deadline_s = time.monotonic() + END_WITHIN_S
         while process.poll() is None and time.monotonic() < deadline_s:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(EXIT_POLL_S)

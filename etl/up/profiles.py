@@ -12,7 +12,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     "light": {
         "transport_url": "redis",
         "stores": ("clickhouse", "lake"),
-        "topic_retention_h": 2,  # of topics that lie in memory; what a store has not read stays
+        "topic_retention_h": 1,  # topics lie in memory; what a store has not read stays
         "redis_memory_mib": 512,
         "lake_range_messages_max": 50_000,
         "lake_compaction_memory_mib": 256,
