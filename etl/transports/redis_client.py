@@ -26,6 +26,8 @@ CONNECT_TIMEOUT_S = 2.0
 REQUEST_TIMEOUT_S = 15.0
 RETRY_S = 0.05
 READ_BYTES = 1 << 18
+EPOCH_ZERO_S = 1_577_836_800
+"""2020-01-01: stores keep epochs in 32 bits, as Kafka's are."""
 RUN_REMEMBERED_S = 400 * 86_400
 """Longer than a server runs; a run that is forgotten has a later epoch, which is never wrong."""
 PARAMETERS = {"prefix", "ca_file", "certificate_file", "key_file"}
@@ -142,14 +144,13 @@ class Connection:
         return self._socket
 
     def epoch(self, key_of: Callable[[str], str]) -> int:
-        """When the run of the server that we are connected to was first seen, ms; ``key_of`` a run says where that is
-        kept. Raises ``TransportError``."""
+        """When the run of the server that we are connected to was first seen, s since 2020; ``key_of`` a run says where
+        that is kept. Raises ``TransportError``."""
         if self._epoch < 0:
             run = str(self.call("INFO", "server").decode().partition("run_id:")[2].split()[0])
-            seconds, micros = self.call("TIME")
-            now_ms = int(seconds) * 1_000 + int(micros) // 1_000
-            before = self.call("SET", key_of(run), now_ms, "NX", "GET", "EX", RUN_REMEMBERED_S)
-            self._epoch = now_ms if before is None else int(before)
+            now_s = int(self.call("TIME")[0]) - EPOCH_ZERO_S
+            before = self.call("SET", key_of(run), now_s, "NX", "GET", "EX", RUN_REMEMBERED_S)
+            self._epoch = now_s if before is None else int(before)
         return self._epoch
 
     def _is_loading(self) -> bool:

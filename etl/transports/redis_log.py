@@ -6,7 +6,7 @@
     <prefix><topic>:{<n>}:g:<group>   hash: offset, metadata, owner, until, token
     <prefix><topic>:{<n>}:keys        hash, of a compacted topic: key → offset
     <prefix><topic>:topic             hash: id, partitions, compacted; if copied cluster, copying until it is whole
-    <prefix>epoch:<run>               when a run of the server was first seen, ms
+    <prefix>epoch:<run>               when a run of the server was first seen, s since 2020
     <prefix>group:<name>              sorted set: its members, by when they were last seen
 
 What is between braces decides in which slot of a cluster a key lies: all of a partition lie together.
@@ -80,7 +80,7 @@ def entry_time_ms(entry: Any) -> int:
 
 
 def entry_epoch(entry: Any) -> int:
-    """When the run of the server was first seen that took it, ms: later ones are greater. As ``leader_epoch``."""
+    """When the run of the server was first seen that took it, s since 2020: later ones are greater."""
     return int(_fields(entry)[b"e"])
 
 
