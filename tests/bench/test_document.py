@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import etl.bench
-from etl.bench.document import DOCUMENT, STANDARD, Kept, command, kept, rendered, shown
+from etl.bench.document import DOCUMENT, Kept, command, kept, rendered, shown
+from etl.bench.standard import STANDARD
 from etl.commands.bench import SHARED
 
 

@@ -1,0 +1,245 @@
+"""How each benchmark is run for docs/benchmarks.md, and which of its figures stand there, beside which goals."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Figure(Struct, frozen=True):
+    """A line of the document: what it is, where it stands in the result, and the goal."""
+
+    label: str
+    paths: tuple[str, ...]
+    goal: str = ""
+
+
+class Standard(Struct, frozen=True):
+    """How a benchmark is run for the document, and what of its result stands there."""
+
+    options: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    takes_recordings: bool = False
+
+
+STANDARD: dict[str, Standard] = {
+    "ingest": Standard(
+        ("--peer", "cryptofeed"),
+        (
+            Figure("events/s, trades and quotes", ("trades_and_quotes.events_per_s",), "100,000"),
+            Figure("CPU s per million of these", ("trades_and_quotes.cpu_s_per_million",), "10"),
+            Figure("events/s, books as recorded among them", ("events_per_s",)),
+            Figure("CPU s per million of these", ("cpu_s_per_million",)),
+            Figure("memory, MiB", ("rss_mib",)),
+            Figure("aggregate trades/s: ours", ("peer.ours.events_per_s",)),
+            Figure("the same, cryptofeed into its Kafka back-end", ("peer.kafka.events_per_s",)),
+            Figure("the same, cryptofeed into nothing", ("peer.no_op.events_per_s",)),
+            Figure("ours to cryptofeed with Kafka", ("peer_ratio",), "40"),
+            Figure("ours to cryptofeed into nothing", ("peer.ratio_to_no_op",), "1"),
+        ),
+        takes_recordings=True,
+    ),
+    "gateway": Standard(
+        (),
+        (
+            Figure("offered records/s, to 100 clients", ("live.offered_per_s",)),
+            Figure(
+                "what the gateway adds, ms: p50 / p99",
+                ("live.added_ms.p50", "live.added_ms.p99"),
+                "p50 5, p99 25",
+            ),
+            Figure("lost / doubled", ("live.lost", "live.doubled"), "0 / 0"),
+            Figure("its cores", ("live.gateway_cores",), "1"),
+            Figure("1,000 idle clients, MiB", ("idle.added_mib",), "200"),
+            Figure("the past to one client, records/s", ("replay.per_s",), "150,000"),
+            Figure("its CPU, µs a record", ("replay.gateway_us_per_record",)),
+        ),
+    ),
+    "latency": Standard(
+        ("--minutes", "10"),
+        (
+            Figure("offered events/s", ("offered_per_s",)),
+            Figure("receive → Kafka acknowledged, ms: p50 / p99", ("ack_ms.p50", "ack_ms.p99"), "p99 10"),
+            Figure(
+                "receive → queryable in ClickHouse, ms: p50 / p99 / p99.9",
+                ("queryable_ms.p50", "queryable_ms.p99", "queryable_ms.p99_9"),
+                "p50 50, p99 250",
+            ),
+            Figure("as a polling client sees it, ms: p50 / p99", ("polled_ms.p50", "polled_ms.p99")),
+            Figure("parts a minute / active at most", ("parts_per_minute", "active_parts_max"), "100 active"),
+        ),
+    ),
+    "sink": Standard(
+        (),
+        (
+            Figure("messages/s into ClickHouse in the recorded mix", ("messages_per_s",), "200,000"),
+            Figure(
+                "insert of 10,000 in that mix, ms: p50 / p95",
+                ("insert_10k_ms.p50", "insert_10k_ms.p95"),
+                "p50 12",
+            ),
+            Figure("of 10,000 quotes", ("insert_10k_quotes_ms.p50", "insert_10k_quotes_ms.p95")),
+            Figure("the sink's own CPU, µs a message", ("sink_cpu_us_per_message",)),
+        ),
+        takes_recordings=True,
+    ),
+    "storage": Standard(
+        (),
+        (
+            Figure("bytes a row, venue columns: trades", ("bytes_per_row.trades",), "5.0"),
+            Figure("quotes", ("bytes_per_row.quotes",), "8.0"),
+            Figure("book levels", ("bytes_per_row.book_levels",), "3.5"),
+            Figure(
+                "the whole row: trades / quotes / book levels",
+                ("whole_row.trades", "whole_row.quotes", "whole_row.book_levels"),
+            ),
+            Figure(
+                "Float64, default compression",
+                ("float64_default.trades", "float64_default.quotes", "float64_default.book_levels"),
+            ),
+            Figure(
+                "Parquet, venue columns",
+                ("parquet.trades", "parquet.quotes", "parquet.book_levels"),
+                "6.7 / 10.3 / 4.3",
+            ),
+        ),
+        takes_recordings=True,
+    ),
+    "load": Standard(
+        (),
+        (
+            Figure("TimescaleDB rows/s through Kafka", ("rows_per_s",)),
+            Figure("lake rows/s through Kafka", ("lake_rows_per_s",)),
+            Figure(
+                "columnstore ratio: trades / quotes",
+                ("compression_ratio.trades.ratio", "compression_ratio.quotes.ratio"),
+            ),
+        ),
+    ),
+    "lake": Standard(
+        (),
+        (
+            Figure("rows a second of CPU from messages into tables", ("write.rows_per_cpu_s",), "100,000"),
+            Figure(
+                "10,000 symbols, 2 million rows: CPU s / bytes a row / one symbol, ms",
+                ("symbols.write_cpu_s", "symbols.bytes_per_row", "symbols.one_symbol_ms"),
+                "3 / 40 / 10",
+            ),
+            Figure(
+                "a symbol's day of 10 million rows, ms: all / an hour",
+                ("day.sum_ms", "day.hour_ms"),
+                "150 / 30",
+            ),
+            Figure(
+                "100,000 files: read, s / look-up, ms / commit, ms",
+                ("log.read_s", "log.look_up_ms", "log.commit_ms"),
+                "1 / 1 / 5",
+            ),
+        ),
+    ),
+    "validation": Standard(
+        (),
+        (
+            Figure("10,000 clean records as a batch, ms", ("batch_ms_per_10k",), "0.8"),
+            Figure("their typed columns from text, ms", ("cast_ms_per_10k",)),
+            Figure("one by one, ms", ("record_ms_per_10k",)),
+        ),
+    ),
+    "isolation": Standard(
+        (),
+        (
+            Figure("workers / events a second of each / times in a flood", ("workers", "rate", "flood")),
+            Figure(
+                "receive → topic of the others, ms: p50 / p95 / p99, all quiet",
+                ("latency_ms.quiet.p50", "latency_ms.quiet.p95", "latency_ms.quiet.p99"),
+            ),
+            Figure(
+                "one blocked, one flooded, one garbling",
+                ("latency_ms.troubled.p50", "latency_ms.troubled.p95", "latency_ms.troubled.p99"),
+            ),
+            Figure("ratio of a round: p50 / p95 / p99", ("ratio.p50", "ratio.p95", "ratio.p99"), "1"),
+            Figure(
+                "lost / duplicated / missing undeclared", ("lost", "duplicated", "missed_undeclared"), "0"
+            ),
+            Figure(
+                "of one worker: memory, MiB / open files / threads",
+                ("worker.memory_mib", "worker.open_files", "worker.threads"),
+            ),
+            Figure("cores of all processes: quiet / troubled", ("cpu_cores.quiet", "cpu_cores.troubled")),
+        ),
+    ),
+    "audit": Standard(
+        (),
+        (
+            Figure("a night over 100 million rows, s: ClickHouse", ("clickhouse.night_s",)),
+            Figure("lake", ("lake.night_s",)),
+            Figure("TimescaleDB, 5 million rows, s", ("timescale.night_s",)),
+            Figure("seconds = a × rows^b: b", ("timescale.growth.audit.b",)),
+        ),
+    ),
+    "faults": Standard(
+        ("--venues", "binance,polygon,alpaca,okx,kraken,coinbase,bybit,kalshi", "--disconnects", "47"),
+        (
+            Figure("events / disconnects", ("events_sent", "disconnects")),
+            Figure(
+                "lost / duplicated / missing undeclared / missing with history",
+                ("lost", "duplicated", "missed_undeclared", "missing_with_history"),
+                "0",
+            ),
+            Figure(
+                "gaps repaired / source hole / unrepairable / open",
+                ("gaps_repaired", "gaps_source_hole", "gaps_unrepairable", "gaps_open"),
+            ),
+            Figure("reconnect, s: p50", ("reconnect_s.p50",), "3.2"),
+            Figure("worker's memory growth, MiB", ("rss_growth_mib",)),
+        ),
+    ),
+    "kill": Standard(
+        ("--times", "100"),
+        (
+            Figure("kills / rebalances", ("kills", "rebalances")),
+            Figure("events / offered a second", ("events", "offered_per_s")),
+            Figure(
+                "lost / duplicated / missing undeclared", ("lost", "duplicated", "missed_undeclared"), "0"
+            ),
+        ),
+    ),
+    "chaos": Standard(
+        ("--minutes", "30"),
+        (
+            Figure("acts", ("acts",)),
+            Figure("events / offered a second", ("events", "offered_per_s")),
+            Figure(
+                "lost / duplicated / missing undeclared", ("lost", "duplicated", "missed_undeclared"), "0"
+            ),
+        ),
+    ),
+    "soak": Standard(("--minutes", "30"), (Figure("verdict", ("verdict",), "flat"),)),
+    "transport": Standard(
+        (),
+        (
+            Figure(
+                "appended messages/s: Kafka / Redis", ("kafka.append_per_s", "redis.append_per_s"), "400,000"
+            ),
+            Figure("CPU µs of a client's message", ("kafka.append_client_us", "redis.append_client_us"), "2"),
+            Figure("of the server's", ("kafka.append_server_us", "redis.append_server_us")),
+            Figure("one alone, ms: p50", ("kafka.alone_p50_ms", "redis.alone_p50_ms"), "0.5"),
+            Figure("read, CPU µs of the client", ("kafka.read_client_us", "redis.read_client_us")),
+            Figure("a worker's p99, ms", ("kafka.worker_ack_p99_ms", "redis.worker_ack_p99_ms"), "no worse"),
+            Figure(
+                "a worker's CPU s per million",
+                ("kafka.worker_cpu_s_per_million", "redis.worker_cpu_s_per_million"),
+            ),
+        ),
+    ),
+    "footprint": Standard(
+        ("--profile", "light", "--stores", "lake"),
+        (
+            Figure(
+                "memory, MiB: median / most, with an export",
+                ("memory_mib", "memory_mib_max_with_export"),
+                "700",
+            ),
+            Figure("CPU, of a core", ("cpu_cores",)),
+        ),
+    ),
+}
