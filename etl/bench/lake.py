@@ -2,7 +2,7 @@
 
 write     messages of trades and quotes, two thirds quotes, into files and a commit: rows a second of CPU
 symbols   many symbols in one file: CPU to sort and write it, bytes a row, and one symbol out of it
-day       one symbol's day of ``--rows`` trades: all of it summed, and an hour of it
+day       one symbol's day of ``--rows`` trades: all of it summed, an hour of it, the sum of its bars of a second
           and the same by etl.lake.Lake, in Polars
 log       a table of ``--files`` files: the state read, a symbol's files of 30 days looked up, a commit
 asof      each of a third as many trades with the last of ``--quotes`` quotes of its symbol
@@ -26,6 +26,7 @@ from etl.bench.lake_research import as_of, books, day_of_lake
 from etl.bench.report import best_seconds, print_result, spread
 from etl.lake import Lake
 from etl.lake.catalog import Catalog, File, add_of
+from etl.lake.derived import derive
 from etl.lake.exports import Range
 from etl.lake.files import write_file
 from etl.lake.index import Index
@@ -39,6 +40,7 @@ from etl.model.times import NS_PER_MS
 from etl.settings import Settings, make
 from etl.sinks.collection import rare_collection
 from etl.sinks.lake import RecordWriter
+from etl.sinks.refusals import rows_check
 from etl.wire.codec import encode
 
 app = typer.Typer()
@@ -83,6 +85,7 @@ def _write(settings: Settings, count: int) -> dict[str, Any]:
     storage = open_storage(settings)
     catalog = Catalog(storage)
     state = catalog.read()
+    rows_check()  # an export's first batch reads every venue's rules
     with rare_collection():
         began = time.process_time()
         writer = RecordWriter(settings, storage, Range(0, 0, count), file_name(0, 0, count), {})
@@ -142,7 +145,18 @@ def _day(settings: Settings, rows: int) -> dict[str, Any]:
     whole = "SELECT count(*), sum(volume), min(last_price), max(last_price) FROM trades"
     hour = f"{whole} WHERE time >= TIMESTAMPTZ '{DAY} 11:00:00+00' AND time < TIMESTAMPTZ '{DAY} 12:00:00+00'"
     research = day_of_lake(Lake(settings), EXCHANGE, DAY, rows, _ms)
-    return {"rows": rows, "sum_ms": _ask(settings, whole, rows), "hour_ms": _ask(settings, hour), **research}
+    answers = {"sum_ms": _ask(settings, whole, rows), "hour_ms": _ask(settings, hour), **research}
+    began = time.process_time()
+    derived = derive(settings)
+    derive_cpu_s = round(time.process_time() - began, 2)
+    bars = "SELECT sum(trades), sum(volume), min(low), max(high) FROM ohlcv_1s"
+    return {
+        "rows": rows,
+        **answers,
+        "derive_cpu_s": derive_cpu_s,
+        "derived_rows": derived.rows,
+        "bars_ms": _ask(settings, bars, rows),
+    }
 
 
 def _put(settings: Settings, rows: pa.Table) -> File:
