@@ -72,7 +72,7 @@ def _replay(
         exchange = with_known(settings, exchanges.load(name))
         feed = Feed(settings, exchange, publisher, Continuity(exchange, declares_start=False))
         reparse = Reparse(feed, _RecordsAlone(), settings.ingest.read_pause_messages)
-        for frame in _frames(settings, name, from_ns, to_ns, archived):
+        for frame in frames_received(settings, name, from_ns, to_ns, archived):
             frames_count += 1
             if reparse.parse(msgspec.structs.replace(frame, source=Source.REPLAY)):
                 progress(frames_count, records_count + sum(feed.counts.published))
@@ -130,7 +130,9 @@ class _ClickHouseWriter:
         self._batch = []
 
 
-def _frames(settings: Settings, exchange: str, from_ns: int, to_ns: int, archived: bool) -> Iterator[Frame]:
+def frames_received(
+    settings: Settings, exchange: str, from_ns: int, to_ns: int, archived: bool
+) -> Iterator[Frame]:
     if archived:
         yield from raw_frames.frames(settings, exchange, from_ns, to_ns)
         return

@@ -1,9 +1,10 @@
 """Files of recorded sessions: one JSON object a line with ``receive_time_ns``, ``kind`` (``ws`` or ``rest``), ``frame``
-(the exact text) and, for requests, ``url``.
+(the exact text, or ``binary``, in base64) and, for requests, ``url``.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ class Line(Struct, frozen=True):
     kind: str = WS
     receive_time_ns: int = 0
     url: str = ""
+    binary: str = ""
+    """In base64, of a frame that is no text."""
+
+    @property
+    def payload(self) -> bytes:
+        return base64.b64decode(self.binary) if self.binary else self.frame.encode()
 
 
 class Asked(Struct, frozen=True):
@@ -61,4 +68,4 @@ def lines(path: Path) -> Iterator[Line]:
 
 def frames(path: Path) -> Iterator[bytes]:
     """What came on the socket."""
-    return (line.frame.encode() for line in lines(path) if line.kind == WS)
+    return (line.payload for line in lines(path) if line.kind == WS)

@@ -18,6 +18,7 @@ from msgspec import Struct
 from etl.model.times import NS_PER_S
 from etl.simulator.history import PRINTS, History
 from etl.simulator.market import Listing
+from etl.simulator.pace import Pace
 from etl.simulator.recording import REST, WS, Asked, Line, asked, lines
 from etl.simulator.session import BURST_ITEMS, Item, RecordedResponse
 from etl.simulator.told import Told, Track
@@ -36,7 +37,8 @@ NOTHING = Served()
 
 
 class RecordingSession:
-    """``rate`` in events/s, 0 = no pace, ``None`` = as recorded. ``before`` is what an earlier life has sent."""
+    """``rate`` in events/s, 0 = no pace, ``None`` = as recorded, or by ``pace``. ``before`` is what an earlier life has
+    sent."""
 
     label = "recording"
 
@@ -49,6 +51,7 @@ class RecordingSession:
         loop: bool = False,
         before: Served = NOTHING,
         history: History | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.history = history or History()
         self.skew_ns = 0
@@ -58,6 +61,7 @@ class RecordingSession:
         self._told = venue.told
         self._path = path
         self._rate = rate
+        self._pace = pace
         self._loop = loop and venue.told is not None
         self._symbols, self._requests = _contents(path, venue.told)
         self._answers: dict[Asked, bytes] = {}
@@ -134,6 +138,8 @@ class RecordingSession:
         return count
 
     def _is_due(self, line: Line, now_ns: int) -> bool:
+        if self._pace is not None:
+            return self._pace.is_due(self._venue.exchange, line.receive_time_ns, now_ns)
         if not self._played_from_ns:
             self._played_from_ns, self._recorded_from_ns = now_ns, line.receive_time_ns
         return line.receive_time_ns - self._recorded_from_ns <= now_ns - self._played_from_ns
@@ -156,7 +162,7 @@ class RecordingSession:
         if line.kind == REST:
             self._load(line)
             return []
-        payload = line.frame.encode()
+        payload = line.payload
         if self._told is None:
             return [Item("", payload, UNTOLD, position)]
         opened = self._told.open(payload)
@@ -194,7 +200,7 @@ class RecordingSession:
         return items
 
     def _load(self, line: Line) -> None:
-        request, answer = asked(line.url), line.frame.encode()
+        request, answer = asked(line.url), line.payload
         self._answers[request] = answer
         if self._told is not None and request.path.endswith(self._told.snapshot_path):
             track = self._track({self._told.symbol: dict(request.query).get(self._told.symbol_query, "")})

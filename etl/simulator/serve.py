@@ -15,6 +15,7 @@ from etl.model.times import NS_PER_S
 from etl.simulator import faults, recording, truth
 from etl.simulator.feed import Feed
 from etl.simulator.history import History
+from etl.simulator.pace import Pace
 from etl.simulator.past import Past
 from etl.simulator.recorded_venue import RecordedVenue
 from etl.simulator.replay import RecordingSession, Served
@@ -32,7 +33,8 @@ POLL_S = 0.05
 
 class Options(Struct, frozen=True, kw_only=True):
     """``rate`` is in events/s for each venue, 0 = as fast as the clients read, ``None`` = as recorded, or
-    ``SYNTHETIC_RATE``. ``recordings`` is a directory; ``session`` one file, or ``shipped``."""
+    ``SYNTHETIC_RATE``; ``pace``: the clock that recordings share. ``recordings`` is a directory; ``session``
+    one file, or ``shipped``."""
 
     exchanges: tuple[str, ...]
     state_path: Path
@@ -47,6 +49,7 @@ class Options(Struct, frozen=True, kw_only=True):
     truth_path: Path | None = None
     scenario: Path | None = None
     metrics_port: int = 0
+    pace: Pace | None = None
 
 
 SYNTHETIC_RATE = 667.0
@@ -106,7 +109,7 @@ def _session(options: Options, file: Path | None, venue: Venue, before: _Before)
     served = Served(before.position, before.highest)
     if venue.told is None or not (options.loop or options.session == SHIPPED):
         # its times are of another day: a past that ends now would lie in its future
-        return RecordingSession(venue, file, options.rate, before=served)
+        return RecordingSession(venue, file, options.rate, before=served, pace=options.pace)
     firsts, last = venue.told.first_prints(recording.frames(file)), past.last_number("")
     past = Past(venue.instrument, before.began_ns, lambda symbol: firsts.get(symbol, last + 1) - last - 1)
     return RecordingSession(venue, file, options.rate, loop=True, before=served, history=History(past=past))
