@@ -26,6 +26,8 @@ from etl.lake.storage import Storage
 FOLDER = "_exports"
 COMMITS_PER_CHECKPOINT = 20
 CHECKPOINTS_KEPT = 2
+UNTIL = "until/"
+"""Before a topic's id: as ``txn`` of a table, what was published before then is in that version of it."""
 
 
 class Range(Struct, frozen=True):

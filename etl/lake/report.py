@@ -17,6 +17,7 @@ from etl.lake import layout
 from etl.lake.catalog import File, State, file_of
 from etl.lake.delta import Action
 from etl.lake.derived import made_from
+from etl.lake.exports import UNTIL
 from etl.lake.index import Index
 from etl.lake.log import DeltaLog
 from etl.lake.storage import Storage
@@ -212,6 +213,7 @@ def history(storage: Storage, table: str) -> Iterator[Change]:
 def _change(table: str, version: int, actions: Sequence[Action]) -> Change:
     infos = [action.commit_info for action in actions if action.commit_info is not None]
     info = infos[0] if infos else {}
+    txns = [action.txn for action in actions if action.txn is not None]
     added = [file_of(table, action.add) for action in actions if action.add is not None]
     return Change(
         version,
@@ -220,5 +222,5 @@ def _change(table: str, version: int, actions: Sequence[Action]) -> Change:
         len(added),
         sum(file.rows for file in added),
         sum(action.remove is not None for action in actions),
-        {action.txn.app_id: action.txn.version for action in actions if action.txn is not None},
+        {txn.app_id: txn.version for txn in txns if not txn.app_id.startswith(UNTIL)},
     )

@@ -5,10 +5,8 @@ from __future__ import annotations
 from etl.errors import StoreError
 from etl.lake.catalog import State, file_of
 from etl.lake.delta import Snapshot
+from etl.lake.exports import UNTIL
 from etl.lake.lookup import Lookup
-
-UNTIL = "until/"
-"""Before a topic's id: as ``txn``, what was published before then is in this version of a table."""
 
 
 class View:

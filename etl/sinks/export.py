@@ -22,7 +22,7 @@ from msgspec import Struct
 from etl import crash
 from etl.errors import RangeLost
 from etl.lake.catalog import Catalog, File, State
-from etl.lake.exports import Range
+from etl.lake.exports import UNTIL, Range
 from etl.lake.layout import file_name
 from etl.lake.storage import Storage, open_storage
 from etl.settings import Settings
@@ -112,8 +112,10 @@ def _drain(
 def _commit(
     catalog: Catalog, state: State, written: _Written, topic_id: str, offsets: Mapping[int, int]
 ) -> None:
-    """A commit a table, each with how far it has come now."""
+    """A commit a table, each with how far it has come now, and up to when everything is there as of the last export."""
     txns = {app_id(topic_id, partition): end for partition, end in offsets.items()}
+    if until_ns := state.exports.until_ns.get(topic_id):
+        txns[f"{UNTIL}{topic_id}"] = until_ns
     crash.reach(crash.BETWEEN_LAKE_FILE_AND_CATALOG)
     for table in sorted({file.table for file in written.files}):
         added = [file for file in written.files if file.table == table]

@@ -13,11 +13,12 @@ import pytest
 
 from etl import settings as settings_module
 from etl.errors import RangeLost
-from etl.lake import raw_frames
+from etl.lake import Lake, raw_frames
 from etl.lake.catalog import Catalog
 from etl.lake.compaction import compact
 from etl.lake.exports import ExportLog
 from etl.lake.query import connect
+from etl.lake.report import history
 from etl.lake.storage import open_storage
 from etl.model.records import BarState, Frame, Source
 from etl.settings import Settings
@@ -345,7 +346,20 @@ def test_the_tables_know_rows_times_bytes_and_offsets(settings: Settings) -> Non
     assert list(state.exports.planned.values()) == [()]
     (topic_id,) = state.exports.topics
     assert state.done("trades", f"{topic_id}/0") == 3
-    assert state.exports.until_ns[topic_id] > path.stat().st_mtime_ns - 60_000_000_000
+    until_ns = state.exports.until_ns[topic_id]
+    assert until_ns > path.stat().st_mtime_ns - 60_000_000_000
+    # an older version knows up to when it is complete: what was told before it
+    stream.publish(settings, stream.trade(3))
+    export(settings)
+    lake = Lake(settings)
+    assert lake.complete_until_ns == lake.trades().complete_until_ns
+    assert (lake.complete_until_ns or 0) > until_ns
+    assert lake.trades(version=0).complete_until_ns is None
+    assert lake.trades(version=1).complete_until_ns == until_ns
+    assert [change.progress for change in history(open_storage(settings), "trades")] == [
+        {f"{topic_id}/0": 3},
+        {f"{topic_id}/0": 4},
+    ]
 
 
 def test_an_empty_lake_has_every_table_without_rows(settings: Settings) -> None:
