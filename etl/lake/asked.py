@@ -14,9 +14,9 @@ from etl.lake import layout
 from etl.lake.catalog import TIME_NS_MAX
 from etl.lake.lookup import ANY, TIME_NS_MIN
 from etl.lake.result import Result
-from etl.lake.scan import columns, empty, scan, time_filters
+from etl.lake.scan import SCHEMAS, columns, empty, scan, time_filters
 from etl.lake.storage import Storage
-from etl.lake.view import View
+from etl.lake.view import View, bars_until
 from etl.model.times import Duration, Time, as_ns, text_of
 
 Names = str | Sequence[str] | None
@@ -53,6 +53,7 @@ class Asked(Struct, frozen=True):
     start_ns: int
     end_ns: int
     names: tuple[str, ...]
+    complete_until_ns: int | None
 
     @property
     def is_one_symbol(self) -> bool:
@@ -70,24 +71,26 @@ def asked(
     options: Options,
 ) -> Asked:
     """Raises ``UsageError`` for what does not exist, ``StoreError`` for what is not complete where that is to raise."""
-    if table not in layout.FILE_SCHEMAS:
-        raise UsageError(f"{table}: no such table; there are {', '.join(layout.FILE_SCHEMAS)}")
+    if table not in SCHEMAS:
+        raise UsageError(f"{table}: no such table; there are {', '.join(SCHEMAS)}")
     if unknown := options.keys() - Options.__annotations__.keys():
         raise UsageError(f"{table}: no such option: {', '.join(sorted(unknown))}")
     names = tuple(options.get("columns") or ())
     if unknown := set(names) - {*columns(table), "gap"}:
         raise UsageError(f"{table}: no such column: {', '.join(sorted(unknown))}")
     start_ns = TIME_NS_MIN if start is None else as_ns(start)
-    end_ns = _end(view, None if end is None else as_ns(end), options.get("incomplete", "warn"))
-    return Asked(table, view, _tuple(exchange), _tuple(symbol) or ANY, start_ns, end_ns, names)
+    until_ns = view.complete_until_ns
+    if table in layout.BARS_NS:
+        until_ns = bars_until(view, table, _tuple(exchange))
+    end_ns = _end(until_ns, None if end is None else as_ns(end), options.get("incomplete", "warn"))
+    return Asked(table, view, _tuple(exchange), _tuple(symbol) or ANY, start_ns, end_ns, names, until_ns)
 
 
 def _tuple(names: Names) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names or ())
 
 
-def _end(view: View, end_ns: int | None, incomplete: str) -> int:
-    until = view.complete_until_ns
+def _end(until: int | None, end_ns: int | None, incomplete: str) -> int:
     if incomplete not in _INCOMPLETE:
         raise UsageError(f"incomplete={incomplete!r}: must be one of {', '.join(_INCOMPLETE)}")
     if end_ns is None:
@@ -119,7 +122,7 @@ def answer(storage: Storage, of: Asked, where: pl.Expr | None = None) -> Result:
     return Result(
         rows=rows.filter(filters) if filters else rows,
         table=of.table,
-        complete_until_ns=of.view.complete_until_ns,
+        complete_until_ns=of.complete_until_ns,
         start_ns=of.start_ns,
         end_ns=of.end_ns,
         versions={of.table: of.view.version(of.table)},

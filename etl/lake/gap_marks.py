@@ -103,8 +103,10 @@ def before_each_row(start_ns: int) -> pl.Expr:
     return pl.col(TIME_NS).shift(1).over(STREAM).fill_null(first)
 
 
-def bar_end() -> pl.Expr:
-    """When the bar of a row is over; of a month after 31 days."""
+def bar_end(interval_ns: int = 0) -> pl.Expr:
+    """When the bar of a row is over, by its ``interval`` unless all have the same; of a month after 31 days."""
+    if interval_ns:
+        return pl.col(TIME_NS) + interval_ns
     unit = pl.col("interval").str.slice(-1).replace_strict(_BAR_UNITS_NS, default=0, return_dtype=pl.Int64)
     return pl.col(TIME_NS) + pl.col("interval").str.extract(r"^(\d+)").cast(pl.Int64).fill_null(0) * unit
 

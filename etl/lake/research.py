@@ -36,6 +36,7 @@ from etl.lake.result import Result
 from etl.lake.scan import instant
 from etl.lake.storage import open_storage
 from etl.lake.view import View, newest, older
+from etl.model.records import Kind
 from etl.model.tables import KIND_BY_TABLE
 from etl.model.times import Duration, Time, as_ns, duration_ns
 from etl.settings import Settings
@@ -138,6 +139,13 @@ class Lake:
         where = None if interval is None else pl.col("interval") == interval
         return self.table("bars", exchange, symbol, start, end, where, **options)
 
+    def ohlcv(
+        self, exchange: Names = None, symbol: Names = None, start: Time | None = None, end: Time | None = None,
+        interval: str = "1m", **options: Unpack[Options],
+    ) -> Result:  # fmt: skip
+        """Bars that ``etl compact`` made of the trades, of ``1s`` or ``1m``: what they can answer costs a hundredth."""
+        return self.table(f"ohlcv_{interval}", exchange, symbol, start, end, **options)
+
     def gaps(
         self, exchange: Names = None, symbol: Names = None, start: Time | None = None, end: Time | None = None,
         **options: Unpack[Options],
@@ -182,18 +190,19 @@ class Lake:
 
     def _marked(self, result: Result, of: Asked, window: Duration | bool) -> Result:
         holes = self._holes(of)
-        end = gap_marks.bar_end() if of.table == "bars" else pl.col("time_ns")
+        is_bar = of.table in ("bars", *layout.BARS_NS)
+        end = gap_marks.bar_end(layout.BARS_NS.get(of.table, 0)) if is_bar else pl.col("time_ns")
         if window is not True:
             begin = end - duration_ns(window)
         else:
-            begin = pl.col("time_ns") if of.table == "bars" else gap_marks.before_each_row(of.start_ns)
+            begin = pl.col("time_ns") if is_bar else gap_marks.before_each_row(of.start_ns)
         rows = gap_marks.marked(result.rows, holes, begin, end)
         names = (*of.names, *(() if gap_marks.GAP in of.names else (gap_marks.GAP,))) if of.names else ()
         return structs.replace(result, rows=rows, names=names, holes=holes)
 
     def _holes(self, of: Asked) -> pl.DataFrame:
         gaps = self._gaps(structs.replace(of, names=())).rows.select(gap_marks.COLUMNS).collect()
-        return gap_marks.holes(gaps, KIND_BY_TABLE[of.table])
+        return gap_marks.holes(gaps, KIND_BY_TABLE.get(of.table, Kind.TRADE))
 
     # ── more than a table ──
 

@@ -29,6 +29,8 @@ from etl.wire.precedence import Term, precedence
 
 TIME_NS = "time_ns"
 """The exact time: the venue's, or ours where it sent none."""
+SCHEMAS = layout.FILE_SCHEMAS | {table: layout.DERIVED_SCHEMAS[table] for table in layout.BARS_NS}
+"""Of the tables that can be asked for."""
 _START = "__start"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREIGN_START = 1 << 62
@@ -44,6 +46,8 @@ def scan(
     wanted = {file.path for file in files}
     parts: list[pl.LazyFrame] = []
     single: list[File] = []
+    if table not in KIND_BY_TABLE:  # made of others, a file a day: there are no doubles
+        single, everything = list(files), []
     for run in runs_of(sorted(everything, key=attrgetter("exchange"))):
         if len(run) == 1:
             single += [file for file in run[0] if file.path in wanted]
@@ -104,7 +108,7 @@ def instant(time_ns: int) -> datetime:
 
 def columns(table: str) -> list[str]:
     """What a frame of ``table`` has, in its order."""
-    names = [field.name for field in layout.FILE_SCHEMAS[table]]
+    names = [field.name for field in SCHEMAS[table]]
     return [
         "exchange",
         "symbol",
@@ -116,7 +120,7 @@ def columns(table: str) -> list[str]:
 
 @cache
 def _schema(table: str) -> pl.Schema:
-    frame: Any = pl.from_arrow(layout.FILE_SCHEMAS[table].empty_table())
+    frame: Any = pl.from_arrow(SCHEMAS[table].empty_table())
     return pl.Schema(frame.schema)
 
 
@@ -187,8 +191,10 @@ def _shown(table: str, files: Iterable[File]) -> list[pl.Expr]:
         .then(pl.col("receive_time_ns"))
         .otherwise(pl.col("event_time_ns"))
     )
+    if table not in KIND_BY_TABLE:
+        exact = pl.col("time").dt.epoch("ns")
     shown = {TIME_NS: exact.alias(TIME_NS)}
-    for field in layout.FILE_SCHEMAS[table]:
+    for field in SCHEMAS[table]:
         number = field.type.value_type if pa.types.is_list(field.type) else field.type
         is_list = pa.types.is_list(field.type)
         if wide and pa.types.is_decimal(number):

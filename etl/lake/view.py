@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from etl.errors import StoreError
-from etl.lake.catalog import State, file_of
+from etl.lake.catalog import File, State, file_of
 from etl.lake.delta import Snapshot
+from etl.lake.derived import made_from
 from etl.lake.exports import UNTIL
 from etl.lake.lookup import Lookup
+from etl.model.times import as_ns
 
 
 class View:
@@ -29,6 +33,23 @@ class View:
     def versions(self) -> dict[str, int]:
         """Of the tables that there are."""
         return {table: at.version for table, at in self.state.tables.items() if at.version >= 0}
+
+
+def bars_until(view: View, table: str, exchanges: Collection[str]) -> int | None:
+    """Up to when ``table``, made of the trades, is complete: to the first day of which trades came since, or the files
+    were compacted; () = of all exchanges."""
+    until = view.complete_until_ns
+    days: dict[tuple[str, str], list[File]] = {}
+    for file in view.lookup("trades").files:
+        if not exchanges or file.exchange in exchanges:
+            days.setdefault((file.exchange, file.date), []).append(file)
+    made = {(file.exchange, file.date): file.made_from.get("trades") for file in view.lookup(table).files}
+    stale = [
+        date for (exchange, date), files in days.items() if made.get((exchange, date)) != made_from(files)
+    ]
+    if until is None or not stale:
+        return until
+    return min(until, as_ns(min(stale)))
 
 
 def newest(state: State, topic: str) -> View:

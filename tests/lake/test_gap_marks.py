@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from etl.errors import UsageError
 from etl.lake import Lake
+from etl.lake.derived import derive
 from etl.model.records import Gap, GapKind, GapState, Record
 from etl.settings import Settings
 from tests.support import stream
-from tests.support.lake import export_records
+from tests.support.lake import complete_until, export_records
 
 MS, START = stream.MS, stream.START_NS
 TRADES = [stream.trade(number) for number in range(10)]
@@ -132,6 +135,31 @@ def test_a_bar_is_marked_by_holes_of_its_own_time(settings: Settings) -> None:
     ]  # fmt: skip
     hour = Lake(settings).bars(with_gaps="2m", interval="1m").collect()
     assert hour["gap"].to_list() == [False, False, True, True, True]
+
+
+def test_bars_made_of_trades_are_marked_by_holes_of_the_trades(settings: Settings) -> None:
+    second = 1_000
+    trades = [stream.trade(n * second, trade_id=str(n), last_price=str(n + 1), volume="2") for n in range(5)]
+    export_records(settings, [*trades, hole(second, 2 * second), hole(0, 4 * second, channel="kline_1m")])
+    complete_until(settings, START + stream.DAY)
+    assert Lake(settings).ohlcv().complete_until_ns == START // stream.DAY * stream.DAY
+    derive(settings)
+    bars = Lake(settings).ohlcv("binance", "BTC-*", interval="1s", with_gaps=True).collect()
+    begin = START // (second * MS) * second * MS
+    assert bars.select("symbol", "time_ns", "close", "turnover", "trades", "gap").rows() == [
+        ("BTC-USDT", begin + n * second * MS, Decimal(n + 1), Decimal(2 * n + 2), 1, n in (1, 2))
+        for n in range(5)
+    ]
+    assert (
+        Lake(settings)
+        .ohlcv(start=begin + 1, end=begin + 2 * second * MS, interval="1s")
+        .collect()["trades"]
+        .sum()
+        == 1
+    )
+    assert Lake(settings).ohlcv().complete_until_ns == START + stream.DAY
+    with pytest.raises(UsageError, match="ohlcv_5m: no such table"):
+        Lake(settings).ohlcv(interval="5m")
 
 
 def test_the_ledger_is_what_concerns_the_time_asked_for(settings: Settings) -> None:
