@@ -135,10 +135,11 @@ class TimescaleStore:
             crash.reach(crash.BEFORE_TIMESCALE_COMMIT)
 
     def refused(self, rows: Rows) -> list[Refused]:
-        """The rows that the server does not take; nothing is stored."""
+        """The rows that the server does not take; nothing is stored. A row that another one takes precedence over is
+        asked about only where it would be stored."""
 
         def attempt(part: Rows) -> None:
-            arrays = _parameters(part)
+            arrays = _parameters(newest(part))
             with store_errors(self._settings), self._connection.transaction(force_rollback=True):
                 self._connection.execute(self._statements[part.kind], arrays)
 
