@@ -7,6 +7,7 @@ import json
 import random
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -82,30 +83,32 @@ class Stream:
         return cursor_text(self._topic, self._offsets) if self._topic else ""
 
     async def __aiter__(self) -> AsyncGenerator[Record, None]:
-        async for told in self._told():
-            if isinstance(told, list):
-                for record in told:
-                    yield record
-                continue
-            for delivered in told.records:
-                self._offsets[delivered.partition] = delivered.offset + 1
-                try:
-                    record = record_in(delivered.record)
-                except WireError:  # of a newer gateway: what this version has no word for
-                    self.unknown_records += 1
+        async with aclosing(self._told()) as lots:  # who leaves the loop closes the connection too
+            async for told in lots:
+                if isinstance(told, list):
+                    for record in told:
+                        yield record
                     continue
-                if isinstance(record, Gap) and self._on_gap:
-                    self._on_gap(record)
-                yield record
-            self._place(told.cursor)
+                for delivered in told.records:
+                    self._offsets[delivered.partition] = delivered.offset + 1
+                    try:
+                        record = record_in(delivered.record)
+                    except WireError:  # of a newer gateway: what this version has no word for
+                        self.unknown_records += 1
+                        continue
+                    if isinstance(record, Gap) and self._on_gap:
+                        self._on_gap(record)
+                    yield record
+                self._place(told.cursor)
 
     async def batches(self) -> AsyncGenerator[Any, None]:
         """``Delivery`` messages of ``market_data.proto``: records not decoded, for who takes very many. A snapshot is
         passed over."""
-        async for told in self._told():
-            if not isinstance(told, list):
-                yield told
-                self._place(told.cursor)
+        async with aclosing(self._told()) as lots:
+            async for told in lots:
+                if not isinstance(told, list):
+                    yield told
+                    self._place(told.cursor)
 
     async def _told(self) -> AsyncGenerator[Any, None]:
         """``Delivery`` messages, or of a snapshot its records; ends where the stream does. Raises ``ClientError``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -32,6 +33,7 @@ from etl.up.recorded import subscribed
 
 LIVE_EVERY_S = 1.0
 LINE_EVERY_S = 5.0
+ADDRESSES_WIDTH = 400
 STREAMING_POLL_S = 0.2
 STREAMING_WITHIN_S = 120.0
 RECONCILE_WITHIN_S = 1_800.0
@@ -117,7 +119,7 @@ class _Session:
             async with self._watched():
                 if not self._options.duration_s:
                     await self._supervisor.all_ready()
-                    self._console.print(self._addresses())
+                    self._say_addresses()
                     await asyncio.Event().wait()
                 seconds = await self._stream_for_duration()
                 await self._close()
@@ -139,7 +141,7 @@ class _Session:
         self._say("all venues stream")
         await asyncio.sleep(self._options.duration_s)
         await self._supervisor.all_ready()
-        self._console.print(self._addresses())
+        self._say_addresses()
         return time.monotonic() - began
 
     async def _all_streaming(self) -> None:
@@ -226,6 +228,14 @@ class _Session:
         self._console.print(
             f"{time.monotonic() - self._began:6.1f} s  {text}", highlight=False, soft_wrap=True
         )
+
+    def _say_addresses(self) -> None:
+        """Whole, however narrow the terminal is: a table would cut passwords and tokens."""
+        wide = Console(file=io.StringIO(), width=ADDRESSES_WIDTH)
+        with wide.capture() as captured:
+            wide.print(self._addresses())
+        for line in captured.get().splitlines():
+            self._console.print(line.rstrip(), highlight=False, soft_wrap=True, markup=False)
 
     def _addresses(self) -> Table:
         settings = self._settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import signal
@@ -191,6 +192,19 @@ def test_a_stream_is_the_same_call_for_the_past_and_for_now(settings: Settings, 
                 await each.aclose()
 
     asyncio.run(run())
+
+
+@pytest.mark.integration
+def test_who_leaves_the_loop_leaves_nothing_open(settings: Settings, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with client_of(settings, tmp_path) as client:
+            publish(settings, [trade(40)])
+            async for record in client.stream(symbol="BTC-USDT", start="2026-01-01"):
+                assert isinstance(record, Record)
+                break
+
+    asyncio.run(run())
+    gc.collect()  # what was left open would warn, which fails the test
 
 
 @pytest.mark.integration
