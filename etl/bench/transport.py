@@ -81,15 +81,9 @@ async def compared(messages: int, alone: int, repeats: int, rate: float, seconds
     for number in range(repeats):
         for name, url in TRANSPORTS.items():
             with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
-                settings = changed(
-                    free_settings(Path(folder), "binance", rate),
-                    transport_url=url,
-                    stores="lake",
-                    topic_partitions=1,
-                    redis_memory_mib=REDIS_MEMORY_MIB,
-                )
-                one = await _published(settings, messages, alone)
-                one |= await _worked(settings, rate, seconds)
+                one = await _published(_settings(Path(folder), url, rate), messages, alone)
+            with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
+                one |= await _worked(_settings(Path(folder), url, rate), rate, seconds)
             say(f"{name}, run {number + 1}: {one}")
             found[name].append(one)
     return {
@@ -97,6 +91,16 @@ async def compared(messages: int, alone: int, repeats: int, rate: float, seconds
         "repeats": repeats,
         **{name: {key: median(run[key] for run in runs) for key in runs[0]} for name, runs in found.items()},
     }
+
+
+def _settings(folder: Path, url: str, rate: float) -> Settings:
+    return changed(
+        free_settings(folder, "binance", rate),
+        transport_url=url,
+        stores="lake",
+        topic_partitions=1,
+        redis_memory_mib=REDIS_MEMORY_MIB,
+    )
 
 
 async def _published(settings: Settings, messages: int, alone: int) -> dict[str, Any]:
@@ -208,7 +212,7 @@ def _read(settings: Settings, server: int) -> dict[str, Any]:
 
 
 async def _worked(settings: Settings, rate: float, seconds: float) -> dict[str, Any]:
-    """A whole worker; its broker goes on with what was published before."""
+    """A whole worker, on a broker that has nothing yet."""
     wanted = (*BROKERS, "topics", "simulate-binance", "stream-binance")
     planned = [_adapted(settings, part, rate) for part in parts(settings, False) if part.name in wanted]
     async with Supervisor(planned, child_environment(settings), settings.state_path) as supervisor:
