@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import Protocol
 
 from msgspec import Struct
 
 from etl.errors import UsageError
+from etl.gateway.books import standing_books
 from etl.gateway.entry import Entry
 from etl.gateway.hub import Hub
 from etl.gateway.messages import Lost
@@ -107,6 +108,15 @@ class CatchUp:
 
     def _open(self) -> RangeReader:
         return transport_of(self._settings).reader(self._settings.topics.normalized, GROUP)
+
+    async def books(self, ends: dict[int, int], wants: Callable[[tuple[bytes, int]], bool]) -> list[bytes]:
+        """The books that are wanted, as they stand at ``ends``. Raises ``TransportError``."""
+        async with self._turns:
+            reader = await asyncio.to_thread(self._open)
+            try:
+                return await asyncio.to_thread(standing_books, reader, ends, wants)
+            finally:
+                await asyncio.to_thread(reader.close)
 
     async def run(self, start: Start) -> None:
         """Until the client has joined the others, or has all up to ``to``. Raises ``TransportError``, ``RangeLost``."""

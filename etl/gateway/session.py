@@ -11,7 +11,8 @@ import msgspec
 from aiohttp import WSMessage, WSMsgType, web
 
 from etl.errors import EtlError, UsageError
-from etl.gateway.catch_up import CatchUp
+from etl.gateway.books import BOOK
+from etl.gateway.catch_up import CatchUp, Start
 from etl.gateway.entry import FORMATS, JSON, Entry, frame_of
 from etl.gateway.hub import Hub
 from etl.gateway.messages import (
@@ -32,6 +33,7 @@ from etl.gateway.selection import Selection
 from etl.gateway.tokens import Grant, Tokens
 from etl.settings import Settings
 from etl.wire.cursor import cursor_text
+from etl.wire.json_records import json_of
 
 SELECTIONS_MAX = 1_000
 """Of one client."""
@@ -192,6 +194,9 @@ class Session:
             return
         self._selections.append(selection)
         self._format = request.format
+        if request.snapshot and BOOK in selection.kinds:
+            await self._begin_with_books(selection)
+            return
         if not request.from_:
             self._has_begun = True
             self._begin_live()
@@ -202,6 +207,21 @@ class Session:
         self._cursor = cursor_text(self._hub.topic, start.offsets)
         self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
         self._spawn(self._told_the_past(self._catch_up.run(start)))
+
+    async def _begin_with_books(self, selection: Selection) -> None:
+        """A book is joined from the topic up to where it ends now; the stream goes on there. Raises ``EtlError``."""
+        ends = dict(self._hub.ring.ends)
+        books = await self._catch_up.books(ends, self.wants)
+        self._has_begun = True
+        self._cursor = cursor_text(self._hub.topic, ends)
+        self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
+        standing = [one for one in self._standing(selection) if one.offset < ends[one.partition]]
+        records = [*map(Entry.json, standing), *map(json_of, books)]
+        self.outbox.tell(Snapshot(cursor=self._cursor, records=[*map(msgspec.Raw, records)]), self._cursor)
+        self._spawn(self._told_the_past(self._catch_up.run(Start(ends))))
+
+    def _standing(self, selection: Selection) -> list[Entry]:
+        return [one for one in self._hub.latest.of(selection) if self._allowed.matches(one.route)]
 
     def _check(self, request: Subscribe) -> None:
         """Raises ``UsageError``."""
@@ -224,7 +244,7 @@ class Session:
         self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
         if not with_snapshot:
             return
-        standing = [one for one in self._hub.latest.of(selection) if self._allowed.matches(one.route)]
+        standing = self._standing(selection)
         records = [msgspec.Raw(entry.json()) for entry in standing]
         for entry in standing:
             entry.forget()

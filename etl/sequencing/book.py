@@ -100,7 +100,7 @@ def rebuild(records: Iterable[Record]) -> Iterator[Step]:
             continue
         key = (record.exchange, record.symbol, channel_family(record.exchange, record.channel))
         if isinstance(record, Gap):
-            if key in books and _breaks(record, books[key].join):
+            if key in books and breaks(record, books[key].join):
                 books[key].join.reset(record.reason or record.gap_kind.name.lower())
             continue
         book = books.setdefault(key, JoinedBook())
@@ -108,7 +108,7 @@ def rebuild(records: Iterable[Record]) -> Iterator[Step]:
             yield Step(record.exchange, record.symbol, applied, book.levels)
 
 
-def _breaks(gap: Gap, join: Join) -> bool:
+def breaks(gap: Gap, join: Join) -> bool:
     """Whether the book cannot go on: not where ids prove the hole themselves, or nothing was there before."""
     told_by_ids = gap.from_sequence is not None or gap.to_sequence is not None
     told_by_ids = told_by_ids or (NO_EVENT_BEFORE in gap.flags and join.sequence is not None)

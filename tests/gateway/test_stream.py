@@ -13,7 +13,7 @@ import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
 from etl.gateway.tokens import Tokens
-from etl.model.records import Correction, CorrectionKind, Record, Source
+from etl.model.records import Book, BookAction, Correction, CorrectionKind, Record, Source
 from etl.settings import Settings, changed
 from etl.transports.transport import read_topic
 from etl.wire.codec import decode
@@ -350,5 +350,32 @@ def test_a_page_says_its_token_first_and_a_foreign_page_is_refused(on_kafka: Set
             ):
                 with pytest.raises(WSServerHandshakeError, match="403"):
                     await page.ws_connect(url, headers=headers)
+
+    asyncio.run(run())
+
+
+def test_a_snapshot_has_the_book_joined_and_its_changes_go_on_from_there(on_kafka: Settings) -> None:
+    def change(number: int, price: str, size: str) -> Record:
+        return of_kind(Book, number, channel="depth@100ms", book_action=BookAction.ABSOLUTE, sequence=number,
+                       first_sequence=number, bid_prices=(price,), bid_sizes=(size,))  # fmt: skip
+
+    async def run() -> None:
+        whole = of_kind(Book, 1, channel="depth@100ms", book_action=BookAction.SNAPSHOT, sequence=1,
+                        bid_prices=("9", "8"), bid_sizes=("1", "2"), ask_prices=("11",), ask_sizes=("3",))  # fmt: skip
+        publish(on_kafka, [whole, change(2, "9", "0"), trade(3), change(3, "8.5", "7"), quote(5)])
+        async with (
+            gateway(on_kafka) as session,
+            stream(session, on_kafka, symbol="BTC-USDT", kind=["book", "trade"], snapshot=True) as told,
+        ):
+            snapshot = await told.until("snapshot")
+            assert [one["kind"] for one in snapshot["records"]] == ["trade", "book"]
+            joined = snapshot["records"][1]
+            assert (joined["book_action"], joined["sequence"]) == ("snapshot", 3)
+            assert (joined["bid_prices"], joined["bid_sizes"]) == (["8.5", "8"], ["7", "2"])
+            assert (joined["ask_prices"], joined["ask_sizes"]) == (["11"], ["3"])
+            await told.until("live")
+            publish(on_kafka, [change(4, "8", "1")])
+            (following,) = await told.has(1)
+            assert (following["sequence"], following["first_sequence"]) == (4, 4)
 
     asyncio.run(run())
