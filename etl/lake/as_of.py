@@ -145,15 +145,11 @@ def _matches(left: pl.DataFrame, right: pl.DataFrame, how: _How) -> pl.Series:
 
 def _is_one(left: pl.Series, right: pl.Series) -> bool:
     """The same everywhere: then nothing has to be compared."""
-    return (
-        len(left) > 0
-        and len(right) > 0
-        and left[0] is not None
-        and bool(
-            left[0] == right[0]
-            and (left == left[0]).all(ignore_nulls=False)
-            and (right == right[0]).all(ignore_nulls=False)
-        )
+    if not len(left) or not len(right) or left[0] is None:
+        return False
+    ends = (left[-1], right[0], right[-1])
+    return all(end == left[0] for end in ends) and all(
+        bool((side == left[0]).all(ignore_nulls=False)) for side in (left, right)
     )
 
 
@@ -167,10 +163,10 @@ def _in_order(rows: pl.DataFrame, keys: list[str], on: str) -> pl.DataFrame:
     if numbered[on].is_sorted():
         return numbered
     if keys:
-        group = pl.col(keys[0]) if len(keys) == 1 else pl.struct(keys)
-        runs, count = numbered.select(group.rle_id()).to_series(), numbered.select(group.n_unique()).item()
-        goes_back = (numbered[on].diff() < 0) & (runs.diff() == 0)
-        if runs[-1] + 1 == count and not goes_back.any():
+        runs = numbered.select(pl.struct(keys).rle_id() if keys[1:] else pl.col(keys[0]).rle_id()).to_series()
+        begins = (runs.diff() != 0).fill_null(True)
+        goes_back = (numbered[on].diff() < 0) & ~begins
+        if not goes_back.any() and not numbered.select(keys).filter(begins).is_duplicated().any():
             return numbered
     return numbered.sort(on, maintain_order=True)
 

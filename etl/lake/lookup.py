@@ -49,12 +49,13 @@ class Lookup:
         ``end_ns``."""
         start = day_of(start_ns) if start_ns > 0 else ""
         end = day_of(end_ns - 1 + NS_PER_DAY) if end_ns < TIME_NS_MAX - NS_PER_DAY else ""
-        return [
+        in_time = [
             file
             for _, files in self._index.days(self._table, exchange, start, end)
             for file in files
-            if file.time_ns_min < end_ns and start_ns <= file.time_ns_max and may_hold(file, symbols)
+            if file.time_ns_min < end_ns and start_ns <= file.time_ns_max
         ]
+        return _holding(in_time, symbols)
 
     def beside(self, exchange: str, symbols: Sequence[str], files: Sequence[File]) -> list[File]:
         """The other files that may share identities of ``symbols`` with ``files``."""
@@ -63,11 +64,8 @@ class Lookup:
         known = {file.path for file in files}
         start = min(file.key_time_ns_min for file in files)
         end = max(file.key_time_ns_max for file in files)
-        return [
-            file
-            for file in self._by_key_time[exchange].overlapping(start, end)
-            if file.path not in known and may_hold(file, symbols)
-        ]
+        overlapping = self._by_key_time[exchange].overlapping(start, end)
+        return _holding([file for file in overlapping if file.path not in known], symbols)
 
 
 class _KeyTimes:
@@ -83,14 +81,17 @@ class _KeyTimes:
         return [self._files[number] for number in found.tolist()]
 
 
-def may_hold(file: File, symbols: Sequence[str]) -> bool:
-    if len(symbols) > SYMBOLS_EACH_MAX:
-        return (
-            file.symbol_min <= max(map(_top, symbols)) and min(symbols).removesuffix("*") <= file.symbol_max
-        )
-    return any(
-        file.symbol_min <= _top(symbol) and symbol.removesuffix("*") <= file.symbol_max for symbol in symbols
-    )
+def _holding(files: Sequence[File], symbols: Sequence[str]) -> list[File]:
+    """Those that may have rows of ``symbols``."""
+    bounds = [(symbol.removesuffix("*"), _top(symbol)) for symbol in symbols]
+    if not 1 < len(bounds) <= SYMBOLS_EACH_MAX:
+        least, most = min(first for first, _ in bounds), max(last for _, last in bounds)
+        return [file for file in files if file.symbol_min <= most and least <= file.symbol_max]
+    return [
+        file
+        for file in files
+        if any(file.symbol_min <= last and first <= file.symbol_max for first, last in bounds)
+    ]
 
 
 def _top(symbol: str) -> str:
