@@ -39,8 +39,11 @@ def compact_lake() -> None:
 
         from etl import settings
         from etl.lake.compaction import compact
+        from etl.lake.upload import of_destination
 
-        summary: dict[str, Any] = msgspec.to_builtins(compact(settings.load(), time.time_ns()))
+        summary: dict[str, Any] = msgspec.to_builtins(
+            compact(of_destination(settings.load()), time.time_ns())
+        )
         return summary
 
     @task(inlets=[LAKE], outlets=[LAKE])
@@ -51,8 +54,9 @@ def compact_lake() -> None:
 
         from etl import settings
         from etl.lake.derived import derive
+        from etl.lake.upload import of_destination
 
-        summary: dict[str, Any] = msgspec.to_builtins(derive(settings.load()))
+        summary: dict[str, Any] = msgspec.to_builtins(derive(of_destination(settings.load())))
         return summary
 
     compact() >> derive()

@@ -21,8 +21,9 @@ def compact(
     where something came; replaced files go after a grace time."""
     from etl.lake.compaction import compact as run
     from etl.lake.derived import derive
+    from etl.lake.upload import of_destination
 
-    settings = settings_module.load()
+    settings = of_destination(settings_module.load())
     compacted, derived = run(settings, time.time_ns()), derive(settings)
     if json:
         print(msgspec.json.encode({**msgspec.to_builtins(compacted), "derived": derived}).decode())

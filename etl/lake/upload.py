@@ -19,7 +19,7 @@ from etl.lake.compaction import vacuum
 from etl.lake.log import DeltaLog
 from etl.lake.storage import Storage, open_storage, storage_at
 from etl.model.tables import KIND_BY_TABLE
-from etl.settings import Settings
+from etl.settings import Settings, changed
 
 TABLES = (*KIND_BY_TABLE, layout.RAW)
 """What is made of these is made in the bucket."""
@@ -57,6 +57,12 @@ def upload(settings: Settings, now_ns: int) -> Uploaded:
         here.commit(state, removed=[file.path for file in files], operation="UPLOAD")
         sent += new
     return Uploaded(len(sent), sum(file.bytes for file in sent), vacuum(settings, now_ns))
+
+
+def of_destination(settings: Settings) -> Settings:
+    """Those of the lake that files end up in: what compacts, and makes coverage and bars, works there."""
+    url = settings.lake.upload_url
+    return changed(settings, lake_url=url, lake_upload_url="") if url else settings
 
 
 def app_id(state: State, table: str) -> str:

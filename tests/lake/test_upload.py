@@ -111,4 +111,10 @@ def test_the_command_needs_a_place_that_is_not_the_lake(
     for name, value in settings_module.as_environment(to).items():
         monkeypatch.setenv(name, value)
     assert CliRunner().invoke(app, ["lake", "upload"]).output.startswith("lake: 1 files of ")
-    assert rows(changed(settings, lake_url=to.lake.upload_url)) == 1
+    export_records(to, [stream.trade(1)], 1)
+    CliRunner().invoke(app, ["lake", "upload"])
+    assert CliRunner().invoke(app, ["compact"]).output.startswith("lake: 1 days, 2 files became 1;")  # there
+    far = state_of(changed(settings, lake_url=to.lake.upload_url))
+    assert [(file.table, file.rows) for file in far.files.values() if file.table == "trades"] == [
+        ("trades", 2)
+    ]
