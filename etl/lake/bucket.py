@@ -109,10 +109,8 @@ class ObjectStorage:
 
     def scan_options(self) -> dict[str, str]:
         """The bucket as Polars takes it, beside ``url``; what is not here it reads from the environment, as we do."""
-        options = {
-            f"aws_{name}": str(value) for name, value in self._store.config.items() if name != "bucket"
-        }
-        return options | {"aws_allow_http": str(self._store.client_options.get("allow_http", "false"))}
+        names = {name: str(value) for name, value in self._store.config.items() if name != "bucket"}
+        return names | {"allow_http": str(self._store.client_options.get("allow_http", "false"))}
 
     def _key(self, path: str) -> str:
         return f"{self._prefix}/{path}" if self._prefix else path
