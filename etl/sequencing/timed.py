@@ -97,8 +97,14 @@ class Timed(Track):
             # a venue's clock may be ahead; what has a history is proved by the event
             from_ns = min(from_ns, now_ns)
         from_id = None if last is None else last + 1
-        self._open = self.lost_gap(Loss(kind, reason), str(from_ns), from_ns, from_id, now_ns)
+        self._open = self.lost_gap(Loss(kind, reason), self._gap_id(from_ns), from_ns, from_id, now_ns)
         return [self._open]
+
+    def _gap_id(self, from_ns: int) -> str:
+        """Names the last good record, too: of two losses within a millisecond of it, the repair of the first would
+        otherwise settle the second."""
+        newest = self.newest
+        return str(from_ns) if isinstance(newest, Gap) else f"{from_ns}/{newest.record_key}"
 
     def _come_again(self) -> None:
         self._again = self._latest = self.newest

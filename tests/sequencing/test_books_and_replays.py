@@ -193,6 +193,19 @@ def test_the_loss_of_one_socket_of_several_concerns_what_it_carries_seen_or_not(
     assert sorted(gap.channel for gap in lost) == ["levels", "trade"]
 
 
+def test_two_losses_behind_records_of_one_millisecond_are_two_gaps() -> None:
+    """The repair of the first says that nothing is missing: of the second it knows nothing."""
+    continuity = Continuity(Venue, declares_start=False)
+    follow(continuity, plain(1))
+    (first,) = continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + 2 * NS_PER_MS)
+    again = msgspec.structs.replace(plain(2), event_time_ns=first.from_time_ns)
+    follow(continuity, again)
+    completed, second = continuity.lost(GapKind.DISCONNECT, "closed", DAY_NS + 3 * NS_PER_MS)
+    assert (completed.record_key, completed.to_time_ns) == (first.record_key, first.from_time_ns)
+    assert (second.from_time_ns, second.to_time_ns) == (first.from_time_ns, 0)
+    assert second.record_key != first.record_key
+
+
 def test_a_market_wide_channel_loses_what_nobody_subscribed_to_by_name() -> None:
     continuity = Continuity(Venue, declares_start=False)
     follow(continuity, trade(1), state(2, "ETH-USDT"), state(3, "SOL-USDT"))
