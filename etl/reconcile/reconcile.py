@@ -39,8 +39,8 @@ OTHER_METRICS_PORTS = 8
 GROUP = "reconcile"
 
 
-def reconcile(settings: Settings, stores: Sequence[str] = (), duration_s: float = 0.0) -> Report:
-    """Compare everything; ``stores``: if not those that are kept. Raises ``EtlError`` if a side cannot be read,
+def reconcile(settings: Settings, stores: Sequence[str] | None = None, duration_s: float = 0.0) -> Report:
+    """Compare everything; ``stores``: if not all that are kept. Raises ``EtlError`` if a side cannot be read,
     ``UsageError`` if there is no truth."""
     found = sorted((settings.state_path / "truth").glob("*.jsonl"))
     if not found:
@@ -48,7 +48,7 @@ def reconcile(settings: Settings, stores: Sequence[str] = (), duration_s: float 
             f"{settings.state_path / 'truth'}: no truth; only a run against simulated venues is judged"
         )
     names = [path.stem for path in found]
-    stores = stores or settings.stores
+    stores = settings.stores if stores is None else stores
     with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch, Ledger(Path(scratch), names) as ledger:
         # workers go on asking histories of venues that are quiet
         ledger.add_raw(frames_of(read_topic(settings, settings.topics.raw, GROUP), GROUP))
