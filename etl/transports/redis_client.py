@@ -90,7 +90,8 @@ class Connection:
     """One socket, made when it is first needed and again after it broke. Not for several threads."""
 
     def __init__(self, address: Address, begins_within_s: float = 0.0) -> None:
-        """``begins_within_s``: so long a server that starts is waited for, which refuses us, or still loads."""
+        """``begins_within_s``: so long a server that starts is waited for, which refuses us, hangs up as it goes, or still
+        loads."""
         self._socket: socket.socket | None = None
         self._epoch = -1
         self._begins_by_s = time.monotonic() + begins_within_s
@@ -108,14 +109,18 @@ class Connection:
         self, commands: Sequence[Sequence[Argument]], timeout_s: float = REQUEST_TIMEOUT_S
     ) -> list[Any]:
         """Several in one go; an error of the server's stands in the place of its answer."""
-        opened = self.opened()
-        try:
-            opened.settimeout(timeout_s)
-            opened.sendall(b"".join(map(pack, commands)))
-            return [self._answer(opened) for _ in commands]
-        except (OSError, hiredis.HiredisError) as error:
-            self.close()
-            raise self.failed(error) from None
+        while True:
+            opened = self.opened()
+            try:
+                opened.settimeout(timeout_s)
+                opened.sendall(b"".join(map(pack, commands)))
+                return [self._answer(opened) for _ in commands]
+            except (OSError, hiredis.HiredisError) as error:
+                self.close()
+                has_begun = time.monotonic() > self._begins_by_s
+                if has_begun or not isinstance(error, ConnectionError):
+                    raise self.failed(error) from None
+            time.sleep(RETRY_S)
 
     def opened(self) -> socket.socket:
         """Raises ``TransportError``."""
@@ -172,7 +177,7 @@ class Connection:
         while (answer := self._reader.gets()) is False:
             data = opened.recv(READ_BYTES)
             if not data:
-                raise OSError("it hangs up")
+                raise ConnectionResetError("it hangs up")
             self._reader.feed(data)
         return answer
 
