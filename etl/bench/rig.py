@@ -46,21 +46,25 @@ POLL_S = 0.05
 
 
 def free_settings(folder: Path, venues: str, rate: float) -> Settings:
-    """Every port free, and those that parts and simulators take behind the first of theirs."""
     count = len(venues.split(","))
-    names = [name for name in NAMES if name.endswith("_port")]
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    served = metrics_ports_max(count)
-    ports["metrics_port"] = free_range(served, ports.values())
-    metrics = range(ports["metrics_port"], ports["metrics_port"] + served)
-    ports["simulator_port"] = free_range(count, {*ports.values(), *metrics})
     return make(
-        **ports,
+        **free_port_settings(count),
         state_dir=str(folder),
         venues=venues,
         simulator_rate=rate * count,
         topic_partitions=TOPIC_PARTITIONS,
     )
+
+
+def free_port_settings(venue_count: int) -> dict[str, int]:
+    """Every port free at this moment, and those that parts and simulators take behind the first of theirs."""
+    names = [name for name in NAMES if name.endswith("_port")]
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    served = metrics_ports_max(venue_count)
+    ports["metrics_port"] = free_range(served, ports.values())
+    metrics = range(ports["metrics_port"], ports["metrics_port"] + served)
+    ports["simulator_port"] = free_range(venue_count, {*ports.values(), *metrics})
+    return ports
 
 
 def over(transport: str, settings: Settings) -> Settings:

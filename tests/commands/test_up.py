@@ -86,7 +86,8 @@ def up_and_streaming(state_dir: Path, running: subprocess.Popen[str]) -> Status:
             return status
         time.sleep(0.2)
     logs = {log.name: log.read_text()[-500:] for log in (state_dir / "logs").glob("*.log")}
-    pytest.fail(f"not up: {running.poll()} {logs}")
+    said = running.communicate()[0][-2_000:] if running.poll() is not None else ""
+    pytest.fail(f"not up: {running.poll()} {said} {logs}")
 
 
 @pytest.mark.integration

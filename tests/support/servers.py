@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from etl import settings as settings_module
+from etl.bench.rig import free_port_settings
 from etl.embedded.part import Part
-from etl.embedded.ports import free_ports
-from etl.settings import NAMES, Settings, make
+from etl.settings import Settings, make
 
 POLL_S = 0.05
 KILL_WITHIN_S = 10.0
@@ -108,8 +108,8 @@ class RunningPart:
 
 def settings_on_free_ports(state_dir: Path, **values: object) -> Settings:
     """Settings whose every port is free at this moment."""
-    names = [name for name in NAMES if name.endswith("_port")]
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    venues = str(values.get("venues", Settings().venues.names))
+    ports = free_port_settings(len(venues.split(",")))
     return make(**{**ports, "state_dir": str(state_dir), **values})
 
 
