@@ -90,7 +90,7 @@ class Connection:
     """One socket, made when it is first needed and again after it broke. Not for several threads."""
 
     def __init__(self, address: Address, begins_within_s: float = 0.0) -> None:
-        """``begins_within_s``: so long a server that starts is waited for, which refuses us, hangs up as it goes, or still
+        """``begins_within_s``: so long a server is waited for that refuses us, hangs up as it goes down, or still
         loads."""
         self._socket: socket.socket | None = None
         self._epoch = -1
