@@ -8,13 +8,14 @@ from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import web
 
 from etl.errors import EtlError, UsageError
 from etl.gateway.books import BOOK
 from etl.gateway.catch_up import CatchUp, Start
-from etl.gateway.entry import FORMATS, JSON, Entry, frame_of
+from etl.gateway.entry import JSON, Entry, frame_of
 from etl.gateway.hub import Hub
+from etl.gateway.interest import Interest
 from etl.gateway.messages import (
     AnyRequest,
     End,
@@ -26,19 +27,15 @@ from etl.gateway.messages import (
     Subscribe,
     Subscribed,
     Unsubscribed,
-    decode_request,
 )
 from etl.gateway.outbox import Outbox
+from etl.gateway.requests import check_subscribe, read_request
 from etl.gateway.selection import Selection
 from etl.gateway.tokens import Grant, Tokens
 from etl.settings import Settings
 from etl.wire.cursor import cursor_text
 from etl.wire.json_records import json_of
 
-SELECTIONS_MAX = 1_000
-"""Of one client."""
-ROUTES_MAX = 50_000
-"""Instruments and kinds of which is remembered whether this client wants them."""
 LOGIN_WITHIN_S = 10.0
 JOIN_RECORDS_MAX = 500
 """In one frame, of what the ring gives."""
@@ -65,9 +62,7 @@ class Session:
         self._tokens = tokens
         self._socket = socket
         self._catch_up = CatchUp(settings, hub, self, turns)
-        self._selections: list[Selection] = []
-        self._allowed = grant.selection() if grant else Selection()
-        self._wanted: dict[tuple[bytes, int], bool] = {}
+        self._interest = Interest(grant.selection() if grant else Selection())
         self._format = JSON
         self._cursor = ""
         """After all that this client was told, or is about to be."""
@@ -106,13 +101,7 @@ class Session:
     # ── what the hub and the catching up tell ────────────────────────────────────────────────────────────────
 
     def wants(self, route: tuple[bytes, int]) -> bool:
-        known = self._wanted.get(route)
-        if known is None:
-            if len(self._wanted) >= ROUTES_MAX:
-                self._wanted.clear()
-            known = self._allowed.matches(route) and any(one.matches(route) for one in self._selections)
-            self._wanted[route] = known
-        return known
+        return self._interest.wants(route)
 
     def deliver(self, entries: list[Entry], cursor: str) -> None:
         self._cursor = cursor
@@ -150,7 +139,7 @@ class Session:
         except TimeoutError:
             return False
         try:
-            request = _request(message)
+            request = read_request(message)
         except UsageError:
             request = None
         self.grant = self._tokens.grant_of(request.token) if isinstance(request, Login) else None
@@ -158,13 +147,13 @@ class Session:
             answer = Error(code="no_token", message="say a token first, or send Authorization: Bearer TOKEN")
             await self._socket.send_bytes(msgspec.json.encode(answer))
             return False
-        self._allowed = self.grant.selection()
+        self._interest = Interest(self.grant.selection())
         return True
 
     async def _listen(self) -> None:
         async for message in self._socket:
             try:
-                await self._do(_request(message))
+                await self._do(read_request(message))
             except EtlError as error:
                 self._refuse(error)
 
@@ -180,19 +169,16 @@ class Session:
             raise UsageError("login: this connection has its token")
         selection = request.selection()
         if not isinstance(request, Subscribe):
-            if selection not in self._selections:
-                raise UsageError("unsubscribe: nothing was subscribed to in these words")
-            self._selections.remove(selection)
+            self._interest.remove(selection)
             self._changed()
             self.outbox.tell(Unsubscribed(cursor=self._cursor))
             return
-        self._check(request)
+        check_subscribe(request, self._has_begun)
+        self._interest.add(selection)
         if self._has_begun:
-            self._selections.append(selection)
             self._changed()
             self._tell_subscribed(request.snapshot, selection)
             return
-        self._selections.append(selection)
         self._format = request.format
         if request.snapshot and BOOK in selection.kinds:
             await self._begin_with_books(selection)
@@ -221,22 +207,9 @@ class Session:
         self._spawn(self._told_the_past(self._catch_up.run(Start(ends))))
 
     def _standing(self, selection: Selection) -> list[Entry]:
-        return [one for one in self._hub.latest.of(selection) if self._allowed.matches(one.route)]
-
-    def _check(self, request: Subscribe) -> None:
-        """Raises ``UsageError``."""
-        for wrong, reason in (
-            (request.format not in FORMATS, f"format: {' or '.join(FORMATS)}"),
-            (len(self._selections) >= SELECTIONS_MAX, f"at most {SELECTIONS_MAX} selections"),
-            (self._has_begun and request.from_, "from: for the first subscription of a connection"),
-            (request.snapshot and request.from_, "snapshot: of a stream that begins now; this has a from"),
-            ((request.to or request.speed) and not request.from_, "to, speed: they need a from"),
-        ):
-            if wrong:
-                raise UsageError(reason)
+        return [one for one in self._hub.latest.of(selection) if self._interest.allowed.matches(one.route)]
 
     def _changed(self) -> None:
-        self._wanted.clear()
         if self._is_live:
             self._hub.add(self)
 
@@ -290,14 +263,3 @@ class Session:
             error = task.exception()
             if error is not None and not isinstance(error, ConnectionError | TimeoutError):
                 raise error
-
-
-def _request(message: WSMessage) -> AnyRequest:
-    """Raises ``UsageError``."""
-    if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-        raise UsageError("a request is JSON")
-    try:
-        request: AnyRequest = decode_request(message.data)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise UsageError(str(error)) from None
-    return request
