@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from itertools import takewhile
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -30,6 +30,7 @@ JOIN_BYTES_MAX = 256 << 10
 PACE_S = 0.005
 """Records that are due within so short a time go together."""
 SPEED_MAX = 1_000_000.0
+T = TypeVar("T")
 
 
 class Start(Struct, frozen=True):
@@ -85,11 +86,7 @@ class CatchUp:
         from_ns = parse_ns(from_)
         if to_ns and to_ns <= from_ns:
             raise UsageError("to: before from")
-        reader = await asyncio.to_thread(self._open)
-        try:
-            return Start(await asyncio.to_thread(reader.offsets_at, from_ns), from_ns, to_ns, speed)
-        finally:
-            await asyncio.to_thread(reader.close)
+        return Start(await self._read(lambda reader: reader.offsets_at(from_ns)), from_ns, to_ns, speed)
 
     async def _complete(self, offsets: dict[int, int]) -> dict[int, int]:
         """With every partition: one that is newer than the cursor from its beginning."""
@@ -99,12 +96,17 @@ class CatchUp:
             raise UsageError("from: the topic does not reach up to this cursor; give a time")
         if set(offsets) == set(ends):
             return offsets
-        reader = await asyncio.to_thread(self._open)
-        try:
-            bounds = await asyncio.to_thread(reader.bounds)
-            return {partition: bounds[partition].low for partition in ends} | offsets
-        finally:
-            await asyncio.to_thread(reader.close)
+        bounds = await self._read(lambda reader: reader.bounds())
+        return {partition: bounds[partition].low for partition in ends} | offsets
+
+    async def _read(self, work: Callable[[RangeReader], T]) -> T:
+        """``work`` with a reader of its own, on a thread. Raises ``TransportError``."""
+
+        def opened() -> T:
+            with self._open() as reader:
+                return work(reader)
+
+        return await asyncio.to_thread(opened)
 
     def _open(self) -> RangeReader:
         return transport_of(self._settings).reader(self._settings.topics.normalized, GROUP)
@@ -112,11 +114,7 @@ class CatchUp:
     async def books(self, ends: dict[int, int], wants: Callable[[tuple[bytes, int]], bool]) -> list[bytes]:
         """The books that are wanted, as they stand at ``ends``. Raises ``TransportError``."""
         async with self._turns:
-            reader = await asyncio.to_thread(self._open)
-            try:
-                return await asyncio.to_thread(standing_books, reader, ends, wants)
-            finally:
-                await asyncio.to_thread(reader.close)
+            return await self._read(lambda reader: standing_books(reader, ends, wants))
 
     async def run(self, start: Start) -> None:
         """Until the client has joined the others, or has all up to ``to``. Raises ``TransportError``, ``RangeLost``."""

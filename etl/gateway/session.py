@@ -179,32 +179,35 @@ class Session:
             self._changed()
             self._tell_subscribed(request.snapshot, selection)
             return
+        await self._begin(request, selection)
+
+    async def _begin(self, request: Subscribe, selection: Selection) -> None:
+        """Raises ``EtlError``."""
         self._format = request.format
-        if request.snapshot and BOOK in selection.kinds:
-            await self._begin_with_books(selection)
-            return
-        if not request.from_:
+        with_books = request.snapshot and BOOK in selection.kinds
+        if not (request.from_ or with_books):
             self._has_begun = True
             self._begin_live()
             self._tell_subscribed(request.snapshot, selection)
             return
-        start = await self._catch_up.start_of(request.from_, request.to, request.speed, time.time_ns())
+        if request.from_:
+            start = await self._catch_up.start_of(request.from_, request.to, request.speed, time.time_ns())
+        else:  # books are joined up to there, and the stream goes on from there
+            start = Start(dict(self._hub.ring.ends))
+        books = await self._catch_up.books(start.offsets, self.wants) if with_books else []
         self._has_begun = True
         self._cursor = cursor_text(self._hub.topic, start.offsets)
         self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
+        if request.snapshot:
+            self._tell_snapshot(selection, start.offsets, books)
         self._spawn(self._told_the_past(self._catch_up.run(start)))
 
-    async def _begin_with_books(self, selection: Selection) -> None:
-        """A book is joined from the topic up to where it ends now; the stream goes on there. Raises ``EtlError``."""
-        ends = dict(self._hub.ring.ends)
-        books = await self._catch_up.books(ends, self.wants)
-        self._has_begun = True
-        self._cursor = cursor_text(self._hub.topic, ends)
-        self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
+    def _tell_snapshot(self, selection: Selection, ends: dict[int, int], books: list[bytes]) -> None:
         standing = [one for one in self._standing(selection) if one.offset < ends[one.partition]]
         records = [*map(Entry.json, standing), *map(json_of, books)]
+        for entry in standing:
+            entry.forget()
         self.outbox.tell(Snapshot(cursor=self._cursor, records=[*map(msgspec.Raw, records)]), self._cursor)
-        self._spawn(self._told_the_past(self._catch_up.run(Start(ends))))
 
     def _standing(self, selection: Selection) -> list[Entry]:
         return [one for one in self._hub.latest.of(selection) if self._interest.allowed.matches(one.route)]
@@ -215,13 +218,8 @@ class Session:
 
     def _tell_subscribed(self, with_snapshot: bool, selection: Selection) -> None:
         self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
-        if not with_snapshot:
-            return
-        standing = self._standing(selection)
-        records = [msgspec.Raw(entry.json()) for entry in standing]
-        for entry in standing:
-            entry.forget()
-        self.outbox.tell(Snapshot(cursor=self._cursor, records=records), self._cursor)
+        if with_snapshot:
+            self._tell_snapshot(selection, self._hub.ring.ends, [])
 
     async def _told_the_past(self, telling: Coroutine[Any, Any, None]) -> None:
         """A broker that fails ends this stream: its client comes back with its cursor."""
