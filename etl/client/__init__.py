@@ -10,5 +10,16 @@ It needs aiohttp, msgspec, protobuf, pyarrow and Polars, and nothing of what the
 from etl.client.client import Client
 from etl.client.errors import ClientError, LostError, Refused
 from etl.client.stream import Lost, Stream
+from etl.model.derived import BookTop, Mid, TradeBar
 
-__all__ = ["Client", "ClientError", "Lost", "LostError", "Refused", "Stream"]
+__all__ = [
+    "BookTop",
+    "Client",
+    "ClientError",
+    "Lost",
+    "LostError",
+    "Mid",
+    "Refused",
+    "Stream",
+    "TradeBar",
+]

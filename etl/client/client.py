@@ -116,12 +116,20 @@ class Client:
         speed: float = 0.0,
         cursor: str = "",
         snapshot: bool = False,
+        bars: Wanted = (),
+        book: int = 0,
+        mid: bool = False,
+        every_ms: int = 100,
         on_gap: OnGap | None = None,
     ) -> Stream:
         """``async for record in client.stream(…)``: typed records, from now on; from ``start`` (by the time of
         receipt), at ``speed`` times the pace of then or as fast as they are taken, over into live, or up to ``end``; or
         from a ``cursor``, which ``Stream.cursor`` told. A connection that breaks is made again, and the stream goes
         on where it was.
+
+        ``bars`` (``"5s"``), ``book`` (so many levels) and ``mid`` are made of the records on the way: ``TradeBar``,
+        ``BookTop``, ``Mid``, the last two at most every ``every_ms``. ``kind`` then names the records that come beside
+        them; left out = gaps and corrections alone.
 
         ``on_gap`` hears of every gap, and of what the topic no longer has, which else raises ``LostError``.
         """
@@ -134,6 +142,8 @@ class Client:
             asked["to"] = iso(time_ns(end))
         if speed:
             asked["speed"] = speed
+        if bars or book or mid:
+            asked["derive"] = {"bars": _list(bars), "book": book, "mid": mid, "every_ms": every_ms}
         return Stream(self._url, self._token, self._context, asked, cursor, snapshot, on_gap)
 
     # ── how a range is got ───────────────────────────────────────────────────────────────────────────────────

@@ -11,10 +11,13 @@ from contextlib import aclosing
 from typing import Any
 
 import aiohttp
+import msgspec
 from msgspec import Struct
 
 from etl.client.errors import ClientError, LostError, Refused
+from etl.client.told_bars import ToldBars
 from etl.errors import WireError
+from etl.model.derived import AnyDerived
 from etl.model.records import Gap, Record
 from etl.wire.codec import record_in
 from etl.wire.cursor import cursor_text, parse_cursor
@@ -74,6 +77,7 @@ class Stream:
         self._on_gap = on_gap
         self._topic = ""
         self._offsets: dict[int, int] = {}
+        self._told_bars = ToldBars()
         if cursor:
             self._place(cursor)
 
@@ -82,7 +86,7 @@ class Stream:
         """After the last record that was given: keep it, and ``Client.stream(cursor=…)`` goes on there."""
         return cursor_text(self._topic, self._offsets) if self._topic else ""
 
-    async def __aiter__(self) -> AsyncGenerator[Record, None]:
+    async def __aiter__(self) -> AsyncGenerator[Record | AnyDerived, None]:
         async with aclosing(self._told()) as lots:  # who leaves the loop closes the connection too
             async for told in lots:
                 if isinstance(told, list):
@@ -102,8 +106,8 @@ class Stream:
                 self._place(told.cursor)
 
     async def batches(self) -> AsyncGenerator[Any, None]:
-        """``Delivery`` messages of ``market_data.proto``: records not decoded, for who takes very many. A snapshot is
-        passed over."""
+        """``Delivery`` messages of ``market_data.proto``: records not decoded, for who takes very many. A snapshot,
+        and what is derived, is passed over."""
         async with aclosing(self._told()) as lots:
             async for told in lots:
                 if not isinstance(told, list):
@@ -111,7 +115,9 @@ class Stream:
                     self._place(told.cursor)
 
     async def _told(self) -> AsyncGenerator[Any, None]:
-        """``Delivery`` messages, or of a snapshot its records; ends where the stream does. Raises ``ClientError``."""
+        """``Delivery`` messages, or a list: of a snapshot, or of what is derived; ends where the stream does.
+
+        Raises ``ClientError``."""
         loop = asyncio.get_running_loop()
         heard_s, wait_s = loop.time(), BACK_OFF_FIRST_S
         async with aiohttp.ClientSession(headers=self._headers) as session:
@@ -155,8 +161,8 @@ class Stream:
             return self._asked | ({"snapshot": True} if self._snapshot else {})
         return self._asked | {"from": self.cursor}
 
-    def _heard(self, answer: dict[str, Any]) -> list[Record]:
-        """What a text said; the records of a snapshot. Raises ``ClientError``."""
+    def _heard(self, answer: dict[str, Any]) -> list[Record] | list[AnyDerived]:
+        """What a text said; the records of a snapshot, or derived ones. Raises ``ClientError``."""
         kind = answer["type"]
         if kind == "error" and answer["code"] in REFUSALS:
             raise Refused(answer["code"], answer["message"])
@@ -165,8 +171,10 @@ class Stream:
         self.lags += kind == "lagging"
         self.is_live |= kind == "live" or (kind == "subscribed" and "from" not in self._request())
         records = [record_of(fields) for fields in answer["records"]] if kind == "snapshot" else []
-        if kind in ("subscribed", "live", "heartbeat", "snapshot"):
+        if kind in ("subscribed", "live", "heartbeat", "snapshot", "derived"):
             self._place(answer["cursor"])
+        if kind == "derived":
+            return self._told_bars.new(msgspec.convert(answer["records"], list[AnyDerived]))
         return records
 
     def _tell_lost(self, lost: Lost) -> None:

@@ -12,12 +12,14 @@ from msgspec import Struct
 
 from etl.errors import UsageError
 from etl.gateway.books import standing_books
+from etl.gateway.derivation import Derivation
 from etl.gateway.entry import Entry
 from etl.gateway.hub import Hub
 from etl.gateway.messages import Lost
 from etl.gateway.outbox import Outbox
 from etl.gateway.past import Past, Told
 from etl.gateway.pump import GROUP
+from etl.gateway.warm_up import Wants, warm_up
 from etl.model.times import NS_PER_S, parse_ns
 from etl.settings import Settings
 from etl.transports.ranges import RangeReader
@@ -53,10 +55,16 @@ class Client(Protocol):
     def deliver(self, entries: list[Entry], cursor: str) -> None:
         """``cursor`` stands after them; there may be none."""
 
+    def pass_over(self, entries: list[Entry]) -> None:
+        """They were received before the stream begins."""
+
+    def miss(self, lost: Lost) -> None:
+        """The topic no longer has them."""
+
     def join(self, offsets: dict[int, int]) -> None:
         """The ring has what comes from ``offsets`` on."""
 
-    def end(self) -> None:
+    def end(self, to_ns: int) -> None:
         """``to`` is reached."""
 
 
@@ -111,10 +119,15 @@ class CatchUp:
     def _open(self) -> RangeReader:
         return transport_of(self._settings).reader(self._settings.topics.normalized, GROUP)
 
-    async def books(self, ends: dict[int, int], wants: Callable[[tuple[bytes, int]], bool]) -> list[bytes]:
+    async def books(self, ends: dict[int, int], wants: Wants) -> list[bytes]:
         """The books that are wanted, as they stand at ``ends``. Raises ``TransportError``."""
         async with self._turns:
             return await self._read(lambda reader: standing_books(reader, ends, wants))
+
+    async def warm_up(self, ends: dict[int, int], derivation: Derivation, wants: Wants) -> None:
+        """Raises ``EtlError``."""
+        async with self._turns:
+            await self._read(lambda reader: warm_up(reader, ends, derivation, wants))
 
     async def run(self, start: Start) -> None:
         """Until the client has joined the others, or has all up to ``to``. Raises ``TransportError``, ``RangeLost``."""
@@ -141,7 +154,7 @@ class CatchUp:
                 await self._client.outbox.room()
             if start.to_ns:
                 if not lot or len(kept) < len(lot):
-                    self._client.end()
+                    self._client.end(start.to_ns)
                     return
                 continue
             if not lot:
@@ -173,16 +186,18 @@ class CatchUp:
 
     def _deliver(self, part: list[Told], offsets: dict[int, int], from_ns: int) -> None:
         wants = self._client.wants
-        entries = []
+        entries, before = [], []
         for told in part:
             offsets[told.partition] = told.offset + 1
-            if told.entry is not None and told.time_ns >= from_ns and wants(told.entry.route):
-                entries.append(told.entry)
+            if told.entry is not None and wants(told.entry.route):
+                (entries if told.time_ns >= from_ns else before).append(told.entry)
+        if before:
+            self._client.pass_over(before)
         self._client.deliver(entries, cursor_text(self._hub.topic, offsets))
 
     def _tell_missing(self, past: Past, offsets: dict[int, int]) -> None:
         for partition, first, end in past.missing:
-            self._client.outbox.tell(Lost(partition=partition, from_offset=first, to_offset=end - 1))
+            self._client.miss(Lost(partition=partition, from_offset=first, to_offset=end - 1))
             offsets[partition] = max(offsets[partition], end)
         past.missing.clear()
 

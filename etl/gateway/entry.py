@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from etl.errors import WireError
+from etl.model.records import Record
 from etl.transports.message import Message
+from etl.wire.codec import decode
 from etl.wire.glance import kind_of
 from etl.wire.json_records import json_of
 
@@ -26,7 +28,7 @@ class Entry:
     """``route`` is what a client is chosen by: the message's key and its kind. ``number`` counts what this process has
     read, over all partitions."""
 
-    __slots__ = ("_json", "_protobuf", "number", "offset", "partition", "route", "value")
+    __slots__ = ("_json", "_protobuf", "_record", "number", "offset", "partition", "route", "value")
 
     def __init__(self, partition: int, offset: int, route: tuple[bytes, int], value: bytes) -> None:
         self.partition = partition
@@ -36,6 +38,7 @@ class Entry:
         self.number = 0
         self._json: bytes | None = None
         self._protobuf: bytes | None = None
+        self._record: Record | None = None
 
     def written(self, form: str) -> bytes:
         """As it stands in what is sent. Nothing for a message that is no record."""
@@ -58,9 +61,18 @@ class Entry:
             self._protobuf = _DELIVERED_TAG + varint(len(inner)) + inner
         return self._protobuf
 
+    def record(self) -> Record | None:
+        """Decoded, once for all of whom something is made. ``None`` for a message that is no record."""
+        if self._record is None:
+            try:
+                self._record = decode(self.value)
+            except WireError:
+                return None
+        return self._record
+
     def forget(self) -> None:
-        """What was written: whoever comes back for it has it written again."""
-        self._json = self._protobuf = None
+        """What was written or decoded: whoever comes back for it has it done again."""
+        self._json = self._protobuf = self._record = None
 
 
 def entry_of(message: Message) -> Entry | None:

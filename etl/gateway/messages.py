@@ -7,10 +7,12 @@ to them.
 from __future__ import annotations
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from etl.gateway.derivation import Derivation, make_plan
 from etl.gateway.entry import JSON
 from etl.gateway.selection import Selection, make_selection
+from etl.model.derived import AnyDerived
 
 REQUEST_BYTES_MAX = 1 << 20
 
@@ -37,6 +39,19 @@ class Selecting(Request, frozen=True):
         return make_selection(self.exchange, self.symbol, self.kind)
 
 
+class Derive(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is made of the records on the way, of each instrument of the selection."""
+
+    bars: str | list[str] = []
+    """Of trades, by their length: ``5s``, ``15m``, ``4h``."""
+    book: int = 0
+    """So many levels of each side."""
+    mid: bool = False
+    """Mid and spread of the best bid and offer."""
+    every_ms: int = 100
+    """Levels, mid and spread are told at most so often, and only if they changed."""
+
+
 class Subscribe(Selecting, frozen=True):
     """The first begins the stream; later ones add to it, from then on."""
 
@@ -49,6 +64,22 @@ class Subscribe(Selecting, frozen=True):
     speed: float = 0.0
     """Of the past: 1 = as it was received, 10 = ten times that, 0 = as fast as it is taken."""
     format: str = JSON
+    derive: Derive | None = None
+    """``kind`` then names what comes beside it; left out = gaps and corrections alone."""
+
+    def selection(self) -> Selection:
+        """Raises ``UsageError``."""
+        only_gaps = ["gap"] if self.derive and not self.kind else self.kind
+        return make_selection(self.exchange, self.symbol, only_gaps)
+
+    def derivation(self) -> Derivation | None:
+        """Raises ``UsageError``."""
+        if self.derive is None:
+            return None
+        bars = [self.derive.bars] if isinstance(self.derive.bars, str) else self.derive.bars
+        plan = make_plan(bars, self.derive.book, self.derive.mid, self.derive.every_ms)
+        instruments = make_selection(self.exchange, self.symbol)
+        return Derivation(plan, structs.replace(instruments, kinds=plan.kinds()))
 
 
 class Unsubscribe(Selecting, frozen=True):
@@ -89,6 +120,14 @@ class Records(Answer, frozen=True):
     cursor: str
     """After the last of them: ``from`` this, the stream goes on without a hole or a double."""
     records: list[msgspec.Raw]
+
+
+class Derived(Answer, frozen=True):
+    """What ``derive`` asked for. It comes before the records that it was made of, so that ``cursor`` stands before
+    them."""
+
+    cursor: str
+    records: list[AnyDerived]
 
 
 class Live(Answer, frozen=True):
@@ -139,7 +178,7 @@ class Error(Answer, frozen=True):
 
 
 ANSWERS: tuple[type[Answer], ...] = (
-    Subscribed, Unsubscribed, Snapshot, Records, Live, Heartbeat, Lagging, CutOff, Lost, End, Error,
+    Subscribed, Unsubscribed, Snapshot, Records, Derived, Live, Heartbeat, Lagging, CutOff, Lost, End, Error,
 )  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

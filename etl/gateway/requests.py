@@ -26,6 +26,7 @@ def check_subscribe(request: Subscribe, has_begun: bool) -> None:
     for wrong, reason in (
         (request.format not in FORMATS, f"format: {' or '.join(FORMATS)}"),
         (has_begun and request.from_, "from: for the first subscription of a connection"),
+        (has_begun and request.derive, "derive: for the first subscription of a connection"),
         (request.snapshot and request.from_, "snapshot: of a stream that begins now; this has a from"),
         ((request.to or request.speed) and not request.from_, "to, speed: they need a from"),
     ):

@@ -13,6 +13,8 @@ from aiohttp import web
 from etl.errors import EtlError, UsageError
 from etl.gateway.books import BOOK
 from etl.gateway.catch_up import CatchUp, Start
+from etl.gateway.derivation import Derivation
+from etl.gateway.derived_feed import DerivedFeed
 from etl.gateway.entry import JSON, Entry, frame_of
 from etl.gateway.hub import Hub
 from etl.gateway.interest import Interest
@@ -23,6 +25,7 @@ from etl.gateway.messages import (
     Heartbeat,
     Live,
     Login,
+    Lost,
     Snapshot,
     Subscribe,
     Subscribed,
@@ -32,10 +35,13 @@ from etl.gateway.outbox import Outbox
 from etl.gateway.requests import check_subscribe, read_request
 from etl.gateway.selection import Selection
 from etl.gateway.tokens import Grant, Tokens
+from etl.model.records import Kind
+from etl.model.times import NS_PER_S
 from etl.settings import Settings
 from etl.wire.cursor import cursor_text
 from etl.wire.json_records import json_of
 
+QUOTE = int(Kind.QUOTE)
 LOGIN_WITHIN_S = 10.0
 JOIN_RECORDS_MAX = 500
 """In one frame, of what the ring gives."""
@@ -63,6 +69,7 @@ class Session:
         self._socket = socket
         self._catch_up = CatchUp(settings, hub, self, turns)
         self._interest = Interest(grant.selection() if grant else Selection())
+        self._derived = DerivedFeed(None, Selection(), self.outbox, self._fail)
         self._format = JSON
         self._cursor = ""
         """After all that this client was told, or is about to be."""
@@ -80,11 +87,11 @@ class Session:
                 self.outbox.run(),
                 self._listen(),
                 self._beat(),
-                self._watch_buffer(),
+                self.outbox.cut_off.wait(),
                 self._finish(),
             ):
                 self._spawn(work)
-            await self._first_done()
+            await _first_done(self._tasks)
         finally:
             self._hub.remove(self)
             for task in self._tasks:
@@ -101,13 +108,23 @@ class Session:
     # ── what the hub and the catching up tell ────────────────────────────────────────────────────────────────
 
     def wants(self, route: tuple[bytes, int]) -> bool:
-        return self._interest.wants(route)
+        return self._interest.wants(route) or self._derived.wants(route)
 
     def deliver(self, entries: list[Entry], cursor: str) -> None:
+        if self._derived.is_on:
+            self._derived.take(entries, self._cursor)
+            entries = [entry for entry in entries if self._interest.wants(entry.route)]
         self._cursor = cursor
         frame = frame_of(self._format, cursor, entries) if entries else b""
         if frame:
             self.outbox.add(frame, self._format, cursor)
+
+    def pass_over(self, entries: list[Entry]) -> None:
+        self._derived.pass_over(entries)
+
+    def miss(self, lost: Lost) -> None:
+        self._derived.miss()
+        self.outbox.tell(lost)
 
     def join(self, offsets: dict[int, int]) -> None:
         waiting = [entry for entry in self._hub.ring.since(offsets) if self.wants(entry.route)]
@@ -121,7 +138,8 @@ class Session:
         self._begin_live()
         self.outbox.tell(Live(cursor=self._cursor), self._cursor)
 
-    def end(self) -> None:
+    def end(self, to_ns: int) -> None:
+        self._derived.finish(to_ns, self._cursor)
         self.outbox.tell(End(cursor=self._cursor), self._cursor)
         self._ended.set()
 
@@ -163,6 +181,10 @@ class Session:
         if not self._has_begun:
             self._ended.set()
 
+    def _fail(self, error: EtlError) -> None:
+        self._refuse(error)
+        self._ended.set()
+
     async def _do(self, request: AnyRequest) -> None:
         """Raises ``EtlError``."""
         if isinstance(request, Login):
@@ -185,7 +207,8 @@ class Session:
         """Raises ``EtlError``."""
         self._format = request.format
         with_books = request.snapshot and BOOK in selection.kinds
-        if not (request.from_ or with_books):
+        derivation = request.derivation()
+        if not (request.from_ or with_books or derivation):
             self._has_begun = True
             self._begin_live()
             self._tell_subscribed(request.snapshot, selection)
@@ -195,12 +218,25 @@ class Session:
         else:  # books are joined up to there, and the stream goes on from there
             start = Start(dict(self._hub.ring.ends))
         books = await self._catch_up.books(start.offsets, self.wants) if with_books else []
+        if derivation is not None:
+            await self._begin_derivation(derivation, start, is_new=not request.from_)
         self._has_begun = True
         self._cursor = cursor_text(self._hub.topic, start.offsets)
         self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
         if request.snapshot:
             self._tell_snapshot(selection, start.offsets, books)
         self._spawn(self._told_the_past(self._catch_up.run(start)))
+        if derivation is not None:
+            self._spawn(self._derive_on_time(derivation.plan.every_ns / NS_PER_S))
+
+    async def _begin_derivation(self, derivation: Derivation, start: Start, is_new: bool) -> None:
+        """With the bars and books that stand where the stream begins. Raises ``EtlError``."""
+        self._derived = DerivedFeed(derivation, self._interest.allowed, self.outbox, self._fail)
+        await self._catch_up.warm_up(start.offsets, derivation, self._derived.wants)
+        derivation.bars_from_ns = time.time_ns() if is_new else start.from_ns
+        if is_new:
+            quotes = [one for one in self._standing(derivation.selection) if one.route[1] == QUOTE]
+            derivation.pass_over(one for one in quotes if one.offset < start.offsets[one.partition])
 
     def _tell_snapshot(self, selection: Selection, ends: dict[int, int], books: list[bytes]) -> None:
         standing = [one for one in self._standing(selection) if one.offset < ends[one.partition]]
@@ -226,8 +262,7 @@ class Session:
         try:
             await telling
         except EtlError as error:
-            self.outbox.tell(Error(code="failed", message=str(error)))
-            self._ended.set()
+            self._fail(error)
         await asyncio.Event().wait()  # its end is not the session's
 
     # ── what goes on beside ──────────────────────────────────────────────────────────────────────────────────
@@ -243,8 +278,12 @@ class Session:
                 self._cursor = self._hub.cursor if self._is_live else self._cursor
                 self.outbox.tell(Heartbeat(cursor=self._cursor, time_ns=time.time_ns()), self._cursor)
 
-    async def _watch_buffer(self) -> None:
-        await self.outbox.cut_off.wait()
+    async def _derive_on_time(self, every_s: float) -> None:
+        """Of instruments that are quiet, too."""
+        while True:
+            await asyncio.sleep(every_s)
+            if self._is_live:
+                self._derived.advance(time.time_ns(), self._cursor)
 
     async def _finish(self) -> None:
         await self._ended.wait()
@@ -252,12 +291,14 @@ class Session:
             await self.outbox.empty()
         await self._socket.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         self._tasks.add(asyncio.create_task(work))
 
-    async def _first_done(self) -> None:
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            error = task.exception()
-            if error is not None and not isinstance(error, ConnectionError | TimeoutError):
-                raise error
+
+async def _first_done(tasks: set[asyncio.Task[Any]]) -> None:
+    """Raises what ended it, unless the client has gone."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        error = task.exception()
+        if error is not None and not isinstance(error, ConnectionError | TimeoutError):
+            raise error

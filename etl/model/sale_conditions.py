@@ -12,8 +12,11 @@ not.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from msgspec import Struct
+
+from etl.model.records import SizeUnit, Trade
 
 
 class SaleCondition(Struct, frozen=True):
@@ -62,6 +65,45 @@ def rows() -> Iterator[tuple[str, str, bool, bool]]:
         for condition in SALE_CONDITIONS:
             for code in getattr(condition, vocabulary):
                 yield vocabulary, code, condition.adds_volume, condition.extended_hours
+
+
+class Effect(Struct, frozen=True):
+    """What a print may set."""
+
+    sets_price: bool
+    sets_extended_price: bool
+    """For want of prints that set one."""
+    adds_volume: bool
+
+
+def effect_of(trade: Trade) -> Effect:
+    """As ``trades_corrected`` of the stores has it."""
+    return _effect(_vocabulary(trade), trade.conditions) if trade.conditions else _ALL
+
+
+def _vocabulary(trade: Trade) -> str:
+    if trade.size_unit is not SizeUnit.SHARE:
+        return "other"
+    if trade.exchange.startswith("polygon"):
+        return "polygon"
+    return "utp" if trade.tape == "C" else "cta"
+
+
+@lru_cache(maxsize=4096)
+def _effect(vocabulary: str, conditions: tuple[str, ...]) -> Effect:
+    found = [
+        (adds_volume, extended)
+        for known, code, adds_volume, extended in rows()
+        if known == vocabulary and code in conditions
+    ]
+    return Effect(
+        sets_price=not found,
+        sets_extended_price=bool(found) and all(extended for _, extended in found),
+        adds_volume=all(adds_volume for adds_volume, _ in found),
+    )
+
+
+_ALL = Effect(sets_price=True, sets_extended_price=False, adds_volume=True)
 
 
 def values() -> str:
