@@ -66,7 +66,8 @@ class Client:
 
     # ── ranges: [start, end), rows in the order of time and sequence ─────────────────────────────────────────
     #
-    # frame: polars, pandas or arrow. decimals: exact (Decimal), float or text. progress: True, or a call.
+    # store: clickhouse (also if left out) or lake. frame: polars, pandas or arrow. decimals: exact (Decimal), float or
+    # text. progress: True, or a call.
 
     def trades(self, exchange: str, symbol: str, start: When, end: When, **options: Any) -> Any:
         return self._range("trades", exchange, symbol, start, end, **options)
@@ -99,9 +100,12 @@ class Client:
         """How many rows of each kind there are by UTC day."""
         return self._summed("coverage", start, end, exchange, symbol, frame)
 
-    def estimate(self, table: str, exchange: str, symbol: str, start: When, end: When) -> int:
+    def estimate(
+        self, table: str, exchange: str, symbol: str, start: When, end: When, store: str = ""
+    ) -> int:
         """How many rows a range has, without asking for them."""
-        return self._http.estimate(table, _params(exchange, symbol, time_ns(start), time_ns(end)))
+        params = _params(exchange, symbol, time_ns(start), time_ns(end))
+        return self._http.estimate(table, params | ({"store": store} if store else {}))
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,6 +161,7 @@ class Client:
         end: When,
         *,
         interval: str = "",
+        store: str = "",
         frame: str = "polars",
         decimals: str = "exact",
         progress: bool | Progress = False,
@@ -165,9 +170,9 @@ class Client:
         _require(decimals, DECIMALS, "decimals")
         start_ns, end_ns = time_ns(start), time_ns(end)
         more = {"decimals": "float" if decimals == "float" else "text"} | (
-            {"interval": interval} if interval else {}
+            {name: value for name, value in (("interval", interval), ("store", store)) if value}
         )
-        tell = _teller(progress, lambda: self.estimate(table, exchange, symbol, start, end))
+        tell = _teller(progress, lambda: self.estimate(table, exchange, symbol, start, end, store))
         tables: list[pa.Table] = []
         for first_ns, after_ns, is_closed in _days(start_ns, end_ns, time.time_ns()):
             params = _params(exchange, symbol, first_ns, after_ns) | more

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from etl.errors import UsageError
-from etl.gateway.ranges import COMMON, FLOAT, FORMATS, TABLES, TEXT
+from etl.gateway.ranges import CLICKHOUSE, COMMON, FLOAT, FORMATS, STORES, TABLES, TEXT
 from etl.model.times import parse_ns
 
 LIMIT_DEFAULT = 10_000
@@ -52,6 +52,12 @@ DECIMALS = Parameter(
     "decimals", "Prices and sizes: exact text, or floats", default=TEXT, choices=(TEXT, FLOAT)
 )
 ESTIMATE = Parameter("estimate", "Only how many rows there are", _yes, default=False, kind="boolean")
+STORE = Parameter(
+    "store",
+    "Where the rows are: the lake has the whole past, up to its last export",
+    default=CLICKHOUSE,
+    choices=STORES,
+)
 INTERVAL = Parameter("interval", "Of bars: 1s, 1m, 5m, 1h, 1d; all if left out")
 ONE_EXCHANGE = Parameter("exchange", "One feed alone")
 ONE_SYMBOL = Parameter("symbol", "One symbol alone")
@@ -71,7 +77,7 @@ class Endpoint(Struct, frozen=True):
 def _of_table(name: str) -> Endpoint:
     table = TABLES[name]
     own = (INTERVAL,) if name == "bars" else ()
-    parameters = (EXCHANGE, SYMBOL, START, END, *own, FORMAT, DECIMALS, LIMIT, PAGE, ESTIMATE)
+    parameters = (EXCHANGE, SYMBOL, START, END, *own, STORE, FORMAT, DECIMALS, LIMIT, PAGE, ESTIMATE)
     return Endpoint(name, table.meaning, parameters, (*COMMON, *table.columns))
 
 

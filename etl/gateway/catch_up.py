@@ -186,7 +186,8 @@ class CatchUp:
 
     def _deliver(self, part: list[Told], offsets: dict[int, int], from_ns: int) -> None:
         wants = self._client.wants
-        entries, before = [], []
+        entries: list[Entry] = []
+        before: list[Entry] = []
         for told in part:
             offsets[told.partition] = told.offset + 1
             if told.entry is not None and wants(told.entry.route):

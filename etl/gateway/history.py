@@ -1,12 +1,14 @@
-"""``/v1/{trades,quotes,bars,books,gaps,instruments,coverage}``: ranges out of ClickHouse, a page a request."""
+"""``/v1/{trades,quotes,bars,books,gaps,instruments,coverage}``: ranges out of a store, a page a request."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -17,10 +19,12 @@ from etl.gateway.api import ENDPOINTS, Endpoint, read_parameters
 from etl.gateway.metrics import GatewayMetrics
 from etl.gateway.ranges import (
     FORMATS,
+    LAKE,
     SUMMED,
     TABLES,
     PageCursor,
     Question,
+    TooLarge,
     count_statement,
     coverage_statement,
     end_statement,
@@ -34,6 +38,9 @@ from etl.gateway.tokens import Grant
 from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
 
+if TYPE_CHECKING:
+    from etl.gateway.lake_ranges import LakeRanges
+
 NEXT_CURSOR = "X-Next-Cursor"
 ANSWER_BYTES_MAX = 512 << 20
 """Of one answer, in the store and here."""
@@ -41,6 +48,7 @@ WAITING_MAX = 64
 """Requests that wait for their turn at the store; beyond, 503."""
 _TOO_LARGE = re.compile(r"Code: (?:158|307|396|241)\b")
 """Too many rows or bytes to read, to answer, or to hold."""
+T = TypeVar("T")
 
 
 class Refused(EtlError):
@@ -59,6 +67,13 @@ class History:
         self._threads = ThreadPoolExecutor(settings.gateway.queries_max, "history")
         self._turns = asyncio.Semaphore(settings.gateway.queries_max)
         self._waiting = 0
+
+    @cached_property
+    def _lake(self) -> LakeRanges:
+        """Loaded by the first who asks: Polars takes a gateway's memory once more."""
+        from etl.gateway.lake_ranges import LakeRanges
+
+        return LakeRanges(self._settings)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -82,13 +97,26 @@ class History:
         if not 1 <= values["limit"] <= self._settings.gateway.rows_max:
             raise UsageError(f"limit: 1 to {self._settings.gateway.rows_max}")
         if endpoint.name in TABLES:
-            return await self._page(_question(endpoint.name, values, request[GRANT]), values)
+            page = self._lake_page if values["store"] == LAKE else self._page
+            return await page(_question(endpoint.name, values, request[GRANT]), values)
         return await self._summed(endpoint.name, values, request[GRANT])
+
+    async def _lake_page(self, question: Question, values: dict[str, Any]) -> web.Response:
+        lake = await asyncio.to_thread(lambda: self._lake)
+        if values["estimate"]:
+            return self._estimate(await self._in_turn(lake.count, question))
+        body, last = await self._in_turn(lake.page, question, values["format"])
+        if len(body) > ANSWER_BYTES_MAX:
+            raise TooLarge(f"an answer of more than {ANSWER_BYTES_MAX >> 20} MiB; ask for less")
+        return _in_format(values["format"], body, {NEXT_CURSOR: last.text()} if last else {})
+
+    def _estimate(self, rows: int) -> web.Response:
+        return web.json_response({"rows": rows, "rows_max": self._settings.gateway.rows_max})
 
     async def _page(self, question: Question, values: dict[str, Any]) -> web.Response:
         if values["estimate"]:
             count = await self._ask(count_statement(question), question.parameters())
-            return web.json_response({"rows": int(count), "rows_max": self._settings.gateway.rows_max})
+            return self._estimate(int(count))
         end = await self._ask(end_statement(question), question.parameters())
         last = msgspec.json.decode(end, type=PageCursor) if end.strip() else None
         parameters = question.parameters() | (last_parameters(last) if last else {})
@@ -109,14 +137,16 @@ class History:
 
     async def _ask(self, statement: str, parameters: dict[str, str]) -> bytes:
         """Raises ``EtlError``."""
+        return await self._in_turn(self._execute, statement, parameters)
+
+    async def _in_turn(self, work: Callable[..., T], *values: Any) -> T:
+        """Raises ``EtlError``."""
         if self._waiting >= WAITING_MAX:
             raise Refused(503, "busy", "too many questions wait already")
         self._waiting += 1
         try:
             async with self._turns:
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._execute, statement, parameters
-                )
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
         finally:
             self._waiting -= 1
 
@@ -167,7 +197,7 @@ def _error(error: EtlError) -> web.Response:
         status, code = error.status, error.code
     elif isinstance(error, UsageError):
         status, code = 400, "bad_request"
-    elif _TOO_LARGE.search(str(error)):
+    elif isinstance(error, TooLarge) or _TOO_LARGE.search(str(error)):
         status, code = 413, "too_large"
     elif isinstance(error, StoreUnavailable):
         status, code = 503, "store_down"

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from etl.errors import UsageError
+from etl.errors import EtlError, UsageError
 from etl.model.times import NS_PER_DAY
 
 COMMON = (
@@ -40,10 +40,16 @@ FORMATS: Mapping[str, tuple[str, str]] = {
 }
 """As they are asked for → ClickHouse's name, and the content's type."""
 TEXT, FLOAT = "text", "float"
+CLICKHOUSE, LAKE = "clickhouse", "lake"
+STORES = (CLICKHOUSE, LAKE)
 KEY_TIME_MARGIN_NS = NS_PER_DAY
 """The time of a record's identity is at most so far from its own: a day where the venue tells none."""
 _ORDER = "(time, ifNull(sequence, -1), record_key)"
 _CURSOR = re.compile(r"[\w-]{1,2000}")
+
+
+class TooLarge(EtlError):
+    """More than one question may read, or get."""
 
 
 class Table(Struct, frozen=True):

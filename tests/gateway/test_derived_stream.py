@@ -112,8 +112,9 @@ def test_the_client_gives_what_is_derived_typed_and_beside_records(
         publish(settings, [quote(0), book(1), *(trade(number) for number in range(2, 3_000))])
         async with gateway(settings):
             with Client(address(settings), token_of(settings), cache_folder=tmp_path) as client:
-                past = {"start": BASE, "end": THREE_S_ON}
-                made: Any = client.stream("binance", kind="trade", bars="1s", book=1, mid=True, **past)
+                made: Any = client.stream(
+                    "binance", kind="trade", start=BASE, end=THREE_S_ON, bars="1s", book=1, mid=True
+                )
                 found = [record async for record in made]
                 assert [one.trade_count for one in found if isinstance(one, TradeBar)] == [998, 1_000, 1_000]
                 assert [one.bid_prices for one in found if isinstance(one, BookTop)] == [("1",)]

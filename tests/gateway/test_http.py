@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import io
 import json
 import uuid
@@ -17,10 +18,11 @@ import pytest
 
 from etl.gateway.api import ENDPOINTS
 from etl.gateway.openapi import document, page
-from etl.gateway.ranges import COMMON, FORMATS, TABLES
+from etl.gateway.ranges import COMMON, DECIMAL_LISTS, DECIMALS, FORMATS, STORES, TABLES
 from etl.model.records import Record
 from etl.settings import NAMES, Settings, make, value_of
 from etl.stores.migrate import migrate_clickhouse
+from tests.support import lake
 from tests.support.audit_stores import store_in_clickhouse
 from tests.support.gateway import address, bar, book, gap, gateway, quote, ready, token_of, trade
 from tests.support.servers import clickhouse_database
@@ -91,9 +93,9 @@ class TestOnClickHouse:
                     io.BytesIO(await body(session, settings, "trades", format="parquet", **whole))
                 )
                 assert parquet.column("event_time_ns").to_pylist() == [row["event_time_ns"] for row in rows]
-                csv = (await body(session, settings, "trades", format="csv", **whole)).decode().splitlines()
-                assert csv[0].replace('"', "").split(",") == list(ENDPOINTS["trades"].columns)
-                assert len(csv) == len(exact) + 1
+                lines = (await body(session, settings, "trades", format="csv", **whole)).decode().splitlines()
+                assert lines[0].replace('"', "").split(",") == list(ENDPOINTS["trades"].columns)
+                assert len(lines) == len(exact) + 1
                 floats = await rows_of(session, settings, "trades", decimals="float", **whole)
                 assert floats[5]["last_price"] == 105.5
 
@@ -130,6 +132,49 @@ class TestOnClickHouse:
                 )
                 estimate = json.loads(await body(session, settings, "trades", estimate="true", **RANGE))
                 assert estimate == {"rows": 50, "rows_max": 1_000_000}
+
+        asyncio.run(run())
+
+    def test_the_lake_gives_the_same_rows(self, settings: Settings) -> None:
+        lake.export_records(settings, stored())
+
+        async def run() -> None:
+            async with gateway(settings) as session:
+                for name in TABLES:
+                    rows = await rows_of(session, settings, name, store="lake", **RANGE)
+                    assert rows == await rows_of(session, settings, name, **RANGE), name
+                    floats = await rows_of(session, settings, name, store="lake", decimals="float", **RANGE)
+                    assert floats == [as_floats(row) for row in rows], name
+                    texts = [
+                        (await body(session, settings, name, store=store, format="csv", **RANGE)).decode()
+                        for store in STORES
+                    ]
+                    cells = [list(csv.reader(text.splitlines())) for text in texts]
+                    assert cells[1] == cells[0], name
+                    tables = [
+                        pa.ipc.open_stream(
+                            await body(session, settings, name, store=store, format="arrow", **RANGE)
+                        ).read_all()
+                        for store in STORES
+                    ]
+                    assert tables[1].to_pylist() == tables[0].to_pylist(), name
+                rows = await pages(session, settings, "trades", limit="7", store="lake")
+                assert rows == await pages(session, settings, "trades", limit="7")
+                bars = await rows_of(session, settings, "bars", store="lake", interval="5m", **RANGE)
+                assert [one["interval"] for one in bars] == ["5m"]
+                estimate = await body(session, settings, "trades", estimate="true", store="lake", **RANGE)
+                assert json.loads(estimate) == {"rows": 50, "rows_max": 1_000_000}
+                params = {**RANGE, "symbol": "BTC-*", "store": "lake"}
+                async with session.get(address(settings, "/v1/trades"), params=params) as answer:
+                    assert (answer.status, await answer.json()) == (
+                        400,
+                        {"code": "bad_request", "message": "symbol: one name"},
+                    )
+            limits = ready(settings, gateway_scan_rows_max=10)
+            async with gateway(limits) as session:
+                params = {**RANGE, "store": "lake"}
+                async with session.get(address(limits, "/v1/trades"), params=params) as answer:
+                    assert (answer.status, (await answer.json())["code"]) == (413, "too_large")
 
         asyncio.run(run())
 
@@ -188,6 +233,17 @@ class TestOnClickHouse:
                     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
         asyncio.run(run())
+
+
+def as_floats(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: [*map(float, value)]
+        if name in DECIMAL_LISTS
+        else float(value)
+        if name in DECIMALS and value is not None
+        else value
+        for name, value in row.items()
+    }
 
 
 async def body(session: aiohttp.ClientSession, settings: Settings, table: str, **params: str) -> bytes:
