@@ -269,6 +269,7 @@ def test_a_gateway_that_is_killed_again_and_again_costs_its_clients_nothing(
 
         async def take(number: int) -> None:
             async for record in streams[number]:
+                assert isinstance(record, Record)
                 key = (record.symbol, record.record_key)
                 found[number][key] = found[number].get(key, 0) + 1
 
