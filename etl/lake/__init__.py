@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from etl.lake.as_of import asof
     from etl.lake.asked import IncompleteWarning
+    from etl.lake.estimate import LargeScanWarning
     from etl.lake.research import Lake
     from etl.lake.result import Result
 
-__all__ = ["IncompleteWarning", "Lake", "Result", "asof"]
-_MODULES = {"IncompleteWarning": "asked", "Lake": "research", "Result": "result", "asof": "as_of"}
+__all__ = ["IncompleteWarning", "Lake", "LargeScanWarning", "Result", "asof"]
+_MODULES = {
+    "IncompleteWarning": "asked",
+    "Lake": "research",
+    "LargeScanWarning": "estimate",
+    "Result": "result",
+    "asof": "as_of",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from etl.errors import UsageError
 from etl.lake import gap_marks
 from etl.lake.catalog import TIME_NS_MAX
+from etl.lake.estimate import Scan
 from etl.lake.lookup import TIME_NS_MIN
 from etl.lake.result import Result
 from etl.lake.scan import TIME_NS
@@ -216,8 +217,7 @@ def _result(left: Rows, right: Rows, made: pl.DataFrame) -> Result:
         start_ns=first.start_ns if first else TIME_NS_MIN,
         end_ns=first.end_ns if first else TIME_NS_MAX,
         versions={table: version for side in reversed(known) for table, version in side.versions.items()},
-        files=sum(side.files for side in known),
-        bytes=sum(side.bytes for side in known),
+        scan=sum((side.scan for side in known), Scan()),
         is_one_symbol=first.is_one_symbol if first else False,
         is_ordered=first is None,
     )

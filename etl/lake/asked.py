@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, TypedDict
 
 import polars as pl
@@ -11,7 +12,8 @@ from msgspec import Struct
 
 from etl.errors import StoreError, UsageError
 from etl.lake import layout
-from etl.lake.catalog import TIME_NS_MAX
+from etl.lake.catalog import TIME_NS_MAX, File
+from etl.lake.estimate import at_most, by_footers
 from etl.lake.lookup import ANY, TIME_NS_MIN
 from etl.lake.result import Result
 from etl.lake.scan import SCHEMAS, columns, empty, scan, time_filters
@@ -110,13 +112,14 @@ def _end(until: int | None, end_ns: int | None, incomplete: str) -> int:
 def answer(storage: Storage, of: Asked, where: pl.Expr | None = None) -> Result:
     """Only rows ``where`` it is true."""
     lookup = of.view.lookup(of.table)
-    parts, files = [], []
+    parts: list[pl.LazyFrame] = []
+    files: list[File] = []
     for exchange in of.exchanges or lookup.exchanges():
         found = lookup.find(exchange, of.symbols, of.start_ns, of.end_ns)
         if found:
             beside = lookup.beside(exchange, of.symbols, found)
             parts.append(scan(storage, of.table, found, beside, of.symbols))
-            files += found
+            files += [*found, *beside]
     rows = pl.concat(parts, how="vertical_relaxed") if parts else empty(of.table)
     filters = [*time_filters(of.start_ns, of.end_ns), *([] if where is None else [where])]
     return Result(
@@ -126,8 +129,8 @@ def answer(storage: Storage, of: Asked, where: pl.Expr | None = None) -> Result:
         start_ns=of.start_ns,
         end_ns=of.end_ns,
         versions={of.table: of.view.version(of.table)},
-        files=len(files),
-        bytes=sum(file.bytes for file in files),
+        scan=at_most(files),
+        look=partial(by_footers, storage, files, of.symbols, of.start_ns, of.end_ns),
         names=of.names,
         is_one_symbol=of.is_one_symbol,
     )

@@ -83,7 +83,7 @@ class _KeyTimes:
 
 def _holding(files: Sequence[File], symbols: Sequence[str]) -> list[File]:
     """Those that may have rows of ``symbols``."""
-    bounds = [(symbol.removesuffix("*"), _top(symbol)) for symbol in symbols]
+    bounds = bounds_of(symbols)
     if not 1 < len(bounds) <= SYMBOLS_EACH_MAX:
         least, most = min(first for first, _ in bounds), max(last for _, last in bounds)
         return [file for file in files if file.symbol_min <= most and least <= file.symbol_max]
@@ -92,6 +92,11 @@ def _holding(files: Sequence[File], symbols: Sequence[str]) -> list[File]:
         for file in files
         if any(file.symbol_min <= last and first <= file.symbol_max for first, last in bounds)
     ]
+
+
+def bounds_of(symbols: Sequence[str]) -> list[tuple[str, str]]:
+    """The first and the last name that each of ``symbols`` means."""
+    return [(symbol.removesuffix("*"), _top(symbol)) for symbol in symbols]
 
 
 def _top(symbol: str) -> str:

@@ -234,7 +234,7 @@ class Lake:
         _, found = self._books(of, np.arange(first, of.end_ns, step_ns), depth, channel)
         messages = answer(self._storage, of)
         return structs.replace(
-            messages, rows=found.lazy(), table="book_snapshots", names=names, is_ordered=True
+            messages, rows=found.lazy(), table="book_snapshots", names=names, is_ordered=True, look=None
         )
 
     def _books(self, of: Asked, instants_ns: Numbers, depth: int, channel: str) -> tuple[Begin, pl.DataFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 from msgspec import Struct, structs
 
+from etl.lake.estimate import LARGE_SCAN_ROWS, LargeScanWarning, Scan, warning_of
 from etl.lake.scan import TIME_NS, instant
 
 ORDER = (TIME_NS, "exchange", "symbol", "record_key")
@@ -21,7 +23,7 @@ class Result(Struct, frozen=True):
 
     ``complete_until_ns``: what was published before then is in the lake, None = no export has told; ``start_ns`` and
     ``end_ns``: what was asked for, [start, end), after clamping; ``versions``: by table, the commit that was read;
-    ``files`` and ``bytes``: what has to be opened, at most. ``names`` are the columns to show, () = all.
+    ``scan``: what may have to be read, from the log alone, so at most. ``names`` are the columns to show, () = all.
     """
 
     rows: pl.LazyFrame
@@ -30,8 +32,9 @@ class Result(Struct, frozen=True):
     start_ns: int
     end_ns: int
     versions: Mapping[str, int]
-    files: int = 0
-    bytes: int = 0
+    scan: Scan = Scan()
+    look: Callable[[], Scan] | None = None
+    """Asks the footers of the files; None = what was to be read has been."""
     names: tuple[str, ...] = ()
     is_one_symbol: bool = False
     is_ordered: bool = False
@@ -44,12 +47,24 @@ class Result(Struct, frozen=True):
         """The same to the microsecond, UTC."""
         return None if self.complete_until_ns is None else instant(self.complete_until_ns)
 
+    def closer_scan(self) -> Scan:
+        """``scan`` by the footers of its files: only the row groups that may hold what is asked for."""
+        return self.look() if self.look else self.scan
+
     def lazy(self) -> pl.LazyFrame:
         """To go on with in Polars. The rows come in the order of the files: ``sort("time_ns")`` where it matters."""
+        self._warn_of_size()
         return self.rows.select(self.names) if self.names else self.rows
+
+    def _warn_of_size(self) -> None:
+        if self.look is None or self.scan.rows <= LARGE_SCAN_ROWS:
+            return
+        if (scan := self.look()).rows > LARGE_SCAN_ROWS:
+            warnings.warn(warning_of(self.table, scan), LargeScanWarning, stacklevel=3)
 
     def collect(self) -> pl.DataFrame:
         """Decimals are ``Decimal``, times UTC; in the order of ``time_ns``."""
+        self._warn_of_size()
         keys, shown = self._order()
         found: pl.DataFrame = self.rows.select(
             [*shown, *(name for name in keys if name not in shown)]
@@ -99,5 +114,4 @@ class Result(Struct, frozen=True):
 
     def __repr__(self) -> str:
         until = "unknown" if self.complete_until is None else f"{self.complete_until:%Y-%m-%d %H:%M:%S.%f}"
-        size = f"{self.files} files, {self.bytes:,} bytes"
-        return f"<{self.table}: {size}, versions {dict(self.versions)}, complete until {until}>"
+        return f"<{self.table}: {self.scan}, versions {dict(self.versions)}, complete until {until}>"

@@ -148,9 +148,9 @@ def test_only_files_of_the_time_and_the_symbol_are_opened(settings: Settings) ->
         )
     lake = Lake(settings)
     one = lake.trades("binance", "BTC-USDT", START + stream.DAY, START + 2 * stream.DAY, incomplete="allow")
-    assert (one.files, one.versions, one.lazy().select(pl.len()).collect().item()) == (1, {"trades": 2}, 2)
-    assert lake.trades(symbol="ETH-*").files == 0
-    assert (lake.trades().files, lake.trades(end=START, incomplete="allow").files) == (3, 0)
+    assert (one.scan.files, one.versions, one.lazy().select(pl.len()).collect().item()) == (1, {"trades": 2}, 2)
+    assert lake.trades(symbol="ETH-*").scan.files == 0
+    assert (lake.trades().scan.files, lake.trades(end=START, incomplete="allow").scan.files) == (3, 0)
 
 
 def test_a_result_has_every_form_and_none_rounds(overlapping: Settings) -> None:
@@ -318,7 +318,7 @@ def test_a_lake_is_opened_by_its_folder_and_an_empty_one_is_empty(tmp_path: Any)
         lake.gaps(),
     ):
         assert found.collect().is_empty()
-        assert found.files == 0
+        assert found.scan.files == 0
 
 
 def test_a_bucket_answers_as_the_folder_does(overlapping: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
