@@ -4,7 +4,8 @@ write     messages of trades and quotes, two thirds quotes, into files and a com
 symbols   many symbols in one file: CPU to sort and write it, bytes a row, and one symbol out of it
 day       one symbol's day of ``--rows`` trades: all of it summed, an hour of it, the sum of its bars of a second
           and the same by etl.lake.Lake, in Polars
-log       a table of ``--files`` files: the state read, a symbol's files of 30 days looked up, a commit
+log       a table of ``--files`` files: the state read, and asked for what came since (nothing), a symbol's files of 30
+          days looked up, a commit
 asof      each of a third as many trades with the last of ``--quotes`` quotes of its symbol
 books     an order book at each second, out of a hundredth as many messages
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import Annotated, Any
 
@@ -29,14 +30,14 @@ from etl.lake.catalog import Catalog, File, add_of
 from etl.lake.derived import derive
 from etl.lake.exports import Range
 from etl.lake.files import write_file
-from etl.lake.index import Index
 from etl.lake.layout import day_of, file_name, table_folder
 from etl.lake.log import DeltaLog
+from etl.lake.lookup import Lookup
 from etl.lake.query import connect
 from etl.lake.rows import in_order
 from etl.lake.storage import open_storage
 from etl.model.records import Kind, Quote, Record, Side, SizeUnit, Source, Trade
-from etl.model.times import NS_PER_MS
+from etl.model.times import NS_PER_DAY, NS_PER_MS
 from etl.settings import Settings, make
 from etl.sinks.collection import rare_collection
 from etl.sinks.lake import RecordWriter
@@ -47,7 +48,7 @@ app = typer.Typer()
 
 EXCHANGE = "binance"
 DAY = date(2026, 3, 2)
-FOUND_FROM = DAY - timedelta(days=30)
+FOUND_DAYS = 30
 START_NS = 1_772_409_600_000_000_000
 MESSAGES = 100_000
 REPEATS = 5
@@ -197,12 +198,15 @@ def _log(settings: Settings, files: int) -> dict[str, Any]:
     log.checkpoint(state.tables["trades"])
     found = catalog.read()
     assert len(found.files) == files
-    index = Index(found.files.values())
+    lookup = Lookup("trades", found.files.values())
+    days = (START_NS - FOUND_DAYS * NS_PER_DAY, START_NS)
     extra = iter(_file(files + number) for number in range(COMMITS + 1))
     return {
         "files": files,
         "read_s": spread(best_seconds(catalog.read, time.perf_counter, 3), 2),
-        "look_up_ms": _ms(lambda: index.find("trades", EXCHANGE, "BTC-*", str(FOUND_FROM), str(DAY))),
+        "look_up_ms": _ms(lambda: lookup.find(EXCHANGE, ("BTC-*",), *days)),
+        "found": len(lookup.find(EXCHANGE, ("BTC-*",), *days)),
+        "refresh_ms": _ms(lambda: catalog.later(found)),
         "commit_ms": _ms(lambda: catalog.commit(found, added=[next(extra)]), COMMITS),
     }
 

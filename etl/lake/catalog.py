@@ -162,6 +162,16 @@ class State(Struct):
         return {*self.files, *removed}
 
 
+def changes(table: str, before: Snapshot, after: Snapshot) -> tuple[list[File], list[File]]:
+    """The files of ``after`` that ``before`` has not, or says otherwise, and the other way round."""
+    if before is after:
+        return [], []
+    new, old = after.adds, before.adds
+    added = [add for path, add in new.items() if old.get(path) != add]
+    removed = [add for path, add in old.items() if new.get(path) != add]
+    return [file_of(table, add) for add in added], [file_of(table, add) for add in removed]
+
+
 class Catalog:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -182,6 +192,20 @@ class Catalog:
             snapshot = state.tables[table] = log.read()
             state.files |= {file.path: file for file in self.files_of(table, snapshot)}
         return state
+
+    def later(self, state: State) -> State:
+        """The state after the last commits, by those after ``state`` alone, which stays as it is."""
+        tables = {table: self._logs[table].later(snapshot) for table, snapshot in state.tables.items()}
+        later = State(tables=tables, exports=self.exports.later(state.exports), files=state.files)
+        changed = [table for table, snapshot in tables.items() if snapshot is not state.tables[table]]
+        if changed:
+            later.files = dict(state.files)
+        for table in changed:
+            added, removed = changes(table, state.tables[table], tables[table])
+            for file in removed:
+                del later.files[file.path]
+            later.files |= {file.path: file for file in added}
+        return later
 
     @staticmethod
     def files_of(table: str, snapshot: Snapshot) -> Iterator[File]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 
 import msgspec
 from msgspec import Struct
@@ -94,6 +95,21 @@ class ExportLog:
         while (name := f"{state.version + 1:020d}.json") in names:
             state.apply(msgspec.json.decode(self._storage.get(f"{FOLDER}/{name}"), type=Commit))
         return state
+
+    def later(self, state: Exports) -> Exports:
+        """The state after the last commit, by those after ``state``, which stays as it is; as ``log.DeltaLog.later``."""
+        later = deepcopy(state)
+        while (data := self._commit_data(later.version + 1)) is not None:
+            later.apply(msgspec.json.decode(data, type=Commit))
+        if later.version > state.version:
+            return later
+        return state if self._commit_data(state.version) is not None else self.read()
+
+    def _commit_data(self, version: int) -> bytes | None:
+        try:
+            return self._storage.get(f"{FOLDER}/{version:020d}.json")
+        except FileNotFoundError:
+            return None
 
     def commit(
         self,

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 
 import msgspec
 import pyarrow as pa
@@ -70,6 +71,24 @@ class DeltaLog:
             except ValueError:
                 return
             snapshot.apply(snapshot.version + 1, actions)
+
+    def later(self, snapshot: Snapshot) -> Snapshot:
+        """The table as it is now, by the commits after ``snapshot``, which stays as it is and is returned if there are
+        none. All is read only where so many came that the log has dropped those that are wanted."""
+        if self._has(snapshot.version + 1):
+            later = copy(snapshot)
+            later.adds, later.removes, later.txns = dict(later.adds), dict(later.removes), dict(later.txns)
+            self.refresh(later)
+        else:
+            later = snapshot if self._has(snapshot.version) else self.read()
+        return later if later.version > snapshot.version else snapshot
+
+    def _has(self, version: int) -> bool:
+        """Whether commit ``version`` is kept: then those after it are."""
+        try:
+            return self._storage.size(f"{self._folder}/{version:020d}.json") >= 0
+        except FileNotFoundError:
+            return False
 
     def commit(
         self,

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 
-from etl.lake.catalog import TIME_NS_MAX, File
+from etl.lake.catalog import File
 from etl.lake.index import Index
-from etl.lake.layout import day_of
-from etl.model.times import NS_PER_DAY
 
 ANY = ("*",)
 """As symbols: all."""
@@ -36,10 +35,22 @@ class Lookup:
 
     @cached_property
     def _by_key_time(self) -> dict[str, _KeyTimes]:
-        by_exchange: dict[str, list[File]] = {}
-        for file in self.files:
-            by_exchange.setdefault(file.exchange, []).append(file)
-        return {exchange: _KeyTimes(files) for exchange, files in by_exchange.items()}
+        return {exchange: _KeyTimes(files) for exchange, files in _by_exchange(self.files).items()}
+
+    def changed(self, added: Sequence[File], removed: Sequence[File]) -> Lookup:
+        """After commits that added and removed these: what was made of the other files goes on."""
+        gone = {file.path for file in (*added, *removed)}
+        made = Lookup(self._table, [*(file for file in self.files if file.path not in gone), *added])
+        if "_index" in self.__dict__:
+            made._index = self._index.changed(added, removed)
+        if "_by_key_time" in self.__dict__:
+            old, new = self._by_key_time, _by_exchange(added)
+            touched = {file.exchange for file in (*added, *removed)}
+            made._by_key_time = old | {
+                exchange: old.get(exchange, _KeyTimes(())).changed(new.get(exchange, ()), gone)
+                for exchange in touched
+            }
+        return made
 
     def exchanges(self) -> list[str]:
         return self._index.exchanges(self._table)
@@ -47,15 +58,7 @@ class Lookup:
     def find(self, exchange: str, symbols: Sequence[str], start_ns: int, end_ns: int) -> list[File]:
         """The files that may have rows of ``symbols`` (``BTC-*`` = all that begin so) from ``start_ns`` to before
         ``end_ns``."""
-        start = day_of(start_ns) if start_ns > 0 else ""
-        end = day_of(end_ns - 1 + NS_PER_DAY) if end_ns < TIME_NS_MAX - NS_PER_DAY else ""
-        in_time = [
-            file
-            for _, files in self._index.days(self._table, exchange, start, end)
-            for file in files
-            if file.time_ns_min < end_ns and start_ns <= file.time_ns_max
-        ]
-        return _holding(in_time, symbols)
+        return self._index.between(self._table, exchange, _few(bounds_of(symbols)), start_ns, end_ns)
 
     def beside(self, exchange: str, symbols: Sequence[str], files: Sequence[File]) -> list[File]:
         """The other files that may share identities of ``symbols`` with ``files``."""
@@ -65,7 +68,13 @@ class Lookup:
         start = min(file.key_time_ns_min for file in files)
         end = max(file.key_time_ns_max for file in files)
         overlapping = self._by_key_time[exchange].overlapping(start, end)
-        return _holding([file for file in overlapping if file.path not in known], symbols)
+        bounds = _few(bounds_of(symbols))
+        return [
+            file
+            for file in overlapping
+            if file.path not in known
+            and any(file.symbol_min <= last and first <= file.symbol_max for first, last in bounds)
+        ]
 
 
 class _KeyTimes:
@@ -76,22 +85,32 @@ class _KeyTimes:
         self._least = np.array([file.key_time_ns_min for file in files], dtype=np.int64)
         self._greatest = np.array([file.key_time_ns_max for file in files], dtype=np.int64)
 
+    def changed(self, added: Sequence[File], gone: set[str]) -> _KeyTimes:
+        """Without those of the paths ``gone``."""
+        kept = np.array([file.path not in gone for file in self._files], dtype=bool)
+        made = _KeyTimes(added)
+        made._files = [*compress(self._files, kept), *added]
+        made._least = np.concatenate((self._least[kept], made._least))
+        made._greatest = np.concatenate((self._greatest[kept], made._greatest))
+        return made
+
     def overlapping(self, start: int, end: int) -> list[File]:
         found = np.flatnonzero((self._least <= end) & (self._greatest >= start))
         return [self._files[number] for number in found.tolist()]
 
 
-def _holding(files: Sequence[File], symbols: Sequence[str]) -> list[File]:
-    """Those that may have rows of ``symbols``."""
-    bounds = bounds_of(symbols)
-    if not 1 < len(bounds) <= SYMBOLS_EACH_MAX:
-        least, most = min(first for first, _ in bounds), max(last for _, last in bounds)
-        return [file for file in files if file.symbol_min <= most and least <= file.symbol_max]
-    return [
-        file
-        for file in files
-        if any(file.symbol_min <= last and first <= file.symbol_max for first, last in bounds)
-    ]
+def _by_exchange(files: Iterable[File]) -> dict[str, list[File]]:
+    found: dict[str, list[File]] = {}
+    for file in files:
+        found.setdefault(file.exchange, []).append(file)
+    return found
+
+
+def _few(bounds: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of more than ``SYMBOLS_EACH_MAX`` one from the first to the last."""
+    if len(bounds) <= SYMBOLS_EACH_MAX:
+        return bounds
+    return [(min(first for first, _ in bounds), max(last for _, last in bounds))]
 
 
 def bounds_of(symbols: Sequence[str]) -> list[tuple[str, str]]:

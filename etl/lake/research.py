@@ -58,14 +58,18 @@ class Lake:
         self._catalog = Catalog(self._storage)
         self._views: dict[tuple[str, int | str], View] = {}
         self._pin = ""
-        self.refresh()
+        self._view = newest(self._catalog.read(), place.topics.normalized)
 
     # ── what it shows ──
 
     def refresh(self) -> None:
-        """Show the newest commits; of a pin there are none."""
-        if not self._pin:
-            self._view = newest(self._catalog.read(), self._settings.topics.normalized)
+        """Show the newest commits, by reading those that came since; of a pin there are none."""
+        if self._pin:
+            return
+        before = self._view
+        self._view = newest(self._catalog.later(before.state), self._settings.topics.normalized)
+        self._view.follow(before)
+        if self._view.versions() != before.versions():
             self.__dict__.pop("_database", None)
 
     def at(self, pin: str) -> Lake:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from etl.errors import StoreError
-from etl.lake.catalog import File, State, file_of
+from etl.lake.catalog import File, State, changes, file_of
 from etl.lake.delta import Snapshot
 from etl.lake.derived import made_from
 from etl.lake.exports import UNTIL
@@ -25,6 +25,12 @@ class View:
         if table not in self._lookups:
             self._lookups[table] = Lookup(table, self.state.of(table))
         return self._lookups[table]
+
+    def follow(self, before: View) -> None:
+        """Take over the look-ups that ``before``, an older view of the same lake, has made, with what came since."""
+        for table, lookup in before._lookups.items():
+            added, removed = changes(table, before.state.tables[table], self.state.tables[table])
+            self._lookups[table] = lookup.changed(added, removed) if added or removed else lookup
 
     def version(self, table: str) -> int:
         """-1 = there is no such table yet."""

@@ -7,6 +7,8 @@ from msgspec import structs
 
 from etl.lake.catalog import File
 from etl.lake.index import Index
+from etl.lake.lookup import Lookup, bounds_of
+from etl.model.times import NS_PER_DAY
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-04")
 
@@ -68,3 +70,55 @@ def test_files_that_lie_beside_and_within_each_other_are_found_as_by_looking_at_
         assert sorted(index.find("trades", "binance", asked), key=attrgetter("path")) == sorted(
             expected, key=attrgetter("path")
         )
+
+
+def chosen(chance: random.Random, number: int) -> File:
+    """Of a few days and exchanges, its symbols and times here and there within them."""
+    day, letters = chance.randrange(3), "ABCDEFGH"
+    first = chance.choice(letters)
+    made = file(chance.choice(["binance", "kraken"]), f"1970-01-{day + 2:02d}", (first, first), number)
+    begin = (day + 1) * NS_PER_DAY + chance.randrange(100)
+    key = begin - chance.randrange(60)
+    return structs.replace(
+        made, symbol_max=chance.choice(letters[letters.index(first) :]), time_ns_min=begin,
+        time_ns_max=begin + chance.randrange(60), key_time_ns_min=key, key_time_ns_max=key + chance.randrange(60),
+    )  # fmt: skip
+
+
+def test_what_commits_change_is_found_as_by_looking_at_each_file() -> None:
+    chance = random.Random(5)
+    files = [chosen(chance, number) for number in range(90)]
+    lookup = Lookup("trades", files)
+    for number in range(90, 130, 10):
+        removed = chance.sample(files, 15)
+        added = [chosen(chance, number + n) for n in range(10)] + [
+            structs.replace(removed[0], rows=number)
+        ]
+        gone = {one.path for one in removed}
+        files = [one for one in files if one.path not in gone] + added
+        before, lookup = lookup, lookup.changed(added, removed)
+        assert {one.path for one in before.files} != {one.path for one in lookup.files}
+        assert lookup.exchanges() == ["binance", "kraken"]
+        for symbols in (["*"], ["C"], ["D*"], ["A", "F*"], ["Z"]):
+            start = NS_PER_DAY * chance.randrange(1, 4) + chance.randrange(100)
+            end = start + chance.choice([1, 60, NS_PER_DAY, 2 * NS_PER_DAY])
+            bounds = bounds_of(symbols)
+            held = [
+                one for one in files
+                if one.exchange == "kraken" and any(one.symbol_min <= last and first <= one.symbol_max for first, last in bounds)
+            ]  # fmt: skip
+            expected = [one for one in held if one.time_ns_min < end and start <= one.time_ns_max]
+            found = lookup.find("kraken", symbols, start, end)
+            assert sorted(found, key=attrgetter("path")) == sorted(expected, key=attrgetter("path"))
+            if found:
+                first = min(one.key_time_ns_min for one in found)
+                last = max(one.key_time_ns_max for one in found)
+                others = [
+                    one for one in held
+                    if one not in found and one.key_time_ns_min <= last and first <= one.key_time_ns_max
+                ]  # fmt: skip
+                beside = lookup.beside("kraken", symbols, found)
+                assert sorted(beside, key=attrgetter("path")) == sorted(others, key=attrgetter("path"))
+    emptied = lookup.changed((), [one for one in files if one.exchange == "kraken"])
+    assert emptied.exchanges() == ["binance"]
+    assert emptied.find("kraken", ["*"], 0, 4 * NS_PER_DAY) == []

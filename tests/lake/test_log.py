@@ -112,6 +112,50 @@ def test_the_state_is_the_same_through_checkpoints_as_from_every_commit(storage:
         log.read(99)
 
 
+def test_what_came_since_is_all_that_is_read(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, asked = DeltaLog(storage, TABLE), list[str]()
+    snapshot = log.read()
+    assert log.later(snapshot) is snapshot
+    log.commit(snapshot, FIELDS, added=[add(0)])
+    before = log.read()
+    log.commit(snapshot, FIELDS, added=[add(1)], removed=[add(0).path], txns={"t/0": 7})
+    log.commit(snapshot, FIELDS, added=[add(2)])
+    get = type(storage).get
+
+    def noted(at: Storage, path: str) -> bytes:
+        data = get(at, path)  # type: ignore[arg-type]
+        asked.append(path.rpartition("/")[2])
+        return data
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(storage), "get", noted)
+        after = log.later(before)
+        assert asked == [f"{1:020d}.json", f"{2:020d}.json"]
+        assert log.later(after) is after
+    assert len(asked) == 2
+    assert after == snapshot == log.read()
+    assert (before.version, list(before.adds), before.txns) == (0, [add(0).path], {})
+    storage.put(f"{LOG}/{3:020d}.json", b'{"commitInfo":{}}\n{"add":{"pa')  # a writer dies in it
+    assert log.later(after) is after
+
+
+def test_who_waited_until_the_log_dropped_what_he_wants_reads_all(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etl.lake.log.COMMITS_KEPT", 3)
+    log = DeltaLog(storage, TABLE)
+    snapshot = log.read()
+    log.commit(snapshot, FIELDS, added=[add(0)])
+    before = log.read()
+    for number in range(1, COMMITS_PER_CHECKPOINT + 2):
+        log.commit(snapshot, FIELDS, added=[add(number)])
+    assert f"{1:020d}.json" not in storage.names(LOG)
+    assert log.later(before) == snapshot
+    assert before.version == 0
+
+
 def test_a_checkpoint_forgets_what_was_removed_before_its_limit(storage: Storage) -> None:
     log = DeltaLog(storage, TABLE)
     snapshot = log.read()

@@ -18,6 +18,7 @@ import pytest
 from etl.errors import StoreError, UsageError
 from etl.lake import IncompleteWarning, Lake
 from etl.lake.compaction import compact, vacuum
+from etl.lake.derived import derive
 from etl.lake.layout import FILE_SCHEMAS
 from etl.model.records import BarState, GapState, Source
 from etl.settings import Settings, make
@@ -199,6 +200,27 @@ def test_sql_sees_the_same_commit(overlapping: Settings) -> None:
     assert (lake.sql(count).fetchall(), len(lake.trades().collect())) == ([(6,)], 6)
     lake.refresh()
     assert (lake.sql(count).fetchall(), len(lake.trades().collect())) == ([(7,)], 7)
+
+
+def test_a_refresh_follows_exports_compactions_and_deletions(overlapping: Settings) -> None:
+    lake = Lake(overlapping)
+    for table in ("trades", "quotes", "gaps"):
+        lake.table(table).collect()  # what is made of its files goes on
+    shown = lake._view
+    lake.refresh()
+    assert lake.versions == shown.versions()
+    export_records(overlapping, [stream.trade(9), stream.trade(10, "okx", time_ns=LATER)], 100)
+    complete_until(overlapping, LATER + 1)
+    for change in (lambda: None, lambda: compact(overlapping, START), lambda: derive(overlapping)):
+        change()
+        lake.refresh()
+        anew = Lake(overlapping)
+        assert (lake.versions, lake.complete_until_ns) == (anew.versions, LATER + 1)
+        assert lake._view.state == anew._view.state
+        for table in ("trades", "quotes", "gaps", "ohlcv_1m"):
+            found, expected = (it.table(table, incomplete="allow") for it in (lake, anew))
+            assert found.collect().equals(expected.collect())
+            assert (found.scan, found.versions) == (expected.scan, expected.versions)
 
 
 def test_an_answer_knows_how_far_the_lake_is_complete(settings: Settings) -> None:
