@@ -6,6 +6,8 @@ believe that they were first: that is tried before the first commit, and refused
 
 from __future__ import annotations
 
+import hashlib
+import re
 import uuid
 from contextlib import suppress
 from typing import Any
@@ -20,6 +22,8 @@ from etl.lake.bucket_store import OPTIONS, reachable, store_of
 from etl.lake.cache import FileCache
 
 PROBES = "_probes"
+_OF_PARTS = re.compile(r"[0-9a-f]{32}-\d+").fullmatch
+"""An ETag of S3."""
 
 
 class ObjectStorage:
@@ -106,6 +110,18 @@ class ObjectStorage:
         """Bytes of an object, as the store says. Raises ``FileNotFoundError``."""
         with reachable(self.url):
             return int(obstore.head(self._store, self._key(path))["size"])
+
+    def is_same(self, path: str, data: bytes) -> bool:
+        """By the MD5 that the store has made of an object that was put whole, as Google and S3 do. One that went to S3 in
+        parts was compared by the store, a SHA-256 a part; else, at Azure always, it is read back."""
+        with reachable(self.url):
+            head = obstore.head(self._store, self._key(path))
+        if head["size"] != len(data):
+            return False
+        tag = (head["e_tag"] or "").strip('"')
+        if tag == hashlib.md5(data, usedforsecurity=False).hexdigest():
+            return True
+        return (self._kind == "s3" and _OF_PARTS(tag) is not None) or self.get(path) == data
 
     def scan_options(self) -> dict[str, str]:
         """The bucket as Polars takes it, beside ``url``; what is not here it reads from the environment, as we do."""

@@ -223,7 +223,8 @@ class Catalog:
     ) -> None:
         """Bring the tables of these files, and ``state``, a version on: one commit a table, with all of ``txns`` in it.
 
-        Raises ``log.Conflict`` if another writer was there first; what was committed of other tables by then stays.
+        Checkpoints come after the last of them, so that the tables of a range show it some milliseconds apart. Raises
+        ``log.Conflict`` if another writer was there first; what was committed of other tables by then stays.
         """
         gone = sorted((state.files[path] for path in removed), key=attrgetter("table"))
         by_table: dict[str, tuple[list[File], list[File]]] = {}
@@ -232,6 +233,8 @@ class Catalog:
                 by_table.setdefault(table, ([], []))[number].extend(some)
         for table, (new, old) in sorted(by_table.items()):
             self._commit(state, table, new, old, txns, operation)
+        for table in sorted(by_table):
+            self._logs[table].checkpoint_if_due(state.tables[table])
 
     def _commit(
         self,

@@ -118,8 +118,6 @@ class DeltaLog:
             whole = [*actions, *_changes_of_schema(snapshot, fields, now_ms)]
             if self._storage.put_new(f"{self._folder}/{version:020d}.json", delta.encode(whole)):
                 snapshot.apply(version, whole)
-                if version % COMMITS_PER_CHECKPOINT == 0 and version:
-                    self.checkpoint(snapshot)
                 return
             self.refresh(snapshot)
             if snapshot.version < version:
@@ -136,6 +134,11 @@ class DeltaLog:
                 raise Conflict(
                     f"lake: another writer runs: {self._name}: {app_id} went from {value} to {snapshot.done(app_id)}"
                 )
+
+    def checkpoint_if_due(self, snapshot: Snapshot) -> None:
+        """By whoever made the commit of ``snapshot``, once all that belongs to it is committed."""
+        if snapshot.version > 0 and snapshot.version % COMMITS_PER_CHECKPOINT == 0:
+            self.checkpoint(snapshot)
 
     def checkpoint(self, snapshot: Snapshot, forget_before_ms: int = 0) -> None:
         """Write the whole state, without what was removed before then, and drop what nobody reads any more."""

@@ -50,6 +50,9 @@ class Storage(Protocol):
     def size(self, path: str) -> int:
         """Bytes of what is there. Raises ``FileNotFoundError``."""
 
+    def is_same(self, path: str, data: bytes) -> bool:
+        """Whether what is there is ``data``, which was put there. Raises ``FileNotFoundError``."""
+
     def delete(self, path: str) -> None:
         """Nothing happens if it is gone already."""
 
@@ -130,6 +133,9 @@ class LocalStorage:
     def size(self, path: str) -> int:
         with _reachable(self.url):
             return (self._root / path).stat().st_size
+
+    def is_same(self, path: str, data: bytes) -> bool:
+        return self.get(path) == data
 
     def delete(self, path: str) -> None:
         with _reachable(self.url):

@@ -1,7 +1,7 @@
 """``etl lake upload``: local first. Exports go into the lake of this machine; from there their files go to the one in a
 bucket, and leave this one when a commit of the bucket's names them.
 
-    put       each new file, and its size asked of the bucket
+    put       each new file, and its checksum asked of the bucket
     commit    in the bucket: the files, the offsets, and the version of the local table that they are the state of (txn)
     drop      in the local table: the files leave it; they are deleted when their grace is over
 
@@ -83,9 +83,12 @@ def _new(local: Storage, state: State, remote: State, table: str, files: list[Fi
 
 
 def _put(local: Storage, remote: Storage, file: File) -> None:
-    remote.put(file.path, local.get(file.path))
-    if (size := remote.size(file.path)) != file.bytes:
-        raise StoreError(f"lake at {remote.url}: {file.path} has {size} bytes there, {file.bytes} here")
+    data = local.get(file.path)
+    if len(data) != file.bytes:
+        raise StoreError(f"lake at {local.url}: {file.path} has {len(data)} bytes, its table says {file.bytes}")
+    remote.put(file.path, data)
+    if not remote.is_same(file.path, data):
+        raise StoreError(f"lake at {remote.url}: {file.path} is not there what was put")
 
 
 def _progress(state: State, remote: State, table: str) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -66,3 +67,28 @@ def test_a_commit_of_several_tables_is_one_in_each_with_the_same_progress(tmp_pa
     assert [after.tables[table].version for table in ("trades", "quotes", "bars")] == [1, 0, -1]
     assert after.removed(1 << 60) == [file(0).path]
     assert after.named() == {file(0).path, file(1, "quotes").path, file(2).path}
+
+
+def test_a_checkpoint_waits_for_the_commits_of_all_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etl.lake.log.COMMITS_PER_CHECKPOINT", 1)
+    catalog, made = Catalog(LocalStorage(tmp_path / "lake")), list[str]()
+    state = catalog.read()
+    catalog.commit(state, added=[file(0), file(1, "quotes")])
+    for method in ("put", "put_new"):
+        original = getattr(LocalStorage, method)
+
+        def noted(at: LocalStorage, path: str, data: bytes, original: Any = original) -> Any:
+            _, table, _, name = path.split("/")
+            made.append(f"{table} {name.lstrip('0')}")
+            return original(at, path, data)
+
+        monkeypatch.setattr(LocalStorage, method, noted)
+    catalog.commit(state, added=[file(2), file(3, "quotes")])
+    assert made == [
+        *("quotes 1.json", "trades 1.json"),
+        *("quotes 1.checkpoint.parquet", "quotes _last_checkpoint"),
+        *("trades 1.checkpoint.parquet", "trades _last_checkpoint"),
+    ]
+    assert catalog.read() == state

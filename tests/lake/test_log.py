@@ -103,6 +103,7 @@ def test_the_state_is_the_same_through_checkpoints_as_from_every_commit(storage:
     for number in range(COMMITS_PER_CHECKPOINT * 2 + 3):
         removed = [add(number - 1).path] if number % 3 == 2 else []
         log.commit(snapshot, FIELDS, added=[add(number)], removed=removed, txns={f"t/{number % 4}": number})
+        log.checkpoint_if_due(snapshot)
     assert log.read() == snapshot
     last = json.loads(storage.get(f"{LOG}/{LAST_CHECKPOINT}"))
     assert last["version"] == COMMITS_PER_CHECKPOINT * 2
@@ -151,6 +152,7 @@ def test_who_waited_until_the_log_dropped_what_he_wants_reads_all(
     before = log.read()
     for number in range(1, COMMITS_PER_CHECKPOINT + 2):
         log.commit(snapshot, FIELDS, added=[add(number)])
+        log.checkpoint_if_due(snapshot)
     assert f"{1:020d}.json" not in storage.names(LOG)
     assert log.later(before) == snapshot
     assert before.version == 0
@@ -213,6 +215,7 @@ def test_a_checkpoint_that_cannot_be_read_is_passed_over_and_repaired(
     snapshot = log.read()
     for number in range(COMMITS_PER_CHECKPOINT + 2):
         log.commit(snapshot, FIELDS, added=[add(number)])
+        log.checkpoint_if_due(snapshot)
     name = f"{COMMITS_PER_CHECKPOINT:020d}.checkpoint.parquet"
     if torn is None:
         storage.delete(f"{LOG}/{name}")

@@ -67,6 +67,38 @@ def test_what_was_put_is_found_listed_replaced_and_deleted(storage: Storage) -> 
         storage.get("a/symbol=XBT%2FUSD/x.parquet")
 
 
+def test_what_was_put_is_compared_with_what_is_there(storage: Storage) -> None:
+    storage.put("a/x.parquet", b"whole")
+    assert storage.is_same("a/x.parquet", b"whole")
+    assert not storage.is_same("a/x.parquet", b"whole and more")
+    assert not storage.is_same("a/x.parquet", b"wrong")
+    with pytest.raises(FileNotFoundError):
+        storage.is_same("a/y.parquet", b"")
+
+
+@pytest.mark.parametrize("kind", ["bucket", "google"])
+def test_what_went_in_parts_is_read_back_where_the_store_compared_none(
+    request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, objects = request.getfixturevalue(kind)
+    storage, read = ObjectStorage(url), list[str]()
+    get = ObjectStorage.get
+
+    def noted(at: ObjectStorage, path: str) -> bytes:
+        read.append(path)
+        return get(at, path)
+
+    monkeypatch.setattr(ObjectStorage, "get", noted)
+    data = bytes(6 << 20)
+    storage.put("x", data)
+    storage.put("small", b"1")
+    assert (storage.is_same("x", data), storage.is_same("small", b"1")) == (True, True)
+    assert read == ([] if kind == "bucket" else ["x"])
+    objects["lake/prefix/small"] = b"2"
+    objects["lake/prefix/x"] = data[:-1]
+    assert (storage.is_same("x", data), storage.is_same("small", b"1")) == (False, False)
+
+
 def test_of_two_that_create_one_object_the_first_wins(storage: Storage) -> None:
     assert storage.put_new("c/1.json", b"first")
     assert not storage.put_new("c/1.json", b"second")

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from etl import settings as settings_module
 from etl.cli import app
-from etl.errors import StoreUnavailable, UsageError
+from etl.errors import StoreError, StoreUnavailable, UsageError
+from etl.lake.bucket import ObjectStorage
 from etl.lake.catalog import Catalog, State
 from etl.lake.compaction import compact
 from etl.lake.upload import Uploaded, upload
@@ -90,6 +91,33 @@ def test_an_upload_that_died_at_a_commit_sends_each_row_once(
     export_records(local, [stream.trade(2)], 2)
     upload(local, START_NS)
     assert (rows(local), rows(bucket)) == (0, 3)
+
+
+def test_a_file_that_is_not_there_what_it_is_here_stays(
+    places: tuple[Settings, Settings, Objects], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local, bucket, objects = places
+    (file,) = export_records(local, [stream.trade(0)])
+    put = ObjectStorage.put
+
+    def damaged(at: ObjectStorage, path: str, data: bytes) -> None:
+        put(at, path, data)
+        if path == file.path:
+            objects[f"lake/prefix/{path}"] = data[:-1] + b"?"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStorage, "put", damaged)
+        with pytest.raises(StoreError, match="is not there what was put"):
+            upload(local, FAR_NS)
+    assert (rows(local), rows(bucket), on_disk(local)) == (1, 0, {file.path})
+    path = Path(local.lake_path) / file.path
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(StoreError, match=rf"has {file.bytes - 1} bytes, its table says {file.bytes}"):
+        upload(local, FAR_NS)
+    path.write_bytes(whole)
+    assert upload(local, START_NS).files == 1
+    assert (rows(local), rows(bucket)) == (0, 1)
 
 
 def test_a_bucket_out_of_reach_takes_nothing_away(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 import uuid
@@ -19,6 +20,7 @@ Objects = dict[str, bytes]
 def running_bucket(is_conditional: bool = True) -> Iterator[tuple[str, Objects]]:
     """``host:port`` and the objects by ``bucket/key``; not ``is_conditional``: it ignores If-None-Match, as some do."""
     objects: Objects = {}
+    in_parts: dict[str, int] = {}
     uploads: dict[str, dict[int, bytes]] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -76,6 +78,7 @@ def running_bucket(is_conditional: bool = True) -> Iterator[tuple[str, Objects]]
                 return
             elif "/" in key:
                 objects[key] = body
+                in_parts.pop(key, None)
             self._answer(200, ETag='"x"')
 
         def do_POST(self) -> None:
@@ -88,6 +91,7 @@ def running_bucket(is_conditional: bool = True) -> Iterator[tuple[str, Objects]]
             elif "uploadId" in query:
                 parts = uploads.pop(query["uploadId"])
                 objects[key] = b"".join(parts[number] for number in sorted(parts))
+                in_parts[key] = len(parts)
                 self._xml(200, "CompleteMultipartUploadResult", '<ETag>"x"</ETag>')
             else:  # ?delete: many at once
                 names = [unescape(name.decode()) for name in re.findall(rb"<Key>(.*?)</Key>", body)]
@@ -112,10 +116,13 @@ def running_bucket(is_conditional: bool = True) -> Iterator[tuple[str, Objects]]
             elif key not in objects:
                 self._answer(404)
             else:
-                self._object(objects[key])
+                self._object(key, objects[key])
 
-        def _object(self, data: bytes) -> None:
-            headers = {"ETag": '"x"', "Last_Modified": "Fri, 21 Nov 2025 00:00:00 GMT"}
+        def _object(self, key: str, data: bytes) -> None:
+            tag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            if key in in_parts:
+                tag = f"{tag[::-1]}-{in_parts[key]}"
+            headers = {"ETag": f'"{tag}"', "Last_Modified": "Fri, 21 Nov 2025 00:00:00 GMT"}
             wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
             if not wanted:
                 self._answer(200, data, Content_Length=str(len(data)), **headers)
