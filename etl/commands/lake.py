@@ -67,19 +67,24 @@ def export_hive(
     to: Annotated[str, typer.Option(help="A folder, or a bucket as ETL_LAKE_URL has it.")],
     table: Annotated[str, typer.Option(help="Only this table; raw is left out else.")] = "",
     exchange: Annotated[str, typer.Option(help="Only this exchange.")] = "",
+    delete_gone: Annotated[
+        bool, typer.Option("--delete-gone", help="Delete the files of days that the lake has no more.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """The tables as folders source=/market=/date= of Parquet, one row per identity; again, only what is new."""
     from etl.lake.hive import export_hive as run
 
     _require_table(table)
-    done = run(settings_module.load(), to, table, exchange)
+    done = run(settings_module.load(), to, table, exchange, delete_gone)
     if json:
         print(msgspec.json.encode(done).decode())
         return
     print(
         f"lake: {done.days} days; {done.written} files written, {done.kept} were there, {done.deleted} deleted"
     )
+    for folder in done.gone:
+        print(f"lake: {folder}: {'deleted' if delete_gone else 'stays'}; the lake has that day no more")
 
 
 @app.command("ls")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from hashlib import blake2b
 from itertools import accumulate, pairwise
@@ -29,6 +29,8 @@ from etl.settings import Settings
 
 APP_ID = "derived"
 """Under which each commit counts on, so that of two that make the same days the second fails."""
+EXPIRED = "expired"
+"""In the place of a digest of trades that are no more: bars made of them stay, whatever comes late."""
 DAYS_PER_COMMIT = 20
 CORRECTED_DAYS = 2
 """A correction's key time is the print's day in New York: its print lies within so many days of it."""
@@ -82,6 +84,27 @@ def derive(settings: Settings) -> Derived:
     return Derived(len(days), len(written), sum(file.rows for file in written))
 
 
+def keep_bars(catalog: Catalog, state: State, before: str) -> None:
+    """To be called before the trades of the days before ``before`` leave their table.
+
+    Raises ``log.Conflict`` if another makes bars meanwhile."""
+    for table in layout.BARS_NS:
+        of_trades = {(file.exchange, file.date) for file in state.of("trades") if file.date < before}
+        kept = [
+            structs.replace(file, made_from={**file.made_from, "trades": EXPIRED})
+            for file in state.of(table)
+            if (file.exchange, file.date) in of_trades and not are_kept([file])
+        ]
+        if kept:
+            txns = {APP_ID: state.done(table, APP_ID) + 1}
+            catalog.commit(state, added=kept, txns=txns, operation="DERIVE")
+
+
+def are_kept(bars_of_day: Iterable[File]) -> bool:
+    """Whether the trades that they were made of have expired."""
+    return any(file.made_from.get("trades") == EXPIRED for file in bars_of_day)
+
+
 def made_from(files: Sequence[File]) -> str:
     """A digest of what ``files`` are: another when one came or was compacted away."""
     return blake2b("\n".join(sorted(file.path for file in files)).encode(), digest_size=8).hexdigest()
@@ -102,7 +125,7 @@ def _stale(state: State) -> Iterator[_Day]:
         }
         changed = {name for name in {*coverage_from, *known} if coverage_from.get(name) != known.get(name)}
         bars_from: dict[str, str] = {}
-        if "trades" in files:
+        if "trades" in files and not any(are_kept(files.get(table, ())) for table in layout.BARS_NS):
             files["corrections"] = [file for file in corrections[place[0]] if _may_touch(file, place[1])]
             bars_from = {table: made_from(files[table]) for table in ("trades", "corrections")}
             if all(

@@ -5,13 +5,15 @@
 
 ``source`` is the exchange's name up to its first underscore, ``market`` what follows it. A day has one row per
 identity: files that share none are copied as they are, the others are written anew. Run again, it copies what is not
-there yet, and of the days that the lake has it deletes files that were replaced.
+there yet, and of the days that the lake has it deletes files that were replaced. Days that the lake has no more, since
+they expired, are named, and deleted only if that is said.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -27,20 +29,25 @@ from etl.lake.storage import Storage, open_storage, storage_at
 from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
 
+_TABLES = tuple(table for table in layout.TABLES if table != layout.RAW)
 MAIN = "main"
 """The market of an exchange without an underscore."""
 
 
 class ExportedHive(Struct, frozen=True):
-    """Days of a table and exchange, and of their files those that were written, were there, and were deleted."""
+    """Days of a table and exchange, and of their files those that were written, were there, and were deleted.
+    ``gone`` are folders of days that the lake has no more."""
 
     days: int
     written: int
     kept: int
     deleted: int
+    gone: tuple[str, ...] = ()
 
 
-def export_hive(settings: Settings, to: str, table: str = "", exchange: str = "") -> ExportedHive:
+def export_hive(
+    settings: Settings, to: str, table: str = "", exchange: str = "", delete_gone: bool = False
+) -> ExportedHive:
     """All tables but raw, or the one named, into the folder or bucket ``to``, an address as ``lake_url`` has it.
 
     Raises ``StoreError``, ``UsageError``."""
@@ -66,12 +73,29 @@ def export_hive(settings: Settings, to: str, table: str = "", exchange: str = ""
             for name in before - now:
                 target.delete(f"{folder}/{name}")
                 deleted += 1
-    return ExportedHive(len(days), written, kept, deleted)
+    gone = _gone(target, [table] if table else _TABLES, exchange, {hive_folder(*place) for place in days})
+    if delete_gone:
+        for path in chain.from_iterable(gone.values()):
+            target.delete(path)
+            deleted += 1
+    return ExportedHive(len(days), written, kept, deleted, tuple(sorted(gone)))
 
 
 def hive_folder(table: str, exchange: str, date: str) -> str:
     source, _, market = exchange.partition("_")
     return f"{table}/source={quote(source, safe='')}/market={quote(market, safe='') or MAIN}/date={date}"
+
+
+def _gone(target: Storage, tables: Sequence[str], exchange: str, there: set[str]) -> dict[str, list[str]]:
+    """The files of days that are not ``there``, by their folder."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for table in tables:
+        start = hive_folder(table, exchange, "") if exchange else f"{table}/source="
+        for path in target.files(table):
+            folder = path.rpartition("/")[0]
+            if path.startswith(start) and path.endswith(".parquet") and folder not in there:
+                found[folder].append(path)
+    return found
 
 
 def _files(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from etl.errors import StoreError
 from etl.lake.catalog import File, State, changes, file_of
 from etl.lake.delta import Snapshot
-from etl.lake.derived import made_from
+from etl.lake.derived import EXPIRED, made_from
 from etl.lake.exports import UNTIL
 from etl.lake.lookup import Lookup
 from etl.model.times import as_ns
@@ -43,7 +43,7 @@ class View:
 
 def bars_until(view: View, table: str, exchanges: Collection[str]) -> int | None:
     """Up to when ``table``, made of the trades, is complete: to the first day of which trades came since, or the files
-    were compacted; () = of all exchanges."""
+    were compacted; () = of all exchanges. Bars that outlived their trades are what they were."""
     until = view.complete_until_ns
     days: dict[tuple[str, str], list[File]] = {}
     for file in view.lookup("trades").files:
@@ -51,7 +51,9 @@ def bars_until(view: View, table: str, exchanges: Collection[str]) -> int | None
             days.setdefault((file.exchange, file.date), []).append(file)
     made = {(file.exchange, file.date): file.made_from.get("trades") for file in view.lookup(table).files}
     stale = [
-        date for (exchange, date), files in days.items() if made.get((exchange, date)) != made_from(files)
+        date
+        for (exchange, date), files in days.items()
+        if made.get((exchange, date)) not in (EXPIRED, made_from(files))
     ]
     if until is None or not stale:
         return until

@@ -92,13 +92,18 @@ def _drop_partitions(settings: Settings, table: str, before_s: float) -> int:
 
 
 def _drop_days(settings: Settings, table: str, before_s: float) -> int:
-    """Files of days that ended before leave their table; ``compact_lake`` deletes them when their grace is over."""
+    """Files of days that ended before leave their table; ``compact_lake`` deletes them when their grace is over. Bars
+    made of them stay. Local first: in the bucket, where files end up."""
     from etl.lake.catalog import Catalog
+    from etl.lake.derived import keep_bars
     from etl.lake.storage import open_storage
+    from etl.lake.upload import of_destination
 
-    catalog = Catalog(open_storage(settings))
+    catalog = Catalog(open_storage(of_destination(settings)))
     state = catalog.read()
     first_kept = datetime.fromtimestamp(before_s, UTC).date().isoformat()
+    if table == "trades":
+        keep_bars(catalog, state, first_kept)
     old = [file.path for file in state.of(table) if file.date < first_kept]
     if old:
         catalog.commit(state, removed=old, operation="DELETE")

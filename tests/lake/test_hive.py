@@ -14,10 +14,11 @@ from etl.cli import app
 from etl.lake.compaction import compact
 from etl.lake.derived import derive
 from etl.lake.hive import ExportedHive, export_hive, hive_folder
-from etl.settings import Settings
+from etl.settings import Settings, changed
+from etl.stores.expiry import DAY_S, expire
 from tests.support import stream
 from tests.support.lake import export_records
-from tests.support.stream import START_NS
+from tests.support.stream import DAY, START_NS
 
 
 def rows(folder: Path, table: str) -> list[tuple[object, ...]]:
@@ -65,6 +66,24 @@ def test_every_row_is_there_once_and_only_what_is_new_is_written_again(
     assert len(before.items() & on_disk(to).items()) == 1
     assert export_hive(settings, str(to), exchange="binance_usdm").days == 4
     assert {path.partition("/")[0] for path in on_disk(to)} == {"trades", "coverage", "ohlcv_1s", "ohlcv_1m"}
+
+
+def test_days_that_expired_are_named_and_go_only_if_that_is_said(settings: Settings, tmp_path: Path) -> None:
+    to = tmp_path / "hive"
+    for exchange in ("binance", "binance_usdm"):
+        export_records(settings, [stream.trade(0, exchange), stream.trade(1, exchange, time_ns=START_NS + DAY)])
+    export_hive(settings, str(to))
+    expiring = changed(settings, expire_days="lake.trades=2")
+    expire(expiring, "lake", lambda: START_NS / 1e9 + 3 * DAY_S)
+    days = [f"trades/source=binance/market={name}/date=2024-08-08" for name in ("main", "usdm")]
+    assert export_hive(settings, str(to)) == ExportedHive(2, 0, 2, 0, tuple(days))
+    (to / days[0] / "notes.txt").write_text("ours")
+    assert export_hive(settings, str(to), "quotes", delete_gone=True) == ExportedHive(0, 0, 0, 0)
+    only = export_hive(settings, str(to), exchange="binance", delete_gone=True)
+    assert only == ExportedHive(1, 0, 1, 1, (days[0],))
+    assert export_hive(settings, str(to)).gone == (days[1],)
+    assert (to / days[0] / "notes.txt").exists()
+    assert {row[2] for row in rows(to, "trades") if row[1] == "main"} == {"2024-08-09"}
 
 
 def test_the_command_says_what_it_did(

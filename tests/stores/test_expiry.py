@@ -4,11 +4,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import deltalake
 import psycopg
 import pytest
 
 from etl.errors import UsageError
+from etl.lake import Lake
 from etl.lake.compaction import compact
+from etl.lake.derived import derive
 from etl.settings import Settings, changed, make
 from etl.sinks.load import load_timescale
 from etl.stores.expiry import DAY_S, TABLES, Expired, Retention, expire, retentions
@@ -16,7 +19,9 @@ from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 from etl.stores.query import query
 from tests.reconcile.test_holdings import insert_into_clickhouse
 from tests.support import stream
-from tests.support.lake import export_records
+from tests.support.lake import complete_until, export_records
+
+LATE_NS = stream.START_NS + 40 * stream.DAY
 
 
 def test_nothing_expires_by_default() -> None:
@@ -90,3 +95,31 @@ def test_only_days_of_the_lake_that_are_wholly_older_go_and_their_files_after_th
     assert all(path.exists() for path in old)
     compact(settings, time.time_ns() + int(settings.lake.grace_s * 1e9) + 1)
     assert [path.exists() for path in sorted(old)] == [True, False]
+
+
+def test_bars_of_expired_trades_stay_whatever_comes_late(settings: Settings) -> None:
+    settings = changed(settings, expire_days="lake.trades=30")
+    export_records(settings, [stream.trade(0), stream.trade(1), stream.trade(2, time_ns=LATE_NS)])
+    derive(settings)
+    bars = "SELECT symbol, time, open, high, low, close, volume, trades FROM ohlcv_1s ORDER BY time"
+    made = query(settings, "lake", bars).rows
+    assert [row[-1] for row in made] == [2, 1]
+    assert expire(settings, "lake", lambda: LATE_NS / 1e9 + DAY_S) == [Expired("lake", "trades", 1)]
+    assert expire(settings, "lake", lambda: LATE_NS / 1e9 + DAY_S) == [Expired("lake", "trades", 0)]
+    export_records(settings, [stream.trade(5), stream.trade(6, time_ns=LATE_NS + 1)], start=10)
+    complete_until(settings, LATE_NS + stream.DAY)
+    derive(settings)
+    assert query(settings, "lake", bars).rows[:-1] == made[:-1]
+    assert query(settings, "lake", bars).rows[-1][-1] == 2  # of the day that is kept they follow
+    assert Lake(settings).ohlcv().complete_until_ns == LATE_NS + stream.DAY
+    kinds = "SELECT date::text, kind, rows FROM coverage ORDER BY ALL"
+    assert query(settings, "lake", kinds).rows[0] == ("2024-08-08", "trade", 1)
+    place = f"{settings.lake_path}/tables/ohlcv_1s"
+    assert sorted(deltalake.DeltaTable(place).to_pyarrow_dataset().to_table()["trades"].to_pylist()) == [2, 2]
+
+
+def test_of_a_lake_that_is_uploaded_what_is_in_the_bucket_expires(settings: Settings, tmp_path: Path) -> None:
+    far = changed(settings, lake_url=str(tmp_path / "far"))
+    export_records(far, [stream.trade(0)])
+    local_first = changed(settings, lake_upload_url=far.lake.url, expire_days="lake.trades=30")
+    assert expire(local_first, "lake", lambda: LATE_NS / 1e9) == [Expired("lake", "trades", 1)]
