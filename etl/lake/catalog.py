@@ -32,8 +32,8 @@ class File(Struct, frozen=True, omit_defaults=True, gc=False):
     """One Parquet file. Times are the least and greatest of its rows, ns; offsets are what it was made from.
 
     ``compaction`` is empty for an exported file; files of one compaction share it, and no identity. ``wide_rows`` is
-    how many rows hold a value that its column is too narrow for; ``wide_scales`` how many digits behind the point such
-    values have, by column; ``layout``: by which layout it is, 0 = another program's; ``made_from``: by table a digest
+    how many rows hold a value that its column is too narrow for; ``wide_scales`` and ``wide_wholes`` how many digits such
+    values have behind and before the point, by column; ``layout``: by which layout it is, 0 = another program's; ``made_from``: by table a digest
     of what a derived file was made from.
     """
 
@@ -55,6 +55,7 @@ class File(Struct, frozen=True, omit_defaults=True, gc=False):
     compaction: str = ""
     wide_rows: int = 0
     wide_scales: dict[str, int] = {}
+    wide_wholes: dict[str, int] = {}
     layout: int = layout.LAYOUT
     made_from: dict[str, str] = {}
     made_ms: int = 0
@@ -82,6 +83,7 @@ class _Tags(Struct, omit_defaults=True):
     compaction: str = ""
     wide_rows: int = 0
     wide_scales: dict[str, int] = {}
+    wide_wholes: dict[str, int] = {}
     layout: int = 0
     made_from: dict[str, str] = {}
 

@@ -64,10 +64,13 @@ def _with_wide(file: File, rows: pa.Table) -> File:
         return file
     wide = rows[WIDE_DECIMALS.name].drop_null().to_pylist()
     scales: dict[str, int] = {}
+    wholes: dict[str, int] = {}
     for column, text in itertools.chain.from_iterable(wide):
-        longest = max(len(number.partition(".")[2]) for number in text.split(","))
-        scales[column] = max(longest, scales.get(column, 0))
-    return structs.replace(file, wide_rows=len(wide), wide_scales=scales)
+        for number in text.split(","):
+            whole, _, fraction = number.partition(".")
+            wholes[column] = max(len(whole.lstrip("-0")), wholes.get(column, 0))
+            scales[column] = max(len(fraction), scales.get(column, 0))
+    return structs.replace(file, wide_rows=len(wide), wide_scales=scales, wide_wholes=wholes)
 
 
 def put_file(

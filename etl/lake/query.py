@@ -7,7 +7,7 @@ have are compared, and after a compaction there are none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 
 import duckdb
@@ -42,8 +42,8 @@ _PLACE = tuple(_PLACE_TYPES)
 """The columns that stand in the path."""
 _HIVE_TYPES = "{'exchange': VARCHAR, 'date': DATE}"
 """Given, not guessed: an exchange may read as a number."""
-VIEW_SCALE_MAX = 28
-"""Of the 38 digits of DuckDB's decimals ten stand before the point, whatever a narrow column holds."""
+NARROW_WHOLE_DIGITS = NARROW_DECIMAL.precision - NARROW_DECIMAL.scale
+"""Before the point of what a narrow column holds itself."""
 SPANS_MAX = 64
 """Of overlapping key times that a view tells apart; beyond, all rows of the run are compared."""
 _START_OFFSET = f"TRY_CAST(regexp_extract(filename, '{NAME_PATTERN}', 2) AS BIGINT)"
@@ -219,12 +219,14 @@ def _shown(table: str, files: Sequence[File]) -> Iterator[str]:
             yield f'"{field.name}"'
 
 
-def wide_scale(name: str, kind: pa.DataType, files: Iterable[File]) -> int:
-    """Digits behind the point of column ``name``, of that type in the files, with its wide values put back."""
-    scales = (file.wide_scales.get(name, 0) for file in files)
-    scale_max: int = VIEW_SCALE_MAX if kind == NARROW_DECIMAL else DECIMAL.scale
-    scale: int = max(DECIMAL.scale, *scales)
-    return min(scale, scale_max)
+def wide_scale(name: str, kind: pa.DataType, files: Collection[File]) -> int:
+    """Digits behind the point of column ``name``, of that type in the files, with its wide values put back: as many as
+    the longest has and the greatest leaves room for. Every column has room for the digits before the point."""
+    if kind != NARROW_DECIMAL:
+        return int(DECIMAL.scale)
+    longest = max(file.wide_scales.get(name, 0) for file in files)
+    whole = max(NARROW_WHOLE_DIGITS, *(file.wide_wholes.get(name, 0) for file in files))
+    return int(max(DECIMAL.scale, min(longest, DECIMAL.precision - whole)))
 
 
 def too_long(scale: int) -> str:

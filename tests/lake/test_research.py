@@ -185,6 +185,23 @@ def test_a_result_has_every_form_and_none_rounds(overlapping: Settings) -> None:
     assert repr(found).startswith("<trades: 3 files, ")
 
 
+def test_a_long_fraction_takes_no_room_from_the_digits_before_the_point(settings: Settings) -> None:
+    tiny, longer = f"0.{'0' * 24}1", f"0.{'0' * 27}1"
+    export_records(settings, [stream.trade(0, last_price=WIDE), stream.trade(1, last_price=tiny)])
+    held: list[Decimal | None] = [Decimal(WIDE), Decimal(tiny)]
+    sql = "SELECT last_price FROM trades ORDER BY time"
+    for _ in range(2):
+        assert Lake(settings).trades().collect()["last_price"].to_list() == held
+        assert [price for (price,) in query(settings, sql)] == held
+        compact(settings, START)
+    export_records(settings, [stream.trade(2, last_price=longer)], 2)
+    # 13 digits before the point leave room for 25 behind it
+    found = Lake(settings).trades(columns=["last_price", "wide_decimals"]).collect()
+    assert found["last_price"].to_list() == [*held, None]
+    assert found["wide_decimals"].to_list()[2] == [{"key": "last_price", "value": longer}]
+    assert [price for (price,) in query(settings, sql)] == [*held, None]
+
+
 def test_missing_integers_stay_integers_in_pandas(settings: Settings) -> None:
     export_records(settings, [stream.quote(0, sequence=(1 << 62) + 1), stream.quote(1, sequence=None)])
     frame = Lake(settings).quotes(columns=["sequence"]).to_pandas()
