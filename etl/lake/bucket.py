@@ -112,8 +112,8 @@ class ObjectStorage:
             return int(obstore.head(self._store, self._key(path))["size"])
 
     def is_same(self, path: str, data: bytes) -> bool:
-        """By the MD5 that the store has made of an object that was put whole, as Google and S3 do. One that went to S3 in
-        parts was compared by the store, a SHA-256 a part; else, at Azure always, it is read back."""
+        """By the MD5 that the store has made of an object that was put whole, as Google and S3 do. One that went to S3
+        in parts was compared by the store, a SHA-256 a part; else, at Azure always, it is read back."""
         with reachable(self.url):
             head = obstore.head(self._store, self._key(path))
         if head["size"] != len(data):

@@ -32,9 +32,9 @@ class File(Struct, frozen=True, omit_defaults=True, gc=False):
     """One Parquet file. Times are the least and greatest of its rows, ns; offsets are what it was made from.
 
     ``compaction`` is empty for an exported file; files of one compaction share it, and no identity. ``wide_rows`` is
-    how many rows hold a value that its column is too narrow for; ``wide_scales`` and ``wide_wholes`` how many digits such
-    values have behind and before the point, by column; ``layout``: by which layout it is, 0 = another program's; ``made_from``: by table a digest
-    of what a derived file was made from.
+    how many rows hold a value that its column is too narrow for; ``wide_scales`` and ``wide_wholes`` how many digits
+    such values have behind and before the point, by column; ``layout``: by which layout it is, 0 = another program's;
+    ``made_from``: by table a digest of what a derived file was made from.
     """
 
     path: str

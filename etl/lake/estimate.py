@@ -25,7 +25,7 @@ class LargeScanWarning(UserWarning):
 
 
 class Scan(Struct, frozen=True):
-    """Files to open, and the rows and bytes of theirs that may have to be read; of few columns it is a part of these."""
+    """Files to open, and rows and bytes of theirs that may have to be read, in all columns."""
 
     files: int = 0
     rows: int = 0
@@ -47,8 +47,8 @@ def at_most(files: Iterable[File]) -> Scan:
 def by_footers(
     storage: Storage, files: Iterable[File], symbols: Sequence[str], start_ns: int, end_ns: int
 ) -> Scan:
-    """Of ``files`` the row groups that may hold rows of ``symbols`` in [start_ns, end_ns): a footer is read of each that
-    we wrote, another program's counts whole.
+    """Of ``files`` the row groups that may hold rows of ``symbols`` in [start_ns, end_ns): a footer is read of each
+    that we wrote, another program's counts whole.
 
     Raises ``StoreUnavailable``."""
     found = Scan()
@@ -69,9 +69,7 @@ def _rows(footer: Any, symbols: Sequence[str], start_ns: int, end_ns: int) -> in
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
         symbols_here, times_here = (group.column(column).statistics for column in (symbol, time))
-        has_symbol = any(
-            symbols_here.min <= last and first <= symbols_here.max for first, last in bounds
-        )
+        has_symbol = any(symbols_here.min <= last and first <= symbols_here.max for first, last in bounds)
         if has_symbol and _ns(times_here.min) < end_ns and start_ns < _ns(times_here.max) + NS_PER_US:
             rows += group.num_rows
     return rows

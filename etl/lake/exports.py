@@ -97,7 +97,7 @@ class ExportLog:
         return state
 
     def later(self, state: Exports) -> Exports:
-        """The state after the last commit, by those after ``state``, which stays as it is; as ``log.DeltaLog.later``."""
+        """The state after the last commit, by those after ``state``, which stays as it is, as ``DeltaLog.later``."""
         later = deepcopy(state)
         while (data := self._commit_data(later.version + 1)) is not None:
             later.apply(msgspec.json.decode(data, type=Commit))

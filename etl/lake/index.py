@@ -13,8 +13,6 @@ from etl.lake.catalog import TIME_NS_MAX, File
 from etl.lake.layout import day_of
 from etl.model.times import NS_PER_DAY
 
-_AFTER_ALL = "\U0010ffff"
-
 
 class _Day:
     """The files of a table, an exchange and a date, by their least symbol."""
@@ -27,16 +25,24 @@ class _Day:
         self._last_begin_ns = max(file.time_ns_min for file in self.files)
         self._first_end_ns = min(file.time_ns_max for file in self.files)
 
-    def find(self, symbol: str) -> list[File]:
-        """Those that may have ``symbol``: none begins after it, none ends before it."""
-        prefix = symbol.removesuffix("*")
-        top = f"{prefix}{_AFTER_ALL}" if symbol != prefix else symbol
-        return self.between(prefix, top)
+    def having(self, bounds: Sequence[tuple[str, str]]) -> list[File]:
+        """Those that may have a symbol from the first to the last of any of ``bounds``: none begins after it, none ends
+        before it."""
+        found: list[File] = []
+        reached = 0
+        for start, end in sorted(self._places(first, last) for first, last in bounds):
+            found += self.files[max(start, reached) : end]
+            reached = max(reached, end)
+        if all(first <= self._least_last for first, _ in bounds):
+            return found
+        return [
+            file
+            for file in found
+            if any(file.symbol_min <= last and first <= file.symbol_max for first, last in bounds)
+        ]
 
-    def between(self, first: str, last: str) -> list[File]:
-        """Those that may have a symbol from ``first`` to ``last``."""
-        found = self.files[bisect_left(self._reached, first) : bisect_right(self._firsts, last)]
-        return found if self._least_last >= first else [file for file in found if file.symbol_max >= first]
+    def _places(self, first: str, last: str) -> tuple[int, int]:
+        return bisect_left(self._reached, first), bisect_right(self._firsts, last)
 
     def at(self, files: list[File], start_ns: int, end_ns: int) -> list[File]:
         """Of ``files``, which are of this day, those with rows in [start_ns, end_ns): of a day within it all."""
@@ -97,41 +103,18 @@ class Index:
         for date in self._between(table, exchange, start, end):
             yield date, self._days[table, exchange][date].files
 
-    def between(
+    def find(
         self, table: str, exchange: str, bounds: Sequence[tuple[str, str]], start_ns: int, end_ns: int
     ) -> list[File]:
-        """The files that may have rows of symbols from the first to the last of any of ``bounds`` in [start_ns, end_ns);
-        by date and least symbol."""
+        """The files that may have rows in [start_ns, end_ns) of symbols from the first to the last of any of
+        ``bounds``; by date and least symbol."""
         start = day_of(start_ns) if start_ns > 0 else ""
         end = day_of(end_ns - 1 + NS_PER_DAY) if end_ns < TIME_NS_MAX - NS_PER_DAY else ""
         found: list[File] = []
         by_date = self._days.get((table, exchange), {})
         for date in self._between(table, exchange, start, end):
             day = by_date[date]
-            if len(bounds) == 1:
-                files = day.between(*bounds[0])
-            else:
-                paths = {file.path for first, last in bounds for file in day.between(first, last)}
-                files = [file for file in day.files if file.path in paths]
-            found += day.at(files, start_ns, end_ns)
-        return found
-
-    def find(
-        self, table: str, exchange: str, symbols: str | Sequence[str] = "", start: str = "", end: str = ""
-    ) -> list[File]:
-        """The files of these dates that may have rows of ``symbols``, one or several ("" = any; ``BTC-*`` = all that
-        begin so); by date and least symbol."""
-        found: list[File] = []
-        by_date = self._days.get((table, exchange), {})
-        for date in self._between(table, exchange, start, end):
-            day = by_date[date]
-            if not symbols:
-                found += day.files
-            elif isinstance(symbols, str):
-                found += day.find(symbols)
-            else:
-                paths = {file.path for symbol in symbols for file in day.find(symbol)}
-                found += [file for file in day.files if file.path in paths]
+            found += day.at(day.having(bounds), start_ns, end_ns)
         return found
 
     def _between(self, table: str, exchange: str, start: str, end: str) -> list[str]:

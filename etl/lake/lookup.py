@@ -58,7 +58,7 @@ class Lookup:
     def find(self, exchange: str, symbols: Sequence[str], start_ns: int, end_ns: int) -> list[File]:
         """The files that may have rows of ``symbols`` (``BTC-*`` = all that begin so) from ``start_ns`` to before
         ``end_ns``."""
-        return self._index.between(self._table, exchange, _few(bounds_of(symbols)), start_ns, end_ns)
+        return self._index.find(self._table, exchange, _few(bounds_of(symbols)), start_ns, end_ns)
 
     def beside(self, exchange: str, symbols: Sequence[str], files: Sequence[File]) -> list[File]:
         """The other files that may share identities of ``symbols`` with ``files``."""

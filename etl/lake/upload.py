@@ -85,7 +85,9 @@ def _new(local: Storage, state: State, remote: State, table: str, files: list[Fi
 def _put(local: Storage, remote: Storage, file: File) -> None:
     data = local.get(file.path)
     if len(data) != file.bytes:
-        raise StoreError(f"lake at {local.url}: {file.path} has {len(data)} bytes, its table says {file.bytes}")
+        raise StoreError(
+            f"lake at {local.url}: {file.path} has {len(data)} bytes, its table says {file.bytes}"
+        )
     remote.put(file.path, data)
     if not remote.is_same(file.path, data):
         raise StoreError(f"lake at {remote.url}: {file.path} is not there what was put")

@@ -24,7 +24,12 @@ def file(number: int, table: str = "trades", **values: object) -> File:
 
 
 @pytest.mark.parametrize(
-    "described", [file(0), file(1, compaction="ab", wide_rows=2, wide_scales={"bid": 25}, wide_wholes={"bid": 3}), file(2, "quotes")]
+    "described",
+    [
+        file(0),
+        file(1, compaction="ab", wide_rows=2, wide_scales={"bid": 25}, wide_wholes={"bid": 3}),
+        file(2, "quotes"),
+    ],
 )
 def test_a_file_comes_out_of_the_log_as_it_went_in(described: File) -> None:
     add = add_of(described)

@@ -31,7 +31,7 @@ def bars(settings: Settings, table: str, symbol: str = "BTC-USDT") -> list[Bar]:
     rows = query(
         settings,
         "SELECT epoch_ns(time), open, high, low, close, volume, turnover, trades, extended_hours, wide_decimals"
-        f" FROM {table} WHERE symbol = '{symbol}' ORDER BY time",
+        f" FROM {table} WHERE symbol = '{symbol}' ORDER BY time, exchange",
     )
     return [((row[0] - FIRST_NS) // SECOND, *row[1:]) for row in rows]
 

@@ -33,12 +33,13 @@ def test_the_log_tells_what_is_read_at_most_and_the_footers_which_row_groups(lak
         ({"symbol": ["A", "C*"]}, 4),
         ({"symbol": "B*"}, 4),
         ({"symbol": "AB"}, 0),
-        ({"start": START + 3 * MS}, 4),
-        ({"start": START + 2 * MS + 1}, 6),
+        ({"start": START + 4 * MS}, 4),
+        ({"start": START + 2 * MS + 999}, 8),  # statistics are of microseconds
+        ({"start": START + 2 * MS + 1_000}, 6),
         ({"symbol": "A", "end": START + 4 * MS}, 2),
         ({"symbol": "A", "end": START + 4 * MS + 1}, 4),
     ):
-        found = lake.trades(**asked, incomplete="allow")  # type: ignore[arg-type]
+        found = lake.trades(**asked, incomplete="allow")
         assert (found.scan, found.closer_scan()) == (Scan(1, 8, size), Scan(1, rows, size * rows // 8)), asked
     assert lake.trades(symbol="Z").scan == Scan()
     joined = asof(whole, lake.quotes())

@@ -71,7 +71,9 @@ def test_every_row_is_there_once_and_only_what_is_new_is_written_again(
 def test_days_that_expired_are_named_and_go_only_if_that_is_said(settings: Settings, tmp_path: Path) -> None:
     to = tmp_path / "hive"
     for exchange in ("binance", "binance_usdm"):
-        export_records(settings, [stream.trade(0, exchange), stream.trade(1, exchange, time_ns=START_NS + DAY)])
+        export_records(
+            settings, [stream.trade(0, exchange), stream.trade(1, exchange, time_ns=START_NS + DAY)]
+        )
     export_hive(settings, str(to))
     expiring = changed(settings, expire_days="lake.trades=2")
     expire(expiring, "lake", lambda: START_NS / 1e9 + 3 * DAY_S)

@@ -5,17 +5,26 @@ from operator import attrgetter
 
 from msgspec import structs
 
-from etl.lake.catalog import File
+from etl.lake.catalog import TIME_NS_MAX, File
 from etl.lake.index import Index
-from etl.lake.lookup import Lookup, bounds_of
-from etl.model.times import NS_PER_DAY
+from etl.lake.lookup import TIME_NS_MIN, Lookup, bounds_of
+from etl.model.times import NS_PER_DAY, as_ns
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-04")
 
 
 def file(exchange: str, date: str, symbols: tuple[str, str], number: int = 0, table: str = "trades") -> File:
-    made = File("", table, exchange, date, *symbols, 1, 1, 0, 0, 0, 0, 0, 0, 0)
+    start_ns = as_ns(date)
+    made = File("", table, exchange, date, *symbols, 1, 1, start_ns, start_ns + NS_PER_DAY - 1, 0, 0, 0, 0, 0)
     return structs.replace(made, path=f"tables/{table}/exchange={exchange}/date={date}/{number}.parquet")
+
+
+def find(
+    index: Index, table: str, exchange: str, symbols: str | list[str] = "*", start: str = "", end: str = ""
+) -> list[File]:
+    bounds = bounds_of([symbols] if isinstance(symbols, str) else symbols)
+    start_ns, end_ns = as_ns(start) if start else TIME_NS_MIN, as_ns(end) if end else TIME_NS_MAX
+    return index.find(table, exchange, bounds, start_ns, end_ns)
 
 
 ALL = [file("binance", day, ("BTC-USDT", "ETH-USDT")) for day in DAYS]
@@ -28,31 +37,31 @@ INDEX = Index([*MORE, *ALL])
 
 
 def test_files_are_found_by_table_exchange_and_dates() -> None:
-    assert INDEX.find("trades", "binance", start=DAYS[1]) == ALL[1:]
-    assert INDEX.find("trades", "binance", start=DAYS[1], end=DAYS[2]) == [ALL[1]]
-    assert INDEX.find("trades", "binance", start="2026-03-03", end="2026-03-04") == []
-    assert INDEX.find("raw", "kraken") == [MORE[2]]
-    assert INDEX.find("quotes", "kraken") == []
+    assert find(INDEX, "trades", "binance", start=DAYS[1]) == ALL[1:]
+    assert find(INDEX, "trades", "binance", start=DAYS[1], end=DAYS[2]) == [ALL[1]]
+    assert find(INDEX, "trades", "binance", start="2026-03-03", end="2026-03-04") == []
+    assert find(INDEX, "raw", "kraken") == [MORE[2]]
+    assert find(INDEX, "quotes", "kraken") == []
     assert INDEX.exchanges("trades") == ["binance", "kraken"]
     assert [date for date, _ in INDEX.days("trades", "binance")] == list(DAYS)
 
 
 def test_a_symbol_or_how_it_begins_leaves_out_files_that_cannot_have_it() -> None:
-    assert INDEX.find("trades", "binance", "BTC-USDT") == ALL
-    assert INDEX.find("trades", "binance", "DOGE-USDT") == ALL  # between the two, it may be there
-    assert INDEX.find("trades", "binance", "SUI-USDT") == [MORE[0]]
-    assert INDEX.find("trades", "binance", "SOL*") == [MORE[0]]
-    assert INDEX.find("trades", "binance", "E*") == ALL
-    assert INDEX.find("trades", "binance", "A*") == []
-    assert INDEX.find("trades", "kraken", "BTC-USDT") == []
+    assert find(INDEX, "trades", "binance", "BTC-USDT") == ALL
+    assert find(INDEX, "trades", "binance", "DOGE-USDT") == ALL  # between the two, it may be there
+    assert find(INDEX, "trades", "binance", "SUI-USDT") == [MORE[0]]
+    assert find(INDEX, "trades", "binance", "SOL*") == [MORE[0]]
+    assert find(INDEX, "trades", "binance", "E*") == ALL
+    assert find(INDEX, "trades", "binance", "A*") == []
+    assert find(INDEX, "trades", "kraken", "BTC-USDT") == []
 
 
 def test_of_several_symbols_a_file_is_found_once() -> None:
-    assert INDEX.find("trades", "binance", ["BTC-USDT", "ETH-*", "SOL-USDT"], end=DAYS[1]) == [
+    assert find(INDEX, "trades", "binance", ["BTC-USDT", "ETH-*", "SOL-USDT"], end=DAYS[1]) == [
         ALL[0],
         MORE[0],
     ]
-    assert INDEX.find("trades", "binance", ["A*", "XRP-USDT"]) == [MORE[0]]
+    assert find(INDEX, "trades", "binance", ["A*", "XRP-USDT"]) == [MORE[0]]
 
 
 def test_files_that_lie_beside_and_within_each_other_are_found_as_by_looking_at_each() -> None:
@@ -67,7 +76,7 @@ def test_files_that_lie_beside_and_within_each_other_are_found_as_by_looking_at_
         prefix = asked.removesuffix("*")
         top = f"{prefix}~" if asked != prefix else asked
         expected = [made for made in files if made.symbol_min <= top and prefix <= made.symbol_max]
-        assert sorted(index.find("trades", "binance", asked), key=attrgetter("path")) == sorted(
+        assert sorted(find(index, "trades", "binance", asked), key=attrgetter("path")) == sorted(
             expected, key=attrgetter("path")
         )
 
@@ -91,9 +100,7 @@ def test_what_commits_change_is_found_as_by_looking_at_each_file() -> None:
     lookup = Lookup("trades", files)
     for number in range(90, 130, 10):
         removed = chance.sample(files, 15)
-        added = [chosen(chance, number + n) for n in range(10)] + [
-            structs.replace(removed[0], rows=number)
-        ]
+        added = [chosen(chance, number + n) for n in range(10)] + [structs.replace(removed[0], rows=number)]
         gone = {one.path for one in removed}
         files = [one for one in files if one.path not in gone] + added
         before, lookup = lookup, lookup.changed(added, removed)
@@ -105,7 +112,8 @@ def test_what_commits_change_is_found_as_by_looking_at_each_file() -> None:
             bounds = bounds_of(symbols)
             held = [
                 one for one in files
-                if one.exchange == "kraken" and any(one.symbol_min <= last and first <= one.symbol_max for first, last in bounds)
+                if one.exchange == "kraken"
+                and any(one.symbol_min <= last and first <= one.symbol_max for first, last in bounds)
             ]  # fmt: skip
             expected = [one for one in held if one.time_ns_min < end and start <= one.time_ns_max]
             found = lookup.find("kraken", symbols, start, end)

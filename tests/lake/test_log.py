@@ -113,9 +113,7 @@ def test_the_state_is_the_same_through_checkpoints_as_from_every_commit(storage:
         log.read(99)
 
 
-def test_what_came_since_is_all_that_is_read(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_came_since_is_all_that_is_read(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     log, asked = DeltaLog(storage, TABLE), list[str]()
     snapshot = log.read()
     assert log.later(snapshot) is snapshot
@@ -126,7 +124,7 @@ def test_what_came_since_is_all_that_is_read(
     get = type(storage).get
 
     def noted(at: Storage, path: str) -> bytes:
-        data = get(at, path)  # type: ignore[arg-type]
+        data = get(at, path)
         asked.append(path.rpartition("/")[2])
         return data
 

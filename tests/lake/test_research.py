@@ -149,7 +149,11 @@ def test_only_files_of_the_time_and_the_symbol_are_opened(settings: Settings) ->
         )
     lake = Lake(settings)
     one = lake.trades("binance", "BTC-USDT", START + stream.DAY, START + 2 * stream.DAY, incomplete="allow")
-    assert (one.scan.files, one.versions, one.lazy().select(pl.len()).collect().item()) == (1, {"trades": 2}, 2)
+    assert (one.scan.files, one.versions, one.lazy().select(pl.len()).collect().item()) == (
+        1,
+        {"trades": 2},
+        2,
+    )
     assert lake.trades(symbol="ETH-*").scan.files == 0
     assert (lake.trades().scan.files, lake.trades(end=START, incomplete="allow").scan.files) == (3, 0)
 
@@ -198,7 +202,7 @@ def test_a_long_fraction_takes_no_room_from_the_digits_before_the_point(settings
     # 13 digits before the point leave room for 25 behind it
     found = Lake(settings).trades(columns=["last_price", "wide_decimals"]).collect()
     assert found["last_price"].to_list() == [*held, None]
-    assert found["wide_decimals"].to_list()[2] == [{"key": "last_price", "value": longer}]
+    assert found["wide_decimals"].to_list()[2] == {"last_price": longer}
     assert [price for (price,) in query(settings, sql)] == [*held, None]
 
 
