@@ -1,7 +1,7 @@
 """What clients and the gateway say to each other over ``/v1/stream``: JSON texts; records alone may come as Protobuf.
 
-These structs are the protocol: requests are decoded into them, answers encoded from them, and docs/gateway.md is held
-to them.
+These structs are the protocol: requests are decoded into them, answers encoded from them; ``/asyncapi.json`` is made of
+them, and docs/gateway.md is held to them.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class Unsubscribe(Selecting, frozen=True):
 
 
 AnyRequest = Login | Subscribe | Unsubscribe
+REQUESTS: tuple[type[Request], ...] = (Login, Subscribe, Unsubscribe)
 
 
 def _snake(name: str) -> str:

@@ -80,7 +80,8 @@ def page() -> str:
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
         f"<title>Market data: HTTP</title><style>{_STYLE}</style><h1>Market data over HTTP</h1>",
         "<p>Send <code>Authorization: Bearer TOKEN</code>. The same as a document: <a href=/openapi.json>"
-        "openapi.json</a>. Streams: <code>/v1/stream</code>, a websocket.</p>",
+        "openapi.json</a>. Streams: <code>/v1/stream</code>, a websocket, as a document: <a href=/asyncapi.json>"
+        "asyncapi.json</a>.</p>",
     ]
     for endpoint in ENDPOINTS.values():
         rows = "".join(_row(parameter) for parameter in endpoint.parameters)

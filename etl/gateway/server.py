@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from etl.errors import TransportError, UsageError
+from etl.gateway import asyncapi
 from etl.gateway import page as live
 from etl.gateway.access import access, bearer, cross_origin
 from etl.gateway.api import ENDPOINTS
@@ -31,7 +32,15 @@ from etl.wire.cursor import topic_mark
 
 STREAM = "/v1/stream"
 OPEN_PATHS = frozenset(
-    {STREAM, "/", "/health", "/docs", "/openapi.json", *(f"/page/{name}" for name in live.FILES)}
+    {
+        STREAM,
+        "/",
+        "/health",
+        "/docs",
+        "/openapi.json",
+        "/asyncapi.json",
+        *(f"/page/{name}" for name in live.FILES),
+    }
 )
 """They need no token of the middleware: a stream asks for its own."""
 PAGE_HEADERS = {
@@ -68,6 +77,7 @@ class Gateway:
         application.router.add_get(STREAM, self.stream)
         application.router.add_get("/health", self.health)
         application.router.add_get("/openapi.json", self.openapi)
+        application.router.add_get("/asyncapi.json", self.asyncapi)
         application.router.add_get("/docs", self.docs)
         application.router.add_get("/", live.index)
         application.router.add_get("/page/{name}", live.file)
@@ -81,6 +91,9 @@ class Gateway:
 
     async def openapi(self, _: web.Request) -> web.Response:
         return web.json_response(document())
+
+    async def asyncapi(self, _: web.Request) -> web.Response:
+        return web.json_response(asyncapi.document())
 
     async def docs(self, _: web.Request) -> web.Response:
         return web.Response(text=page(), content_type="text/html", headers=PAGE_HEADERS)

@@ -11,9 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 import aiohttp
+import msgspec
 from msgspec import structs
 
 from etl.embedded.ports import free_ports
+from etl.gateway.messages import ANSWERS
 from etl.gateway.server import running
 from etl.gateway.tokens import Tokens
 from etl.model.records import (
@@ -123,8 +125,16 @@ async def gateway(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+def _require_known(data: bytes, answer: dict[str, Any]) -> None:
+    """That it is a message of the protocol, with its fields and no others."""
+    (struct,) = (one for one in ANSWERS if one.__struct_config__.tag == answer["type"])
+    msgspec.json.decode(data, type=struct)
+    assert set(answer) == {*struct.__struct_encode_fields__, "type"}
+
+
 class Stream:
-    """``told``: all messages so far, by type apart from heartbeats; ``records``: those of records."""
+    """``told``: all messages so far apart from heartbeats, each held to the protocol's structs; ``records``: those of
+    records."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
@@ -138,6 +148,7 @@ class Stream:
             message = await self.socket.receive(WITHIN_S)
             assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), message
             answer: dict[str, Any] = json.loads(message.data)
+            _require_known(message.data, answer)
             self.cursor = answer.get("cursor", self.cursor)
             if answer["type"] != "heartbeat":
                 self.told.append(answer)
