@@ -7,7 +7,7 @@ have are compared, and after a compaction there are none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 
 import duckdb
@@ -116,7 +116,8 @@ def connect(settings: Settings, wanted: Callable[[File], bool] | None = None) ->
     return connect_to(storage, state)
 
 
-def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
+def connect_to(storage: Storage, state: State, with_doubles: bool = False) -> duckdb.DuckDBPyConnection:
+    """The files of ``state``; ``with_doubles``: every row of them, each file read once."""
     connection = open_database(storage)
     for table, schema in _SCHEMAS.items():
         files = state.of(table)
@@ -126,7 +127,7 @@ def connect_to(storage: Storage, state: State) -> duckdb.DuckDBPyConnection:
         elif table not in KIND_BY_TABLE:
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
         else:
-            connection.execute(_view(storage, table, files))
+            connection.execute(_view(storage, table, files, [[files]] if with_doubles else runs_of(files)))
     connection.execute(
         f"CREATE VIEW sale_conditions (vocabulary, code, adds_volume, extended_hours) AS VALUES {values()}"
     )
@@ -162,8 +163,8 @@ def open_database(storage: Storage) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _view(storage: Storage, table: str, files: Sequence[File]) -> str:
-    runs = list(runs_of(files))
+def _view(storage: Storage, table: str, files: Sequence[File], of_files: Iterable[Run]) -> str:
+    runs = list(of_files)
     single = [file for run in runs if len(run) == 1 for file in run[0]]
     parts = []
     if single:

@@ -6,16 +6,21 @@ Decimals are exact, times are UTC. Raises ``UsageError`` with the engine's own w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from etl.errors import StoreError, StoreUnavailable, UsageError
 from etl.settings import Settings
+
+if TYPE_CHECKING:
+    from etl.lake.estimate import Scan
 
 MAY_WRITE = """
 WITH roles AS (SELECT * FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')),
@@ -56,20 +61,43 @@ def query(settings: Settings, store: str, sql: str) -> ResultSet:
 
 
 def _lake(settings: Settings, sql: str) -> ResultSet:
+    """A ``LargeScanWarning`` comes before a large one is run."""
+    from etl.lake.catalog import Catalog
+    from etl.lake.estimate import LargeScanWarning
+    from etl.lake.plan import large, one_select
+    from etl.lake.query import confine, connect_to
+    from etl.lake.storage import open_storage
+
+    storage = open_storage(settings)
+    state = Catalog(storage).read()
+    with _lake_errors():
+        if told := large(settings, storage, state, sql):
+            warnings.warn(told, LargeScanWarning, stacklevel=4)
+        with connect_to(storage, state) as connection:
+            confine(connection, settings)
+            result = connection.execute(one_select(connection, sql))
+            return ResultSet([name for name, *_ in result.description or ()], result.fetchall())
+
+
+def lake_scan(settings: Settings, sql: str) -> Scan:
+    """Files, rows and bytes that ``sql`` may read of the lake, at most. It is not run."""
+    from etl.lake.catalog import Catalog
+    from etl.lake.plan import planned
+    from etl.lake.storage import open_storage
+
+    storage = open_storage(settings)
+    with _lake_errors():
+        return planned(settings, storage, Catalog(storage).read(), sql)
+
+
+@contextmanager
+def _lake_errors() -> Iterator[None]:
     import duckdb
 
-    from etl.lake.query import confine, connect
-
-    with connect(settings) as connection:
-        try:
-            confine(connection, settings)
-            statements = connection.extract_statements(sql)
-            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-                raise UsageError("lake: one SELECT, and nothing else")
-            result = connection.execute(statements[0])
-            return ResultSet([name for name, *_ in result.description or ()], result.fetchall())
-        except duckdb.Error as error:
-            raise UsageError(f"lake: {_first_line(error)}") from None
+    try:
+        yield
+    except duckdb.Error as error:
+        raise UsageError(f"lake: {_first_line(error)}") from None
 
 
 def _first_line(error: Exception) -> str:
