@@ -18,7 +18,7 @@ from etl.lake.lookup import ANY, TIME_NS_MIN
 from etl.lake.result import Result
 from etl.lake.scan import SCHEMAS, columns, empty, scan, time_filters
 from etl.lake.storage import Storage
-from etl.lake.view import View, bars_until
+from etl.lake.view import View
 from etl.model.times import Duration, Time, as_ns, text_of
 
 Names = str | Sequence[str] | None
@@ -83,7 +83,7 @@ def asked(
     start_ns = TIME_NS_MIN if start is None else as_ns(start)
     until_ns = view.complete_until_ns
     if table in layout.BARS_NS:
-        until_ns = bars_until(view, table, _tuple(exchange))
+        until_ns = view.bars_until(table, _tuple(exchange))
     end_ns = _end(until_ns, None if end is None else as_ns(end), options.get("incomplete", "warn"))
     return Asked(table, view, _tuple(exchange), _tuple(symbol) or ANY, start_ns, end_ns, names, until_ns)
 

@@ -20,6 +20,7 @@ class View:
         self.state = state
         self.complete_until_ns = complete_until_ns
         self._lookups: dict[str, Lookup] = {}
+        self._bars_until: dict[tuple[str, tuple[str, ...]], int | None] = {}
 
     def lookup(self, table: str) -> Lookup:
         if table not in self._lookups:
@@ -32,6 +33,14 @@ class View:
             added, removed = changes(table, before.state.tables[table], self.state.tables[table])
             self._lookups[table] = lookup.changed(added, removed) if added or removed else lookup
 
+    def bars_until(self, table: str, exchanges: tuple[str, ...]) -> int | None:
+        """Up to when ``table``, made of the trades, is complete: to the first day of which trades came since, or the
+        files were compacted; () = of all exchanges. Bars that outlived their trades are what they were."""
+        asked = (table, exchanges)
+        if asked not in self._bars_until:  # it goes through all files of trades
+            self._bars_until[asked] = _bars_until(self, table, exchanges)
+        return self._bars_until[asked]
+
     def version(self, table: str) -> int:
         """-1 = there is no such table yet."""
         return self.state.tables[table].version if table in self.state.tables else -1
@@ -41,9 +50,7 @@ class View:
         return {table: at.version for table, at in self.state.tables.items() if at.version >= 0}
 
 
-def bars_until(view: View, table: str, exchanges: Collection[str]) -> int | None:
-    """Up to when ``table``, made of the trades, is complete: to the first day of which trades came since, or the files
-    were compacted; () = of all exchanges. Bars that outlived their trades are what they were."""
+def _bars_until(view: View, table: str, exchanges: Collection[str]) -> int | None:
     until = view.complete_until_ns
     days: dict[tuple[str, str], list[File]] = {}
     for file in view.lookup("trades").files:

@@ -43,9 +43,15 @@ def test_of_two_writers_from_one_state_the_second_fails_and_changes_nothing(stor
 def test_the_state_is_the_same_through_checkpoints_as_from_every_commit(storage: LocalStorage) -> None:
     log = ExportLog(storage)
     state = log.read()
+    log.commit(state, "topic", "t", offsets={0: 1})
+    waiting = followed = log.read()
     for number in range(COMMITS_PER_CHECKPOINT * 4 + 3):
         log.commit(state, "topic", "t", offsets={number % 4: number})
-        assert log.read() == state
+        followed = log.later(followed)
+        assert log.read() == followed == state
+    assert log.later(followed) is followed
+    assert (waiting.version, waiting.offsets) == (1, {"t": {0: 1}})
+    assert log.later(waiting) == state  # what he wants next is dropped
     names = storage.names(FOLDER)
     assert len(names) <= 3 * COMMITS_PER_CHECKPOINT
     assert names[0].startswith(f"{COMMITS_PER_CHECKPOINT * 2 + 1:020d}")
