@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from enum import StrEnum
 from typing import Annotated
 
@@ -65,6 +66,10 @@ def serve(
     ] = 1.0,
     archived: Annotated[bool, typer.Option("--archived", help="read the archive, not the raw topic")] = False,
     port: Annotated[int, typer.Option(help="0 = any free one")] = 0,
+    certificate: Annotated[
+        str, typer.Option(help="PEM: serve wss and https, for clients that refuse less")
+    ] = "",
+    key: Annotated[str, typer.Option(help="PEM, of the certificate")] = "",
 ) -> None:
     """Serve the raw frames of VENUES byte for byte, over the venues' own protocols on loopback, until Ctrl-C.
 
@@ -91,6 +96,7 @@ def serve(
         raise UsageError(
             f"--speed: up to {SPEED_MAX:g}; 0 for one venue alone, for clients read at paces of their own"
         )
+    tls = _tls(certificate, key) if certificate or key else None
     from_ns, to_ns = parse_ns(from_) if from_ else 0, parse_ns(to) if to else END_OF_TIME_NS
     with tempfile.TemporaryDirectory(prefix="etl-replay-") as folder:
         firsts = []
@@ -106,5 +112,19 @@ def serve(
             rate=None if speed else 0.0,
             recordings=Path(folder),
             pace=Pace(names, min(firsts), speed) if speed else None,
+            by_stream=True,
+            tls=tls,
         )
         asyncio.run(serve_venues(options))
+
+
+def _tls(certificate: str, key: str) -> ssl.SSLContext:
+    """Raises ``UsageError``."""
+    from etl.errors import UsageError
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key or None)
+    except OSError as error:
+        raise UsageError(f"--certificate, --key: {error}") from None
+    return context

@@ -38,7 +38,8 @@ NOTHING = Served()
 
 class RecordingSession:
     """``rate`` in events/s, 0 = no pace, ``None`` = as recorded, or by ``pace``. ``before`` is what an earlier life has
-    sent."""
+    sent. ``by_stream``: a client gets the market data that it asks for, and nothing that was said to who recorded,
+    where the venue can tell (``address.py``); else all of it."""
 
     label = "recording"
 
@@ -52,6 +53,7 @@ class RecordingSession:
         before: Served = NOTHING,
         history: History | None = None,
         pace: Pace | None = None,
+        by_stream: bool = False,
     ) -> None:
         self.history = history or History()
         self.skew_ns = 0
@@ -63,7 +65,13 @@ class RecordingSession:
         self._rate = rate
         self._pace = pace
         self._loop = loop and venue.told is not None
+        self._by_stream = by_stream
+        self._has_address = by_stream and venue.address is not None
         self._symbols, self._requests = _contents(path, venue.told)
+        if self._has_address:
+            venue.list_recorded(*_names(path, venue))
+        elif by_stream:
+            venue.list_recorded(sorted(self._symbols))
         self._answers: dict[Asked, bytes] = {}
         self._lines = enumerate(lines(path), 1)
         self._next: tuple[int, Line] | None = None
@@ -122,6 +130,8 @@ class RecordingSession:
         items: list[Item] = []
         for _ in range(self._count(now_ns)):
             line = self._peek()
+            if line is None and self._pace is not None:
+                self._pace.end(self._venue.exchange)
             if line is None or (self._rate is None and not self._is_due(line[1], now_ns)):
                 break
             items += self._play(now_ns)
@@ -164,10 +174,11 @@ class RecordingSession:
             return []
         payload = line.payload
         if self._told is None:
-            return [Item("", payload, UNTOLD, position)]
+            found = self._venue.stream_of(payload) if self._has_address else ""
+            return [] if found is None else [Item(found, payload, UNTOLD, position)]
         opened = self._told.open(payload)
         if opened is None:
-            return [Item("", payload, CONTROL_EVENT, position)]
+            return [] if self._by_stream else [Item("", payload, CONTROL_EVENT, position)]
         stream, data = opened
         if self._loop:
             moved = self._track(data).moved(data, now_ns)
@@ -213,6 +224,13 @@ class RecordingSession:
         if symbol not in self._tracks:
             self._tracks[symbol] = self._told.track()
         return self._tracks[symbol]
+
+
+def _names(path: Path, venue: Venue) -> tuple[list[str], list[str]]:
+    """The symbols and the channels that have frames."""
+    streams = {venue.stream_of(line.payload) for line in lines(path) if line.kind == WS}
+    parts = [venue.split(stream) for stream in streams if stream]
+    return sorted({symbol for symbol, _ in parts}), sorted({name for _, name in parts})
 
 
 def _contents(path: Path, told: Told | None) -> tuple[frozenset[str], frozenset[Asked]]:

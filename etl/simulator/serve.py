@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +51,9 @@ class Options(Struct, frozen=True, kw_only=True):
     scenario: Path | None = None
     metrics_port: int = 0
     pace: Pace | None = None
+    by_stream: bool = False
+    """A recording is given by subscription where the venue's frames can be told apart."""
+    tls: ssl.SSLContext | None = None
 
 
 SYNTHETIC_RATE = 667.0
@@ -109,7 +113,9 @@ def _session(options: Options, file: Path | None, venue: Venue, before: _Before)
     served = Served(before.position, before.highest)
     if venue.told is None or not (options.loop or options.session == SHIPPED):
         # its times are of another day: a past that ends now would lie in its future
-        return RecordingSession(venue, file, options.rate, before=served, pace=options.pace)
+        return RecordingSession(
+            venue, file, options.rate, before=served, pace=options.pace, by_stream=options.by_stream
+        )
     firsts, last = venue.told.first_prints(recording.frames(file)), past.last_number("")
     past = Past(venue.instrument, before.began_ns, lambda symbol: firsts.get(symbol, last + 1) - last - 1)
     return RecordingSession(venue, file, options.rate, loop=True, before=served, history=History(past=past))
@@ -154,10 +160,11 @@ async def serve(options: Options) -> None:
     """Serve until SIGTERM or SIGINT, or until ``duration_s`` of sending has passed."""
     feeds = {exchange: make_feed(options, exchange) for exchange in options.exchanges}
     scenario = Scenario.read(options.scenario) if options.scenario else Scenario([])
-    server = Server(feeds, paced=options.rate != 0)
-    await server.start(options.host, options.port, options.metrics_port)
+    server = Server(feeds, paced=options.rate != 0, pace=options.pace)
+    await server.start(options.host, options.port, options.metrics_port, options.tls)
     names = ", ".join(f"{name} ({feed.session.label})" for name, feed in feeds.items())
-    print(f"simulator: {names} on ws://{options.host}:{server.port}/<venue>", flush=True)
+    scheme = "wss" if options.tls else "ws"
+    print(f"simulator: {names} on {scheme}://{options.host}:{server.port}/<venue>", flush=True)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,6 +13,7 @@ Frames are written straight to the transport: many at once, each whole, which co
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
@@ -26,10 +27,14 @@ from etl.simulator import faults
 from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed
 from etl.simulator.frame_faults import Fault
+from etl.simulator.pace import Pace
 from etl.simulator.venue import Response
 
 TICK_S = 0.005
-UNPACED_UNREAD_BYTES_MAX = 1 << 20
+ROUNDS_MAX = 200
+"""Of one tick, while several recordings take turns: then clients are heard again."""
+UNREAD_BYTES_MAX = 1 << 20
+"""What takes its pace from its clients, or from a clock that may wait for them, sends no more meanwhile."""
 PING_INTERVAL_S = 20.0
 MESSAGE_BYTES_MAX = 1 << 20
 ANSWER_WAIT_S = 60.0
@@ -98,20 +103,29 @@ def _steady_clock() -> Callable[[], int]:
 
 
 class Server:
-    """Serves ``feeds``, by exchange. ``paced`` = False sends as fast as the clients read."""
+    """Serves ``feeds``, by exchange. ``paced`` = False sends as fast as the clients read; ``pace``: the clock that
+    they share."""
 
     def __init__(
-        self, feeds: Mapping[str, Feed], *, paced: bool = True, clock: Callable[[], int] | None = None
+        self,
+        feeds: Mapping[str, Feed],
+        *,
+        paced: bool = True,
+        pace: Pace | None = None,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self.feeds = feeds
         self._paced = paced
+        self._pace = pace
         self._clock = clock or _steady_clock()
         self._player: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
         self._closers: set[asyncio.Task[None]] = set()
         self.port = 0
 
-    async def start(self, host: str, port: int, metrics_port: int = 0) -> None:
+    async def start(
+        self, host: str, port: int, metrics_port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         """Listen; port 0 takes a free one, see ``port``. Raises ``UsageError`` if it is taken."""
         application = web.Application(middlewares=[web_access(host)])
         application.router.add_get("/metrics", self._metrics)
@@ -124,7 +138,7 @@ class Server:
         await self._runner.setup()
         for one in (port, metrics_port) if metrics_port else (port,):
             try:
-                await web.TCPSite(self._runner, host, one).start()
+                await web.TCPSite(self._runner, host, one, ssl_context=tls).start()
             except OSError as error:
                 raise UsageError(
                     f"simulator on {host}:{one}: {error.strerror}; choose another port"
@@ -150,16 +164,23 @@ class Server:
 
     async def _play(self) -> None:
         while True:
+            self.tick()
+            await asyncio.sleep(TICK_S if self._paced else 0)
+
+    def tick(self) -> None:
+        """Send what is due. Recordings on one clock take turns until none has more: their order is that of receipt."""
+        for _ in range(ROUNDS_MAX):
             for feed in self.feeds.values():
-                if self._paced or self._has_room(feed):
+                if (self._paced and self._pace is None) or self._has_room(feed):
                     feed.tick(self._clock())
                 else:
                     feed.carry_out(self._clock())
                 self._close_ended(feed)
-            await asyncio.sleep(TICK_S if self._paced else 0)
+            if self._pace is None or not self._pace.has_moved():
+                return
 
     def _has_room(self, feed: Feed) -> bool:
-        return all(socket.unread_bytes < UNPACED_UNREAD_BYTES_MAX for socket in feed.sockets)
+        return all(socket.unread_bytes < UNREAD_BYTES_MAX for socket in feed.sockets)
 
     def _close_ended(self, feed: Feed) -> None:
         for socket in list(feed.sockets):

@@ -6,7 +6,7 @@ server carries it out. How one is made stands in ``venues/__init__.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from etl.model.times import NS_PER_MS, interval_ns
+from etl.simulator.address import TO_ALL, Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Conversation
 from etl.simulator.frame_faults import Outgoing
@@ -26,6 +27,7 @@ from etl.simulator.truth import EMPTY, TruthEvent
 from etl.simulator.words import WORDS, Form, Template, Words
 
 PRINT, TOP, CHANGE, BEST, LIQUIDATION, BAR = "print", "top", "change", "best", "liquidation", "bar"
+RECORDED = "recorded"
 KEPT: Mapping[str, FactKind] = {PRINT: PRINTS, TOP: TOPS}
 """What of the market's facts can be asked for again, beside bars."""
 
@@ -39,6 +41,7 @@ class Channel(Struct, frozen=True):
     ``BEST``         nothing: the best prices as they are
     ``LIQUIDATION``  somebody's position is closed at the best prices as they are
     ``BAR``          the bar of ``interval`` ends
+    ``RECORDED``     nothing: its frames come from a recording
 
     ``share`` is its share of events. Channels that draw the same are given the same event. ``is_counted``: its ids are
     contiguous, so that a frame that is lost on the way can be known to be missing.
@@ -54,6 +57,9 @@ class Channel(Struct, frozen=True):
     is_counted: bool = False
     opening: Form | None = None
     replayed_max: int = 0
+
+
+UNDRAWN = Channel(RECORDED, Form("", "", "", 0))
 
 
 class Response(Struct, frozen=True):
@@ -88,6 +94,8 @@ class Venue(Conversation):
     """Those of its contracts, which come and go."""
     told: Told | None = None
     """What its recordings tell, ``None`` = they are judged frame by frame."""
+    address: Address | None = None
+    """Where its frames name their stream, ``None`` = a recording goes whole to every client."""
 
     def __init__(self, exchange: str) -> None:
         super().__init__()
@@ -132,6 +140,22 @@ class Venue(Conversation):
     def expand(self, name: str) -> set[str]:
         symbol, channel = self.split(name)
         return {self.stream(one, channel) for one in self.symbols} if symbol == "*" else {name}
+
+    def stream_of(self, payload: bytes) -> str | None:
+        """The stream of a recorded frame, ``None`` for what is no market data. Only of a venue with an ``address``."""
+        assert self.address is not None
+        found = self.address.read(payload)
+        if found is None or not self.address.symbol:
+            return found and found[0]
+        channel, symbol = found
+        return self.stream(symbol, channel) if symbol else TO_ALL
+
+    def list_recorded(self, symbols: Iterable[str], channels: Iterable[str] = ()) -> None:
+        """What a recording has can be subscribed to, whether the market here has it or not."""
+        more = [symbol for symbol in symbols if symbol not in self.symbols]
+        names = [name for name in channels if name not in self.channels]
+        self.symbols = {**self.symbols, **{symbol: self.unlisted(symbol) for symbol in more}}
+        self.channels = {**self.channels, **dict.fromkeys(names, UNDRAWN)}
 
     def spelled(self, symbol: str, channel: str) -> str:
         """The channel under the name that the client used, where a venue has several."""

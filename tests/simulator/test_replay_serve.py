@@ -26,6 +26,7 @@ from etl.transports.frames import raw_messages
 from etl.transports.transport import transport_of
 
 BINANCE, KRAKEN = "wss://stream.binance.com:9443/stream", "wss://ws.kraken.com/v2"
+KRAKEN_TRADE = b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","n":%d}]}'
 FLUSH_S = 30.0
 MS = 1_000_000
 
@@ -34,7 +35,14 @@ def test_a_clock_begins_with_the_last_client_and_keeps_the_order_of_receipt() ->
     pace = Pace(("a", "b"), from_ns=1_000 * MS, speed=10)
     assert not pace.is_due("a", 1_000 * MS, 5 * MS)
     assert pace.is_due("b", 1_000 * MS, 7 * MS)
-    assert [pace.is_due("a", (1_000 + ms) * MS, 9 * MS) for ms in (0, 20, 21)] == [True, True, False]
+    assert pace.is_due("a", 1_000 * MS, 9 * MS)
+    assert not pace.is_due("a", 1_010 * MS, 9 * MS)  # the other's is earlier
+    assert not pace.is_due("b", 1_021 * MS, 9 * MS)  # not yet
+    assert pace.is_due("a", 1_020 * MS, 9 * MS)
+    assert (pace.has_moved(), pace.has_moved()) == (True, False)
+    pace.end("b")
+    assert pace.has_moved()
+    assert pace.is_due("a", 1_030 * MS, 11 * MS)
 
 
 def test_a_frame_that_is_no_text_keeps_its_bytes() -> None:
@@ -55,7 +63,7 @@ def served(settings: Settings, *words: str) -> Iterator[str]:
     assert process.stdout is not None
     try:
         told = ""
-        while not (found := re.search(r"ws://([\d.:]+)/", told)):
+        while not (found := re.search(r"wss?://([\d.:]+)/", told)):
             told = process.stdout.readline()
             assert told, "it ended"
         yield found[1]
@@ -87,7 +95,7 @@ def test_a_plain_websocket_client_gets_what_was_received_and_only_what_it_subscr
         for number, line in enumerate(recorded, 1)
     ]  # fmt: skip
     others = [
-        Frame("kraken", "two", number, KRAKEN, frame.receive_time_ns + 1, b'{"channel":"x","n":%d}' % number)
+        Frame("kraken", "two", number, KRAKEN, frame.receive_time_ns + 1, KRAKEN_TRADE % number)
         for number, frame in enumerate(frames[::100], 1)
     ]
     publish(settings, [*frames, *others])

@@ -13,6 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from etl.model.times import NS_PER_MS, interval_ns
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS
@@ -67,6 +68,7 @@ class Bybit(Venue):
         )
     }
     words = BYBIT_WORDS
+    address = Address(channel=("topic",))
     sends_forming_bars = sends_empty_bars = True
     dialect = Dialect(
         action="op",

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_S, NS_PER_US
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS, History
@@ -60,6 +61,16 @@ class Coinbase(Venue):
         "changes": _changes,
         "start_s": lambda words: words["start_ns"] // NS_PER_S,
     }
+    address = Address(
+        channel=("type",),
+        symbol=("product_id",),
+        needs=("product_id",),
+        spoken=frozenset({"heartbeat"}),
+        channels={
+            **dict.fromkeys(("match", "last_match"), "matches"),
+            **dict.fromkeys(("snapshot", "l2update"), "level2_batch"),
+        },
+    )
     dialect = Dialect(
         action="type",
         heartbeat_s=1.0,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etl.model.times import NS_PER_MS, NS_PER_S, interval_ns
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS, Entry, History
@@ -70,6 +71,9 @@ class Kraken(Venue):
         "SOL/USD": Instrument("SOL/USD", "SOL-USD", 2, 8, 15_120),
     }
     words = KRAKEN_WORDS
+    address = Address(
+        channel=("channel",), symbol=("data", 0, "symbol"), needs=("data",), spoken=frozenset({"status"})
+    )
     dialect = Dialect(
         action="method",
         heartbeat_s=1.0,

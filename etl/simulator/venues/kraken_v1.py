@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_MS, NS_PER_S, NS_PER_US
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.market import Instrument, decimal_text, number_text
@@ -66,6 +67,7 @@ class KrakenV1(Venue):
         "ETH/USD": Instrument("ETH/USD", "ETH-USD", 2, 8, 219_268),
     }
     words = V1_WORDS
+    address = Address(channel=(-2,), symbol=(-1,))
     dialect = Dialect(
         action="event",
         heartbeat_s=1.0,

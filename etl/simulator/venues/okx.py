@@ -16,6 +16,7 @@ import msgspec
 
 from etl.model.times import NS_PER_HOUR, NS_PER_MS, interval_ns
 from etl.simulator import archive
+from etl.simulator.address import Address
 from etl.simulator.archive import Archive
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
@@ -86,6 +87,8 @@ class Okx(Venue):
         "confirm": lambda words: int(words["is_closed"]),
     }
     sends_forming_bars = sends_empty_bars = True
+    address = Address(channel=("arg", "channel"), symbol=("arg", "instId"), needs=("data",))
+    instrument_type = "SPOT"
     dialect = Dialect(
         action="op",
         texts={"ping": "pong"},
@@ -122,7 +125,12 @@ class Okx(Venue):
             return archive.answer(self, FILES, path, session)
         endpoint, symbol = path.rpartition("/")[2], query.get("instId", "")
         if endpoint == "instruments":
-            row = '{"instId":"$symbol","baseCcy":"$base","quoteCcy":"$quote","tickSz":"$tick","lotSz":"$step","state":"live"}'
+            if query.get("instType", self.instrument_type) != self.instrument_type:
+                return Response(200, ANSWER.replace("$rows", "").encode(), is_reference=True)
+            row = (
+                f'{{"instType":"{self.instrument_type}",'
+                + '"instId":"$symbol","baseCcy":"$base","quoteCcy":"$quote","tickSz":"$tick","lotSz":"$step","state":"live"}'
+            )
             return self.listings(ANSWER, row)
         if endpoint == "books":
             return self.book(SNAPSHOT, symbol, int(query.get("sz", "1")), session, now_ns)

@@ -23,6 +23,7 @@ SWAP_CHANNELS: Mapping[str, Channel] = {
 class OkxSwap(Okx):
     exchange = "okx_swap"
     channels = SWAP_CHANNELS
+    instrument_type = "SWAP"
     words = Okx.words | {
         "due_ms": lambda words: (words["time_ns"] // FUNDING_NS + 1) * FUNDING_NS // NS_PER_MS,
         "later_ms": lambda words: words["due_ms"] + FUNDING_NS // NS_PER_MS,
