@@ -3,6 +3,7 @@
 # make unit     the tests that start no real server (PART likewise)
 # make lint     linters and types
 # make setup    what all need; again in a second
+# make peer     cryptofeed, in an environment of its own, as a client of ``etl replay serve``
 # make bench    the benchmarks (NAME=... for one of them)
 # make lock     the locks anew, from requirements*.in and pom.xml (UPGRADE="aiohttp ruff": with their newest versions)
 # make audit    asks whether anything in the locks has a known vulnerability
@@ -13,7 +14,7 @@
 # CONTRIBUTING.md says how long each takes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup python lock audit sbom demo test tests lint unit bench clean
+.PHONY: help setup python lock audit sbom demo test tests lint unit peer bench clean
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 .SHELLFLAGS := -o errexit -o nounset -o pipefail -c
@@ -181,6 +182,11 @@ tests: setup
 # the tests that start no server; several workers a core, for some of them wait
 unit: setup
 	$(BIN)/pytest --quiet --numprocesses 4 --dist worksteal -m 'not integration' $(addprefix tests/,$(PART))
+
+# installs what no lock of ours holds, into .cache/peers
+peer: setup
+	@$(BIN)/python -m etl.bench.peers.environment
+	$(BIN)/pytest tests/simulator/test_third_party.py
 
 # every benchmark, or NAME=sink
 bench: setup

@@ -8,7 +8,6 @@ they arrive, on the topic; CPU is the worker's own, of every thread.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,13 +24,14 @@ from msgspec import Struct, structs
 from etl import exchanges
 from etl.bench.feed import frames
 from etl.bench.feed.frames import Recorded
+from etl.bench.peers import environment as peer_environment
 from etl.bench.report import print_result, say, spread
 from etl.bench.rig import paced
 from etl.embedded.kafka import kafka_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
-from etl.errors import EtlError, UsageError
+from etl.errors import UsageError
 from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
 from etl.model.records import Frame, Source
@@ -41,7 +41,7 @@ from etl.simulator import recording
 from etl.transports.memory import Nowhere
 from etl.transports.ranges import RangeReader
 from etl.transports.transport import transport_of
-from etl.up.plan import SOURCE_ROOT, child_environment
+from etl.up.plan import child_environment
 from etl.validation import Checker
 from etl.wire.codec import encode
 
@@ -55,7 +55,6 @@ POLL_S = 0.02
 RUN_WITHIN_S = 300.0
 STAGE_FRAMES = 40_000
 STAGE_REPEATS = 5
-PEER_VERSION = "2.4.1"
 PEER_KAFKA_EVENTS = 20_000
 """Its own Kafka back-end waits for each acknowledgement."""
 PEER_TOPIC = "trades-BINANCE-BTC-USDT"
@@ -65,7 +64,6 @@ PEER_ADAPTED = (
     "symbol list given, not fetched",
     "uvloop event loop set before its start",
 )
-ENVIRONMENT_WITHIN_S = 300.0
 
 
 class Measured(Struct):
@@ -112,7 +110,7 @@ class Bench:
 
     async def result(self, path: Path, peer: str) -> dict[str, Any]:
         """Raises ``EtlError``."""
-        interpreter = await asyncio.to_thread(_peer_environment) if peer else None
+        interpreter = await asyncio.to_thread(peer_environment.made) if peer else None
         broker = kafka_part(self._settings)
         environment = child_environment(self._settings)
         async with Supervisor([broker], environment, self._settings.state_path) as supervisor:
@@ -162,7 +160,7 @@ class Bench:
         own = median(run.events_per_s for run in ours)
         return {
             "peer": {
-                "name": f"cryptofeed {PEER_VERSION}",
+                "name": f"cryptofeed {peer_environment.VERSION}",
                 "ours": _spread(ours),
                 "kafka": _spread(theirs["kafka"]),
                 "no_op": _spread(theirs["nothing"]),
@@ -303,22 +301,6 @@ def _peer(interpreter: str, settings: Settings, into: str) -> Part:
     script = str(Path(__file__).with_name("peers") / "cryptofeed_reader.py")
     kafka = settings.kafka_bootstrap.rpartition(":")[2] if into == "kafka" else "none"
     return Part(name="stream", command=(interpreter, script, str(settings.simulator.port), kafka))
-
-
-def _peer_environment() -> str:
-    """Python of the environment that has the peer; made on first use. Raises ``EtlError``."""
-    place = SOURCE_ROOT / ".cache" / "peers" / "cryptofeed"
-    interpreter = place / "bin" / "python"
-    uv = str(Path(sys.executable).with_name("uv"))
-    wanted = [f"cryptofeed=={PEER_VERSION}", "aiokafka", "uvloop"]
-    for command in (
-        [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(place)],
-        [uv, "pip", "install", "--quiet", "--python", str(interpreter), *wanted],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ENVIRONMENT_WITHIN_S)
-        if done.returncode:
-            raise EtlError(f"cryptofeed cannot be installed: {done.stderr.strip()[-300:]}")
-    return str(interpreter)
 
 
 def _arrived(reader: RangeReader) -> int:

@@ -50,6 +50,9 @@ KLINE_ROW = Form("bar", "$interval/$start_ns", '[$start_ms,"$open","$high","$low
 KLINE_LINE = Form("bar", "$interval/$start_ns", "$at,$open,$high,$low,$close,$volume,$last_at,$turnover,$count,$bought,$turnover_bought,0", 1)  # fmt: skip
 
 
+LISTED = '{"symbol":"$symbol","status":"TRADING","baseAsset":"$base","quoteAsset":"$quote",%s"filters":[{"filterType":"PRICE_FILTER","tickSize":"$tick"},{"filterType":"LOT_SIZE","stepSize":"$step"}]}'  # fmt: skip
+
+
 class Binance(Venue):
     exchange = "binance"
     symbols: Mapping[str, Instrument] = {
@@ -87,10 +90,7 @@ class Binance(Venue):
     snapshot = Form("book", "depth/s/$last", '{"lastUpdateId":$last,"bids":[$bids],"asks":[$asks]}', 0)
     trade_row = Form("trade", "$number", '{"id":$number,"price":"$price","qty":"$size","quoteQty":"$worth","time":$ms,"isBuyerMaker":$maker,"isBestMatch":true}', NS_PER_MS)  # fmt: skip
     aggregate_row = Form("agg_trade", "$number", '{"a":$number,"p":"$price","q":"$size","f":$number,"l":$number,"T":$ms,"m":$maker,"M":true}', NS_PER_MS)  # fmt: skip
-    listing = (
-        '{"timezone":"UTC","symbols":[$rows]}',
-        '{"symbol":"$symbol","status":"TRADING","baseAsset":"$base","quoteAsset":"$quote","contractType":"PERPETUAL","filters":[{"filterType":"PRICE_FILTER","tickSize":"$tick"},{"filterType":"LOT_SIZE","stepSize":"$step"}]}',
-    )
+    listing = ('{"timezone":"UTC","symbols":[$rows]}', LISTED % "")
     files = Archive(
         is_finer=True,
         lines={

@@ -18,7 +18,7 @@ from etl.simulator.archive import Archive
 from etl.simulator.connection import Connection
 from etl.simulator.market import Instrument, decimal_text
 from etl.simulator.venue import BEST, CHANGE, LIQUIDATION, PRINT, TOP, Channel
-from etl.simulator.venues.binance import KLINE_LINE, KLINES, Binance, combined, listed
+from etl.simulator.venues.binance import KLINE_LINE, KLINES, LISTED, Binance, combined, listed
 from etl.simulator.words import Form, Words
 
 MARK_DIGITS = 8
@@ -39,6 +39,7 @@ class BinanceUsdm(Binance):
         for one in Binance.symbols.values()
     }
     words = WORDS
+    listing = (Binance.listing[0], LISTED % '"contractType":"PERPETUAL",')
     channels: Mapping[str, Channel] = {
         "trade": Channel(PRINT, combined("trade", "$number", '{"e":"trade","E":$ms,"T":$ms,"s":"$symbol","t":$number,"p":"$price","q":"$size","X":"MARKET","m":$maker}'), 0.35, is_counted=True),
         "aggTrade": Channel(PRINT, combined("agg_trade", "$number", '{"e":"aggTrade","E":$ms,"s":"$symbol","a":$number,"p":"$price","q":"$size","f":$number,"l":$number,"T":$ms,"m":$maker}'), 0.10),
