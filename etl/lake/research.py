@@ -241,6 +241,16 @@ class Lake:
             messages, rows=found.lazy(), table="book_snapshots", names=names, is_ordered=True, look=None
         )
 
+    def book_messages(
+        self, exchange: str, symbol: str, start: Time, end: Time, *, channel: str = "", **options: Unpack[Options]
+    ) -> pl.DataFrame:  # fmt: skip
+        """What makes the book in [start, end): the last snapshot before ``start`` and the changes since, each joined to
+        the one before it, in the order in which they apply; none that a book cannot take."""
+        of = self._asked("book_updates", exchange, symbol, start, end, options)
+        rows = answer(self._storage, structs.replace(of, start_ns=TIME_NS_MIN)).rows
+        begin = books.begin_of(rows, exchange, of.start_ns, channel)
+        return books.follow(books.messages_of(rows, begin, of.start_ns), begin.time_ns).applied
+
     def _books(self, of: Asked, instants_ns: Numbers, depth: int, channel: str) -> tuple[Begin, pl.DataFrame]:
         (exchange,), (symbol,) = of.exchanges, of.symbols
         rows = answer(self._storage, structs.replace(of, start_ns=TIME_NS_MIN)).rows
