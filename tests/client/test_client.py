@@ -34,6 +34,7 @@ from etl.wire.codec import encode
 from etl.wire.json_records import fields_of, record_of
 from tests.gateway.test_http import WIDE, stored
 from tests.support.audit_stores import store_in_clickhouse
+from tests.support.examples import example
 from tests.support.gateway import address, gap, publish, quote, ready, token_of, trade
 from tests.support.servers import clickhouse_database
 from tests.support.topics import delete_before
@@ -190,6 +191,38 @@ def test_a_stream_is_the_same_call_for_the_past_and_for_now(settings: Settings, 
             assert sum(len(one.records) for one in deliveries) == len(sent) + 2
             for each in (records, told, again):
                 await each.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.integration
+def test_the_examples_do_the_same_on_the_past_as_they_did_live(settings: Settings, tmp_path: Path) -> None:
+    symbol = "TOY-USDT"
+    sent: list[Record] = [quote(0, symbol), *(trade(number, symbol) for number in range(3)), gap(3, symbol)]
+    toy, backtest = example("market_maker"), example("backtest")
+
+    async def taken(records: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        for record in await first(records, len(sent)):
+            yield record
+
+    async def run() -> None:
+        async with client_of(settings, tmp_path) as client:
+            now, past = toy.MarketMaker(), toy.MarketMaker()
+            stream = client.stream("binance", symbol)
+            live = aiter(stream)
+            task = asyncio.create_task(toy.run(taken(live), now))
+            await until(lambda: stream.is_live)
+            publish(settings, sent)
+            await task
+            await live.aclose()
+            await toy.run(aiter(client.stream("binance", symbol, start="2026-01-01", end="2026-01-02")), past)
+            assert vars(past) == vars(now)
+            # the ask of 101.0 is hit by the print of 101.5
+            assert (now.fills, now.position, now.cash) == (1, Decimal("-0.01"), Decimal("1.01"))
+            day = await asyncio.to_thread(client.trades, "binance", "BTC-USDT", "2026-01-01", "2026-01-02")
+            bars = backtest.closes(day)
+            assert bars["close"].to_list() == [149.5, 60_600.5]
+            assert backtest.backtest(bars)["profit"].to_list() == [0.0, 0.0]
 
     asyncio.run(run())
 
