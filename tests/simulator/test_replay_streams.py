@@ -1,4 +1,4 @@
-"""What a replayed tape gives to whom, and in which order."""
+"""What a replayed recording gives to whom, and in which order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Client(Connection):
         return 0 if self.has_room else 2 << 20
 
 
-def write_tape(folder: Path, venue: str, frames: Sequence[tuple[int, str]]) -> None:
+def write_session(folder: Path, venue: str, frames: Sequence[tuple[int, str]]) -> None:
     """Frames by milliseconds after the beginning."""
     lines = [
         json.dumps({"receive_time_ns": BEGIN_NS + ms * MS, "kind": "ws", "frame": text})
@@ -115,8 +115,8 @@ CASES = {
 def test_a_client_gets_what_it_subscribed_to_byte_for_byte_and_no_other_clients_answers(
     tmp_path: Path, venue: str
 ) -> None:
-    tape, requests, wanted = CASES[venue]
-    write_tape(tmp_path, venue, [(number, text) for number, text in enumerate(tape)])
+    frames, requests, wanted = CASES[venue]
+    write_session(tmp_path, venue, [(number, text) for number, text in enumerate(frames)])
     feed = make_feed(options(tmp_path, venue), venue)
     spoken: list[str] = []
     client = Client(spoken)
@@ -157,7 +157,7 @@ def three_venues(folder: Path, speed: float) -> tuple[Server, list[int], dict[st
     owners = [names[number * number // 7 % 3] for number in range(60)]
     for name, (_, frame) in VENUES.items():
         own = [(number, frame % number) for number, owner in enumerate(owners) if owner == name]
-        write_tape(folder, name, own)
+        write_session(folder, name, own)
     chosen, clock = options(folder, *names, speed=speed), [NOW_NS]
     heard: list[str] = []
     feeds: dict[str, Feed] = {name: make_feed(chosen, name) for name in names}

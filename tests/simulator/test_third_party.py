@@ -71,7 +71,7 @@ def _heard(last: int, sides: list[dict[Decimal, str]]) -> list[Any]:
     return [last, str(bid), sides[0][bid], str(ask), sides[1][ask]]
 
 
-def test_cryptofeed_reads_a_replayed_tape_as_it_would_read_the_venues(
+def test_cryptofeed_reads_raw_frames_as_it_would_read_the_venues(
     settings_with: Callable[..., Settings], tmp_path: Path
 ) -> None:
     path = shipped("binance")

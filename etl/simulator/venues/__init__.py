@@ -19,7 +19,7 @@ from ``etl/exchanges``: what the code under test wrote would only agree with its
                archive (``archive.py``)
 ``told``       only if its *recordings* are to be judged by identity (``told.py``); otherwise by the frame
 
-``address``    where its frames name their channel and symbol (``address.py``), so that a replayed tape is given by
+``address``    where its frames name their channel and symbol (``address.py``), so that a recording is given by
                subscription; not where a connection's messages are counted, which a client would find missing
 
 A sister market is a subclass with what differs (``binance_usdm.py``). ``tests/simulator/test_truth.py`` plays every venue
