@@ -3,7 +3,7 @@
 # make unit     the tests that start no real server (PART likewise)
 # make lint     linters and types
 # make setup    what all need; again in a second
-# make peer     cryptofeed, in an environment of its own, as a client of ``etl replay serve``
+# make peer     cryptofeed and hftbacktest, in environments of their own, on what we give them
 # make bench    the benchmarks (NAME=... for one of them)
 # make lock     the locks anew, from requirements*.in and pom.xml (UPGRADE="aiohttp ruff": with their newest versions)
 # make audit    asks whether anything in the locks has a known vulnerability
@@ -186,7 +186,7 @@ unit: setup
 # installs what no lock of ours holds, into .cache/peers
 peer: setup
 	@$(BIN)/python -m etl.bench.peers.environment
-	$(BIN)/pytest tests/simulator/test_third_party.py
+	$(BIN)/pytest tests/simulator/test_third_party.py tests/lake/test_hftbacktest.py
 
 # every benchmark, or NAME=sink
 bench: setup

@@ -110,7 +110,7 @@ class Bench:
 
     async def result(self, path: Path, peer: str) -> dict[str, Any]:
         """Raises ``EtlError``."""
-        interpreter = await asyncio.to_thread(peer_environment.made) if peer else None
+        interpreter = await asyncio.to_thread(peer_environment.made, "cryptofeed") if peer else None
         broker = kafka_part(self._settings)
         environment = child_environment(self._settings)
         async with Supervisor([broker], environment, self._settings.state_path) as supervisor:
@@ -160,7 +160,7 @@ class Bench:
         own = median(run.events_per_s for run in ours)
         return {
             "peer": {
-                "name": f"cryptofeed {peer_environment.VERSION}",
+                "name": f"cryptofeed {peer_environment.VERSIONS['cryptofeed']}",
                 "ours": _spread(ours),
                 "kafka": _spread(theirs["kafka"]),
                 "no_op": _spread(theirs["nothing"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from etl.bench.peers import environment
 from etl.commands.convert import Form, convert
 from etl.errors import UsageError
 from etl.lake import Lake
@@ -18,7 +21,9 @@ from tests.support.sample_lake import PLACE
 # its types.py, as numbers
 BOTH, EXCHANGE, LOCAL, BUY, SELL = 0xC000_0000, 0x8000_0000, 0x4000_0000, 0x2000_0000, 0x1000_0000
 DEPTH, TRADE, CLEAR, SNAPSHOT = 1, 2, 3, 4
-MS = 1_000_000
+PYTHON = environment.interpreter("hftbacktest")
+LATENCY_NS = 3_000_000
+"""Of all messages in the sample lake."""
 
 
 def test_an_event_has_its_64_bytes() -> None:
@@ -142,3 +147,19 @@ def test_a_file_has_the_lakes_trades_and_the_book_from_the_snapshot_before_them(
     assert sorted(trades["price"]) == sorted(map(float, found["last_price"]))
     convert(Form.HFTBACKTEST, out, "binance", "BTC-USDT", *span, lake=str(PLACE), channel="", book=False)
     assert set((np.load(out)["data"]["ev"] & 0xFF).tolist()) == {TRADE}
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason="hftbacktest is not installed: make peer")
+def test_hftbacktest_itself_sees_the_book_and_the_trades_of_the_lake(tmp_path: Path) -> None:
+    out, span = tmp_path / "btc.npz", ("2024-08-08T23:52:00", "2024-08-08T23:55:00")
+    convert(Form.HFTBACKTEST, out, "binance", "BTC-USDT", *span, lake=str(PLACE), channel="", book=True)
+    script = Path(environment.__file__).with_name("hftbacktest_reader.py")
+    done = subprocess.run([PYTHON, script, out], capture_output=True, text=True, timeout=60, check=True)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    lake = Lake(str(PLACE))
+    assert len(told) > 170
+    for time_ns, bid, ask, _ in told[::20]:
+        book = lake.book("binance", "BTC-USDT", time_ns - LATENCY_NS, depth=1)
+        assert (bid, ask) == (float(book.bids["price"][0]), float(book.asks["price"][0]))
+    received = lake.trades("binance", "BTC-USDT", *span).collect()["receive_time_ns"]
+    assert sum(count for *_, count in told) == (received <= told[-1][0]).sum()

@@ -25,11 +25,12 @@ from tests.support.certificates import Authority
 OKX = "wss://ws.okx.com:8443/ws/v5/public"
 LINES = 2_000
 WITHIN_S = 60.0
+PYTHON = environment.interpreter("cryptofeed")
 CLIENT = Path(environment.__file__).with_name("cryptofeed_replay.py")
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(not environment.INTERPRETER.exists(), reason="cryptofeed is not installed: make peer"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="cryptofeed is not installed: make peer"),
 ]
 
 
@@ -108,7 +109,7 @@ def test_cryptofeed_reads_raw_frames_as_it_would_read_the_venues(
 
 def heard(host: str, trusted: dict[str, str], count: int) -> dict[tuple[str, str], list[list[Any]]]:
     """``count`` lines of the client, by kind and venue."""
-    command = ["timeout", str(WITHIN_S), str(environment.INTERPRETER), str(CLIENT), host]
+    command = ["timeout", str(WITHIN_S), str(PYTHON), str(CLIENT), host]
     found: dict[tuple[str, str], list[list[Any]]] = {}
     with subprocess.Popen(
         command, env={**os.environ, **trusted}, stdout=subprocess.PIPE, text=True

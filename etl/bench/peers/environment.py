@@ -1,4 +1,4 @@
-"""The environment that has cryptofeed: not ours, for what it pins is not what we pin. ``make peer`` makes it."""
+"""Environments of other people's programs: not ours, for what they pin is not what we pin. ``make peer`` makes them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,39 @@ from pathlib import Path
 from etl.errors import EtlError
 from etl.up.plan import SOURCE_ROOT
 
-VERSION = "2.4.1"
-WANTED = (f"cryptofeed=={VERSION}", "aiokafka", "uvloop")
+VERSIONS = {"cryptofeed": "2.4.1", "hftbacktest": "2.4.4"}
+BESIDE = {"cryptofeed": ("aiokafka", "uvloop")}
+"""What it does not name, and needs for what it is asked here."""
 MADE_WITHIN_S = 300.0
-PLACE = SOURCE_ROOT / ".cache" / "peers" / "cryptofeed"
-INTERPRETER = PLACE / "bin" / "python"
 
 
-def made() -> str:
+def interpreter(peer: str) -> Path:
+    """Its Python; there only once it was made."""
+    return SOURCE_ROOT / ".cache" / "peers" / peer / "bin" / "python"
+
+
+def made(peer: str) -> str:
     """Its Python; made on first use. Raises ``EtlError``."""
-    uv = str(Path(sys.executable).with_name("uv"))
+    uv, python = str(Path(sys.executable).with_name("uv")), interpreter(peer)
     for command in (
-        [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(PLACE)],
-        [uv, "pip", "install", "--quiet", "--python", str(INTERPRETER), *WANTED],
+        [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(python.parents[1])],
+        [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(python),
+            f"{peer}=={VERSIONS[peer]}",
+            *BESIDE.get(peer, ()),
+        ],
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=MADE_WITHIN_S)
         if done.returncode:
-            raise EtlError(f"cryptofeed cannot be installed: {done.stderr.strip()[-300:]}")
-    return str(INTERPRETER)
+            raise EtlError(f"{peer} cannot be installed: {done.stderr.strip()[-300:]}")
+    return str(python)
 
 
 if __name__ == "__main__":
-    print(made())
+    for name in VERSIONS:
+        print(made(name))
