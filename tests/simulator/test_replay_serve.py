@@ -6,17 +6,21 @@ import asyncio
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 
 from etl import settings as settings_module
+from etl.commands.replay import _tls
+from etl.errors import UsageError
 from etl.ingest.session_file import line_of
 from etl.model.records import Frame, Source
 from etl.settings import Settings
@@ -24,6 +28,7 @@ from etl.simulator.pace import Pace
 from etl.simulator.recording import WS, Line, lines, shipped
 from etl.transports.frames import raw_messages
 from etl.transports.transport import transport_of
+from tests.support.certificates import Authority
 
 BINANCE, KRAKEN = "wss://stream.binance.com:9443/stream", "wss://ws.kraken.com/v2"
 KRAKEN_TRADE = b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","n":%d}]}'
@@ -83,7 +88,7 @@ def publish(settings: Settings, frames: Sequence[Frame]) -> None:
 
 @pytest.mark.integration
 def test_a_plain_websocket_client_gets_what_was_received_and_only_what_it_subscribes_to(
-    settings_with: Callable[..., Settings],
+    settings_with: Callable[..., Settings], tmp_path: Path
 ) -> None:
     settings = settings_with(kafka=True, topic_partitions=2, metrics_port=0)
     transport_of(settings).ensure_topics()
@@ -102,10 +107,13 @@ def test_a_plain_websocket_client_gets_what_was_received_and_only_what_it_subscr
     trades = [line.frame for line in recorded if '"btcusdt@trade"' in line.frame]
     (depth,) = [line for line in lines(path) if line.kind != WS]
 
+    authority = Authority(tmp_path)
+    identity, trusted = authority.identity(), ssl.create_default_context(cafile=str(authority.ca_file))
+
     async def run(host: str) -> None:
-        async with connect(f"ws://{host}/binance/stream", max_size=None) as socket:
+        async with connect(f"wss://{host}/binance/stream", max_size=None, ssl=trusted) as socket:
             await socket.send(json.dumps({"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 1}))
-            async with connect(f"ws://{host}/kraken/v2") as second:
+            async with connect(f"wss://{host}/kraken/v2", ssl=trusted) as second:
                 request = {"method": "subscribe", "params": {"channel": "trade", "symbol": ["BTC/USD"]}}
                 await second.send(json.dumps(request))
                 got: list[str] = []
@@ -120,15 +128,24 @@ def test_a_plain_websocket_client_gets_what_was_received_and_only_what_it_subscr
         assert got == trades
         assert heard == [frame.payload for frame in others]
 
-    with served(
-        settings, "binance,kraken", "--speed", "20", "--from", "2024-08-08", "--to", "2024-08-10"
-    ) as host:
+    words = ("binance,kraken", "--speed", "20", "--from", "2024-08-08", "--to", "2024-08-10",
+             "--certificate", str(identity.certificate_file), "--key", str(identity.key_file))  # fmt: skip
+    with served(settings, *words) as host:
         asyncio.run(run(host))
         if any(line.kind != WS for line in recorded):
-            with urllib.request.urlopen(
-                f"http://{host}/binance/api/v3/depth?symbol=BTCUSDT&limit=1000"
-            ) as answer:
+            depth_url = f"https://{host}/binance/api/v3/depth?symbol=BTCUSDT&limit=1000"
+            with urllib.request.urlopen(depth_url, context=trusted) as answer:
                 assert answer.read() == depth.payload
+
+
+def test_a_certificate_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--certificate, --key: .*No such file"):
+        _tls(str(tmp_path / "none.pem"), "")
+    (tmp_path / "no.pem").write_text("no certificate")
+    with pytest.raises(UsageError, match="--certificate, --key: "):
+        _tls(str(tmp_path / "no.pem"), "")
+    with pytest.raises(UsageError, match="--certificate, --key: "):
+        _tls("", str(tmp_path / "no.pem"))
 
 
 def test_what_was_not_received_cannot_be_served(settings_with: Callable[..., Settings]) -> None:
