@@ -3,8 +3,9 @@
     entries ─▶ TradeBars, BookTops, Mids of their instrument ─▶ told
 
 Bars are told as soon as they are closed; the others as they stand when their time has come, every ``every_ms``. The
-time is that by which records were received, so that the same past gives the same; who is told what is live also hears
-the clock, for instruments that are quiet.
+time is that by which records were received, for bars on their own partition, since partitions may be read one ahead of
+the other; so the same past gives the same. Who is told what is live also hears the clock, for instruments that are
+quiet.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def make_plan(bars: Iterable[str], depth: int, mid: bool, every_ms: int) -> Plan
 
 class _Instrument:
     def __init__(self, plan: Plan, exchange: str, symbol: str, whole_from_ns: int) -> None:
+        self.partition: int | None = None
         self.bars = TradeBars(exchange, symbol, plan.lengths_ns, whole_from_ns)
         self.tops = BookTops(plan.depth)
         self.mids = Mids()
@@ -92,7 +94,8 @@ class Derivation:
         self._instruments: dict[tuple[str, str], _Instrument] = {}
         self._changed: dict[_Instrument, None] = {}
         self._made: list[AnyDerived] = []
-        self._clock_ns = 0
+        self._clocks_ns: dict[int | None, int] = {}
+        """By partition, when the newest of its records was received."""
         self._due_ns = 0
         self._is_torn = False
 
@@ -103,18 +106,19 @@ class Derivation:
             record = entry.record() if self.selection.matches(entry.route) else None
             if record is None:
                 continue
-            self.advance(record.receive_time_ns)
-            if (instrument := self.take_record(record)) is not None:
+            if self._is_due(record.receive_time_ns):
+                self._close_by_partition(0)
+                self._tell_changed()
+            if (instrument := self.take_record(record, entry.partition)) is not None:
                 touched[instrument] = None
         for instrument in touched:
             self._tell_bars(instrument)
         return self.told()
 
-    def take_record(self, record: Record) -> _Instrument | None:
-        """Without a word. Raises ``UsageError`` for too many instruments."""
+    def take_record(self, record: Record, partition: int | None = None) -> _Instrument | None:
+        """Tells nothing. Raises ``UsageError`` for too many instruments."""
         if self._is_torn:
             self._mend(record.receive_time_ns)
-        self._clock_ns = max(self._clock_ns, record.receive_time_ns)
         key = (record.exchange, record.symbol)
         instrument = self._instruments.get(key)
         if instrument is None:
@@ -123,6 +127,9 @@ class Derivation:
             if len(self._instruments) >= INSTRUMENTS_MAX:
                 raise UsageError(f"derive: more than {INSTRUMENTS_MAX} instruments; name fewer symbols")
             instrument = self._instruments[key] = _Instrument(self.plan, *key, self.whole_from_ns)
+        if partition is not None:
+            instrument.partition = partition
+            self._clocks_ns[partition] = max(self._clocks_ns.get(partition, 0), record.receive_time_ns)
         instrument.take(record)
         self._changed[instrument] = None
         return instrument
@@ -131,7 +138,7 @@ class Derivation:
         """They came before the stream begins. Raises ``UsageError`` as ``take``."""
         for entry in entries:
             if self.selection.matches(entry.route) and (record := entry.record()) is not None:
-                self.take_record(record)
+                self.take_record(record, entry.partition)
 
     def lack(self, before_ns: int) -> None:
         """Of what was received before, not all was taken."""
@@ -141,16 +148,14 @@ class Derivation:
 
     def settle(self) -> None:
         """All that was taken so far was told to this client, or is older than its stream."""
-        self._close(self._clock_ns // self.plan.every_ns * self.plan.every_ns - CLOSE_AFTER_NS)
+        self._close_by_partition(self.plan.every_ns)  # in the last so long nothing may have been due
         self._made.clear()
 
     def advance(self, clock_ns: int) -> None:
-        """What is due by then is made."""
-        if clock_ns < self._due_ns:
-            return
-        self._due_ns = (clock_ns // self.plan.every_ns + 1) * self.plan.every_ns
-        self._close(clock_ns - CLOSE_AFTER_NS)
-        self._tell_changed()
+        """Live: what is due by the clock is made."""
+        if self._is_due(clock_ns):
+            self._close(clock_ns - CLOSE_AFTER_NS)
+            self._tell_changed()
 
     def finish(self, to_ns: int) -> None:
         """The stream ends there: of a bar that ends short before, prints may still have been on their way."""
@@ -174,6 +179,18 @@ class Derivation:
         for instrument in self._instruments.values():
             instrument.tops.reset()
             self._changed[instrument] = None
+
+    def _is_due(self, clock_ns: int) -> bool:
+        if clock_ns < self._due_ns:
+            return False
+        self._due_ns = (clock_ns // self.plan.every_ns + 1) * self.plan.every_ns
+        return True
+
+    def _close_by_partition(self, margin_ns: int) -> None:
+        for instrument in self._instruments.values():
+            clock_ns = self._clocks_ns.get(instrument.partition, 0)
+            instrument.bars.close(clock_ns - margin_ns - CLOSE_AFTER_NS)
+            self._tell_bars(instrument)
 
     def _close(self, before_ns: int) -> None:
         for instrument in self._instruments.values():

@@ -50,7 +50,7 @@ def _take_trades(reader: RangeReader, ends: Mapping[int, int], derivation: Deriv
                 derivation.lack(glance(entry.value).receive_time_ns)
                 is_cut = False
             if entry.route[1] == TRADE and wants(entry.route) and (record := entry.record()) is not None:
-                derivation.take_record(record)
+                derivation.take_record(record, partition)
 
 
 def _received_ns(reader: RangeReader, lows: Mapping[int, int], partition: int, end: int) -> int:

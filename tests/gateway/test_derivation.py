@@ -136,7 +136,7 @@ def test_a_bar_is_closed_by_a_later_print_or_by_the_clock_and_revised_by_a_late_
 def test_a_bar_of_which_the_stream_may_have_missed_a_print_says_so() -> None:
     made = derivation(bars=["5s"])
     for one in (at(1_000), at(6_000)):
-        made.take_record(one)
+        made.take_record(one, 0)
     made.lack(BASE_NS + 2_000 * MS)
     made.settle()
     assert made.told() == []  # it was told before this stream began
