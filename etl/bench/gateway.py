@@ -4,7 +4,7 @@ Starts Kafka and the gateway on free ports. Trades of ``clients`` symbols are pu
 moment of its publishing; every client wants one symbol, as JSON. ``topic_ms`` is from there to a plain consumer of the
 topic in this process, ``client_ms`` to a client in it, so that their difference is what the gateway adds. Every client
 counts what it gets: ``lost`` and ``doubled``. Then so many ``idle`` clients subscribe to what never comes, and one
-client is told all of it again as fast as it takes it, as Protobuf.
+client is told all of it again as fast as it takes it, as Protobuf. ``--kills`` is another run: gateway_kills.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import psutil
 import typer
 from msgspec import structs
 
+from etl.bench.gateway_kills import KillRun
+from etl.bench.gateway_load import TICK_S, Load
 from etl.bench.report import percentiles, print_result, say
 from etl.bench.rig import READY_WITHIN_S, free_settings
 from etl.client import Client
@@ -30,19 +32,14 @@ from etl.embedded.part import Part
 from etl.embedded.supervisor import Supervisor
 from etl.gateway.server import address_of
 from etl.gateway.tokens import Tokens
-from etl.model.records import Side, Source, Trade
 from etl.settings import Settings, changed
 from etl.transports.transport import transport_of
 from etl.up.plan import child_environment, parts
-from etl.wire.codec import encode
 from etl.wire.glance import glance
-from etl.wire.keys import message_key
 
 app = typer.Typer()
 
 WARM_UP_S = 3.0
-TICK_S = 0.005
-FLUSH_WITHIN_S = 30.0
 LAST_WITHIN_S = 15.0
 """For what is still under way when the last record was published."""
 NEEDED = ("kafka", "topics", "gateway")
@@ -57,11 +54,28 @@ def main(
     clients: Annotated[int, typer.Option(min=1)] = 100,
     idle: Annotated[int, typer.Option(min=0, help="Clients that get nothing")] = 1_000,
     partitions: Annotated[int, typer.Option(min=1, help="ETL_TOPIC_PARTITIONS")] = 1,
+    kills: Annotated[int, typer.Option(min=0, help="Only kill the gateway so often, under load")] = 0,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         settings = changed(free_settings(Path(folder), "binance", rate), topic_partitions=partitions)
-        result = asyncio.run(GatewayRun(settings, rate, clients, seconds, idle).result())
+        if kills:
+            result = asyncio.run(_killed(settings, kills, rate))
+        else:
+            result = asyncio.run(GatewayRun(settings, rate, clients, seconds, idle).result())
     print_result("gateway", result, as_json)
+
+
+async def _killed(settings: Settings, kills: int, rate: float) -> dict[str, Any]:
+    async with _served(settings, "topics") as supervisor:
+        await supervisor.ready("topics")
+        return {"kills": await KillRun(settings, kills, rate).result()}
+
+
+def _served(settings: Settings, last: str) -> Supervisor:
+    """What is ``NEEDED``, up to ``last``."""
+    names = NEEDED[: NEEDED.index(last) + 1]
+    planned = [_alone(part) for part in parts(settings, False, with_gateway=True) if part.name in names]
+    return Supervisor(planned, child_environment(settings), settings.state_path, settings.bind_host)
 
 
 class GatewayRun:
@@ -76,11 +90,7 @@ class GatewayRun:
         self._numbers: list[list[int]] = [[] for _ in range(clients)]
 
     async def result(self) -> dict[str, Any]:
-        planned = [
-            _alone(part) for part in parts(self._settings, False, with_gateway=True) if part.name in NEEDED
-        ]
-        environment, state = child_environment(self._settings), self._settings.state_path
-        async with Supervisor(planned, environment, state, self._settings.bind_host) as supervisor:
+        async with _served(self._settings, "gateway") as supervisor:
             async with asyncio.timeout(READY_WITHIN_S):
                 await supervisor.ready("gateway")
             gateway = psutil.Process(supervisor.states["gateway"].pid or 0)
@@ -98,7 +108,7 @@ class GatewayRun:
 
     async def _live(self, session: aiohttp.ClientSession, gateway: psutil.Process) -> dict[str, Any]:
         listening = [asyncio.create_task(self._listen(session, number)) for number in range(self._clients)]
-        load = _Load(self._settings, self._rate, self._clients)
+        load = Load(self._settings, self._rate, self._clients)
         follower = _Follower(self._settings)
         follower.start()
         await asyncio.sleep(1.0)
@@ -177,41 +187,6 @@ class GatewayRun:
         }
 
 
-class _Load:
-    """Publishes ``rate`` trades a second, on a thread."""
-
-    def __init__(self, settings: Settings, rate: float, symbols: int) -> None:
-        self._settings = settings
-        self._rate = rate
-        self._symbols = symbols
-        self._sent = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> int:
-        """How many were published."""
-        self._stop.set()
-        self._thread.join()
-        return self._sent
-
-    def _run(self) -> None:
-        publisher = transport_of(self._settings).publisher()
-        keys = [message_key("binance", f"S{number}") for number in range(self._symbols)]
-        topic, began = self._settings.topics.normalized, time.perf_counter()
-        while not self._stop.is_set():
-            due = int((time.perf_counter() - began) * self._rate)
-            while self._sent < due:
-                symbol = self._sent % self._symbols
-                publisher.publish(topic, keys[symbol], encode(_trade(self._sent, f"S{symbol}")))
-                self._sent += 1
-            publisher.poll()
-            time.sleep(TICK_S)
-        publisher.flush(FLUSH_WITHIN_S)
-
-
 class _Follower:
     """A plain consumer of the topic: what records take without a gateway."""
 
@@ -240,15 +215,6 @@ class _Follower:
                 received = [glance(message.value or b"").receive_time_ns for message in messages]
                 self.delays_ms.extend((now_ns - each) / 1e6 for each in received)
         self._follower.close()
-
-
-def _trade(number: int, symbol: str) -> Trade:
-    now_ns = time.time_ns()
-    return Trade(
-        "binance", symbol, symbol, "trade", now_ns, now_ns, Source.STREAM, "0193f0a0-0000-7000-8000-000000000001",
-        number, 0, f"{number}", now_ns, 1, sequence=number, last_price="97123.45", volume="0.00123", side=Side.BUY,
-        trade_id=f"{number}",
-    )  # fmt: skip
 
 
 def _alone(part: Part) -> Part:

@@ -7,7 +7,17 @@ import typer
 import etl.bench
 from etl.lazy import lazy_group
 
-SHARED = ("report", "rig", "crash_at", "drains", "lake_research", "standard", "verdict")
+SHARED = (
+    "report",
+    "rig",
+    "crash_at",
+    "drains",
+    "gateway_kills",
+    "gateway_load",
+    "lake_research",
+    "standard",
+    "verdict",
+)
 app = typer.Typer(cls=lazy_group(etl.bench, without=SHARED), no_args_is_help=True)
 
 

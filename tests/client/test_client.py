@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
-import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,7 +18,7 @@ import polars
 import pytest
 from hypothesis import given
 
-from etl import settings as settings_module
+from etl.bench.gateway_kills import KillRun
 from etl.client import Client, ClientError, Lost, LostError, Refused
 from etl.client.cache import Cache
 from etl.client.client import CACHE_BYTES_MAX, iso, time_ns
@@ -275,7 +271,8 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(POLL_S)
 
 
-KILLS = 4
+KILLS = 2
+"""``etl bench gateway --kills 20`` does it as often as one likes."""
 
 
 @pytest.mark.integration
@@ -283,57 +280,9 @@ def test_a_gateway_that_is_killed_again_and_again_costs_its_clients_nothing(
     settings_with: Callable[..., Settings],
 ) -> None:
     settings = ready(settings_with(kafka=True, topic_partitions=3))
-    symbols = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT")
-    token, stop, sent = token_of(settings), threading.Event(), itertools.count()
-
-    def load() -> int:
-        """About 1,500 a second, until it is told to stop: how many."""
-        while not stop.is_set():
-            publish(settings, [trade(number, symbols[number % 4]) for number in itertools.islice(sent, 30)])
-            stop.wait(0.02)
-        return next(sent)
-
-    async def run() -> None:
-        process = start(settings)
-        loading: asyncio.Task[int] | None = None
-        client = Client(address(settings), token)
-        streams = [client.stream(), client.stream(symbol="ETH-USDT")]
-        found: list[dict[tuple[str, str], int]] = [{}, {}]
-
-        async def take(number: int) -> None:
-            async for record in streams[number]:
-                assert isinstance(record, Record)
-                key = (record.symbol, record.record_key)
-                found[number][key] = found[number].get(key, 0) + 1
-
-        taking = [asyncio.create_task(take(number)) for number in range(2)]
-        try:
-            await until(lambda: all(stream.cursor for stream in streams))
-            loading = asyncio.create_task(asyncio.to_thread(load))
-            for _ in range(KILLS):
-                enough = len(found[0]) + 300
-                await until(lambda enough=enough: len(found[0]) >= enough)  # type: ignore[misc]
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-                process = start(settings)
-            stop.set()
-            count = await loading
-            await until(lambda: len(found[0]) >= count and len(found[1]) >= count // 4)
-            assert found[0] == {(symbols[number % 4], str(number)): 1 for number in range(count)}
-            assert found[1] == {("ETH-USDT", str(number)): 1 for number in range(1, count, 4)}
-            assert all(stream.reconnects >= KILLS for stream in streams)
-        finally:
-            stop.set()
-            for task in taking:
-                task.cancel()
-            await asyncio.gather(*taking, return_exceptions=True)
-            process.kill()
-            process.wait()
-
-    asyncio.run(run())
-
-
-def start(settings: Settings) -> subprocess.Popen[bytes]:
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith("ETL_")}
-    variables = {**inherited, **settings_module.as_environment(settings)}
-    return subprocess.Popen([sys.executable, "-m", "etl", "gateway"], env=variables)
+    found = asyncio.run(KillRun(settings, KILLS, rate=1_500, moment_max_s=0.2).result())
+    wrong = ("lost", "doubled", "out_of_order", "bars_doubled", "bars_not_whole", "trades_in_no_bar")
+    assert {name: found[name] for name in wrong} == dict.fromkeys(wrong, 0), found
+    assert found["sent"] > 1_000
+    assert found["bars"] > 4
+    assert found["reconnects"] >= 3 * KILLS
