@@ -38,6 +38,7 @@ pytestmark = pytest.mark.integration
 
 BASE = "2026-01-01T00:00:00"
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "ETH-BTC", "SOL-USDT", "XRP-USDT")
+VENUES = ("binance", "kraken", "okx")
 
 
 @pytest.fixture(params=["kafka", "redis"])
@@ -53,6 +54,11 @@ def on_kafka(settings_with: Callable[..., Settings]) -> Settings:
 def trades(numbers: Iterable[int]) -> list[Record]:
     """One symbol after the other."""
     return [trade(number, SYMBOLS[number % len(SYMBOLS)]) for number in numbers]
+
+
+def of_venues(numbers: Iterable[int]) -> list[Record]:
+    """One venue after the other too."""
+    return [trade(number, SYMBOLS[number % len(SYMBOLS)], VENUES[number % len(VENUES)]) for number in numbers]
 
 
 def text_of_now() -> str:
@@ -138,15 +144,18 @@ def other_topics(settings: Settings) -> Settings:
     return changed(settings, normalized_topic=f"{settings.topics.normalized}-small")
 
 
-def test_the_past_is_told_in_the_order_of_receipt_and_goes_over_into_live(settings: Settings) -> None:
+def test_the_past_of_all_venues_is_told_in_the_order_of_receipt_and_goes_over_into_live(
+    settings: Settings,
+) -> None:
     async def run() -> None:
-        publish(settings, trades(range(3_000)))
+        publish(settings, of_venues(range(3_000)))
         began = text_of_now()
         async with gateway(settings) as session:
             async with stream(session, settings, from_=BASE) as told:
                 await told.until("live")
                 assert list(map(int, keys(told.records))) == list(range(3_000))
-                publish(settings, trades(range(3_000, 3_050)))
+                assert [record["exchange"] for record in told.records[:4]] == [*VENUES, VENUES[0]]
+                publish(settings, of_venues(range(3_000, 3_050)))
                 assert sorted(map(int, keys(await told.has(3_050)))) == list(range(3_050))
             assert [answer["type"] for answer in told.told if answer["type"] != "records"] == [
                 "subscribed",
