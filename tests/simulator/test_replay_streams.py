@@ -81,6 +81,10 @@ BYBIT_FRAMES = [
 KRAKEN_STATUS = '{"channel":"status","type":"update","data":[{"system":"online"}]}'
 COINBASE_ACK = '{"type":"subscriptions","channels":[]}'
 COINBASE_SUBSCRIBE = '{"type":"subscribe","product_ids":["%s-USD"],"channels":["%s"]}'
+OPTION_FRAMES = [
+    f'{{"topic":"publicTrade.{coin}","ts":1,"data":[{{"s":"{coin}-25DEC26-100-C-USDT","p":"1"}}]}}'
+    for coin in ("BTC", "SOL")
+]
 V1_SUBSCRIBE = '{"event":"subscribe","pair":["%s"],"subscription":{"name":"%s"%s}}'
 CASES = {
     "okx": (
@@ -102,6 +106,11 @@ CASES = {
         [COINBASE_ACK, *COINBASE_FRAMES, '{"type":"heartbeat","product_id":"BTC-USD","sequence":9}'],
         [COINBASE_SUBSCRIBE % ("ADA", "matches"), COINBASE_SUBSCRIBE % ("BTC", "level2_batch")],
         COINBASE_FRAMES[1:],
+    ),
+    "bybit_option": (
+        ['{"success":true,"conn_id":"1","type":"COMMAND_RESP"}', *OPTION_FRAMES],
+        ['{"op":"subscribe","args":["publicTrade.SOL"]}'],
+        OPTION_FRAMES[1:],
     ),
     "bybit": (
         ['{"success":true,"ret_msg":"","conn_id":"1","op":"subscribe"}', *BYBIT_FRAMES],

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_MS
+from etl.simulator.address import TO_ALL, Address
 from etl.simulator.connection import Connection
 from etl.simulator.market import Instrument
 from etl.simulator.venue import BEST, Channel, Response
@@ -17,6 +18,7 @@ from etl.simulator.words import Form, Template
 
 EXPIRY_MS = 1_798_185_600_000
 """2026-12-25, 08:00 UTC."""
+TRADED = Address(channel=("topic",), symbol=("data", 0, "s"))
 OPTION_TICKER_TEXT = '{"id":"tickers.$symbol-$sequence-$ms","topic":"tickers.$symbol","ts":$ms,"data":{"symbol":"$symbol","bidPrice":"0","markPrice":"$bid","indexPrice":"$ask","delta":"-0.1","openInterest":"$bid_size"},"type":"snapshot"}'  # fmt: skip
 
 
@@ -44,6 +46,14 @@ class BybitOption(BybitLinear):
             base, side = symbol.partition("-")[0], "Call" if "-C-" in symbol else "Put"
             rows.append(template({"symbol": symbol, "side": side, "base": base, "expiry": EXPIRY_MS}))
         return Response(200, text.replace("$rows", ",".join(rows)).encode(), is_reference=True)
+
+    def stream_of(self, payload: bytes) -> str | None:
+        """Trades are named by coin; the first one's contract is asked for with all of its coin."""
+        name = super().stream_of(payload)
+        if name is None or self.split(name)[1] != "publicTrade":
+            return name
+        found = TRADED.read(payload)
+        return self.stream(found[1], "publicTrade") if found and found[1] else TO_ALL
 
     def expand(self, name: str) -> set[str]:
         """Trades are asked for by coin."""
