@@ -38,7 +38,7 @@ from etl.gateway.tokens import Grant, Tokens
 from etl.model.records import Kind
 from etl.model.times import NS_PER_S
 from etl.settings import Settings
-from etl.wire.cursor import cursor_text
+from etl.wire.cursor import cursor_text, parse_cursor
 from etl.wire.json_records import json_of
 
 QUOTE = int(Kind.QUOTE)
@@ -254,8 +254,9 @@ class Session:
 
     def _tell_subscribed(self, with_snapshot: bool, selection: Selection) -> None:
         self.outbox.tell(Subscribed(cursor=self._cursor), self._cursor)
-        if with_snapshot:
-            self._tell_snapshot(selection, self._hub.ring.ends, [])
+        if with_snapshot:  # who is told the past is still to hear what came after its cursor
+            ends = self._hub.ring.ends if self._is_live else parse_cursor(self._cursor).offsets
+            self._tell_snapshot(selection, ends, [])
 
     async def _told_the_past(self, telling: Coroutine[Any, Any, None]) -> None:
         """A broker that fails ends this stream: its client comes back with its cursor."""

@@ -23,7 +23,7 @@ from etl.settings import NAMES, Settings, make, value_of
 from etl.stores.migrate import migrate_clickhouse
 from tests.plugins.conftest import browser  # noqa: F401  a fixture
 from tests.support.audit_stores import store_in_clickhouse
-from tests.support.gateway import address, bar, gap, publish, quote, ready, token_of, trade
+from tests.support.gateway import address, bar, book, gap, publish, quote, ready, token_of, trade
 from tests.support.servers import clickhouse_database
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -133,6 +133,16 @@ def test_an_instrument_is_watched_by_keyboard_alone(page: Page, settings: Settin
     expect(page.locator("#bid")).to_have_text("99.5 × 1")
     expect(page.locator("#spread")).to_have_text("1.0")
     expect(page.locator("#trades tr")).to_have_count(3)
+    expect(page.locator("#depth")).to_be_hidden()
+    page.get_by_label("Mids of").fill("kraken")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_have_text("Live")
+    expect(page.locator("#mids")).to_have_text("kraken –")
+    other = structs.replace(quote(2), exchange="kraken", bid="98.5", ask="100.5")
+    publish(settings, [moved(other, now_ns), moved(book(3), now_ns)])
+    expect(page.locator("#mids")).to_have_text("kraken 99.5")
+    expect(page.locator("#levels tr")).to_have_text(["25", "13", "0.54"])
+    assert page.evaluate("decodeURIComponent(location.hash)") == "#binance BTC-USDT kraken"
     assert page.locator("#chart canvas").count() > 2
     publish(settings, [moved(gap(5), now_ns, record_key="another", from_time_ns=now_ns)])
     expect(page.locator("#gaps")).to_have_text("2")

@@ -11,6 +11,7 @@ FILES = {
     "index.html": "text/html",
     "page.css": "text/css",
     "page.js": "text/javascript",
+    "beside.js": "text/javascript",
     "lightweight-charts.js": "text/javascript",
     "lightweight-charts.LICENSE.txt": "text/plain",
 }

@@ -1,5 +1,7 @@
 // The live page: a client of /v1/stream and /v1/… like any other. Nothing is kept but the token, in this tab.
 
+import { DERIVE, Mids, VENUES_MAX, drawDepth } from '/page/beside.js'
+
 const TRADES_SHOWN_MAX = 60
 const HISTORY_MINUTES = 360
 const MINUTE_S = 60
@@ -55,15 +57,20 @@ function makeChart() {
 // ── one instrument ──────────────────────────────────────────────────────────────────────────────────────────────
 
 class Watch {
-  constructor(exchange, symbol) {
+  constructor(exchange, symbol, compared) {
     this.exchange = exchange
     this.symbol = symbol
+    this.compared = compared
     this.candles = new Map()
     this.fromBars = new Set() // minutes that the venue told itself
     this.gaps = new Map()
     this.cursor = ''
     this.waitMs = RECONNECT_FIRST_MS
     this.drawn = makeChart()
+    this.mids = new Mids(this.drawn.chart, compared, colour, at('mids'))
+    at('compare').value = compared.join(' ')
+    at('levels').replaceChildren()
+    at('depth').hidden = true
     at('name').textContent = `${exchange} ${symbol}`
     at('trades').replaceChildren()
     at('quiet').hidden = false
@@ -88,6 +95,9 @@ class Watch {
     try {
       for (const bar of await rows('bars', { ...range, interval: '1m', decimals: 'float' })) this.takeBar(bar)
       for (const gap of await rows('gaps', range)) this.takeGap(gap)
+      for (const venue of this.compared) {
+        this.mids.tellPast(venue, await rows('bars', { ...range, exchange: venue, interval: '1m', decimals: 'float' }))
+      }
     } catch (error) {
       at('told').textContent = `The past cannot be shown: ${error.message}. What comes from now on can.`
     }
@@ -100,8 +110,10 @@ class Watch {
     this.socket = socket
     socket.onopen = () => {
       socket.send(JSON.stringify({ op: 'login', token }))
-      socket.send(JSON.stringify({ op: 'subscribe', exchange: this.exchange, symbol: this.symbol,
-        kind: ['trade', 'agg_trade', 'quote', 'bar'], ...(this.cursor ? { from: this.cursor } : { snapshot: true }) }))
+      const [own, from] = [{ op: 'subscribe', symbol: this.symbol }, this.cursor ? { from: this.cursor } : {}]
+      socket.send(JSON.stringify({ ...own, ...from, exchange: [this.exchange, ...this.compared], derive: DERIVE }))
+      socket.send(JSON.stringify({ ...own, exchange: this.exchange, kind: ['trade', 'agg_trade', 'quote', 'bar'],
+        snapshot: !this.cursor }))
       this.heard()
     }
     socket.onmessage = (message) => { this.heard(); this.take(JSON.parse(message.data)) }
@@ -130,16 +142,26 @@ class Watch {
     if (told.cursor) this.cursor = told.cursor
     this.waitMs = RECONNECT_FIRST_MS
     say('live', 'Live')
-    for (const record of told.records || []) this.takeRecord(record, told.type === 'snapshot')
+    const take = told.type === 'derived' ? this.takeDerived : this.takeRecord
+    for (const record of told.records || []) take.call(this, record, told.type === 'snapshot')
   }
 
   takeRecord(record, isOld) {
+    if (record.exchange !== this.exchange) return // a gap of a venue that is compared
     if (record.kind === 'trade' || record.kind === 'agg_trade') this.takeTrade(record, isOld)
     else if (record.kind === 'quote') this.takeQuote(record)
     else if (record.kind === 'bar') { if (record.interval === '1m') this.draw(this.takeBar(record)) }
     else if (record.kind === 'gap') { this.takeGap(record); this.drawGaps() }
     if (!isOld && record.event_time_ns && record.source === 'stream') {
       at('latency').textContent = `${((record.receive_time_ns - record.event_time_ns) / NS_PER_MS).toFixed(1)} ms`
+    }
+  }
+
+  takeDerived(made) {
+    if (made.kind === 'mid') this.mids.take(made)
+    if (made.kind === 'book_top' && made.exchange === this.exchange) {
+      drawDepth(at('levels'), made)
+      at('depth').hidden = false
     }
   }
 
@@ -251,13 +273,16 @@ async function enter() {
 }
 
 function choose(text) {
-  const [exchange, symbol] = text.trim().split(/\s+/)
+  const [exchange, symbol, ...others] = text.trim().split(/[\s,]+/)
   if (!exchange || !symbol) return
   watch?.close()
-  location.hash = encodeURIComponent(`${exchange} ${symbol}`)
+  const compared = [...new Set(others)].filter((venue) => venue && venue !== exchange).slice(0, VENUES_MAX)
+  location.hash = encodeURIComponent([exchange, symbol, ...compared].join(' '))
   at('symbol').value = ''
   at('symbol').blur()
-  watch = new Watch(exchange, symbol)
+  at('venues').replaceChildren(...known.filter((one) => one.symbol === symbol && one.exchange !== exchange)
+    .map((one) => new Option(one.exchange)))
+  watch = new Watch(exchange, symbol, compared)
 }
 
 function leave(reason = '') {
@@ -279,12 +304,13 @@ at('login').onsubmit = (event) => {
 }
 at('search').onsubmit = (event) => { event.preventDefault(); choose(at('symbol').value) }
 at('symbol').onchange = () => { if (known.some(({ exchange, symbol }) => `${exchange} ${symbol}` === at('symbol').value)) choose(at('symbol').value) }
+at('compare').onchange = () => choose(`${watch.exchange} ${watch.symbol} ${at('compare').value}`)
 at('leave').onclick = () => leave()
 document.addEventListener('keydown', (event) => {
   if (event.key === '/' && event.target.tagName !== 'INPUT' && token) { event.preventDefault(); at('symbol').focus() }
   if (event.key === 'Escape') at('symbol').blur()
 })
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { watch?.drawn.paint(); watch?.drawGaps() })
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { watch?.drawn.paint(); watch?.mids.paint(); watch?.drawGaps() })
 
 if (token) enter()
 else { show('login'); at('token').focus() }
