@@ -10,9 +10,8 @@ from msgspec import Struct, field
 
 from etl.transports.group import Member, Place, Run
 from etl.transports.message import Message
+from etl.transports.positions import Key, Positions
 from etl.transports.ranges import Bounds
-
-_Key = tuple[str, int]
 
 
 class _Log(Protocol):
@@ -33,21 +32,20 @@ class GroupState(Struct):
     """What members share: who there is, who has which partition, and what is committed."""
 
     members: list[str] = field(default_factory=list)
-    owners: dict[_Key, str] = field(default_factory=dict)
-    committed: dict[_Key, Place] = field(default_factory=dict)
+    owners: dict[Key, str] = field(default_factory=dict)
+    committed: dict[Key, Place] = field(default_factory=dict)
 
 
-class MemoryGroup:
+class MemoryGroup(Positions):
     """See ``Group``."""
 
     def __init__(self, topic_of: Callable[[str], _Topic], state: GroupState, member: Member) -> None:
+        super().__init__()
         self._topic_of = topic_of
         self._state = state
         self._member = member
         self._id = uuid.uuid4().hex
         self._topics: Sequence[str] = ()
-        self._positions: dict[_Key, int] = {}
-        self._paused: set[_Key] = set()
         self._answers: list[Place] = []
 
     def subscribe(self, topics: Sequence[str]) -> None:
@@ -64,12 +62,12 @@ class MemoryGroup:
         answers, self._answers = self._answers, []
         for place in answers:
             self._member.answered(place, "")
-        for key in [key for key in self._positions if key not in self._paused]:
+        for key in self._reading():
             if messages_max > 0 and (run := self._run(key, messages_max)):
                 messages_max -= len(run.messages)
                 yield run
 
-    def _run(self, key: _Key, messages_max: int) -> Run | None:
+    def _run(self, key: Key, messages_max: int) -> Run | None:
         log, position = self._topic_of(key[0]).logs[key[1]], self._positions[key]
         if not log.bounds.low <= position <= log.bounds.high:
             self._member.gone(*key)
@@ -99,35 +97,16 @@ class MemoryGroup:
                 self._state.owners |= dict.fromkeys(taken, self._id)
                 self._member.assigned([Place(*key) for key in taken])
 
-    def _own(self) -> list[_Key]:
+    def _own(self) -> list[Key]:
         return [key for key, owner in self._state.owners.items() if owner == self._id]
 
-    def _give_back(self, keys: Sequence[_Key]) -> None:
+    def _give_back(self, keys: Sequence[Key]) -> None:
         if not keys:
             return
         self._member.revoked([Place(*key) for key in keys])
         self.end([Place(*key) for key in keys])
         for key in keys:
             del self._state.owners[key]
-
-    def begin(self, places: Sequence[Place]) -> None:
-        for place in places:
-            self._positions[place.topic, place.partition] = place.offset
-            self._paused.discard((place.topic, place.partition))
-
-    def begin_again(self, place: Place) -> None:
-        self._positions[place.topic, place.partition] = place.offset
-
-    def end(self, places: Sequence[Place]) -> None:
-        for place in places:
-            self._positions.pop((place.topic, place.partition), None)
-            self._paused.discard((place.topic, place.partition))
-
-    def pause(self, place: Place) -> None:
-        self._paused.add((place.topic, place.partition))
-
-    def resume(self, place: Place) -> None:
-        self.begin([place])
 
     def bounds(self, place: Place, timeout_s: float, cached: bool = False) -> Bounds:
         return self._topic_of(place.topic).logs[place.partition].bounds

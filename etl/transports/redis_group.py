@@ -18,6 +18,7 @@ import hiredis
 from etl.errors import TransportError
 from etl.settings import Settings
 from etl.transports.group import Member, Place, Run
+from etl.transports.positions import Key, Positions
 from etl.transports.ranges import Bounds
 from etl.transports.redis_client import REQUEST_TIMEOUT_S, Argument, Connection, load_functions, parse_address
 from etl.transports.redis_log import decode_entry, keys_of, topic_of
@@ -33,15 +34,14 @@ NOBODY = 0
 FORGOTTEN_SESSIONS = 2
 """A member that was not seen for so long has no share any more."""
 
-_Key = tuple[str, int]
-
 _log = logging.getLogger(__name__)
 
 
-class RedisGroup:
+class RedisGroup(Positions):
     """See ``Group``."""
 
     def __init__(self, settings: Settings, name: str, member: Member) -> None:
+        super().__init__()
         address = parse_address(settings.redis_address)
         self._connection = Connection(address, REQUEST_TIMEOUT_S)
         self._keys = keys_of(address)
@@ -50,11 +50,8 @@ class RedisGroup:
         self._id = f"{settings.sink.instance}-{uuid.uuid4().hex}"
         self._session_ms = settings.sink.session_timeout_ms
         self._topics: Sequence[str] = ()
-        self._tokens: dict[_Key, int] = {}
+        self._tokens: dict[Key, int] = {}
         """Of the leases that we have."""
-        self._positions: dict[_Key, int] = {}
-        """Of what is read: the next offset."""
-        self._paused: set[_Key] = set()
         self._answers: list[tuple[Place, str]] = []
         self._beat_at_s = 0.0
 
@@ -101,8 +98,8 @@ class RedisGroup:
                 return
             time.sleep(POLL_S)
 
-    def _fetched(self) -> dict[_Key, list[Any]]:
-        wanted = [key for key in self._positions if key not in self._paused]
+    def _fetched(self) -> dict[Key, list[Any]]:
+        wanted = self._reading()
         commands: list[Sequence[Argument]] = [
             ("XRANGE", self._keys.stream(*key), f"{self._positions[key]}-0", "+", "COUNT", ENTRIES_MAX)
             for key in wanted
@@ -140,25 +137,6 @@ class RedisGroup:
         self._positions[topic, partition] = position
         return Run(topic, partition, pairs, epoch)
 
-    def begin(self, places: Sequence[Place]) -> None:
-        for place in places:
-            self._positions[place.topic, place.partition] = place.offset
-            self._paused.discard((place.topic, place.partition))
-
-    def begin_again(self, place: Place) -> None:
-        self._positions[place.topic, place.partition] = place.offset
-
-    def end(self, places: Sequence[Place]) -> None:
-        for place in places:
-            self._positions.pop((place.topic, place.partition), None)
-            self._paused.discard((place.topic, place.partition))
-
-    def pause(self, place: Place) -> None:
-        self._paused.add((place.topic, place.partition))
-
-    def resume(self, place: Place) -> None:
-        self.begin([place])
-
     def bounds(self, place: Place, timeout_s: float, cached: bool = False) -> Bounds:
         state = self._keys.state(place.topic, place.partition)
         return bounds_of(self._connection.call("HMGET", state, "low", "next", timeout_s=timeout_s))
@@ -192,7 +170,7 @@ class RedisGroup:
             raise TransportError(f"Redis: {place.topic}-{place.partition} is another member's")
         self._call("commit", (place.topic, place.partition), token, place.offset, place.metadata)
 
-    def _call(self, function: str, key: _Key, *arguments: Argument) -> Any:
+    def _call(self, function: str, key: Key, *arguments: Argument) -> Any:
         keys, name = self._keys, self._name
         place = keys.place(*key, name)
         return self._connection.call(
@@ -224,9 +202,9 @@ class RedisGroup:
                 self._assign(taken)
         self._look_for_ends()
 
-    def _take(self, topic: str, partitions: int, wanted: int) -> dict[_Key, int]:
+    def _take(self, topic: str, partitions: int, wanted: int) -> dict[Key, int]:
         """Tokens of as many as are ``wanted``, of those that are free."""
-        taken: dict[_Key, int] = {}
+        taken: dict[Key, int] = {}
         for key in ((topic, partition) for partition in range(partitions)):
             if len(taken) >= wanted:
                 break
@@ -234,7 +212,7 @@ class RedisGroup:
                 taken[key] = token
         return taken
 
-    def _assign(self, taken: dict[_Key, int]) -> None:
+    def _assign(self, taken: dict[Key, int]) -> None:
         self._tokens |= taken
         try:
             self._member.assigned([Place(*key) for key in taken])
@@ -263,7 +241,7 @@ class RedisGroup:
         if lost:
             self._member.lost([Place(*key) for key in lost])
 
-    def _give_back(self, keys: Sequence[_Key]) -> None:
+    def _give_back(self, keys: Sequence[Key]) -> None:
         if not keys:
             return
         self._member.revoked([Place(*key) for key in keys])
@@ -271,10 +249,9 @@ class RedisGroup:
             self._forget(key)
             self._call("release", key, self._id)
 
-    def _forget(self, key: _Key) -> None:
+    def _forget(self, key: Key) -> None:
         self._tokens.pop(key, None)
-        self._positions.pop(key, None)
-        self._paused.discard(key)
+        self._leave_off(key)
 
     def _look_for_ends(self) -> None:
         """A partition that does not have what is read next."""
