@@ -10,6 +10,7 @@ from etl.transports.message import Message
 from etl.wire.codec import decode
 from etl.wire.glance import kind_of
 from etl.wire.json_records import json_of
+from etl.wire.varint import varint
 
 JSON, PROTOBUF = "json", "protobuf"
 FORMATS = (JSON, PROTOBUF)
@@ -97,15 +98,3 @@ def frame_of(form: str, cursor: str, entries: Iterable[Entry]) -> bytes:
             else b""
         )
     return _CURSOR_TAG + varint(len(cursor)) + cursor.encode() + b"".join(written)
-
-
-def varint(number: int) -> bytes:
-    """``number``, 0 or greater, as Protobuf writes it."""
-    if number < 0x80:
-        return number.to_bytes(1, "little")
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from etl.wire.varint import varint
+
 VARINT, DELIMITED = 0, 2
 NEGATIVE = 1 << 64
 
@@ -19,14 +21,6 @@ def _field(number: int, value: Any) -> bytes:
     if isinstance(value, list):
         return b"".join(_field(number, one) for one in value)
     if isinstance(value, int):
-        return _varint(number << 3 | VARINT) + _varint(value % NEGATIVE)
+        return varint(number << 3 | VARINT) + varint(value % NEGATIVE)
     body = protobuf(value) if isinstance(value, Mapping) else str(value).encode()
-    return _varint(number << 3 | DELIMITED) + _varint(len(body)) + body
-
-
-def _varint(number: int) -> bytes:
-    octets = bytearray()
-    while number > 0x7F:
-        octets.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes((*octets, number))
+    return varint(number << 3 | DELIMITED) + varint(len(body)) + body

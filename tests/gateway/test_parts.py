@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from etl.commands.parse import record_item
 from etl.errors import UsageError
-from etl.gateway.entry import JSON, PROTOBUF, Entry, entry_of, frame_of, varint
+from etl.gateway.entry import JSON, PROTOBUF, Entry, entry_of, frame_of
 from etl.gateway.ring import Ring
 from etl.gateway.selection import make_selection
 from etl.gateway.tokens import Tokens, own_token
@@ -23,6 +23,7 @@ from etl.wire.cursor import advanced, cursor_text, is_cursor, parse_cursor, topi
 from etl.wire.glance import glance, kind_of
 from etl.wire.json_records import fields_of
 from etl.wire.market_data_pb2 import Delivery, MarketData
+from etl.wire.varint import varint
 from tests.support.gateway import bar, book, gap, quote, trade
 from tests.wire.test_codec import any_record
 
