@@ -19,6 +19,7 @@ Every setting of the writer is fixed: the same rows give the same bytes.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -207,6 +208,23 @@ def parquet(kind: Kind, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
     for column in COLUMNS[kind]:
         if column.name in schema.names and (encoding := _encoding(column)):
             encodings[column.name] = encoding
+    order = [pq.SortingColumn(schema.get_field_index(name)) for name in ("symbol", "time", "record_key")]
+    return _file(
+        rows, schema, encodings, row_group_rows, store_decimal_as_integer=True, sorting_columns=order
+    )
+
+
+def derived_parquet(table: str, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
+    """``rows`` of a derived table, sorted by symbol and time, as the bytes of one file."""
+    schema = DERIVED_SCHEMAS[table]
+    numbers = [field.name for field in schema if field.type in (pa.int64(), INSTANT)]
+    return _file(rows, schema, dict.fromkeys(numbers, "DELTA_BINARY_PACKED"), row_group_rows)
+
+
+def _file(
+    rows: pa.Table, schema: pa.Schema, encodings: dict[str, str], row_group_rows: int, **options: Any
+) -> pa.Buffer:
+    """With ``encodings`` by column, dictionaries for the others, Zstandard and statistics."""
     sink = pa.BufferOutputStream()
     pq.write_table(
         rows.select(schema.names).cast(schema),
@@ -218,35 +236,10 @@ def parquet(kind: Kind, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
         compression_level=3,
         use_dictionary=[_leaf(field) for field in schema if field.name not in encodings],
         column_encoding=encodings,
-        store_decimal_as_integer=True,
         write_statistics=True,
         write_page_index=True,
         store_schema=False,
-        sorting_columns=[
-            pq.SortingColumn(schema.get_field_index(name)) for name in ("symbol", "time", "record_key")
-        ],
-    )
-    return sink.getvalue()
-
-
-def derived_parquet(table: str, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
-    """``rows`` of a derived table, sorted by symbol and time, as the bytes of one file."""
-    schema = DERIVED_SCHEMAS[table]
-    numbers = [field.name for field in schema if field.type in (pa.int64(), INSTANT)]
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        rows.select(schema.names).cast(schema),
-        sink,
-        row_group_size=row_group_rows,
-        version="2.6",
-        data_page_version="1.0",
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=[_leaf(field) for field in schema if field.name not in numbers],
-        column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
-        write_statistics=True,
-        write_page_index=True,
-        store_schema=False,
+        **options,
     )
     return sink.getvalue()
 

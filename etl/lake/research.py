@@ -26,7 +26,7 @@ from etl.errors import UsageError
 from etl.lake import books, gap_marks, layout, pins
 from etl.lake.asked import Asked, Names, Options, answer, asked
 from etl.lake.book_levels import Numbers
-from etl.lake.books import Begin, BookAt
+from etl.lake.books import Begin, BookAt, Progress
 from etl.lake.catalog import Catalog
 from etl.lake.log import DeltaLog
 from etl.lake.lookup import ANY, TIME_NS_MIN
@@ -247,17 +247,21 @@ class Lake:
         """What makes the book in [start, end): the last snapshot before ``start`` and the changes since, each joined to
         the one before it, in the order in which they apply; none that a book cannot take."""
         of = self._asked("book_updates", exchange, symbol, start, end, options)
-        rows = answer(self._storage, structs.replace(of, start_ns=TIME_NS_MIN)).rows
-        begin = books.begin_of(rows, exchange, of.start_ns, channel)
-        return books.follow(books.messages_of(rows, begin, of.start_ns), begin.time_ns).applied
+        _, progress = self._progress_of(of, channel)
+        return progress.applied
 
     def _books(self, of: Asked, instants_ns: Numbers, depth: int, channel: str) -> tuple[Begin, pl.DataFrame]:
         (exchange,), (symbol,) = of.exchanges, of.symbols
-        rows = answer(self._storage, structs.replace(of, start_ns=TIME_NS_MIN)).rows
-        begin = books.begin_of(rows, exchange, of.start_ns, channel)
-        progress = books.follow(books.messages_of(rows, begin, of.start_ns), begin.time_ns)
+        begin, progress = self._progress_of(of, channel)
         holes = self._holes(of)
         return begin, books.snapshots(exchange, symbol, progress, instants_ns, depth, holes)
+
+    def _progress_of(self, of: Asked, channel: str) -> tuple[Begin, Progress]:
+        """The messages of one book, from its last snapshot before ``of.start_ns`` on."""
+        (exchange,) = of.exchanges
+        rows = answer(self._storage, structs.replace(of, start_ns=TIME_NS_MIN)).rows
+        begin = books.begin_of(rows, exchange, of.start_ns, channel)
+        return begin, books.follow(books.messages_of(rows, begin, of.start_ns), begin.time_ns)
 
     def sql(self, query: str) -> Any:
         """A DuckDB relation (``.df()``, ``.pl()``, ``.arrow()``, ``.fetchall()``): each table is a view, one row per
