@@ -22,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from etl import settings as settings_module
+from etl.adapter.back_off import back_off_s
 from etl.embedded.child import EXIT_POLL_S, exit_code, exit_text
 from etl.errors import EtlError, UsageError
 from etl.jobs.cron import due_after, due_by
@@ -93,7 +94,7 @@ class Scheduler:
                 _log.warning("%s of %s: try %d: %s", name, text_of(due_ns), number + 1, exit_text(code))
                 if code == UsageError.exit_code or number == job.retries:
                     break
-                await asyncio.sleep(min(job.retry_wait_s * 2**number, job.retry_wait_max_s))
+                await asyncio.sleep(back_off_s(number, job.retry_wait_s, job.retry_wait_max_s))
             self._note(name, due_ns, State.FAILED, number + 1)
         finally:
             late.cancel()
