@@ -6,7 +6,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from etl.client.errors import ClientError
 from etl.client.http import Http
 from etl.client.stream import OnGap, Stream, Wanted
 from etl.client.tables import FRAMES, as_frame
-from etl.model.times import NS_PER_DAY, NS_PER_S, parse_ns
+from etl.model.times import NS_PER_DAY, NS_PER_S, Time, as_ns
 
 CLOSED_AFTER_NS = NS_PER_DAY
 """A day is kept on the disk once it has been over for so long: until then repairs may still come."""
@@ -25,7 +25,6 @@ CACHE_BYTES_MAX = 4 << 30
 CACHE_FOLDER = Path("~/.cache/etl-client")
 DECIMALS = ("exact", "float", "text")
 
-When = str | date | datetime
 """ISO 8601 text, or a date or time; UTC where it names no zone. A date is its first moment."""
 Progress = Callable[[int, int], None]
 """Rows so far, and in all."""
@@ -69,42 +68,42 @@ class Client:
     # store: clickhouse (also if left out) or lake. frame: polars, pandas or arrow. decimals: exact (Decimal), float or
     # text. progress: True, or a call.
 
-    def trades(self, exchange: str, symbol: str, start: When, end: When, **options: Any) -> Any:
+    def trades(self, exchange: str, symbol: str, start: Time, end: Time, **options: Any) -> Any:
         return self._range("trades", exchange, symbol, start, end, **options)
 
-    def quotes(self, exchange: str, symbol: str, start: When, end: When, **options: Any) -> Any:
+    def quotes(self, exchange: str, symbol: str, start: Time, end: Time, **options: Any) -> Any:
         return self._range("quotes", exchange, symbol, start, end, **options)
 
-    def books(self, exchange: str, symbol: str, start: When, end: When, **options: Any) -> Any:
+    def books(self, exchange: str, symbol: str, start: Time, end: Time, **options: Any) -> Any:
         """Messages, snapshots and changes; levels are lists of exact text."""
         return self._range("books", exchange, symbol, start, end, **options)
 
-    def gaps(self, exchange: str, symbol: str, start: When, end: When, **options: Any) -> Any:
+    def gaps(self, exchange: str, symbol: str, start: Time, end: Time, **options: Any) -> Any:
         """What is missing, in its last state; never from the cache."""
         return self._range("gaps", exchange, symbol, start, end, **options)
 
     def bars(
-        self, exchange: str, symbol: str, start: When, end: When, interval: str = "1m", **options: Any
+        self, exchange: str, symbol: str, start: Time, end: Time, interval: str = "1m", **options: Any
     ) -> Any:
         return self._range("bars", exchange, symbol, start, end, interval=interval, **options)
 
     def instruments(
-        self, start: When, end: When, exchange: str = "", symbol: str = "", frame: str = "polars"
+        self, start: Time, end: Time, exchange: str = "", symbol: str = "", frame: str = "polars"
     ) -> Any:
         """What was recorded in a range."""
         return self._summed("instruments", start, end, exchange, symbol, frame)
 
     def coverage(
-        self, start: When, end: When, exchange: str = "", symbol: str = "", frame: str = "polars"
+        self, start: Time, end: Time, exchange: str = "", symbol: str = "", frame: str = "polars"
     ) -> Any:
         """How many rows of each kind there are by UTC day."""
         return self._summed("coverage", start, end, exchange, symbol, frame)
 
     def estimate(
-        self, table: str, exchange: str, symbol: str, start: When, end: When, store: str = ""
+        self, table: str, exchange: str, symbol: str, start: Time, end: Time, store: str = ""
     ) -> int:
         """How many rows a range has, without asking for them."""
-        params = _params(exchange, symbol, time_ns(start), time_ns(end))
+        params = _params(exchange, symbol, as_ns(start), as_ns(end))
         return self._http.estimate(table, params | ({"store": store} if store else {}))
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,8 +114,8 @@ class Client:
         symbol: Wanted = (),
         kind: Wanted = (),
         *,
-        start: When | None = None,
-        end: When | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
         speed: float = 0.0,
         cursor: str = "",
         snapshot: bool = False,
@@ -141,9 +140,9 @@ class Client:
             raise ClientError("start or cursor, not both")
         asked: dict[str, Any] = {"exchange": _list(exchange), "symbol": _list(symbol), "kind": _list(kind)}
         if start is not None:
-            asked["from"] = iso(time_ns(start))
+            asked["from"] = iso(as_ns(start))
         if end is not None:
-            asked["to"] = iso(time_ns(end))
+            asked["to"] = iso(as_ns(end))
         if speed:
             asked["speed"] = speed
         if bars or book or mid:
@@ -157,8 +156,8 @@ class Client:
         table: str,
         exchange: str,
         symbol: str,
-        start: When,
-        end: When,
+        start: Time,
+        end: Time,
         *,
         interval: str = "",
         store: str = "",
@@ -168,7 +167,7 @@ class Client:
     ) -> Any:
         _require(frame, FRAMES, "frame")
         _require(decimals, DECIMALS, "decimals")
-        start_ns, end_ns = time_ns(start), time_ns(end)
+        start_ns, end_ns = as_ns(start), as_ns(end)
         more = {"decimals": "float" if decimals == "float" else "text"} | (
             {name: value for name, value in (("interval", interval), ("store", store)) if value}
         )
@@ -191,17 +190,12 @@ class Client:
             tables.append(found)
         return as_frame(pa.concat_tables(tables), frame, decimals == "exact")
 
-    def _summed(self, table: str, start: When, end: When, exchange: str, symbol: str, frame: str) -> Any:
+    def _summed(self, table: str, start: Time, end: Time, exchange: str, symbol: str, frame: str) -> Any:
         _require(frame, FRAMES, "frame")
-        params = {"start": iso(time_ns(start)), "end": iso(time_ns(end)), "limit": "1000000"}
+        params = {"start": iso(as_ns(start)), "end": iso(as_ns(end)), "limit": "1000000"}
         wanted = {"exchange": exchange, "symbol": symbol}
         params |= {name: value for name, value in wanted.items() if value}
         return as_frame(self._http.whole(table, params), frame, False)
-
-
-def time_ns(when: When) -> int:
-    """Raises ``UsageError``."""
-    return parse_ns(when if isinstance(when, str) else when.isoformat())
 
 
 def iso(ns: int) -> str:

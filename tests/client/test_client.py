@@ -7,7 +7,6 @@ import gc
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -21,18 +20,16 @@ from hypothesis import given
 from etl.bench.gateway_kills import KillRun
 from etl.client import Client, ClientError, Lost, LostError, Refused
 from etl.client.cache import Cache
-from etl.client.client import CACHE_BYTES_MAX, iso, time_ns
+from etl.client.client import CACHE_BYTES_MAX, iso
 from etl.gateway.server import running
 from etl.model.records import Gap, Record
-from etl.settings import NAMES, Settings, make, value_of
-from etl.stores.migrate import migrate_clickhouse
+from etl.model.times import as_ns
+from etl.settings import Settings
 from etl.wire.codec import encode
 from etl.wire.json_records import fields_of, record_of
 from tests.gateway.test_http import WIDE, stored
-from tests.support.audit_stores import store_in_clickhouse
 from tests.support.examples import example
-from tests.support.gateway import address, gap, publish, quote, ready, token_of, trade
-from tests.support.servers import clickhouse_database
+from tests.support.gateway import address, gap, publish, quote, ready, token_of, trade, with_stored
 from tests.support.topics import delete_before
 from tests.wire.test_codec import any_record
 
@@ -57,9 +54,9 @@ def test_a_record_comes_back_from_its_json(record: Record) -> None:
 
 
 def test_times_are_understood_as_people_write_them() -> None:
-    assert iso(time_ns("2026-01-01")) == "2026-01-01T00:00:00.000000+00:00"
-    assert iso(time_ns("2026-01-01T01:02:03.000004+01:00")) == "2026-01-01T00:02:03.000004+00:00"
-    assert time_ns(iso(1_767_225_600_123_456_000)) == 1_767_225_600_123_456_000
+    assert iso(as_ns("2026-01-01")) == "2026-01-01T00:00:00.000000+00:00"
+    assert iso(as_ns("2026-01-01T01:02:03.000004+01:00")) == "2026-01-01T00:02:03.000004+00:00"
+    assert as_ns(iso(1_767_225_600_123_456_000)) == 1_767_225_600_123_456_000
 
 
 def test_the_cache_keeps_what_was_used_last_within_its_bound(tmp_path: Path) -> None:
@@ -81,15 +78,8 @@ def test_the_cache_keeps_what_was_used_last_within_its_bound(tmp_path: Path) -> 
 def settings(
     tmp_path_factory: pytest.TempPathFactory, kafka_url: str, clickhouse_url: str
 ) -> Iterator[Settings]:
-    mark = uuid.uuid4().hex[:12]
-    topics = {name: f"{value_of(Settings(), name)}-{mark}" for name in NAMES if name.endswith("_topic")}
-    state = str(tmp_path_factory.mktemp("client"))
-    with clickhouse_database(clickhouse_url, f"test_{mark}") as url:
-        made = ready(
-            make(state_dir=state, kafka_url=kafka_url, clickhouse_url=url, topic_partitions=2, **topics)
-        )
-        migrate_clickhouse(made)
-        store_in_clickhouse(made, stored(), "gateway")
+    state = tmp_path_factory.mktemp("client")
+    with with_stored(state, kafka_url, clickhouse_url, stored(), topic_partitions=2) as made:
         yield made
 
 

@@ -6,7 +6,6 @@ import asyncio
 import csv
 import io
 import json
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,12 +19,9 @@ from etl.gateway.api import ENDPOINTS
 from etl.gateway.openapi import document, page
 from etl.gateway.ranges import COMMON, DECIMAL_LISTS, DECIMALS, FORMATS, STORES, TABLES
 from etl.model.records import Record
-from etl.settings import NAMES, Settings, make, value_of
-from etl.stores.migrate import migrate_clickhouse
+from etl.settings import Settings
 from tests.support import lake
-from tests.support.audit_stores import store_in_clickhouse
-from tests.support.gateway import address, bar, book, gap, gateway, quote, ready, token_of, trade
-from tests.support.servers import clickhouse_database
+from tests.support.gateway import address, bar, book, gap, gateway, quote, ready, token_of, trade, with_stored
 
 START, END = "2025-12-31T23:59:59.999", "2026-01-01T00:01:00"
 RANGE = {"exchange": "binance", "symbol": "BTC-USDT", "start": START, "end": END}
@@ -51,14 +47,7 @@ def stored() -> list[Record]:
 def settings(
     tmp_path_factory: pytest.TempPathFactory, kafka_url: str, clickhouse_url: str
 ) -> Iterator[Settings]:
-    """One database for all: to migrate one takes seconds."""
-    mark = uuid.uuid4().hex[:12]
-    topics = {name: f"{value_of(Settings(), name)}-{mark}" for name in NAMES if name.endswith("_topic")}
-    state = str(tmp_path_factory.mktemp("gateway"))
-    with clickhouse_database(clickhouse_url, f"test_{mark}") as url:
-        made = ready(make(state_dir=state, kafka_url=kafka_url, clickhouse_url=url, **topics))
-        migrate_clickhouse(made)
-        store_in_clickhouse(made, stored(), "gateway")
+    with with_stored(tmp_path_factory.mktemp("gateway"), kafka_url, clickhouse_url, stored()) as made:
         yield made
 
 

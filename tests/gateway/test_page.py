@@ -7,7 +7,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,12 +18,9 @@ from etl.gateway.page import FILES, HEADERS
 from etl.gateway.server import running
 from etl.model.records import Record
 from etl.model.times import NS_PER_MINUTE
-from etl.settings import NAMES, Settings, make, value_of
-from etl.stores.migrate import migrate_clickhouse
+from etl.settings import Settings
 from tests.plugins.conftest import browser  # noqa: F401  a fixture
-from tests.support.audit_stores import store_in_clickhouse
-from tests.support.gateway import address, bar, book, gap, publish, quote, ready, token_of, trade
-from tests.support.servers import clickhouse_database
+from tests.support.gateway import address, bar, book, gap, publish, quote, token_of, trade, with_stored
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -42,17 +38,9 @@ def moved(record: Record, time_ns: int, **values: object) -> Record:
 def settings(
     tmp_path_factory: pytest.TempPathFactory, kafka_url: str, clickhouse_url: str
 ) -> Iterator[Settings]:
-    mark = uuid.uuid4().hex[:12]
-    topics = {name: f"{value_of(Settings(), name)}-{mark}" for name in NAMES if name.endswith("_topic")}
-    state = str(tmp_path_factory.mktemp("page"))
-    with clickhouse_database(clickhouse_url, f"test_{mark}") as url:
-        made = ready(
-            make(state_dir=state, kafka_url=kafka_url, clickhouse_url=url, topic_partitions=1, **topics)
-        )
-        migrate_clickhouse(made)
-        store_in_clickhouse(made, the_past(), "page")
-        with served(made):
-            yield made
+    state = tmp_path_factory.mktemp("page")
+    with with_stored(state, kafka_url, clickhouse_url, the_past(), topic_partitions=1) as made, served(made):
+        yield made
 
 
 def the_past() -> list[Record]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -31,11 +33,14 @@ from etl.model.records import (
     Source,
     Trade,
 )
-from etl.settings import Settings, changed
+from etl.settings import NAMES, Settings, changed, make, value_of
+from etl.stores.migrate import migrate_clickhouse
 from etl.transports.publisher import TopicPublisher
 from etl.transports.transport import transport_of
 from etl.wire.codec import encode
 from etl.wire.keys import message_key
+from tests.support.audit_stores import store_in_clickhouse
+from tests.support.servers import clickhouse_database
 
 FLUSH_S = 30.0
 WITHIN_S = 20.0
@@ -49,6 +54,22 @@ def ready(settings: Settings, **values: object) -> Settings:
     made = changed(settings, gateway_port=port, metrics_port=0, **values)
     transport_of(made).ensure_topics()
     return made
+
+
+@contextmanager
+def with_stored(
+    state_dir: Path, kafka_url: str, clickhouse_url: str, records: Sequence[Record], **values: Any
+) -> Iterator[Settings]:
+    """Settings with topics and a migrated database of their own, in which ``records`` stand: to migrate one takes
+    seconds, so a module shares it."""
+    mark = uuid.uuid4().hex[:12]
+    topics = {name: f"{value_of(Settings(), name)}-{mark}" for name in NAMES if name.endswith("_topic")}
+    with clickhouse_database(clickhouse_url, f"test_{mark}") as url:
+        made = make(state_dir=str(state_dir), kafka_url=kafka_url, clickhouse_url=url, **topics, **values)
+        made = ready(made)
+        migrate_clickhouse(made)
+        store_in_clickhouse(made, records, "gateway")
+        yield made
 
 
 def trade(number: int, symbol: str = "BTC-USDT", exchange: str = "binance", **values: Any) -> Trade:
