@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,11 @@ from etl.transports.frames import HEADER_ENCODING
 from etl.transports.kafka import (
     HEADER_ENDPOINT,
     HEADER_EXCHANGE,
+    HEADER_FRAME_BYTES,
     HEADER_FRAME_SEQUENCE,
     HEADER_RECEIVE_TIME_NS,
     HEADER_SOURCE,
+    FrameHeaders,
     KafkaPublisher,
     ensure_topics,
 )
@@ -30,10 +33,11 @@ LINES_MAX = 20
 WITHIN_S = 60.0
 
 
+READER, EXAMPLE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
 def example() -> str:
-    found = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert found
-    return found[1]
+    return EXAMPLE
 
 
 def test_every_topic_and_header_is_named() -> None:
@@ -42,13 +46,37 @@ def test_every_topic_and_header_is_named() -> None:
     assert [name for name in topics if f"`{value_of(settings, name)}`" not in TEXT] == []
     headers = (
         HEADER_EXCHANGE, HEADER_ENDPOINT, HEADER_RECEIVE_TIME_NS, HEADER_FRAME_SEQUENCE, HEADER_SOURCE,
-        HEADER_ENCODING,
+        HEADER_ENCODING, HEADER_FRAME_BYTES,
     )  # fmt: skip
     assert [header for header in headers if f"| `{header}` |" not in TEXT] == []
 
 
 def test_the_example_is_short() -> None:
     assert len([line for line in example().splitlines() if line.strip()]) <= LINES_MAX
+
+
+class ClientMessage:
+    """As Kafka's client gives it."""
+
+    def __init__(self, payloads: Sequence[bytes], headers: dict[str, bytes]) -> None:
+        self._value, self._headers = b"".join(payloads), list(headers.items())
+
+    def value(self) -> bytes:
+        return self._value
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return self._headers
+
+
+def test_the_reader_of_the_raw_topic_takes_messages_apart_as_we_do() -> None:
+    assert len([line for line in READER.splitlines() if line.strip()]) == 5
+    names: dict[str, Any] = {}
+    exec(READER, names)
+    headers = FrameHeaders("binance", "ws://venue", Source.STREAM)
+    for payloads in ([b"{}", b"", b"[1]"], [b"alone"], [b""]):
+        of_several = len(payloads) > 1
+        made = headers.of_several(7, 1, payloads) if of_several else headers.of(7, 1)
+        assert list(names["frames"](ClientMessage(payloads, made))) == [*enumerate(payloads, 7)]
 
 
 @pytest.mark.integration

@@ -48,7 +48,8 @@ from etl.model.times import NS_PER_S
 from etl.reconcile.reconcile import reconcile
 from etl.simulator import venues as simulated
 from etl.simulator.frame_faults import Fault
-from etl.transports.kafka import frame_of, keep_broker_times
+from etl.transports.frames import pieces_of
+from etl.transports.kafka import keep_broker_times
 from etl.transports.transport import read_topic, transport_of
 from etl.up import closing
 from etl.up.plan import child_environment
@@ -190,12 +191,12 @@ class Bench:
             for name, phase in a_round.items()
         ]
         for message in read_topic(self._settings, self._settings.topics.raw, "bench"):
-            frame = frame_of(message)
-            appended_ms = message.time_ms
+            pieces = pieces_of(message)
+            frame, appended_ms = pieces[0].frame, message.time_ms
             if frame.exchange in self._others and frame.source is Source.STREAM:
                 for phase, of_phase in phases:
                     if phase.from_ns <= frame.receive_time_ns < phase.to_ns:
-                        of_phase.append(appended_ms - frame.receive_time_ns / 1e6)
+                        of_phase += [appended_ms - frame.receive_time_ns / 1e6] * len(pieces)
         return found
 
     def _held(self) -> dict[str, Any]:

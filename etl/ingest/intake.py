@@ -41,14 +41,14 @@ from etl.model.records import Book, Frame, Gap, GapKind, Kind, Record, Severity,
 from etl.sequencing.connection import ConnectionFollower
 from etl.sequencing.gap import of_stand_in
 from etl.sequencing.track import FOLLOWED
-from etl.transports.frames import raw_messages
+from etl.transports.frames import raw_messages, together
 from etl.transports.kafka import FrameHeaders
 from etl.validation import Checker, Finding
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.codec import ENCODERS
 
 SAMPLE_FRAMES = 64
-"""One raw message in so many reports how long its acknowledgement took; behind it lies the crash point."""
+"""The raw message of one frame in so many reports how long its acknowledgement took; behind it lies the crash point."""
 SAMPLE_FRAMES_OF_FIELDS = 16 * SAMPLE_FRAMES
 """One frame in so many is looked at for members that the venue file does not know."""
 CRASH_FLUSH_TIMEOUT_S = 30.0
@@ -143,39 +143,55 @@ class Intake:
     def learn(self, statistics: Iterable[SymbolStatistics]) -> None:
         self.checker.bands.learn(statistics)
 
-    def take(
-        self, payload: bytes, receive_time_ns: int, endpoint: str | None = None
-    ) -> Sequence[Reply | Fault]:
-        """One frame all the way; replies to send and what the venue says of itself come back.
+    def take(self, payload: bytes, receive_time_ns: int, endpoint: str) -> Sequence[Reply | Fault]:
+        """One frame all the way, the answer to a request or one of more than ``frame_bytes_max``; replies to send and
+        what the venue says of itself come back.
 
-        ``endpoint`` is given for the answer to a request, and for a frame of more than ``frame_bytes_max``.
         Raises ``TransportError``; nothing that a venue can send raises.
         """
         number = self.frame_sequence = self.frame_sequence + 1
         frame = Frame(
-            self._exchange,
-            self.connection_id,
-            number,
-            self._endpoint if endpoint is None else endpoint,
-            receive_time_ns,
-            payload,
-            self._source,
+            self._exchange, self.connection_id, number, endpoint, receive_time_ns, payload, self._source
         )
-        feed = self._feed
         self._counts.frames += 1
-        if endpoint is not None:
-            for value, headers in raw_messages(frame, self.frame_bytes_max):
-                self._publish(feed.raw_topic, self._key, value, headers)
-            return self.parse(frame)
-        headers = self._frame_headers.of(number, receive_time_ns)
-        if number % SAMPLE_FRAMES:
-            self._publish(feed.raw_topic, self._key, payload, headers)
-        else:
-            self._publish(feed.raw_topic, self._key, payload, headers, feed.acknowledged(receive_time_ns))
-            self._reach_crash_point()
-            if not number % SAMPLE_FRAMES_OF_FIELDS:
-                self._unknown_fields.look(payload)
+        for value, headers in raw_messages(frame, self.frame_bytes_max):
+            self._publish(self._feed.raw_topic, self._key, value, headers)
         return self.parse(frame)
+
+    def take_read(self, payloads: Sequence[bytes], receive_time_ns: int) -> Sequence[Reply | Fault]:
+        """The frames that one read of the socket brought, each of at most ``frame_bytes_max``: onto the raw topic
+        first, by as few messages as hold them, then one after the other as ``take``."""
+        exchange, connection_id, source = self._exchange, self.connection_id, self._source
+        replies: list[Reply | Fault] = []
+        for shared in together(payloads, self.frame_bytes_max):
+            first = self.frame_sequence + 1
+            self.frame_sequence += len(shared)
+            self._counts.frames += len(shared)
+            self._publish_raw(first, shared, receive_time_ns)
+            for number, payload in enumerate(shared, first):
+                endpoint = self._endpoint
+                frame = Frame(exchange, connection_id, number, endpoint, receive_time_ns, payload, source)
+                if found := self.parse(frame):
+                    replies += found
+        return replies
+
+    def _publish_raw(self, first: int, payloads: Sequence[bytes], receive_time_ns: int) -> None:
+        """``payloads``, numbered from ``first`` on, as one message."""
+        feed, behind = self._feed, first + len(payloads)
+        if len(payloads) == 1:
+            value, headers = payloads[0], self._frame_headers.of(first, receive_time_ns)
+        else:
+            value = b"".join(payloads)
+            headers = self._frame_headers.of_several(first, receive_time_ns, payloads)
+        sampled = (behind - 1) // SAMPLE_FRAMES * SAMPLE_FRAMES
+        if sampled < first:
+            self._publish(feed.raw_topic, self._key, value, headers)
+            return
+        self._publish(feed.raw_topic, self._key, value, headers, feed.acknowledged(receive_time_ns))
+        self._reach_crash_point()
+        looked_at = sampled // SAMPLE_FRAMES_OF_FIELDS * SAMPLE_FRAMES_OF_FIELDS
+        if looked_at >= first:
+            self._unknown_fields.look(payloads[looked_at - first])
 
     def parse(self, frame: Frame) -> Sequence[Reply | Fault]:
         """From the raw topic on. This loop is the hot path: it is flat, and calls only what every record needs."""
@@ -320,7 +336,7 @@ class Intake:
         self._feed.publish_gaps(gaps)
 
     def _reach_crash_point(self) -> None:
-        """For rigs: this frame in the raw topic, what was before it everywhere, and nothing of it published."""
+        """For rigs: these frames in the raw topic, what was before them everywhere, and nothing of them published."""
         if crash.is_hooked(crash.BETWEEN_RAW_AND_NORMALIZED):
             self._feed.publisher.flush(CRASH_FLUSH_TIMEOUT_S)
             crash.reach(crash.BETWEEN_RAW_AND_NORMALIZED)

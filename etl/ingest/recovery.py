@@ -5,9 +5,9 @@ its position on (``positions``) the topics are compared by place (connection, fr
 parsed and published, by the same loop as live. Pages that a repair had fetched are frames on the raw topic like any
 other; the gaps it did not come to settle are told. Each channel goes on from its newest record, however old.
 
-Without a position (the first start, or a topic made anew) the raw topic is walked back until as many of the venue's own
-frames are found as could have been in the producer's queue. What lies beyond a limit is not read, and said: the gap
-since the newest record known is open, and no first record passes for a start.
+Without a position (the first start, or a topic made anew) the raw topic is walked back until as many messages of the
+venue's own are found as could have been in the producer's queue. What lies beyond a limit is not read, and said: the
+gap since the newest record known is open, and no first record passes for a start.
 """
 
 from __future__ import annotations

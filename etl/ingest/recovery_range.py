@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from msgspec import Struct
 
@@ -45,7 +45,7 @@ def ranges(
     exchange: str,
     own_max: int,
 ) -> Range:
-    """From the lowest of ``positions`` on, or, where there is none that holds, from where the last ``own_max`` frames
+    """From the lowest of ``positions`` on, or, where there is none that holds, from where the last ``own_max`` messages
     of the venue begin. Raises ``TransportError``."""
     readers = (raw, *others)
     bounds = {reader.topic: reader.bounds() for reader in readers}
@@ -124,14 +124,15 @@ def _from_positions(
 def _walk_back(
     raw: RangeReader, partition: int, has: Bounds, exchange: str, own_max: int
 ) -> tuple[Bounds, int]:
-    """The end of a partition that has the last ``own_max`` frames of the venue, and when its first message was
+    """The end of a partition that has the last ``own_max`` messages of the venue, and when its first message was
     produced."""
     start, own, first_ns = has.high, 0, 0
     while start > has.low and has.high - start < MESSAGES_MAX and own < own_max:
         end, start = start, max(has.low, start - BLOCK_MESSAGES)
-        block = list(raw.read_on(partition, start, end))
-        own += sum(1 for _ in venue_messages(block, exchange))
-        first_ns = block[0].time_ms * NS_PER_MS if block else first_ns
+        block = raw.read_on(partition, start, end)
+        for first in islice(block, 1):
+            first_ns = first.time_ms * NS_PER_MS
+            own += sum(1 for _ in venue_messages(chain((first,), block), exchange))
     return Bounds(start, has.high), first_ns
 
 

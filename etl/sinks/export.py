@@ -31,11 +31,14 @@ from etl.sinks.collection import rare_collection
 from etl.sinks.lake import RangeWriter, RawWriter, RecordWriter
 from etl.sinks.losses import BEGINS_LATER, declare_lost, require_end
 from etl.sinks.refusals import quarantine
+from etl.transports.frames import TOGETHER_FRAMES_MAX
 from etl.transports.ranges import Bounds, Overtaken, RangeReader
 from etl.transports.transport import transport_of
 
 STORE = "lake"
 READ_MESSAGES = 20_000
+RANGE_GROWTH_MAX = 4
+"""How many times as long as the range before a range is at most."""
 
 
 class Exported(Struct, frozen=True):
@@ -58,8 +61,9 @@ def export(settings: Settings, until_ns: int | None = None) -> Exported:
 
 
 def archive(settings: Settings, until_ns: int | None = None) -> Exported:
-    """The raw topic, every frame with its exact bytes: the frames that outlive the topic's retention."""
-    return _drain(settings, settings.topics.raw, readers.ARCHIVE, RawWriter, until_ns)
+    """The raw topic, every frame with its exact bytes: the frames that outlive the topic's retention. Of a partition, a
+    round has about ``lake_range_messages_max`` frames at most."""
+    return _drain(settings, settings.topics.raw, readers.ARCHIVE, RawWriter, until_ns, TOGETHER_FRAMES_MAX)
 
 
 class _NewWriter(Protocol):
@@ -70,9 +74,16 @@ class _NewWriter(Protocol):
 
 @rare_collection()
 def _drain(
-    settings: Settings, topic: str, group: str, new_writer: _NewWriter, until_ns: int | None
+    settings: Settings,
+    topic: str,
+    group: str,
+    new_writer: _NewWriter,
+    until_ns: int | None,
+    message_rows_max: int = 1,
 ) -> Exported:
-    """``group`` shows the lag beside the real consumer groups; the export itself goes by the lake."""
+    """``group`` shows the lag beside the real consumer groups; the export itself goes by the lake. A message may give
+    ``message_rows_max`` rows; how many it does give, the rounds so far tell."""
+    range_messages = max(1, settings.lake.range_messages_max // message_rows_max)
     storage = open_storage(settings)
     catalog = Catalog(storage)
     catalog.repair()
@@ -85,7 +96,7 @@ def _drain(
         if until_ns is not None:
             ends = reader.offsets_at(until_ns)
             bounds = {partition: Bounds(bound.low, ends[partition]) for partition, bound in bounds.items()}
-        while planned := _planned(settings, catalog, topic, topic_id, bounds):
+        while planned := _planned(settings, catalog, topic, topic_id, bounds, range_messages):
             state, ranges = planned
             try:
                 written = _written(settings, storage, reader, new_writer, state, ranges, topic_id)
@@ -102,11 +113,20 @@ def _drain(
             )
             for partition, end in offsets.items():
                 reader.show_progress(partition, end)
-            messages += sum(span.end - span.start for span in ranges)
+            read = sum(span.end - span.start for span in ranges)
+            messages += read
+            rows = sum(file.rows for file in written.files)
+            range_messages = _next_range(settings.lake.range_messages_max, range_messages, read, rows)
             refused += written.refused
             files += written.files
     _advance_boundary(catalog, topic, topic_id, min(began_ns, until_ns or began_ns))
     return Exported(messages, _rows(files), len(files), sum(file.bytes for file in files), refused)
+
+
+def _next_range(rows_max: int, range_messages: int, messages: int, rows: int) -> int:
+    """Messages of the next round's ranges, so that one holds ``rows_max`` rows if it is like the round that is done,
+    whose ``messages`` gave ``rows``."""
+    return max(1, min(rows_max, RANGE_GROWTH_MAX * range_messages, rows_max * messages // max(1, rows)))
 
 
 def _commit(
@@ -165,7 +185,12 @@ def _require_ends(
 
 
 def _planned(
-    settings: Settings, catalog: Catalog, topic: str, topic_id: str, bounds: dict[int, Bounds]
+    settings: Settings,
+    catalog: Catalog,
+    topic: str,
+    topic_id: str,
+    bounds: dict[int, Bounds],
+    range_messages: int,
 ) -> tuple[State, tuple[Range, ...]] | None:
     """The state and the ranges to write next: what a dead export had planned, or a new plan; None at the end.
 
@@ -185,7 +210,7 @@ def _planned(
     for partition, low in lost.items():
         declare_lost(settings, STORE, topic, partition, topic_id, begun[partition], low, BEGINS_LATER)
     ranges = tuple(
-        Range(partition, start, min(bound.high, start + settings.lake.range_messages_max))
+        Range(partition, start, min(bound.high, start + range_messages))
         for partition, bound in bounds.items()
         if (start := max(bound.low, begun.get(partition, bound.low))) < bound.high
     )

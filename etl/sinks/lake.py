@@ -28,7 +28,7 @@ from etl.model.tables import KIND_BY_TABLE
 from etl.model.times import NS_PER_DAY, NS_PER_MS
 from etl.settings import Settings
 from etl.sinks.refusals import screened
-from etl.transports.frames import Piece, piece_of, with_whole_frames
+from etl.transports.frames import Piece, pieces_of, with_whole_frames
 from etl.transports.message import Message
 from etl.wire.columns import Refused, Rows, decode, refused_rows, without
 
@@ -111,8 +111,8 @@ class RawWriter:
     """Messages of the raw topic: frames with their exact bytes, in the order of their offsets. What is no frame is
     refused, and kept all the same.
 
-    A frame that lies in several messages is one row, where its last one is. Of one that the range cuts, the parts are
-    rows as they are, and ``encoding`` says so."""
+    A row is a frame: those of one message have its offset. A frame that lies in several messages is one row, where its
+    last one is. Of one that the range cuts, the parts are rows as they are, and ``encoding`` says so."""
 
     def __init__(
         self, settings: Settings, storage: Storage, span: Range, name: str, done: Mapping[str, int]
@@ -128,15 +128,16 @@ class RawWriter:
         for message in messages:
             offset = message.offset
             try:
-                piece = piece_of(message)
-                if not layout.names_folder(piece.frame.exchange):
-                    raise WireError(f"an exchange of {len(piece.frame.exchange)} characters")
+                pieces = pieces_of(message)
+                exchange = pieces[0].frame.exchange
+                if not layout.names_folder(exchange):
+                    raise WireError(f"an exchange of {len(exchange)} characters")
             except WireError as error:
                 time_ns = message.time_ms * NS_PER_MS
-                piece = Piece(Frame(UNREADABLE, "", 0, str(error), time_ns, message.value or b""))
+                pieces = [Piece(Frame(UNREADABLE, "", 0, str(error), time_ns, message.value or b""))]
                 refused.append((Refused(offset, str(error), Code.UNDECODABLE), message.value))
             if offset >= self._done:
-                self._pieces.append((offset, piece))
+                self._pieces += [(offset, piece) for piece in pieces]
         return refused
 
     def write(self) -> list[File]:

@@ -1,6 +1,7 @@
 """What a websocket's frames become: the callback that the library makes with each, on the connection's behalf.
 
-The clock is read here, once per socket read: the frames of one read were received together.
+The frames of one socket read were received together: the clock is read once for them, and they are handed over
+together, in the call that brings the last. One that is not plain text lets those before it go first.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ class Listener(WSListener):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._frame_bytes_max = connection.intake.frame_bytes_max
-        self._take = connection.intake.take
+        self._take, self._take_read = connection.intake.take, connection.intake.take_read
         self._gate = connection.gate
         self._receive_time_ns = 0
+        self._payloads: list[bytes] = []
+        """Of this read, not handed over yet."""
         self._fragments = Fragments()
         self._controls = 0
         """Control frames of this read."""
@@ -51,16 +54,28 @@ class Listener(WSListener):
         if not self._receive_time_ns:
             self._receive_time_ns = self._connection.last_receive_ns = time.time_ns()
         if frame.msg_type is _TEXT and frame.fin and frame.payload_size <= self._frame_bytes_max:
-            outcomes = self._take(frame.get_payload_as_bytes(), self._receive_time_ns)
-            if outcomes:
-                self._connection.act_on(outcomes)
+            self._payloads.append(frame.get_payload_as_bytes())
         else:
+            self._hand_over()
             self._on_rare_frame(transport, frame)
         if frame.last_in_buffer:
+            self._hand_over()
             self._receive_time_ns = 0
             if self._controls:
                 self._answer_ping(transport)
             self._gate.after_read(transport.underlying_transport)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """What it sent before bytes that are no websocket's: no frame was the last of that read."""
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        payloads = self._payloads
+        if payloads:
+            self._payloads = []
+            outcomes = self._take_read(payloads, self._receive_time_ns)
+            if outcomes:
+                self._connection.act_on(outcomes)
 
     def _on_rare_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Binary, a fragment, control, large, or larger than the limit (the library closes, but delivers it yet)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException
@@ -45,6 +46,7 @@ HEADER_ENDPOINT = "endpoint"
 HEADER_RECEIVE_TIME_NS = "receive_time_ns"
 HEADER_FRAME_SEQUENCE = "frame_sequence"
 HEADER_SOURCE = "source"
+HEADER_FRAME_BYTES = "frame_bytes"
 
 
 def wanted_topics(settings: Settings) -> list[NewTopic]:
@@ -230,8 +232,8 @@ def frame_headers(frame: Frame) -> dict[str, bytes]:
 
 
 class FrameHeaders:
-    """``frame_headers`` of one connection's frames: what never changes is made once, what changes with a socket
-    read once a read. The dict is always the same one: to be used before the next is asked for."""
+    """``frame_headers`` of one connection's messages: what never changes is made once. The dict is always the same one:
+    to be used before the next is asked for."""
 
     def __init__(self, exchange: str, endpoint: str, source: Source) -> None:
         self._headers = frame_headers(Frame(exchange, "", 0, endpoint, 0, b"", source))
@@ -245,9 +247,18 @@ class FrameHeaders:
         headers[HEADER_FRAME_SEQUENCE] = b"%d" % frame_sequence
         return headers
 
+    def of_several(
+        self, frame_sequence: int, receive_time_ns: int, payloads: Sequence[bytes]
+    ) -> dict[str, bytes]:
+        """Of the message that holds ``payloads``, frames that were received together, the first of them with this
+        number; a dict of its own."""
+        frame_bytes = " ".join(map(str, map(len, payloads))).encode()
+        return {**self.of(frame_sequence, receive_time_ns), HEADER_FRAME_BYTES: frame_bytes}
+
 
 def frame_of(message: Message) -> Frame:
-    """The frame that a message of the raw topic carries. Raises ``WireError``."""
+    """The frame that a message of the raw topic carries; of several (``frame_bytes``), the first, with the bytes of
+    all. Raises ``WireError``."""
     try:
         headers = cast(dict[str, bytes], dict(message.headers() or ()))
         return Frame(

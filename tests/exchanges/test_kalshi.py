@@ -46,7 +46,7 @@ class Worker:
 
     def give(self, *messages: dict[str, Any]) -> None:
         for message in messages:
-            self.faults += self.intake.take(json.dumps(message).encode(), NOW_NS)
+            self.faults += self.intake.take_read([json.dumps(message).encode()], NOW_NS)
 
     def records(self) -> list[Record]:
         self.publisher.poll()

@@ -203,7 +203,10 @@ def take(exchange: str, sent: Iterable[Sent], cuts: Mapping[int, int]) -> Taken:
             lost.add(number)
             continue
         feed.publish_gaps(feed.continuity.resumed(frame.time_ns))
-        intake.take(frame.payload, frame.time_ns, frame.endpoint or None)
+        if frame.endpoint:
+            intake.take(frame.payload, frame.time_ns, frame.endpoint)
+        else:
+            intake.take_read([frame.payload], frame.time_ns)
     feed.publish_gaps(feed.continuity.decide())
     publisher.poll()
     records = [codec.decode(message.value) for message in publisher.delivered[own.topics.normalized]]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import pytest
@@ -34,9 +36,10 @@ from etl.sequencing.book import rebuild
 from etl.sequencing.continuity import Continuity
 from etl.sequencing.join import BOOK_HOLE
 from etl.settings import make
-from etl.transports.memory import MemoryPublisher
+from etl.transports.memory import Delivered, MemoryPublisher
 from etl.validation.statistics import SymbolStatistics
 from etl.wire import codec
+from tests.support.topics import frames_of_delivered
 from tests.support.venue_server import quote, trade
 
 SETTINGS = make(recordings_dir="served")
@@ -60,7 +63,7 @@ class Bench:
         answers: list[Reply | Fault] = []
         for text in texts:
             payload = text if isinstance(text, bytes) else text.encode()
-            answers += (to or self.intake).take(payload, RECEIVED_NS)
+            answers += (to or self.intake).take_read([payload], RECEIVED_NS)
         self.publisher.poll()
         return answers
 
@@ -94,6 +97,45 @@ def test_a_frame_goes_to_the_raw_topic_byte_for_byte_before_anything_made_of_it(
     }
     order = list(bench.publisher.delivered)
     assert order[0] == SETTINGS.topics.raw
+
+
+def frames_of_life(
+    feed_bytes: int, reads: Sequence[Sequence[str]]
+) -> tuple[list[Frame], dict[str, list[Delivered]]]:
+    bench = Bench()
+    bench.intake.frame_bytes_max = feed_bytes
+    for read in reads:
+        bench.intake.take_read([text.encode() for text in read], RECEIVED_NS)
+    bench.publisher.poll()
+    delivered = bench.publisher.delivered
+    return frames_of_delivered(delivered[SETTINGS.topics.raw]), delivered
+
+
+def test_the_frames_of_a_read_share_messages_and_give_what_each_gives_alone() -> None:
+    texts = [*[each for n in range(1, 90) for each in (trade(n), quote(n))], "{", "", trade(1)]
+    alone, of_alone = frames_of_life(1 << 20, [[text] for text in texts])
+    cuts = sorted(random.Random(3).sample(range(1, len(texts)), 9))
+    reads = [texts[start:end] for start, end in pairwise([0, *cuts, len(texts)])]
+    for bytes_max, messages in ((1 << 20, 10), (400, 120)):
+        found, delivered = frames_of_life(bytes_max, reads)
+        assert found == alone
+        raw = delivered[SETTINGS.topics.raw]
+        assert 10 <= len(raw) <= max(messages, 10)
+        assert max(len(one.value) for one in raw) <= max(bytes_max, *map(len, texts))
+        for topic in (SETTINGS.topics.normalized, SETTINGS.topics.quarantine):
+            assert delivered[topic] == of_alone[topic]
+
+
+def test_a_sample_of_fields_and_of_acknowledgements_is_met_wherever_its_frame_lies_in_a_read() -> None:
+    bench, heard = Bench(), list[float]()
+    bench.feed.observe_ack_s = heard.append
+    odd = trade(9_999).replace('"M":true', '"M":true,"rpi":true')
+    texts = [trade(n) if n % SAMPLE_FRAMES_OF_FIELDS else odd for n in range(1, 2_049)]
+    for start in range(0, len(texts), 100):
+        bench.intake.take_read([text.encode() for text in texts[start : start + 100]], RECEIVED_NS)
+        bench.publisher.poll()
+    assert bench.feed.counts.unknown_fields == {("trade", "rpi"): 2}
+    assert len(heard) == 21  # each read, and none twice: every one has a 64th frame
 
 
 def test_a_record_is_published_under_its_exchange_and_symbol() -> None:

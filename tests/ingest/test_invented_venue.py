@@ -51,7 +51,7 @@ class Bench:
     def give(self, *messages: dict[str, Any], at_ns: int = NOW_NS) -> list[Reply | Fault]:
         outcomes: list[Reply | Fault] = []
         for message in messages:
-            outcomes += self.intake.take(msgspec.json.encode(message), at_ns)
+            outcomes += self.intake.take_read([msgspec.json.encode(message)], at_ns)
         return outcomes
 
     def records(self) -> list[Record]:

@@ -68,7 +68,7 @@ class Life:
 
     def take(self, *texts: str) -> None:
         for text in texts:
-            self.intake.take(text.encode(), RECEIVED_NS)
+            self.intake.take_read([text.encode()], RECEIVED_NS)
         self.publisher.flush(FLUSH_S)
 
     def write(self) -> None:
@@ -83,7 +83,7 @@ class Life:
         )
         intake.frame_sequence = self.intake.frame_sequence
         for text in texts:
-            intake.take(text.encode(), RECEIVED_NS)
+            intake.take_read([text.encode()], RECEIVED_NS)
         memory.poll()
         for one in memory.delivered[self.settings.topics.raw]:
             self.publisher.publish(self.settings.topics.raw, one.key, one.value, dict(one.headers))
@@ -302,7 +302,7 @@ def test_beyond_the_limit_of_a_recovery_every_channel_has_an_open_gap_and_none_a
     before = own(settings)
     intake = open_intake(feed, Binance(), "03", "ws://venue/stream")
     for text in (trade(211), trade(5, "ETHUSDT")):
-        intake.take(text.encode(), RECEIVED_NS * 2)
+        intake.take_read([text.encode()], RECEIVED_NS * 2)
     feed.publish_gaps(feed.continuity.decide())
     publisher.flush(FLUSH_S)
     news = [each for each in own(settings) if each not in before and isinstance(each, Gap)]
@@ -324,10 +324,10 @@ def test_a_position_is_written_once_all_before_it_is_acknowledged_and_holds_noth
 ) -> None:
     life = Life(settings)
     for number in range(1, 2_001):
-        life.intake.take(trade(number).encode(), RECEIVED_NS)
+        life.intake.take_read([trade(number).encode()], RECEIVED_NS)
     asyncio.run(life.positions.write())
     for number in range(2_001, 2_011):
-        life.intake.take(trade(number).encode(), RECEIVED_NS)
+        life.intake.take_read([trade(number).encode()], RECEIVED_NS)
     life.publisher.flush(FLUSH_S)
     known = positions.read(settings, "binance", SYMBOLS, SUBSCRIPTION.channels)
     (position,) = known.positions

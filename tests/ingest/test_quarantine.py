@@ -146,7 +146,7 @@ def test_a_record_comes_back_with_the_flags_that_it_has_live(settings: Settings)
     payload = GOOD_NOW.payload.replace(b"BTCUSDT", b"ZZZQQQ").replace(b"btcusdt", b"zzzqqq")
     unlisted = msgspec.structs.replace(GOOD_NOW, payload=payload)
     feed = Feed(settings, exchanges.load("binance"), publisher := MemoryPublisher())
-    open_intake(feed, feed.exchange(), "c", unlisted.endpoint).take(unlisted.payload, RECEIVE_NS)
+    open_intake(feed, feed.exchange(), "c", unlisted.endpoint).take_read([unlisted.payload], RECEIVE_NS)
     _, live = trades(publisher, settings)
     record = ItemReplay(settings, MemoryPublisher()).take(unlisted)
     assert record is not None
@@ -191,7 +191,7 @@ def test_the_live_loop_holds_what_a_replay_would_find_bad(settings: Settings) ->
     feed = Feed(settings, exchange, publisher)
     intake = open_intake(feed, exchange(), CONNECTION, STILL_BAD.endpoint)
     for item in (GOOD_NOW, STILL_BAD, UNPARSABLE):
-        intake.take(item.payload, item.receive_time_ns)
+        intake.take_read([item.payload], item.receive_time_ns)
     publisher.poll()
     quarantined = [
         codec.decode_quarantined(message.value) for message in publisher.delivered[settings.topics.quarantine]

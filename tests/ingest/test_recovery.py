@@ -14,6 +14,7 @@ from etl.ingest.recovery import Recovered, recover
 from etl.model.records import GapState, Source
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings, changed
+from etl.transports.frames import frames_of
 from etl.transports.memory import Delivered, MemoryPublisher
 from etl.transports.transport import transport_of
 from etl.wire import codec
@@ -41,7 +42,7 @@ def life(settings: Settings, *texts: str) -> dict[str, list[Delivered]]:
     feed = Feed(settings, Binance, publisher)
     intake = open_intake(feed, Binance(), "01a", "ws://venue/stream")
     for text in texts:
-        intake.take(text.encode(), RECEIVED_NS)
+        intake.take_read([text.encode()], RECEIVED_NS)
     publisher.poll()
     return publisher.delivered
 
@@ -73,9 +74,21 @@ FRAMES = [
 ]
 
 
-def test_exactly_what_is_missing_is_published_whatever_is_missing(settings: Settings) -> None:
-    whole = life(settings, *FRAMES)
+@pytest.mark.parametrize("frames_max", [1, 12])
+def test_exactly_what_is_missing_is_published_whatever_is_missing(
+    settings: Settings, frames_max: int
+) -> None:
+    """However many frames share a message, whole or in part on the other topics."""
     chosen = random.Random(7)
+    publisher = MemoryPublisher()
+    intake = open_intake(Feed(settings, Binance, publisher), Binance(), "01a", "ws://venue/stream")
+    left = [text.encode() for text in FRAMES]
+    while left:
+        count = chosen.randint(1, frames_max)
+        intake.take_read(left[:count], RECEIVED_NS)
+        del left[:count]
+    publisher.poll()
+    whole = publisher.delivered
     records = [one for one in whole[settings.topics.normalized] if not codec.place_of(one.value).is_gap]
     kept = [one for one in records if chosen.random() < 0.6]
     publish(settings, settings.topics.raw, whole[settings.topics.raw])
@@ -89,7 +102,8 @@ def test_exactly_what_is_missing_is_published_whatever_is_missing(settings: Sett
     assert held(settings, settings.topics.quarantine) == sorted(
         one.value for one in whole[settings.topics.quarantine]
     )
-    assert len(held(settings, settings.topics.raw)) == len(FRAMES)
+    raw = frames_of(messages(settings, settings.topics.raw))
+    assert [frame.payload.decode() for frame in raw] == FRAMES
 
 
 def test_a_second_start_publishes_nothing_more(settings: Settings) -> None:
@@ -145,7 +159,7 @@ def test_a_repair_s_page_is_mended_too_and_its_old_times_are_no_fault(settings: 
     publisher = MemoryPublisher()
     feed = Feed(live, Binance, publisher)
     endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
-    open_intake(feed, Binance(), "01b", endpoint, Source.REPAIR).take(PAGE.encode(), RECEIVED_NS)
+    open_intake(feed, Binance(), "01b", endpoint, Source.REPAIR).take(PAGE.encode(), RECEIVED_NS, endpoint)
     publisher.poll()
     whole = publisher.delivered
     records = [one for one in whole[settings.topics.normalized] if not codec.place_of(one.value).is_gap]
@@ -160,7 +174,7 @@ def test_a_backfill_s_frames_are_left_to_the_backfill(settings: Settings) -> Non
     publisher = MemoryPublisher()
     feed = Feed(settings, Binance, publisher)
     endpoint = "http://venue/api/v3/historicalTrades?symbol=BTCUSDT&fromId=100"
-    open_intake(feed, Binance(), "01b", endpoint, Source.BACKFILL).take(PAGE.encode(), RECEIVED_NS)
+    open_intake(feed, Binance(), "01b", endpoint, Source.BACKFILL).take(PAGE.encode(), RECEIVED_NS, endpoint)
     publisher.poll()
     publish(settings, settings.topics.raw, publisher.delivered[settings.topics.raw])
     assert start(settings) == 0
@@ -202,7 +216,7 @@ def test_frames_of_a_former_protocol_are_recovered_by_the_parser_that_their_time
     intake = open_intake(feed, InventedOld(), "01c", "ws://venue/stream")
     for number in (1, 2):
         frame = json.dumps(["trade", SYMBOL, number, "1.5", "2", OLD_UNTIL_NS // 10**9 - 1, "buy"])
-        intake.take(frame.encode(), OLD_UNTIL_NS - 2 + number)
+        intake.take_read([frame.encode()], OLD_UNTIL_NS - 2 + number)
     publisher.poll()
     publish(settings, settings.topics.raw, publisher.delivered[settings.topics.raw])
     recovery = recover(settings, Invented, transport_of(settings).publisher(), Continuity(Invented), {SYMBOL})

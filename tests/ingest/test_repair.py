@@ -60,7 +60,7 @@ class Run:
     def take(self, frames: Sequence[bytes]) -> None:
         self._see(frames)
         for payload in frames:
-            self._intake.take(payload, self.now_ns())
+            self._intake.take_read([payload], self.now_ns())
 
     def lose(self, frames: Sequence[bytes], kind: GapKind = GapKind.DISCONNECT) -> None:
         self._see(frames)

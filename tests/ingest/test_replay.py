@@ -56,7 +56,10 @@ def stream(settings: Settings) -> int:
     for number, (payload, time_ns, url) in enumerate(shipped_frames()):
         if number >= FRAMES:
             break
-        intake.take(payload, time_ns, url or None)
+        if url:
+            intake.take(payload, time_ns, url)
+        else:
+            intake.take_read([payload], time_ns)
     publisher.flush(60)
     return sum(feed.counts.published)
 

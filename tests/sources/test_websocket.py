@@ -111,6 +111,38 @@ async def test_binary_messages_and_fragments_are_frames_too(server: VenueServer)
         assert run.raw_frames() == [b"\x00\xff", b"one two three", b"after"]
 
 
+def ws(text: bytes, opcode: int = 1) -> bytes:
+    """A websocket frame as a server writes it."""
+    return bytes((0x80 | opcode, len(text))) + text
+
+
+@against_a_server
+async def test_the_frames_of_one_read_keep_their_order_whatever_lies_between_and_behind_them(
+    server: VenueServer,
+) -> None:
+    async with running(server, Spoken) as run:
+        await run.until(lambda: server.received != [])
+        read = [ws(b"one"), ws(b"ping"), ws(b"?", 9), ws(b"two"), ws(b"\x00", 2), ws(b"three"), ws(b"denied")]
+        await asyncio.to_thread(server.send_as_it_is, b"".join(read))
+        await run.until(lambda: len(run.raw_frames()) == 6)
+        assert run.raw_frames() == [b"one", b"ping", b"two", b"\x00", b"three", b"denied"]
+        await run.until(lambda: [end.reason for end in run.ends] == ["authentication"])
+
+
+@against_a_server
+async def test_what_came_before_bytes_that_are_no_websocket_s_is_taken(server: VenueServer) -> None:
+    async with running(server, Spoken) as run:
+        await run.until(lambda: server.received != [])
+        read = ws(b"one") + ws(b"two") + ws(b"three") + b"\x83\x01x" + ws(b"four")
+        await asyncio.to_thread(server.send_as_it_is, read)
+        await run.until(lambda: run.ends != [])
+        assert run.raw_frames()[:2] == [
+            b"one",
+            b"two",
+        ]  # the library may give up with the one that is at hand
+        assert run.raw_frames()[2:] in ([], [b"three"])
+
+
 @against_a_server
 async def test_a_message_beyond_the_limit_costs_the_connection(server: VenueServer) -> None:
     limit, frames.FRAME_BYTES_LIMIT = frames.FRAME_BYTES_LIMIT, 135_000

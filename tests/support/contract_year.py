@@ -129,12 +129,12 @@ class Days:
     def _take(self, sid: int, tag: str, members: str) -> None:
         self._sequences[sid] += 1
         text = f'{{"type":"{tag}","sid":{sid},"seq":{self._sequences[sid]},"msg":{{{members}}}}}'
-        self.intake.take(text.encode(), self.now_ns)
+        self.intake.take_read([text.encode()], self.now_ns)
 
     def _say(self, event: str, symbol: str, **more: object) -> None:
         members = "".join(f',"{name}":{value!r}'.replace("'", '"') for name, value in more.items())
         text = f'{{"type":"{LIFECYCLE}","sid":9,"msg":{{"event_type":"{event}","market_ticker":"{symbol}"{members}}}}}'
-        self.news.take(text.encode(), self.now_ns)
+        self.news.take_read([text.encode()], self.now_ns)
 
     def _look(self) -> None:
         """What is held now; the position is written as it is every 15 s."""

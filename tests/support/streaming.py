@@ -23,6 +23,7 @@ from etl.sources.stream import Stream
 from etl.sources.websocket import Connection, End
 from etl.transports.memory import MemoryPublisher
 from etl.wire import codec
+from tests.support.topics import frames_of_delivered
 from tests.support.venue_server import VenueServer, venue_server
 
 WITHIN_S = 15.0
@@ -106,7 +107,8 @@ class Run:
         self.ends.append(end)
 
     def raw_frames(self) -> list[bytes]:
-        return [message.value for message in self.publisher.delivered[self.settings.topics.raw]]
+        delivered = self.publisher.delivered[self.settings.topics.raw]
+        return [frame.payload for frame in frames_of_delivered(delivered)]
 
     def published(self) -> list[Record]:
         self.publisher.poll()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka import TopicPartition
 
-from etl.model.records import Quarantined, Record
+from etl.model.records import Frame, Quarantined, Record
 from etl.settings import Settings
 from etl.transports import kafka_clients
+from etl.transports.frames import frames_of
+from etl.transports.memory import Delivered
 from etl.transports.message import Message
 from etl.transports.redis_client import Connection, parse_address
 from etl.transports.redis_log import keys_of
@@ -25,6 +28,16 @@ WITHIN_S = 30.0
 def messages(settings: Settings, topic: str) -> list[Message]:
     """Everything on ``topic`` now, partition by partition."""
     return list(read_topic(settings, topic, "tests"))
+
+
+def frames_of_delivered(delivered: Iterable[Delivered]) -> list[Frame]:
+    """The frames on a raw topic in memory."""
+    return list(
+        frames_of(
+            Message("raw", 0, offset, one.key, one.value, partial(list, one.headers), 0)
+            for offset, one in enumerate(delivered)
+        )
+    )
 
 
 def records(settings: Settings) -> list[Record]:
