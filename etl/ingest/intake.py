@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from etl import crash
 from etl.adapter.contract import (
     Behind,
     BookBroken,
@@ -29,10 +28,9 @@ from etl.adapter.contract import (
 )
 from etl.adapter.keepalive import parse_of
 from etl.adapter.series import Contract
-from etl.adapter.unknown_fields import UnknownFields
 from etl.errors import WireError
-from etl.exchanges import known_fields
 from etl.ingest.book_watch import BookWatch
+from etl.ingest.capture import Capture
 from etl.ingest.feed import Feed
 from etl.ingest.observer import NOBODY, Observer
 from etl.ingest.quarantine_notes import QuarantineNotes
@@ -41,17 +39,11 @@ from etl.model.records import Book, Frame, Gap, GapKind, Kind, Record, Severity,
 from etl.sequencing.connection import ConnectionFollower
 from etl.sequencing.gap import of_stand_in
 from etl.sequencing.track import FOLLOWED
-from etl.transports.frames import raw_messages, together
-from etl.transports.kafka import FrameHeaders
+from etl.transports.frames import together
 from etl.validation import Checker, Finding
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.codec import ENCODERS
 
-SAMPLE_FRAMES = 64
-"""The raw message of one frame in so many reports how long its acknowledgement took; behind it lies the crash point."""
-SAMPLE_FRAMES_OF_FIELDS = 16 * SAMPLE_FRAMES
-"""One frame in so many is looked at for members that the venue file does not know."""
-CRASH_FLUSH_TIMEOUT_S = 30.0
 HARMLESS_CODES = frozenset({Code.UNKNOWN_MESSAGE})
 """Quarantined events that took no place of a record. Any other may have been one."""
 
@@ -114,10 +106,8 @@ class Intake:
         self._publish = feed.publisher.publish
         self._endpoint = endpoint
         self._source = source
-        self._key = connection_id.encode()
-        self._frame_headers = FrameHeaders(self._exchange, endpoint, source)
+        self._capture = Capture(feed, connection_id, endpoint, source)
         self._connection = ConnectionFollower()
-        self._unknown_fields = UnknownFields(known_fields(feed.exchange), feed.counts.unknown_fields)
         self._observer = observer
         self._notes = QuarantineNotes(feed, parser, observer)
         self._books = BookWatch(feed.book_hole_messages_max, feed.counts)
@@ -154,8 +144,7 @@ class Intake:
             self._exchange, self.connection_id, number, endpoint, receive_time_ns, payload, self._source
         )
         self._counts.frames += 1
-        for value, headers in raw_messages(frame, self.frame_bytes_max):
-            self._publish(self._feed.raw_topic, self._key, value, headers)
+        self._capture.publish_alone(frame, self.frame_bytes_max)
         return self.parse(frame)
 
     def take_read(self, payloads: Sequence[bytes], receive_time_ns: int) -> Sequence[Reply | Fault]:
@@ -167,31 +156,13 @@ class Intake:
             first = self.frame_sequence + 1
             self.frame_sequence += len(shared)
             self._counts.frames += len(shared)
-            self._publish_raw(first, shared, receive_time_ns)
+            self._capture.publish(first, shared, receive_time_ns)
             for number, payload in enumerate(shared, first):
                 endpoint = self._endpoint
                 frame = Frame(exchange, connection_id, number, endpoint, receive_time_ns, payload, source)
                 if found := self.parse(frame):
                     replies += found
         return replies
-
-    def _publish_raw(self, first: int, payloads: Sequence[bytes], receive_time_ns: int) -> None:
-        """``payloads``, numbered from ``first`` on, as one message."""
-        feed, behind = self._feed, first + len(payloads)
-        if len(payloads) == 1:
-            value, headers = payloads[0], self._frame_headers.of(first, receive_time_ns)
-        else:
-            value = b"".join(payloads)
-            headers = self._frame_headers.of_several(first, receive_time_ns, payloads)
-        sampled = (behind - 1) // SAMPLE_FRAMES * SAMPLE_FRAMES
-        if sampled < first:
-            self._publish(feed.raw_topic, self._key, value, headers)
-            return
-        self._publish(feed.raw_topic, self._key, value, headers, feed.acknowledged(receive_time_ns))
-        self._reach_crash_point()
-        looked_at = sampled // SAMPLE_FRAMES_OF_FIELDS * SAMPLE_FRAMES_OF_FIELDS
-        if looked_at >= first:
-            self._unknown_fields.look(payloads[looked_at - first])
 
     def parse(self, frame: Frame) -> Sequence[Reply | Fault]:
         """From the raw topic on. This loop is the hot path: it is flat, and calls only what every record needs."""
@@ -276,7 +247,7 @@ class Intake:
                     hear(outcome)
             elif isinstance(outcome, Context):
                 self._endpoint = f"{self._endpoint.partition('#')[0]}#{outcome.text}"
-                self._frame_headers = FrameHeaders(self._exchange, self._endpoint, self._source)
+                self._capture.move(self._endpoint)
             elif isinstance(outcome, Behind):
                 self._lose(GapKind.SEQUENCE, outcome.reason, frame, [outcome.venue_symbol], [outcome.channel])
         return replies
@@ -334,9 +305,3 @@ class Intake:
         if self._observer.listens:
             gaps = [gap for gap in gaps if self._observer.admits(gap)]
         self._feed.publish_gaps(gaps)
-
-    def _reach_crash_point(self) -> None:
-        """For rigs: these frames in the raw topic, what was before them everywhere, and nothing of them published."""
-        if crash.is_hooked(crash.BETWEEN_RAW_AND_NORMALIZED):
-            self._feed.publisher.flush(CRASH_FLUSH_TIMEOUT_S)
-            crash.reach(crash.BETWEEN_RAW_AND_NORMALIZED)

@@ -13,8 +13,9 @@ from etl.exchanges.binance import Binance
 from etl.exchanges.binance_usdm import BinanceUsdm
 from etl.exchanges.polygon import Polygon
 from etl.ingest.book_watch import SUSPECT_BOOK_NS
+from etl.ingest.capture import SAMPLE_FRAMES_OF_FIELDS
 from etl.ingest.feed import Feed
-from etl.ingest.intake import SAMPLE_FRAMES_OF_FIELDS, Intake, open_intake
+from etl.ingest.intake import Intake, open_intake
 from etl.ingest.overlap import OVERLAP_DOUBLE, Overlap
 from etl.ingest.quarantine_notes import PAYLOAD_BYTES_MAX
 from etl.model.records import (

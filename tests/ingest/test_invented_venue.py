@@ -27,6 +27,7 @@ from etl.transports.memory import MemoryPublisher
 from etl.wire import codec
 from tests.support.access import access_at
 from tests.support.invented import CHECKSUM_UNTIL_NS, OLD_UNTIL_NS, SYMBOL, Invented, checksum
+from tests.support.topics import frames_of_delivered
 from tests.support.venue_server import VenueServer, venue_server
 
 OTHER = "CCCBBB"
@@ -186,6 +187,16 @@ def test_what_frames_mean_lies_beside_them_for_a_parser_that_saw_none_before() -
     for number, record in ((3, first), (5, second)):
         frame = Frame("invented", "c1", number, endpoints[number - 1], NOW_NS, raw[number - 1].value)
         assert list(Invented().parse(frame)) == [record]
+
+
+def test_what_frames_of_one_read_mean_lies_in_their_message() -> None:
+    bench = Bench()
+    named = {"op": "named", "sym": OTHER, "number": 8}
+    bench.intake.take_read([msgspec.json.encode(one) for one in (named, trade(3, 8))], NOW_NS)
+    bench.publisher.poll()
+    (record,) = (one for one in bench.records() if isinstance(one, Trade))
+    found, parser = frames_of_delivered(bench.publisher.delivered[SETTINGS.topics.raw]), Invented()
+    assert [one for frame in found for one in parser.parse(frame) if isinstance(one, Trade)] == [record]
 
 
 def old(number: int) -> str:
