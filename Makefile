@@ -26,7 +26,7 @@ BIN := .venv/bin
 STAMPS := .cache/stamps
 KAFKA := etl/embedded/kafka_broker
 FRONT := etl/embedded/timescale_front
-READY := $(addprefix $(STAMPS)/,python dev kafka node browser)
+READY := $(addprefix $(STAMPS)/,python dev kafka node browser prometheus)
 
 # a test run starts hundreds of processes: none should compile again what the one before compiled
 unexport PYTHONDONTWRITEBYTECODE
@@ -121,6 +121,21 @@ $(STAMPS)/node: $(FRONT)/package-lock.json $(FRONT)/package.json $(STAMPS)/pytho
 $(STAMPS)/browser:
 	@mkdir -p $(STAMPS)
 	@( $(call install_debian,command -v chromium,chromium) ) && touch $@ || true
+
+# Prometheus and Alertmanager for the tests of alerts and dashboards, which are skipped where they cannot be had:
+# unpacked and not installed, for as packages they would start as services. Debian's Alertmanager looks for the words of
+# its mails under /usr/share alone
+MAIL_WORDS := usr/share/prometheus/alertmanager
+
+$(STAMPS)/prometheus:
+	@mkdir -p $(STAMPS)
+	@rm -rf .cache/prometheus && mkdir -p .cache/prometheus
+	@( cd .cache/prometheus && apt-get download prometheus prometheus-alertmanager \
+	  && for package in *.deb; do dpkg-deb --extract "$$package" . && rm "$$package"; done \
+	  && { [ -e /$(MAIL_WORDS)/default.tmpl ] || { [ "$$(id -u)" = 0 ] && sudo= || sudo='sudo -n'; \
+	    $$sudo mkdir -p /$(MAIL_WORDS) && $$sudo cp $(MAIL_WORDS)/*.tmpl /$(MAIL_WORDS); }; } \
+	  ) >.cache/prometheus.log 2>&1 && touch $@ \
+	  || echo 'make: no Prometheus, its tests are skipped; see .cache/prometheus.log' >&2
 
 # The locks name no registry: each machine uses its own. What they have is kept, unless UPGRADE names it
 lock: $(STAMPS)/python

@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -32,7 +26,6 @@ class DagMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)  # so that there is an answer before the first run has ended
         self._runs = Counter(
             "etl_dag_runs", "Runs that ended, by their state", ["dag_id", "state"], registry=self.registry
         )

@@ -75,6 +75,7 @@ class Worker:
         feed = Feed(self._settings, self._exchange, publisher)
         repairs = Repairs(self._settings.ingest, feed, self._access.credentials)
         feed.offer_repair, feed.counts.repairs_pending = repairs.offer, lambda: repairs.pending
+        feed.counts.market_is_open = lambda: self._hours.is_open(time.time_ns())
         metrics = WorkerMetrics(self._exchange.name, feed.counts, lambda: publisher.pending_messages)
         feed.observe_ack_s = metrics.ack_latency_s.observe
         metrics.registry.register(RequestMetrics(self._exchange.name, self._access.limiter.account))

@@ -1,6 +1,7 @@
 """The supervisor's own metrics: which parts run, since when, how often they came back, what memory they take.
 
-``etl_part_info`` says where each part serves the metrics of its own, so that one address leads to all.
+``etl_part_info`` says where each part serves the metrics of its own, so that one address leads to all; Prometheus
+finds the same in ``/targets``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from etl.embedded.status import DONE, RUNNING, PartState
+from etl.embedded.status import DONE, RUNNING, STOPPED, PartState
 from etl.model.times import NS_PER_S
 from etl.settings import Settings
+from etl.telemetry.host import FolderMetrics
 from etl.telemetry.serve import serve
+
+JOBS = {"stream": "stream", "sink": "sink", "gateway": "gateway", "airflow": "dags"}
+"""The job that a part is of for Prometheus, by the first word of its name; any other is its own."""
 
 
 class PartMetrics(Collector):
@@ -28,7 +33,25 @@ class PartMetrics(Collector):
 
     def serve(self, settings: Settings) -> Any:
         """On a thread of its own; the returned server's ``shutdown`` ends it."""
-        return serve(self._registry, settings, settings.metrics.port)
+        self._registry.register(FolderMetrics(settings.state_path))
+        return serve(
+            self._registry, settings, settings.metrics.port, lambda: self.targets(settings.bind_host)
+        )
+
+    def targets(self, host: str) -> list[dict[str, Any]]:
+        """Every part with metrics of its own; one that is down too, so that Prometheus sees it down."""
+        shown = f"[{host}]" if ":" in host else host
+        return [
+            {
+                "targets": [f"{shown}:{state.metrics_port}"],
+                "labels": {
+                    "job": JOBS.get(word := state.name.partition("-")[0], word),
+                    "process": state.name,
+                },
+            }
+            for state in list(self._states.values())
+            if state.metrics_port and state.state not in (STOPPED, DONE)
+        ]
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(

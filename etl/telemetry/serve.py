@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -14,9 +15,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from etl.errors import UsageError
 from etl.settings import Settings
+from etl.telemetry.host import with_host
 from etl.telemetry.web_access import refusal, require_private
 
 REQUEST_TIMEOUT_S = 30.0
+Targets = Callable[[], list[dict[str, Any]]]
+"""What Prometheus should scrape beside this process, as its discovery over HTTP reads it."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -41,12 +45,15 @@ class _Handler(WSGIRequestHandler):
         """Nothing: a scrape is no event."""
 
 
-def serve(registry: CollectorRegistry, settings: Settings, port: int) -> Any:
-    """On a thread of its own, until the process ends or the returned server's ``shutdown``. Raises ``UsageError`` if
-    the port is taken, or open to a network that was not said to be ours."""
+def serve(registry: CollectorRegistry, settings: Settings, port: int, targets: Targets | None = None) -> Any:
+    """``registry``, the process and the disk of the state, on every path, and ``targets`` on ``/targets``.
+
+    On a thread of its own, until the process ends or the returned server's ``shutdown``. Raises ``UsageError`` if
+    the port is taken, or open to a network that was not said to be ours.
+    """
     require_private("metrics", settings)
     host = settings.bind_host
-    metrics = make_wsgi_app(registry)
+    metrics = make_wsgi_app(with_host(registry, settings.state_path))
 
     def application(variables: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         headers = {
@@ -62,6 +69,9 @@ def serve(registry: CollectorRegistry, settings: Settings, port: int) -> Any:
         if refused:
             start_response("403 Forbidden", [("Content-Type", "text/plain")])
             return [f"{refused}\n".encode()]
+        if targets and variables["PATH_INFO"] == "/targets":
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(targets()).encode()]
         return metrics(variables, start_response)  # type: ignore[no-any-return]
 
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -47,6 +48,7 @@ class WorkerCounts:
         self.repaired_rows = 0
         self.repairs_put_off = 0
         self.repairs_pending: Callable[[], int] = lambda: 0
+        self.market_is_open: Callable[[], bool] = lambda: True
         self.reconnects: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.silences: Counter[str] = Counter()
@@ -92,8 +94,13 @@ def _by_text(read: Callable[[WorkerCounts], Mapping[str, float]]) -> Callable[[W
     return lambda counts: {(key,): n for key, n in dict(read(counts)).items()}
 
 
-def _by_member(read: Callable[[WorkerCounts], Mapping[Any, float]]) -> Callable[[WorkerCounts], _Samples]:
-    return lambda counts: {(key.name.lower(),): n for key, n in dict(read(counts)).items()}
+def _by_member(
+    members: type[IntEnum], read: Callable[[WorkerCounts], Mapping[Any, float]]
+) -> Callable[[WorkerCounts], _Samples]:
+    """Of every member, 0 too: of a counter that is born above zero Prometheus does not see the first."""
+    return lambda counts: {
+        (member.name.lower(),): read(counts).get(member, 0) for member in members if member
+    }
 
 
 def _published(counts: WorkerCounts) -> _Samples:
@@ -132,20 +139,20 @@ FAMILIES = (
         ("event", "field"),
         lambda c: {key: float(n) for key, n in c.unknown_fields.copy().items()},
     ),
-    _Family(counter, "etl_gaps", "Gaps declared", ("gap_kind",), _by_member(lambda c: c.gaps)),
+    _Family(counter, "etl_gaps", "Gaps declared", ("gap_kind",), _by_member(GapKind, lambda c: c.gaps)),
     _Family(
         counter,
         "etl_gap_states",
         "States of gaps published: what each was declared as, and what it became",
         ("gap_state",),
-        _by_member(lambda c: c.gap_states),
+        _by_member(GapState, lambda c: c.gap_states),
     ),
     _Family(
         counter,
         "etl_gap_repairs",
         "Gaps that a repair has settled, by what became of them",
         ("gap_state",),
-        _by_member(lambda c: c.repairs),
+        _by_member(GapState, lambda c: c.repairs),
     ),
     _Family(counter, "etl_repaired_rows", "Records that repairs gave", (), _one(lambda c: c.repaired_rows)),
     _Family(
@@ -224,6 +231,13 @@ FAMILIES = (
         "Until when silence is the channel's own pace, or proven by the venue's history",
         ("channel",),
         _silence_normal_until_s,
+    ),
+    _Family(
+        gauge,
+        "etl_market_open",
+        "1 while the market is in session, which is when silence means something",
+        (),
+        _one(lambda c: float(c.market_is_open())),
     ),
     _Family(
         gauge, "etl_connection_up", "1 while connected", ("connection",), _by_text(lambda c: c.connections_up)

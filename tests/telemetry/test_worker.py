@@ -34,6 +34,8 @@ def counted() -> WorkerCounts:
     counts.gap_states[GapState.OPEN] = 4
     counts.repairs[GapState.REPAIRED] = 2
     counts.reconnects["stale"] = 1
+    counts.faults["banned"] = 1
+    counts.market_is_open = lambda: False
     counts.last_receive_ns["trade"] = 1_500_000_000
     counts.silence_normal_until_ns["trade", "one"] = 3_500_000_000
     counts.silence_normal_until_ns["trade", "other"] = 2_500_000_000
@@ -62,6 +64,8 @@ def test_the_numbers_are_served_as_prometheus_text() -> None:
         'etl_silences_total{exchange="binance",verdict="quiet"} 8.0',
         'etl_last_receive_timestamp_seconds{channel="trade",exchange="binance"} 1.5',
         'etl_silence_normal_until_timestamp_seconds{channel="trade",exchange="binance"} 2.5',
+        'etl_gaps_total{exchange="binance",gap_kind="sequence"} 0.0',
+        'etl_market_open{exchange="binance"} 0.0',
         'etl_connection_up{connection="binance/0",exchange="binance"} 1.0',
         'etl_reconnects_total{exchange="binance",reason="stale"} 1.0',
         'etl_publisher_pending_messages{exchange="binance"} 4.0',
