@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ FLUSH_TIMEOUT_S = 60.0
 ROUND_GAPS_MAX = 200
 ASKED_FOR_NS = 86_400_000_000_000
 """A gap that a day of attempts has not closed is left to ``etl gaps repair``."""
+FIRST_TIME, LAST_TIME = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+"""All times that a column of nanoseconds holds."""
 SUMMARY_FILE = Path(__file__).parents[2] / "sql" / "queries" / "quality_summary.sql"
 
 _COLUMNS = (
@@ -95,9 +98,12 @@ async def _repair_venue(
     return settled
 
 
-def summary(settings: Settings) -> list[dict[str, Any]]:
-    """A row per venue and day; ``sql/queries/quality_summary.sql`` says what its columns mean."""
-    answer = _ask(settings, SUMMARY_FILE.read_text() + "\nFORMAT JSONEachRow", {})
+def summary(
+    settings: Settings, start: datetime = FIRST_TIME, until: datetime = LAST_TIME
+) -> list[dict[str, Any]]:
+    """A row per venue and day of [start, until); ``sql/queries/quality_summary.sql`` says what its columns mean."""
+    span = {"from": f"{start:%Y-%m-%d %H:%M:%S}", "until": f"{until:%Y-%m-%d %H:%M:%S}"}
+    answer = _ask(settings, SUMMARY_FILE.read_text() + "\nFORMAT JSONEachRow", span)
     return [msgspec.json.decode(line) for line in answer.splitlines()]
 
 

@@ -99,6 +99,12 @@ def audit_data(settings: Settings, start_ns: int, end_ns: int) -> Any:
     return audit_and_tell(settings, _day(start_ns))
 
 
+def publish_quality(settings: Settings, start_ns: int, end_ns: int) -> Any:
+    from etl.monitoring.quality_publish import publish, scores
+
+    return scores(publish(settings, _day(start_ns)))
+
+
 def backfill_market_data(settings: Settings, start_ns: int, end_ns: int) -> Any:
     """Each venue that has a past, for the kinds that are fetched daily."""
     return list(_backfilled(settings, start_ns, end_ns)) if settings.backfill.daily_kinds else []
@@ -139,6 +145,7 @@ STEPS: Mapping[str, Step] = {
         refresh_symbol_stats,
         repair_gaps,
         audit_data,
+        publish_quality,
         backfill_market_data,
     )
 }

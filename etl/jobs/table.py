@@ -116,6 +116,16 @@ JOBS: Mapping[str, Job] = {
         time_out_s=7_200,
         stores=("clickhouse", "timescale", "lake"),
     ),
+    "publish_quality": Job(
+        cron="30 2 * * *",
+        of_interval=True,
+        pool="audit",
+        retries=3,
+        retry_wait_s=300,
+        retry_wait_max_s=1_800,
+        time_out_s=3_600,
+        stores=("clickhouse",),
+    ),
     "backfill_market_data": Job(
         cron="0 0 * * *",
         of_interval=True,

@@ -1,4 +1,4 @@
--- Quality per venue and day (ClickHouse).
+-- Quality per venue and day (ClickHouse), of [from, until).
 --   gaps_per_million   declared gaps, starts aside, for a million events
 --   share_repaired     of the gaps that a history can fill (repaired or still open); 1 where there was none
 --   latency_ms         from receipt to storing, of streamed events
@@ -8,9 +8,13 @@
 WITH
     events AS (
         SELECT exchange, symbol, channel, toDate(time) AS day, time, receive_time_ns, stored_time, source FROM trades
+        WHERE time >= {from:DateTime64(9, 'UTC')} AND time < {until:DateTime64(9, 'UTC')}
         UNION ALL SELECT exchange, symbol, channel, toDate(time), time, receive_time_ns, stored_time, source FROM quotes
+        WHERE time >= {from:DateTime64(9, 'UTC')} AND time < {until:DateTime64(9, 'UTC')}
         UNION ALL SELECT exchange, symbol, channel, toDate(time), time, receive_time_ns, stored_time, source FROM books
+        WHERE time >= {from:DateTime64(9, 'UTC')} AND time < {until:DateTime64(9, 'UTC')}
         UNION ALL SELECT exchange, symbol, channel, toDate(time), time, receive_time_ns, stored_time, source FROM bars
+        WHERE time >= {from:DateTime64(9, 'UTC')} AND time < {until:DateTime64(9, 'UTC')}
     ),
     by_day AS (
         SELECT
@@ -38,7 +42,7 @@ WITH
                 g.exchange AS exchange, toDate(g.time) AS day, gap_state, from_time_ns,
                 if(to_time_ns = 0, d.last_ns, to_time_ns) AS end_ns
             FROM gaps AS g LEFT JOIN by_day AS d ON g.exchange = d.exchange AND toDate(g.time) = d.day
-            WHERE gap_kind != 'start'
+            WHERE gap_kind != 'start' AND g.time >= {from:DateTime64(9, 'UTC')} AND g.time < {until:DateTime64(9, 'UTC')}
         )
         GROUP BY exchange, day
     )

@@ -178,7 +178,7 @@ def test_every_job_of_the_table_is_scheduled_but_airflows_own_and_what_is_asked_
     [
         ("clickhouse,timescale,lake", set()),
         ("clickhouse,lake", {"load_timescale", "audit_data"}),
-        ("lake", {"load_timescale", "audit_data", "refresh_symbol_stats"}),
+        ("lake", {"load_timescale", "audit_data", "refresh_symbol_stats", "publish_quality"}),
         ("clickhouse", {"load_timescale", "audit_data", "export_parquet", "compact_lake"}),
     ],
 )

@@ -31,7 +31,7 @@ BEFORE = 13
 USERS = {
     "trades", "quotes", "books", "book_updates", "bars", "gaps", "agg_trades", "corrections", "statuses", "stats",
     "liquidations", "quarantine", "trades_corrected", "ticks", "symbol_splits", "instrument_history",
-    "schema_migrations",
+    "venue_quality", "schema_migrations",
 }  # fmt: skip
 MOVED = ("trades_stored", "quotes_stored", "books_stored", "others_stored", "quarantine_stored")
 LANDINGS = ("market_data", "frequent_market_data", "quarantined")
