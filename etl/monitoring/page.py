@@ -99,6 +99,8 @@ def live(settings: Settings) -> dict[str, Any]:
         "parts": _parts(samples),
         "venues": {exchange: _venue(exchange, samples) for exchange in _values(samples, "exchange")},
         "sinks": {sink: _sink(sink, samples) for sink in _values(samples, "sink")},
+        "storage": _storage(samples),
+        "gateway": _gateway(samples),
     }
 
 
@@ -172,6 +174,17 @@ def coverage(settings: Settings) -> list[dict[str, Any]]:
     )
 
 
+def quality(settings: Settings) -> list[dict[str, Any]]:
+    """What was published of each venue's last days: ``etl.monitoring.quality``."""
+    return _rows(
+        settings,
+        "clickhouse",
+        "SELECT toString(exchange) AS exchange, toString(day) AS day, score, coverage, gaps_per_million,"
+        " share_repaired, quarantined, latency_p99_ms FROM venue_quality AS published FINAL"
+        f" WHERE published.day > today() - {COVERAGE_DAYS} ORDER BY exchange, day",
+    )
+
+
 def backfills(settings: Settings) -> list[dict[str, Any]]:
     """Those that are at work or were left, the last one at work first: chunks done of those planned. Unix seconds."""
     return [
@@ -213,6 +226,7 @@ SECTIONS: Mapping[str, Callable[[Settings], Any]] = {
     "quarantine": quarantine,
     "gaps": gaps,
     "coverage": coverage,
+    "quality": quality,
     "backfills": backfills,
     "incidents": incidents,
 }
@@ -263,6 +277,30 @@ def _sink(sink: str, samples: Samples) -> dict[str, Any]:
         "store_up": all(_by_label(samples, "etl_sink_store_up", "sink", sink=sink).values()),
         "write_buckets": _by_label(samples, "etl_sink_write_seconds_bucket", "le", sink=sink),
     }
+
+
+def _storage(samples: Samples) -> dict[str, Any]:
+    """Bytes by folder of the state, and the fullest disk that any process tells of."""
+    disks = [
+        (free.value, size.value)
+        for free, size in zip(
+            samples.get("etl_disk_free_bytes", ()), samples.get("etl_disk_bytes", ()), strict=False
+        )
+    ]
+    free, size = min(disks, default=(0.0, 0.0))
+    return {
+        "folders": _by_label(samples, "etl_state_bytes", "folder"),
+        "free_bytes": free,
+        "disk_bytes": size,
+    }
+
+
+def _gateway(samples: Samples) -> dict[str, float] | None:
+    """``None`` where no gateway runs."""
+    names = ("clients", "buffered_bytes", "delivered_records_total", "cut_off_total")
+    if not samples.get("etl_gateway_clients"):
+        return None
+    return {name: sum(one.value for one in samples.get(f"etl_gateway_{name}", ())) for name in names}
 
 
 def _by_label(samples: Samples, name: str, label: str, **having: str) -> dict[str, float]:

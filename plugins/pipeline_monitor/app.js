@@ -8,20 +8,28 @@ const RUNS_ASKED_MAX = 100;
 const REPAIR_DAG = "repair_gaps", BACKFILL_DAG = "backfill_market_data";
 
 const SECTIONS = {
-  live: { everyS: LIVE_EVERY_S, draw: drawLive, places: ["venues", "freshness", "errors", "sinks", "parts"] },
+  live: { everyS: LIVE_EVERY_S, draw: drawLive, places: ["health", "venues", "freshness", "errors", "sinks", "parts", "storage", "gateway"] },
   jobs: { everyS: 15, draw: drawJobs, places: ["jobs"], read: readJobs },
   backlog: { everyS: 5, draw: drawBacklog, places: ["backlog"] },
   history: { everyS: 10, draw: drawHistory, places: ["history"] },
   quarantine: { everyS: 30, draw: drawQuarantine, places: ["quarantine"] },
   gaps: { everyS: 15, draw: drawGaps, places: ["gaps"] },
   coverage: { everyS: 60, draw: drawCoverage, places: ["coverage"] },
+  quality: { everyS: 300, draw: drawQuality, places: ["quality"] },
   backfills: { everyS: 5, draw: drawBackfills, places: ["backfills"] },
   incidents: { everyS: 30, draw: drawIncidents, places: ["incidents"] },
 };
 
+const STORAGE_OVER_S = 3600, FORECAST_AFTER_S = 300, DAY_S = 86400;
+
+const CHARTS_WITH_LEGEND_MAX = 4;  // of more, the heading names the colours
+
 let paused = false;
 const lastData = {};       // section name -> its data as JSON text: what is the same is not drawn again
 const readings = [];       // of live, the oldest first, over LATENCY_OVER_S
+const storageReadings = [];  // {at, free, folders}, the oldest first, over STORAGE_OVER_S
+const openVenues = new Set();  // of the coverage, whose symbols are shown
+let lastIncidents = null;  // null: not known
 const charts = new Map();  // exchange -> uPlot
 const mayTrigger = {};     // dag id -> true or false
 
@@ -133,6 +141,9 @@ function drawLive(data) {
   readings.push({ at: now(), venues: data.venues, sinks: data.sinks });
   while (readings[0].at < now() - LATENCY_OVER_S - LIVE_EVERY_S) readings.shift();
   const names = Object.keys(data.venues);
+  drawHealth(data);
+  drawStorage(data.storage);
+  drawGateway(data.gateway);
   show("venues", table([
     ["Venue", (name) => name],
     ["State", (name) => venueState(data, name)],
@@ -141,7 +152,8 @@ function drawLive(data) {
     ["Latency p50", (name) => milliseconds(quantile("venues", name, "latency_buckets", 0.5)), "number"],
     ["p99", (name) => milliseconds(quantile("venues", name, "latency_buckets", 0.99)), "number"],
     ["Quarantined", (name) => count(sum(data.venues[name].quarantined)), "number"],
-    ["Gaps", (name) => count(sum(data.venues[name].gaps)), "number"],
+    ["Gaps", (name) => count(sum(data.venues[name].gaps) - (data.venues[name].gaps.start || 0)), "number"],
+    ["At start", (name) => count(data.venues[name].gaps.start || 0), "number"],
     ["Reconnects", (name) => count(data.venues[name].reconnects), "number"],
   ], names, "No venue is streamed. Start one: etl stream VENUE."));
   const channels = names.flatMap((name) => Object.entries(data.venues[name].last_receive_s).map(
@@ -174,6 +186,77 @@ function drawLive(data) {
     ["Restarts", (part) => count(part.restarts), "number"],
     ["MiB", (part) => (part.memory_bytes ? count(part.memory_bytes / 1048576) : "–"), "number"],
   ], [...data.parts, ...data.silent.map((address) => ({ part: address, state: "no metrics" }))], "No part is known."));
+}
+
+// What is wrong now, since when and what to do; one line that says so if nothing is.
+function drawHealth(data) {
+  const open = (lastIncidents || []).filter((row) => !row.recovered_s);
+  const lines = open.map((row) => ({ tone: row.severity === "critical" ? "bad" : "warn", since: row.since_s, what: row.title, todo: row.to_do }));
+  for (const part of data.parts) {
+    if (!["running", "done", "stopped"].includes(part.state)) lines.push({ tone: "bad", since: part.since_s, what: `${part.part} is ${part.state}`, todo: "Look at its log; the supervisor tries again by itself." });
+  }
+  for (const [name, venue] of Object.entries(data.venues)) {
+    if (!Object.values(venue.connections).some(Boolean)) lines.push({ tone: "bad", since: 0, what: `${name} has no connection`, todo: `The worker goes on trying: look at the log of stream-${name}.` });
+  }
+  for (const address of data.silent) lines.push({ tone: "bad", since: 0, what: `${address} serves no metrics`, todo: "Its process is down or hangs." });
+  const disk = data.storage;
+  if (disk?.disk_bytes && disk.free_bytes < 0.05 * disk.disk_bytes) lines.push({ tone: "bad", since: 0, what: "the disk is nearly full", todo: "Make room: add disk, or shorten retention." });
+  const streaming = Object.values(data.venues).filter((venue) => Object.values(venue.connections).some(Boolean)).length;
+  const unknown = lastIncidents === null ? " Incidents are not known." : "";
+  show("health", lines.length ? h("ul", { class: "lines" }, ...lines.map((line) => h("li", {},
+    badge(line.tone === "bad" ? "wrong" : "look", line.tone), " ", h("strong", {}, line.what),
+    line.since ? ` since ${moment(line.since)} UTC (${duration(now() - line.since)})` : "", ` — ${line.todo}`)))
+    : h("p", { class: "empty" }, badge("well", "good"), ` ${streaming} of ${Object.keys(data.venues).length} venues are streaming, every part runs.${unknown}`));
+}
+
+const bytes = (number) => {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, Math.abs(number))) / 10)));
+  return `${(number / 1024 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+};
+
+function drawStorage(storage) {
+  if (!storage?.disk_bytes) { show("storage", h("p", { class: "empty" }, "No process tells of its disk.")); return; }
+  storageReadings.push({ at: now(), free: storage.free_bytes, folders: storage.folders });
+  while (storageReadings[0].at < now() - STORAGE_OVER_S) storageReadings.shift();
+  const first = storageReadings[0], seconds = now() - first.at;
+  const growth = (folder) => (seconds < FORECAST_AFTER_S || first.folders[folder] === undefined ? null : (storage.folders[folder] - first.folders[folder]) / seconds * DAY_S);
+  const lost = (first.free - storage.free_bytes) / Math.max(1, seconds);
+  const forecast = seconds < FORECAST_AFTER_S ? "The forecast needs five minutes of this page."
+    : lost <= 0 ? "The disk does not fill at the pace since this page was opened." : `Full in ${duration(storage.free_bytes / lost)} at the pace of the last ${duration(seconds)}.`;
+  show("storage", h("p", { class: "summary" }, badge(`${bytes(storage.free_bytes)} of ${bytes(storage.disk_bytes)} free`, storage.free_bytes < 0.05 * storage.disk_bytes ? "bad" : storage.free_bytes < 0.15 * storage.disk_bytes ? "warn" : "good")),
+    table([
+      ["Folder", (folder) => folder], ["Size", (folder) => bytes(storage.folders[folder]), "number"],
+      ["A day", (folder) => (growth(folder) === null ? "–" : bytes(growth(folder))), "number"],
+    ], Object.keys(storage.folders).sort((a, b) => storage.folders[b] - storage.folders[a]), "The folders are not measured yet."),
+    h("p", { class: "hint" }, forecast));
+}
+
+function drawGateway(gateway) {
+  if (!gateway) { show("gateway", h("p", { class: "empty" }, "No gateway runs.")); return; }
+  show("gateway", table([
+    ["Streams open", () => count(gateway.clients), "number"], ["Records handed out", () => count(gateway.delivered_records_total), "number"],
+    ["Waiting", () => bytes(gateway.buffered_bytes), "number"],
+    ["Cut off", () => (gateway.cut_off_total ? badge(count(gateway.cut_off_total), "warn") : "0"), "number"],
+  ], [gateway], ""));
+}
+
+function drawQuality(rows) {
+  const days = lastDays(14), venues = new Map();
+  for (const row of rows) {
+    if (!venues.has(row.exchange)) venues.set(row.exchange, { exchange: row.exchange, days: {} });
+    venues.get(row.exchange).days[row.day] = row;
+  }
+  const tone = (score) => (score >= 99 ? "good" : score >= 95 ? "warn" : "bad");
+  const cell = (row, day) => {
+    const one = row.days[day];
+    if (!one) return "";
+    const words = `${row.exchange} ${day}: score ${one.score.toFixed(2)}, coverage ${(100 * one.coverage).toFixed(3)} %, ${one.gaps_per_million.toFixed(1)} gaps a million, ${(100 * one.share_repaired).toFixed(0)} % repaired, ${count(one.quarantined)} quarantined`;
+    return h("span", { class: `score ${tone(one.score)}`, title: words, "aria-label": words, tabindex: "0", role: "img" }, one.score.toFixed(1));
+  };
+  show("quality", table([
+    ["Venue", (row) => row.exchange], ...days.map((day) => [day.slice(5), (row) => cell(row, day), "heat"]),
+  ], [...venues.values()], "Nothing is published yet: publish_quality does so every night."));
 }
 
 function venueState(data, name) {
@@ -227,6 +310,7 @@ function drawHistory(rows, section) {
     show("history", h("p", { class: "empty" }, "No events in the last 15 minutes."));
     return;
   }
+  place.classList.toggle("many", exchanges.length > CHARTS_WITH_LEGEND_MAX);
   for (const [exchange, chart] of charts) if (!exchanges.includes(exchange)) { chart.destroy(); charts.delete(exchange); }
   const step = 10, last = Math.floor(section.taken_ns / 1e9 / step) * step - 2 * step;  // what is newer may not be stored yet
   const times = Array.from({ length: 15 * 60 / step }, (_, i) => last - (15 * 60 / step - 1 - i) * step);
@@ -296,6 +380,23 @@ function drawCoverage(rows) {
     if (!symbols.has(key)) symbols.set(key, { exchange: row.exchange, symbol: row.symbol, days: {} });
     symbols.get(key).days[row.day] = row;
   }
+  const venues = new Map();
+  for (const row of symbols.values()) {
+    if (!venues.has(row.exchange)) venues.set(row.exchange, { exchange: row.exchange, symbols: [] });
+    venues.get(row.exchange).symbols.push(row);
+  }
+  const isOpen = (exchange) => openVenues.has(exchange);
+  const lines = venues.size === 1 ? [...symbols.values()]
+    : [...venues.values()].flatMap((venue) => (isOpen(venue.exchange) ? [venue, ...venue.symbols] : [venue]));
+  const all = (venue, day) => {
+    const hours = venue.symbols.map((row) => row.days[day]?.hours || 0), mean = hours.reduce((a, b) => a + b, 0) / hours.length;
+    const words = `${venue.exchange} ${day}: ${mean.toFixed(1)} of 24 hours on average over ${hours.length} symbols`;
+    return h("span", { class: `whole h${Math.ceil(mean / 6)}`, title: words, "aria-label": words, role: "img" }, mean ? String(Math.round(mean)) : "");
+  };
+  const toggle = (venue) => h("button", {
+    type: "button", class: "toggle", "aria-expanded": String(isOpen(venue.exchange)), "data-key": `venue ${venue.exchange}`,
+    onclick: () => { if (!openVenues.delete(venue.exchange)) openVenues.add(venue.exchange); drawCoverage(rows); },
+  }, `${isOpen(venue.exchange) ? "▾" : "▸"} ${venue.exchange} (${venue.symbols.length})`);
   const square = (row, day) => {
     const hours = row.days[day]?.hours || 0, trades = row.days[day]?.trades || 0;
     const words = `${row.exchange} ${row.symbol} ${day}: ${hours} of 24 hours, ${count(trades)} trades`;
@@ -306,10 +407,10 @@ function drawCoverage(rows) {
     }, hours ? String(hours) : "");
   };
   show("coverage", table([
-    ["Symbol", (row) => `${row.exchange} ${row.symbol}`],
-    ...days.map((day) => [day.slice(5), (row) => square(row, day), "heat"]),
-  ], [...symbols.values()], "No trades in the last 14 days, or load_timescale has not run yet."),
-  h("p", { class: "hint" }, mayTrigger[BACKFILL_DAG] ? "A square opens a backfill of that symbol and day." : "Your role may look, not trigger."));
+    ["Symbol", (row) => (row.symbols ? toggle(row) : `${row.exchange} ${row.symbol}`)],
+    ...days.map((day) => [day.slice(5), (row) => (row.symbols ? all(row, day) : square(row, day)), "heat"]),
+  ], lines, "No trades in the last 14 days, or load_timescale has not run yet."),
+  h("p", { class: "hint" }, mayTrigger[BACKFILL_DAG] ? "A square opens a backfill of that symbol and day; a venue its symbols." : "Your role may look, not trigger."));
 }
 
 function lastDays(number) {
@@ -347,6 +448,8 @@ function drawBackfills(rows) {
 }
 
 function drawIncidents(rows) {
+  lastIncidents = rows;
+  if (lastData.live) drawHealth(JSON.parse(lastData.live));
   const title = (row) => (row.link ? h("a", { href: `../${row.link.replace(/^\//, "")}`, onclick: openInAirflow }, row.title) : row.title);
   show("incidents", table([
     ["State", (row) => (row.recovered_s ? badge("recovered", "plain") : badge(row.severity, row.severity === "critical" ? "bad" : "warn"))],

@@ -13,7 +13,7 @@ from etl.monitoring.page import DOWN, OK, SECTIONS, Monitor
 from etl.settings import Settings
 from tests.support.servers import settings_on_free_ports
 
-STORED = ("backlog", "history", "quarantine", "gaps", "coverage")
+STORED = ("backlog", "history", "quarantine", "gaps", "coverage", "quality")
 
 
 def test_what_is_down_is_a_state_with_its_reason_not_an_error(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ SECTIONS: dict[str, Any] = {
                 "ignored": {},
                 "faults": {},
                 "unknown_fields": {"trade.zz": 4},
-                "gaps": {"sequence": 2},
+                "gaps": {"sequence": 2, "start": 31},
                 "reconnects": 1,
                 "connections": {"one": 1},
                 "last_receive_s": {"trade": 1, "depth": 1, "depth@100ms": NOW_S},
@@ -40,7 +40,21 @@ SECTIONS: dict[str, Any] = {
             }
         },
         "sinks": {"clickhouse": {"rows": 5, "rejected": 0, "store_up": True, "write_buckets": {}}},
+        "storage": {"folders": {"lake": 5 << 30, "kafka": 1 << 20}, "free_bytes": 60e9, "disk_bytes": 100e9},
+        "gateway": {"clients": 3, "buffered_bytes": 0, "delivered_records_total": 70, "cut_off_total": 1},
     },
+    "quality": [
+        {
+            "exchange": "binance",
+            "day": TODAY,
+            "score": 98.765,
+            "coverage": 0.99,
+            "gaps_per_million": 1.5,
+            "share_repaired": 1.0,
+            "quarantined": 4,
+            "latency_p99_ms": None,
+        }
+    ],
     "backlog": [{"group": "g", "topic": "t", "partition": 1, "messages": 1234}],
     "history": [
         {"exchange": "binance", "kind": "trade", "t": int(time.time() // 10 * 10) - 60, "events": 50}
@@ -186,7 +200,76 @@ def test_every_section_is_drawn_and_text_stays_text(page: Page, address: str) ->
     assert "12 of 25" in text(page, "backfills")
     assert "No incidents." in text(page, "incidents")
     assert "binance" in text(page, "history")
+    assert "98.8" in text(page, "quality")
+    storage = text(page, "storage")
+    assert "5.0 GiB" in storage
+    assert "55.9 GiB of 93.1 GiB free" in storage
+    assert "70" in text(page, "gateway")
+    # what every start declares is no news
+    cells = page.locator("#venues tbody tr td").all_inner_texts()
+    headings = page.locator("#venues thead th").all_inner_texts()
+    assert dict(zip(headings, cells, strict=True)) | {"Gaps": "2", "At start": "31"} == dict(
+        zip(headings, cells, strict=True)
+    )
     assert page.locator(".loading").count() == 0
+
+
+def test_the_first_line_says_that_all_is_well_or_what_is_wrong_since_when_and_what_to_do(
+    page: Page, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.goto(address)
+    page.get_by_text("1 of 1 venues are streaming, every part runs.").wait_for()
+    incident = {
+        "title": "okx: no data for 90 s",
+        "severity": "critical",
+        "how_far": "",
+        "to_do": "Look at the <log>.",
+        "link": "",
+        "since_s": NOW_S - 90,
+        "recovered_s": 0,
+    }
+    over = {**incident, "title": "kraken: it was", "recovered_s": NOW_S}
+    restarting = {"part": "kafka", "state": "restarting", "since_s": NOW_S, "memory_bytes": 0, "restarts": 2}
+    live = {**SECTIONS["live"], "parts": [*SECTIONS["live"]["parts"], restarting]}
+    monkeypatch.setitem(SECTIONS, "incidents", [incident, over])
+    monkeypatch.setitem(SECTIONS, "live", live)
+    page.goto(address)
+    page.get_by_text("Look at the <log>.").first.wait_for()
+    lines = page.locator("#health li").all_inner_texts()
+    assert [line.partition(" since ")[0] for line in lines] == [
+        "wrong okx: no data for 90 s",
+        "wrong kafka is restarting",
+    ]
+    assert lines[0].endswith("— Look at the <log>.")
+
+
+def test_a_venue_of_several_opens_to_its_symbols_by_keyboard(
+    page: Page, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"exchange": exchange, "symbol": symbol, "day": TODAY, "hours": hours, "trades": 9}
+        for exchange, symbol, hours in (
+            ("binance", "BTC-USDT", 24),
+            ("binance", "ETH-USDT", 12),
+            ("okx", "BTC-USDT", 6),
+        )
+    ]
+    monkeypatch.setitem(SECTIONS, "coverage", rows)
+    page.goto(address)
+    venue = page.locator("#coverage .toggle").first
+    venue.wait_for()
+    assert page.locator("#coverage .square").count() == 0
+    assert page.locator("#coverage .whole").all_inner_texts()[13] == "18"
+    venue.focus()
+    page.keyboard.press("Enter")
+    page.locator("#coverage .square").first.wait_for()
+    assert page.locator("#coverage tbody td:first-child").all_inner_texts() == [
+        "▾ binance (2)",
+        "binance BTC-USDT",
+        "binance ETH-USDT",
+        "▸ okx (1)",
+    ]
+    assert page.evaluate("document.activeElement.dataset.key") == "venue binance"
 
 
 def test_a_store_that_is_down_is_a_state_of_its_sections_alone(
