@@ -202,9 +202,7 @@ class Feed:
             act(self)
         if self.state == "playing":
             items = _turned(self, now_ns)
-            items += [
-                item for item in self.session.due(now_ns) if item.stream in self._wanted or not item.stream
-            ]
+            items += _wanted(self, self.session.due(now_ns))
             hearing = [socket for socket in self.sockets if self._hears(socket, now_ns)]
             frames = self.frame_faults.apply(self._frames(items), now_ns, bool(hearing))
             frames += self._inserted
@@ -247,8 +245,9 @@ class Feed:
 
     def _frames(self, items: Sequence[Item]) -> list[Outgoing]:
         most = self.venue.events_per_frame_max
-        if most == 1 or isinstance(self.session, RecordingSession):
-            # what was recorded is whole frames
+        if isinstance(self.session, RecordingSession):
+            return _recorded(items)
+        if most == 1:
             return [Outgoing((item,), item.payload) for item in items]
         frames, start = [], 0
         while start < len(items):
@@ -316,6 +315,22 @@ class Feed:
                 self._events_sent += len(line.events)
             else:
                 self._frames_withheld += 1
+
+
+def _wanted(feed: Feed, items: Sequence[Item]) -> list[Item]:
+    """By any client; of a frame that was recorded all parts, for who wants one of them."""
+    return [item for item in items if item.stream in feed._wanted or not item.stream or item.whole]
+
+
+def _recorded(items: Sequence[Item]) -> list[Outgoing]:
+    """The frames that were recorded: events of one come together."""
+    frames: list[Outgoing] = []
+    for item in items:
+        if item.whole and frames and frames[-1].payload is item.whole:
+            frames[-1].items = [*frames[-1].items, item]
+        else:
+            frames.append(Outgoing([item], item.whole or item.payload))
+    return frames
 
 
 def _want(feed: Feed, streams: set[str]) -> None:

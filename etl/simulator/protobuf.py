@@ -7,7 +7,7 @@ from typing import Any
 
 from etl.wire.varint import varint
 
-VARINT, DELIMITED = 0, 2
+VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5
 NEGATIVE = 1 << 64
 
 
@@ -24,3 +24,36 @@ def _field(number: int, value: Any) -> bytes:
         return varint(number << 3 | VARINT) + varint(value % NEGATIVE)
     body = protobuf(value) if isinstance(value, Mapping) else str(value).encode()
     return varint(number << 3 | DELIMITED) + varint(len(body)) + body
+
+
+def text_of(message: bytes, number: int) -> str:
+    """The text of a field of ``message``; "" where there is none, or what is there is no message."""
+    at = 0
+    try:
+        while at < len(message):
+            tag, at = _varint_at(message, at)
+            if tag & 7 == VARINT:
+                _, at = _varint_at(message, at)
+            elif tag & 7 == DELIMITED:
+                size, at = _varint_at(message, at)
+                if tag >> 3 == number:
+                    return message[at : at + size].decode()
+                at += size
+            elif tag & 7 in (FIXED64, FIXED32):
+                at += 8 if tag & 7 == FIXED64 else 4
+            else:
+                return ""
+    except (IndexError, UnicodeDecodeError):
+        pass
+    return ""
+
+
+def _varint_at(message: bytes, at: int) -> tuple[int, int]:
+    """The number, and where what follows begins. Raises ``IndexError``."""
+    number = shift = 0
+    while True:
+        byte = message[at]
+        number |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return number, at

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from etl.model.times import NS_PER_S
@@ -174,8 +175,12 @@ class RecordingSession:
             return []
         payload = line.payload
         if self._told is None:
-            found = self._venue.stream_of(payload) if self._has_address else ""
-            return [] if found is None else [Item(found, payload, UNTOLD, position)]
+            if not self._has_address:
+                return [Item("", payload, UNTOLD, position)]
+            whole, told = _market_data(self._venue, payload)
+            if len(told) == 1:
+                return [Item(told[0][0], whole, UNTOLD, position)]
+            return [Item(stream, part, UNTOLD, position, whole) for stream, part in told]
         opened = self._told.open(payload)
         if opened is None:
             return [] if self._by_stream else [Item("", payload, CONTROL_EVENT, position)]
@@ -226,10 +231,24 @@ class RecordingSession:
         return self._tracks[symbol]
 
 
+def _market_data(venue: Venue, payload: bytes) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Of a recorded frame: its bytes, and of each event stream and bytes. What was said to who recorded is left out."""
+    if venue.events_per_frame_max == 1:
+        stream = venue.stream_of(payload)
+        return payload, [] if stream is None else [(stream, payload)]
+    try:
+        parts = [bytes(part) for part in msgspec.json.decode(payload, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return payload, []
+    told = [(stream, part) for part in parts if (stream := venue.stream_of(part)) is not None]
+    is_whole = len(told) == len(parts)
+    return payload if is_whole else b"[%b]" % b",".join([part for _, part in told]), told
+
+
 def _names(path: Path, venue: Venue) -> tuple[list[str], list[str]]:
     """The symbols and the channels that have frames."""
-    streams = {venue.stream_of(line.payload) for line in lines(path) if line.kind == WS}
-    parts = [venue.split(stream) for stream in streams if stream]
+    told = (_market_data(venue, line.payload) for line in lines(path) if line.kind == WS)
+    parts = [venue.split(stream) for stream in {stream for _, found in told for stream, _ in found} if stream]
     return sorted({symbol for symbol, _ in parts}), sorted({name for _, name in parts})
 
 

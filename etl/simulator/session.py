@@ -29,12 +29,14 @@ FORMING_BAR_NS = 2 * NS_PER_S
 
 
 class Item(Struct, frozen=True, gc=False):
-    """One event on one stream, as the venue writes it, and what it is; ``position`` is its line in a recording."""
+    """One event on one stream, as the venue writes it, and what it is; ``position`` is its line in a recording, and
+    ``whole`` the frame there, if it is a part of one."""
 
     stream: str
     payload: bytes
     event: TruthEvent = UNTOLD
     position: int = 0
+    whole: bytes = b""
 
 
 class RecordedResponse(Struct, frozen=True):

@@ -11,6 +11,7 @@ import pytest
 from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed
 from etl.simulator.pace import Pace
+from etl.simulator.protobuf import protobuf
 from etl.simulator.serve import Options, make_feed
 from etl.simulator.server import Server
 
@@ -120,6 +121,113 @@ CASES = {
 }  # fmt: skip
 
 
+def push(channel: str, data: str) -> str:
+    return f'{{"jsonrpc":"2.0","method":"subscription","params":{{"channel":"{channel}","data":{data}}}}}'
+
+
+def protobuf_text(channel: str) -> str:
+    """Of fields whose numbers are text too."""
+    return protobuf({"3": "X", "6": 7, "13": {"1": [{"1": "0.50"}]}, "1": channel}).decode()
+
+
+DERIBIT_FRAMES = [
+    push("trades.ADA_USDC-PERPETUAL.100ms", '[{"price":0.50}]'),
+    push("book.BTC-PERPETUAL.100ms", '{"change_id":2}'),
+    push("trades.option.BTC.100ms", '[{"instrument_name":"BTC-25JUN27-100000-C"}]'),
+    push("perpetual.BTC-PERPETUAL.100ms", '{"interest":0.01}'),
+    push("trades.BTC-PERPETUAL.100ms", '[{"price":1.50}]'),
+]
+DERIBIT_SUBSCRIBE = '{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":[%s]}}'
+GATE_FRAMES = [
+    '{{"time":1,"channel":"spot.{}","event":"update","result":{{{}}}}}'.format(*place)
+    for place in (
+        ("trades", '"id":1,"currency_pair":"ADA_USDT","price":"0.50"'),
+        ("order_book_update", '"s":"ADA_USDT","U":1,"u":2,"b":[],"a":[]'),
+        ("candlesticks", '"n":"5m_BTC_USDT","c":"1.50"'),
+        ("trades", '"id":2,"currency_pair":"BTC_USDT","price":"1.50"'),
+    )
+]
+GATE_SUBSCRIBE = '{"time":1,"channel":"spot.%s","event":"subscribe","payload":[%s]}'
+COIN_FRAMES = [
+    '{{"channel":"{}","data":{}}}'.format(*place)
+    for place in (
+        ("trades", '[{"coin":"ADA","px":"0.50"},{"coin":"ADA","px":"0.51"}]'),
+        ("candle", '{"s":"ADA","i":"5m","c":"0.50"}'),
+        ("l2Book", '{"coin":"BTC","levels":[[],[]],"fast":true}'),
+        ("l2Book", '{"coin":"BTC","levels":[[],[]]}'),
+        ("bbo", '{"coin":"BTC","bbo":[]}'),
+    )
+]
+COIN_SUBSCRIBE = '{"method":"subscribe","subscription":{%s}}'
+CONTRACT_FRAMES = [
+    '{{"symbol":"{}","data":{},"channel":"push.{}","ts":1}}'.format(*place)
+    for place in (
+        ("ADA_USDT", '[{"p":0.50}]', "deal"), ("BTC_USDT", '{"interval":"Min5","c":1.50}', "kline"),
+        ("BTC_USDT", '[{"p":1.50}]', "deal"),
+    )
+]  # fmt: skip
+MEXC_FRAMES = [
+    protobuf_text(f"spot@public.{name}")
+    for name in (
+        "aggre.deals.v3.api.pb@100ms@ADAUSDT", "kline.v3.api.pb@BTCUSDT@Min5", "aggre.deals.v3.api.pb@100ms@BTCUSDT",
+    )
+]  # fmt: skip
+ALPACA_MIXED = (
+    '[{"T":"t","S":"AAPL","p":1.50,"c":["@"]}, {"T":"t","S":"IBM","p":0.50},{"T":"q","S":"IBM","bp":0.50}]'
+)
+POLYGON_MIXED = (
+    '[{"ev":"T","sym":"AAPL","p":1.50},{"ev":"T","sym":"IBM","p":0.50},{"ev":"AM","sym":"IBM","c":0.50}]'
+)
+CASES |= {
+    "deribit": (
+        ['{"jsonrpc":"2.0","id":1,"result":["trades.BTC-PERPETUAL.100ms"]}',
+         '{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"test_request"}}', *DERIBIT_FRAMES],
+        [DERIBIT_SUBSCRIBE % '"trades.ADA_USDC-PERPETUAL.100ms","book.BTC-PERPETUAL.100ms"',
+         DERIBIT_SUBSCRIBE % '"trades.option.BTC.100ms","perpetual.BTC-PERPETUAL.100ms"'],
+        DERIBIT_FRAMES[:4],
+    ),
+    "gate": (
+        ['{"time":1,"channel":"spot.trades","event":"subscribe","result":{"status":"success"}}',
+         '{"time":1,"channel":"spot.pong","event":"","result":null}', *GATE_FRAMES],
+        [GATE_SUBSCRIBE % ("trades", '"ADA_USDT"'), GATE_SUBSCRIBE % ("order_book_update", '"ADA_USDT","100ms"'),
+         GATE_SUBSCRIBE % ("candlesticks", '"5m","BTC_USDT"')],
+        GATE_FRAMES[:3],
+    ),
+    "hyperliquid": (
+        ['{"channel":"subscriptionResponse","data":{"method":"subscribe","subscription":{"coin":"BTC"}}}',
+         '{"channel":"pong"}', *COIN_FRAMES],
+        [COIN_SUBSCRIBE % '"type":"trades","coin":"ADA"',
+         COIN_SUBSCRIBE % '"type":"candle","coin":"ADA","interval":"5m"',
+         COIN_SUBSCRIBE % '"type":"l2Book","coin":"BTC","fast":true'],
+        COIN_FRAMES[:3],
+    ),
+    "mexc_contract": (
+        ['{"channel":"rs.sub.deal","data":"success","ts":1}', '{"channel":"pong","data":1,"ts":1}', *CONTRACT_FRAMES],
+        ['{"method":"sub.deal","param":{"symbol":"ADA_USDT"}}',
+         '{"method":"sub.kline","param":{"symbol":"BTC_USDT","interval":"Min5"}}'],
+        CONTRACT_FRAMES[:2],
+    ),
+    "mexc": (
+        ['{"id":0,"code":0,"msg":"spot@public.aggre.deals.v3.api.pb@100ms@BTCUSDT"}', *MEXC_FRAMES],
+        ['{"method":"SUBSCRIPTION","params":["spot@public.aggre.deals.v3.api.pb@100ms@ADAUSDT",'
+         '"spot@public.kline.v3.api.pb@BTCUSDT@Min5"]}'],
+        MEXC_FRAMES[:2],
+    ),
+    "alpaca": (
+        ['[{"T":"success","msg":"authenticated"}]', '[{"T":"subscription","trades":["AAPL"]}]', ALPACA_MIXED,
+         '[{"T":"q","S":"IBM","bp":0.51}]', '[{"T":"q","S":"AAPL","bp":1.51}]'],
+        ['{"action":"auth","key":"k","secret":"s"}', '{"action":"subscribe","trades":["IBM"],"quotes":["IBM"]}'],
+        ['[{"T":"t","S":"IBM","p":0.50},{"T":"q","S":"IBM","bp":0.50}]', '[{"T":"q","S":"IBM","bp":0.51}]'],
+    ),
+    "polygon": (
+        ['[{"ev":"status","status":"auth_success","message":"authenticated"}]', POLYGON_MIXED,
+         '[{"ev":"T","sym":"AAPL","p":1.51}]'],
+        ['{"action":"auth","params":"k"}', '{"action":"subscribe","params":"T.*,AM.IBM"}'],
+        [POLYGON_MIXED, '[{"ev":"T","sym":"AAPL","p":1.51}]'],
+    ),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("venue", CASES)
 def test_a_client_gets_what_it_subscribed_to_byte_for_byte_and_no_other_clients_answers(
     tmp_path: Path, venue: str
@@ -180,6 +288,30 @@ def three_venues(folder: Path, speed: float) -> tuple[Server, list[int], dict[st
 
 def numbers(heard: Sequence[str]) -> list[int]:
     return [int(text.rpartition('"n":')[2].rstrip("}]")) for text in heard if '"n":' in text]
+
+
+def test_a_client_of_kucoin_gets_the_topics_that_it_named(tmp_path: Path) -> None:
+    """It asks for a ticket first."""
+    told = [
+        f'{{"topic":"/market/{topic}","type":"message","subject":"s","data":{{"price":"0.50"}}}}'
+        for topic in ("match:ADA-USDT", "candles:BTC-USDT_5min", "match:BTC-USDT", "level2:ADA-USDT")
+    ]
+    said = ['{"id":"1","type":"welcome"}', '{"id":"2","type":"ack"}', '{"id":"3","type":"pong"}']
+    write_session(tmp_path, "kucoin", [*enumerate([*said, *told])])
+    feed = make_feed(options(tmp_path, "kucoin"), "kucoin")
+    feed.answer("/api/v1/bullet-public", "", {}, NOW_NS)
+    spoken: list[str] = []
+    client = Client(spoken)
+    client.query = {"token": "1"}
+    feed.opened(client, NOW_NS)
+    for topic in ("/market/match:ADA-USDT,ETH-USDT", "/market/candles:BTC-USDT_5min"):
+        feed.received(client, f'{{"id":"1","type":"subscribe","topic":"{topic}","response":true}}', NOW_NS)
+    feed.carry_out(NOW_NS)
+    assert [text for text in spoken if "error" in text] == []
+    client.heard = []
+    for ms in (0, 100):
+        feed.tick(NOW_NS + ms * MS)
+    assert client.heard == told[:2]
 
 
 @pytest.mark.parametrize("speed", [1, 1_000_000])

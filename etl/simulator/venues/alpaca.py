@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import interval_ns
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import OLDER_STAYS, Dialect
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
@@ -38,6 +39,9 @@ CHANNELS = (
     "corrections",
     "cancelErrors",
 )
+LETTERS = {"t": "trades", "q": "quotes", "b": "bars", "u": "updatedBars", "d": "dailyBars", "s": "statuses",
+           "l": "lulds", "c": "corrections", "x": "cancelErrors", "o": "orderbooks"}  # fmt: skip
+"""Of the types of events → the lists in subscriptions that they come of."""
 INTERVALS = {"1Min": "1m", "1T": "1m", "5Min": "5m", "1Hour": "1h", "1Day": "1d"}
 PAST: Mapping[str, FactKind] = {"trades": PRINTS, "quotes": TOPS}
 SPLIT = '{"symbol":"$symbol","new_rate":$after,"old_rate":$before,"ex_date":"$day","process_date":"$day"}'
@@ -64,6 +68,7 @@ class Alpaca(Venue):
     symbols = LISTED
     words = stock_words("VQPKZDX", vwap_digits=6) | {"conditions": one_of(CONDITIONS)}
     events_per_frame_max = 4
+    address: Address | None = Address(channel=("T",), symbol=("S",), needs=("S",), channels=LETTERS)
     lists: Sequence[str] = CHANNELS
     """Of symbols, that its subscription messages have."""
     past = ROWS

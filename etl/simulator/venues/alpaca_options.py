@@ -49,6 +49,7 @@ def listed(symbol: str, start_ticks: int) -> Instrument:
 
 class AlpacaOptions(Alpaca):
     exchange = "alpaca_options"
+    address = None
     symbols: Mapping[str, Instrument] = {
         symbol: listed(symbol, start_ticks)
         for symbol, start_ticks in (

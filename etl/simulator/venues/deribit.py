@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_MS, interval_ns
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS
@@ -94,6 +95,7 @@ class Deribit(Venue):
             ("BTC_USDC", ("BTC-USDC", 0, 4, 92_300)),
         )
     }
+    address = Address(channel=("params", "channel"))
     words = WORDS | {
         "name": lambda words: NAMES[words["channel"]] % words["symbol"],
         "taker": lambda words: "buy" if words.fact.buyer_takes else "sell",
@@ -127,11 +129,21 @@ class Deribit(Venue):
         return text if "." in text else f"{text}.0"
 
     def stream(self, symbol: str, channel: str) -> str:
-        return NAMES[channel] % symbol
+        return NAMES.get(channel, channel) % symbol
 
     def split(self, stream: str) -> tuple[str, str]:
+        """A channel that is not known here goes by its own name, with ``%s`` for the symbol that stands second."""
         matches = ((pattern.fullmatch(stream), channel) for channel, pattern in PATTERNS.items())
-        return next(((match[1], channel) for match, channel in matches if match), ("", ""))
+        if found := next(((match[1], channel) for match, channel in matches if match), None):
+            return found
+        family, _, rest = stream.partition(".")
+        symbol, dot, rest = rest.partition(".")
+        return symbol, f"{family}.%s{dot}{rest}" if symbol else ""
+
+    def unlisted(self, symbol: str) -> Instrument:
+        """``ADA_USDC-PERPETUAL`` names both currencies, ``BTC-PERPETUAL`` counts in dollars."""
+        unified = symbol.replace("_", "-") if "_" in symbol else symbol.replace("-", "-USD-", 1)
+        return Instrument(symbol, unified if "-" in unified else f"{unified}-USD", 2, 0, 10_000)
 
     def expand(self, name: str) -> set[str]:
         """All instruments' states; the trades of all of a coin's options."""
@@ -140,7 +152,8 @@ class Deribit(Venue):
         if not coin:
             return {name}
         options = [one for one in self.symbols if one.startswith(f"{coin}-") and one.count("-") == 3]
-        return {self.stream(one, channel) for one in (options if kind == "option" else self.symbols)}
+        streams = {self.stream(one, channel) for one in (options if kind == "option" else self.symbols)}
+        return streams | ({name} if symbol in self.symbols else set())  # recorded under that name
 
     def stamped(self, connection: Connection, payload: bytes, stream: str) -> bytes:
         """What was asked for by the coin bears that name."""

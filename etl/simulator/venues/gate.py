@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_MS, NS_PER_S, NS_PER_US, interval_ns
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS
@@ -57,6 +58,10 @@ class Gate(Venue):
         )
     }
     words = GATE_WORDS
+    address = Address(
+        channel=("channel",), symbol=("result", "s"), symbols=(("result", "currency_pair"), ("result", "n")),
+        channels={"spot.order_book_update": "spot.order_book_update@100ms"},
+    )  # fmt: skip
     separator = "/"
     sends_forming_bars = sends_empty_bars = True
     dialect = Dialect(
@@ -85,6 +90,18 @@ class Gate(Venue):
 
     def write(self, units: int, digits: int) -> str:
         return decimal_text(units, digits)
+
+    def stream_of(self, payload: bytes) -> str | None:
+        """What names no pair was said to who recorded. A candle's name begins with its interval; of a book's changes
+        the frame does not tell the pace."""
+        name = super().stream_of(payload)
+        if not name:
+            return None
+        symbol, channel = self.split(name)
+        if channel != "spot.candlesticks":
+            return name
+        interval, _, symbol = symbol.partition("_")
+        return self.stream(symbol, f"{channel}@{interval}")
 
     def asked(self, request: Any) -> Sequence[str]:
         channel, payload = request["channel"], [str(one) for one in request["payload"]]

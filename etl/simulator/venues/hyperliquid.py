@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_MS, interval_ns
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.frame_faults import Outgoing
@@ -63,6 +64,8 @@ BAR_ROW = Form("bar", BAR_KEY, CANDLE, 1)
 BOOK_ANSWER = Form("book", PLACED, LEVELS, NS_PER_MS)
 LISTS = ("allPerpMetas", "spotMeta")
 REQUESTS = (*LISTS, "candleSnapshot", "recentTrades", "l2Book")
+CANDLE_PLACE = Address(channel=("data", "i"), symbol=("data", "s"))
+FAST_PLACE = Address(channel=("data", "coin"), needs=("data", "fast"))
 
 
 def said(channel: str, data: str) -> str:
@@ -78,6 +81,11 @@ class Hyperliquid(Venue):
         "xyz:TSLA": Instrument("xyz:TSLA", "xyz:TSLA-USD-PERP", 2, 3, 41_207),
     }
     words = COIN_WORDS
+    address = Address(
+        channel=("channel",), symbol=("data", "coin"), symbols=(("data", 0, "coin"), ("data", "s")), needs=("data",),
+        spoken=frozenset(("subscriptionResponse", "pong", "error", "notification", "post")),
+        channels={"activeSpotAssetCtx": "activeAssetCtx"},
+    )  # fmt: skip
     sends_forming_bars = True
     dialect = Dialect(
         action="method",
@@ -110,6 +118,16 @@ class Hyperliquid(Venue):
 
     def stream(self, symbol: str, channel: str) -> str:
         return f"{channel}|{symbol}"
+
+    def stream_of(self, payload: bytes) -> str | None:
+        """A candle's channel has its interval, a fast book its pace."""
+        name = super().stream_of(payload)
+        if not name:
+            return name
+        symbol, channel = self.split(name)
+        if channel == "candle" and (candle := CANDLE_PLACE.read(payload)):
+            return self.stream(symbol, f"candle_{candle[0]}")
+        return self.stream(symbol, f"{channel}_fast") if FAST_PLACE.read(payload) else name
 
     def draw(
         self, listing: Listing, channel: str, time_ns: int, streams: frozenset[str], history: History

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_MS, NS_PER_S, interval_ns
+from etl.simulator.address import TO_ALL, Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS
@@ -72,6 +73,7 @@ class Kucoin(Venue):
     }
     words = KUCOIN_WORDS
     separator = "/"
+    address = Address(channel=("topic",), needs=("data",))
     sends_forming_bars = sends_empty_bars = True
     dialect = Dialect(
         action="type",
@@ -113,6 +115,11 @@ class Kucoin(Venue):
         else:
             self.say(connection, "no_ticket")
             connection.closing = True
+
+    def stream_of(self, payload: bytes) -> str | None:
+        """As a request for the frame's topic names it."""
+        topic = super().stream_of(payload)
+        return next(iter(self.asked({"topic": topic})), TO_ALL) if topic else topic
 
     def asked(self, request: Any) -> Sequence[str]:
         channel, _, names = str(request.get("topic", "")).removeprefix("/market/").partition(":")

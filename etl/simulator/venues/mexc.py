@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_MS, NS_PER_S, interval_ns
+from etl.simulator.address import NumberedAddress
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS
@@ -72,6 +73,7 @@ class Mexc(Venue):
         )
     }
     words = MEXC_WORDS
+    address = NumberedAddress(field=1)
     sends_forming_bars = sends_empty_bars = True
     dialect = Dialect(
         action="method",

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from etl.model.times import NS_PER_HOUR, NS_PER_MS, NS_PER_S, interval_ns
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import Dialect
 from etl.simulator.history import PRINTS
@@ -25,6 +26,9 @@ INTERVALS = {"Min1": "1m", "Min5": "5m", "Min60": "1h", "Day1": "1d"}
 BARS_MAX = 2_000
 FUNDING_NS = 8 * NS_PER_HOUR
 COLUMNS = ("time", "open", "close", "high", "low", "vol", "amount")
+
+
+CANDLE_PLACE = Address(channel=("data", "interval"))
 
 
 def counted(name: str) -> Callable[[Words], str]:
@@ -70,6 +74,7 @@ class MexcContract(Venue):
         )
     }
     words = CONTRACT_WORDS
+    address = Address(channel=("channel",), symbol=("symbol",), needs=("data",))
     sends_forming_bars = sends_empty_bars = True
     dialect = Dialect(
         action="method",
@@ -108,6 +113,16 @@ class MexcContract(Venue):
 
     def stream(self, symbol: str, channel: str) -> str:
         return f"{channel}|{symbol}"
+
+    def stream_of(self, payload: bytes) -> str | None:
+        """Only what is pushed is market data."""
+        name = super().stream_of(payload)
+        symbol, channel = self.split(name or "")
+        family = channel.removeprefix("push.")
+        if not symbol or family == channel:
+            return None
+        candle = CANDLE_PLACE.read(payload) if family == "kline" else None
+        return self.stream(symbol, f"{family}@{candle[0]}" if candle else family)
 
     def asked(self, request: Any) -> Sequence[str]:
         param = request.get("param") or {}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etl.model.times import NS_PER_MS, interval_ns
+from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import NEWER_STAYS, Dialect
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
@@ -72,6 +73,9 @@ class Polygon(Venue):
     symbols = LISTED
     words = POLYGON_WORDS
     events_per_frame_max = 4
+    address = Address(
+        channel=("ev",), symbol=("sym",), symbols=(("pair",), ("T",)), spoken=frozenset(("status",))
+    )
     past = ROWS
     dialect = Dialect(
         login="auth",
