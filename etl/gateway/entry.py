@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from etl.errors import WireError
 from etl.model.records import Record
 from etl.transports.message import Message
@@ -25,21 +27,18 @@ _PLACE_TAG, _OFFSET_TAG, _RECORD_TAG, _DELIVERED_TAG, _CURSOR_TAG = (
 )
 
 
-class Entry:
+class Entry(Struct, eq=False, gc=False):
     """``route`` is what a client is chosen by: the message's key and its kind. ``number`` counts what this process has
     read, over all partitions."""
 
-    __slots__ = ("_json", "_protobuf", "_record", "number", "offset", "partition", "route", "value")
-
-    def __init__(self, partition: int, offset: int, route: tuple[bytes, int], value: bytes) -> None:
-        self.partition = partition
-        self.offset = offset
-        self.route = route
-        self.value = value
-        self.number = 0
-        self._json: bytes | None = None
-        self._protobuf: bytes | None = None
-        self._record: Record | None = None
+    partition: int
+    offset: int
+    route: tuple[bytes, int]
+    value: bytes
+    number: int = 0
+    _json: bytes | None = None
+    _protobuf: bytes | None = None
+    _record: Record | None = None
 
     def written(self, form: str) -> bytes:
         """As it stands in what is sent. Nothing for a message that is no record."""

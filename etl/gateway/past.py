@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from etl.gateway.entry import Entry, entry_of
 from etl.transports.message import Message
 from etl.transports.ranges import Overtaken, RangeReader
-from etl.wire.glance import glance
+from etl.wire.glance import ReceiveTimes
 
 READ_MESSAGES_MAX = 5_000
 """Of a partition, in memory at once."""
@@ -23,7 +25,7 @@ LOT_MESSAGES_MAX = 2_000
 """Given at once."""
 
 
-class Told(NamedTuple):
+class Told(Struct, frozen=True, gc=False):
     """``time_ns``: when the entry was received, or what was received latest before it on its partition."""
 
     time_ns: int
@@ -50,7 +52,8 @@ class _Open(NamedTuple):
 
 
 class Past:
-    """Reads from ``offsets`` on, which has every partition. Blocks; for one thread at a time."""
+    """Reads from ``offsets`` on; a partition that is not in them is new, and read from its beginning. Blocks; for one
+    thread at a time."""
 
     def __init__(self, reader: RangeReader, offsets: Mapping[int, int]) -> None:
         self.offsets = dict(offsets)
@@ -62,11 +65,15 @@ class Past:
         self._read = dict(offsets)
         self._lots: dict[int, deque[Told]] = {partition: deque() for partition in offsets}
         self._times_ns = dict.fromkeys(offsets, 0)
+        self._received = ReceiveTimes()
 
     def lot(self, ends: Mapping[int, int], messages_max: int = LOT_MESSAGES_MAX) -> list[Told]:
         """The next ``messages_max`` messages before ``ends``, in order; none when there are no more.
 
         Raises ``TransportError``, and ``RangeLost`` for ends that the topic does not have."""
+        for partition in ends.keys() - self._read.keys():
+            self.offsets[partition] = self._read[partition] = self._times_ns[partition] = 0
+            self._lots[partition] = deque()
         heads = [head for partition in ends if (head := self._head(partition, ends)) is not None]
         heapify(heads)
         found: list[Told] = []
@@ -125,10 +132,11 @@ class Past:
             self._read[partition] = messages[-1].offset + 1
 
     def _keep(self, lot: deque[Told], messages: list[Message]) -> None:
+        partition, received = messages[0].partition, self._received.of
+        time_ns = self._times_ns[partition]
         for message in messages:
-            partition, entry = message.partition, entry_of(message)
-            time_ns = self._times_ns[partition]
+            entry = entry_of(message)
             if entry is not None:
-                time_ns = max(time_ns, glance(entry.value).receive_time_ns)
-                self._times_ns[partition] = time_ns
+                time_ns = max(time_ns, received(entry.route, entry.value))
             lot.append(Told(time_ns, partition, message.offset, entry))
+        self._times_ns[partition] = time_ns

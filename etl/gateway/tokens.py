@@ -8,10 +8,13 @@ in microseconds.
 
 from __future__ import annotations
 
+import fcntl
 import hmac
+import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 
 import msgspec
@@ -94,32 +97,43 @@ class Tokens:
         unknown = sorted(set(kinds) - set(KINDS))
         if unknown:
             raise UsageError(f"{unknown[0]}: no such kind; there are {', '.join(KINDS)}")
-        self._read()
-        if len(self._grants) >= TOKENS_MAX:
-            raise UsageError(f"there are {TOKENS_MAX} tokens; revoke some")
         number = secrets.token_hex(4)
         token = f"etl_{number}_{secrets.token_urlsafe(32)}"
-        self._grants[number] = Grant(
-            id=number,
-            name=name,
-            digest=_digest(token),
-            exchanges=list(exchanges),
-            kinds=list(kinds),
-            streams_max=streams_max,
-            requests_per_minute=requests_per_minute,
-            created_ns=now_ns,
-        )
-        self._write()
+        with self._held() as grants:
+            if len(grants) >= TOKENS_MAX:
+                raise UsageError(f"there are {TOKENS_MAX} tokens; revoke some")
+            grants[number] = Grant(
+                id=number,
+                name=name,
+                digest=_digest(token),
+                exchanges=list(exchanges),
+                kinds=list(kinds),
+                streams_max=streams_max,
+                requests_per_minute=requests_per_minute,
+                created_ns=now_ns,
+            )
         return token
 
     def revoke(self, number: str) -> Grant:
         """By its id. Raises ``UsageError``."""
-        self._read()
-        if number not in self._grants:
-            raise UsageError(f"{number}: no such token; etl gateway token list shows their ids")
-        grant = self._grants.pop(number)
-        self._write()
-        return grant
+        with self._held() as grants:
+            if number not in grants:
+                raise UsageError(f"{number}: no such token; etl gateway token list shows their ids")
+            return grants.pop(number)
+
+    @contextmanager
+    def _held(self) -> Iterator[dict[str, Grant]]:
+        """The grants as they are now, for one writer at a time, on any process; kept at the end, unless it raises."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._seen = None  # a file that was replaced twice may look as it did
+            self._read()
+            yield self._grants
+            self._write()
+        finally:
+            os.close(lock)
 
     def _read(self) -> None:
         try:

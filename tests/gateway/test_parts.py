@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.commands.parse import record_item
-from etl.errors import UsageError
+from etl.errors import UsageError, WireError
 from etl.gateway.entry import JSON, PROTOBUF, Entry, entry_of, frame_of
 from etl.gateway.ring import Ring
 from etl.gateway.selection import make_selection
@@ -20,7 +21,7 @@ from etl.settings import Settings
 from etl.transports.message import Message
 from etl.wire.codec import decode, encode
 from etl.wire.cursor import advanced, cursor_text, is_cursor, parse_cursor, topic_mark
-from etl.wire.glance import glance, kind_of
+from etl.wire.glance import ReceiveTimes, glance, kind_of
 from etl.wire.json_records import fields_of
 from etl.wire.market_data_pb2 import Delivery, MarketData
 from etl.wire.varint import varint
@@ -108,6 +109,20 @@ def test_the_ring_gives_what_came_since_a_cursor_and_knows_how_far_it_reaches() 
     assert ring.since({0: 14, 1: 53}) == []
 
 
+def test_a_partition_that_is_new_is_kept_from_its_beginning_on() -> None:
+    ring = Ring({0: 10}, entries_max=3, bytes_max=1 << 20)
+    ring.add(entry(0, 10))
+    ring.grow(1)
+    assert ring.ends == {0: 11, 1: 0}
+    ring.add(entry(1, 0))
+    assert ring.reaches({0: 10})
+    assert [(one.partition, one.offset) for one in ring.since({0: 11})] == [(1, 0)]
+    for offset in (1, 2, 3):
+        ring.add(entry(1, offset))
+    assert not ring.reaches({0: 11})
+    assert ring.reaches({0: 11, 1: 1})
+
+
 def test_the_ring_is_bounded_in_bytes() -> None:
     ring = Ring({0: 0}, entries_max=1_000, bytes_max=10_000)
     for offset in range(100):
@@ -131,6 +146,23 @@ def test_a_glance_sees_what_a_parse_sees(record: Record) -> None:
     value = encode(record)
     assert kind_of(value) == record.kind
     assert glance(value) == (record.receive_time_ns, record.source)
+
+
+@given(st.lists(any_record(), min_size=2, max_size=6))
+def test_the_time_that_a_beginning_tells_is_that_of_the_message(records: list[Record]) -> None:
+    """However unlike the ones before on its route it begins."""
+    received, route = ReceiveTimes(), (b"binance:BTC-USDT", TRADE)
+    told = [received.of(route, encode(record)) for record in records * 2]
+    assert told == [record.receive_time_ns for record in records * 2]
+
+
+def test_a_beginning_tells_nothing_of_a_message_that_is_cut_or_turned() -> None:
+    received, route, value = ReceiveTimes(), (b"binance:BTC-USDT", TRADE), encode(trade(5))
+    assert received.of(route, value) == trade(5).receive_time_ns
+    with pytest.raises(WireError):
+        received.of(route, value[: value.index(b"\x39") + 5])
+    turned = MarketData(receive_time_ns=7).SerializeToString() + value
+    assert received.of(route, turned) == trade(5).receive_time_ns
 
 
 def test_a_glance_reads_fields_in_any_order() -> None:
@@ -201,6 +233,22 @@ def test_a_token_is_good_until_it_is_revoked_and_lies_nowhere_in_the_open(settin
         tokens.revoke(grant.id)
     with pytest.raises(UsageError, match="tick: no such kind"):
         tokens.create("x", 0, kinds=["tick"])
+
+
+def test_tokens_that_are_made_and_revoked_at_once_are_neither_lost_nor_kept(settings: Settings) -> None:
+    first = [Tokens(settings).create(f"old {number}", number) for number in range(8)]
+
+    def work(number: int) -> str:
+        """As a process of its own does."""
+        Tokens(settings).revoke(first[number].split("_")[1])
+        return Tokens(settings).create(f"new {number}", number)
+
+    with ThreadPoolExecutor(8) as threads:
+        made = [*threads.map(work, range(8))]
+    tokens = Tokens(settings)
+    assert {grant.name for grant in tokens.all()} == {f"new {number}" for number in range(8)}
+    assert all(tokens.grant_of(token) for token in made)
+    assert not any(tokens.grant_of(token) for token in first)
 
 
 def test_the_platforms_own_token_stays_while_it_is_good(settings: Settings) -> None:
