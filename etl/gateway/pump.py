@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from queue import SimpleQueue
 
 from etl.settings import Settings
 from etl.transports.message import Message
@@ -30,7 +31,8 @@ class Pump:
     ) -> None:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settings = settings
-        self._starts = starts
+        self._positions = dict(starts)
+        self._new: SimpleQueue[int] = SimpleQueue()
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
@@ -40,6 +42,14 @@ class Pump:
     def start(self) -> None:
         self._thread.start()
 
+    def add(self, partition: int) -> None:
+        """Of a partition that is new, from its beginning on."""
+        self._new.put(partition)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
     async def stop(self) -> None:
         self._stop.set()
         await asyncio.to_thread(self._thread.join)
@@ -48,27 +58,31 @@ class Pump:
         try:
             self._follow()
         except BaseException as error:  # noqa: BLE001  it ends the process, on the other thread
-            self._call(partial(self._fail, error))
+            self._call(partial(self.fail, error))
 
     def _follow(self) -> None:
-        topic = self._settings.topics.normalized
-        follower = transport_of(self._settings).follower(topic, GROUP, self._starts)
-        try:
-            while not self._stop.is_set():
-                messages = follower.poll(MESSAGES_MAX, POLL_S)
-                if not messages:
-                    continue
-                while not self._free.acquire(timeout=POLL_S):
-                    if self._stop.is_set():
-                        return
-                self._call(partial(self._taken, messages))
-                self._stop.wait(GATHER_S)
-        finally:
-            follower.close()
+        while not self._stop.is_set():
+            while not self._new.empty():
+                self._positions[self._new.get()] = 0
+            follower = transport_of(self._settings).follower(
+                self._settings.topics.normalized, GROUP, self._positions
+            )
+            try:
+                while not self._stop.is_set() and self._new.empty():
+                    self._hand_over(follower.poll(MESSAGES_MAX, POLL_S))
+            finally:
+                follower.close()
 
-    def _fail(self, error: BaseException) -> None:
-        if not self.failed.done():
-            self.failed.set_exception(error)
+    def _hand_over(self, messages: list[Message]) -> None:
+        if not messages:
+            return
+        while not self._free.acquire(timeout=POLL_S):
+            if self._stop.is_set():
+                return
+        for message in messages:
+            self._positions[message.partition] = message.offset + 1
+        self._call(partial(self._taken, messages))
+        self._stop.wait(GATHER_S)
 
     def _taken(self, messages: list[Message]) -> None:
         self._free.release()

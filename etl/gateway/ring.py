@@ -30,6 +30,11 @@ class Ring:
     def __len__(self) -> int:
         return len(self._order)
 
+    def grow(self, partition: int) -> None:
+        """A new one is kept too, from its beginning on."""
+        self.ends[partition] = self._starts[partition] = 0
+        self._entries[partition] = deque()
+
     def add(self, entry: Entry) -> None:
         self._read += 1
         entry.number = self._read
@@ -45,17 +50,16 @@ class Ring:
         self.ends[partition] = offset + 1
 
     def reaches(self, offsets: Mapping[int, int]) -> bool:
-        """Whether all that came from ``offsets`` on is here; a partition that is not in them is wanted from its end."""
-        return all(
-            offsets.get(partition, end) >= self._starts[partition] for partition, end in self.ends.items()
-        )
+        """Whether all that came from ``offsets`` on is here; of a partition that is not in them, for it is newer, from
+        its beginning."""
+        return all(offsets.get(partition, 0) >= start for partition, start in self._starts.items())
 
     def since(self, offsets: Mapping[int, int]) -> list[Entry]:
         """What came from ``offsets`` on, in the order in which it was read."""
         found = [
             entry
             for partition, entries in self._entries.items()
-            for entry in _from(entries, offsets.get(partition, self.ends[partition]))
+            for entry in _from(entries, offsets.get(partition, 0))
         ]
         found.sort(key=_number)
         return found

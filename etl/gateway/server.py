@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiohttp import web
@@ -52,6 +52,12 @@ PING_S = 20.0
 """A client that answers no ping for half as long has gone."""
 FIRST_READ_WITHIN_S = 60.0
 FIRST_READ_POLL_S = 0.02
+PARTITIONS_LOOK_S = 10.0
+"""Between two looks whether the topic has new partitions: what they hold is read from their beginning on."""
+LOOK_WITHIN_S = 5.0
+PARTITIONS_LOOK_S = 10.0
+"""Between two looks whether the topic has partitions that are new."""
+LOOK_WITHIN_S = 5.0
 BACKLOG = 1_024
 """Connections that wait to be taken: after a restart all clients come at once."""
 SHUTDOWN_S = 2.0
@@ -155,6 +161,7 @@ async def running(settings: Settings) -> AsyncIterator[Pump]:
     pump.start()
     try:
         await _first_read(hub, high, pump)
+        looking = asyncio.create_task(_look_for_partitions(settings, hub, pump))
         gateway = Gateway(settings, hub)
         end_metrics = gateway.metrics.serve(settings) if settings.metrics.port else lambda: None
         runner = web.AppRunner(gateway.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -169,6 +176,7 @@ async def running(settings: Settings) -> AsyncIterator[Pump]:
                 raise UsageError(f"gateway_port {settings.gateway.port}: {error.strerror}") from None
             yield pump
         finally:
+            looking.cancel()
             await runner.cleanup()
             gateway.close()
             await asyncio.to_thread(end_metrics)
@@ -197,6 +205,22 @@ async def _first_read(hub: Hub, high: dict[int, int], pump: Pump) -> None:
                 await asyncio.sleep(FIRST_READ_POLL_S)
     except TimeoutError:
         raise TransportError(f"the newest messages did not come within {FIRST_READ_WITHIN_S:g} s") from None
+
+
+async def _look_for_partitions(settings: Settings, hub: Hub, pump: Pump) -> None:
+    """For ever: one that is new is followed from its beginning on. An error that is not the broker's ends the pump."""
+    topic = settings.topics.normalized
+    try:
+        while True:
+            await asyncio.sleep(PARTITIONS_LOOK_S)
+            with suppress(TransportError):  # a broker that is away is asked again; the pump waits for it too
+                ends = await asyncio.to_thread(transport_of(settings).ends, [topic], LOOK_WITHIN_S)
+                for partition in sorted(ends[topic].offsets.keys() - hub.ring.ends.keys()):
+                    hub.ring.grow(partition)
+                    pump.add(partition)
+    except Exception as error:
+        pump.fail(error)
+        raise
 
 
 def address_of(settings: Settings) -> str:

@@ -236,10 +236,10 @@ class Session:
         derivation.bars_from_ns = time.time_ns() if is_new else start.from_ns
         if is_new:
             quotes = [one for one in self._standing(derivation.selection) if one.route[1] == QUOTE]
-            derivation.pass_over(one for one in quotes if one.offset < start.offsets[one.partition])
+            derivation.pass_over(one for one in quotes if one.offset < start.offsets.get(one.partition, 0))
 
     def _tell_snapshot(self, selection: Selection, ends: dict[int, int], books: list[bytes]) -> None:
-        standing = [one for one in self._standing(selection) if one.offset < ends[one.partition]]
+        standing = [one for one in self._standing(selection) if one.offset < ends.get(one.partition, 0)]
         records = [*map(Entry.json, standing), *map(json_of, books)]
         for entry in standing:
             entry.forget()

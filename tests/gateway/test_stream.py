@@ -11,13 +11,16 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
+from confluent_kafka.admin import NewPartitions
 
+from etl.gateway import server
 from etl.gateway.tokens import Tokens
 from etl.model.records import Book, BookAction, Correction, CorrectionKind, Record, Source
 from etl.settings import Settings, changed
+from etl.transports import kafka_clients
 from etl.transports.transport import read_topic
 from etl.wire.codec import decode
-from etl.wire.cursor import advanced
+from etl.wire.cursor import advanced, parse_cursor
 from etl.wire.market_data_pb2 import Delivery
 from tests.support.gateway import (
     address,
@@ -74,6 +77,40 @@ def by_symbol(records: list[dict[str, Any]]) -> dict[str, list[str]]:
     for record in records:
         found.setdefault(record["symbol"], []).append(record["record_key"])
     return found
+
+
+def test_partitions_that_are_new_are_told_from_their_beginning_to_who_lives_and_to_who_comes_back(
+    on_kafka: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "PARTITIONS_LOOK_S", 0.2)
+    topic = on_kafka.topics.normalized
+    sent = [trade(number, f"COIN{number}-USDT") for number in range(40)]
+
+    async def run() -> None:
+        async with gateway(on_kafka) as session:
+            async with stream(session, on_kafka, kind="trade") as live:
+                before = (await live.next())["cursor"]
+                grown = kafka_clients.admin(on_kafka).create_partitions([NewPartitions(topic, 5)])
+                await asyncio.to_thread(grown[topic].result, 20)
+                while {*parse_cursor((await health(session, on_kafka))["cursor"]).offsets} != {*range(5)}:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                await asyncio.to_thread(publish, on_kafka, sent)
+                heard = await live.has(len(sent))
+            partitions = {record["at"].partition(":")[0] for record in heard}
+            assert partitions > {"3"} or partitions > {"4"}, "the publisher uses a new partition"
+            async with stream(session, on_kafka, kind="trade", **{"from": before}) as again:
+                assert (await again.next())["type"] == "subscribed"
+                back = await again.has(len(sent))
+        for records in (heard, back):
+            assert sorted(map(int, keys(records))) == [*range(40)]
+
+    asyncio.run(run())
+
+
+async def health(session: aiohttp.ClientSession, settings: Settings) -> dict[str, Any]:
+    async with session.get(address(settings, "/health")) as answer:
+        found: dict[str, Any] = await answer.json()
+        return found
 
 
 def test_a_client_is_told_what_it_asked_for_and_nothing_else(settings: Settings) -> None:
