@@ -4,7 +4,8 @@ Starts Kafka and the gateway on free ports. Trades of ``clients`` symbols are pu
 moment of its publishing; every client wants one symbol, as JSON. ``topic_ms`` is from there to a plain consumer of the
 topic in this process, ``client_ms`` to a client in it, so that their difference is what the gateway adds. Every client
 counts what it gets: ``lost`` and ``doubled``. Then so many ``idle`` clients subscribe to what never comes, and one
-client is told all of it again as fast as it takes it, as Protobuf. ``--kills`` is another run: gateway_kills.py.
+client is told all of it again as fast as it takes it, as Protobuf. At last a client asks for a day of ``range_rows``
+trades that lie in the lake. ``--kills`` is another run: gateway_kills.py.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from msgspec import structs
 
 from etl.bench.gateway_kills import KillRun
 from etl.bench.gateway_load import TICK_S, Load
+from etl.bench.gateway_ranges import fill_lake, read_day
 from etl.bench.report import percentiles, print_result, say
 from etl.bench.rig import READY_WITHIN_S, free_settings
 from etl.client import Client
@@ -54,6 +56,7 @@ def main(
     clients: Annotated[int, typer.Option(min=1)] = 100,
     idle: Annotated[int, typer.Option(min=0, help="Clients that get nothing")] = 1_000,
     partitions: Annotated[int, typer.Option(min=1, help="ETL_TOPIC_PARTITIONS")] = 1,
+    range_rows: Annotated[int, typer.Option(min=0, help="Of the day in the lake; 0 = none")] = 10_000_000,
     kills: Annotated[int, typer.Option(min=0, help="Only kill the gateway so often, under load")] = 0,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
@@ -61,7 +64,7 @@ def main(
         if kills:
             result = asyncio.run(_killed(settings, kills, rate))
         else:
-            result = asyncio.run(GatewayRun(settings, rate, clients, seconds, idle).result())
+            result = asyncio.run(GatewayRun(settings, rate, clients, seconds, idle, range_rows).result())
     print_result("gateway", result, as_json)
 
 
@@ -79,12 +82,15 @@ def _served(settings: Settings, last: str) -> Supervisor:
 
 
 class GatewayRun:
-    def __init__(self, settings: Settings, rate: float, clients: int, seconds: float, idle: int) -> None:
+    def __init__(
+        self, settings: Settings, rate: float, clients: int, seconds: float, idle: int, range_rows: int
+    ) -> None:
         self._settings = settings
         self._rate = rate
         self._clients = clients
         self._seconds = seconds
         self._idle = idle
+        self._range_rows = range_rows
         self._measures = False
         self._delays_ms: list[float] = []
         self._numbers: list[list[int]] = [[] for _ in range(clients)]
@@ -104,7 +110,13 @@ class GatewayRun:
                 say(f"live: {live}")
                 idle = await self._idle_memory(session, gateway)
             replay = await self._replay(token, gateway)
-        return {"live": live, "idle": idle, "replay": replay}
+            say(f"replay: {replay}")
+            day = await asyncio.to_thread(self._day, token, gateway) if self._range_rows else {}
+        return {"live": live, "idle": idle, "replay": replay, "day": day}
+
+    def _day(self, token: str, gateway: psutil.Process) -> dict[str, Any]:
+        fill_lake(self._settings, self._range_rows)
+        return read_day(self._settings, token, gateway, self._range_rows)
 
     async def _live(self, session: aiohttp.ClientSession, gateway: psutil.Process) -> dict[str, Any]:
         listening = [asyncio.create_task(self._listen(session, number)) for number in range(self._clients)]

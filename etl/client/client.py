@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -85,7 +85,28 @@ class Client:
     def bars(
         self, exchange: str, symbol: str, start: Time, end: Time, interval: str = "1m", **options: Any
     ) -> Any:
-        return self._range("bars", exchange, symbol, start, end, interval=interval, **options)
+        """The venues' own."""
+        return self._range("bars", exchange, symbol, start, end, {"interval": interval}, **options)
+
+    def ohlcv(
+        self, exchange: str, symbol: str, start: Time, end: Time, interval: str = "1m", **options: Any
+    ) -> Any:
+        """Bars that were made of the trades in the lake, of ``1s`` or ``1m``."""
+        return self._range("ohlcv", exchange, symbol, start, end, {"interval": interval}, **options)
+
+    def book_snapshots(
+        self,
+        exchange: str,
+        symbol: str,
+        start: Time,
+        end: Time,
+        every: str = "1s",
+        depth: int = 20,
+        **options: Any,
+    ) -> Any:
+        """Books of the lake as they stood at each multiple of ``every``, ``depth`` levels (0 = all), best first."""
+        asked = {"every": every, "depth": str(depth)}
+        return self._range("book_snapshots", exchange, symbol, start, end, asked, **options)
 
     def instruments(
         self, start: Time, end: Time, exchange: str = "", symbol: str = "", frame: str = "polars"
@@ -158,8 +179,8 @@ class Client:
         symbol: str,
         start: Time,
         end: Time,
+        asked: Mapping[str, str] = {},
         *,
-        interval: str = "",
         store: str = "",
         frame: str = "polars",
         decimals: str = "exact",
@@ -168,9 +189,9 @@ class Client:
         _require(frame, FRAMES, "frame")
         _require(decimals, DECIMALS, "decimals")
         start_ns, end_ns = as_ns(start), as_ns(end)
-        more = {"decimals": "float" if decimals == "float" else "text"} | (
-            {name: value for name, value in (("interval", interval), ("store", store)) if value}
-        )
+        more = {"decimals": "float" if decimals == "float" else "text", **asked}
+        if store:
+            more["store"] = store
         tell = _teller(progress, lambda: self.estimate(table, exchange, symbol, start, end, store))
         tables: list[pa.Table] = []
         for first_ns, after_ns, is_closed in _days(start_ns, end_ns, time.time_ns()):

@@ -6,7 +6,8 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ WAIT_S = 0.5
 WAIT_MAX_S = 60.0
 PAGE_ROWS = 250_000
 _AGAIN = (429, 503)
+T = TypeVar("T")
 
 
 class Http:
@@ -43,52 +45,52 @@ class Http:
 
     def estimate(self, table: str, params: Mapping[str, str]) -> int:
         """Rows of a range. Raises ``ClientError``."""
-        body, _ = self._get(table, {**params, "estimate": "true"})
-        return int(json.loads(body)["rows"])
+        return int(self._get(table, {**params, "estimate": "true"}, json.load)[0]["rows"])
 
     def pages(self, table: str, params: Mapping[str, str]) -> Iterator[pa.Table]:
         """Raises ``ClientError``."""
         cursor: dict[str, str] = {}
         limit = {"limit": str(PAGE_ROWS), "format": "arrow"}
         while True:
-            body, following = self._get(table, {**params, **limit, **cursor})
-            yield pa.ipc.open_stream(body).read_all()
+            page, following = self._get(table, {**params, **limit, **cursor}, _arrow)
+            yield page
             if not following:
                 return
             cursor = {"cursor": following}
 
     def whole(self, table: str, params: Mapping[str, str]) -> pa.Table:
         """An answer that has no pages. Raises ``ClientError``."""
-        body, _ = self._get(table, {**params, "format": "arrow"})
-        return pa.ipc.open_stream(body).read_all()
+        return self._get(table, {**params, "format": "arrow"}, _arrow)[0]
 
-    def _get(self, table: str, params: Mapping[str, str]) -> tuple[bytes, str]:
-        """The body, and where the next page begins. Raises ``ClientError``."""
+    def _get(self, table: str, params: Mapping[str, str], read: Callable[[Any], T]) -> tuple[T, str]:
+        """What ``read`` makes of the body, and where the next page begins. Raises ``ClientError``."""
         path = f"/v1/{table}?{urlencode(params)}"
         wait_s = WAIT_S
         for left in reversed(range(TRIES_MAX)):
             try:
-                status, headers, body = self._ask(path)
-            except (OSError, http.client.HTTPException) as error:
+                answer = self._ask(path)
+                if answer.status == 200:
+                    found = read(answer)
+                    answer.read()  # the end of a body whose end ``read`` knew before
+                    return found, answer.headers.get("X-Next-Cursor") or ""
+                body = answer.read()
+            except (OSError, http.client.HTTPException, pa.ArrowInvalid) as error:
                 self.close()
                 if not left:
                     raise ClientError(f"{self._host}:{self._port}: {error or type(error).__name__}") from None
             else:
-                if status == 200:
-                    return body, headers.get("X-Next-Cursor") or ""
-                if status not in _AGAIN or not left:
-                    raise _refused(status, body)
-                wait_s = max(wait_s, float(headers.get("Retry-After") or 0))
+                if answer.status not in _AGAIN or not left:
+                    raise _refused(answer.status, body)
+                wait_s = max(wait_s, float(answer.headers.get("Retry-After") or 0))
             time.sleep(min(wait_s, WAIT_MAX_S))
             wait_s *= 2
         raise AssertionError
 
-    def _ask(self, path: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+    def _ask(self, path: str) -> http.client.HTTPResponse:
         if self._connection is None:
             self._connection = self._connect()
         self._connection.request("GET", path, headers=self._headers)
-        answer = self._connection.getresponse()
-        return answer.status, answer.headers, answer.read()
+        return self._connection.getresponse()
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._secure:
@@ -96,6 +98,12 @@ class Http:
                 self._host, self._port, timeout=TIMEOUT_S, context=self._context
             )
         return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+
+
+def _arrow(body: http.client.HTTPResponse) -> pa.Table:
+    """Batch by batch, as they come."""
+    with pa.ipc.open_stream(body) as stream:
+        return stream.read_all()
 
 
 def _refused(status: int, body: bytes) -> Refused:

@@ -14,6 +14,7 @@ SHARED = (
     "drains",
     "gateway_kills",
     "gateway_load",
+    "gateway_ranges",
     "lake_research",
     "standard",
     "verdict",

@@ -8,8 +8,19 @@ from typing import Any
 from msgspec import Struct
 
 from etl.errors import UsageError
-from etl.gateway.ranges import CLICKHOUSE, COMMON, FLOAT, FORMATS, STORES, TABLES, TEXT
-from etl.model.times import parse_ns
+from etl.gateway.ranges import (
+    BOOK_SNAPSHOTS,
+    CLICKHOUSE,
+    COMMON,
+    FLOAT,
+    FORMATS,
+    MADE,
+    OHLCV,
+    STORES,
+    TABLES,
+    TEXT,
+)
+from etl.model.times import NS_PER_S, duration_ns, parse_ns
 
 LIMIT_DEFAULT = 10_000
 VALUE_CHARACTERS_MAX = 2_000
@@ -59,6 +70,10 @@ STORE = Parameter(
     choices=STORES,
 )
 INTERVAL = Parameter("interval", "Of bars: 1s, 1m, 5m, 1h, 1d; all if left out")
+MADE_INTERVAL = Parameter("interval", "Of bars", default="1m", choices=("1s", "1m"))
+EVERY = Parameter("every", "The length of time, as in 250ms, 1s, 1m", duration_ns, default=NS_PER_S)
+DEPTH = Parameter("depth", "Levels of each side at most; 0 = all", _number, default=20, kind="integer")
+CHANNEL = Parameter("channel", "Of the book, where the symbol has several")
 ONE_EXCHANGE = Parameter("exchange", "One feed alone")
 ONE_SYMBOL = Parameter("symbol", "One symbol alone")
 
@@ -81,11 +96,18 @@ def _of_table(name: str) -> Endpoint:
     return Endpoint(name, table.meaning, parameters, (*COMMON, *table.columns))
 
 
+def _made(name: str, *own: Parameter) -> Endpoint:
+    parameters = (EXCHANGE, SYMBOL, START, END, *own, FORMAT, DECIMALS, LIMIT, PAGE, ESTIMATE)
+    return Endpoint(name, MADE[name].meaning, parameters, MADE[name].columns)
+
+
 _SUMMED = (ONE_EXCHANGE, ONE_SYMBOL, START, END, FORMAT, LIMIT)
 ENDPOINTS: Mapping[str, Endpoint] = {
     endpoint.name: endpoint
     for endpoint in (
         *(_of_table(name) for name in TABLES),
+        _made(OHLCV, MADE_INTERVAL),
+        _made(BOOK_SNAPSHOTS, EVERY, DEPTH, CHANNEL),
         Endpoint("instruments", "What was recorded in a range", _SUMMED,
                  ("exchange", "symbol", "venue_symbol", "kinds", "first_time", "last_time")),
         Endpoint("coverage", "Rows by kind and UTC day in a range", _SUMMED,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+PIECE_ROWS = 65_536
+"""Of an Arrow stream: as much as is made, sent and forgotten at a time."""
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+"""https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format"""
 _TIME = "%Y-%m-%dT%H:%M:%S%.9fZ"
 _TEXTS: Mapping[pl.DataType, str] = {pl.List(pl.String): "'", pl.List(pl.Float64): ""}
 """Lists that CSV has as text, and how their values are quoted."""
@@ -17,7 +21,7 @@ _TEXTS: Mapping[pl.DataType, str] = {pl.List(pl.String): "'", pl.List(pl.Float64
 def exact_text(number: pl.Expr) -> pl.Expr:
     """A decimal without the zeros behind it."""
     text = number.cast(pl.String)
-    short = text.str.strip_chars_end("0").str.strip_chars_end(".")
+    short = text.str.strip_chars_end("0").str.strip_suffix(".")
     return pl.when(text.str.contains(".", literal=True)).then(short).otherwise(text)
 
 
@@ -25,11 +29,11 @@ def as_float(number: pl.Expr) -> pl.Expr:
     return number.cast(pl.Float64)
 
 
-def _json(frame: pl.DataFrame) -> bytes:
-    return _with_iso_times(frame).write_ndjson().encode()
+def _json(frame: pl.DataFrame) -> Iterator[bytes]:
+    yield _with_iso_times(frame).write_ndjson().encode()
 
 
-def _csv(frame: pl.DataFrame) -> bytes:
+def _csv(frame: pl.DataFrame) -> Iterator[bytes]:
     lists = [
         pl.concat_str(
             pl.lit("["),
@@ -44,7 +48,7 @@ def _csv(frame: pl.DataFrame) -> bytes:
         if kind in _TEXTS
     ]
     shown = _with_iso_times(frame).with_columns(lists)
-    return shown.write_csv(quote_style="non_numeric", null_value="\\N").encode()
+    yield shown.write_csv(quote_style="non_numeric", null_value="\\N").encode()
 
 
 def _with_iso_times(frame: pl.DataFrame) -> pl.DataFrame:
@@ -64,23 +68,24 @@ def _small(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_large_string(kind) else kind
 
 
-def _arrow(frame: pl.DataFrame) -> bytes:
-    table, sink = _table(frame), pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
+def _arrow(frame: pl.DataFrame) -> Iterator[bytes]:
+    yield _table(frame.clear()).schema.serialize().to_pybytes()
+    for piece in frame.iter_slices(PIECE_ROWS):
+        for batch in _table(piece).combine_chunks().to_batches():
+            yield batch.serialize().to_pybytes()
+    yield END_OF_STREAM
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
+def _parquet(frame: pl.DataFrame) -> Iterator[bytes]:
     sink = io.BytesIO()
     pq.write_table(_table(frame), sink)
-    return sink.getvalue()
+    yield sink.getvalue()
 
 
-WRITERS: Mapping[str, Callable[[pl.DataFrame], bytes]] = {
+WRITERS: Mapping[str, Callable[[pl.DataFrame], Iterator[bytes]]] = {
     "json": _json,
     "csv": _csv,
     "arrow": _arrow,
     "parquet": _parquet,
 }
-"""By the format's name."""
+"""By the format's name: an answer in pieces."""

@@ -18,8 +18,10 @@ from etl.gateway.access import GRANT
 from etl.gateway.api import ENDPOINTS, Endpoint, read_parameters
 from etl.gateway.metrics import GatewayMetrics
 from etl.gateway.ranges import (
+    ANSWER_BYTES_MAX,
     FORMATS,
     LAKE,
+    MADE,
     SUMMED,
     TABLES,
     PageCursor,
@@ -42,12 +44,10 @@ if TYPE_CHECKING:
     from etl.gateway.lake_ranges import LakeRanges
 
 NEXT_CURSOR = "X-Next-Cursor"
-ANSWER_BYTES_MAX = 512 << 20
-"""Of one answer, in the store and here."""
 WAITING_MAX = 64
 """Requests that wait for their turn at the store; beyond, 503."""
-_TOO_LARGE = re.compile(r"Code: (?:158|307|396|241)\b")
-"""Too many rows or bytes to read, to answer, or to hold."""
+_TOO_LARGE = re.compile(r"Code: (?:158|159|307|396|241)\b")
+"""Too many rows, seconds or bytes to read, to answer, or to hold."""
 T = TypeVar("T")
 
 
@@ -78,9 +78,10 @@ class History:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         endpoint = ENDPOINTS[request.match_info["table"]]
         began_s = time.perf_counter()
+        response: web.StreamResponse
         try:
             response = await self._answer(endpoint, request)
         except EtlError as error:
@@ -90,25 +91,36 @@ class History:
         )
         return response
 
-    async def _answer(self, endpoint: Endpoint, request: web.Request) -> web.Response:
+    async def _answer(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
         values = read_parameters(endpoint, request.query)
         if values["start"] >= values["end"]:
             raise UsageError("end: not after start")
         if not 1 <= values["limit"] <= self._settings.gateway.rows_max:
             raise UsageError(f"limit: 1 to {self._settings.gateway.rows_max}")
-        if endpoint.name in TABLES:
-            page = self._lake_page if values["store"] == LAKE else self._page
-            return await page(_question(endpoint.name, values, request[GRANT]), values)
+        if endpoint.name in TABLES or endpoint.name in MADE:
+            question = _question(endpoint.name, values, request[GRANT])
+            if endpoint.name in MADE or values["store"] == LAKE:
+                return await self._lake_page(request, question, values)
+            return await self._page(question, values)
         return await self._summed(endpoint.name, values, request[GRANT])
 
-    async def _lake_page(self, question: Question, values: dict[str, Any]) -> web.Response:
+    async def _lake_page(
+        self, request: web.Request, question: Question, values: dict[str, Any]
+    ) -> web.StreamResponse:
         lake = await asyncio.to_thread(lambda: self._lake)
+
+        def has_gone() -> bool:
+            return request.transport is None
+
         if values["estimate"]:
-            return self._estimate(await self._in_turn(lake.count, question))
-        body, last = await self._in_turn(lake.page, question, values["format"])
-        if len(body) > ANSWER_BYTES_MAX:
-            raise TooLarge(f"an answer of more than {ANSWER_BYTES_MAX >> 20} MiB; ask for less")
-        return _in_format(values["format"], body, {NEXT_CURSOR: last.text()} if last else {})
+            return self._estimate(await self._in_turn(lake.count, question, has_gone))
+        pieces, last = await self._in_turn(lake.page, question, values["format"], has_gone)
+        response = web.StreamResponse(headers=_headers(values["format"], last))
+        await response.prepare(request)
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            await response.write(piece)
+        await response.write_eof()
+        return response
 
     def _estimate(self, rows: int) -> web.Response:
         return web.json_response({"rows": rows, "rows_max": self._settings.gateway.rows_max})
@@ -117,12 +129,19 @@ class History:
         if values["estimate"]:
             count = await self._ask(count_statement(question), question.parameters())
             return self._estimate(int(count))
-        end = await self._ask(end_statement(question), question.parameters())
-        last = msgspec.json.decode(end, type=PageCursor) if end.strip() else None
-        parameters = question.parameters() | (last_parameters(last) if last else {})
+        last = await self._last_of_page(question)
+        parameters = question.parameters()
+        if last:
+            parameters = question.up_to(last.time_ns + 1).parameters() | last_parameters(last)
         body = await self._ask(rows_statement(question, values["format"], last is not None), parameters)
-        headers = {NEXT_CURSOR: last.text()} if last else {}
-        return _in_format(values["format"], body, headers)
+        return _in_format(values["format"], body, last)
+
+    async def _last_of_page(self, question: Question) -> PageCursor | None:
+        """``None`` where all that is left fits on the page. Raises ``EtlError``."""
+        for within in question.reaches():
+            if end := (await self._ask(end_statement(within), within.parameters())).strip():
+                return question.cursor_at(*msgspec.json.decode(end, type=tuple[int, int, str]))
+        return None
 
     async def _summed(self, name: str, values: dict[str, Any], grant: Grant) -> web.Response:
         exchanges = [values["exchange"]] if values["exchange"] else list(grant.exchanges)
@@ -133,7 +152,7 @@ class History:
             exchanges, values["symbol"], kinds, values["start"], values["end"], values["limit"]
         )
         statement = instruments_statement if name == "instruments" else coverage_statement
-        return _in_format(values["format"], await self._ask(statement(values["format"]), parameters), {})
+        return _in_format(values["format"], await self._ask(statement(values["format"]), parameters))
 
     async def _ask(self, statement: str, parameters: dict[str, str]) -> bytes:
         """Raises ``EtlError``."""
@@ -170,7 +189,7 @@ class History:
 
 def _question(name: str, values: dict[str, Any], grant: Grant) -> Question:
     """Raises ``EtlError``."""
-    table = TABLES[name]
+    table = TABLES.get(name) or MADE[name]
     if not grant.allows(values["exchange"], table.kind) and table.kind != "gap":
         raise Refused(403, "not_granted", f"this token is not good for {table.kind} of {values['exchange']}")
     if grant.exchanges and values["exchange"] not in grant.exchanges:
@@ -185,11 +204,18 @@ def _question(name: str, values: dict[str, Any], grant: Grant) -> Question:
         after=parse_page_cursor(values["cursor"]) if values["cursor"] else None,
         interval=values.get("interval", ""),
         decimals=values["decimals"],
+        every_ns=values.get("every", 0),
+        depth=values.get("depth", 0),
+        channel=values.get("channel", ""),
     )
 
 
-def _in_format(form: str, body: bytes, headers: dict[str, str]) -> web.Response:
-    return web.Response(body=body, headers={"Content-Type": FORMATS[form][1], **headers})
+def _in_format(form: str, body: bytes, last: PageCursor | None = None) -> web.Response:
+    return web.Response(body=body, headers=_headers(form, last))
+
+
+def _headers(form: str, last: PageCursor | None) -> dict[str, str]:
+    return {"Content-Type": FORMATS[form][1]} | ({NEXT_CURSOR: last.text()} if last else {})
 
 
 def _error(error: EtlError) -> web.Response:

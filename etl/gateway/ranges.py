@@ -1,18 +1,19 @@
 """What HTTP gives of the stores: tables, their columns, and the statement of a page. Pure.
 
 A page is ordered by (time, sequence, record_key), and found in two steps: where it ends, from three columns, then its
-rows. So any format can be passed through as the store writes it, and the next page's cursor is known before.
+rows. So any format can be passed through as the store writes it, and the next page's cursor is known before. Its end is
+looked for near its beginning first (``reaches``): a page costs what it holds, not what the range does.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from etl.errors import EtlError, UsageError
 from etl.model.times import NS_PER_DAY
@@ -29,7 +30,7 @@ COMMON = (
 )
 DECIMALS = frozenset(
     ("last_price", "volume", "bid", "bid_size", "ask", "ask_size", "open", "high", "low", "close", "vwap",
-     "quote_volume", "taker_buy_volume")
+     "quote_volume", "taker_buy_volume", "turnover")
 )  # fmt: skip
 DECIMAL_LISTS = frozenset(("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"))
 FORMATS: Mapping[str, tuple[str, str]] = {
@@ -44,6 +45,14 @@ CLICKHOUSE, LAKE = "clickhouse", "lake"
 STORES = (CLICKHOUSE, LAKE)
 KEY_TIME_MARGIN_NS = NS_PER_DAY
 """The time of a record's identity is at most so far from its own: a day where the venue tells none."""
+ANSWER_BYTES_MAX = 512 << 20
+"""Of one answer, in the store and here."""
+REACH_OF_RANGE = 64
+"""The end of a range's first page is looked for within so small a part of it."""
+REACH_PAGES = 2
+"""That of the next ones within so many times what the page before took."""
+WIDER = 8
+"""Is it not there, within so much more, until the range ends: in all no more than a seventh is read twice."""
 _ORDER = "(time, ifNull(sequence, -1), record_key)"
 _CURSOR = re.compile(r"[\w-]{1,2000}")
 
@@ -80,13 +89,28 @@ TABLES: Mapping[str, Table] = {
     )
 }  # fmt: skip
 
+OHLCV, BOOK_SNAPSHOTS = "ohlcv", "book_snapshots"
+MADE: Mapping[str, Table] = {
+    table.name: table
+    for table in (
+        Table(OHLCV, "trade", ("exchange", "symbol", "time", "open", "high", "low", "close", "volume", "turnover",
+                               "trades", "extended_hours"), "Bars that were made of the trades in the lake"),
+        Table(BOOK_SNAPSHOTS, "book", ("exchange", "symbol", "time", "update_time_ns", "sequence", "bid_prices",
+                                       "bid_sizes", "ask_prices", "ask_sizes", "gap"),
+              "Order books as they stood at each multiple of a length of time, joined from their messages in the lake;"
+              " gap: something may be missing in it"),
+    )
+}  # fmt: skip
+"""What only the lake answers: a row is known by its time."""
+
 
 class PageCursor(Struct, frozen=True, array_like=True):
-    """The last row of a page."""
+    """The last row of a page, and the time that the page took in."""
 
     time_ns: int
     sequence: int
     record_key: str
+    span_ns: int = 0
 
     def text(self) -> str:
         return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
@@ -114,10 +138,41 @@ class Question(Struct, frozen=True, kw_only=True):
     after: PageCursor | None = None
     interval: str = ""
     decimals: str = TEXT
+    every_ns: int = 0
+    depth: int = 0
+    channel: str = ""
+
+    @property
+    def from_ns(self) -> int:
+        """Where the page begins."""
+        return self.after.time_ns if self.after else self.start_ns
+
+    @property
+    def instants(self) -> range:
+        """Multiples of ``every_ns``, from here to the end of the range."""
+        first_ns = self.after.time_ns + 1 if self.after else self.start_ns
+        return range(-(-first_ns // self.every_ns) * self.every_ns, self.end_ns, self.every_ns)
+
+    def up_to(self, end_ns: int) -> Question:
+        return structs.replace(self, end_ns=end_ns)
+
+    def reaches(self) -> Iterator[Question]:
+        """The page within ever more of what is left of the range; the last is all of it."""
+        width_ns = (self.end_ns - self.from_ns) // REACH_OF_RANGE
+        if self.after and self.after.span_ns:
+            width_ns = self.after.span_ns * REACH_PAGES
+        while width_ns > 0 and self.from_ns + width_ns < self.end_ns:
+            yield self.up_to(self.from_ns + width_ns)
+            width_ns *= WIDER
+        yield self
+
+    def cursor_at(self, time_ns: int, sequence: int, record_key: str) -> PageCursor:
+        """Of a page whose last row is this."""
+        return PageCursor(time_ns, sequence, record_key, time_ns - self.from_ns)
 
     def parameters(self) -> dict[str, str]:
         """Of ``statement`` and the others, as ClickHouse takes them."""
-        start_ns = self.after.time_ns if self.after else self.start_ns
+        start_ns = self.from_ns
         values: dict[str, Any] = {
             "exchange": self.exchange, "symbol": self.symbol, "start": start_ns, "end": self.end_ns,
             "key_start": start_ns - KEY_TIME_MARGIN_NS, "key_end": self.end_ns + KEY_TIME_MARGIN_NS,
