@@ -188,7 +188,8 @@ class Exchange:
     name: ClassVar[str]
     parser_version: ClassVar[int] = 1
     websocket_url: ClassVar[str]
-    """Live address without the stream list; ``etl simulate`` replaces scheme and host."""
+    """Live address without the stream list; ``etl simulate`` replaces scheme and host. "" = it has no stream, and
+    is asked for its past alone."""
     rest_url: ClassVar[str] = ""
     rest_urls: ClassVar[Mapping[str, str]] = {}
     """Further hosts that answer requests, by the name that ``Request.host`` has of them."""
@@ -363,6 +364,23 @@ class Exchange:
     def headers(self, request: Request, now_ns: int) -> Mapping[str, str]:
         """Headers that authenticate ``request``; never logged."""
         return {}
+
+    def key_query(self, request: Request) -> Mapping[str, str]:
+        """Parameters that authenticate ``request`` where a venue takes its key in the address; never logged or kept."""
+        return {}
+
+    def calendar_requests(self, venue_symbol: str, from_day: str) -> Iterator[Request]:
+        """Requests for the days, from ``from_day`` on, on which a series is told anew; each is made when the answers to
+        those before it were parsed."""
+        return iter(())
+
+    def release_days(self, venue_symbol: str) -> Sequence[str]:
+        """What those answers said, planned days too: ``2026-07-30``."""
+        return ()
+
+    def told_rows(self, request: Request, frame: Frame) -> int | None:
+        """How many rows there are in all, where ``frame``, the answer to ``request``, says so: for estimates."""
+        return None
 
     def handshake_headers(self, now_ns: int) -> Mapping[str, str]:
         """Headers of the websocket's opening request; never logged."""

@@ -82,7 +82,9 @@ def main(
 
 def first_venues(count: int) -> tuple[str, ...]:
     """So many of the venues that can be simulated, one of each family before their sisters. Raises ``UsageError``."""
-    known = sorted(set(simulated.names()) & set(exchanges.names()), key=lambda name: (name.count("_"), name))
+    known = sorted(
+        set(simulated.names()) & set(exchanges.streamed()), key=lambda name: (name.count("_"), name)
+    )
     if count > len(known):
         raise UsageError(f"--workers {count}: there are {len(known)} simulated venues")
     return tuple(known[:count])

@@ -41,6 +41,8 @@ TABLE_FUNCTIONS = frozenset(
         "values",
     }
 )
+OWN_VIEWS = frozenset({"observations_asof"})
+"""Our views that take parameters: they are called as table functions are."""
 KEYWORDS = frozenset({"values", "null"})
 """Names of table functions that stand before brackets as words of the language too."""
 DATABASE_ENGINES = frozenset({"atomic", "memory"})
@@ -219,7 +221,7 @@ class Allowed:
         if above == "Storage":  # a table's engine is the grants' matter; a database's is so only in part
             good = not database or name in DATABASE_ENGINES
         elif above in ("TableExpression", "InsertQuery", "CreateQuery", "DescribeQuery"):
-            good = name in TABLE_FUNCTIONS
+            good = name in TABLE_FUNCTIONS | OWN_VIEWS
         else:
             good = name not in self._refused
         if not good:

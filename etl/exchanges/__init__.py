@@ -37,6 +37,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name for feeds in names_by_file().values() for name in feeds))
 
 
+def streamed() -> tuple[str, ...]:
+    """Those that have a stream."""
+    return tuple(name for name in names() if load(name).websocket_url)
+
+
 @cache
 def series_of(exchange: str) -> Series | None:
     """How contracts of ``exchange`` come and go, ``None`` where they do not or nobody knows it."""

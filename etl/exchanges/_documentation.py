@@ -50,7 +50,7 @@ def _archive(feed: type[Exchange]) -> str:
 def _feed(feed: type[Exchange]) -> str:
     history = " and ".join((feed.rest_url or "none", *feed.rest_urls.values()))
     facts = [
-        f"Stream {feed.websocket_url}, history {history}, parser version {feed.parser_version}.",
+        f"Stream {feed.websocket_url or 'none'}, history {history}, parser version {feed.parser_version}.",
         f"Keys: {_keys(feed)}.",
     ]
     limits = {

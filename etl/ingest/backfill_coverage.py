@@ -116,7 +116,7 @@ class ChunkCoverage(Observer):
     def judged(self, record: Record, is_good: bool) -> None:
         if not self._is_own(record):
             return
-        time_ns = record.event_time_ns or record.receive_time_ns
+        time_ns = _time_ns(record)
         is_within = self._chunk.start_ns <= time_ns < self._chunk.end_ns
         number = record.sequence if self._is_by_id else None
         if isinstance(record, Bar):
@@ -156,6 +156,12 @@ class ChunkCoverage(Observer):
         self._rows += 1
         self._channel = record.channel
         self._reach((number or 0, time_ns))
+
+
+def _time_ns(record: Record) -> int:
+    """By which ``record`` was asked for."""
+    told_ns = record.publish_time_ns if record.kind is Kind.OBSERVATION else record.event_time_ns
+    return told_ns or record.receive_time_ns
 
 
 def check(settings: Settings, jobs: Sequence[Job], name: str) -> Coverage:

@@ -6,14 +6,14 @@ from msgspec import Struct
 
 from etl.adapter.contract import Exchange, Request
 from etl.exchanges import load as load_exchange
-from etl.ingest.backfill_jobs import Job, plan
+from etl.ingest.backfill_jobs import WHOLE, Job, plan
 from etl.model.records import Frame, Kind, Record
 from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
 from etl.sources.history import History
 
-PROBE_PAGES_MAX = 3
+PROBE_PAGES_MAX = 4
 REQUEST_S = 0.25
 """What a request takes where the venue publishes no limit: for estimates."""
 
@@ -45,25 +45,35 @@ async def estimate(settings: Settings, job: Job) -> list[Estimate]:
 async def _estimated(
     exchange: type[Exchange], history: History, job: Job, symbol: str, kind_name: str
 ) -> Estimate:
-    """By the rows a second of the first full page."""
+    """By what the venue says of its pages, or by the rows a second of the first full page."""
     parser, kind = exchange(), Kind[kind_name.upper()]
-    request: Request | None = next(
-        iter(parser.history_requests(kind, symbol, job.start_ns, job.end_ns)), None
-    )
+    firsts = iter(parser.history_requests(kind, symbol, job.start_ns, job.end_ns))
+    request: Request | None = next(firsts, None)
     times: list[int] = []
-    weight = 1
+    told: int | None = None
+    weight, asked = 1, 0
     for number in range(PROBE_PAGES_MAX):
         if request is None or times:
             break
+        asked += 1
         answer = await history.fetch(request)
         frame = Frame(
             exchange.name, "estimate", number + 1, answer.endpoint, answer.receive_time_ns, answer.payload
         )
         outcomes = parser.parse(frame)
-        times = [one.event_time_ns for one in outcomes if isinstance(one, Record) and one.kind is kind]
+        times = [
+            one.event_time_ns or one.publish_time_ns
+            for one in outcomes
+            if isinstance(one, Record) and one.kind is kind
+        ]
+        told = parser.told_rows(request, frame)
         weight, request = request.weight, parser.next_request(request, frame)
+        if request is None and kind_name == WHOLE and not times:  # what came was about the series
+            request = next(firsts, None)
     page_rows = len(times)
-    if request is None or not page_rows:
+    if told is not None and page_rows:
+        rows, requests = told, asked - 1 + -(-told // page_rows)
+    elif request is None or not page_rows:
         rows = (
             sum(job.start_ns <= time_ns < job.end_ns for time_ns in times)
             if kind is not Kind.BOOK

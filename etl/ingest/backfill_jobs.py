@@ -19,9 +19,11 @@ from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_S
 from etl.reference.instruments import with_known
 from etl.settings import Settings
 
-KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.AGG_TRADE, Kind.BOOK)
+KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.AGG_TRADE, Kind.BOOK, Kind.OBSERVATION)
 """What a backfill can ask for, where the venue has it. A book's history is its snapshot now."""
 CHUNKS_MAX = 100_000
+WHOLE = "observation"
+"""A kind whose range is one chunk: a series is a few thousand rows, and costs three questions before the first."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -122,10 +124,16 @@ def _require_past(start_ns: int, end_ns: int, now_ns: int) -> None:
 
 def plan(job: Job) -> list[Chunk]:
     """The job cut at whole hours (trades and quotes by request) or days (the rest; of an archive the venue's own, so
-    that each file is read once), in the order of time."""
+    that each file is read once), in the order of time; a series' observations are asked for as a whole."""
     chunks: list[Chunk] = []
     begins_ns = _day_ns(job)
     for kind in job.kinds:
+        if kind == WHOLE:
+            chunks += [
+                Chunk(job.exchange, symbol, kind, job.start_ns, job.end_ns, job.archive)
+                for symbol in job.symbols
+            ]
+            continue
         step_ns = NS_PER_HOUR if kind in ("trade", "quote", "agg_trade") and not job.archive else NS_PER_DAY
         first_ns = job.start_ns - (job.start_ns - begins_ns) % step_ns
         for symbol in job.symbols:
@@ -141,7 +149,9 @@ def plan(job: Job) -> list[Chunk]:
 
 def slices(job: Job, count_max: int) -> list[Job]:
     """``job`` by symbol and day, for workers side by side; by several days where it would be more than
-    ``count_max`` jobs."""
+    ``count_max`` jobs; by symbol alone what is asked for as a whole."""
+    if job.kinds == (WHOLE,):
+        return [msgspec.structs.replace(job, symbols=(symbol,)) for symbol in job.symbols]
     first = job.start_ns - (job.start_ns - _day_ns(job)) % NS_PER_DAY
     days = -(-(job.end_ns - first) // NS_PER_DAY)
     step_ns = -(-days * len(job.symbols) // count_max) * NS_PER_DAY

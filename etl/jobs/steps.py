@@ -83,6 +83,14 @@ def refresh_symbol_stats(settings: Settings, start_ns: int, end_ns: int) -> Any:
     return {"symbols": refresh(settings, time.time_ns())}
 
 
+def refresh_observations(settings: Settings, start_ns: int, end_ns: int) -> Any:
+    import time
+
+    from etl.ingest.release_calendar import refresh
+
+    return refresh(settings, time.time_ns())
+
+
 def repair_gaps(settings: Settings, start_ns: int, end_ns: int) -> Any:
     """The ledger lies in ClickHouse: without it the workers' own repairs are all, and what was not published yet."""
     from etl.ingest.gap_rounds import look_again_round, repair_round
@@ -143,6 +151,7 @@ STEPS: Mapping[str, Step] = {
         monitor_freshness,
         refresh_instruments,
         refresh_symbol_stats,
+        refresh_observations,
         repair_gaps,
         audit_data,
         publish_quality,

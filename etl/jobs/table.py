@@ -98,6 +98,14 @@ JOBS: Mapping[str, Job] = {
         time_out_s=900,
         stores=("clickhouse",),
     ),
+    "refresh_observations": Job(
+        cron="35 * * * *",
+        pool="topics",
+        retries=3,
+        retry_wait_s=60,
+        retry_wait_max_s=600,
+        time_out_s=3_000,
+    ),
     "repair_gaps": Job(
         cron="*/5 * * * *",
         pool="topics",

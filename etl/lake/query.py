@@ -50,7 +50,7 @@ _START_OFFSET = f"TRY_CAST(regexp_extract(filename, '{NAME_PATTERN}', 2) AS BIGI
 """Null in a file that another program wrote."""
 
 
-# as in the other stores: docs/storage.md
+# these are as in the other stores: docs/storage.md
 _TRADES_CORRECTED = """
 CREATE VIEW corrections_keyed AS
 SELECT *,
@@ -105,6 +105,25 @@ LEFT JOIN codes
                                ELSE 'cta' END
 """
 
+_OBSERVATIONS_ASOF = """
+CREATE MACRO observations_asof(moment) AS TABLE
+SELECT exchange, symbol, observation_date::DATE AS observation_date, vintage_date::DATE AS vintage_date, value, unit,
+       release, known_time
+FROM (
+    SELECT *, least(make_timestamptz(receive_time_ns // 1000),
+                    make_timestamptz(key_time_ns // 1000) + INTERVAL 30 HOURS) AS known_time
+    FROM observations
+    WHERE known_time <= moment::TIMESTAMPTZ
+    QUALIFY row_number() OVER (
+        PARTITION BY exchange, symbol, observation_date
+        ORDER BY vintage_date DESC,
+                 CASE WHEN make_timestamptz(receive_time_ns // 1000) <= moment::TIMESTAMPTZ THEN receive_time_ns
+                      ELSE -receive_time_ns END DESC
+    ) = 1
+)
+WHERE NOT list_contains(coalesce(flags, []), 'withdrawn')
+"""
+
 
 def connect(settings: Settings, wanted: Callable[[File], bool] | None = None) -> duckdb.DuckDBPyConnection:
     """The lake as it is now, or only the files that are ``wanted``; the connection keeps showing this state.
@@ -135,6 +154,7 @@ def connect_to(storage: Storage, state: State, with_doubles: bool = False) -> du
         _unrounded(kind) for kind in connection.sql("SELECT last_price, volume FROM trades").types
     )
     connection.execute(_TRADES_CORRECTED.format(price=price, volume=volume))
+    connection.execute(_OBSERVATIONS_ASOF)
     return connection
 
 

@@ -27,6 +27,7 @@ class Kind(IntEnum):
     STATUS = 8
     STATS = 9
     LIQUIDATION = 10
+    OBSERVATION = 11
 
 
 class Source(IntEnum):
@@ -322,6 +323,22 @@ class Liquidation(Record, frozen=True, gc=False):
     size_unit: SizeUnit = SizeUnit.NONE
 
 
+class Observation(Record, frozen=True, gc=False):
+    """What a series says of a period, as one vintage told it; ``value`` is ``None`` where the source has none.
+
+    Sources tell the day on which it was said and no hour: ``event_time_ns`` is 0, ``publish_time_ns`` midnight UTC of
+    ``vintage_date``. Dates are ``YYYY-MM-DD``, as text: the first day of 1970 would be no time here.
+    """
+
+    kind: ClassVar[Kind] = Kind.OBSERVATION
+
+    observation_date: str = ""
+    vintage_date: str = ""
+    value: str | None = None
+    unit: str = ""
+    release: str = ""
+
+
 RECORD_TYPES: tuple[type[Record], ...] = (
     Trade,
     Quote,
@@ -333,6 +350,7 @@ RECORD_TYPES: tuple[type[Record], ...] = (
     Status,
     Stats,
     Liquidation,
+    Observation,
 )
 
 

@@ -15,6 +15,7 @@ TABLE_BY_KIND: dict[Kind, str] = {
     Kind.STATUS: "statuses",
     Kind.STATS: "stats",
     Kind.LIQUIDATION: "liquidations",
+    Kind.OBSERVATION: "observations",
 }
 
 KIND_BY_TABLE: dict[str, Kind] = {table: kind for kind, table in TABLE_BY_KIND.items()}

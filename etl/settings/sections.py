@@ -255,6 +255,8 @@ class Backfill(Section, frozen=True):
     daily_kinds: tuple[str, ...] = ()
     """Kinds that the daily scheduled run of backfill_market_data fetches; empty = none."""
     deadline_s: float = 21_600.0
+    series: tuple[str, ...] = ()
+    """Macro series that refresh_observations keeps, as their source spells them; empty = a few of each source."""
 
 
 class Venues(Section, frozen=True):

@@ -45,7 +45,7 @@ class Refused(VenueError):
 
 class Answer(Struct, frozen=True):
     """``endpoint`` is the URL asked for, with the body of a POST behind ``#body=`` (percent-encoded), so that the raw
-    topic tells the whole question; credentials travel in headers and are not in it."""
+    topic tells the whole question; credentials travel in headers or beside it and are not in it."""
 
     endpoint: str
     payload: bytes
@@ -138,6 +138,7 @@ class History:
                 "POST" if request.body else "GET",
                 url,
                 headers=headers,
+                params=self._parser.key_query(request) or None,
                 data=request.body or None,
                 timeout=TIMEOUT,
                 allow_redirects=False,  # the keys in the headers are for this host alone

@@ -25,6 +25,7 @@ from etl.validation.views import (
     BarView,
     BookView,
     CorrectionView,
+    ObservationView,
     QuoteView,
     StatsView,
     StatusView,
@@ -179,6 +180,11 @@ def status_view(columns: Mapping[str, Column], spec: ValidationSpec) -> StatusVi
     return StatusView(*times_of(columns, spec, None), columns["limit_down"], columns["limit_up"])
 
 
+def observation_view(columns: Mapping[str, Column], spec: ValidationSpec) -> ObservationView:
+    """``columns``: event_time_ns, receive_time_ns, observation_day."""
+    return ObservationView(*times_of(columns, spec, None), columns["observation_day"])
+
+
 def stats_view(columns: Mapping[str, Column], spec: ValidationSpec) -> StatsView:
     """``columns``: event_time_ns, receive_time_ns, next_funding_time_ns, and the four numbers under their names."""
     return StatsView(
@@ -202,6 +208,7 @@ VIEW_OF: dict[Kind, Callable[..., Times]] = {
     Kind.CORRECTION: correction_view,
     Kind.STATUS: status_view,
     Kind.STATS: stats_view,
+    Kind.OBSERVATION: observation_view,
 }
 
 

@@ -20,6 +20,7 @@ from etl.model.records import (
     Correction,
     Kind,
     Liquidation,
+    Observation,
     Quote,
     Record,
     Severity,
@@ -42,12 +43,14 @@ from etl.validation.views import (
     BarView,
     BookView,
     CorrectionView,
+    ObservationView,
     QuoteView,
     StatsView,
     StatusView,
     Times,
     TimeValues,
     TradeView,
+    day_number,
 )
 
 INTERVAL_NS = {name: interval_ns(name) for name in ("1s", "1m", "5m", "1h")}
@@ -317,6 +320,8 @@ def _other_view(record: Record, spec: ValidationSpec, times: TimeValues) -> Time
         values = (record.mark_price, record.index_price, record.open_interest, record.funding_rate)
         mark, index, interest, rate = map(number, values)
         return StatsView(*times, mark, index, interest, rate, record.next_funding_time_ns, spec.price_max)
+    if isinstance(record, Observation):
+        return ObservationView(*times, day_number(record.observation_date))
     return Times(*times)
 
 

@@ -21,7 +21,7 @@ from etl.validation.batch import VIEW_OF, Column, cast_decimals, check_batch, ti
 from etl.validation.checker import INTERVAL_NS, NOT_ALIGNED
 from etl.validation.decimals import all_fit, decimal_fault
 from etl.validation.specs import SPECS, ValidationSpec, specs_for
-from etl.validation.views import BookView, Times
+from etl.validation.views import BookView, Times, day_number
 from etl.wire.columns import COLUMNS, DECIMAL_RULE, Form, Refused, Rows, without
 
 REASON_VALUE_CHARACTERS_MAX = 60
@@ -103,6 +103,8 @@ class RowsCheck:
             columns["size_unit"] = np.array([_UNITS[name] for name in values["size_unit"]])
         for name, field in _FIELDS.get(rows.kind, {}).items():
             columns[field] = _numbers(values[name])
+        if rows.kind is Kind.OBSERVATION:
+            columns["observation_day"] = np.array([*map(day_number, values["observation_date"])])
         if rows.kind is Kind.BAR:
             intervals = [INTERVAL_NS.get(name, NOT_ALIGNED) if name else 0 for name in values["interval"]]
             columns["interval_ns"] = np.array(intervals)

@@ -242,6 +242,13 @@ def volume_inconsistent(v: View) -> Any:
     return sound & ((v.taker_buy_volume > v.size) | (v.quote_volume < least) | (v.quote_volume > most))
 
 
+# --- observations -----------------------------------------------------------------------------------------
+
+
+def observation_undated(v: View) -> Any:
+    return v.observation_day != v.observation_day
+
+
 # --- what comes seldom -------------------------------------------------------------------------------------
 
 

@@ -150,6 +150,11 @@ _STATS_RULES = (
     Rule(Code.TIME_IMPLAUSIBLE, _HARD, rules.funding_time_implausible),
 )
 
+_OBSERVATION_RULES = (
+    *_TIME_RULES,
+    Rule(Code.FIELD_MALFORMED, _HARD, rules.observation_undated),
+)
+
 SPECS: dict[Kind, ValidationSpec] = {
     Kind.TRADE: ValidationSpec(
         table="trades",
@@ -216,6 +221,12 @@ SPECS: dict[Kind, ValidationSpec] = {
         rules=_TRADE_RULES,
         decimals=("last_price", "volume"),
         sizes=_SIZES,
+    ),
+    Kind.OBSERVATION: ValidationSpec(
+        table="observations",
+        kind=Kind.OBSERVATION,
+        rules=_OBSERVATION_RULES,
+        decimals=("value",),
     ),
     Kind.GAP: ValidationSpec(table="gaps", kind=Kind.GAP, rules=(), decimals=(), event_time_declared=False),
 }

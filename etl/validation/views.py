@@ -6,6 +6,7 @@ number that holds for all rows.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from msgspec import Struct
@@ -14,6 +15,16 @@ Number = Any
 
 NAN = float("nan")
 INFINITY = float("inf")
+_FIRST_DAY = date(1970, 1, 1)
+
+
+def day_number(text: str) -> float:
+    """Days from 1970 on of ``YYYY-MM-DD``, NaN of another text."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return NAN
+    return float((day - _FIRST_DAY).days) if day.isoformat() == text else NAN
 
 
 TimeValues = tuple[Number, Number, Number, Number, Number, Number, Number, Number]
@@ -95,6 +106,11 @@ class CorrectionView(Times, frozen=True, gc=False):
 class StatusView(Times, frozen=True, gc=False):
     limit_down: Number
     limit_up: Number
+
+
+class ObservationView(Times, frozen=True, gc=False):
+    observation_day: Number
+    """Days since 1970, NaN where the date is none."""
 
 
 class StatsView(Times, frozen=True, gc=False):

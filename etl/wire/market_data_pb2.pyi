@@ -20,6 +20,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STATUS: _ClassVar[Kind]
     STATS: _ClassVar[Kind]
     LIQUIDATION: _ClassVar[Kind]
+    OBSERVATION: _ClassVar[Kind]
 
 class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -120,6 +121,7 @@ CORRECTION: Kind
 STATUS: Kind
 STATS: Kind
 LIQUIDATION: Kind
+OBSERVATION: Kind
 SOURCE_UNSPECIFIED: Source
 STREAM: Source
 REPLAY: Source
@@ -178,7 +180,7 @@ HARD: Severity
 SOFT: Severity
 
 class MarketData(_message.Message):
-    __slots__ = ("kind", "exchange", "symbol", "venue_symbol", "channel", "event_time_ns", "receive_time_ns", "source", "connection_id", "frame_sequence", "frame_index", "record_key", "key_time_ns", "sequence", "parser_version", "first_sequence", "previous_sequence", "publish_time_ns", "participant_time_ns", "last_price", "volume", "side", "trade_id", "first_trade_id", "last_trade_id", "trade_count", "market_center", "trf_id", "conditions", "indicators", "tape", "size_unit", "bid", "bid_size", "ask", "ask_size", "bid_exchange", "ask_exchange", "book_action", "bid_prices", "bid_sizes", "ask_prices", "ask_sizes", "bid_orders", "ask_orders", "depth", "interval", "open", "high", "low", "close", "vwap", "quote_volume", "taker_buy_volume", "bar_state", "original_trade_id", "correction", "gap_kind", "gap_state", "from_sequence", "to_sequence", "from_time_ns", "to_time_ns", "reason", "status", "status_code", "limit_down", "limit_up", "mark_price", "index_price", "open_interest", "funding_rate", "next_funding_time_ns", "flags", "attempts", "repaired_rows", "detected_time_ns")
+    __slots__ = ("kind", "exchange", "symbol", "venue_symbol", "channel", "event_time_ns", "receive_time_ns", "source", "connection_id", "frame_sequence", "frame_index", "record_key", "key_time_ns", "sequence", "parser_version", "first_sequence", "previous_sequence", "publish_time_ns", "participant_time_ns", "last_price", "volume", "side", "trade_id", "first_trade_id", "last_trade_id", "trade_count", "market_center", "trf_id", "conditions", "indicators", "tape", "size_unit", "bid", "bid_size", "ask", "ask_size", "bid_exchange", "ask_exchange", "book_action", "bid_prices", "bid_sizes", "ask_prices", "ask_sizes", "bid_orders", "ask_orders", "depth", "interval", "open", "high", "low", "close", "vwap", "quote_volume", "taker_buy_volume", "bar_state", "original_trade_id", "correction", "gap_kind", "gap_state", "from_sequence", "to_sequence", "from_time_ns", "to_time_ns", "reason", "status", "status_code", "limit_down", "limit_up", "mark_price", "index_price", "open_interest", "funding_rate", "next_funding_time_ns", "flags", "attempts", "repaired_rows", "detected_time_ns", "observation_date", "vintage_date", "value", "unit", "release")
     KIND_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
@@ -256,6 +258,11 @@ class MarketData(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     REPAIRED_ROWS_FIELD_NUMBER: _ClassVar[int]
     DETECTED_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_DATE_FIELD_NUMBER: _ClassVar[int]
+    VINTAGE_DATE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     kind: Kind
     exchange: str
     symbol: str
@@ -333,7 +340,12 @@ class MarketData(_message.Message):
     attempts: int
     repaired_rows: int
     detected_time_ns: int
-    def __init__(self, kind: _Optional[_Union[Kind, str]] = ..., exchange: _Optional[str] = ..., symbol: _Optional[str] = ..., venue_symbol: _Optional[str] = ..., channel: _Optional[str] = ..., event_time_ns: _Optional[int] = ..., receive_time_ns: _Optional[int] = ..., source: _Optional[_Union[Source, str]] = ..., connection_id: _Optional[str] = ..., frame_sequence: _Optional[int] = ..., frame_index: _Optional[int] = ..., record_key: _Optional[str] = ..., key_time_ns: _Optional[int] = ..., sequence: _Optional[int] = ..., parser_version: _Optional[int] = ..., first_sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., publish_time_ns: _Optional[int] = ..., participant_time_ns: _Optional[int] = ..., last_price: _Optional[str] = ..., volume: _Optional[str] = ..., side: _Optional[_Union[Side, str]] = ..., trade_id: _Optional[str] = ..., first_trade_id: _Optional[str] = ..., last_trade_id: _Optional[str] = ..., trade_count: _Optional[int] = ..., market_center: _Optional[str] = ..., trf_id: _Optional[str] = ..., conditions: _Optional[_Iterable[str]] = ..., indicators: _Optional[_Iterable[str]] = ..., tape: _Optional[str] = ..., size_unit: _Optional[_Union[SizeUnit, str]] = ..., bid: _Optional[str] = ..., bid_size: _Optional[str] = ..., ask: _Optional[str] = ..., ask_size: _Optional[str] = ..., bid_exchange: _Optional[str] = ..., ask_exchange: _Optional[str] = ..., book_action: _Optional[_Union[BookAction, str]] = ..., bid_prices: _Optional[_Iterable[str]] = ..., bid_sizes: _Optional[_Iterable[str]] = ..., ask_prices: _Optional[_Iterable[str]] = ..., ask_sizes: _Optional[_Iterable[str]] = ..., bid_orders: _Optional[_Iterable[int]] = ..., ask_orders: _Optional[_Iterable[int]] = ..., depth: _Optional[int] = ..., interval: _Optional[str] = ..., open: _Optional[str] = ..., high: _Optional[str] = ..., low: _Optional[str] = ..., close: _Optional[str] = ..., vwap: _Optional[str] = ..., quote_volume: _Optional[str] = ..., taker_buy_volume: _Optional[str] = ..., bar_state: _Optional[_Union[BarState, str]] = ..., original_trade_id: _Optional[str] = ..., correction: _Optional[_Union[CorrectionKind, str]] = ..., gap_kind: _Optional[_Union[GapKind, str]] = ..., gap_state: _Optional[_Union[GapState, str]] = ..., from_sequence: _Optional[int] = ..., to_sequence: _Optional[int] = ..., from_time_ns: _Optional[int] = ..., to_time_ns: _Optional[int] = ..., reason: _Optional[str] = ..., status: _Optional[_Union[TradingStatus, str]] = ..., status_code: _Optional[str] = ..., limit_down: _Optional[str] = ..., limit_up: _Optional[str] = ..., mark_price: _Optional[str] = ..., index_price: _Optional[str] = ..., open_interest: _Optional[str] = ..., funding_rate: _Optional[str] = ..., next_funding_time_ns: _Optional[int] = ..., flags: _Optional[_Iterable[str]] = ..., attempts: _Optional[int] = ..., repaired_rows: _Optional[int] = ..., detected_time_ns: _Optional[int] = ...) -> None: ...
+    observation_date: str
+    vintage_date: str
+    value: str
+    unit: str
+    release: str
+    def __init__(self, kind: _Optional[_Union[Kind, str]] = ..., exchange: _Optional[str] = ..., symbol: _Optional[str] = ..., venue_symbol: _Optional[str] = ..., channel: _Optional[str] = ..., event_time_ns: _Optional[int] = ..., receive_time_ns: _Optional[int] = ..., source: _Optional[_Union[Source, str]] = ..., connection_id: _Optional[str] = ..., frame_sequence: _Optional[int] = ..., frame_index: _Optional[int] = ..., record_key: _Optional[str] = ..., key_time_ns: _Optional[int] = ..., sequence: _Optional[int] = ..., parser_version: _Optional[int] = ..., first_sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., publish_time_ns: _Optional[int] = ..., participant_time_ns: _Optional[int] = ..., last_price: _Optional[str] = ..., volume: _Optional[str] = ..., side: _Optional[_Union[Side, str]] = ..., trade_id: _Optional[str] = ..., first_trade_id: _Optional[str] = ..., last_trade_id: _Optional[str] = ..., trade_count: _Optional[int] = ..., market_center: _Optional[str] = ..., trf_id: _Optional[str] = ..., conditions: _Optional[_Iterable[str]] = ..., indicators: _Optional[_Iterable[str]] = ..., tape: _Optional[str] = ..., size_unit: _Optional[_Union[SizeUnit, str]] = ..., bid: _Optional[str] = ..., bid_size: _Optional[str] = ..., ask: _Optional[str] = ..., ask_size: _Optional[str] = ..., bid_exchange: _Optional[str] = ..., ask_exchange: _Optional[str] = ..., book_action: _Optional[_Union[BookAction, str]] = ..., bid_prices: _Optional[_Iterable[str]] = ..., bid_sizes: _Optional[_Iterable[str]] = ..., ask_prices: _Optional[_Iterable[str]] = ..., ask_sizes: _Optional[_Iterable[str]] = ..., bid_orders: _Optional[_Iterable[int]] = ..., ask_orders: _Optional[_Iterable[int]] = ..., depth: _Optional[int] = ..., interval: _Optional[str] = ..., open: _Optional[str] = ..., high: _Optional[str] = ..., low: _Optional[str] = ..., close: _Optional[str] = ..., vwap: _Optional[str] = ..., quote_volume: _Optional[str] = ..., taker_buy_volume: _Optional[str] = ..., bar_state: _Optional[_Union[BarState, str]] = ..., original_trade_id: _Optional[str] = ..., correction: _Optional[_Union[CorrectionKind, str]] = ..., gap_kind: _Optional[_Union[GapKind, str]] = ..., gap_state: _Optional[_Union[GapState, str]] = ..., from_sequence: _Optional[int] = ..., to_sequence: _Optional[int] = ..., from_time_ns: _Optional[int] = ..., to_time_ns: _Optional[int] = ..., reason: _Optional[str] = ..., status: _Optional[_Union[TradingStatus, str]] = ..., status_code: _Optional[str] = ..., limit_down: _Optional[str] = ..., limit_up: _Optional[str] = ..., mark_price: _Optional[str] = ..., index_price: _Optional[str] = ..., open_interest: _Optional[str] = ..., funding_rate: _Optional[str] = ..., next_funding_time_ns: _Optional[int] = ..., flags: _Optional[_Iterable[str]] = ..., attempts: _Optional[int] = ..., repaired_rows: _Optional[int] = ..., detected_time_ns: _Optional[int] = ..., observation_date: _Optional[str] = ..., vintage_date: _Optional[str] = ..., value: _Optional[str] = ..., unit: _Optional[str] = ..., release: _Optional[str] = ...) -> None: ...
 
 class Quarantined(_message.Message):
     __slots__ = ("code", "severity", "rule", "reason", "exchange", "symbol", "endpoint", "receive_time_ns", "source", "connection_id", "frame_sequence", "frame_index", "parser_version", "payload", "record", "outcome", "outcome_time_ns")

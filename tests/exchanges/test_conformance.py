@@ -36,7 +36,7 @@ from etl.adapter.contract import (
 )
 from etl.adapter.faults import fault_of_status
 from etl.adapter.paging import query_of, with_query
-from etl.exchanges import known_fields, load, names
+from etl.exchanges import known_fields, load, streamed
 from etl.model.codes import REPLAYED, Code
 from etl.model.instruments import UNKNOWN_SYMBOL
 from etl.model.records import Bar, BarState, Frame, Gap, GapKind, GapState, Kind, Record, Source
@@ -83,7 +83,7 @@ def converse(parser: Exchange, lines: list[fixtures.FixtureLine]) -> list[dict[s
 # the connection
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_handshake(name: str) -> None:
     """What is sent is exactly this, and the connection is ready with the last word and not before."""
     table, exchange = table_of(name), load(name)
@@ -98,7 +98,7 @@ def test_handshake(name: str) -> None:
     assert exchange.ready_on_open or (given[-1] == ready and given.count(ready) == 1)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_a_refused_key_is_told(tmp_path: Path, name: str) -> None:
     """By the simulated venue, which takes any key but none."""
     table = table_of(name)
@@ -116,7 +116,7 @@ def test_a_refused_key_is_told(tmp_path: Path, name: str) -> None:
     assert faults == [FaultKind.AUTHENTICATION]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_partial_refusal(name: str) -> None:
     """One refused channel or symbol is told as what it is, and the others go on."""
     table = table_of(name)
@@ -133,7 +133,7 @@ def test_partial_refusal(name: str) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_keep_alive(name: str) -> None:
     """A text of ours (``KeepAlive``), or a ping of the venue's that is answered with a ``Reply``."""
     table, keepalive = table_of(name), load(name).keepalive
@@ -146,7 +146,7 @@ def test_keep_alive(name: str) -> None:
     assert keepalive is not None or any("reply" in one for one in given)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_replay_on_subscribe(name: str) -> None:
     """What the venue repeats is flagged, and what it sends after that is not."""
     table = table_of(name)
@@ -159,7 +159,7 @@ def test_replay_on_subscribe(name: str) -> None:
     assert False in flagged, "one record that is no replay shows the difference"
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_limits(name: str) -> None:
     table, exchange = table_of(name), load(name)
     for limit in LIMITS:
@@ -174,7 +174,7 @@ def test_each_channel_has_an_exact_fixture(name: str, channel: str) -> None:
     lacks(table_of(name), f"channel/{channel}", exemplar_of(name, channel) is not None)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 @pytest.mark.parametrize("payload", [b'{"unheard":"of"}', b'[{"unheard":"of"}]', b'"unheard of"', b"7"])
 def test_an_unknown_message_is_quarantined(name: str, payload: bytes) -> None:
     (outcome,) = load(name)().parse(Frame(name, "c", 1, "", NOW_NS, payload))
@@ -184,13 +184,13 @@ def test_an_unknown_message_is_quarantined(name: str, payload: bytes) -> None:
         assert outcome.code is Code.UNKNOWN_MESSAGE
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_a_new_member_of_an_event_is_seen(name: str) -> None:
     """Where frames have another shape than ``members_of`` knows, none would ever be told."""
     lacks(table_of(name), "new_members", bool(known_fields(load(name))))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_what_is_left_aside_has_a_name_of_ours_and_no_event_is_left_aside_by_bearing_it(name: str) -> None:
     """``snapshot`` is what we call a page of the venue's; an event of that type is one that nobody knows."""
     exchange = load(name)
@@ -325,7 +325,7 @@ def test_a_lost_connection_is_a_gap_that_the_next_record_bounds(name: str, chann
 # symbols
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_symbols_are_one_to_one(name: str) -> None:
     exchange = load(name)
     listed = shipped_instruments(exchange)
@@ -350,7 +350,7 @@ def test_symbols_are_one_to_one(name: str) -> None:
 # the simulated venue
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", streamed())
 def test_there_is_a_simulated_venue(name: str) -> None:
     """Its truth is held against the parser in ``tests/simulator/test_truth.py``."""
     table = table_of(name)
@@ -362,7 +362,7 @@ def test_there_is_a_simulated_venue(name: str) -> None:
 
 
 def history_cases() -> list[tuple[str, Kind]]:
-    return [(name, kind) for name in names() for kind in load(name).history]
+    return [(name, kind) for name in streamed() for kind in load(name).history]
 
 
 @pytest.mark.parametrize(("name", "kind"), history_cases(), ids=str)

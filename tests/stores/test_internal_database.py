@@ -33,6 +33,7 @@ USERS = {
     "liquidations", "quarantine", "trades_corrected", "ticks", "symbol_splits", "instrument_history",
     "venue_quality", "schema_migrations",
 }  # fmt: skip
+USERS |= {"observations", "observations_asof"}
 MOVED = ("trades_stored", "quotes_stored", "books_stored", "others_stored", "quarantine_stored")
 LANDINGS = ("market_data", "frequent_market_data", "quarantined")
 
