@@ -16,8 +16,8 @@ from msgspec import structs
 from etl.audit.checks import run_check
 from etl.exchanges.fred import Fred
 from etl.lake import Lake
-from etl.model.records import Observation, Trade
-from etl.model.times import NS_PER_S, as_ns
+from etl.model.records import Observation
+from etl.model.times import as_ns
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
@@ -28,7 +28,8 @@ from etl.stores.query import query
 from etl.validation.rows import RowsCheck
 from etl.wire.codec import encode
 from etl.wire.columns import decode
-from tests.support import fred, lake, stream
+from tests.support import fred, lake
+from tests.support.one_schema import ONE_SCHEMA, PRINTS, prints
 
 pytestmark = pytest.mark.integration
 
@@ -49,28 +50,7 @@ SILENT = [("SILENT", "3", "2020-06-01T00:00:00"), ("SILENT", "4", "2021-06-01T00
 
 
 QUERIES = Path(__file__).parents[2] / "sql" / "queries"
-AT_NS = as_ns("2026-11-30T12:00:00")
-PRINTS = [
-    ("polygon", "AAPL", "268.15", -2), ("polygon", "AAPL", "268.21", -1), ("polygon", "AAPL", "999", 1),
-    ("polygon", "MSFT", "512", -1), ("polygon_options", "AAPL261218C00250000", "21.4", -60),
-    ("polygon_options", "MSFT261218C00500000", "30", -1), ("binance", "BTC-USDT", "91234.56", -1),
-    ("kalshi", "KXFED-26DEC-T3.75", "0.62", -30),
-]  # fmt: skip
-"""Exchange, symbol, price, seconds from the time that is asked for."""
-ONE_SCHEMA = [
-    ("AAPL", "268.21", "AAPL261218C00250000", "21.4", "BTC-USDT", "91234.56", "KXFED-26DEC-T3.75", "0.62", "UNRATE"),
-]  # fmt: skip
 BAD_KEY = "fred CPIAUCSL bad"
-
-
-def prints() -> list[Trade]:
-    return [
-        stream.trade(
-            number, exchange, AT_NS + seconds * NS_PER_S, symbol=symbol, venue_symbol=symbol, last_price=price,
-            record_key=str(number), key_time_ns=AT_NS + seconds * NS_PER_S,
-        )
-        for number, (exchange, symbol, price, seconds) in enumerate(PRINTS)
-    ]  # fmt: skip
 
 
 def bad() -> Observation:
