@@ -12,16 +12,18 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 
 import msgspec
 from msgspec import Struct
 
+from etl.adapter.carried import is_all
 from etl.adapter.contract import Channel, Exchange, Ignored, SequenceRule
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill_holes
 from etl.ingest.backfill_holes import Hole
-from etl.ingest.backfill_jobs import Chunk, Job, plan
+from etl.ingest.backfill_jobs import Chunk, Job, archive_day, plan
 from etl.ingest.backfill_marks import Marks
 from etl.ingest.backfill_runs import Run, Runs, between, holds, merged
 from etl.ingest.observer import Observer
@@ -141,7 +143,8 @@ class ChunkCoverage(Observer):
             self._reach((record.sequence, record.event_time_ns))
 
     def _is_own(self, record: Record) -> bool:
-        return record.kind is self._kind and record.venue_symbol == self._chunk.symbol
+        is_asked_for = self._chunk.symbol == record.venue_symbol or is_all(self._chunk.symbol)
+        return record.kind is self._kind and is_asked_for
 
     def _reach(self, place: tuple[int, int]) -> None:
         self._first = place if self._first == NOWHERE else min(self._first, place)
@@ -188,7 +191,7 @@ def missing(exchange: type[Exchange], done: Done, now_ns: int, known: Iterable[H
     before = {hole.place: hole for hole in known}
     holes = list(_fewer_than_counted(exchange, [(chunk, it) for chunk, it in done if it is not None]))
     for chunk, fetched in done:
-        if fetched is not None and fetched.missing:
+        if fetched is not None and fetched.missing and not _rests(exchange, chunk):
             holes.append(_unpublished(chunk, fetched, now_ns, before))
     for group in _grouped(done).values():
         holes += _not_received(group, now_ns)
@@ -238,6 +241,10 @@ def _grouped(done: Done) -> dict[tuple[str, str], list[tuple[Chunk, Fetched | No
 def _channel_of(group: Done) -> str:
     known = [one for _, one in group if one is not None]
     return next((one.channel for one in known if one.rows), known[0].channel)
+
+
+def _rests(exchange: type[Exchange], chunk: Chunk) -> bool:
+    return date.fromisoformat(archive_day(exchange, chunk)).weekday() in exchange.archive_rests
 
 
 def _unpublished(chunk: Chunk, fetched: Fetched, now_ns: int, before: Mapping[tuple[str, str], Hole]) -> Hole:

@@ -1,7 +1,7 @@
 """A venue's archive files: fetched, held against their checksum, and given out in blocks of whole lines.
 
-A file is a zip with one CSV in it, or a gzipped CSV, and beside it as a rule ``<name>.CHECKSUM`` with its SHA-256;
-where there is none its packing has one of what is in it. A block's endpoint names file, checksum and lines
+A file is a zip with one CSV in it, a gzipped or a plain CSV, and beside it as a rule ``<name>.CHECKSUM`` with its
+SHA-256; where there is none its packing has one of what is in it. A block's endpoint names file, checksum and lines
 (``archive:https://…/BTCUSDT-trades-2024-08-08.csv#lines=1-15000;sha256=…``), so that whoever meets the frame in the raw
 topic can find the bytes again.
 """
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import cast
+from urllib.parse import unquote
 
 import aiohttp
 from msgspec import Struct
@@ -33,6 +34,8 @@ TIMEOUT = aiohttp.ClientTimeout(total=None, connect=20.0, sock_read=60.0)
 ATTEMPTS_MAX = 3
 ARCHIVE_BYTES_MAX = 8 << 30
 READ_BYTES = 1 << 20
+PLAIN = ".csv"
+FOLDER = "file://"
 CHECKSUM_BYTES_MAX = 1 << 10
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Those that are unpacked a bounded piece at a time."""
@@ -59,11 +62,11 @@ class ArchiveFile(Struct, frozen=True):
         Raises ``VenueError`` if it is no archive of one file, or has a line that is longer.
         """
         address = shown(self.url)
-        address = (
-            address.removesuffix(".gz")
-            if self.path.suffix == ".gz"
-            else address.removesuffix(".zip") + ".csv"
-        )
+        packing = self.path.suffix.lower()
+        if packing == ".gz":
+            address = address.removesuffix(".gz")
+        elif packing != PLAIN:
+            address = address.removesuffix(".zip").removesuffix(".csv") + ".csv"
         try:
             with self._unpacked() as file:
                 for first, last, block in _blocks(bounded_lines(file, bytes_max), bytes_max):
@@ -76,6 +79,8 @@ class ArchiveFile(Struct, frozen=True):
         """What is wrong with it by the checksum of its packing, "" if it is whole."""
         try:
             with self._unpacked() as file:
+                if file.read(1) == b"<":
+                    return "a page of HTML in the place of a file"
                 while file.read(READ_BYTES):
                     pass
         except BROKEN as error:
@@ -88,6 +93,10 @@ class ArchiveFile(Struct, frozen=True):
         if self.path.suffix == ".gz":
             with gzip.open(self.path) as file:
                 yield cast(BufferedIOBase, file)
+            return
+        if self.path.suffix.lower() == PLAIN:
+            with self.path.open("rb") as plain:
+                yield plain
             return
         with zipfile.ZipFile(self.path) as archive:
             (entry,) = archive.infolist()
@@ -102,6 +111,8 @@ async def fetch(
 ) -> ArchiveFile:
     """Download ``url`` into ``directory`` and verify it, by the SHA-256 at its address and ``checksum_suffix``, or "" =
     by that of its packing. What is not whole is fetched again. Raises ``ArchiveMissing``, ``VenueError``."""
+    if url.startswith(FOLDER):
+        return await asyncio.to_thread(_of_folder, url)
     path = directory / url.rpartition("/")[2]
     refusal = ""
     for _ in range(ATTEMPTS_MAX):
@@ -119,6 +130,21 @@ async def fetch(
         else:
             return file
     raise VenueError(f"{shown(url)}: {refusal}")
+
+
+def _of_folder(url: str) -> ArchiveFile:
+    """A file that is here already, where it lies."""
+    path = Path(unquote(url.removeprefix(FOLDER)))
+    try:
+        with path.open("rb") as content:
+            file = ArchiveFile(url, path, hashlib.file_digest(content, "sha256").hexdigest())
+    except FileNotFoundError:
+        raise ArchiveMissing(f"{url}: the folder has no such file") from None
+    except OSError as error:
+        raise VenueError(f"{url}: {error.strerror}") from None
+    if fault := file.fault():
+        raise VenueError(f"{url}: {fault}")
+    return file
 
 
 async def _checksum(session: aiohttp.ClientSession, url: str) -> str:

@@ -1,0 +1,93 @@
+"""Bars out of a folder of end-of-day files: both layouts, a session on a Saturday, a file that is none."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from etl.errors import VenueError
+from etl.exchanges import load
+from etl.ingest.backfill import run
+from etl.ingest.backfill_jobs import archive_day, make_job, plan
+from etl.model.records import Bar, Gap, Kind
+from etl.model.times import NS_PER_HOUR, NS_PER_MINUTE, parse_ns
+from etl.settings import Settings
+from etl.transports.kafka import ensure_topics
+from tests.support import fixtures
+from tests.support.topics import quarantined, records
+
+FORMER, UDIFF, UDIFF_END = (
+    fixtures.read(fixtures.FOLDER / "nse.synthetic.jsonl")[number].frame for number in range(3)
+)
+INDIA_NS = 5 * NS_PER_HOUR + 30 * NS_PER_MINUTE
+
+
+def put(folder: Path, day: str, text: str) -> None:
+    path = folder / load("nse")().archive_path(Kind.BAR, "*", day).removeprefix("/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr(path.name.removesuffix(".zip"), text)
+    path.write_bytes(file.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("venue", "day", "path"),
+    [
+        ("nse", "2024-07-05", "/content/historical/EQUITIES/2024/JUL/cm05JUL2024bhav.csv.zip"),
+        ("nse", "2024-07-08", "/content/cm/BhavCopy_NSE_CM_0_0_0_20240708_F_0000.csv.zip"),
+        ("bse", "2024-07-05", "/download/BhavCopy/Equity/EQ050724_CSV.ZIP"),
+        ("bse", "2024-07-08", "/download/BhavCopy/Equity/BhavCopy_BSE_CM_0_0_0_20240708_F_0000.CSV"),
+    ],
+)
+def test_the_layout_goes_by_the_day(venue: str, day: str, path: str) -> None:
+    assert load(venue)().archive_path(Kind.BAR, "*", day) == path
+
+
+@pytest.mark.integration
+def test_a_folder_is_read_whole_and_what_it_lacks_is_told(
+    settings_with: Callable[..., Settings], tmp_path: Path
+) -> None:
+    folder = tmp_path / "files"
+    settings = settings_with(kafka=True, live=True, archive_url=f"file://{folder}")
+    ensure_topics(settings)
+    put(folder, "2024-07-05", FORMER)
+    put(folder, "2024-07-08", UDIFF + UDIFF_END)
+    put(
+        folder,
+        "2024-01-20",
+        FORMER.replace("05-JUL-2024", "20-JAN-2024").replace("04-JUL-2024", "20-JAN-2024"),
+    )
+    span = parse_ns("2024-07-04T18:30:00"), parse_ns("2024-07-09T18:30:00")
+    job = make_job(settings, "nse", [], ["bar"], *span, from_archive=True)
+    days = [archive_day(load("nse"), chunk) for chunk in plan(job)]
+    assert days == ["2024-07-05", "2024-07-06", "2024-07-07", "2024-07-08", "2024-07-09"]
+    summary = run(settings, job)
+    assert (summary.chunks, summary.rows, summary.holes) == (5, 5, 1), "a weekend is no hole, the 9th is"
+    found = records(settings)
+    bars = {(one.symbol, one.event_time_ns): one for one in found if isinstance(one, Bar)}
+    reliance = bars["RELIANCE-INR", parse_ns("2024-07-08") - INDIA_NS]
+    assert (reliance.open, reliance.close, reliance.volume, reliance.quote_volume, reliance.interval) == (
+        "3180.00", "3201.80", "1000", "3200000.00", "1d",
+    )  # fmt: skip
+    assert sorted(symbol for symbol, _ in bars) == [
+        "BAJAJ-AUTO-INR", "BAJAJ-AUTO-INR-BE", "M&M-INR", "RELIANCE-INR",
+    ]  # fmt: skip
+    codes = sorted(item.code for item in quarantined(settings))
+    assert codes == ["decimal_malformed", "ohlc_inconsistent", "time_out_of_range"]
+    (gap,) = {one.record_key: one for one in found if isinstance(one, Gap)}.values()
+    assert gap.from_time_ns == parse_ns("2024-07-09") - INDIA_NS
+
+    saturday = parse_ns("2024-01-19T18:30:00"), parse_ns("2024-01-20T18:30:00")
+    assert run(settings, make_job(settings, "nse", [], ["bar"], *saturday, from_archive=True)).rows == 3
+
+    put(folder, "2024-07-10", "")
+    page = folder / load("nse")().archive_path(Kind.BAR, "*", "2024-07-10").removeprefix("/")
+    page.write_bytes(b"<html>Access Denied</html>")
+    blocked = parse_ns("2024-07-09T18:30:00"), parse_ns("2024-07-10T18:30:00")
+    with pytest.raises(VenueError, match="not a zip file"):
+        run(settings, make_job(settings, "nse", [], ["bar"], *blocked, from_archive=True))
