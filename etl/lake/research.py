@@ -150,13 +150,6 @@ class Lake:
         """Bars that ``etl compact`` made of the trades, of ``1s`` or ``1m``: what they can answer costs a hundredth."""
         return self.table(f"ohlcv_{interval}", exchange, symbol, start, end, **options)
 
-    def observations(
-        self, exchange: Names = None, symbol: Names = None, start: Time | None = None, end: Time | None = None,
-        **options: Unpack[Options],
-    ) -> Result:  # fmt: skip
-        """All vintages of series, by the time of receipt; ``observations_asof`` gives what was known."""
-        return self.table("observations", exchange, symbol, start, end, **options)
-
     def observations_asof(self, at: Time) -> Any:
         """A DuckDB relation: what was known of each series and period at a time (docs/storage.md)."""
         at_us = as_ns(at) // NS_PER_US
@@ -185,7 +178,7 @@ class Lake:
         self, table: str, exchange: Names = None, symbol: Names = None, start: Time | None = None,
         end: Time | None = None, where: pl.Expr | None = None, **options: Unpack[Options],
     ) -> Result:  # fmt: skip
-        """Any table: ``agg_trades``, ``statuses``, ``stats``, ``liquidations``, ``corrections`` and the others; only
+        """Any table: ``agg_trades``, ``statuses``, ``stats``, ``observations``, ``corrections`` and the others; only
         rows ``where`` it is true."""
         with_gaps = options.pop("with_gaps", False)
         of = self._asked(table, exchange, symbol, start, end, options)

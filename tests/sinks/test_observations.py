@@ -177,7 +177,7 @@ def test_in_the_lake(settings: Settings) -> None:
     lake.export_records(settings, records()[:2_000])
     lake.export_records(settings, [*records(), *prints()], 2_000)
     research = Lake(settings)
-    assert research.observations().lazy().collect().height == len(records())
+    assert research.table("observations").lazy().collect().height == len(records())
     for at in TIMES:
         found = [row[1:-1] for row in research.observations_asof(at).fetchall()]
         assert sorted(found, key=str) == sorted(_scaled(expected(at), found), key=str), at
