@@ -41,8 +41,6 @@ TABLE_FUNCTIONS = frozenset(
         "values",
     }
 )
-OWN_VIEWS = frozenset({"observations_asof"})
-"""Our views that take parameters: they are called as table functions are."""
 KEYWORDS = frozenset({"values", "null"})
 """Names of table functions that stand before brackets as words of the language too."""
 DATABASE_ENGINES = frozenset({"atomic", "memory"})
@@ -124,6 +122,7 @@ class Allowed:
             good = kind in FUNCTION_CATEGORIES or (original or name) in OTHER_FUNCTIONS
             (allowed if good else refused).add(name.lower())
         tables = {name.lower() for (name,) in _rows(session, "SELECT name FROM system.table_functions")}
+        self._table_functions = tables
         self._refused = (refused | (tables - TABLE_FUNCTIONS - KEYWORDS)) - (allowed - {"file"})
         settings = _rows(
             session, "SELECT name FROM system.settings UNION ALL SELECT name FROM system.merge_tree_settings"
@@ -221,7 +220,8 @@ class Allowed:
         if above == "Storage":  # a table's engine is the grants' matter; a database's is so only in part
             good = not database or name in DATABASE_ENGINES
         elif above in ("TableExpression", "InsertQuery", "CreateQuery", "DescribeQuery"):
-            good = name in TABLE_FUNCTIONS | OWN_VIEWS
+            # what the engine has no function of is a view with parameters, whose own text was judged when it was made
+            good = name in TABLE_FUNCTIONS or name not in self._table_functions
         else:
             good = name not in self._refused
         if not good:

@@ -147,6 +147,7 @@ def connect_to(storage: Storage, state: State, with_doubles: bool = False) -> du
             connection.execute(f"CREATE VIEW {table} AS {_all_rows(storage, table, files)}")
         else:
             connection.execute(_view(storage, table, files, [[files]] if with_doubles else runs_of(files)))
+    connection.execute(_OBSERVATIONS_ASOF)
     connection.execute(
         f"CREATE VIEW sale_conditions (vocabulary, code, adds_volume, extended_hours) AS VALUES {values()}"
     )
@@ -154,7 +155,6 @@ def connect_to(storage: Storage, state: State, with_doubles: bool = False) -> du
         _unrounded(kind) for kind in connection.sql("SELECT last_price, volume FROM trades").types
     )
     connection.execute(_TRADES_CORRECTED.format(price=price, volume=volume))
-    connection.execute(_OBSERVATIONS_ASOF)
     return connection
 
 
