@@ -78,6 +78,7 @@ class BhavcopyExchange(Exchange):
     default_symbols: ClassVar[tuple[str, ...]] = ("*",)
     ignored_names: ClassVar[Mapping[str, str]] = {
         "csv_header": "the first line of a file",
+        "empty_file": "a block without a line",
         "untraded": "a security without a trade on that day, which has no prices",
         "other_segment": "derivatives: a file of another segment under this name",
     }
@@ -114,7 +115,10 @@ class BhavcopyExchange(Exchange):
         except (UnicodeDecodeError, ValueError) as error:
             return [Rejected(Code.UNDECODABLE, str(error)[:200], 0, "")]
         layout = UDIFF if name.startswith("BhavCopy_") else self.former
-        return list(self._rows(frame, name, layout, lines, day))
+        try:
+            return list(self._rows(frame, name, layout, lines, day)) or [Ignored("empty_file")]
+        except csv.Error as error:
+            return [Rejected(Code.UNDECODABLE, str(error)[:200], 0, "")]
 
     def _rows(
         self, frame: Frame, name: str, layout: Layout, lines: Sequence[str], file_day: date

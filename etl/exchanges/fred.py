@@ -85,6 +85,7 @@ class Fred(Exchange):
         "vintage_dates": "the days on which a series was told anew",
         "carried_over": "an observation that holds since before the real time asked for",
         "empty_page": "an answer without observations",
+        "refusal": "an answer that says why there is none",
     }
     default_symbols: ClassVar[tuple[str, ...]] = ("GDP", "CPIAUCSL", "UNRATE", "PAYEMS", "FEDFUNDS", "DGS10")
     key_variables = (("FRED_API_KEY",),)
@@ -220,7 +221,7 @@ class Fred(Exchange):
         except UNDECODABLE:
             return []
         kind = FaultKind.AUTHENTICATION if "api_key" in refusal.error_message else FaultKind.REQUEST
-        return [Fault(kind, str(refusal.error_code), refusal.error_message)]
+        return [Ignored("refusal", 0), Fault(kind, str(refusal.error_code), refusal.error_message)]
 
     def _page(self, frame: Frame, series: str, page: wire.Observations) -> Iterator[Outcome]:
         known, rows = self._of(series), page.observations

@@ -84,7 +84,7 @@ def test_a_refusal_under_status_200_is_a_fault() -> None:
         1,
         b'{"error_code":400,"error_message":"no api_key"}',
     )
-    (fault,) = Fred().parse(frame)
+    _, fault = Fred().parse(frame)
     assert isinstance(fault, Fault)
     assert fault.kind is FaultKind.AUTHENTICATION
 

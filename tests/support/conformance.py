@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from etl.adapter.contract import Exchange, Subscription
-from etl.exchanges import load, names
+from etl.exchanges import load, streamed
 from etl.model.codes import REPLAYED
 from etl.model.records import Record
 from tests.support import fixtures
@@ -87,7 +87,7 @@ def records_of(name: str) -> list[Record]:
 
 def channels() -> list[tuple[str, str]]:
     """Every declared channel of every feed."""
-    return [(name, channel.name) for name in names() for channel in load(name).channels]
+    return [(name, channel.name) for name in streamed() for channel in load(name).channels]
 
 
 def exemplar(name: str, channel: str) -> Record | None:
