@@ -36,7 +36,7 @@ from etl.wire.columns import Refused
 
 STORE = "clickhouse"
 RETRY_FIRST_S = 0.05
-MIGRATION_NEEDED = 22
+MIGRATION_NEEDED = 28
 """Nothing is written before: a landing table without its views keeps nothing, and says nothing."""
 
 INSERT_SETTINGS = {
