@@ -254,6 +254,8 @@ class Exchange:
     """Behind a file's address: that of its SHA-256. "" = it has none, and is held against the one of its packing."""
     archive_day_ns: ClassVar[int] = 0
     """When the day of a file begins, against midnight UTC: -8 h where it is one of Hong Kong."""
+    archive_is_whole: ClassVar[bool] = False
+    """Whether a file holds all symbols, so that ``*`` alone can be asked for."""
     archive_rests: ClassVar[frozenset[int]] = frozenset()
     """Days of the week (Monday = 0) on which the archive need not have a file."""
     instruments_path: ClassVar[str] = ""

@@ -75,6 +75,7 @@ class BhavcopyExchange(Exchange):
     archive_checksum = ""
     archive_day_ns = -INDIA_OFFSET_NS
     archive_rests = frozenset((5, 6))
+    archive_is_whole = True
     default_symbols: ClassVar[tuple[str, ...]] = ("*",)
     ignored_names: ClassVar[Mapping[str, str]] = {
         "csv_header": "the first line of a file",

@@ -40,12 +40,13 @@ from etl.adapter.contract import (
     shipped_instruments,
 )
 from etl.adapter.dispatch import Reader, Tagged, elements, read_all, read_one
-from etl.adapter.fields import UNDECODABLE, listing, readable, rejected
+from etl.adapter.fields import UNDECODABLE, FieldFault, listing, readable, rejected
 from etl.adapter.handshake import Grants, Handshake, kind_of_words, told
 from etl.adapter.paging import next_url
 from etl.adapter.splits import Split
 from etl.errors import VenueError
 from etl.exchanges import _polygon_answers as answers
+from etl.exchanges import _polygon_flat as flat
 from etl.exchanges import _polygon_readers as reads
 from etl.exchanges import _polygon_wire as wire
 from etl.exchanges._polygon_wire import Page
@@ -82,6 +83,7 @@ class Polygon(Exchange):
     ignored_names: ClassVar[Mapping[str, str]] = {
         "status": "control messages of the connection and errors of the history interface",
         "empty_frame": "an array without events",
+        "csv_header": "the first line of a flat file",
         "empty_page": "a history answer without rows",
         "NOI": "auction imbalance",
         "FMV": "fair market value, a model's price",
@@ -109,6 +111,12 @@ class Polygon(Exchange):
     event_time_min_ns = 1_041_379_200_000_000_000
     """2003-01-01; the venue's history begins in September 2003."""
     calendar = "XNYS"
+    archive_kinds = frozenset({Kind.BAR})
+    archive_checksum = ""
+    archive_day_ns = flat.DAY_NS
+    archive_rests = frozenset((5, 6))
+    archive_is_whole = True
+    flat_folder: ClassVar[str] = "us_stocks_sip"
     splits_path = (
         "/v3/reference/splits?execution_date.gte={from_day}&execution_date.lte={to_day}&limit=1000"
         "&order=asc&sort=execution_date"
@@ -124,6 +132,8 @@ class Polygon(Exchange):
         tagged = [Reader(kind, read) for kind, read in self._reads.items() if kind.__struct_config__.tag]
         self._events = Tagged("ev", tagged, self.ignored_events, ("sym", "pair", "T"))
         self._grants = Grants()
+        self._headings: tuple[str, tuple[str, ...]] = ("", flat.HEADINGS)
+        """Of the flat file that is read: its name, its columns."""
         self._handshake = Handshake(
             {
                 "connected": lambda _: _reply("auth", self.credentials.key),
@@ -198,6 +208,8 @@ class Polygon(Exchange):
         payload = readable(frame).payload
         if payload.lstrip()[:1] == b"{":
             return self._answer(frame, payload)
+        if frame.endpoint.startswith(flat.ARCHIVE):
+            return list(self._flat_file(frame)) or [Ignored("empty_frame")]
         return self._events.read_each(frame, payload, _STREAM, self._control)
 
     def _answer(self, frame: Frame, payload: bytes) -> Sequence[Outcome]:
@@ -225,6 +237,31 @@ class Polygon(Exchange):
                 symbol_at = lambda at: events[at].sym or page.venue_symbol  # noqa: E731
                 return reads.with_voids(read_all(frame, events, self._reads, page, symbol_at))
         return reads.with_voids([self._row(frame, index, row, page) for index, row in enumerate(rows)])
+
+    def _flat_file(self, frame: Frame) -> Iterator[Outcome]:
+        name = frame.endpoint.partition("#")[0]
+        reader, page = Reader(wire.HISTORY_BAR, self._reads[wire.HISTORY_BAR]), Page("", "1m")
+        try:
+            lines = frame.payload.decode().splitlines()
+        except UnicodeDecodeError as error:
+            yield rejected(error, 0, "")
+            return
+        for index, line in enumerate(lines):
+            cells = flat.cells_of(line)
+            if flat.START in cells:
+                self._headings = (name, tuple(cells))
+                yield Ignored("csv_header", index)
+                continue
+            names = self._headings[1] if self._headings[0] == name else flat.HEADINGS
+            try:
+                row = flat.row_of(dict(zip(names, cells, strict=False)))
+            except FieldFault as error:
+                yield rejected(error, index, "")
+                continue
+            yield read_one(frame, index, row, reader, page, "")
+
+    def archive_path(self, kind: Kind, venue_symbol: str, day: str) -> str:
+        return f"/{self.flat_folder}/minute_aggs_v1/{day[:4]}/{day[5:7]}/{day}.csv.gz"
 
     def _row(self, frame: Frame, index: int, row: Raw, page: Page) -> Outcome:
         row_type = wire.row_type(row)
@@ -286,6 +323,7 @@ class PolygonOptions(Polygon):
     channels = (Polygon.channels[0], replace(Polygon.channels[1], symbols_max=1_000), *Polygon.channels[2:4])
     """https://massive.com/docs/websocket/options/quotes: of so many contracts, and a key has one connection."""
     default_symbols = ("O:SPY261218C00600000",)
+    flat_folder = "us_options_opra"
     splits_path = ""
 
     def _spellings(self, venue_symbol: str) -> tuple[str, str, str]:
@@ -306,6 +344,7 @@ class PolygonCrypto(Polygon):
         Channel("XA", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR, 180.0, interval_ns=NS_PER_MINUTE),
     )
     default_symbols = ("BTC-USD", "ETH-USD")
+    archive_kinds = frozenset()
     history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
     splits_path = ""
     event_time_min_ns = 1_262_304_000_000_000_000

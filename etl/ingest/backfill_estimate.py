@@ -6,14 +6,18 @@ from msgspec import Struct
 
 from etl.adapter.contract import Exchange, Request
 from etl.exchanges import load as load_exchange
-from etl.ingest.backfill_jobs import WHOLE, Job, plan
+from etl.ingest.backfill_jobs import WHOLE, Job, archive_day, plan
 from etl.model.records import Frame, Kind, Record
 from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
+from etl.sources.archive import FOLDER, ArchiveFile, folder_path
 from etl.sources.history import History
 
 PROBE_PAGES_MAX = 4
+SAMPLE_FILES = 5
+ROWS_PER_S = 20_000
+"""Of files, through all checks into the topics, by one process: for estimates."""
 REQUEST_S = 0.25
 """What a request takes where the venue publishes no limit: for estimates."""
 
@@ -26,11 +30,15 @@ class Estimate(Struct, frozen=True):
     requests: int
     rows: int
     seconds: float
+    file_bytes: int = 0
+    """Of files that are here already, as they are packed."""
 
 
 async def estimate(settings: Settings, job: Job) -> list[Estimate]:
     """Requests, rows and time of each symbol and kind, from one sample page at the start of the range."""
     exchange = load_exchange(job.exchange)
+    if job.archive and settings.venues.archive_url.startswith(FOLDER):
+        return [_of_folder(settings, exchange, job, kind) for kind in job.kinds]
     if job.archive:
         days = len({chunk.start_ns // NS_PER_DAY for chunk in plan(job)})
         return [Estimate(symbol, kind, 2 * days, 0, 0.0) for symbol in job.symbols for kind in job.kinds]
@@ -40,6 +48,22 @@ async def estimate(settings: Settings, job: Job) -> list[Estimate]:
             for kind in job.kinds:
                 found.append(await _estimated(exchange, access.history, job, symbol, kind))
     return found
+
+
+def _of_folder(settings: Settings, exchange: type[Exchange], job: Job, kind_name: str) -> Estimate:
+    """By the sizes of all files that are there, and the lines of some of them."""
+    parser, kind = exchange(), Kind[kind_name.upper()]
+    chunks = [chunk for chunk in plan(job) if chunk.kind == kind_name]
+    urls = [
+        settings.venues.archive_url + parser.archive_path(kind, one.symbol, archive_day(exchange, one))
+        for one in chunks
+    ]
+    there = [path for path in map(folder_path, urls) if path.is_file()]
+    samples = there[:: max(1, len(there) // SAMPLE_FILES)][:SAMPLE_FILES]
+    lines = sum(ArchiveFile(path.as_uri(), path, "").lines() for path in samples)
+    total, sampled = (sum(path.stat().st_size for path in some) for some in (there, samples))
+    rows = lines * total // sampled if sampled else 0
+    return Estimate(job.symbols[0], kind_name, len(there), rows, round(rows / ROWS_PER_S, 1), total)
 
 
 async def _estimated(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
-from etl.adapter.carried import is_many
+from etl.adapter.carried import ALL, is_many
 from etl.adapter.contract import Exchange
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
@@ -74,6 +74,12 @@ def make_job(
         tuple(dict.fromkeys(known_symbols.get(one, direct(one)) for one in asked)) or parser.default_symbols
     )
     _require_past(start_ns, end_ns, time.time_ns())
+    if from_archive and settings.venues.live and not (settings.venues.archive_url or parser.archive_url):
+        raise UsageError(f"{exchange_name}: set ETL_ARCHIVE_URL to where its files are, a file:///folder too")
+    if from_archive and parser.archive_is_whole:
+        if asked and asked != (ALL,):
+            raise UsageError(f"{exchange_name}: a file of its archive holds all symbols; ask for {ALL!r}")
+        wanted = (ALL,)
     for symbol in wanted:
         _require_spelling(parser, symbol)
         is_listed = parser.instruments.get(symbol) is not None or not len(parser.instruments)

@@ -87,6 +87,14 @@ class ArchiveFile(Struct, frozen=True):
             return str(error)
         return ""
 
+    def lines(self) -> int:
+        """How many it has, with its headings. Raises ``VenueError``."""
+        try:
+            with self._unpacked() as file:
+                return sum(part.count(b"\n") for part in iter(lambda: file.read(READ_BYTES), b""))
+        except BROKEN as error:
+            raise VenueError(f"{shown(self.url)}: {error}") from None
+
     @contextmanager
     def _unpacked(self) -> Iterator[BufferedIOBase]:
         """Raises one of ``BROKEN``, as reading from it does."""
@@ -132,9 +140,13 @@ async def fetch(
     raise VenueError(f"{shown(url)}: {refusal}")
 
 
+def folder_path(url: str) -> Path:
+    return Path(unquote(url.removeprefix(FOLDER)))
+
+
 def _of_folder(url: str) -> ArchiveFile:
     """A file that is here already, where it lies."""
-    path = Path(unquote(url.removeprefix(FOLDER)))
+    path = folder_path(url)
     try:
         with path.open("rb") as content:
             file = ArchiveFile(url, path, hashlib.file_digest(content, "sha256").hexdigest())

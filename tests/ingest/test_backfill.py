@@ -103,7 +103,8 @@ def test_a_contract_that_is_over_is_asked_for_though_the_list_has_it_no_more_and
         ({"exchange_name": "alpaca", "symbols": [" AAPL", "aapl"]}, "no symbol 'aapl'.* own, AAPL"),
         ({"exchange_name": "alpaca", "symbols": ["AAPL MSFT"]}, "no symbol 'AAPL MSFT'"),
         ({"exchange_name": "nosuch"}, "no such venue"),
-        ({"exchange_name": "polygon", "symbols": ["AAPL"], "from_archive": True}, "no archive of trade"),
+        ({"exchange_name": "polygon", "symbols": ["*"], "from_archive": True}, "no archive of trade"),
+        ({"exchange_name": "polygon", "symbols": ["AAPL"], "from_archive": True}, "holds all symbols"),
     ],
 )
 def test_what_the_venue_cannot_do_is_refused_at_once(changed: dict[str, object], complaint: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import io
 import zipfile
 from collections.abc import Callable
@@ -9,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from etl.errors import VenueError
+from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill import run
+from etl.ingest.backfill_estimate import estimate
 from etl.ingest.backfill_jobs import archive_day, make_job, plan
 from etl.model.records import Bar, Gap, Kind
 from etl.model.times import NS_PER_HOUR, NS_PER_MINUTE, parse_ns
-from etl.settings import Settings
+from etl.settings import Settings, changed, make
 from etl.transports.kafka import ensure_topics
 from tests.support import fixtures
 from tests.support.topics import quarantined, records
@@ -91,3 +94,24 @@ def test_a_folder_is_read_whole_and_what_it_lacks_is_told(
     blocked = parse_ns("2024-07-09T18:30:00"), parse_ns("2024-07-10T18:30:00")
     with pytest.raises(VenueError, match="not a zip file"):
         run(settings, make_job(settings, "nse", [], ["bar"], *blocked, from_archive=True))
+
+
+def test_the_estimate_of_a_folder_goes_by_the_files_that_are_there(tmp_path: Path) -> None:
+    folder = tmp_path / "us_stocks_sip" / "minute_aggs_v1" / "2024" / "02"
+    folder.mkdir(parents=True)
+    flat = fixtures.read(fixtures.FOLDER / "polygon.flatfile.jsonl")[0].frame
+    for day in ("2024-02-26", "2024-02-27"):
+        (folder / f"{day}.csv.gz").write_bytes(gzip.compress(flat.encode(), mtime=0))
+    settings = make(state_dir=str(tmp_path / "state"), live=True, archive_url=f"file://{tmp_path}")
+    span = parse_ns("2024-02-26T04:00:00"), parse_ns("2024-03-02T04:00:00")
+    job = make_job(settings, "polygon", [], ["bar"], *span, from_archive=True)
+    assert job.symbols == ("*",), "a file holds all symbols"
+    (found,) = asyncio.run(estimate(settings, job))
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    assert (found.requests, found.rows, found.file_bytes) == (2, 2 * flat.count("\n"), size)
+
+
+def test_a_venue_without_files_of_its_own_says_what_to_set(settings: Settings) -> None:
+    live = changed(settings, live=True)
+    with pytest.raises(UsageError, match="set ETL_ARCHIVE_URL"):
+        make_job(live, "nse", [], ["bar"], 0, parse_ns("2024-07-05"), from_archive=True)
