@@ -41,7 +41,7 @@ def test_every_field_has_its_form() -> None:
     assert {name for name, form in forms.items() if form is Form.DECIMAL} == {
         "last_price", "volume", "bid", "bid_size", "ask", "ask_size", "open", "high", "low", "close", "vwap",
         "quote_volume", "taker_buy_volume", "limit_down", "limit_up", "mark_price", "index_price", "open_interest",
-        "funding_rate",
+        "funding_rate", "value",
     }  # fmt: skip
     assert {name for name, form in forms.items() if form is Form.DECIMALS} == {
         "bid_prices", "bid_sizes", "ask_prices", "ask_sizes",
