@@ -71,6 +71,9 @@ install_debian = $(1) >/dev/null 2>&1 || { \
   { $$sudo apt-get update && $$sudo apt-get install --yes --no-install-recommends $(2); } \
     >.cache/apt.log 2>&1 || { echo "make: cannot install $(2); see .cache/apt.log" >&2; exit 1; }; }
 
+# what compiles the one part that is; without it the worker runs the plain way, and says so
+COMPILES := cc -E -x c -include Python.h -I"$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')" /dev/null
+
 help:
 	@sed -n '1,/^$$/s/^# \?//p' Makefile
 
@@ -82,9 +85,10 @@ python: $(STAMPS)/python
 	@:
 
 # Python: the virtual environment, from the lock
-$(STAMPS)/python: requirements.txt requirements-uv.txt pyproject.toml
+$(STAMPS)/python: requirements.txt requirements-uv.txt pyproject.toml setup.py etl/express/_encode.c
 	@mkdir -p $(STAMPS)
 	@$(call install_debian,$(PYTHON) -c 'import ensurepip',python3.11 python3.11-venv)
+	@( $(call install_debian,$(COMPILES),gcc libc6-dev python3.11-dev) ) || true
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-uv.txt
 	@echo 'make: installing Python packages'

@@ -10,14 +10,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "errors", "settings", "lazy", "crash",
-    "model", "wire", "client", "adapter", "exchanges", "sequencing", "validation", "telemetry",
+    "model", "wire", "client", "adapter", "exchanges", "sequencing", "validation", "express", "telemetry",
     "transports", "sources", "lake", "stores", "reference", "sinks", "ingest",
     "embedded", "monitoring", "gateway", "simulator", "reconcile", "audit", "jobs", "up",
     "bench", "commands", "cli", "__main__",
 )  # fmt: skip
 """The packages of ``etl`` and the modules at its root, from the bottom up: each may import those before it. DAGs
 and plugins stand above all of them."""
-PURE = {"errors", "model", "wire", "adapter", "exchanges", "sequencing", "validation"}
+PURE = {"errors", "model", "wire", "adapter", "exchanges", "sequencing", "validation", "express"}
 IMPURE_MODULES = {
     "asyncio", "time", "os", "socket", "ssl", "select", "threading", "subprocess", "multiprocessing", "logging",
     "signal", "random", "urllib.request", "http", "requests", "aiohttp", "picows", "uvloop", "confluent_kafka",

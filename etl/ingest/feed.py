@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 from etl.adapter.contract import Exchange
 from etl.adapter.series import Contract
+from etl.express.encoders import encoders
 from etl.model.instruments import Instruments
 from etl.model.records import Gap, GapKind, Quarantined
 from etl.sequencing.continuity import Continuity
@@ -55,6 +56,8 @@ class Feed:
         self.normalized_topic = settings.topics.normalized
         self.quarantine_topic = settings.topics.quarantine
         self.observe_ack_s: Callable[[float], None] | None = None
+        self.encoders, self.encoding = encoders(settings.ingest.express)
+        """By record type; and what they are, for the log."""
         self.keys: dict[str, bytes] = {}
         self.statistics: dict[str, SymbolStatistics] = {}
         self._instruments = exchange().instruments if settings.venues.live else Instruments()

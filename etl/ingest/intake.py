@@ -51,7 +51,6 @@ BARE = re.compile(rb"[ -Z^-z|~\s]{0,64}")
 """A word, a number, a text or nothing at all (``pong``, ``null``): printable, and without anything that could hold the
 members of an event."""
 
-_ENCODE_BOOK = ENCODERS[Book]
 _NO_REPLIES: tuple[Reply | Fault, ...] = ()
 
 
@@ -171,12 +170,14 @@ class Intake:
         except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
             outcomes = (Rejected(Code.PARSER_FAILED, f"{type(error).__name__}: {error}"),)
         feed, counts, observer = self._feed, self._counts, self._observer
+        encoders = feed.encoders
+        encode_book = encoders[Book]
         listens = observer.listens
         counts.events_read += len(outcomes)
         replies: list[Reply | Fault] | None = None
         record: Any  # records are told from the rest by a look-up, which no type checker follows
         for record in outcomes:
-            encode = ENCODERS.get(type(record))
+            encode = encoders.get(type(record))
             if encode is None:
                 replies = self._take_other(frame, record, replies)
                 continue
@@ -187,7 +188,7 @@ class Intake:
                 record = self._judge(frame, record, findings)
                 if record is None:
                     continue
-            if encode is _ENCODE_BOOK:
+            if encode is encode_book:
                 record = self._books.track(record)
             try:
                 message = encode(record)

@@ -47,6 +47,8 @@ from etl.settings.sections import (
 ENVIRONMENT_PREFIX = "ETL_"
 IGNORED_PREFIXES = ("ETL_TEST_",)
 CONFIG_VARIABLE = "ETL_CONFIG"
+SWITCH = {"on": True, "off": False}
+"""Beside ``true`` and ``false``."""
 STORES = ("clickhouse", "timescale", "lake")
 
 
@@ -262,6 +264,8 @@ def _typed(name: str, value: Any) -> Any:
         parts = value.split(",") if isinstance(value, str) else value
         if isinstance(parts, list | tuple):
             value = [part for it in parts if (part := it.strip() if isinstance(it, str) else it) != ""]
+    if isinstance(default, bool) and isinstance(value, str):
+        value = SWITCH.get(value.lower(), value)
     kind = tuple[str, ...] if isinstance(default, tuple) else type(default)
     try:
         return msgspec.convert(value, kind, strict=False)

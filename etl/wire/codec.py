@@ -40,7 +40,7 @@ KNOWN_TEXTS_MAX = 65_536
 KIND_NAMES: dict[Kind, str] = {kind: kind.name.lower() for kind in Kind}
 
 _TYPE_BY_KIND: dict[int, type[Record]] = {int(t.kind): t for t in RECORD_TYPES}
-_FIELDS: dict[type[Record], tuple[Field, ...]] = {
+FIELDS: dict[type[Record], tuple[Field, ...]] = {
     t: cast(StructType, msgspec.inspect.type_info(t)).fields for t in RECORD_TYPES
 }
 _OUT_OF_RANGE = (ValueError, TypeError, struct.error)  # what the library raises for a value that does not fit
@@ -153,7 +153,7 @@ def _reader(field: Field) -> Callable[[Any], Any]:
 
 
 _READERS: dict[type[Record], list[tuple[str, Callable[[Any], Any]]]] = {
-    record_type: [(field.name, _reader(field)) for field in fields] for record_type, fields in _FIELDS.items()
+    record_type: [(field.name, _reader(field)) for field in fields] for record_type, fields in FIELDS.items()
 }
 _QUARANTINED_READERS = [
     (field.name, _reader(field)) for field in cast(StructType, msgspec.inspect.type_info(Quarantined)).fields
@@ -347,7 +347,7 @@ def _number(name: str, wire_type: int) -> str:
 
 def _source_of(record_type: type[Record]) -> str:
     """Python source of the encoder of ``record_type``; its fields in the order of their numbers."""
-    fields = _FIELDS[record_type]
+    fields = FIELDS[record_type]
     by_number = sorted(fields, key=lambda f: MarketData.DESCRIPTOR.fields_by_name[f.name].number)
     pieces = {f.name: _piece(record_type, f) for f in by_number if f.name not in _TOGETHER}
     rare = [name for name in pieces if name in _RARE]
@@ -378,7 +378,7 @@ def _source_of(record_type: type[Record]) -> str:
 
 
 def _type_of(record_type: type[Record], name: str) -> object:
-    return next(field.type for field in _FIELDS[record_type] if field.name == name)
+    return next(field.type for field in FIELDS[record_type] if field.name == name)
 
 
 def _is_text(kind: UnionType) -> bool:
