@@ -93,12 +93,12 @@ def pending(migrations: list[Migration], applied: dict[int, str], store: str) ->
     return [migration for migration in migrations if migration.version not in applied]
 
 
-def migrate_clickhouse(settings: Settings) -> list[str]:
-    """Labels of what was applied now. Raises ``StoreError``."""
+def migrate_clickhouse(settings: Settings, until: int | None = None) -> list[str]:
+    """Labels of what was applied now. ``until``: none that is later. Raises ``StoreError``."""
     with connect(settings) as client:
         client.create_database()
         client.check_version()
-        applied = _migrate(_ClickHouseStore(client), SQL_DIR / "clickhouse")
+        applied = _migrate(_ClickHouseStore(client), SQL_DIR / "clickhouse", until)
         _set_deduplication_window(client, settings.clickhouse.deduplication_window_blocks)
         return applied
 
@@ -115,15 +115,17 @@ def require_migration(client: ClickHouse, version: int) -> None:
         raise StoreError(f"{client.address.text}: migration {version:04} is not applied: run etl migrate")
 
 
-def migrate_timescale(settings: Settings) -> list[str]:
-    """Labels of what was applied now. Raises ``StoreError``."""
+def migrate_timescale(settings: Settings, until: int | None = None) -> list[str]:
+    """Labels of what was applied now. ``until``: none that is later. Raises ``StoreError``."""
     with timescale.session(settings) as connection:
-        return _migrate(_TimescaleStore(connection), SQL_DIR / "timescale")
+        return _migrate(_TimescaleStore(connection), SQL_DIR / "timescale", until)
 
 
-def _migrate(store: _Store, folder: Path) -> list[str]:
+def _migrate(store: _Store, folder: Path, until: int | None) -> list[str]:
     labels = []
     for migration in pending(read_migrations(folder), store.applied(), store.name):
+        if until is not None and migration.version > until:
+            break
         store.apply(migration)
         labels.append(migration.label)
     return labels

@@ -37,8 +37,8 @@ def parts(
 ) -> tuple[Part, ...]:
     """Servers, what prepares them, venues, workers, sink, gateway, and Airflow or the scheduler; nothing for a server
     that has a URL, nor for a store that is not kept."""
-    servers = tuple(_servers(settings))
-    served = {part.name for part in servers}
+    embedded = tuple(servers(settings))
+    served = {part.name for part in embedded}
     metrics_ports = itertools.count(settings.metrics.port + 1)
 
     def command(name: str, *words: str, depends_on: tuple[str, ...] = (), runs_once: bool = False) -> Part:
@@ -77,7 +77,7 @@ def parts(
         venues.append(
             worker(f"stream-{venue}", "stream", venue, depends_on=("topics", f"simulate-{venue}", *BROKERS))
         )
-    planned = [*servers, *preparations, *venues]
+    planned = [*embedded, *preparations, *venues]
     stored = ("topics", "migrate", *BROKERS, "clickhouse")
     if settings.keeps("clickhouse"):
         planned.append(_as_sink(settings, worker("sink-clickhouse", "sink", "clickhouse", depends_on=stored)))
@@ -136,7 +136,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _servers(settings: Settings) -> Iterator[Part]:
+def servers(settings: Settings) -> Iterator[Part]:
+    """Those that have no URL, of what is kept."""
     if settings.transport.url == "redis":
         yield valkey_part(settings)
     elif not settings.transport.url and not settings.kafka.url:
