@@ -18,7 +18,8 @@ from yamllint import linter
 from yamllint.config import YamlLintConfig
 
 from etl import settings as settings_module
-from etl.embedded.airflow import ROLE_BY_USER, airflow_environment, credentials
+from etl.embedded.airflow import airflow_environment, credentials
+from etl.embedded.airflow_template import ROLE_BY_USER
 from etl.settings import make
 from etl.transports.redis_transport import DURABLE
 from etl.up.profiles import with_profile

@@ -1,10 +1,12 @@
 """Bring Airflow's metadata up to date and make sure of the pools and users; idempotent.
 
-    bootstrap.py [MARKER FINGERPRINT]
+    bootstrap.py [MARKER FINGERPRINT [DATABASE TEMPLATE]]
 
 Run by `etl up` and by the init service of compose.yaml, with Airflow's own environment and, per user,
 BOOTSTRAP_USER_<NAME>=<role>:<password>. Does nothing when the file MARKER holds FINGERPRINT, and writes it at
-the end. One process instead of four `airflow` commands, each of which takes about four seconds to start.
+the end. Where the SQLite file DATABASE is not there yet, it becomes a copy of TEMPLATE with the users' passwords,
+and nothing of Airflow is imported. Else one process instead of four `airflow` commands, each of which takes about
+four seconds to start.
 Passwords travel by environment, never on a command line.
 """
 
@@ -22,23 +24,45 @@ USER_PREFIX = "BOOTSTRAP_USER_"
 
 
 def main() -> None:
-    marker, fingerprint = (Path(sys.argv[1]), sys.argv[2]) if len(sys.argv) == 3 else (None, "")
+    marker, fingerprint = (Path(sys.argv[1]), sys.argv[2]) if len(sys.argv) >= 3 else (None, "")
     if marker and marker.exists() and marker.read_text() == fingerprint:
         return
+    if not copied(*map(Path, sys.argv[3:5])):
+        set_up()
+    if marker:
+        marker.write_text(fingerprint)
+
+
+def copied(database: Path | None = None, template: Path | None = None) -> bool:
+    if database is None or template is None or database.exists():
+        return False
+    from etl.embedded import airflow_template
+
+    passwords = {name: secret for name, (_, secret) in users().items()}
+    airflow_template.copy(database, passwords, template)
+    return True
+
+
+def set_up() -> None:
     airflow("db", "migrate")
     airflow("pools", "import", str(POOLS_FILE))
     for venue in files():
         airflow("pools", "set", f"venue_{venue}", VENUE_SLOTS, f"Requests to the history of {venue}")
-    for variable in [name for name in os.environ if name.startswith(USER_PREFIX)]:
-        role, password = os.environ.pop(variable).split(":", 1)
-        name = variable.removeprefix(USER_PREFIX).lower()
+    for name, (role, password) in users().items():
         airflow(
             # one word: a password may begin with "-"
             *("users", "create", "--username", name, "--role", role, f"--password={password}"),
             *("--firstname", name.capitalize(), "--lastname", "User", "--email", f"{name}@localhost.invalid"),
         )
-    if marker:
-        marker.write_text(fingerprint)
+
+
+def users() -> dict[str, tuple[str, str]]:
+    """Role and password by name; the environment has them no more."""
+    found = {}
+    for variable in [name for name in os.environ if name.startswith(USER_PREFIX)]:
+        role, password = os.environ.pop(variable).split(":", 1)
+        found[variable.removeprefix(USER_PREFIX).lower()] = role, password
+    return found
 
 
 def airflow(*words: str) -> None:

@@ -20,7 +20,6 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from http.client import HTTPException
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -28,15 +27,13 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 import msgspec
 from msgspec import Struct
 
+from etl.embedded import airflow_template
+from etl.embedded.airflow_template import BOOTSTRAP, ROLE_BY_USER, SOURCE_ROOT
 from etl.embedded.part import PROBE_TIMEOUT_S, Part
 from etl.errors import EtlError, UsageError
-from etl.exchanges import files
 from etl.settings import Settings
 from etl.stores.files import write_whole
 
-SOURCE_ROOT = Path(__file__).parents[2]
-BOOTSTRAP = SOURCE_ROOT / "docker" / "airflow" / "bootstrap.py"
-ROLE_BY_USER = {"admin": "Admin", "operator": "Op", "viewer": "Viewer"}
 NICE = ("nice", "-n", "5")
 """Airflow takes both cores for its first 20 s: the venues' workers and the stores go first."""
 READY_WITHIN_S = 300.0
@@ -265,6 +262,8 @@ def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[
         marker.unlink(missing_ok=True)
     if not settings.airflow.database_url:  # what became of a database elsewhere, no marker here can tell
         command += (str(marker), _fingerprint(settings, kept))
+        if (template := airflow_template.template()).exists():
+            command += (str(home / "airflow.db"), str(template))
     users = {
         f"BOOTSTRAP_USER_{user.upper()}": f"{ROLE_BY_USER[user]}:{password}"
         for user, password in kept.passwords.items()
@@ -280,12 +279,8 @@ def _bootstrap_part(settings: Settings, kept: Credentials, environment: Mapping[
 
 def _fingerprint(settings: Settings, kept: Credentials) -> str:
     """Equal as long as neither Airflow, nor what the bootstrap does, nor the set of users changed."""
-    fingerprint = hashlib.sha256(database_url(settings).encode())
-    for name in ("apache-airflow", "apache-airflow-providers-fab"):
-        fingerprint.update(version(name).encode())
-    for file in sorted(BOOTSTRAP.parent.glob("*.*")):
-        fingerprint.update(file.read_bytes())
-    fingerprint.update(msgspec.json.encode([files(), kept.passwords], order="sorted"))
+    fingerprint = hashlib.sha256(f"{database_url(settings)} {airflow_template.fingerprint()}".encode())
+    fingerprint.update(msgspec.json.encode(kept.passwords, order="sorted"))
     return fingerprint.hexdigest()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from etl.embedded.status import DONE, FAILED, RUNNING, PartState
+from etl.embedded.status import DONE, FAILED, RESTARTING, RUNNING, STARTING, STOPPED, WAITING, PartState
+from etl.model.times import NS_PER_S
 from etl.monitoring.processes import STREAMING, Snapshot
 
 _STYLE_BY_STATE = {RUNNING: "green", STREAMING: "green", DONE: "dim", FAILED: "bold red"}
@@ -29,8 +31,25 @@ def line(parts: Iterable[PartState], snapshot: Snapshot) -> str:
         f"{name} {sink.state} backlog {sink.backlog:,} {_rate(sink.rows_per_s)} rows/s"
         for name, sink in snapshot.sinks.items()
     )
-    waiting = [part.name for part in parts if part.state not in (RUNNING, DONE)]
-    return " | ".join([*venues, *sinks, *([f"not running: {', '.join(waiting)}"] if waiting else [])])
+    return " | ".join([*venues, *sinks, *waits(parts, time.time_ns())])
+
+
+def waits(parts: Iterable[PartState], now_ns: int) -> list[str]:
+    """What is not there yet: parts that start, and since when; those that wait for others; those that ended."""
+    by_state: dict[str, list[str]] = {}
+    for part in parts:
+        since = (
+            f" ({max(now_ns - part.since_ns, 0) // NS_PER_S} s)"
+            if part.state in (STARTING, RESTARTING)
+            else ""
+        )
+        by_state.setdefault(part.state, []).append(f"{part.name}{since}")
+    said = (
+        ("waits for", [*by_state.get(STARTING, ()), *by_state.get(RESTARTING, ())]),
+        ("then", by_state.get(WAITING, [])),
+        ("not running:", [*by_state.get(STOPPED, ()), *by_state.get(FAILED, ())]),
+    )
+    return [f"{words} {', '.join(names)}" for words, names in said if names]
 
 
 def _venue_table(snapshot: Snapshot) -> Table:

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 
 from etl.embedded import airflow
+from etl.embedded.airflow_template import ROLE_BY_USER
 from etl.embedded.ports import require_free
 from etl.embedded.supervisor import Supervisor
 from etl.errors import PartError
@@ -244,7 +245,7 @@ class _Session:
             table.add_row("Airflow", airflow.url(settings), "")
             if not settings.airflow.url:
                 for user, password in airflow.credentials(settings).passwords.items():
-                    table.add_row("", f"{user} / {password}", airflow.ROLE_BY_USER[user])
+                    table.add_row("", f"{user} / {password}", ROLE_BY_USER[user])
         # the embedded one's password is made here, so it is told here
         clickhouse = (
             shown(settings.clickhouse.url) if settings.clickhouse.url else settings.clickhouse_address
