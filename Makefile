@@ -4,6 +4,7 @@
 # make lint     linters and types
 # make setup    what all need; again in a second
 # make peer     cryptofeed and hftbacktest, in environments of their own, on what we give them
+# make docs     the documentation as a site, into build/docs/site; its pages that are made from the code, anew
 # make bench    the benchmarks (NAME=... for one of them)
 # make lock     the locks anew, from requirements*.in and pom.xml (UPGRADE="aiohttp ruff": with their newest versions)
 # make audit    asks whether anything in the locks has a known vulnerability
@@ -14,7 +15,7 @@
 # CONTRIBUTING.md says how long each takes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup python lock audit sbom demo test tests lint unit peer bench clean
+.PHONY: help setup python lock audit sbom demo test tests lint unit peer docs bench clean
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 .SHELLFLAGS := -o errexit -o nounset -o pipefail -c
@@ -26,7 +27,7 @@ BIN := .venv/bin
 STAMPS := .cache/stamps
 KAFKA := etl/embedded/kafka_broker
 FRONT := etl/embedded/timescale_front
-READY := $(addprefix $(STAMPS)/,python dev kafka node browser prometheus)
+READY := $(addprefix $(STAMPS)/,python dev kafka node airflow browser prometheus)
 
 # a test run starts hundreds of processes: none should compile again what the one before compiled
 unexport PYTHONDONTWRITEBYTECODE
@@ -121,6 +122,12 @@ $(STAMPS)/node: $(FRONT)/package-lock.json $(FRONT)/package.json $(STAMPS)/pytho
 	@$(BIN)/python -m etl.embedded.timescale --record-template
 	@touch $@
 
+# Airflow: the metadata that every new state folder begins with
+$(STAMPS)/airflow: docker/airflow/bootstrap.py docker/airflow/pools.json airflow.cfg $(STAMPS)/python
+	@echo "make: making Airflow's metadata"
+	@$(BIN)/python -m etl.embedded.airflow_template
+	@touch $@
+
 # The browser of the page's tests, which are skipped where it cannot be had
 $(STAMPS)/browser:
 	@mkdir -p $(STAMPS)
@@ -146,6 +153,7 @@ lock: $(STAMPS)/python
 	echo uv==$(UV_VERSION) | $(COMPILE) - --output-file requirements-uv.txt
 	$(COMPILE) requirements.in --output-file requirements.txt
 	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt
+	$(COMPILE) requirements-docs.in --output-file requirements-docs.txt
 	rm -rf .cache/kafka/jars.lock
 	$(MAVEN) --quiet dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.cache/kafka/jars.lock
 	$(call jar_digests,.cache/kafka/jars.lock) >$(KAFKA)/jars.sha256
@@ -206,6 +214,19 @@ unit: setup
 peer: setup
 	@$(BIN)/python -m etl.bench.peers.environment
 	$(BIN)/pytest tests/simulator/test_third_party.py tests/lake/test_hftbacktest.py
+
+# the site's builder has an environment of its own: nothing of the platform needs it. It is built on a copy, for
+# Zensical takes the folder .cache that it finds for its own, and deletes it
+build/zensical/bin/zensical: requirements-docs.txt $(STAMPS)/python
+	@$(BIN)/uv venv --quiet --clear build/zensical
+	@$(BIN)/uv pip install --quiet --python build/zensical/bin/python --require-hashes --no-build --requirement requirements-docs.txt
+
+docs: build/zensical/bin/zensical
+	@$(BIN)/python -m etl.documentation
+	@rm -rf build/docs && mkdir -p build/docs
+	@cp -r docs build/docs/docs && cp docs/site.yml build/docs/mkdocs.yml
+	@cd build/docs && $(CURDIR)/build/zensical/bin/zensical build
+	@echo 'make: build/docs/site/index.html'
 
 # every benchmark, or NAME=sink
 bench: setup

@@ -12,8 +12,8 @@ ORDER = (
     "errors", "settings", "lazy", "crash",
     "model", "wire", "client", "adapter", "exchanges", "sequencing", "validation", "express", "telemetry",
     "transports", "sources", "lake", "stores", "reference", "sinks", "ingest",
-    "embedded", "monitoring", "gateway", "simulator", "reconcile", "audit", "jobs", "up",
-    "bench", "commands", "cli", "__main__",
+    "embedded", "monitoring", "gateway", "simulator", "reconcile", "audit", "jobs", "backup", "up",
+    "bench", "commands", "cli", "documentation", "__main__",
 )  # fmt: skip
 """The packages of ``etl`` and the modules at its root, from the bottom up: each may import those before it. DAGs
 and plugins stand above all of them."""

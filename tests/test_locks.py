@@ -87,6 +87,7 @@ def test_nothing_is_installed_whose_hash_was_not_compared() -> None:
         " --requirement requirements.txt",
         " --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .",
         " --requirement requirements-dev.txt",
+        " --quiet --python build/zensical/bin/python --require-hashes --no-build --requirement requirements-docs.txt",
     ]
     uv = re.search(r"^UV_VERSION := (.*)$", MAKEFILE, re.MULTILINE)
     assert uv

@@ -9,7 +9,7 @@ import etl
 from etl.gateway.api import ENDPOINTS, Endpoint, Parameter
 from etl.gateway.ranges import FORMATS
 
-_ERRORS = {
+ERRORS = {
     "400": "A parameter is wrong, missing or unknown",
     "401": "No token, or none that is good",
     "403": "The token is not good for this, or a foreign page asks",
@@ -55,7 +55,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "parameters": [_parameter(parameter) for parameter in endpoint.parameters],
         "responses": {
             "200": {"description": "Rows", "content": contents, **({"headers": cursor} if is_paged else {})},
-            **{status: {"description": text, "content": failure} for status, text in _ERRORS.items()},
+            **{status: {"description": text, "content": failure} for status, text in ERRORS.items()},
         },
     }
 
