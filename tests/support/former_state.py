@@ -4,7 +4,7 @@
 
 Embedded servers are started, filled by a worker's own loop, by sink, load, export and archive, and backed up. The
 committed one is of 2026-11-30 (main at 6ea98d1): ClickHouse's tables at 0023, TimescaleDB's at 0016, one message of the
-raw topic for each frame.
+raw topic for each frame; the code of today puts the frames of a read into one.
 """
 
 from __future__ import annotations
@@ -73,8 +73,7 @@ class Life:
         memory = MemoryPublisher()
         feed = Feed(self.settings, Binance, memory, self.feed.continuity)
         intake = open_intake(feed, Binance(), f"{self._connection}{sequence:04}", "ws://venue/stream")
-        for text in texts:
-            intake.take(text.encode(), RECEIVED_NS)
+        intake.take_read([text.encode() for text in texts], RECEIVED_NS)
         memory.poll()
         return [(topic, one) for topic, several in memory.delivered.items() for one in several]
 
