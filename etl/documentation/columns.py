@@ -81,5 +81,10 @@ MEANINGS: dict[str, str] = {
     "open_interest": "contracts that are open, as the venue counts them",
     "funding_rate": "what is paid at the next funding, as a fraction of the position's value",
     "next_funding_time_ns": "when that is",
+    "observation_date": "first day of the period that is told of, `YYYY-MM-DD`",
+    "vintage_date": "day on which the value was told; a later vintage of the period revises it",
+    "value": "what the series says of the period, in `unit`; absent = the source has none",
+    "unit": "what the value counts, in the source's words",
+    "release": "the publication that it came in, by the source's name",
 }
 """By field of a record, and ``time``, ``time_ns``, which stores make."""
