@@ -243,7 +243,8 @@ class Exchange:
     untimed_kinds: ClassVar[frozenset[Kind]] = frozenset()
     """Kinds of which some or all events carry no time (spot bookTicker): epoch rules do not apply."""
     calendar: ClassVar[str] = "24/7"
-    """The sessions in which silence means something: ``24/7``, ``us_overnight``, or a name of exchange_calendars."""
+    """The sessions in which silence means something: ``24/7``, ``us_overnight``, or a file of
+    ``etl/adapter/calendars``."""
     delay_s: ClassVar[float] = 0.0
     """How long after its time this feed sends an event: its sessions begin and end so much later."""
     ready_on_open: ClassVar[bool] = False

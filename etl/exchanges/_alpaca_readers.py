@@ -20,6 +20,7 @@ from etl.adapter.build import Stream, StreamCache
 from etl.adapter.contract import Exchange
 from etl.adapter.dispatch import Reader
 from etl.adapter.fields import ABSENT, FieldFault, is_no_order, new_york_day_of_hour, rfc3339_ns
+from etl.adapter.market_calendar import ALWAYS, NEW_YORK, OVERNIGHT
 from etl.exchanges import _alpaca_wire as wire
 from etl.model.codes import UNKNOWN_WORD, Code
 from etl.model.instruments import UNKNOWN_SYMBOL, occ_symbol
@@ -52,7 +53,7 @@ class Readers:
         self._exchange, self._version = parser.name, parser.parser_version
         self._are_perpetuals = are_perpetuals
         self._delay_ns = int(parser.delay_s * NS_PER_S)
-        self._calendar = sessions.OVERNIGHT if parser.calendar == sessions.OVERNIGHT else sessions.NEW_YORK
+        self._calendar = OVERNIGHT if parser.calendar == OVERNIGHT else NEW_YORK
         self._trades = StreamCache(partial(self._stream, "trades"))
         self._quotes = StreamCache(partial(self._stream, "quotes"))
         self._others = StreamCache[tuple[str, str]](lambda place: self._stream(*place))
@@ -167,7 +168,7 @@ class Readers:
         channel = channel or _BAR_CHANNELS.get(interval, "aggregates")
         stream = self._others[channel, event.S or page.venue_symbol]
         if state is BarState.NONE:
-            calendar = sessions.ALWAYS if stream.size_unit is SizeUnit.BASE else self._calendar
+            calendar = ALWAYS if stream.size_unit is SizeUnit.BASE else self._calendar
             asked_ns = frame.receive_time_ns - self._delay_ns
             state = sessions.bar_state_of_history(calendar, interval, start_ns, asked_ns)
         prices = (

@@ -16,6 +16,7 @@ from etl.adapter import build, fields
 from etl.adapter.build import Stream
 from etl.adapter.fields import FieldFault, Id, Levels, Name
 from etl.model.codes import Code
+from etl.model.instruments import Instrument
 from etl.model.records import Bar, BarState, Book, BookAction, Frame, Quote, Record, Side, Trade
 from etl.model.times import NS_PER_MS
 
@@ -263,10 +264,29 @@ class InstrumentItem(Struct, gc=False):
     """Empty while a contract is being listed."""
     deliveryDate: int = 0
     filters: Sequence[Filter] = ()
+    marginAsset: str = ""
+    contractSize: int = 0
+    """Of inverse contracts, in the quote."""
+    status: str = ""
+    contractStatus: str = ""
+    onboardDate: int = 0
 
     @property
     def expires_ns(self) -> int:
         return self.deliveryDate * NS_PER_MS
+
+
+def instrument(item: InstrumentItem, symbol: str) -> Instrument:
+    return Instrument(
+        item.symbol,
+        symbol,
+        *steps_of(item.filters),
+        expires_ns=item.expires_ns,
+        settle=item.marginAsset,
+        contract_size=str(item.contractSize or ""),
+        status=item.status or item.contractStatus,
+        listed_ns=item.onboardDate * NS_PER_MS,
+    )
 
 
 class InstrumentList(Struct, gc=False):

@@ -38,6 +38,8 @@ class _Listed(Struct, gc=False):
     contractType: str = ""
     optionsType: str = ""
     deliveryTime: str = "0"
+    launchTime: str = "0"
+    status: str = ""
     priceFilter: _Steps = _Steps()
     lotSizeFilter: _Steps = _Steps()
 
@@ -58,13 +60,20 @@ def instruments_of(payload: bytes) -> Iterable[Instrument]:
     result = listing(payload, _Answer).result
     for item in result.list:
         steps = item.priceFilter.tickSize, item.lotSizeFilter.qtyStep or item.lotSizeFilter.basePrecision
-        expires_ns = _delivery_ms(item) * NS_PER_MS
-        yield Instrument(item.symbol, _unified(result.category, item), *steps, expires_ns=expires_ns)
+        yield Instrument(
+            item.symbol,
+            _unified(result.category, item),
+            *steps,
+            expires_ns=_told_ms(item.deliveryTime) * NS_PER_MS,
+            settle=item.settleCoin,
+            status=item.status,
+            listed_ns=_told_ms(item.launchTime) * NS_PER_MS,
+        )
 
 
-def _delivery_ms(item: _Listed) -> int:
+def _told_ms(text: str) -> int:
     """0 = none."""
-    time_ms = int(item.deliveryTime) if item.deliveryTime.isdecimal() else 0
+    time_ms = int(text) if text.isdecimal() else 0
     return time_ms if time_ms <= MS_MAX else 0
 
 
@@ -76,7 +85,7 @@ def _unified(category: str, item: _Listed) -> str:
     pair = f"{item.baseCoin}-{item.quoteCoin if category == 'inverse' else item.settleCoin}"
     if "Perpetual" in item.contractType:
         return f"{pair}-PERP"
-    time_ms = _delivery_ms(item)
+    time_ms = _told_ms(item.deliveryTime)
     if not time_ms:
         return item.symbol
     dated = f"{pair}-{datetime.fromtimestamp(time_ms / 1_000, UTC):%Y%m%d}"

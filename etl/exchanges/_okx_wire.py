@@ -224,6 +224,10 @@ class _Instrument(Struct, gc=False):
     tickSz: str = ""
     lotSz: str = ""
     expTime: str = ""
+    settleCcy: str = ""
+    ctVal: str = ""
+    state: str = ""
+    listTime: str = ""
 
 
 class _Instruments(Struct, gc=False):
@@ -238,12 +242,22 @@ def read_instruments(payload: bytes) -> list[Instrument]:
     if listed.code != "0":
         raise ValueError(f"code {listed.code}")
     return [
-        Instrument(one.instId, unified(one.instId), one.tickSz, one.lotSz, expires_ns=_expiry_ns(one.expTime))
+        Instrument(
+            one.instId,
+            unified(one.instId),
+            one.tickSz,
+            one.lotSz,
+            expires_ns=_told_ns(one.expTime),
+            settle=one.settleCcy,
+            contract_size=one.ctVal,
+            status=one.state,
+            listed_ns=_told_ns(one.listTime),
+        )
         for one in listed.data
     ]
 
 
-def _expiry_ns(text: str) -> int:
+def _told_ns(text: str) -> int:
     return time_of(text) if text.strip("0") else 0
 
 

@@ -17,6 +17,7 @@ from etl.adapter.build import Stream, StreamCache
 from etl.adapter.contract import Exchange, Ignored, Outcome
 from etl.adapter.dispatch import Read
 from etl.adapter.fields import ABSENT, INT64_MAX, FieldFault, canonical, new_york_day_of_hour
+from etl.adapter.market_calendar import ALWAYS, NEW_YORK
 from etl.exchanges._polygon_wire import (
     BARS,
     QUOTES,
@@ -176,7 +177,7 @@ class _Source:
             stream, state = self._streams[venue_symbol], BarState.CLOSED
         else:
             stream = self._streams[venue_symbol, page.interval]
-            calendar = sessions.ALWAYS if stream.size_unit is SizeUnit.BASE else sessions.NEW_YORK
+            calendar = ALWAYS if stream.size_unit is SizeUnit.BASE else NEW_YORK
             asked_ns = frame.receive_time_ns - self._delay_ns
             state = sessions.bar_state_of_history(calendar, page.interval, start_ns, asked_ns)
         prices = (

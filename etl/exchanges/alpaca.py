@@ -33,8 +33,8 @@ from etl.adapter.contract import (
 from etl.adapter.dispatch import Tagged
 from etl.adapter.fields import UNDECODABLE, readable, rejected
 from etl.adapter.handshake import Grants, Handshake, told
+from etl.adapter.market_calendar import OVERNIGHT
 from etl.adapter.paging import by_token
-from etl.adapter.sessions import OVERNIGHT
 from etl.adapter.splits import Split
 from etl.errors import VenueError
 from etl.exchanges import _alpaca_answers as answers

@@ -168,7 +168,7 @@ class Binance(Exchange):
     @classmethod
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
         return [
-            Instrument(item.symbol, name, *wire.steps_of(item.filters), expires_ns=item.expires_ns)
+            wire.instrument(item, name)
             for item in listing(payload, wire.InstrumentList).symbols
             if (name := cls.unified_symbol(item))
         ]

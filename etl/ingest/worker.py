@@ -85,7 +85,7 @@ class Worker:
         await self._recover(feed, repairs)
         positions = Positions(self._settings, feed, publisher, self._subscriptions, lambda: repairs.at_work)
         await asyncio.to_thread(positions.begin)
-        await asyncio.to_thread(self._hours.prepare, time.time_ns())
+        self._hours.is_open(time.time_ns())  # a calendar that does not tell of today is refused at once
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

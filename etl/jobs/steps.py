@@ -16,6 +16,8 @@ from etl.settings import Settings
 
 # what a job needs is loaded where it runs: the table of them is read by a scheduler that stays small
 
+COLLISIONS_SHOWN_MAX = 5
+
 Step = Callable[[Settings, int, int], Any]
 
 
@@ -56,23 +58,42 @@ def monitor_freshness(settings: Settings, start_ns: int, end_ns: int) -> Any:
 def refresh_instruments(settings: Settings, start_ns: int, end_ns: int) -> Any:
     from etl.reference.splits import refresh_all as refresh_splits
 
-    found = {"instruments": refresh_lists(settings)}
+    found: dict[str, Any] = {
+        "sessions": refresh_sessions(settings, end_ns),
+        "instruments": refresh_lists(settings),
+    }
     if settings.keeps("clickhouse"):
         found["splits"] = refresh_splits(settings, _day(end_ns))
     return found
 
 
 def refresh_lists(settings: Settings) -> dict[str, int]:
-    """Instruments by venue; what their lists say anew goes into ClickHouse, where that is kept."""
+    """Instruments by venue; what their lists say anew goes into every store. Raises ``VenueError`` at the end for
+    unified symbols that two instruments would have: all else is done by then."""
     import time
 
+    from etl.errors import VenueError
     from etl.reference.instrument_history import note_all
+    from etl.reference.instrument_states import collisions, refresh
     from etl.reference.instruments import refresh_all
 
     found = refresh_all(settings)
     if settings.keeps("clickhouse"):
         note_all(settings, time.time_ns())
+    if settings.stores:
+        refresh(settings, time.time_ns())
+    if refused := collisions(settings):
+        raise VenueError("; ".join(refused[:COLLISIONS_SHOWN_MAX]))
     return found
+
+
+def refresh_sessions(settings: Settings, end_ns: int) -> dict[str, int]:
+    """Rows of ``sessions`` added, by store."""
+    import time
+
+    from etl.reference.sessions import refresh
+
+    return refresh(settings, _day(end_ns), time.time_ns())
 
 
 def refresh_symbol_stats(settings: Settings, start_ns: int, end_ns: int) -> Any:

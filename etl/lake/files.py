@@ -58,6 +58,19 @@ def put_derived(
     return _with_wide(structs.replace(file, rows=len(rows), symbol_min=least, symbol_max=greatest), rows)
 
 
+def put_reference(
+    settings: Settings, storage: Storage, table: str, place: ExchangeDay, rows: pa.Table, name: str
+) -> File:
+    """Write ``rows`` of the history ``table`` of reference data, recorded on the day of ``place``."""
+    data = layout.reference_parquet(table, rows, settings.lake.row_group_rows)
+    recorded_ns = rows["recorded_ns"]
+    file = put_file(storage, table, place, data, recorded_ns, recorded_ns, Range(0, 0, 0), name)
+    if "symbol" not in rows.column_names:
+        return file
+    symbols = pc.min_max(rows["symbol"]).as_py()
+    return structs.replace(file, symbol_min=symbols["min"], symbol_max=symbols["max"])
+
+
 def _with_wide(file: File, rows: pa.Table) -> File:
     """``file`` and what is told of its wide decimals."""
     if WIDE_DECIMALS.name not in rows.column_names:

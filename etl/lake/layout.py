@@ -19,13 +19,16 @@ Every setting of the writer is fixed: the same rows give the same bytes.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.model.records import Kind
+from etl.model.reference import RECORDED, REFERENCE_TABLES, ReferenceTable
 from etl.model.tables import TABLE_BY_KIND
 from etl.model.times import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S, NS_PER_US
 from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form
@@ -143,11 +146,37 @@ DERIVED_SCHEMAS: dict[str, pa.Schema] = {
 """What is made of the other tables (derived.py); ``time`` is a bar's beginning, ``bytes`` a symbol's share by rows."""
 
 
-TABLES = (*FILE_SCHEMAS, RAW, *DERIVED_SCHEMAS)
+_REFERENCE_TYPES = {
+    str: pa.string(),
+    int: pa.int64(),
+    bool: pa.bool_(),
+    date: pa.date32(),
+    Decimal: DECIMAL,
+}
+
+
+def _reference_schema(table: ReferenceTable) -> pa.Schema:
+    """The columns of a row, but the partition's, and when it was recorded."""
+    hints = get_type_hints(table.row) | RECORDED
+    fields = []
+    for name, hint in hints.items():
+        types = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
+        nullable = NoneType in get_args(hint)
+        fields.append(pa.field(name, _REFERENCE_TYPES[types[0]], nullable=nullable))
+    return pa.schema([field for field in fields if field.name != PARTITION_COLUMN])
+
+
+REFERENCE_SCHEMAS: dict[str, pa.Schema] = {
+    table.history: _reference_schema(table) for table in REFERENCE_TABLES.values()
+}
+"""Data about instruments and markets (etl/model/reference.py); ``date`` is the day on which rows were recorded."""
+
+
+TABLES = (*FILE_SCHEMAS, RAW, *DERIVED_SCHEMAS, *REFERENCE_SCHEMAS)
 
 DELTA_FIELDS: dict[str, list[pa.Field]] = {
     table: [pa.field("exchange", pa.string()), pa.field("date", pa.date32()), *schema]
-    for table, schema in {**FILE_SCHEMAS, RAW: RAW_SCHEMA, **DERIVED_SCHEMAS}.items()
+    for table, schema in {**FILE_SCHEMAS, RAW: RAW_SCHEMA, **DERIVED_SCHEMAS, **REFERENCE_SCHEMAS}.items()
 }
 """The columns of each table, with its partitions."""
 
@@ -156,6 +185,7 @@ STATISTICS: dict[str, tuple[str, ...]] = {
     RAW: ("receive_time_ns",),
     COVERAGE: ("symbol",),
     **dict.fromkeys(BARS_NS, ("symbol", "time")),
+    **{table: ("symbol",) if "symbol" in schema.names else () for table, schema in REFERENCE_SCHEMAS.items()},
 }
 """The columns whose least and greatest value stand in a table's log."""
 
@@ -219,6 +249,11 @@ def derived_parquet(table: str, rows: pa.Table, row_group_rows: int) -> pa.Buffe
     schema = DERIVED_SCHEMAS[table]
     numbers = [field.name for field in schema if field.type in (pa.int64(), INSTANT)]
     return _file(rows, schema, dict.fromkeys(numbers, "DELTA_BINARY_PACKED"), row_group_rows)
+
+
+def reference_parquet(table: str, rows: pa.Table, row_group_rows: int) -> pa.Buffer:
+    """``rows`` of a table of reference data as the bytes of one file."""
+    return _file(rows, REFERENCE_SCHEMAS[table], {}, row_group_rows)
 
 
 def _file(

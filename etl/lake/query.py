@@ -24,7 +24,9 @@ from etl.lake.layout import (
     NARROW_DECIMAL,
     RAW,
     RAW_SCHEMA,
+    REFERENCE_SCHEMAS,
 )
+from etl.lake.reference_views import reference_views
 from etl.lake.storage import Storage, open_storage
 from etl.model.sale_conditions import values
 from etl.model.tables import KIND_BY_TABLE
@@ -35,6 +37,7 @@ _SCHEMAS = {
     **FILE_SCHEMAS,
     RAW: RAW_SCHEMA.remove(RAW_SCHEMA.get_field_index("encoding")),
     **DERIVED_SCHEMAS,
+    **REFERENCE_SCHEMAS,
 }
 """What every file of a table has."""
 _PLACE_TYPES = {"exchange": pa.string(), "date": pa.date32()}
@@ -155,6 +158,7 @@ def connect_to(storage: Storage, state: State, with_doubles: bool = False) -> du
         _unrounded(kind) for kind in connection.sql("SELECT last_price, volume FROM trades").types
     )
     connection.execute(_TRADES_CORRECTED.format(price=price, volume=volume))
+    connection.execute(reference_views())
     return connection
 
 

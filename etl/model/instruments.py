@@ -24,7 +24,9 @@ class Instrument(Struct, frozen=True, gc=False):
     """One tradable thing; steps are decimal text, "" where the list does not say. ``size_unit``: what its sizes count
     where that is not what those of its feed do. ``alias_of``: the venue symbol of which this is but another name, under
     which its data come. ``expires_ns``: when it ends, 0 = never, or nobody says. ``price_figures``: a price has no more
-    significant figures, unless it is a whole number, so that its step grows with it; 0 = no such limit."""
+    significant figures, unless it is a whole number, so that its step grows with it; 0 = no such limit. ``settle``: in
+    what gains are paid; ``contract_size``: how much of the base, or of the quote where it is inverse, a contract is;
+    ``status`` in the venue's word; ``listed_ns``: since when it is listed, 0 = nobody says."""
 
     venue_symbol: str
     symbol: str
@@ -34,6 +36,10 @@ class Instrument(Struct, frozen=True, gc=False):
     alias_of: str = ""
     expires_ns: int = 0
     price_figures: int = 0
+    settle: str = ""
+    contract_size: str = ""
+    status: str = ""
+    listed_ns: int = 0
 
 
 class Names(dict[str, tuple[str, tuple[str, ...]]]):
@@ -52,6 +58,8 @@ class Instruments:
         self._by_venue_symbol: dict[str, Instrument] = {}
         self._venue_symbols: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
+        self.collisions: list[tuple[str, str, str]] = []
+        """Unified symbol, the venue symbol that has it, and the one that would have had it too."""
         for instrument in instruments:
             self._add(instrument)
         for alias, venue_symbol in self._aliases.items():
@@ -65,6 +73,7 @@ class Instruments:
             return
         symbol = instrument.symbol
         if symbol in self._venue_symbols:
+            self.collisions.append((symbol, self._venue_symbols[symbol], instrument.venue_symbol))
             symbol = instrument.venue_symbol
         self.names[instrument.venue_symbol] = (symbol, _NO_FLAGS)
         self._by_venue_symbol[instrument.venue_symbol] = instrument

@@ -1,12 +1,13 @@
-"""When a day ends, against the calendar library, and what that makes of a bar of history."""
+"""When a day ends, against the calendar, and what that makes of a bar of history."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import pytest
 
 from etl.adapter import sessions
+from etl.adapter.market_calendar import ALWAYS, NEW_YORK, OVERNIGHT, known_days
 from etl.adapter.sessions import bar_state_of_history
 from etl.exchanges import load
 from etl.model.records import Bar, BarState, Frame, Source
@@ -19,7 +20,7 @@ def at(text: str) -> int:
 
 
 def test_every_session_of_new_york_ends_when_the_calendar_says() -> None:
-    days = market_hours.sessions("XNYS", date(2003, 1, 1), date(sessions.EARLY_CLOSES_UNTIL, 12, 31))
+    days = market_hours.sessions("XNYS", *known_days("XNYS"))
     assert [sessions.session_end_ns(opens_ns) for opens_ns, _ in days] == [closes_ns for _, closes_ns in days]
 
 
@@ -54,7 +55,7 @@ def test_every_session_of_new_york_ends_when_the_calendar_says() -> None:
     ],
 )
 def test_a_bar_of_history_by_the_session(interval: str, start: str, received: str, state: BarState) -> None:
-    assert bar_state_of_history(sessions.NEW_YORK, interval, at(start), at(received)) is state
+    assert bar_state_of_history(NEW_YORK, interval, at(start), at(received)) is state
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_an_overnight_session_ends_at_four(moment: str, ends: str) -> None:
     ],
 )
 def test_a_bar_of_history_of_the_night(interval: str, start: str, received: str, state: BarState) -> None:
-    assert sessions.bar_state_of_history(sessions.OVERNIGHT, interval, at(start), at(received)) is state
+    assert sessions.bar_state_of_history(OVERNIGHT, interval, at(start), at(received)) is state
 
 
 @pytest.mark.parametrize(
@@ -127,4 +128,4 @@ def test_a_days_bar_ends_with_the_session_of_its_feed(feed: str, received: str, 
 def test_a_bar_of_history_where_the_market_never_closes(
     interval: str, received: str, state: BarState
 ) -> None:
-    assert bar_state_of_history(sessions.ALWAYS, interval, at("2026-11-25T00:00"), at(received)) is state
+    assert bar_state_of_history(ALWAYS, interval, at("2026-11-25T00:00"), at(received)) is state

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from etl.adapter.contract import Fault, FaultKind, Reply, Subscription
-from etl.adapter.sessions import ALWAYS
+from etl.adapter.market_calendar import ALWAYS
 from etl.commands.parse import lines
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.lake.compaction import compact
-from etl.lake.layout import DELTA_FIELDS, DERIVED_SCHEMAS, RAW
+from etl.lake.layout import DELTA_FIELDS, DERIVED_SCHEMAS, RAW, REFERENCE_SCHEMAS
 from etl.model.tables import KIND_BY_TABLE
 from etl.settings import Settings
 from tests.support import stream
@@ -189,7 +189,7 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_kind_and_the_raw_topic_have_a_table() -> None:
-    assert set(DELTA_FIELDS) == {*KIND_BY_TABLE, RAW, *DERIVED_SCHEMAS}
+    assert set(DELTA_FIELDS) == {*KIND_BY_TABLE, RAW, *DERIVED_SCHEMAS, *REFERENCE_SCHEMAS}
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_an_answer_of_the_venue_replaces_the_shipped_list() -> None:
         {"filterType":"PRICE_FILTER","minPrice":"0.00001","maxPrice":"922327","tickSize":"0.00001000"},
         {"filterType":"LOT_SIZE","minQty":"0.0001","maxQty":"100000","stepSize":"0.00010000"}]}]}"""
     assert list(Binance.read_instruments(spot)) == [
-        Instrument("ETHBTC", "ETH-BTC", price_step="0.00001000", size_step="0.00010000")
+        Instrument("ETHBTC", "ETH-BTC", price_step="0.00001000", size_step="0.00010000", status="TRADING")
     ]
     futures = b"""{"timezone":"UTC","symbols":[
         {"symbol":"BTCUSDT","contractType":"PERPETUAL","deliveryDate":4133404800000,"baseAsset":"BTC","quoteAsset":"USDT"},

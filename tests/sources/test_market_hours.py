@@ -1,50 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime
 
 import pytest
 
-from etl.adapter.sessions import ALWAYS, NEW_YORK, OVERNIGHT
+from etl.adapter.market_calendar import OVERNIGHT
 from etl.errors import UsageError
-from etl.exchanges import load, names
+from etl.exchanges import load
 from etl.sources.market_hours import MarketHours, sessions
 
 XNYS = MarketHours("XNYS")
-SECOND_SOURCE = Path(__file__).parent.parent / "fixtures" / "sessions_xnys.txt"
-ZONE = ZoneInfo("America/New_York")
 
 
 def ns(moment: str) -> int:
     return int(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
-
-
-def from_second_source() -> Iterator[tuple[int, int]]:
-    """Every session of the years that the list has."""
-    for line in SECOND_SOURCE.read_text().splitlines():
-        if line.startswith("#"):
-            continue
-        year, closed, early = line[:4], *line[len("2003 closed ") :].split(" early ")
-        day = date(int(year), 1, 1)
-        while day.year == int(year):
-            name = f"{day:%m%d}"
-            if day.weekday() < 5 and name not in closed.split():
-                yield _at(day, time(9, 30)), _at(day, time(13) if name in early.split() else time(16))
-            day += timedelta(days=1)
-
-
-def _at(day: date, clock: time) -> int:
-    return int(datetime.combine(day, clock, ZONE).timestamp()) * 1_000_000_000
-
-
-def test_every_session_of_new_york_from_2003_to_2031_is_that_of_a_second_source() -> None:
-    assert sessions("XNYS", date(2003, 1, 1), date(2031, 12, 31)) == tuple(from_second_source())
-
-
-def test_no_venue_uses_a_calendar_that_nothing_is_held_against() -> None:
-    assert {load(name).calendar for name in names()} == {ALWAYS, NEW_YORK, OVERNIGHT}
 
 
 @pytest.mark.parametrize(
@@ -119,34 +88,18 @@ def test_a_feed_is_open_in_the_sessions_that_it_sends(feed: str, moment: str, is
     assert MarketHours.of(load(feed), is_live=False).is_open(ns(moment))  # simulated: never closed
 
 
-def test_a_break_at_noon_is_no_session() -> None:
-    assert sessions("XTKS", date(2026, 11, 19), date(2026, 11, 20)) == (
-        (ns("2026-11-19T00:00:00"), ns("2026-11-19T02:30:00")),
-        (ns("2026-11-19T03:30:00"), ns("2026-11-19T06:30:00")),
-        (ns("2026-11-20T00:00:00"), ns("2026-11-20T02:30:00")),
-        (ns("2026-11-20T03:30:00"), ns("2026-11-20T06:30:00")),
-    )
+def test_a_calendar_that_there_is_not_says_how_one_is_made() -> None:
+    with pytest.raises(
+        UsageError, match=r"calendar XBSE: there is no such file in .*: run etl sessions make XBSE"
+    ):
+        sessions("XBSE", date(2026, 7, 1), date(2026, 11, 29))
 
 
-@pytest.mark.parametrize(
-    ("calendar", "reason"),
-    [
-        ("XBOM", "leaves out its sessions at weekends"),  # 2024-01-20, 2025-02-01
-        ("XMOS", "leaves out its sessions at weekends"),  # 2024-04-27, 2024-11-02, 2024-12-28
-        ("XTAE", "leaves out its sessions at weekends"),
-        ("ASEX", "cannot lay it out"),
-        ("XBSE", "cannot lay it out"),
-        ("XNSE", "does not exist"),
-    ],
-)
-def test_a_calendar_that_the_library_does_not_give_right_is_refused(calendar: str, reason: str) -> None:
-    with pytest.raises(UsageError, match=rf"^calendar {calendar}: exchange_calendars .*{reason}"):
-        sessions(calendar, date(2026, 7, 1), date(2026, 11, 29))
-
-
-def test_a_calendar_past_the_holidays_that_are_known_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"calendar XSHG: .* only recorded to the year"):
-        MarketHours("XSHG").is_open(ns("2040-11-29T03:00:00"))
+@pytest.mark.parametrize("moment", ["2027-01-01T05:00:00", "2013-12-31T05:00:00"])
+def test_a_calendar_beyond_the_days_that_it_tells_of_is_refused(moment: str) -> None:
+    assert MarketHours("XBOM").is_open(ns("2026-12-31T05:00:00"))
+    with pytest.raises(UsageError, match="calendar XBOM: it tells of 2014-01-01 to 2026-12-31 alone"):
+        MarketHours("XBOM").is_open(ns(moment))
 
 
 def test_a_market_that_never_closes_needs_no_calendar() -> None:

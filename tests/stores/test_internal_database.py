@@ -31,7 +31,8 @@ BEFORE = 13
 USERS = {
     "trades", "quotes", "books", "book_updates", "bars", "gaps", "agg_trades", "corrections", "statuses", "stats",
     "liquidations", "quarantine", "trades_corrected", "ticks", "symbol_splits", "instrument_history",
-    "venue_quality", "schema_migrations",
+    "venue_quality", "schema_migrations", "sessions", "sessions_at", "sessions_history", "instruments",
+    "instruments_at", "instruments_history",
 }  # fmt: skip
 USERS |= {"observations", "observations_asof"}
 MOVED = ("trades_stored", "quotes_stored", "books_stored", "others_stored", "quarantine_stored")

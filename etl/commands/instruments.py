@@ -1,0 +1,98 @@
+"""``etl instruments search | show | at | refresh``: what is traded where, and what was."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import msgspec
+import typer
+
+from etl import settings as settings_module
+from etl.errors import UsageError
+from etl.model.reference import INSTRUMENTS, InstrumentState
+from etl.model.times import parse_ns, text_of
+from etl.reference.instrument_states import found
+from etl.reference.instrument_states import refresh as run
+from etl.reference.recorded import history, read
+from etl.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
+Venue = Annotated[str, typer.Option(help="Only this venue; all of the settings' if left out.")]
+
+
+@app.command()
+def search(text: str, exchange: Venue = "", as_json: AsJson = False) -> None:
+    """Instruments in whose names the text occurs, a line each."""
+    settings = settings_module.load()
+    rows = read(settings, INSTRUMENTS, _exchanges(settings, exchange), InstrumentState)
+    for row in found(rows, text):
+        _print(row, as_json)
+
+
+@app.command()
+def show(exchange: str, symbol: str, as_json: AsJson = False) -> None:
+    """What was told of an instrument, the oldest first, and since when; by its unified or its venue symbol."""
+    rows = [
+        (recorded_ns, row)
+        for recorded_ns, row in _history(exchange)
+        if symbol in (row.symbol, row.venue_symbol)
+    ]
+    if not rows:
+        raise UsageError(f"{exchange}: no instrument {symbol} is known: run etl instruments refresh")
+    for recorded_ns, row in rows:
+        _print(row, as_json, recorded_ns)
+
+
+@app.command()
+def at(exchange: str, symbol: str, moment: str, as_json: AsJson = False) -> None:
+    """What was known of an instrument at a time (ISO, UTC)."""
+    until_ns = parse_ns(moment)
+    rows = [
+        (recorded_ns, row)
+        for recorded_ns, row in _history(exchange)
+        if symbol in (row.symbol, row.venue_symbol) and recorded_ns <= until_ns
+    ]
+    if not rows:
+        raise UsageError(f"{exchange}: nothing was known of {symbol} at {moment}")
+    recorded_ns, row = rows[-1]
+    _print(row, as_json, recorded_ns)
+
+
+@app.command()
+def refresh(as_json: AsJson = False) -> None:
+    """Bring the table `instruments` of every store up to the lists that are known."""
+    added = run(settings_module.load(), time.time_ns())
+    told = ", ".join(f"{store}: {rows} rows added" for store, rows in added.items())
+    print(msgspec.json.encode(added).decode() if as_json else told)
+
+
+def _history(exchange: str) -> list[tuple[int, InstrumentState]]:
+    return history(settings_module.load(), INSTRUMENTS, [exchange], InstrumentState)
+
+
+def _exchanges(settings: Settings, exchange: str) -> list[str]:
+    return [exchange] if exchange else list(settings.venues.names)
+
+
+def _print(row: InstrumentState, as_json: bool, recorded_ns: int = 0) -> None:
+    if as_json:
+        told = msgspec.to_builtins(row) | ({"recorded_ns": recorded_ns} if recorded_ns else {})
+        print(msgspec.json.encode(told).decode())
+        return
+    since = f"since {text_of(recorded_ns)}  " if recorded_ns else ""
+    facts = {
+        "tick": row.price_step,
+        "lot": row.size_step,
+        "contract": row.contract_size,
+        "settle": row.settle,
+        "expires": text_of(row.expires_ns) if row.expires_ns else "",
+        "status": row.status,
+        "listed": row.listed_day or "",
+        "delisted": row.delisted_day or "",
+    }
+    told_facts = "  ".join(f"{name} {value}" for name, value in facts.items() if value)
+    print(
+        f"{since}{row.exchange:<16} {row.symbol:<26} {row.venue_symbol:<22} {row.instrument_class:<10} {told_facts}"
+    )

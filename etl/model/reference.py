@@ -1,0 +1,85 @@
+"""Data about instruments and markets, as tables that every store keeps alike. Pure.
+
+Facts are added, never changed: a row says what was told of a key, and since when we know it (``recorded_ns``). Of
+``sessions`` users read three things in each store:
+
+    sessions_history     every row, with ``recorded_ns`` and ``withdrawn``
+    sessions             what holds now: of each key the row recorded last, unless that withdraws it
+    sessions_at(time)    the same as it was known at a time
+
+A table of your own is a struct here and a migration of both databases; see docs/reference_data.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+
+from msgspec import Struct
+
+RECORDED = {"recorded_ns": int, "withdrawn": bool}
+"""What the history of each table has beside the columns of its rows."""
+
+
+class MarketSession(Struct, frozen=True):
+    """[opens_ns, closes_ns) of a venue's day of trading ``session_day``; docs/reference_data.md has the kinds."""
+
+    exchange: str
+    session_day: date
+    session_kind: str
+    opens_ns: int
+    closes_ns: int
+    calendar: str
+    is_early_close: bool = False
+    origin: str = ""
+
+
+class InstrumentState(Struct, frozen=True):
+    """What a venue's list says of an instrument, and since when (``recorded_ns``). Ticks and lots are text: a step of
+    10^-25 has no column; "" = nobody says. ``instrument_class``: spot, perpetual, future, option, event, or "" where
+    neither list nor symbol tells. A name that is listed no more stays, with the status ``delisted`` and the day on
+    which that was seen."""
+
+    exchange: str
+    venue_symbol: str
+    symbol: str
+    instrument_class: str = ""
+    base: str = ""
+    quote: str = ""
+    settle: str = ""
+    underlying: str = ""
+    contract_size: str = ""
+    size_unit: str = ""
+    price_step: str = ""
+    size_step: str = ""
+    price_figures: int = 0
+    expires_ns: int | None = None
+    strike: Decimal | None = None
+    option_side: str = ""
+    status: str = ""
+    listed_day: date | None = None
+    delisted_day: date | None = None
+    alias_of: str = ""
+
+
+class ReferenceTable(Struct, frozen=True):
+    """``key``: the columns that make two rows say something of the same thing."""
+
+    name: str
+    row: type[Struct]
+    key: tuple[str, ...]
+
+    @property
+    def history(self) -> str:
+        return f"{self.name}_history"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.row.__struct_fields__
+
+
+SESSIONS = ReferenceTable("sessions", MarketSession, ("exchange", "session_day", "session_kind", "opens_ns"))
+INSTRUMENTS = ReferenceTable("instruments", InstrumentState, ("exchange", "venue_symbol"))
+
+REFERENCE_TABLES: Mapping[str, ReferenceTable] = {table.name: table for table in (SESSIONS, INSTRUMENTS)}

@@ -1,0 +1,42 @@
+"""The sessions of the settings' venues, out of their calendars into the table ``sessions`` of every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from etl.adapter.contract import Exchange
+from etl.adapter.market_calendar import ALWAYS, known_days, sessions_of
+from etl.exchanges import load as load_exchange
+from etl.model.reference import SESSIONS, MarketSession
+from etl.reference.recorded import record
+from etl.settings import Settings
+
+DAYS_AHEAD = 400
+"""Of a calendar that tells of more, which are computed and not announced."""
+
+
+def refresh(settings: Settings, today: date, now_ns: int) -> dict[str, int]:
+    """Bring every store up to what the calendars say; rows added, by store. Raises ``StoreError``, ``UsageError``."""
+    exchanges = [load_exchange(name) for name in settings.venues.names]
+    rows = [row for exchange in exchanges for row in sessions(exchange, today)]
+    return record(settings, SESSIONS, rows, [exchange.name for exchange in exchanges], now_ns)
+
+
+def sessions(exchange: type[Exchange], today: date) -> Iterator[MarketSession]:
+    """All that its calendar tells of, ``DAYS_AHEAD`` days from ``today`` at most; one, where it never closes."""
+    first, last = today, today
+    if exchange.calendar != ALWAYS:
+        first, last = known_days(exchange.calendar)
+        last = min(last, today + timedelta(days=DAYS_AHEAD))
+    for one in sessions_of(exchange.calendar, first, last):
+        yield MarketSession(
+            exchange.name,
+            one.day,
+            one.session_kind,
+            one.opens_ns,
+            one.closes_ns,
+            exchange.calendar,
+            one.is_early_close,
+            one.source,
+        )
