@@ -223,6 +223,12 @@ CREATE TABLE IF NOT EXISTS market_internal.market_data
 )
 ENGINE = Null;
 
+-- What a migration that was cut off left renamed.
+RENAME TABLE IF EXISTS market_internal.trades_fan_out_renamed TO market_internal.trades_fan_out;
+RENAME TABLE IF EXISTS market_internal.quotes_fan_out_renamed TO market_internal.quotes_fan_out;
+RENAME TABLE IF EXISTS market_internal.books_fan_out_renamed TO market_internal.books_fan_out;
+RENAME TABLE IF EXISTS market_internal.others_fan_out_renamed TO market_internal.others_fan_out;
+
 ALTER TABLE market_internal.trades_fan_out MODIFY QUERY
 SELECT
     exchange, symbol, key_time, key_prefix, key_number, venue_symbol, channel, event_offset, receive_offset,
