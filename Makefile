@@ -6,16 +6,20 @@
 # make peer     cryptofeed and hftbacktest, in environments of their own, on what we give them
 # make docs     the documentation as a site, into build/docs/site; its pages that are made from the code, anew
 # make bench    the benchmarks (NAME=... for one of them)
-# make lock     the locks anew, from requirements*.in and pom.xml (UPGRADE="aiohttp ruff": with their newest versions)
+# make lock     the locks anew, from pyproject.toml and pom.xml (UPGRADE="aiohttp ruff": with their newest versions)
 # make audit    asks whether anything in the locks has a known vulnerability
 # make sbom     what the platform is made of, as CycloneDX, into .cache/sbom
+# make release  wheel, sdist, chart, SBOM and images into dist/ (IMAGES= for none)
+# make chart    the Helm chart, rendered and held against Kubernetes' own schemas (the first time it installs 350 MB)
+# make compose  the compose files, read by Docker's own loader (needs Go)
+# make release-check  the wheel in new environments that have nothing else
 #
 # PYTHON, DURATION, VENUES, RATE, RECORDINGS, REPORT, TRANSPORT=redis and LIVE=1 may be given, as in: make demo DURATION=60 RATE=500
 #
 # CONTRIBUTING.md says how long each takes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup python lock audit sbom demo test tests lint unit peer docs bench clean
+.PHONY: help setup python lock audit sbom chart compose release release-check demo test tests lint unit peer docs bench clean
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 .SHELLFLAGS := -o errexit -o nounset -o pipefail -c
@@ -81,7 +85,7 @@ help:
 setup: $(READY)
 	@:
 
-# what the image needs, where the servers are elsewhere
+# what the demo's image needs first
 python: $(STAMPS)/python
 	@:
 
@@ -151,8 +155,10 @@ $(STAMPS)/prometheus:
 # The locks name no registry: each machine uses its own. What they have is kept, unless UPGRADE names it
 lock: $(STAMPS)/python
 	echo uv==$(UV_VERSION) | $(COMPILE) - --output-file requirements-uv.txt
-	$(COMPILE) requirements.in --output-file requirements.txt
-	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt
+	$(COMPILE) pyproject.toml --extra platform --extra build --output-file requirements.txt
+	$(COMPILE) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) pyproject.toml --extra gateway --constraint requirements.txt --output-file requirements-worker.txt
+	$(COMPILE) pyproject.toml --extra airflow --extra gateway --constraint requirements.txt --output-file requirements-airflow.txt
 	$(COMPILE) requirements-docs.in --output-file requirements-docs.txt
 	rm -rf .cache/kafka/jars.lock
 	$(MAVEN) --quiet dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.cache/kafka/jars.lock
@@ -189,6 +195,35 @@ $(SBOM)/maven.cdx.json: $(KAFKA)/pom.xml | $(STAMPS)/kafka
 	@$(MAVEN) org.cyclonedx:cyclonedx-maven-plugin:2.9.3:makeBom -DoutputFormat=json \
 	  -DoutputDirectory=$(CURDIR)/$(SBOM) -DoutputName=maven.cdx >.cache/maven.log 2>&1 \
 	  || { echo 'make: no SBOM of the jars; see .cache/maven.log' >&2; exit 1; }
+
+# what a release is: its files lie in dist/, its images in the store of the builder
+DIST := dist
+IMAGES ?= worker airflow demo
+BUILDER ?= docker build
+VERSION = $(shell $(BIN)/python -c 'import etl; print(etl.__version__)')
+
+release: setup sbom
+	@rm -rf $(DIST) && mkdir -p $(DIST)
+	@$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir $(DIST) .
+	@cp $(SBOM)/*.cdx.json $(DIST)/
+	@tar --create --gzip --file $(DIST)/etl-chart-$(VERSION).tgz --directory docker/helm etl
+	@for image in $(IMAGES); do \
+	  $(BUILDER) --file docker/Dockerfile --target $$image --tag etl-$$image:$(VERSION) . ; done
+	@cd $(DIST) && sha256sum * >SHA256SUMS && cat SHA256SUMS
+
+chart: setup
+	@docker/helm/check.sh
+
+# compose-go is what `docker compose` reads its files with
+.cache/loader: docker/loader/main.go docker/loader/go.mod
+	@mkdir -p .cache
+	@cd docker/loader && go build -o $(CURDIR)/$@ .
+compose: setup .cache/loader
+	@$(BIN)/pytest --quiet tests/test_docker.py
+
+# as a user installs it: base and light platform in environments of their own, from the index of this machine
+release-check: setup
+	@docker/check_wheel.sh $(BIN)/uv
 
 demo: setup
 	@exec $(BIN)/etl up $(DEMO_OPTIONS)
@@ -233,4 +268,4 @@ bench: setup
 	@for name in $(or $(NAME),$(BENCHMARKS)); do echo "== $$name"; $(BIN)/etl bench $$name; done
 
 clean:
-	rm -rf .venv .cache $(FRONT)/node_modules build *.egg-info
+	rm -rf .venv .cache $(FRONT)/node_modules build dist *.egg-info

@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FILES = (HERE / "compose.yaml", HERE / "compose.light.yaml", HERE / "Dockerfile")
-IMAGE = re.compile(r"^(\s+image: |FROM )([\w./-]+:[\w.-]+)(?:@sha256:[0-9a-f]{64})?$", re.MULTILINE)
+IMAGE = re.compile(r"^(\s+image: |ARG BASE=)([\w./-]+:[\w.-]+)(?:@sha256:[0-9a-f]{64})?$", re.MULTILINE)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 

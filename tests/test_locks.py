@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from xml.etree import ElementTree
@@ -22,16 +23,25 @@ ROOT = Path(__file__).parents[1]
 EMBEDDED = ROOT / "etl" / "embedded"
 MAKEFILE = (ROOT / "Makefile").read_text()
 STAMPS = [f".cache/stamps/{name}" for name in ("python", "dev")]
-LOCKS = {"requirements.in": "requirements.txt", "requirements-dev.in": "requirements-dev.txt"}
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+LOCKS = {"platform": "requirements.txt", "dev": "requirements-dev.txt"}
+"""By the extra that each is made of."""
 
 
-def wanted(file: str) -> dict[str, tuple[Requirement, str]]:
-    """The requirements of a ``.in`` file by their canonical names, each with its comment."""
-    lines = (line.partition("#") for line in (ROOT / file).read_text().splitlines())
-    parsed = [
-        (Requirement(line), why) for line, _, why in lines if line.strip() and not line.startswith("-c")
-    ]
-    return {canonicalize_name(requirement.name): (requirement, why) for requirement, why in parsed}
+def wanted(*groups: str) -> dict[str, tuple[Requirement, str]]:
+    """The requirements of the base ("") and of extras by their canonical names, each with its comment; what an extra
+    takes of another is among them."""
+    project = tomllib.loads(PYPROJECT)["project"]
+    found: dict[str, tuple[Requirement, str]] = {}
+    for group in groups:
+        for text in project["optional-dependencies"][group] if group else project["dependencies"]:
+            requirement = Requirement(text)
+            if requirement.name == "etl":
+                found |= wanted(*requirement.extras)
+            else:
+                line = next(line for line in PYPROJECT.splitlines() if line.strip().startswith(f'"{text}"'))
+                found[canonicalize_name(requirement.name)] = requirement, line.partition("#")[2]
+    return found
 
 
 def locked(file: str) -> dict[str, tuple[str, list[str]]]:
@@ -63,19 +73,24 @@ def imported(*folders: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("file", LOCKS)
-def test_every_python_requirement_is_locked_to_one_version_that_it_allows(file: str) -> None:
-    versions = {name: version for name, (version, _) in locked(LOCKS[file]).items()}
-    for name, (requirement, _) in wanted(file).items():
+@pytest.mark.parametrize("extra", LOCKS)
+def test_every_python_requirement_is_locked_to_one_version_that_it_allows(extra: str) -> None:
+    versions = {name: version for name, (version, _) in locked(LOCKS[extra]).items()}
+    for name, (requirement, _) in wanted("", extra).items():
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
         assert requirement.specifier.contains(versions[name], prereleases=True), (
             f"run make lock: {requirement}, locked {versions[name]}"
         )
 
 
-def test_the_two_locks_name_the_same_version_and_files_of_what_is_in_both() -> None:
-    image, development = locked("requirements.txt"), locked("requirements-dev.txt")
-    both = image.keys() & development.keys()
-    assert {name: image[name] for name in both} == {name: development[name] for name in both}
+def test_all_locks_name_the_same_version_and_files_of_what_is_in_several() -> None:
+    whole = locked("requirements.txt")
+    for file in ("requirements-dev.txt", "requirements-worker.txt", "requirements-airflow.txt"):
+        part = locked(file)
+        both = whole.keys() & part.keys()
+        assert {name: whole[name] for name in both} == {name: part[name] for name in both}
+        assert file == "requirements-dev.txt" or part.keys() <= whole.keys()
 
 
 def test_nothing_is_installed_whose_hash_was_not_compared() -> None:
@@ -95,10 +110,10 @@ def test_nothing_is_installed_whose_hash_was_not_compared() -> None:
 
 
 def test_what_is_imported_is_named_and_what_is_named_is_imported_or_says_why() -> None:
-    image, development = wanted("requirements.in"), wanted("requirements-dev.in")
+    image, development = wanted("", "platform"), wanted("dev")
     # modules in a folder that several packages share are taken for the one that is named
     shared = {"googleapis-common-protos", "chdb-core"}
-    ours = imported("etl", "dags", "plugins", "docker") - shared
+    ours = imported("etl", "dags", "plugins", "docker/airflow", "docker/timescale") - shared
     tests = imported("tests") - shared
     airflow = {name for name in ours | tests if name.startswith("apache-airflow")}
     assert ours - airflow - image.keys() == set()
@@ -108,15 +123,13 @@ def test_what_is_imported_is_named_and_what_is_named_is_imported_or_says_why() -
             assert name in used or why, f"nothing imports {name}"
 
 
-def test_the_client_needs_what_it_imports_and_that_is_locked() -> None:
-    packages = wanted("requirements-client.in").keys()
-    assert packages <= wanted("requirements.in").keys()
+def test_what_the_client_imports_is_in_the_base() -> None:
     # the record and its wire form, on which it stands
-    assert imported("etl/client", "etl/wire", "etl/model") - {"googleapis-common-protos"} == packages
+    assert imported("etl/client", "etl/wire", "etl/model") - {"googleapis-common-protos"} <= wanted("").keys()
 
 
 def test_no_lock_names_a_registry() -> None:
-    for file in ("requirements.txt", "requirements-dev.txt", "requirements-uv.txt"):
+    for file in sorted(path.name for path in ROOT.glob("requirements*.txt")):
         text = (ROOT / file).read_text()
         assert not re.search(r"https?://|^-i|--(extra-)?index-url|--find-links", text, re.MULTILINE)
     packages = json.loads((EMBEDDED / "timescale_front" / "package-lock.json").read_text())["packages"]

@@ -186,3 +186,32 @@ def test_nothing_but_the_settings_reads_the_environment() -> None:
     # two libraries of the stores are told something before they start
     told = {"etl/embedded/clickhouse.py", "etl/audit/expectations.py"}
     assert readers - told == {"etl/settings/__init__.py"}
+
+
+def test_a_file_of_the_secrets_folder_counts_as_the_variable_of_its_name(tmp_path: Path) -> None:
+    """As Kubernetes mounts a Secret: links to files of a folder that begins with a dot."""
+    (tmp_path / "..2026_11_30").mkdir()
+    (tmp_path / "..2026_11_30" / "ETL_CLICKHOUSE_URL").write_text("http://etl:word@host:8123/market\n")
+    (tmp_path / "ETL_CLICKHOUSE_URL").symlink_to("..2026_11_30/ETL_CLICKHOUSE_URL")
+    (tmp_path / "POLYGON_API_KEY").write_text("key\n")
+    (tmp_path / "ETL_LOG_LEVEL").write_text("DEBUG")
+    (tmp_path / "notes.txt").write_text("none")
+    environment = {"ETL_SECRETS_DIR": str(tmp_path), "ETL_LOG_LEVEL": "WARNING"}
+    settings = load(environment)
+    assert settings.clickhouse.url == "http://etl:word@host:8123/market"
+    assert settings.log_level == "WARNING"
+    assert venue_key(("MASSIVE_API_KEY", "POLYGON_API_KEY"), environment) == "key"
+
+
+def test_a_secrets_folder_that_cannot_be_read_or_has_an_unknown_setting_is_said_to_without_its_text(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match="ETL_SECRETS_DIR=/nowhere: No such file or directory"):
+        load({"ETL_SECRETS_DIR": "/nowhere"})
+    (tmp_path / "ETL_CLICKHOUSE_ULR").write_text("http://etl:word@host:8123/market")
+    with pytest.raises(UsageError, match="ETL_CLICKHOUSE_ULR: no such setting") as caught:
+        load({"ETL_SECRETS_DIR": str(tmp_path)})
+    assert "word" not in str(caught.value)
+    (tmp_path / "ETL_CLICKHOUSE_ULR").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        load({"ETL_SECRETS_DIR": str(tmp_path)})

@@ -14,8 +14,7 @@ import pytest
 
 from etl.model.records import Gap, GapKind, Source, Trade
 from etl.settings import NAMES, Settings, value_of
-from etl.transports.frames import HEADER_ENCODING
-from etl.transports.kafka import (
+from etl.transports.frame_headers import (
     HEADER_ENDPOINT,
     HEADER_EXCHANGE,
     HEADER_FRAME_BYTES,
@@ -23,9 +22,9 @@ from etl.transports.kafka import (
     HEADER_RECEIVE_TIME_NS,
     HEADER_SOURCE,
     FrameHeaders,
-    KafkaPublisher,
-    ensure_topics,
 )
+from etl.transports.frames import HEADER_ENCODING
+from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.wire import codec
 
 TEXT = (Path(__file__).parent.parent / "docs" / "topics.md").read_text()

@@ -21,12 +21,12 @@ from msgspec import Struct
 from etl.bench.report import say
 from etl.bench.standard import STANDARD, Figure
 from etl.errors import EtlError, UsageError
-from etl.up.plan import SOURCE_ROOT
+from etl.resources import IMPORT_ROOT
 
 app = typer.Typer()
 
-FOLDER = SOURCE_ROOT / "docs" / "benchmarks"
-DOCUMENT = SOURCE_ROOT / "docs" / "benchmarks.md"
+FOLDER = IMPORT_ROOT / "docs" / "benchmarks"
+DOCUMENT = IMPORT_ROOT / "docs" / "benchmarks.md"
 RUN_WITHIN_S = 3 * 3_600.0
 NOT_KEPT = ("done",)
 """What a result has of each act of a run: the seed gives it again."""

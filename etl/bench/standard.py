@@ -38,6 +38,19 @@ STANDARD: dict[str, Standard] = {
         ),
         takes_recordings=True,
     ),
+    "scale": Standard(
+        ("--events", "100000"),
+        (
+            Figure("workers side by side, as many as cores", ("workers_max",)),
+            Figure("events/s of one / of all", ("one.events_per_s", "all.events_per_s")),
+            Figure(
+                "CPU s per million events: one / all",
+                ("one.cpu_s_per_million", "all.cpu_s_per_million"),
+            ),
+            Figure("events/s of all to those of one", ("growth",)),
+            Figure("what an event costs, all to one", ("cost_ratio",), "1"),
+        ),
+    ),
     "gateway": Standard(
         (),
         (

@@ -22,12 +22,31 @@ def migrate(
     store: Annotated[
         Store | None, typer.Argument(help="Only this store; those that are kept if left out.")
     ] = None,
+    print_for_cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="CLUSTER", help="Print ClickHouse's for this cluster, and apply nothing: docs/scale.md"
+        ),
+    ] = "",
 ) -> None:
     """Apply the numbered files in sql/ that were not applied yet."""
     from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 
     settings = settings_module.load()
+    if print_for_cluster:
+        _print(settings, print_for_cluster)
+        return
     for name, apply in ((Store.CLICKHOUSE, migrate_clickhouse), (Store.TIMESCALE, migrate_timescale)):
         if store is name or (store is None and settings.keeps(name.value)):
             applied = apply(settings)
             print(f"{name.value}: {', '.join(applied) or 'up to date'}")
+
+
+def _print(settings: settings_module.Settings, cluster: str) -> None:
+    from etl.stores.clickhouse_http import in_database, parse_address
+    from etl.stores.cluster import for_cluster
+    from etl.stores.migrate import SQL_DIR, read_migrations
+
+    address = parse_address(settings.clickhouse_address)
+    for statement in for_cluster(read_migrations(SQL_DIR / "clickhouse"), cluster, address.database):
+        print(in_database(statement, address))

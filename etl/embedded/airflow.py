@@ -28,9 +28,10 @@ import msgspec
 from msgspec import Struct
 
 from etl.embedded import airflow_template
-from etl.embedded.airflow_template import BOOTSTRAP, ROLE_BY_USER, SOURCE_ROOT
+from etl.embedded.airflow_template import BOOTSTRAP, ROLE_BY_USER
 from etl.embedded.part import PROBE_TIMEOUT_S, Part
 from etl.errors import EtlError, UsageError
+from etl.resources import resource
 from etl.settings import Settings
 from etl.stores.files import write_whole
 
@@ -156,9 +157,9 @@ def airflow_environment(settings: Settings, kept: Credentials) -> dict[str, str]
     home = _home(settings.state_path)
     return {
         "AIRFLOW_HOME": str(home),
-        "AIRFLOW_CONFIG": str(SOURCE_ROOT / "airflow.cfg"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(SOURCE_ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(SOURCE_ROOT / "plugins"),
+        "AIRFLOW_CONFIG": str(resource("airflow.cfg")),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(resource("dags")),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(resource("plugins")),
         "AIRFLOW__CORE__FERNET_KEY": kept.fernet_key,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url(settings)}/execution/",
         "AIRFLOW__API__BASE_URL": url(settings),

@@ -22,11 +22,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from etl.exchanges import files
+from etl.resources import IMPORT_ROOT, cache_dir, resource
 from etl.settings import other_environment
 
-SOURCE_ROOT = Path(__file__).parents[2]
-BOOTSTRAP = SOURCE_ROOT / "docker" / "airflow" / "bootstrap.py"
-CACHE_DIR = SOURCE_ROOT / ".cache" / "airflow"
+BOOTSTRAP = resource("docker/airflow/bootstrap.py")
+CACHE_DIR = cache_dir("airflow")
 ROLE_BY_USER = {"admin": "Admin", "operator": "Op", "viewer": "Viewer"}
 NO_PASSWORD = "!"  # noqa: S105 - none
 """No digest: nothing matches it."""
@@ -84,9 +84,9 @@ def record() -> None:
         users = {f"BOOTSTRAP_USER_{user.upper()}": f"{role}:none" for user, role in ROLE_BY_USER.items()}
         places = {
             "AIRFLOW_HOME": folder,
-            "AIRFLOW_CONFIG": str(SOURCE_ROOT / "airflow.cfg"),
+            "AIRFLOW_CONFIG": str(resource("airflow.cfg")),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
-            "PYTHONPATH": str(SOURCE_ROOT),
+            "PYTHONPATH": str(IMPORT_ROOT),
         }
         subprocess.run(
             [sys.executable, str(BOOTSTRAP)],

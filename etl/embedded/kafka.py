@@ -25,11 +25,12 @@ from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, run_part
 from etl.embedded.ports import free_ports, require_free
 from etl.errors import PartError
+from etl.resources import cache_dir
 from etl.settings import Settings, make
 from etl.telemetry.web_access import require_private
 
 PROPERTIES_TEMPLATE = Path(__file__).parent / "kafka_broker" / "broker.properties"
-CACHE_DIR = Path(__file__).parents[2] / ".cache" / "kafka"
+CACHE_DIR = cache_dir("kafka")
 JARS_DIR = CACHE_DIR / "jars"
 
 HEAP_MIB_MAX = 256

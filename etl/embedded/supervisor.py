@@ -46,6 +46,7 @@ from etl.embedded.status import (
     write_status,
 )
 from etl.errors import PartError
+from etl.resources import IMPORT_ROOT
 
 PROBE_FIRST_S, PROBE_MAX_S = 0.1, 1.0
 """Between two probes of a starting part: a slow one is asked more and more seldom."""
@@ -56,7 +57,6 @@ STEADY_AFTER_S = 30.0
 START_ATTEMPTS_MAX = 3
 """Failed starts before a part that never was ready stops the whole."""
 HOUSEKEEPING_EVERY_S = 2.0
-SOURCE_ROOT = Path(__file__).parents[2]
 
 
 class Supervisor:
@@ -296,7 +296,7 @@ class Supervisor:
 def _start_guardian(directory: Path, lock_file: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "etl.embedded.guardian", str(directory)],
-        cwd=SOURCE_ROOT,
+        cwd=IMPORT_ROOT,
         stdin=subprocess.PIPE,
         pass_fds=(lock_file,),
         start_new_session=True,

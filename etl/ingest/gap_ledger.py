@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from etl.ingest.feed import Feed
 from etl.ingest.repair import Repairer, is_to_repair, publish_verdict
 from etl.model.records import Gap, GapKind, GapState, Source
 from etl.reference.instruments import with_known
+from etl.resources import resource
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
 from etl.stores.clickhouse_http import connect
@@ -29,7 +29,7 @@ ASKED_FOR_NS = 86_400_000_000_000
 """A gap that a day of attempts has not closed is left to ``etl gaps repair``."""
 FIRST_TIME, LAST_TIME = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 """All times that a column of nanoseconds holds."""
-SUMMARY_FILE = Path(__file__).parents[2] / "sql" / "queries" / "quality_summary.sql"
+SUMMARY_FILE = resource("sql/queries/quality_summary.sql")
 
 _COLUMNS = (
     "exchange, symbol, venue_symbol, channel, event_time_ns, receive_time_ns, source, connection_id, frame_sequence, "

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from etl.ingest.positions import Position
 from etl.model.times import NS_PER_MS, NS_PER_S
-from etl.transports.kafka import HEADER_EXCHANGE
+from etl.transports.frame_headers import HEADER_EXCHANGE
 from etl.transports.message import Message
 from etl.transports.ranges import Bounds, Ends, RangeReader
 

@@ -24,8 +24,8 @@ from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.stores.clickhouse_http import ClickHouse, connect
+from etl.transports.frame_headers import HEADER_EXCHANGE
 from etl.transports.frames import frames_of
-from etl.transports.kafka import HEADER_EXCHANGE
 from etl.transports.publisher import Acknowledged, Headers, Publisher
 from etl.transports.transport import read_topic, transport_of
 

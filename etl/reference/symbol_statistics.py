@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
 
 import msgspec
 
@@ -19,6 +18,7 @@ from etl.errors import WireError
 from etl.model.instruments import Instrument
 from etl.reference.instrument_history import History, Steps, read
 from etl.reference.instruments import known
+from etl.resources import resource
 from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
 from etl.transports.message import Message
@@ -28,7 +28,7 @@ from etl.transports.transport import read_topic, transport_of
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.keys import message_key
 
-QUERY_FILE = Path(__file__).resolve().parents[2] / "sql" / "queries" / "symbol_statistics.sql"
+QUERY_FILE = resource("sql/queries/symbol_statistics.sql")
 FLUSH_WAIT_S = 30.0
 FOLLOW_MESSAGES_MAX = 10_000
 

@@ -3,7 +3,8 @@
 Sources, later wins: defaults, the TOML file named by ``ETL_CONFIG``, environment variables ``ETL_<NAME>``. The TOML
 file has a table for each section (``[kafka] url = …``). A setting's ``NAME`` in the environment is its section and
 field (``ETL_KAFKA_URL``), or the shorter one in ``SHORT_NAMES`` (``ETL_VENUES``); docs/settings.md lists them all. An
-unknown key is an error. ``ETL_TEST_*`` belongs to the tests and is passed over.
+unknown key is an error. A file of the folder ``ETL_SECRETS_DIR`` counts as the variable of its name, where that is not
+set: secrets come so from Docker and Kubernetes. ``ETL_TEST_*`` belongs to the tests and is passed over.
 
 A server URL left empty means the embedded server on loopback; for one that is set nothing is started.
 """
@@ -11,6 +12,7 @@ A server URL left empty means the embedded server on loopback; for one that is s
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +51,9 @@ IGNORED_PREFIXES = ("ETL_TEST_",)
 CONFIG_VARIABLE = "ETL_CONFIG"
 SWITCH = {"on": True, "off": False}
 """Beside ``true`` and ``false``."""
+SECRETS_VARIABLE = "ETL_SECRETS_DIR"
+SECRET_BYTES_MAX = 1 << 16
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 STORES = ("clickhouse", "timescale", "lake")
 
 
@@ -208,12 +213,12 @@ def value_of(settings: Settings, name: str) -> Any:
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Complete settings, or a ``UsageError`` that names the bad key and where it stands."""
-    environment = os.environ if environment is None else environment
+    environment = _with_secrets(os.environ if environment is None else environment)
     values: dict[str, Any] = {}
     if config_file := environment.get(CONFIG_VARIABLE, ""):
         values.update(_read_toml(config_file))
     for variable, text in environment.items():
-        if not _is_ours(variable) or variable == CONFIG_VARIABLE:
+        if not _is_ours(variable) or variable in (CONFIG_VARIABLE, SECRETS_VARIABLE):
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name not in NAMES:
@@ -238,8 +243,27 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 
 def other_environment() -> dict[str, str]:
-    """This process's environment without our settings, for a child that gets its own."""
-    return {name: text for name, text in os.environ.items() if not _is_ours(name)}
+    """This process's environment and secrets without our settings, for a child that gets its own."""
+    return {name: text for name, text in _with_secrets(os.environ).items() if not _is_ours(name)}
+
+
+def _with_secrets(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """With the files of ``ETL_SECRETS_DIR``, each a variable that is not set. Raises ``UsageError``, which
+    repeats nothing of them, if one cannot be read."""
+    folder = environment.get(SECRETS_VARIABLE, "")
+    if not folder:
+        return environment
+    secrets = {}
+    try:
+        for path in sorted(Path(folder).iterdir()):
+            # a mounted Secret has links and folders of its own, which begin with a dot
+            if _VARIABLE.fullmatch(path.name) and path.is_file():
+                with path.open("rb") as file:
+                    secrets[path.name] = file.read(SECRET_BYTES_MAX).decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"{SECRETS_VARIABLE}={folder}: {reason}") from None
+    return {**secrets, **environment}
 
 
 def _is_ours(variable: str) -> bool:
@@ -249,7 +273,7 @@ def _is_ours(variable: str) -> bool:
 def venue_key(names: Sequence[str], environment: Mapping[str, str] | None = None) -> str | None:
     """The first that is set of these environment variables, in which keys of venues stand; ``None`` if none is. No key
     has spaces around it, but a file or a form that it was copied from may."""
-    environment = os.environ if environment is None else environment
+    environment = _with_secrets(os.environ if environment is None else environment)
     found = (environment.get(name, "").strip() for name in names)
     return next(filter(None, found), None)
 

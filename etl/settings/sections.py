@@ -267,6 +267,9 @@ class Venues(Section, frozen=True):
     recordings_dir: str = ""
     archive_url: str = ""
     """Where archive files are fetched; empty = at the venue, or at its simulator."""
+    request_budget_url: str = ""
+    """``redis[s]://…`` where the processes of several machines share one request budget for each address and key of a
+    venue; empty = those of one machine share a file under ``state_dir``."""
 
 
 class Simulator(Section, frozen=True):

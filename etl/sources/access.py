@@ -19,6 +19,7 @@ from etl.errors import UsageError
 from etl.settings import Settings, venue_key
 from etl.sources.history import NOWHERE_ELSE, History
 from etl.sources.limiter import Limiter, limit_path
+from etl.sources.shared_allowance import RedisAllowance
 
 KEY_FILE_SUFFIX = "_PATH"
 """Ends the names of variables that name a file with a key, and hold none."""
@@ -66,7 +67,9 @@ class VenueAccess:
         keys = credentials(exchange, venues.live)
         path = limit_path(settings.state_path, exchange.name, rest_url, keys.key)
         # a simulated venue has no published limit; its refusals count
-        limiter = Limiter(path, exchange.budgets if venues.live else ())
+        shared = RedisAllowance(venues.request_budget_url, path.name) if venues.request_budget_url else None
+        limiter = Limiter(path, exchange.budgets if venues.live else (), shared=shared)
+        # what a venue lets one address open counts by machine
         host = websocket_urls[""][0].partition("://")[2]
         connects = Limiter(limit_path(settings.state_path, "connects", host, ""), exchange.connect_budgets)
         return cls(

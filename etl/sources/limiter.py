@@ -1,7 +1,8 @@
-"""One shared request budget for each venue and key, spent by every process of this machine.
+"""One shared request budget for each venue and key, spent by every process of this machine, or of several.
 
     Allowance   pure: how much was spent, until when the venue shut us out, what a request has to wait
     Limiter     the same in a small file under a lock, for workers, repairs and backfills alike
+    Shared      where the allowance of several machines lies instead (``etl/sources/shared_allowance.py``)
     Account     what they all asked for with it, and how long the venue took: kept in the same file
 
 A venue's limits are weights within a time, often several side by side (per second and per minute); a request waits
@@ -23,6 +24,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -146,15 +148,32 @@ class Account(Struct, frozen=True):
     shut_s: float = 0.0
 
 
+class Shared(Protocol):
+    """The allowance that processes of several machines spend, and the clock that they go by."""
+
+    def change(self, change: Callable[[Allowance, int], tuple[int, Allowance]]) -> int:
+        """What ``change`` gives, once what it leaves is kept; it is called again if another was faster. Blocking.
+        Raises ``VenueError`` if that cannot be known: nobody may ask then."""
+
+    def read(self) -> tuple[Allowance, int]:
+        """As it stands, and the time there. Raises ``VenueError``."""
+
+
 def _since_boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class Limiter:
-    """The allowance in ``path``, which is made if it is not there. The lock is held for microseconds."""
+    """The allowance in ``path``, which is made if it is not there. The lock is held for microseconds.
+
+    With ``shared`` the allowance lies there; the account of this machine's requests stays in the file."""
 
     def __init__(
-        self, path: Path, budgets: Sequence[Budget], clock: Callable[[], int] = _since_boot_ns
+        self,
+        path: Path,
+        budgets: Sequence[Budget],
+        clock: Callable[[], int] = _since_boot_ns,
+        shared: Shared | None = None,
     ) -> None:
         if len(budgets) > BUDGETS_MAX:
             raise ValueError(f"{path.name}: {len(budgets)} budgets, at most {BUDGETS_MAX}")
@@ -162,15 +181,20 @@ class Limiter:
         self._path = path
         self._budgets = sorted(budgets, key=lambda budget: budget.per_s, reverse=True)
         self._clock = clock
+        self._shared = shared
 
     async def admit(self, weight: int) -> None:
         """Wait until a request of ``weight`` may go, and count it. Raises ``VenueError`` if that is too far off."""
-        while wait_ns := self.take(weight):
+        while wait_ns := await self._taken(weight):
             if wait_ns > WAIT_MAX_S * NS_PER_S:
                 raise VenueError(
                     f"{self._path.name}: the venue takes no request for {wait_ns / NS_PER_S:.0f} s"
                 )
             await asyncio.sleep(wait_ns / NS_PER_S)
+
+    async def _taken(self, weight: int) -> int:
+        # another machine may answer late, and the streams of this process must not wait for it
+        return await asyncio.to_thread(self.take, weight) if self._shared else self.take(weight)
 
     def take(self, weight: int) -> int:
         """How long to wait in ns; 0 = counted, go."""
@@ -197,10 +221,11 @@ class Limiter:
 
     def account(self) -> Account:
         with self._locked() as file:
-            known = _read_allowance(file)
+            known, now_ns = _read_allowance(file), self._clock()
             total_ns, *numbers = _read(_ACCOUNT, file, _STATE.size)
+        if self._shared:
+            known, now_ns = self._shared.read()
         classes, statuses = numbers[: len(SECONDS_BOUNDS) + 1], numbers[len(SECONDS_BOUNDS) + 1 :]
-        now_ns = self._clock()
         allowance = known.at(self._budgets, now_ns)
         return Account(
             {status: count for status, count in enumerate(statuses) if count},
@@ -211,6 +236,8 @@ class Limiter:
         )
 
     def _change(self, change: Callable[[Allowance, int], tuple[int, Allowance]]) -> int:
+        if self._shared:
+            return self._shared.change(change)
         with self._locked() as file:
             known = _read_allowance(file)
             result, changed = change(known, self._clock())

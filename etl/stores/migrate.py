@@ -17,11 +17,12 @@ import psycopg
 from msgspec import Struct
 
 from etl.errors import StoreError, StoreUnavailable
+from etl.resources import resource
 from etl.settings import Settings
 from etl.stores import timescale
 from etl.stores.clickhouse_http import ClickHouse, connect, in_database
 
-SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
+SQL_DIR = resource("sql")
 LOCK_KEY = 0x65746C  # "etl": one migration of a database at a time
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -57,7 +58,7 @@ class _Store(Protocol):
 
 
 def read_migrations(folder: Path) -> list[Migration]:
-    """In order. Raises ``StoreError`` for a name that is not ``NNNN_name.sql`` or a number used twice."""
+    """In order. Raises ``StoreError`` for a name that is not ``NNNN_name.sql``, a number used twice, or no file."""
     found: dict[int, Migration] = {}
     for path in sorted(folder.glob("*.sql")):
         match = _FILE_NAME.fullmatch(path.name)
@@ -67,6 +68,8 @@ def read_migrations(folder: Path) -> list[Migration]:
         if migration.version in found:
             raise StoreError(f"{path}: number {migration.version:04} is taken")
         found[migration.version] = migration
+    if not found:
+        raise StoreError(f"{folder}: no migration is there")
     return list(found.values())
 
 

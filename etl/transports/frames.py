@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from etl.errors import WireError
 from etl.model.records import Frame
-from etl.transports.kafka import HEADER_FRAME_BYTES, frame_headers, frame_of
+from etl.transports.frame_headers import HEADER_FRAME_BYTES, frame_headers, frame_of
 from etl.transports.message import Message
 from etl.transports.publisher import Headers
 from etl.transports.readable import readable

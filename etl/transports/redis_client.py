@@ -73,7 +73,7 @@ def parse_address(url: str) -> Address:
         )
     except ValueError:
         raise UsageError(
-            "settings: transport_url must be redis[s]://[user:password@]host[:port][/database], and may have"
+            "settings: an address of Redis must be redis[s]://[user:password@]host[:port][/database], and may have"
             f" {', '.join(sorted(PARAMETERS))}"
         ) from None
 

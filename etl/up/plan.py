@@ -20,9 +20,9 @@ from etl.embedded.mailbox import mailbox_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.timescale import timescale_part
 from etl.embedded.valkey import valkey_part
+from etl.resources import IMPORT_ROOT
 from etl.settings import Settings, changed
 
-SOURCE_ROOT = Path(__file__).parents[2]
 BROKERS = ("kafka", "valkey")
 """One of them runs, or none."""
 PREPARED_WITHIN_S = 600.0
@@ -161,4 +161,4 @@ def _simulate(settings: Settings, venue: str) -> list[str]:
 
 
 def _with_source_root(environment: Mapping[str, str]) -> str:
-    return os.pathsep.join(filter(None, (str(SOURCE_ROOT), environment.get("PYTHONPATH", ""))))
+    return os.pathsep.join(filter(None, (str(IMPORT_ROOT), environment.get("PYTHONPATH", ""))))

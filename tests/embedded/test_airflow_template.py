@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from etl.embedded import airflow, airflow_template
+from etl.resources import IMPORT_ROOT
 from etl.settings import make
 
 check_password_hash = importlib.import_module("werkzeug.security").check_password_hash
@@ -48,7 +49,7 @@ def bootstrap(*words: object) -> subprocess.CompletedProcess[str]:
     )
     return subprocess.run(
         [sys.executable, "-c", code, str(airflow_template.BOOTSTRAP), *map(str, words)],
-        env={**os.environ, **users, "PYTHONPATH": str(airflow_template.SOURCE_ROOT)},
+        env={**os.environ, **users, "PYTHONPATH": str(IMPORT_ROOT)},
         capture_output=True,
         text=True,
         check=False,

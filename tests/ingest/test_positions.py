@@ -23,7 +23,8 @@ from etl.model.records import Gap, GapKind, GapState, Source, Trade
 from etl.sequencing.gap import NO_EVENT_BEFORE
 from etl.settings import Settings
 from etl.transports import kafka_clients
-from etl.transports.kafka import FrameHeaders, KafkaPublisher, ensure_topics
+from etl.transports.frame_headers import FrameHeaders
+from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.memory import MemoryPublisher
 from etl.transports.readable import readable
 from etl.wire import codec

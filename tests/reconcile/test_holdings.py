@@ -23,7 +23,8 @@ from etl.sinks.export import export
 from etl.sinks.load import load_timescale
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
-from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
+from etl.transports.frame_headers import frame_headers
+from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.wire.codec import encode
 
 pytestmark = pytest.mark.integration

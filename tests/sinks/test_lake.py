@@ -23,7 +23,8 @@ from etl.lake.storage import open_storage
 from etl.model.records import BarState, Frame, Source
 from etl.settings import Settings
 from etl.sinks.export import Exported, archive, export
-from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
+from etl.transports.frame_headers import frame_headers
+from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.transport import transport_of
 from etl.wire.codec import MarketData, decode_quarantined, encode
 from tests.support import stream, topics

@@ -11,7 +11,8 @@ from etl.lake.query import connect
 from etl.model.records import Frame, Gap, Source
 from etl.settings import Settings
 from etl.sinks.export import archive, export
-from etl.transports.kafka import KafkaPublisher, ensure_topics, frame_headers
+from etl.transports.frame_headers import frame_headers
+from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.kafka_ranges import KafkaRangeReader
 from tests.support import stream, topics
 from tests.support.stream import START_NS

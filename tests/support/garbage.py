@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from etl.model.records import Frame, Quarantined, Severity, Source
-from etl.transports.kafka import frame_headers
+from etl.transports.frame_headers import frame_headers
 from etl.transports.message import Message
 from etl.wire import market_data_pb2 as pb
 from etl.wire.codec import encode, encode_quarantined

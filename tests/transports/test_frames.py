@@ -14,6 +14,7 @@ from etl.model.records import Frame, Source
 from etl.settings import Settings
 from etl.sinks.export import archive
 from etl.transports import frames as frames_module
+from etl.transports.frame_headers import FrameHeaders, frame_headers
 from etl.transports.frames import (
     HEADER_ENCODING,
     TOGETHER_BYTES_MAX,
@@ -26,7 +27,7 @@ from etl.transports.frames import (
     together,
     with_whole_frames,
 )
-from etl.transports.kafka import FrameHeaders, KafkaPublisher, ensure_topics, frame_headers
+from etl.transports.kafka import KafkaPublisher, ensure_topics
 from etl.transports.message import Message
 from etl.transports.publisher import Headers
 from etl.transports.transport import read_topic, transport_of

@@ -13,14 +13,8 @@ from etl.embedded.kafka import kafka_part
 from etl.errors import TransportError
 from etl.model.records import Frame, Source
 from etl.settings import Settings, changed, make
-from etl.transports.kafka import (
-    HOLD_S_MAX,
-    KafkaPublisher,
-    ensure_topics,
-    frame_headers,
-    frame_of,
-    wanted_topics,
-)
+from etl.transports.frame_headers import frame_headers, frame_of
+from etl.transports.kafka import HOLD_S_MAX, KafkaPublisher, ensure_topics, wanted_topics
 from etl.transports.memory import MemoryPublisher
 from etl.transports.publisher import Publisher
 from etl.transports.transport import transport_of

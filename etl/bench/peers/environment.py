@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from etl.errors import EtlError
-from etl.up.plan import SOURCE_ROOT
+from etl.resources import IMPORT_ROOT
 
 VERSIONS = {"cryptofeed": "2.4.1", "hftbacktest": "2.4.4"}
 BESIDE = {"cryptofeed": ("aiokafka", "uvloop")}
@@ -17,7 +17,7 @@ MADE_WITHIN_S = 300.0
 
 def interpreter(peer: str) -> Path:
     """Its Python; there only once it was made."""
-    return SOURCE_ROOT / ".cache" / "peers" / peer / "bin" / "python"
+    return IMPORT_ROOT / ".cache" / "peers" / peer / "bin" / "python"
 
 
 def made(peer: str) -> str:

@@ -1,0 +1,39 @@
+#!/bin/bash
+# Builds images without Docker, with buildah in a chroot, and asks each whether it works. As root on Debian:
+#   apt-get install buildah debootstrap
+#   docker/build.sh [worker] [airflow] [demo]      all three, if none is named
+# ETL_IMAGE_BASE=image takes another base than the Debian made here, which is for machines that reach no image registry and
+# whose certificate authority (SSL_CERT_FILE) is in it: push none that was built on it.
+set -o errexit -o nounset -o pipefail
+
+cd "$(dirname "$0")/.."
+targets=("$@")
+[ $# -gt 0 ] || targets=(worker airflow demo)
+base=${ETL_IMAGE_BASE:-localhost/etl-base}
+work=.cache/image
+mkdir -p "$work"
+export BUILDAH_ISOLATION=chroot
+
+if [ -z "${ETL_IMAGE_BASE:-}" ] && ! buildah inspect --type image "$base" >/dev/null 2>&1; then
+  echo 'build: the base, by debootstrap'
+  rm -rf "$work/root"
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$work/root" >"$work/base.log"
+  chroot "$work/root" sh -c 'apt-get update && apt-get install --yes --no-install-recommends python3.11 python3.11-venv
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.deb' >>"$work/base.log" 2>&1
+  authorities=/etc/ssl/certs/ca-certificates.crt
+  cp "${SSL_CERT_FILE:-$authorities}" "$work/root$authorities"
+  printf '[global]\ncert = %s\n' "$authorities" >"$work/root/etc/pip.conf"
+  container=$(buildah from scratch)
+  buildah add --quiet "$container" "$work/root" / >/dev/null
+  buildah config --env "SSL_CERT_FILE=$authorities" --env "NODE_EXTRA_CA_CERTS=$authorities" "$container"
+  buildah commit --quiet --rm "$container" "$base" >/dev/null
+  rm -rf "$work/root"
+fi
+
+for target in "${targets[@]}"; do
+  echo "build: $target"
+  buildah build --layers --quiet --file docker/Dockerfile --ignorefile docker/Dockerfile.dockerignore \
+    --target "$target" --tag "etl-$target" --build-arg "BASE=$base" . >"$work/$target.log" 2>&1 \
+    || { tail -n 20 "$work/$target.log" >&2; exit 1; }
+  docker/check_image.sh "$target"
+done
