@@ -1,4 +1,4 @@
-"""The venues' instrument lists, and the splits of their stocks and the sessions of their markets, once a day."""
+"""The venues' instrument lists and the sessions of their markets, once a day."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ Fetches the list of symbols with their tick and size steps of every venue that h
 directory. Backfills check their symbols against it. What a list says anew of ticks and lots becomes rows of
 `instrument_history` in ClickHouse; whatever it says anew becomes a row of `instruments` in every store.
 The sessions of every venue, as its calendar has them, go into the table `sessions` of every store.
-The splits of the last two months and the announced ones go into ClickHouse, where the symbol statistics adjust by them.
 
 **When it fails**
 
@@ -28,8 +27,6 @@ The splits of the last two months and the announced ones go into ClickHouse, whe
   name; all else is done. The venue file (`read_instruments`) has to tell them apart.
 - *ClickHouse …*: the lists are kept, and the next run writes what the history lacks.
 - *calendar …: it tells of … alone*: its file ends; docs/reference_data.md says how the next year is made.
-- *not a list of splits*: the venue's answer is broken; what was known stays. A split that is not known by its day makes
-  the symbol's first trades `price_far_out` until five of them confirm the level.
 """,
 )
 def refresh_instruments() -> None:
@@ -44,19 +41,6 @@ def refresh_instruments() -> None:
 
     @task
     @usage_errors_fail_at_once()
-    def splits(logical_date: Any = None) -> dict[str, int]:
-        """Splits by venue."""
-        from datetime import UTC, datetime
-
-        from etl import settings
-        from etl.reference.splits import refresh_all
-
-        loaded = settings.load()
-        day = (logical_date or datetime.now(UTC)).date()
-        return refresh_all(loaded, day) if loaded.keeps("clickhouse") else {}
-
-    @task
-    @usage_errors_fail_at_once()
     def sessions(logical_date: Any = None) -> dict[str, int]:
         """Rows added, by store."""
         from datetime import UTC, datetime
@@ -68,7 +52,6 @@ def refresh_instruments() -> None:
         return refresh_sessions(settings.load(), int(moment.timestamp()) * 1_000_000_000)
 
     refresh()
-    splits()
     sessions()
 
 

@@ -44,14 +44,14 @@ from etl.adapter.outcomes import (
 )  # fmt: skip
 from etl.adapter.series import Series
 from etl.adapter.shipped import shipped
-from etl.adapter.splits import Split
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind
+from etl.model.reference import CorporateAction
 
 __all__ = [
     "PONG", "Behind", "BookBroken", "Budget", "Channel", "ConnectionSequence", "Context", "Credentials", "Exchange",
     "Fault", "FaultCode", "FaultKind", "History", "Ignored", "KeepAlive", "Outcome", "Rejected", "Reply", "Request",
-    "SequenceRule", "Split", "Subscription", "Ticket", "shipped_instruments",
+    "SequenceRule", "Subscription", "Ticket", "shipped_instruments",
 ]  # fmt: skip
 """What the outcomes are stands in ``outcomes.py``; a venue file imports all of it from here."""
 
@@ -263,8 +263,10 @@ class Exchange:
     """History path of (the first page of) the venue's instrument list, "" where symbols need none."""
     series: ClassVar[Series | None] = None
     """How contracts are followed that come and go; ``None`` = a symbol stands for itself."""
-    splits_path: ClassVar[str] = ""
-    """History path of the splits of ``{from_day}`` to ``{to_day}``, "" where nothing splits."""
+    actions_paths: ClassVar[tuple[str, ...]] = ()
+    """History paths of the corporate actions of ``{from_day}`` to ``{to_day}``."""
+    actions_by_effective_day: ClassVar[bool] = False
+    """Whether these are all that take effect on those days: one that is named no more is withdrawn then."""
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -284,8 +286,8 @@ class Exchange:
         return [Request(path, Kind.STATUS, "", LISTING_WEIGHT)] if path else ()
 
     @classmethod
-    def read_splits(cls, payload: bytes) -> Iterable[Split]:
-        """The splits of an answer to ``splits_path``. Raises ``ValueError`` if it is not one."""
+    def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:
+        """Those of an answer to one of ``actions_paths``. Raises ``ValueError`` if it is not one."""
         return ()
 
     @classmethod

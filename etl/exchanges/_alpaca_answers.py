@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import date
-from typing import Annotated
 from urllib.parse import unquote
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from etl.adapter.contract import Fault, FaultKind, Ignored, Outcome, Rejected
 from etl.adapter.dispatch import Reader
 from etl.adapter.fields import (
     ABSENT,
     UNREADABLE,
-    Name,
     decoded,
     inferred_interval,
     inside,
@@ -30,7 +27,6 @@ from etl.adapter.fields import (
     text_of,
 )
 from etl.adapter.handshake import kind_of_words, told
-from etl.adapter.splits import Split
 from etl.exchanges._alpaca_readers import Readers
 from etl.exchanges._alpaca_wire import BarEvent, Page, PastTrade
 from etl.model.codes import Code
@@ -56,22 +52,6 @@ class Answer(Struct, gc=False):
 
 class _Start(Struct, gc=False):
     t: str
-
-
-class _SplitRow(Struct):
-    symbol: Name
-    ex_date: date
-    old_rate: Annotated[float, Meta(gt=0)]
-    new_rate: Annotated[float, Meta(gt=0)]
-
-
-class _SplitRows(Struct):
-    forward_splits: list[_SplitRow] = []
-    reverse_splits: list[_SplitRow] = []
-
-
-class _CorporateActions(Struct):
-    corporate_actions: _SplitRows
 
 
 decode_answer = msgspec.json.Decoder(Answer).decode
@@ -160,17 +140,6 @@ def _without_rows(answer: Answer) -> Sequence[Outcome]:
         kind = kind_of_words(_REFUSALS, answer.message) or FaultKind.TRANSIENT
         return told("error", 0, Fault(kind, str(answer.code), answer.message))
     return [Rejected(Code.UNKNOWN_MESSAGE, "an answer of unknown shape")]
-
-
-def read_splits(payload: bytes) -> list[Split]:
-    """``{"corporate_actions":{"forward_splits":[{"symbol":"AAPL","new_rate":4,"old_rate":1,"ex_date":"2020-08-31"}],
-    "reverse_splits":[]},"next_page_token":null}``. Raises ``ValueError`` for what is none.
-
-    https://docs.alpaca.markets/reference/corporateactions-1
-    """
-    actions = msgspec.json.decode(payload, type=_CorporateActions).corporate_actions
-    rows = [*actions.forward_splits, *actions.reverse_splits]
-    return [Split(row.symbol, str(row.ex_date), row.old_rate / row.new_rate) for row in rows]
 
 
 _SUMMARY = frozenset({"latestTrade", "latestQuote", "minuteBar", "dailyBar", "prevDailyBar"})

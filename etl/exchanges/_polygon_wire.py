@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -191,17 +190,6 @@ class Answer(Struct, gc=False):
 
 class BarStart(Struct, gc=False):
     t: Annotated[int, Meta(ge=0, le=fields.MS_MAX)] = 0
-
-
-class _Split(Struct):
-    ticker: fields.Name
-    execution_date: date
-    split_from: Annotated[float, Meta(gt=0)]
-    split_to: Annotated[float, Meta(gt=0)]
-
-
-class Splits(Struct):
-    results: list[_Split]
 
 
 class _Ticker(Struct, gc=False):

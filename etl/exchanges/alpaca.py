@@ -35,8 +35,8 @@ from etl.adapter.fields import UNDECODABLE, readable, rejected
 from etl.adapter.handshake import Grants, Handshake, told
 from etl.adapter.market_calendar import OVERNIGHT
 from etl.adapter.paging import by_token
-from etl.adapter.splits import Split
 from etl.errors import VenueError
+from etl.exchanges import _alpaca_actions as actions
 from etl.exchanges import _alpaca_answers as answers
 from etl.exchanges import _alpaca_wire as wire
 from etl.exchanges._alpaca_msgpack import json_of, rfc3339
@@ -44,6 +44,7 @@ from etl.exchanges._alpaca_readers import Readers
 from etl.model.codes import Code
 from etl.model.instruments import Instruments
 from etl.model.records import Frame, Kind
+from etl.model.reference import CorporateAction
 from etl.model.times import NS_PER_DAY, NS_PER_MINUTE
 
 PAGE_ROWS_MAX = 5_000
@@ -103,10 +104,10 @@ class Alpaca(Exchange):
     event_time_min_ns = 1_451_606_400_000_000_000
     """2016-01-01, where the venue's history begins."""
     calendar = "XNYS"
-    splits_path = (
-        "/v1/corporate-actions?types=forward_split,reverse_split"
-        "&start={from_day}&end={to_day}&limit=1000&sort=asc"
+    actions_paths: ClassVar[tuple[str, ...]] = (
+        "/v1/corporate-actions?start={from_day}&end={to_day}&limit=1000&sort=asc",
     )
+    """By the day on which they are processed, it seems."""
     are_perpetuals: ClassVar[bool] = False
     history_path: ClassVar[str] = "/v2/stocks"
     history_query: ClassVar[Mapping[str, str]] = {"feed": "sip", "asof": LITERAL}
@@ -122,8 +123,8 @@ class Alpaca(Exchange):
         self._handshake = Handshake({"connected": self._login, "authenticated": self._subscribe})
 
     @classmethod
-    def read_splits(cls, payload: bytes) -> Iterable[Split]:
-        return answers.read_splits(payload)
+    def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:
+        return actions.read_actions(cls.name, payload)
 
     # the connection
 
@@ -274,7 +275,7 @@ class AlpacaTest(Alpaca):
     name = "alpaca_test"
     websocket_url = "wss://stream.data.alpaca.markets/v2/test"
     default_symbols = ("FAKEPACA",)
-    splits_path = ""
+    actions_paths = ()
     default_channels = ("trades", "quotes", "bars")
     calendar = "24/7"
 
@@ -294,7 +295,7 @@ class AlpacaOptions(Alpaca):
     default_symbols = ("SPY261218C00600000",)
     history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
     history_path = "/v1beta1/options"
-    splits_path = ""
+    actions_paths = ()
     history_query: ClassVar[Mapping[str, str]] = {}
 
     def handshake_headers(self, now_ns: int) -> Mapping[str, str]:
@@ -330,7 +331,7 @@ class AlpacaCrypto(Alpaca):
     default_symbols = ("BTC/USD", "ETH/USD")
     calendar = "24/7"
     history_path = "/v1beta3/crypto/us"
-    splits_path = ""
+    actions_paths = ()
     history_query: ClassVar[Mapping[str, str]] = {}
 
 

@@ -43,8 +43,8 @@ from etl.adapter.dispatch import Reader, Tagged, elements, read_all, read_one
 from etl.adapter.fields import UNDECODABLE, FieldFault, listing, readable, rejected
 from etl.adapter.handshake import Grants, Handshake, kind_of_words, told
 from etl.adapter.paging import next_url
-from etl.adapter.splits import Split
 from etl.errors import VenueError
+from etl.exchanges import _polygon_actions as actions
 from etl.exchanges import _polygon_answers as answers
 from etl.exchanges import _polygon_flat as flat
 from etl.exchanges import _polygon_readers as reads
@@ -53,6 +53,7 @@ from etl.exchanges._polygon_wire import Page
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind
+from etl.model.reference import CorporateAction
 from etl.model.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 
 PAGE_ROWS_MAX = 3_000
@@ -117,10 +118,13 @@ class Polygon(Exchange):
     archive_rests = frozenset((5, 6))
     archive_is_whole = True
     flat_folder: ClassVar[str] = "us_stocks_sip"
-    splits_path = (
+    actions_paths: ClassVar[tuple[str, ...]] = (
         "/v3/reference/splits?execution_date.gte={from_day}&execution_date.lte={to_day}&limit=1000"
-        "&order=asc&sort=execution_date"
+        "&order=asc&sort=execution_date",
+        "/v3/reference/dividends?ex_dividend_date.gte={from_day}&ex_dividend_date.lte={to_day}&limit=1000"
+        "&order=asc&sort=ex_dividend_date",
     )
+    actions_by_effective_day = True
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -145,13 +149,8 @@ class Polygon(Exchange):
         )
 
     @classmethod
-    def read_splits(cls, payload: bytes) -> Iterable[Split]:
-        """``{"results":[{"execution_date":"2020-08-31","split_from":1,"split_to":4,"ticker":"AAPL"}],"status":"OK"}``
-
-        https://massive.com/docs/rest/stocks/corporate-actions/splits
-        """
-        rows = msgspec.json.decode(payload, type=wire.Splits).results
-        return [Split(row.ticker, str(row.execution_date), row.split_from / row.split_to) for row in rows]
+    def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:
+        return actions.read_actions(cls.name, payload)
 
     # the connection
 
@@ -324,7 +323,7 @@ class PolygonOptions(Polygon):
     """https://massive.com/docs/websocket/options/quotes: of so many contracts, and a key has one connection."""
     default_symbols = ("O:SPY261218C00600000",)
     flat_folder = "us_options_opra"
-    splits_path = ""
+    actions_paths = ()
 
     def _spellings(self, venue_symbol: str) -> tuple[str, str, str]:
         name = f"O:{venue_symbol.removeprefix('O:')}"
@@ -346,7 +345,7 @@ class PolygonCrypto(Polygon):
     default_symbols = ("BTC-USD", "ETH-USD")
     archive_kinds = frozenset()
     history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
-    splits_path = ""
+    actions_paths = ()
     event_time_min_ns = 1_262_304_000_000_000_000
     """2010-01-01."""
     calendar = "24/7"
@@ -385,7 +384,7 @@ class PolygonIndices(Polygon):
     ignored_events: ClassVar[Mapping[str, str]] = {ev: ev for ev in Polygon.ignored_events if ev != "V"}
     default_symbols = ("I:SPX", "I:NDX")
     history: ClassVar[Mapping[Kind, History]] = {Kind.BAR: History("time")}
-    splits_path = ""
+    actions_paths = ()
 
 
 def _reply(action: str, parameters: str) -> Reply:

@@ -56,15 +56,16 @@ def monitor_freshness(settings: Settings, start_ns: int, end_ns: int) -> Any:
 
 
 def refresh_instruments(settings: Settings, start_ns: int, end_ns: int) -> Any:
-    from etl.reference.splits import refresh_all as refresh_splits
+    return {"sessions": refresh_sessions(settings, end_ns), "instruments": refresh_lists(settings)}
 
-    found: dict[str, Any] = {
-        "sessions": refresh_sessions(settings, end_ns),
-        "instruments": refresh_lists(settings),
-    }
-    if settings.keeps("clickhouse"):
-        found["splits"] = refresh_splits(settings, _day(end_ns))
-    return found
+
+def refresh_corporate_actions(settings: Settings, start_ns: int, end_ns: int) -> Any:
+    """Rows added by store, by venue."""
+    import time
+
+    from etl.reference.corporate_actions import refresh_all
+
+    return refresh_all(settings, _day(end_ns), time.time_ns())
 
 
 def refresh_lists(settings: Settings) -> dict[str, int]:
@@ -171,6 +172,7 @@ STEPS: Mapping[str, Step] = {
         expire_data,
         monitor_freshness,
         refresh_instruments,
+        refresh_corporate_actions,
         refresh_symbol_stats,
         refresh_observations,
         repair_gaps,

@@ -88,6 +88,14 @@ JOBS: Mapping[str, Job] = {
         retry_wait_max_s=1_800,
         time_out_s=600,
     ),
+    "refresh_corporate_actions": Job(
+        cron="20 11 * * *",
+        pool="topics",
+        retries=5,
+        retry_wait_s=60,
+        retry_wait_max_s=1_800,
+        time_out_s=1_800,
+    ),
     "refresh_symbol_stats": Job(
         cron="15 */4 * * *",
         of_interval=True,

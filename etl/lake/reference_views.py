@@ -9,9 +9,55 @@ from etl.model.reference import REFERENCE_TABLES, ReferenceTable
 NS_SUFFIX = "_ns"
 
 
+_ADJUSTED = """
+CREATE MACRO bars_adjusted_at(told_by) AS TABLE
+WITH of_days AS (
+    SELECT exchange, symbol, effective_day,
+           product(coalesce(shares_before::DOUBLE / shares_after::DOUBLE, 1)) AS split_of_day,
+           coalesce(sum(cash_amount), 0)::DOUBLE AS cash
+    FROM corporate_actions_at(told_by)
+    WHERE action_kind IN ('split', 'stock_dividend', 'cash_dividend')
+      AND effective_day <= (least(told_by::TIMESTAMPTZ, now()) AT TIME ZONE 'America/New_York')::DATE
+    GROUP BY ALL
+), closes AS (
+    SELECT exchange, symbol, (time AT TIME ZONE 'America/New_York')::DATE AS day,
+           arg_max(close, receive_time_ns)::DOUBLE AS close
+    FROM bars
+    WHERE interval = '1d' AND bar_state <> 'open' AND (exchange, symbol) IN (SELECT (exchange, symbol) FROM of_days)
+    GROUP BY ALL
+), with_close AS (
+    SELECT d.*, c.close AS close_before
+    FROM of_days AS d
+    ASOF LEFT JOIN closes AS c ON c.exchange = d.exchange AND c.symbol = d.symbol AND d.effective_day > c.day
+), factors AS (
+    SELECT exchange, symbol, effective_day,
+           product(split_of_day) OVER later AS split_factor,
+           product(split_of_day * CASE WHEN cash > 0 AND close_before > 0
+                                       THEN 1 - cash / (close_before * split_of_day) ELSE 1 END) OVER later
+               AS return_factor,
+           bool_or(cash > 0 AND close_before IS NULL) OVER later AS lacks_close
+    FROM with_close
+    WINDOW later AS (PARTITION BY exchange, symbol ORDER BY effective_day DESC)
+)
+SELECT b.time, b.exchange, b.symbol, b.interval, b.open, b.high, b.low, b.close, b.volume, b.bar_state,
+       coalesce(f.split_factor, 1) AS split_factor, coalesce(f.return_factor, 1) AS return_factor,
+       coalesce(f.lacks_close, false) AS lacks_close,
+       b.open::DOUBLE * coalesce(f.split_factor, 1) AS open_split,
+       b.high::DOUBLE * coalesce(f.split_factor, 1) AS high_split,
+       b.low::DOUBLE * coalesce(f.split_factor, 1) AS low_split,
+       b.close::DOUBLE * coalesce(f.split_factor, 1) AS close_split,
+       b.volume::DOUBLE / coalesce(f.split_factor, 1) AS volume_split,
+       b.close::DOUBLE * coalesce(f.return_factor, 1) AS close_return
+FROM (SELECT *, (time AT TIME ZONE 'America/New_York')::DATE AS day FROM bars WHERE time < told_by::TIMESTAMPTZ) AS b
+ASOF LEFT JOIN factors AS f ON f.exchange = b.exchange AND f.symbol = b.symbol AND b.day < f.effective_day;
+CREATE VIEW bars_adjusted AS FROM bars_adjusted_at('2262-01-01 00:00:00+00');
+"""
+"""As in sql/timescale/0020_corporate_actions.sql; docs/reference_data.md has the formulas."""
+
+
 def reference_views() -> str:
     """The statements that make ``sessions`` and ``sessions_at`` of ``sessions_history``, and so on."""
-    return "\n".join(statement for table in REFERENCE_TABLES.values() for statement in _of(table))
+    return "\n".join(statement for table in REFERENCE_TABLES.values() for statement in _of(table)) + _ADJUSTED
 
 
 def _of(table: ReferenceTable) -> Iterator[str]:

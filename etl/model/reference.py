@@ -63,6 +63,27 @@ class InstrumentState(Struct, frozen=True):
     alias_of: str = ""
 
 
+class CorporateAction(Struct, frozen=True):
+    """What a vendor says of a stock, as of its ``effective_day`` (the ex date). ``shares_before`` became
+    ``shares_after``; of a spin-off and a stock merger so many shares of ``new_symbol`` come for so many of this one.
+    ``cash_amount`` is for a share, as it was that day. ``action_kind``: split, stock_dividend, cash_dividend, spin_off,
+    cash_merger, stock_merger, stock_and_cash_merger, name_change, or as the vendor has it."""
+
+    exchange: str
+    action_id: str
+    symbol: str
+    action_kind: str
+    effective_day: date
+    shares_before: Decimal | None = None
+    shares_after: Decimal | None = None
+    cash_amount: Decimal | None = None
+    currency: str = ""
+    new_symbol: str = ""
+    declared_day: date | None = None
+    record_day: date | None = None
+    pay_day: date | None = None
+
+
 class ReferenceTable(Struct, frozen=True):
     """``key``: the columns that make two rows say something of the same thing."""
 
@@ -81,5 +102,8 @@ class ReferenceTable(Struct, frozen=True):
 
 SESSIONS = ReferenceTable("sessions", MarketSession, ("exchange", "session_day", "session_kind", "opens_ns"))
 INSTRUMENTS = ReferenceTable("instruments", InstrumentState, ("exchange", "venue_symbol"))
+CORPORATE_ACTIONS = ReferenceTable("corporate_actions", CorporateAction, ("exchange", "action_id"))
 
-REFERENCE_TABLES: Mapping[str, ReferenceTable] = {table.name: table for table in (SESSIONS, INSTRUMENTS)}
+REFERENCE_TABLES: Mapping[str, ReferenceTable] = {
+    table.name: table for table in (SESSIONS, INSTRUMENTS, CORPORATE_ACTIONS)
+}

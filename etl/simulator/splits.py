@@ -1,4 +1,4 @@
-"""Splits of stocks that are not traded here: the prices of those that are do not jump."""
+"""Splits and dividends of stocks that are not traded here: the prices of those that are do not jump."""
 
 from __future__ import annotations
 
@@ -20,6 +20,28 @@ class StockSplit(Struct, frozen=True):
 
 
 SPLITS = (StockSplit("SPLT", 1, 4, 10), StockSplit("RVRS", 10, 1, 20))
+
+
+class StockDividend(Struct, frozen=True):
+    """``amount`` dollars a share, as text."""
+
+    symbol: str
+    amount: str
+    age_days: int
+
+
+DIVIDENDS = (StockDividend("SPLT", "0.25", 5), StockDividend("RVRS", "1.035", 15))
+
+
+def dividends_between(row: str, now_ns: int, from_day: str, to_day: str) -> list[str]:
+    """The dividends of these days, oldest first, each as ``row`` has it (``$day $symbol $amount``)."""
+    today = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
+    template, found = Template(row), []
+    for one in sorted(DIVIDENDS, key=lambda one: -one.age_days):
+        day = (today - timedelta(days=one.age_days)).isoformat()
+        if from_day <= day <= to_day:
+            found.append(template({"day": day, "symbol": one.symbol, "amount": one.amount}))
+    return found
 
 
 def splits_between(row: str, now_ns: int, from_day: str, to_day: str) -> list[tuple[StockSplit, str]]:

@@ -23,7 +23,7 @@ WITH
             d.exchange AS exchange, d.symbol AS symbol, d.day AS day,
             d.close * arrayProduct(groupArray(if(s.effective_day > d.day AND s.effective_day <= toDate({as_of:DateTime}), s.factor, 1.))) AS close
         FROM daily AS d
-        LEFT JOIN (SELECT * FROM symbol_splits FINAL) AS s ON s.exchange = d.exchange AND s.symbol = d.symbol
+        LEFT JOIN symbol_splits AS s ON s.exchange = d.exchange AND s.symbol = d.symbol
         GROUP BY d.exchange, d.symbol, d.day, d.close
     ),
     returns AS

@@ -140,7 +140,7 @@ def test_every_task_that_meets_a_usage_error_fails_at_once(
                 with pytest.raises(AirflowFailException, match="ETL_NO_SUCH: no such setting"):
                     call()
                 failed.append(task.task_id)
-    assert sorted(failed) == ["compact", "derive", "load", "refresh", "sessions", "splits", "watch"]
+    assert sorted(failed) == ["compact", "derive", "load", "refresh", "sessions", "watch"]
 
 
 def test_every_pool_of_a_task_is_made_at_set_up(dags: dict[str, Any]) -> None:

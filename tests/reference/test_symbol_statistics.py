@@ -101,8 +101,9 @@ def test_statistics_come_from_daily_bars_or_trades_and_a_split_is_no_return(
         )
     with connect(settings) as client:
         client.execute(
-            "INSERT INTO symbol_splits (exchange, symbol, effective_day, factor) "
-            f"VALUES ('polygon', 'SPLIT', toDate(fromUnixTimestamp64Nano({day_before(3)})), 0.25)"
+            "INSERT INTO corporate_actions_history (exchange, action_id, symbol, action_kind, effective_day,"
+            " shares_before, shares_after) VALUES ('polygon', 'E1', 'SPLIT', 'split',"
+            f" toDate(fromUnixTimestamp64Nano({day_before(3)})), 1, 4)"
         )
 
     found = compute(

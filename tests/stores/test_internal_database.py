@@ -33,6 +33,7 @@ USERS = {
     "liquidations", "quarantine", "trades_corrected", "ticks", "symbol_splits", "instrument_history",
     "venue_quality", "schema_migrations", "sessions", "sessions_at", "sessions_history", "instruments",
     "instruments_at", "instruments_history",
+    "corporate_actions", "corporate_actions_at", "corporate_actions_history", "bars_adjusted", "bars_adjusted_at",
 }  # fmt: skip
 USERS |= {"observations", "observations_asof"}
 MOVED = ("trades_stored", "quotes_stored", "books_stored", "others_stored", "quarantine_stored")

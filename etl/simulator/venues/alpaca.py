@@ -2,7 +2,7 @@
 
     ws /alpaca/v2/{sip,iex,test}   connected → {"action":"auth"} → authenticated → {"action":"subscribe"} → subscription
     GET /alpaca/v2/stocks/{trades,quotes,bars}   several symbols, next_page_token
-    GET /alpaca/v1/corporate-actions             splits
+    GET /alpaca/v1/corporate-actions             splits, dividends
 
 One connection per endpoint: a second one gets 406.
 """
@@ -22,7 +22,7 @@ from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
 from etl.simulator.market import Instrument
 from etl.simulator.paging import END_OF_TIME_NS, by_symbol_token
 from etl.simulator.session import Session
-from etl.simulator.splits import splits_between
+from etl.simulator.splits import dividends_between, splits_between
 from etl.simulator.stocks import LISTED, PRICE_DIGITS, one_of, stock_words
 from etl.simulator.truth import EMPTY, TruthEvent
 from etl.simulator.venue import BAR, PRINT, TOP, Channel, Response, Venue
@@ -45,7 +45,8 @@ LETTERS = {"t": "trades", "q": "quotes", "b": "bars", "u": "updatedBars", "d": "
 INTERVALS = {"1Min": "1m", "1T": "1m", "5Min": "5m", "1Hour": "1h", "1Day": "1d"}
 PAST: Mapping[str, FactKind] = {"trades": PRINTS, "quotes": TOPS}
 SPLIT = '{"symbol":"$symbol","new_rate":$after,"old_rate":$before,"ex_date":"$day","process_date":"$day"}'
-SPLITS = '{"corporate_actions":{"forward_splits":[%s],"reverse_splits":[%s]},"next_page_token":null}'
+DIVIDEND = '{"symbol":"$symbol","rate":$amount,"special":false,"foreign":false,"ex_date":"$day","process_date":"$day"}'
+ACTIONS = '{"corporate_actions":{"forward_splits":[%s],"reverse_splits":[%s],"cash_dividends":[%s]},"next_page_token":null}'  # fmt: skip
 ERROR = '[{"T":"error","code":%d,"msg":"%s"}]'
 
 CONDITIONS = ('"@"', '"@","I"', '"@","F","T","I"')
@@ -119,7 +120,8 @@ class Alpaca(Venue):
             splits = splits_between(SPLIT, now_ns, query["start"], query["end"])
             forward = ",".join(row for split, row in splits if split.after > split.before)
             reverse = ",".join(row for split, row in splits if split.after < split.before)
-            return Response(200, (SPLITS % (forward, reverse)).encode(), is_reference=True)
+            dividends = ",".join(dividends_between(DIVIDEND, now_ns, query["start"], query["end"]))
+            return Response(200, (ACTIONS % (forward, reverse, dividends)).encode(), is_reference=True)
         if prefix != self.past_path or kind not in self.past:
             return Response(404, b'{"message":"endpoint not found."}')
         symbols = sorted(filter(None, query.get("symbols", "").split(",")))

@@ -3,7 +3,7 @@
     ws /polygon/stocks   connected → {"action":"auth"} → auth_success → {"action":"subscribe"} → a line per stream
     GET /polygon/v3/{trades,quotes}/{ticker}   next_url paging
     GET /polygon/v2/aggs/ticker/{ticker}/range/1/{second,minute}/{from}/{to}
-    GET /polygon/v3/reference/splits
+    GET /polygon/v3/reference/{splits,dividends}
 
 One connection per key and path: a newer one closes the older.
 """
@@ -20,7 +20,7 @@ from etl.simulator.dialect import NEWER_STAYS, Dialect
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
 from etl.simulator.paging import by_cursor, compared_span, read_cursor, read_moment
 from etl.simulator.session import Session
-from etl.simulator.splits import splits_between
+from etl.simulator.splits import dividends_between, splits_between
 from etl.simulator.stocks import LISTED, one_of, stock_words
 from etl.simulator.venue import BAR, PRINT, TOP, Channel, Response, Venue, page
 from etl.simulator.words import Form, Words
@@ -64,6 +64,7 @@ ROWS: Mapping[str, Form] = {
     "aggs": Form("bar", "$interval/$start_ns", '{"v":$volume,"vw":$vwap,"o":$open,"c":$close,"h":$high,"l":$low,"t":$start_ms,"n":$count}', 1),
 }  # fmt: skip
 SPLIT = '{"execution_date":"$day","id":"E$day","split_from":$before,"split_to":$after,"ticker":"$symbol"}'
+DIVIDEND = '{"cash_amount":$amount,"currency":"USD","dividend_type":"CD","ex_dividend_date":"$day","frequency":4,"id":"D$day","ticker":"$symbol"}'  # fmt: skip
 SPLITS = '{"results":[$rows],"status":"OK","request_id":"0"}'
 PAST: Mapping[str, FactKind] = {"trades": PRINTS, "quotes": TOPS}
 
@@ -121,6 +122,10 @@ class Polygon(Venue):
         if parts == ["v3", "reference", "splits"]:
             days = query["execution_date.gte"], query["execution_date.lte"]
             rows = ",".join(row for _, row in splits_between(SPLIT, now_ns, *days))
+            return Response(200, SPLITS.replace("$rows", rows).encode(), is_reference=True)
+        if parts == ["v3", "reference", "dividends"]:
+            days = query["ex_dividend_date.gte"], query["ex_dividend_date.lte"]
+            rows = ",".join(dividends_between(DIVIDEND, now_ns, *days))
             return Response(200, SPLITS.replace("$rows", rows).encode(), is_reference=True)
         return Response(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
 
