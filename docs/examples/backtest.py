@@ -1,14 +1,16 @@
-"""A backtest over a day out of ``Client``: two moving averages of the price that cross.
+"""A backtest over a week out of ``Client``: two moving averages of the price that cross.
 
     python docs/examples/backtest.py http://127.0.0.1:8060 TOKEN 2026-01-01
 
-The second run takes the day from the client's cache. What a bar's close tells is traded at the close of the next one.
+One day of trades is in memory at a time; the second run takes them from the client's cache. What a bar's close tells is
+traded at the close of the next one, and midnight is a minute like any other.
 """
 
 from __future__ import annotations
 
 import argparse
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -16,6 +18,7 @@ from etl.client import Client
 
 FAST, SLOW = 5, 20
 """Minutes."""
+DAYS = 7
 
 
 def closes(trades: pl.DataFrame) -> pl.DataFrame:
@@ -23,6 +26,19 @@ def closes(trades: pl.DataFrame) -> pl.DataFrame:
     return trades.group_by(minute=pl.col("time").dt.truncate("1m"), maintain_order=True).agg(
         close=pl.col("last_price").last().cast(pl.Float64)
     )
+
+
+def bars_of(
+    client: Client, exchange: str, symbol: str, first: date, days: int = DAYS, **options: Any
+) -> pl.DataFrame:
+    """The minutes of ``days`` from ``first`` on, a day at a time; ``options`` are those of ``Client.trades``."""
+    found = (
+        client.trades(
+            exchange, symbol, first + timedelta(days=day), first + timedelta(days=day + 1), **options
+        )
+        for day in range(days)
+    )
+    return pl.concat([closes(trades) for trades in found])
 
 
 def backtest(bars: pl.DataFrame, fast: int = FAST, slow: int = SLOW) -> pl.DataFrame:
@@ -39,11 +55,12 @@ def main() -> None:
         parser.add_argument(name)
     parser.add_argument("--exchange", default="binance")
     parser.add_argument("--symbol", default="BTC-USDT")
+    parser.add_argument("--days", type=int, default=DAYS)
     asked = parser.parse_args()
     day = date.fromisoformat(asked.day)
     with Client(asked.url, asked.token) as client:
-        trades = client.trades(asked.exchange, asked.symbol, day, day + timedelta(days=1), progress=True)
-    print(backtest(closes(trades)).tail(10))
+        bars = bars_of(client, asked.exchange, asked.symbol, day, asked.days, progress=True)
+    print(backtest(bars).tail(10))
 
 
 if __name__ == "__main__":

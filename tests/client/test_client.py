@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -205,10 +206,10 @@ def test_the_examples_do_the_same_on_the_past_as_they_did_live(settings: Setting
             assert vars(past) == vars(now)
             # the ask of 101.0 is hit by the print of 101.5
             assert (now.fills, now.position, now.cash) == (1, Decimal("-0.01"), Decimal("1.01"))
-            day = await asyncio.to_thread(client.trades, "binance", "BTC-USDT", "2026-01-01", "2026-01-02")
-            bars = backtest.closes(day)
-            assert bars["close"].to_list() == [149.5, 60_600.5]
-            assert backtest.backtest(bars)["profit"].to_list() == [0.0, 0.0]
+            monday = date(2025, 12, 29)
+            bars = await asyncio.to_thread(backtest.bars_of, client, "binance", "BTC-USDT", monday)
+            assert bars["close"].to_list() == [100.5, 149.5, 60_600.5]
+            assert backtest.backtest(bars)["profit"].to_list() == [0.0, 0.0, 0.0]
 
     asyncio.run(run())
 
