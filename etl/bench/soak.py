@@ -39,6 +39,8 @@ app = typer.Typer()
 SERVERS = ("kafka", "valkey", "clickhouse")
 KEPT_H = {"kafka": -1, "redis": 0}
 """``ETL_TOPIC_RETENTION_H`` by transport."""
+STORES = ("clickhouse",)
+"""No other has a reader here, and retention in Redis waits for the reader of each store that is kept."""
 WARM_UP_SHARE = 0.2
 """Of the minutes: caches fill, pools grow, the first parts are merged."""
 READINGS_MAX = 240
@@ -65,7 +67,9 @@ def main(
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         # topics in memory grow with all that is kept: as soon as it is read, nothing is
         settings = changed(
-            over(transport, free_settings(Path(folder), venues, rate)), topic_retention_h=KEPT_H[transport]
+            over(transport, free_settings(Path(folder), venues, rate)),
+            topic_retention_h=KEPT_H[transport],
+            stores=STORES,
         )
         result = asyncio.run(SoakRun(settings, minutes * 60).result())
     print_result("soak", result, as_json)
