@@ -76,9 +76,9 @@ class Exports(Struct, omit_defaults=True):
             self.until_ns[commit.topic_id] = commit.until_ns
 
     def generation(self, topic_id: str) -> int:
-        """0 for the first topic of its name, 1 for the one made anew after it, and so on."""
-        name = self.topics[topic_id]
-        return [other for other, of in self.topics.items() if of == name].index(topic_id)
+        """How many topics were exported before it, of whatever name: one that the settings call otherwise from now on
+        goes into the same tables."""
+        return list(self.topics).index(topic_id)
 
 
 class ExportLog:

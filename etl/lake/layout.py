@@ -203,7 +203,7 @@ NAME_PATTERN = r"(\d+)-(\d+)-(\d+)(?:-c[0-9a-f]+-\d+)?\.parquet$"
 
 
 def file_name(partition: int, start: int, end: int, generation: int = 0) -> str:
-    """Of an exported file. A topic made anew counts its offsets from 0 again: its ``generation`` keeps names apart."""
+    """Of an exported file. Each topic counts its offsets from 0: its ``generation`` keeps names apart."""
     return f"{f'g{generation}-' if generation else ''}{partition}-{start}-{end}.parquet"
 
 

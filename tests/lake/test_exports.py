@@ -28,7 +28,14 @@ def test_offsets_end_the_plan_of_their_topic_and_of_no_other(storage: LocalStora
     assert (after.offsets, after.planned) == ({"t": {0: 5}, "u": {}}, {"t": (), "u": (Range(0, 0, 7),)})
     assert (after.leader_epochs["t"], after.until_ns) == ({0: 2}, {"t": 9})
     assert after == state
-    assert [after.generation(topic_id) for topic_id in ("t", "u")] == [0, 1]
+
+
+def test_topics_made_anew_and_topics_renamed_have_generations_of_their_own(storage: LocalStorage) -> None:
+    log = ExportLog(storage)
+    state = log.read()
+    for name, topic_id in (("topic", "t"), ("topic", "u"), ("renamed", "v"), ("topic", "t")):
+        log.commit(state, name, topic_id, offsets={0: 1})
+    assert [log.read().generation(topic_id) for topic_id in ("t", "u", "v")] == [0, 1, 2]
 
 
 def test_of_two_writers_from_one_state_the_second_fails_and_changes_nothing(storage: LocalStorage) -> None:
