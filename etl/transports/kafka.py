@@ -140,14 +140,15 @@ class KafkaPublisher:
             if len(self._overflow) >= OVERFLOW_MESSAGES_MAX:
                 raise TransportError("producer queue and overflow are full: reading was not paused")
             self._overflow.append((topic, key, value, headers and {**headers}))
+            if self._settled is not None and len(self._overflow) > HOLD_MESSAGES_MAX:
+                self._release()  # reads that bring so much may all come before the next poll
 
     def poll(self) -> None:
         self._producer.poll(0)
         if self._failure:
             raise self._failure
         settled = None if self._settled is None else self._end_hold(self._settled)
-        while self._overflow and self._queued(*self._overflow[0]):
-            self._overflow.popleft()
+        self._drain()
         if settled is not None:
             settled()
         if self._awaited:
@@ -177,10 +178,17 @@ class KafkaPublisher:
     def _end_hold(self, settled: Acknowledged) -> Acknowledged | None:
         """Once all before it is acknowledged, ``settled`` to be called; once that took too long, nothing."""
         is_settled = not len(self._producer)
-        is_over = time.monotonic() > self._hold_until_s or len(self._overflow) > HOLD_MESSAGES_MAX
-        if is_settled or is_over:
-            self._settled, self._produce = None, self._producer.produce
+        if is_settled or time.monotonic() > self._hold_until_s:
+            self._release()
         return settled if is_settled else None
+
+    def _release(self) -> None:
+        self._settled, self._produce = None, self._producer.produce
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._overflow and self._queued(*self._overflow[0]):
+            self._overflow.popleft()
 
     def _queued(self, topic: str, key: bytes, value: bytes | None, headers: Headers | None) -> bool:
         """False if the producer's queue is full just now. Raises ``TransportError``."""

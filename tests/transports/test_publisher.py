@@ -14,7 +14,7 @@ from etl.errors import TransportError
 from etl.model.records import Frame, Source
 from etl.settings import Settings, changed, make
 from etl.transports.frame_headers import frame_headers, frame_of
-from etl.transports.kafka import HOLD_S_MAX, KafkaPublisher, ensure_topics, wanted_topics
+from etl.transports.kafka import HOLD_S_MAX, OVERFLOW_MESSAGES_MAX, KafkaPublisher, ensure_topics, wanted_topics
 from etl.transports.memory import MemoryPublisher
 from etl.transports.publisher import Publisher
 from etl.transports.transport import transport_of
@@ -198,6 +198,24 @@ def test_settled_is_called_once_all_before_is_acknowledged_and_later_messages_wa
     publisher.flush(FLUSH_S)
     assert b"later" in {m.value for m in messages(settings, settings.topics.raw)}
     assert len(held) == 1
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["kafka", "redis"])
+def test_more_than_may_wait_is_taken_between_two_polls(
+    settings_with: Callable[..., Settings], name: str
+) -> None:
+    settings = settings_with(**{name: True})
+    transport_of(settings).ensure_topics()
+    publisher = transport_of(settings).publisher()
+    publisher.publish(settings.topics.raw, b"k", b"-1")
+    settled: list[int] = []
+    publisher.settle(lambda: settled.append(1))
+    for number in range(OVERFLOW_MESSAGES_MAX + 5_000):
+        publisher.publish(settings.topics.raw, b"k", b"%d" % number)
+    publisher.flush(FLUSH_S)
+    numbers = [int(m.value or b"") for m in messages(settings, settings.topics.raw)]
+    assert numbers == list(range(-1, OVERFLOW_MESSAGES_MAX + 5_000))
 
 
 @pytest.mark.integration
