@@ -16,7 +16,7 @@ from etl.audit.findings import Finding, Suppression
 from etl.embedded.mailbox import mailbox_part
 from etl.settings import Settings
 from etl.stores.timescale import session
-from tests.support.airflow import airflow
+from tests.support.airflow import airflow, new_metadata
 from tests.support.audit_stores import DAY, clean_day, store_in_clickhouse, trade
 from tests.support.servers import RunningPart
 
@@ -43,7 +43,7 @@ def test_two_nights_in_airflow_find_what_is_planted_and_tell_it_as_the_rules_say
         connection.execute("DELETE FROM quotes WHERE record_key = 'q4'")
     home = tmp_path / "airflow"
     home.mkdir()
-    assert airflow(home, settings, "db", "migrate").returncode == 0
+    new_metadata(home, settings)
     now = datetime.now(UTC)
     with session(settings) as connection:
         rule = Suppression(reason="known", expires=now + timedelta(days=1), check_name="trade_ids_missing")

@@ -16,7 +16,7 @@ import pytest
 from etl.embedded.airflow_cleaning import DeletedLogs, clean_metadata, delete_logs
 from etl.errors import EtlError
 from etl.settings import Settings, changed, load, make
-from tests.support.airflow import airflow
+from tests.support.airflow import airflow, new_metadata
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 TABLES = ("dag_run", "task_instance", "xcom")
@@ -122,7 +122,7 @@ def test_in_airflow_a_task_that_is_not_done_keeps_its_logs_and_metadata_goes_whe
     database = home / "airflow.db"
     settings = settings_with(airflow_database_url=f"sqlite:///{database}")
     now = datetime.now(UTC)
-    assert airflow(home, settings, "db", "migrate").returncode == 0
+    new_metadata(home, settings)
     run_dag(home, settings, "expire_data", now)
     [(young,)] = select(database, "SELECT run_id FROM dag_run")
     copy_run(database, young, "old", "success", now - timedelta(days=40))

@@ -8,11 +8,21 @@ import sys
 from pathlib import Path
 
 from etl import settings as settings_module
+from etl.embedded import airflow_template
 from etl.settings import Settings
 from tests.dags.test_policy import airflow_environment
 
 COMMAND_WITHIN_S = 240
 """On a machine that runs other tests beside it, such a command takes up to a minute and a half."""
+
+
+def new_metadata(home: Path, settings: Settings) -> None:
+    """As ``etl up`` makes them: a copy of what ``make setup`` made, where it has."""
+    template = airflow_template.template()
+    if template.exists():
+        airflow_template.copy(home / "airflow.db", {}, template)
+    else:
+        assert airflow(home, settings, "db", "migrate").returncode == 0
 
 
 def airflow(home: Path, settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
