@@ -39,10 +39,31 @@ WHERE NOT withdrawn;
 
 CREATE OR REPLACE VIEW corporate_actions AS SELECT * FROM corporate_actions_at(known_time = '2262-01-01 00:00:00');
 
--- Was a table that splits alone were kept in; the symbol statistics read it.
+-- Was a table that users kept splits in, which become actions; the symbol statistics read it. Cut off behind the drop there is
+-- none any more, and behind the view the same rows are added once more, under the same identities.
+CREATE TABLE IF NOT EXISTS symbol_splits
+(
+    exchange       LowCardinality(String),
+    symbol         LowCardinality(String),
+    effective_day  Date,
+    factor         Float64,
+    stored_time    DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(stored_time)
+ORDER BY (exchange, symbol, effective_day);
+
+INSERT INTO corporate_actions_history
+    (exchange, action_id, symbol, action_kind, effective_day, shares_before, shares_after, recorded_ns, withdrawn, stored_time)
+SELECT
+    exchange, concat('symbol_splits ', symbol, ' ', toString(effective_day)), symbol, 'split', effective_day,
+    toDecimal128(factor, 19), 1, toUnixTimestamp64Nano(toDateTime64(stored_time, 9, 'UTC')), false, stored_time
+FROM (SELECT * FROM symbol_splits ORDER BY stored_time DESC LIMIT 1 BY exchange, symbol, effective_day);
+
 DROP TABLE IF EXISTS symbol_splits SYNC;
 CREATE OR REPLACE VIEW symbol_splits AS
-SELECT exchange, symbol, effective_day, toFloat64(shares_before) / toFloat64(shares_after) AS factor
+SELECT
+    exchange, symbol, effective_day, toFloat64(shares_before) / toFloat64(shares_after) AS factor,
+    toDateTime64(recorded, 3, 'UTC') AS stored_time
 FROM corporate_actions
 WHERE action_kind IN ('split', 'stock_dividend');
 
