@@ -38,6 +38,21 @@ STANDARD: dict[str, Standard] = {
         ),
         takes_recordings=True,
     ),
+    "start": Standard(
+        (),
+        (
+            Figure(
+                "all venues stream after, s: median / longest",
+                ("ready_s.all venues stream", "ready_s_max.all venues stream"),
+                "10",
+            ),
+            Figure(
+                "Airflow is ready after, s: median / longest",
+                ("ready_s.Airflow ready", "ready_s_max.Airflow ready"),
+                "25",
+            ),
+        ),
+    ),
     "scale": Standard(
         ("--events", "100000"),
         (
