@@ -1,5 +1,6 @@
 # make demo     everything on this machine, simulated venues included (DURATION=60 ends by itself)
-# make test     linters, types, all tests (PART=sinks, or "sinks lake": only those folders or files of tests/)
+# make test     linters, types, tests (PART=sinks, or "sinks lake": only those folders or files of tests/;
+#               LONG=1: also those of minutes, which check at length what others check shorter)
 # make unit     the tests that start no real server (PART likewise)
 # make lint     linters and types
 # make setup    what all need; again in a second
@@ -239,7 +240,8 @@ test: setup
 
 # three on two cores, for they wait for servers a third of the time; a test that runs make must not find this one's jobs
 tests: setup
-	MAKEFLAGS= $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(addprefix tests/,$(PART))
+	MAKEFLAGS= $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	  $(if $(LONG),,-m 'not long') $(addprefix tests/,$(PART))
 
 # the tests that start no server; several workers a core, for some of them wait
 unit: setup

@@ -133,7 +133,7 @@ def go_on(settings: Settings) -> None:
     archive(settings)
 
 
-@pytest.mark.parametrize("transport", ["kafka", "redis"])
+@pytest.mark.parametrize("transport", [pytest.param("kafka", marks=pytest.mark.long), "redis"])
 def test_a_restored_platform_has_the_same_rows_and_goes_on_without_loss_or_doubles(
     transport: str,
     settings_with: Callable[..., Settings],
@@ -167,7 +167,6 @@ def test_a_restored_platform_has_the_same_rows_and_goes_on_without_loss_or_doubl
         assert stored_rows(target) == stored_rows(source)
         assert stored_rows(target)["trades_stored"][0] == 70
         assert timescale_rows(target) == timescale_rows(source)
-        assert len(timescale_rows(target)["trades"]) == 40
         assert lake_files(target) == lake_files(source)
         assert raw_messages(target) == raw_messages(source)[FRAMES:], "the lake has the others"
         (position,) = topics.messages(target, target.topics.positions)[-1:]

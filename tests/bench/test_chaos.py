@@ -42,6 +42,7 @@ def test_what_has_just_ended_cannot_stand_still_and_the_run_says_so() -> None:
         assert asyncio.run(why_not(leader)) == "it did not run"
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.timeout(420)

@@ -19,6 +19,7 @@ def test_the_first_venues_are_one_of_each_family_before_their_sisters() -> None:
         first_venues(1_000)
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.timeout(240)

@@ -45,6 +45,7 @@ def test_acknowledgements_before_the_measured_time_do_not_count() -> None:
     assert processes.quantile(latency.gained({}, later), latency.ACKS, 0.5) == pytest.approx(0.001 * 75 / 90)
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.timeout(180)
 def test_a_short_run_measures_every_row_and_what_a_polling_client_sees(

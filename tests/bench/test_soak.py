@@ -32,6 +32,7 @@ def test_a_long_series_is_thinned() -> None:
     assert thinned([(float(s), 1.23) for s in range(240)])[:2] == [(0, 1.2), (8, 1.2)]
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.timeout(180)
 def test_a_short_soak_reads_memory_and_backlog_of_every_part(tmp_path: Path) -> None:

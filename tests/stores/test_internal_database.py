@@ -162,6 +162,7 @@ def test_a_sink_writes_nothing_before_the_store_is_migrated(
         drain(settings)
 
 
+@pytest.mark.long
 def test_a_migration_that_was_cut_off_anywhere_goes_on(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
