@@ -52,7 +52,9 @@ def test_a_parametric_channel_states_the_facts_of_its_own_parameters() -> None:
 @pytest.mark.parametrize("name", names())
 def test_a_feed_states_what_every_feed_must(name: str) -> None:
     feed = load(name)
-    assert feed.websocket_url.startswith("wss://") or (feed.history and not feed.websocket_url)
+    assert feed.websocket_url.startswith("wss://") or (
+        (feed.history or feed.archive_kinds) and not feed.websocket_url
+    )
     assert feed.channels
     assert feed.default_symbols
     assert len({channel.name for channel in feed.channels}) == len(feed.channels)

@@ -344,7 +344,7 @@ def test_what_cannot_be_meant_is_refused(overlapping: Settings) -> None:
         with pytest.raises(UsageError, match=told):
             lake.trades(**asked)
     with pytest.raises(UsageError, match="no such table"):
-        lake.table("observations")
+        lake.table("forecasts")
     with pytest.raises(StoreError, match="no version 99"):
         lake.trades(version=99)
 

@@ -21,7 +21,7 @@ from etl import settings as settings_module
 from etl.adapter.contract import Credentials, Exchange, Reply, Subscription
 from etl.adapter.paging import query_of
 from etl.errors import UsageError
-from etl.exchanges import load, names
+from etl.exchanges import load
 from etl.lake import Lake
 from etl.lake.books import begin_of, follow, messages_of, snapshots
 from etl.lake.gap_marks import holes
@@ -30,6 +30,7 @@ from etl.model.times import NS_PER_MS, NS_PER_S, NS_PER_US
 from etl.settings import Settings
 from etl.simulator.market import Listing, Snapshot, decimal_text
 from etl.simulator.venues import make_venue
+from etl.simulator.venues import names as simulated_names
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.stores.book import BookAt, book_at
@@ -197,7 +198,7 @@ def test_the_command_prints_both_sides_or_an_object(settings: Settings) -> None:
 def book_feeds() -> list[str]:
     """The feeds that have a book and a simulated venue, the sisters of a venue file but once."""
     files: dict[str, str] = {}
-    for name in names():
+    for name in simulated_names():
         if _book_channels(load(name)):
             files.setdefault(load(name).__module__, name)
     return sorted(files.values())

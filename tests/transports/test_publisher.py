@@ -14,7 +14,13 @@ from etl.errors import TransportError
 from etl.model.records import Frame, Source
 from etl.settings import Settings, changed, make
 from etl.transports.frame_headers import frame_headers, frame_of
-from etl.transports.kafka import HOLD_S_MAX, OVERFLOW_MESSAGES_MAX, KafkaPublisher, ensure_topics, wanted_topics
+from etl.transports.kafka import (
+    HOLD_S_MAX,
+    OVERFLOW_MESSAGES_MAX,
+    KafkaPublisher,
+    ensure_topics,
+    wanted_topics,
+)
 from etl.transports.memory import MemoryPublisher
 from etl.transports.publisher import Publisher
 from etl.transports.transport import transport_of

@@ -46,7 +46,7 @@ def test_an_address_says_all_that_lets_us_in() -> None:
     "url", ["redis://", "http://host", "redis://host/x", "redis://host:x", "redis://u:secret@host?other=1"]
 )
 def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(UsageError, match="transport_url") as refused:
+    with pytest.raises(UsageError, match="an address of Redis") as refused:
         parse_address(url)
     assert "secret" not in str(refused.value)
 
