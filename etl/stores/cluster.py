@@ -29,6 +29,7 @@ _NAMED = re.compile(
     re.DOTALL,
 )
 _RENAMED = re.compile(_BEFORE + r"RENAME TABLE .*)", re.DOTALL)
+_MOVED = re.compile(_BEFORE + r"INSERT INTO .*)", re.DOTALL)
 _ENGINE = re.compile(r"\bENGINE = ((?:Replacing)?MergeTree)\b(?:\(([^)]*)\))?")
 
 
@@ -36,6 +37,8 @@ def on_cluster(statement: str, cluster: str) -> str:
     """``statement`` of a migration for the cluster of this name. Raises ``UsageError`` for a kind that is not known."""
     if _RENAMED.match(statement):
         return f"{statement} ON CLUSTER {cluster}"
+    if _MOVED.match(statement):
+        return statement  # rows of before, of which a new cluster has none
     named = _NAMED.match(statement)
     if named is None:
         raise UsageError(f"no form for a cluster is known of: {statement[:80]}")

@@ -31,7 +31,8 @@ def test_the_engine_reads_every_statement_and_finds_the_cluster_in_it() -> None:
     assert len(printed) == count
     parsed = formatted(printed)
     assert len(parsed) == count
-    assert [text for text in parsed if f" ON CLUSTER {CLUSTER}" not in text] == []
+    local = [text for text in parsed if f" ON CLUSTER {CLUSTER}" not in text]
+    assert [text.split("(")[0].strip() for text in local] == ["INSERT INTO corporate_actions_history"]
     assert [
         text for text in parsed if "ENGINE = MergeTree" in text or "ENGINE = ReplacingMergeTree" in text
     ] == []
@@ -68,7 +69,7 @@ def test_a_statement_names_the_cluster_behind_its_object(statement: str, expecte
 
 
 def test_a_kind_of_statement_that_nobody_thought_of_is_refused() -> None:
-    with pytest.raises(UsageError, match="no form for a cluster is known of: INSERT INTO a"):
-        list(for_cluster([Migration(1, "a", "INSERT INTO a SELECT 1")], "c", "market"))
+    with pytest.raises(UsageError, match="no form for a cluster is known of: OPTIMIZE TABLE a"):
+        list(for_cluster([Migration(1, "a", "OPTIMIZE TABLE a")], "c", "market"))
     with pytest.raises(UsageError, match="is no name of a cluster"):
         list(for_cluster([], "c; DROP", "market"))
