@@ -22,10 +22,11 @@ if [ -z "${ETL_IMAGE_BASE:-}" ] && ! buildah inspect --type image "$base" >/dev/
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*.deb' >>"$work/base.log" 2>&1
   authorities=/etc/ssl/certs/ca-certificates.crt
   cp "${SSL_CERT_FILE:-$authorities}" "$work/root$authorities"
-  printf '[global]\ncert = %s\n' "$authorities" >"$work/root/etc/pip.conf"
   container=$(buildah from scratch)
   buildah add --quiet "$container" "$work/root" / >/dev/null
-  buildah config --env "SSL_CERT_FILE=$authorities" --env "NODE_EXTRA_CA_CERTS=$authorities" "$container"
+  for name in SSL_CERT_FILE PIP_CERT NODE_EXTRA_CA_CERTS; do
+    buildah config --env "$name=$authorities" "$container"
+  done
   buildah commit --quiet --rm "$container" "$base" >/dev/null
   rm -rf "$work/root"
 fi
