@@ -19,7 +19,7 @@ from etl.settings import Settings
 from etl.telemetry.worker import WorkerCounts
 from etl.transports.publisher import Acknowledged, Publisher
 from etl.validation.statistics import SymbolStatistics
-from etl.wire.codec import ENCODERS, encode_quarantined
+from etl.wire.codec import encode_quarantined
 from etl.wire.keys import message_key
 
 KEYS_MAX = 100_000
@@ -97,7 +97,7 @@ class Feed:
             if gap.receive_time_ns == gap.detected_time_ns:  # a later state of it comes later
                 self.counts.gaps[gap.gap_kind] += 1
             self.counts.gap_states[gap.gap_state] += 1
-            self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), ENCODERS[Gap](gap))
+            self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), self.encoders[Gap](gap))
             if self.offer_repair is not None:
                 self.offer_repair(gap)
 
@@ -106,7 +106,7 @@ class Feed:
         self.counts.gap_states[gap.gap_state] += 1
         self.counts.repairs[gap.gap_state] += 1
         self.counts.repaired_rows += rows
-        self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), ENCODERS[Gap](gap))
+        self.publisher.publish(self.normalized_topic, self.key_of(gap.symbol), self.encoders[Gap](gap))
 
     def lost(
         self,

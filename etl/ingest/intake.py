@@ -42,7 +42,6 @@ from etl.sequencing.track import FOLLOWED
 from etl.transports.frames import together
 from etl.validation import Checker, Finding
 from etl.validation.statistics import SymbolStatistics
-from etl.wire.codec import ENCODERS
 
 HARMLESS_CODES = frozenset({Code.UNKNOWN_MESSAGE})
 """Quarantined events that took no place of a record. Any other may have been one."""
@@ -213,7 +212,7 @@ class Intake:
         bands = self.checker.bands
         released, bands.released = bands.released, []
         for trade in released:
-            message = ENCODERS[Trade](trade)
+            message = self._feed.encoders[Trade](trade)
             self._publish(self._feed.normalized_topic, self._feed.key_of(trade.symbol), message)
             self._notes.release(trade, self._endpoint, message, self._feed.key_of(trade.symbol))
             self._observer.judged(trade, is_good=True)
