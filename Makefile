@@ -91,7 +91,7 @@ python: $(STAMPS)/python
 	@:
 
 # Python: the virtual environment, from the lock
-$(STAMPS)/python: requirements.txt requirements-uv.txt pyproject.toml setup.py etl/express/_encode.c
+$(STAMPS)/python: requirements.txt requirements-uv.txt pyproject.toml setup.py $(wildcard etl/express/*.[ch])
 	@mkdir -p $(STAMPS)
 	@$(call install_debian,$(PYTHON) -c 'import ensurepip',python3.11 python3.11-venv)
 	@( $(call install_debian,$(COMPILES),gcc libc6-dev python3.11-dev) ) || true

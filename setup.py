@@ -31,7 +31,12 @@ class BuildWithResources(build_py):
                 shutil.copyfile(source, copy)
 
 
+COMPILED = ("_encode", "_decode")
+"""Modules of ``etl/express``."""
+
 setup(
-    ext_modules=[Extension("etl.express._encode", ["etl/express/_encode.c"], optional=True)],
+    ext_modules=[
+        Extension(f"etl.express.{name}", [f"etl/express/{name}.c"], optional=True) for name in COMPILED
+    ],
     cmdclass={"build_py": BuildWithResources},
 )

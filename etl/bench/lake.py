@@ -1,6 +1,7 @@
 """``etl bench lake``: what the lake's tables cost to write, to find and to read, in a folder made for it.
 
-write     messages of trades and quotes, two thirds quotes, into files and a commit: rows a second of CPU
+write     messages of trades and quotes, two thirds quotes, into files and a commit: rows a second of CPU, the messages
+          decoded plain and compiled in turn
 symbols   many symbols in one file: CPU to sort and write it, bytes a row, and one symbol out of it
 day       one symbol's day of ``--rows`` trades: all of it summed, an hour of it, the sum of its bars of a second
           and the same by etl.lake.Lake, in Polars
@@ -12,6 +13,7 @@ books     an order book at each second, out of a hundredth as many messages
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,8 +25,10 @@ import pyarrow as pa
 import typer
 
 from etl.bench.audit import lake_rows
+from etl.bench.decoding import decoding
 from etl.bench.lake_research import as_of, books, day_of_lake
 from etl.bench.report import best_seconds, print_result, spread
+from etl.express.decoders import decoder
 from etl.lake import Lake
 from etl.lake.catalog import Catalog, File, add_of
 from etl.lake.derived import derive
@@ -35,10 +39,10 @@ from etl.lake.log import DeltaLog
 from etl.lake.lookup import Lookup
 from etl.lake.query import connect
 from etl.lake.rows import in_order
-from etl.lake.storage import open_storage
+from etl.lake.storage import Storage, open_storage
 from etl.model.records import Kind, Quote, Record, Side, SizeUnit, Source, Trade
 from etl.model.times import NS_PER_DAY, NS_PER_MS
-from etl.settings import Settings, make
+from etl.settings import Settings, changed, make
 from etl.sinks.collection import rare_collection
 from etl.sinks.lake import RecordWriter
 from etl.sinks.refusals import rows_check
@@ -82,21 +86,43 @@ def main(
 
 
 def _write(settings: Settings, count: int) -> dict[str, Any]:
+    """Decoded plain and compiled, in turn."""
     pairs = [(number, encode(_record(number))) for number in range(count)]
     storage = open_storage(settings)
+    rows_check()  # an export's first batch reads every venue's rules
+    rates: dict[str, list[float]] = {"plain": [], "compiled": []}
+    for run in range(REPEATS):
+        for way, of_way in rates.items():
+            of_run = changed(settings, express=way == "compiled")
+            of_way.append(count / _written_cpu_s(of_run, storage, pairs, f"{way}/{run}"))
+    ratios = [compiled / plain for plain, compiled in zip(*rates.values(), strict=True)]
+    return {
+        "rows": count,
+        "decoder": decoder(True)[1],
+        "rows_per_cpu_s": round(statistics.median(rates["compiled"])),
+        "plain_rows_per_cpu_s": round(statistics.median(rates["plain"])),
+        "ratio": round(statistics.median(ratios), 2),
+        "decoding": decoding([value for _, value in pairs], REPEATS),
+    }
+
+
+@rare_collection()
+def _written_cpu_s(
+    settings: Settings, storage: Storage, pairs: list[tuple[int, bytes]], app_id: str
+) -> float:
     catalog = Catalog(storage)
     state = catalog.read()
-    rows_check()  # an export's first batch reads every venue's rules
-    with rare_collection():
-        began = time.process_time()
-        writer = RecordWriter(settings, storage, Range(0, 0, count), file_name(0, 0, count), {})
-        refused = writer.add_values(pairs)
-        added = writer.write()
-        catalog.commit(state, added=added, txns={"topic/0": count})
-        cpu_s = time.process_time() - began
+    began = time.process_time()
+    writer = RecordWriter(
+        settings, storage, Range(0, 0, len(pairs)), f"{app_id.replace('/', '-')}.parquet", {}
+    )
+    refused = writer.add_values(pairs)
+    added = writer.write()
+    catalog.commit(state, added=added, txns={app_id: len(pairs)})
+    cpu_s = time.process_time() - began
     assert not refused
-    assert sum(file.rows for file in added) == count
-    return {"rows": count, "rows_per_cpu_s": round(count / cpu_s)}
+    assert sum(file.rows for file in added) == len(pairs)
+    return cpu_s
 
 
 def _record(number: int) -> Record:

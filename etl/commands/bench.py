@@ -11,6 +11,7 @@ SHARED = (
     "report",
     "rig",
     "crash_at",
+    "decoding",
     "drains",
     "gateway_kills",
     "gateway_load",

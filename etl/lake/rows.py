@@ -14,7 +14,7 @@ from etl.lake.layout import NARROW_DECIMAL, ROW_SCHEMAS, WIDE_DECIMALS
 from etl.model.decimals import COLUMN_FRACTION_DIGITS, FITS, INTEGER_DIGITS_MAX
 from etl.model.records import Kind
 from etl.model.times import NS_PER_US
-from etl.wire.columns import COLUMNS, REQUIRED, TIME, Column, Form, Rows, require_decimals
+from etl.wire.columns import COLUMNS, TIME, Column, Form, Rows, require_decimals
 from etl.wire.precedence import Term, precedence
 
 _FITS_NARROW = re.compile(r"-?0*\d{0,10}(\.\d{0,8}0*)?").fullmatch
@@ -38,7 +38,7 @@ def to_arrow(rows: Rows) -> pa.Table:
     wide: _Wide = {}
     try:
         arrays = [
-            _array(column, rows.values[column.name], schema.field(number).type, wide)
+            _array(column, rows.columns[column.name], schema.field(number).type, wide)
             for number, column in enumerate(COLUMNS[rows.kind])
         ]
     except (pa.ArrowInvalid, OverflowError) as error:
@@ -48,26 +48,36 @@ def to_arrow(rows: Rows) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _array(column: Column, values: list[Any], kind: pa.DataType, wide: _Wide) -> pa.Array:
+def _array(column: Column, values: pa.ChunkedArray, kind: pa.DataType, wide: _Wide) -> pa.ChunkedArray:
     if column is TIME:
-        return pa.array(np.array(values, dtype=np.int64) // NS_PER_US).cast(kind)
-    if column.name in REQUIRED or column.form in (Form.INTEGER, Form.TIME):
-        return pa.array(values, kind)
+        return pa.chunked_array([pa.array(np.asarray(values) // NS_PER_US).cast(kind)])
     if column.form is Form.DECIMAL:
         require_decimals(column.name, values)
-        texts = pa.array([_shortened(value) or None for value in values], pa.string())
-        return _fitted(column.name, texts, kind, kind, wide)
+        return _fitted(column.name, _shortened(values), kind, kind, wide)
     if column.form is Form.DECIMALS:
-        values = [list(map(_shortened, levels)) for levels in values]
-        flat = [value for levels in values for value in levels]
+        flat = pc.list_flatten(values)
         require_decimals(column.name, flat)
-        lists = pa.array([value or None for value in values], pa.list_(pa.string()))
-        return _fitted(column.name, lists, kind, kind.value_type, wide)
-    return pa.array([value or None for value in values], kind)
+        if _is_long(flat):
+            lists = [levels and [*map(_without_zeros, levels)] for levels in values.to_pylist()]
+            values = pa.chunked_array([pa.array(lists, values.type)])
+        return _fitted(column.name, values, kind, kind.value_type, wide)
+    return values
 
 
-def _shortened(text: str) -> str:
+def _is_long(texts: pa.ChunkedArray) -> bool:
+    return (pc.max(pc.binary_length(texts)).as_py() or 0) > INTEGER_DIGITS_MAX
+
+
+def _shortened(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Without the zeros around a decimal that has too many: Arrow counts them as digits."""
+    if not _is_long(texts):
+        return texts
+    return pa.chunked_array(
+        [pa.array([text and _without_zeros(text) for text in texts.to_pylist()], pa.string())]
+    )
+
+
+def _without_zeros(text: str) -> str:
     if len(text) <= INTEGER_DIGITS_MAX:
         return text
     sign, digits = ("-", text[1:]) if text[0] == "-" else ("", text)
@@ -76,7 +86,9 @@ def _shortened(text: str) -> str:
     return f"{sign}{whole.lstrip('0') or '0'}{point}{kept}{beyond}"
 
 
-def _fitted(name: str, column: pa.Array, kind: pa.DataType, number: pa.DataType, wide: _Wide) -> pa.Array:
+def _fitted(
+    name: str, column: pa.ChunkedArray, kind: pa.DataType, number: pa.DataType, wide: _Wide
+) -> pa.ChunkedArray:
     """``column``, texts or lists of them, as ``kind``, whose numbers are ``number``; rows with one that does not fit
     become null here and go to ``wide``."""
     try:
@@ -91,7 +103,7 @@ def _fitted(name: str, column: pa.Array, kind: pa.DataType, number: pa.DataType,
                 raise StoreRejected(f"{name}: a value of too many digits")
             wide.setdefault(row, []).append((name, ",".join(levels)))
             values[row] = None
-    return pa.array(values, column.type).cast(kind)
+    return pa.chunked_array([pa.array(values, column.type)]).cast(kind)
 
 
 def in_order(rows: pa.Table, *before: str) -> pa.Table:

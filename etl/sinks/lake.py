@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from etl.errors import StoreRejected, WireError
+from etl.express.decoders import decoder
 from etl.lake import layout
 from etl.lake.catalog import File
 from etl.lake.exports import Range
@@ -30,7 +31,7 @@ from etl.settings import Settings
 from etl.sinks.refusals import screened
 from etl.transports.frames import Piece, pieces_of, with_whole_frames
 from etl.transports.message import Message
-from etl.wire.columns import Refused, Rows, decode, refused_rows, without
+from etl.wire.columns import Refused, Rows, refused_rows, without
 
 UNREADABLE = "unreadable"
 """The exchange under which the raw topic keeps a message whose headers say nothing; its bytes are kept all the same."""
@@ -51,6 +52,7 @@ class RecordWriter:
         self, settings: Settings, storage: Storage, span: Range, name: str, done: Mapping[str, int]
     ) -> None:
         self._settings = settings
+        self._decode, _ = decoder(settings.ingest.express)
         self._storage = storage
         self._span = span
         self._name = name
@@ -66,7 +68,7 @@ class RecordWriter:
 
     def add_values(self, pairs: Iterable[tuple[int, bytes | None]]) -> list[Refused]:
         """The same for (offset, value) pairs."""
-        batch, refused = decode(pairs)
+        batch, refused = self._decode(pairs, ())
         batch, broken = screened(batch)
         refused += broken
         try:
@@ -101,7 +103,7 @@ def _attempt(rows: Rows) -> None:
 
 def _placed(rows: Rows) -> pa.Table:
     """``rows`` as Arrow. Raises ``StoreRejected`` for values that no column holds, and for names that no folder has."""
-    for value in set(rows.values[layout.PARTITION_COLUMN]):
+    for value in rows.columns[layout.PARTITION_COLUMN].unique().to_pylist():
         if not layout.names_folder(value):
             raise StoreRejected(f"exchange of {len(value)} characters: too long for the name of a folder")
     return to_arrow(rows)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from etl.errors import StoreRejected
+from etl.express.decoders import decoder
 from etl.model.records import Kind
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
@@ -18,7 +19,7 @@ from etl.sinks.refusals import quarantine, rows_check, screened
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.transports.ranges import Overtaken
 from etl.transports.transport import transport_of
-from etl.wire.columns import decode, without
+from etl.wire.columns import without
 
 STORE = "timescale"
 
@@ -77,6 +78,7 @@ def _write(
 ) -> tuple[dict[str, int], int]:
     """Rows written per table, and how many messages went to the quarantine instead."""
     values, place = dict(pairs), f"{span.topic_id}/{span.partition}"
+    decode, _ = decoder(settings.ingest.express)
     batch, refused = decode(pairs, () if settings.load.books else (Kind.BOOK,))
     batch, broken = screened(batch)
     refused += broken

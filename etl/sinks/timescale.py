@@ -6,15 +6,17 @@
                                             COMMIT
 
 The offset moves first: its row lock makes a zombie wait, and then find that the offset has moved on.
-A column travels as the text of one PostgreSQL array, joined in C: 0.03 µs a value.
+A column travels as the text of one PostgreSQL array, made by Arrow: 0.03 µs a value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 from psycopg.sql import SQL, Composed, Identifier
 
@@ -33,6 +35,7 @@ from etl.wire.columns import (
     Form,
     Refused,
     Rows,
+    joined,
     newest,
     refused_rows,
     require_decimals,
@@ -114,7 +117,7 @@ class TimescaleStore:
 
         Raises ``StoreError`` if the offset is not at its start: another load won.
         """
-        parameters = [(rows, _parameters(rows)) for rows in map(newest, batch)]
+        arrays_of = [(rows, parameters(rows)) for rows in map(newest, batch)]
         with store_errors(self._settings), self._connection.transaction():
             moved = self._connection.execute(
                 "UPDATE load_offsets SET next = %s, leader_epoch = %s, updated_time = now()"
@@ -125,11 +128,11 @@ class TimescaleStore:
                 raise StoreError(
                     f"partition {span.partition}: the offset is no longer {span.start}; another load runs"
                 )
-            for rows, arrays in parameters:
+            for rows, arrays in arrays_of:
                 self._connection.execute(self._statements[rows.kind], arrays)
                 if rows.kind is Kind.TRADE:
                     candles.note_trades(self._connection, rows)
-            for rows, _ in parameters:
+            for rows, _ in arrays_of:
                 if rows.kind is Kind.CORRECTION:
                     candles.note_corrections(self._connection, rows)
             crash.reach(crash.BEFORE_TIMESCALE_COMMIT)
@@ -139,7 +142,7 @@ class TimescaleStore:
         asked about only where it would be stored."""
 
         def attempt(part: Rows) -> None:
-            arrays = _parameters(newest(part))
+            arrays = parameters(newest(part))
             with store_errors(self._settings), self._connection.transaction(force_rollback=True):
                 self._connection.execute(self._statements[part.kind], arrays)
 
@@ -197,46 +200,61 @@ def _value(column: Column) -> Composed:
     return SQL("new.{}").format(name)
 
 
-def _parameters(rows: Rows) -> list[str]:
-    return [_array(column, rows.values[column.name]) for column in COLUMNS[rows.kind]]
+def parameters(rows: Rows) -> list[str]:
+    """What the statement of the kind takes: a column each, as the text of a PostgreSQL array."""
+    return [_array(column, rows.columns[column.name]) for column in COLUMNS[rows.kind]]
 
 
-def _array(column: Column, values: list[Any]) -> str:
+def _array(column: Column, values: pa.ChunkedArray) -> str:
     """The text of a PostgreSQL array of ``values``; what the venue did not send becomes NULL."""
-    form, required = column.form, column.name in REQUIRED
+    form = column.form
+    if values.null_count == len(values):
+        return "{" + ",".join(["NULL"] * len(values)) + "}"
+    if form is Form.TIME and column.name not in REQUIRED:
+        values = pc.if_else(pc.equal(values, 0), None, values)
     if column.name in _INSTANTS:
-        return "{" + ",".join([str(value // NS_PER_US) for value in values]) + "}"
-    if form is Form.INTEGER or (form is Form.TIME and required):
-        return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
-    if form is Form.TIME:
-        return "{" + ",".join([str(value) if value else "NULL" for value in values]) + "}"
+        values = pa.chunked_array([pa.array(np.asarray(values) // NS_PER_US)])
+    if form in (Form.INTEGER, Form.TIME):
+        return _numbers(values)
     if form is Form.DECIMAL:
         require_decimals(column.name, values)
-        return "{" + ",".join([value or "NULL" for value in values]) + "}"
+        return _bare(values)
+    if form is Form.TEXTS:
+        return _texts(pa.chunked_array([pa.array(map(_list, values.to_pylist()), pa.string())]))
     if form in _LIST_TYPES:
-        values = [_list(column, value) for value in values]
-    return _texts(values, nulls=not required)
+        if form is Form.DECIMALS:
+            require_decimals(column.name, pc.list_flatten(values))
+        lists = pc.binary_join(values.cast(pa.list_(pa.string())), ",")
+        return _texts(pc.binary_join_element_wise("{", lists, "}", ""))
+    return _texts(values)
 
 
-def _texts(values: list[str], nulls: bool) -> str:
-    joined = '{"' + '","'.join(values) + '"}'
-    quoted = joined.count('"') == 2 * len(values) and "\\" not in joined
-    if not quoted:
-        values = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
-        joined = "{" + ",".join(['"' + value + '"' if value else '""' for value in values]) + "}"
-    if not nulls:
-        return joined
-    if quoted:
-        return joined.replace('""', "NULL")
-    return "{" + ",".join(['"' + value + '"' if value else "NULL" for value in values]) + "}"
+def _numbers(values: pa.ChunkedArray) -> str:
+    least, greatest = pc.min_max(values).as_py().values()
+    if least == greatest and not values.null_count:  # half of them are: no text need be made of each
+        return "{" + ",".join([str(least)] * len(values)) + "}"
+    return _bare(values.cast(pa.string()))
 
 
-def _list(column: Column, values: list[Any]) -> str:
-    """The text of one array; "" for an empty one, which becomes NULL."""
-    if not values:
-        return ""
-    if column.form is Form.TEXTS:
-        return _texts(values, nulls=False)
-    if column.form is Form.DECIMALS:
-        require_decimals(column.name, values)
-    return "{" + ",".join(map(str, values)) + "}"
+def _bare(texts: pa.ChunkedArray) -> str:
+    return "{" + joined(pc.fill_null(texts, "NULL"), ",") + "}"
+
+
+def _texts(texts: pa.ChunkedArray) -> str:
+    if texts.null_count:
+        return _quoted_or_null(texts)
+    within = joined(texts, '","')
+    if within.count('"') > 2 * (len(texts) - 1) or "\\" in within:
+        return _quoted_or_null(texts)
+    return '{"' + within + '"}'
+
+
+def _quoted_or_null(texts: pa.ChunkedArray) -> str:
+    for plain, escaped in (("\\", "\\\\"), ('"', '\\"')):
+        texts = pc.replace_substring(texts, plain, escaped)
+    return _bare(pc.binary_join_element_wise('"', texts, '"', ""))
+
+
+def _list(texts: list[str] | None) -> str | None:
+    """The text of one array."""
+    return _texts(pa.chunked_array([texts])) if texts else None

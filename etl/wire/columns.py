@@ -3,21 +3,24 @@
 The columns of a table are the fields of its record (``records.py``) under the same names, so a field added there
 needs no edit here. One more is made: ``time_ns``, the event time, or the receive time where the venue sent none.
 
-A column is a list of plain values as the message carries them: "" where the venue sent no text or no decimal,
-0 where it sent no time, ``None`` where it sent no sequence. Each store turns these into its own nulls, a column
-at a time. Whole columns are taken at once: about 0.06 µs a value.
+They are Arrow's (``SCHEMAS``), whoever decoded the messages: ``decode`` here, with Protobuf's library, or the compiled
+decoder (``etl/express/decoders.py``). A decimal is the message's text. What the venue did not send is null; a time that
+it did not send is 0.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, IntEnum
+from functools import cached_property
 from itertools import islice
 from operator import attrgetter
 from typing import Any, cast
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 from msgspec.inspect import EnumType, Field, NoneType, StrType, StructType, Type, UnionType, VarTupleType
@@ -53,25 +56,60 @@ class Column(Struct, frozen=True):
     names: tuple[str, ...] = ()
 
 
-class Rows(Struct, frozen=True):
-    """Rows of one table by column, in the order of ``offsets``."""
+class Rows(Struct, frozen=True, dict=True):
+    """Rows of one table by column, in the order of ``offsets``; ``columns`` under ``SCHEMAS``."""
 
     kind: Kind
     offsets: list[int]
-    values: dict[str, list[Any]]
+    columns: pa.Table
 
     def __len__(self) -> int:
         return len(self.offsets)
 
+    @cached_property
+    def values(self) -> Mapping[str, list[Any]]:
+        """The columns as lists of plain values, each made when it is first asked for: "" where there is no text, no
+        name and no decimal, [] where there is no list."""
+        return _Values(self.kind, self.columns)
+
     def take(self, indices: Sequence[int]) -> Rows:
         return Rows(
-            self.kind,
-            [self.offsets[i] for i in indices],
-            {name: [values[i] for i in indices] for name, values in self.values.items()},
+            self.kind, [self.offsets[i] for i in indices], self.columns.take(pa.array(indices, pa.int64()))
         )
 
     def identities(self) -> Iterable[tuple[str, str, str]]:
         return zip(*(self.values[name] for name in IDENTITY), strict=True)
+
+
+class _Values(Mapping[str, list[Any]]):
+    def __init__(self, kind: Kind, columns: pa.Table) -> None:
+        self._columns = {column.name: column for column in COLUMNS[kind]}
+        self._table = columns
+        self._made: dict[str, list[Any]] = {}
+
+    def __getitem__(self, name: str) -> list[Any]:
+        if (made := self._made.get(name)) is None:
+            made = self._made[name] = _listed(self._columns[name], self._table[name])
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def _listed(column: Column, values: pa.ChunkedArray) -> list[Any]:
+    if column.form in LISTS:
+        return [value or [] for value in values.to_pylist()]
+    if column.optional and values.null_count:
+        return cast(list[Any], values.to_pylist())
+    if values.null_count:
+        values = pc.fill_null(values, "")
+    return cast(list[Any], values.to_numpy().tolist())  # half of the time of to_pylist
 
 
 class Refused(Struct, frozen=True):
@@ -87,7 +125,9 @@ IDENTITY = ("exchange", "symbol", "record_key")
 REQUIRED = frozenset((*IDENTITY, "key_time_ns", "time_ns", "receive_time_ns", "parser_version"))
 TIME = Column("time_ns", Form.TIME)
 
-_NOT_DECIMALS = re.compile(r"[^0-9.,\-]")
+LISTS = frozenset((Form.TEXTS, Form.DECIMALS, Form.INTEGERS))
+
+_OF_DECIMALS = b"0123456789.,-"
 _DECIMAL_LISTS = frozenset(("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"))
 _SCALAR_FORMS: dict[type[Type], Form] = {StrType: Form.TEXT, msgspec.inspect.IntType: Form.INTEGER}
 
@@ -116,6 +156,22 @@ COLUMNS: dict[Kind, tuple[Column, ...]] = {
     for record_type in RECORD_TYPES
 }
 
+TYPES = {
+    Form.TEXT: pa.string(),
+    Form.NAME: pa.string(),
+    Form.DECIMAL: pa.string(),
+    Form.INTEGER: pa.int64(),
+    Form.TIME: pa.int64(),
+    Form.TEXTS: pa.list_(pa.string()),
+    Form.DECIMALS: pa.list_(pa.string()),
+    Form.INTEGERS: pa.list_(pa.int64()),
+}
+SCHEMAS: dict[Kind, pa.Schema] = {
+    kind: pa.schema([(column.name, TYPES[column.form]) for column in columns])
+    for kind, columns in COLUMNS.items()
+}
+"""Of ``Rows.columns``."""
+
 
 def _take_column(column: Column) -> Callable[[Sequence[Any]], list[Any]]:
     """How to take ``column`` out of many messages."""
@@ -125,11 +181,13 @@ def _take_column(column: Column) -> Callable[[Sequence[Any]], list[Any]]:
         return lambda messages: [m.event_time_ns or m.receive_time_ns for m in messages]
     if column.form is Form.NAME:
         names = column.names
-        return lambda messages: [names[number] for number in map(get, messages)]
-    if column.form in (Form.TEXTS, Form.DECIMALS, Form.INTEGERS):
-        return lambda messages: list(map(list, map(get, messages)))
+        return lambda messages: [names[number] or None for number in map(get, messages)]
+    if column.form in LISTS:
+        return lambda messages: [list(items) or None for items in map(get, messages)]
     if column.optional:
         return lambda messages: [get(m) if m.HasField(name) else None for m in messages]
+    if column.form is Form.DECIMAL or (column.form is Form.TEXT and name not in REQUIRED):
+        return lambda messages: [text or None for text in map(get, messages)]
     return lambda messages: list(map(get, messages))
 
 
@@ -170,25 +228,35 @@ def decode(
     Kinds in ``skip`` are passed over by their first two bytes, before they are parsed: a book costs nothing where
     it is not kept.
     """
-    found: dict[Kind, Rows] = {}
+    offsets: dict[Kind, list[int]] = defaultdict(list)
+    columns: dict[Kind, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     refused: list[Refused] = []
     waiting = iter(messages)
     while block := list(islice(waiting, BLOCK_MESSAGES)):
-        rows, faults = _decode_block(block, skip)
+        parsed, faults = _parsed(block, skip)
         refused += faults
-        for more in rows:
-            if (known := found.setdefault(more.kind, more)) is not more:
-                known.offsets.extend(more.offsets)
-                for name, values in more.values.items():
-                    known.values[name].extend(values)
-    return [found[kind] for kind in Kind if kind in found], refused
+        for kind, (places, items) in parsed.items():
+            offsets[kind] += places
+            for name, take in _TAKE[kind]:
+                columns[kind][name] += take(items)
+    return [_rows(kind, offsets[kind], columns[kind]) for kind in Kind if kind in offsets], refused
 
 
-def _decode_block(
+def _rows(kind: Kind, offsets: list[int], columns: Mapping[str, list[Any]]) -> Rows:
+    schema = SCHEMAS[kind]
+    arrays = [pa.array(columns[field.name], field.type) for field in schema]
+    return Rows(kind, offsets, pa.Table.from_arrays(arrays, schema=schema))
+
+
+_Parsed = dict[Kind, tuple[list[int], list[Any]]]
+"""By kind: offsets, and the messages under them."""
+
+
+def _parsed(
     messages: Iterable[tuple[int, bytes | None]], skip: Collection[Kind]
-) -> tuple[list[Rows], list[Refused]]:
+) -> tuple[_Parsed, list[Refused]]:
     skipped = tuple(b"\x08" + bytes([kind]) for kind in skip)
-    parsed: dict[int, tuple[list[int], list[Any]]] = {kind: ([], []) for kind in Kind}
+    parsed: _Parsed = {kind: ([], []) for kind in Kind}
     refused: list[Refused] = []
     for offset, value in messages:
         if not value:
@@ -204,22 +272,17 @@ def _decode_block(
             continue
         offsets.append(offset)
         items.append(message)
-    for number, (offsets, items) in parsed.items():
-        empty = _empty_decimals(Kind(number), items)
+    for kind, (offsets, items) in parsed.items():
+        empty = _empty_decimals(kind, items)
         faults: dict[int, tuple[str, ...]] = {
             **{index: (reason, str(Code.DECIMAL_MALFORMED), DECIMAL_RULE) for index, reason in empty.items()},
-            **{index: (reason,) for index, reason in _unknown_enums(Kind(number), items).items()},
+            **{index: (reason,) for index, reason in _unknown_enums(kind, items).items()},
         }
         if faults:
             refused += [Refused(offsets[index], *fault) for index, fault in faults.items()]
             kept = [index for index in range(len(items)) if index not in faults]
-            parsed[number] = [offsets[index] for index in kept], [items[index] for index in kept]
-    rows = [
-        Rows(kind, offsets, {name: take(items) for name, take in _TAKE[kind]})
-        for kind, (offsets, items) in ((Kind(number), pair) for number, pair in parsed.items())
-        if offsets and kind not in skip
-    ]
-    return rows, refused
+            parsed[kind] = [offsets[index] for index in kept], [items[index] for index in kept]
+    return {kind: pair for kind, pair in parsed.items() if pair[0] and kind not in skip}, refused
 
 
 def _unknown_enums(kind: Kind, items: Sequence[Any]) -> dict[int, str]:
@@ -251,13 +314,25 @@ def _empty_decimals(kind: Kind, items: Sequence[Any]) -> dict[int, str]:
     return found
 
 
-def require_decimals(name: str, values: Sequence[str]) -> None:
-    """Raise ``StoreRejected`` unless every value is a plain decimal or "": one search over all of them, 5 ns a digit.
+def joined(values: pa.ChunkedArray, separator: str) -> str:
+    """The texts of a column without nulls, in C: 20 ns a value."""
+    return separator.join(_joined(chunk, separator) for chunk in values.chunks if len(chunk))
+
+
+def _joined(texts: pa.StringArray, separator: str) -> str:
+    as_one = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts)
+    return cast(str, pc.binary_join(as_one, separator)[0].as_py())
+
+
+def require_decimals(name: str, values: pa.ChunkedArray) -> None:
+    """Raise ``StoreRejected`` unless every text is a plain decimal, "" or null: one pass over all of them.
 
     Engines would take NaN, Infinity and exponents; the contract does not.
     """
-    joined = ",".join(values)
-    if _NOT_DECIMALS.search(joined) or joined.count(",") > max(len(values) - 1, 0):
+    texts = joined(values.drop_null(), ",")
+    if texts.encode().translate(None, _OF_DECIMALS) or texts.count(",") > max(
+        len(values) - values.null_count - 1, 0
+    ):
         raise StoreRejected(f"{name}: a value is no decimal")
 
 
@@ -296,7 +371,7 @@ def newest(rows: Rows) -> Rows:
     return rows.take(sorted(winner.values()))
 
 
-def _ranks(term: Term, values: dict[str, list[Any]]) -> list[int]:
+def _ranks(term: Term, values: Mapping[str, list[Any]]) -> list[int]:
     column = values[term.name]
     if term.states:
         rank = {state: number for number, state in enumerate(("", *term.states))}

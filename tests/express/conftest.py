@@ -1,4 +1,5 @@
-"""``.ci/sanitize`` names the extension that it has built: it is loaded in the place of the installed one."""
+"""``.ci/sanitize`` names the folder of the extensions that it has built: each is loaded in the place of the installed
+one."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
-if path := os.environ.get("ETL_TEST_SANITIZED"):
-    loader = importlib.machinery.ExtensionFileLoader("etl.express._encode", path)
-    spec = importlib.util.spec_from_loader("etl.express._encode", loader)
-    assert spec is not None
-    sys.modules["etl.express._encode"] = importlib.util.module_from_spec(spec)
+if folder := os.environ.get("ETL_TEST_SANITIZED"):
+    for path in Path(folder).glob("*.so"):
+        name = f"etl.express.{path.name.partition('.')[0]}"
+        spec = importlib.util.spec_from_loader(name, importlib.machinery.ExtensionFileLoader(name, str(path)))
+        assert spec is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)

@@ -32,7 +32,7 @@ from etl.settings import Settings
 from etl.sinks.clickhouse_batch import split_frequent
 from etl.sinks.lake import RawWriter, RecordWriter
 from etl.sinks.refusals import RECORD_BYTES_MAX, item_of, screened
-from etl.sinks.timescale import _parameters
+from etl.sinks.timescale import parameters
 from etl.transports.frames import frames_of
 from etl.transports.memory import Nowhere
 from etl.transports.message import Message
@@ -109,7 +109,7 @@ def assert_kept(refused: Sequence[tuple[Refused, bytes | None]], settings: Setti
 
 
 def attempt(rows: Rows) -> None:
-    _parameters(rows)
+    parameters(rows)
 
 
 def test_load(settings: Settings) -> None:
@@ -120,7 +120,7 @@ def test_load(settings: Settings) -> None:
         found = [item for each in rows for item in refused_rows(each, attempt)]
         written = without(rows, {item.offset for item in found})
         for each in written:
-            _parameters(each)
+            parameters(each)
         refused = [*refused, *broken, *found]
         assert_kept([(item, values[item.offset]) for item in refused], settings)
         skipped = sum((value or b"").startswith(b"\x08\x03") for value in values.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from etl.errors import StoreRejected
@@ -18,7 +19,17 @@ from etl.model.records import (
     TradingStatus,
 )
 from etl.wire.codec import encode, encode_by_library
-from etl.wire.columns import COLUMNS, Form, Refused, decode, newest, refused_rows, require_decimals, without
+from etl.wire.columns import (
+    COLUMNS,
+    SCHEMAS,
+    Form,
+    Refused,
+    decode,
+    newest,
+    refused_rows,
+    require_decimals,
+    without,
+)
 from tests.support import stream
 from tests.support.stream import START_NS
 
@@ -28,6 +39,10 @@ def rows_of(*records: Record) -> list[dict[str, object]]:
     (rows,), refused = decode(enumerate(map(encode, records)))
     assert refused == []
     return [dict(zip(rows.values, row, strict=True)) for row in zip(*rows.values.values(), strict=True)]
+
+
+def texts_of(*texts: str | None) -> pa.ChunkedArray:
+    return pa.chunked_array([texts[:1], texts[1:]], pa.string())
 
 
 def test_every_kind_has_the_fields_of_its_record_and_the_time() -> None:
@@ -57,6 +72,19 @@ def test_values_are_those_of_the_message() -> None:
     assert (row["side"], row["size_unit"], row["source"]) == ("buy", "base", "stream")
     assert (row["sequence"], row["previous_sequence"], row["first_sequence"]) == (3_735_683_266, 0, None)
     assert (row["conditions"], row["flags"], row["market_center"]) == (["@", "T"], [], "")
+
+
+def test_a_column_is_null_where_there_is_nothing_and_a_list_of_it_plain() -> None:
+    (rows,), _ = decode(enumerate(map(encode, [stream.trade(7, conditions=("@",)), stream.trade(8)])))
+    assert rows.columns.schema == SCHEMAS[Kind.TRADE]
+    assert rows.columns["conditions"].to_pylist() == [["@"], None]
+    assert rows.columns["market_center"].to_pylist() == [None, None]
+    assert (rows.values["conditions"], rows.values["market_center"]) == ([["@"], []], ["", ""])
+    assert ("side" in rows.values, "bid" in rows.values, list(rows.values)) == (
+        True,
+        False,
+        SCHEMAS[Kind.TRADE].names,
+    )
 
 
 def test_the_time_is_the_event_time_or_else_the_receive_time() -> None:
@@ -141,13 +169,13 @@ def test_gaps_go_by_the_time_of_their_state() -> None:
 
 @pytest.mark.parametrize("values", [["1", "-2.5", ""], [], ["0.00000000000000000000001"], [""]])
 def test_plain_decimals_pass(values: list[str]) -> None:
-    require_decimals("bid", values)
+    require_decimals("bid", texts_of(*values))
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e5", "1,2", "{1}", "NULL", " 1", "0x1"])
 def test_what_is_no_plain_decimal_is_refused(value: str) -> None:
     with pytest.raises(StoreRejected, match="bid"):
-        require_decimals("bid", ["1", value])
+        require_decimals("bid", texts_of("1", None, value))
 
 
 def test_halving_finds_exactly_the_rows_that_fail() -> None:
