@@ -1,8 +1,8 @@
 """The contract of an exchange file.
 
-A venue file is pure: it opens nothing, sleeps for nothing, reads no clock, logs nothing. It states facts
-(addresses, limits, which rule each channel's sequence obeys), says what to send, and turns a Frame into
-outcomes. One object per connection; it holds that connection's state and dies with it.
+A venue file is pure: it opens nothing, sleeps for nothing, reads no clock, logs nothing. It states facts (addresses,
+limits, which rule each channel's sequence obeys), says what to send, and turns a Frame into outcomes. One object per
+connection; it holds that connection's state and dies with it.
 
     outcomes of a frame
     ├── Record (records.py)   published
@@ -16,8 +16,7 @@ outcomes. One object per connection; it holds that connection's state and dies w
     ├── Context               what the frames after it mean, for who reads them later and alone
     └── Contract (series.py)  one of a series is listed, or over
 
-Records, Rejected and Ignored are events, and each event of a frame is exactly one of them. The others accompany
-an event and are not counted.
+Records, Rejected and Ignored are events, each event of a frame exactly one of them; the others are not counted.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from typing import ClassVar, Literal
 import msgspec
 from msgspec import Struct
 
+from etl.adapter.bulk import BulkBars
 from etl.adapter.outcomes import (
     Behind,
     BookBroken,
@@ -42,11 +42,11 @@ from etl.adapter.outcomes import (
     Rejected,
     Reply,
 )  # fmt: skip
+from etl.adapter.reference import TellsReference
 from etl.adapter.series import Series
 from etl.adapter.shipped import shipped
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind
-from etl.model.reference import CorporateAction
 
 __all__ = [
     "PONG", "Behind", "BookBroken", "Budget", "Channel", "ConnectionSequence", "Context", "Credentials", "Exchange",
@@ -54,7 +54,6 @@ __all__ = [
     "SequenceRule", "Subscription", "Ticket", "shipped_instruments",
 ]  # fmt: skip
 """What the outcomes are stands in ``outcomes.py``; a venue file imports all of it from here."""
-
 JSON = "application/json"
 PONG = "pong"
 """Name under which the bare answer to a keep-alive is counted."""
@@ -182,7 +181,7 @@ class History(Struct, frozen=True):
     newest_max: int = 0
 
 
-class Exchange:
+class Exchange(TellsReference):
     """Base of all venue files; see the module's head for what each method may do."""
 
     name: ClassVar[str]
@@ -257,16 +256,14 @@ class Exchange:
     """When the day of a file begins, against midnight UTC: -8 h where it is one of Hong Kong."""
     archive_is_whole: ClassVar[bool] = False
     """Whether a file holds all symbols, so that ``*`` alone can be asked for."""
+    bulk_bars: ClassVar[BulkBars | None] = None
+    """How files of bars are read by columns, ``None`` = line by line."""
     archive_rests: ClassVar[frozenset[int]] = frozenset()
     """Days of the week (Monday = 0) on which the archive need not have a file."""
     instruments_path: ClassVar[str] = ""
     """History path of (the first page of) the venue's instrument list, "" where symbols need none."""
     series: ClassVar[Series | None] = None
     """How contracts are followed that come and go; ``None`` = a symbol stands for itself."""
-    actions_paths: ClassVar[tuple[str, ...]] = ()
-    """History paths of the corporate actions of ``{from_day}`` to ``{to_day}``."""
-    actions_by_effective_day: ClassVar[bool] = False
-    """Whether these are all that take effect on those days: one that is named no more is withdrawn then."""
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -284,11 +281,6 @@ class Exchange:
         """First requests of the instrument list; ``next_request`` gives the pages after each."""
         path = cls.instruments_path
         return [Request(path, Kind.STATUS, "", LISTING_WEIGHT)] if path else ()
-
-    @classmethod
-    def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:
-        """Those of an answer to one of ``actions_paths``. Raises ``ValueError`` if it is not one."""
-        return ()
 
     @classmethod
     def channel(cls, name: str) -> Channel | None:

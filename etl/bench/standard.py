@@ -143,6 +143,33 @@ STANDARD: dict[str, Standard] = {
             ),
         ),
     ),
+    "bulk": Standard(
+        (),
+        (
+            Figure("bars of the archive", ("rows",)),
+            Figure(
+                "rows/s: ClickHouse / TimescaleDB / lake",
+                ("rows_per_s.clickhouse", "rows_per_s.timescale", "rows_per_s.lake"),
+            ),
+            Figure(
+                "bytes a row, merged and compressed",
+                ("bytes_per_row.clickhouse", "bytes_per_row.timescale", "bytes_per_row.lake"),
+            ),
+            Figure(
+                "own CPU, µs a row",
+                ("own_cpu_us_per_row.clickhouse", "own_cpu_us_per_row.timescale", "own_cpu_us_per_row.lake"),
+            ),
+            Figure("line by line into the topic, rows/s", ("line_by_line_rows_per_s",)),
+            Figure(
+                "a billion bars, hours",
+                ("projected.hours.clickhouse", "projected.hours.timescale", "projected.hours.lake"),
+            ),
+            Figure(
+                "a billion bars, GiB",
+                ("projected.gib.clickhouse", "projected.gib.timescale", "projected.gib.lake"),
+            ),
+        ),
+    ),
     "lake": Standard(
         (),
         (

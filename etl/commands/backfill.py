@@ -23,6 +23,9 @@ def backfill(
         str, typer.Option(help="trade, quote, bar, agg_trade, book; comma-separated")
     ] = "trade,bar",
     archive: Annotated[bool, typer.Option("--archive", help="The venue's daily files, whole days")] = False,
+    bulk: Annotated[
+        bool, typer.Option("--bulk", help="Bars of an archive by whole columns, straight into the stores")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would take")] = False,
     live: Annotated[bool, typer.Option("--live", help="The venue itself instead of its simulator")] = False,
     as_json: Annotated[bool, typer.Option("--json")] = False,
@@ -40,6 +43,7 @@ def backfill(
     from etl.ingest.backfill_estimate import estimate
     from etl.ingest.backfill_form import print_estimates
     from etl.ingest.backfill_jobs import make_job
+    from etl.ingest.bulk import require_bulk
     from etl.model.times import parse_ns
 
     settings = settings_module.load()
@@ -47,24 +51,26 @@ def backfill(
         settings = settings_module.changed(settings, live=True)
     span = parse_ns(start), parse_ns(end)
     job = make_job(settings, venue, _listed(symbols), _listed(kinds), *span, archive)
-    estimates = asyncio.run(estimate(settings, job))
+    if bulk:
+        require_bulk(job)
+    estimates = asyncio.run(estimate(settings, job, bulk))
     if not as_json:
         print_estimates(estimates)
     if dry_run:
         if as_json:
             print(json.dumps([msgspec.to_builtins(one) for one in estimates]))
         return
-    summary: Any = _run(settings, job, quiet=as_json)
+    summary: Any = _run(settings, job, bulk, quiet=as_json)
     if as_json:
         print(json.dumps(msgspec.to_builtins(summary)))
     else:
         print(f"{summary.rows} rows in {summary.pages} pages; {summary.holes} holes declared")
 
 
-def _run(settings: Settings, job: Job, quiet: bool) -> Any:
+def _run(settings: Settings, job: Job, in_bulk: bool, quiet: bool) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from etl.ingest.backfill import run
+    from etl.ingest import backfill, bulk
     from etl.ingest.backfill_coverage import Fetched
     from etl.ingest.backfill_jobs import Chunk, plan
 
@@ -75,6 +81,7 @@ def _run(settings: Settings, job: Job, quiet: bool) -> Any:
         def note(chunk: Chunk, fetched: Fetched) -> None:
             bar.update(task, advance=1, description=f"{chunk.symbol} {chunk.kind}: {fetched.rows} rows")
 
+        run = bulk.run if in_bulk else backfill.run
         return run(settings, job, note)
 
 

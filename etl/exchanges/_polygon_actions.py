@@ -19,6 +19,13 @@ from msgspec import Struct
 from etl.adapter.fields import Name
 from etl.model.reference import CorporateAction
 
+PATHS = (
+    "/v3/reference/splits?execution_date.gte={from_day}&execution_date.lte={to_day}&limit=1000"
+    "&order=asc&sort=execution_date",
+    "/v3/reference/dividends?ex_dividend_date.gte={from_day}&ex_dividend_date.lte={to_day}&limit=1000"
+    "&order=asc&sort=ex_dividend_date",
+)
+
 
 class _Row(Struct):
     ticker: Name

@@ -9,11 +9,14 @@ A line says what a row of ``/v2/aggs`` says, and becomes the same record under t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from msgspec import Raw
 
+from etl.adapter.bulk import BulkBars
 from etl.adapter.fields import FieldFault, whole
+from etl.adapter.market_calendar import NEW_YORK
 from etl.model.codes import Code
 from etl.model.times import NS_PER_HOUR, NS_PER_MS
 
@@ -23,6 +26,18 @@ HEADINGS = ("ticker", "volume", "open", "close", "high", "low", START, "transact
 """The usual order, for a block that is read without the first."""
 DAY_NS = 4 * NS_PER_HOUR
 """A file is a day of New York, whose trading begins at 4:00 and ends at 20:00 there."""
+BULK = BulkBars(
+    HEADINGS,
+    ticker="ticker",
+    start=START,
+    prices=("open", "high", "low", "close"),
+    volume="volume",
+    trade_count="transactions",
+    symbols=re.compile(r"[A-Z][A-Za-z.]{0,11}"),
+    calendar=NEW_YORK,
+    rows_per_day=800_000,
+)
+"""Five years of 10,000 stocks are about a billion bars: most stocks have none in most minutes."""
 _MEMBERS = {"volume": "v", "open": "o", "close": "c", "high": "h", "low": "l", "transactions": "n"}
 
 

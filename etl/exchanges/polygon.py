@@ -47,13 +47,14 @@ from etl.errors import VenueError
 from etl.exchanges import _polygon_actions as actions
 from etl.exchanges import _polygon_answers as answers
 from etl.exchanges import _polygon_flat as flat
+from etl.exchanges import _polygon_names as names
 from etl.exchanges import _polygon_readers as reads
 from etl.exchanges import _polygon_wire as wire
 from etl.exchanges._polygon_wire import Page
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind
-from etl.model.reference import CorporateAction
+from etl.model.reference import CorporateAction, SymbolName
 from etl.model.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 
 PAGE_ROWS_MAX = 3_000
@@ -117,14 +118,11 @@ class Polygon(Exchange):
     archive_day_ns = flat.DAY_NS
     archive_rests = frozenset((5, 6))
     archive_is_whole = True
+    bulk_bars = flat.BULK
     flat_folder: ClassVar[str] = "us_stocks_sip"
-    actions_paths: ClassVar[tuple[str, ...]] = (
-        "/v3/reference/splits?execution_date.gte={from_day}&execution_date.lte={to_day}&limit=1000"
-        "&order=asc&sort=execution_date",
-        "/v3/reference/dividends?ex_dividend_date.gte={from_day}&ex_dividend_date.lte={to_day}&limit=1000"
-        "&order=asc&sort=ex_dividend_date",
-    )
+    actions_paths: ClassVar[tuple[str, ...]] = actions.PATHS
     actions_by_effective_day = True
+    names_path = names.PATH
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -151,6 +149,10 @@ class Polygon(Exchange):
     @classmethod
     def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:
         return actions.read_actions(cls.name, payload)
+
+    @classmethod
+    def read_names(cls, payload: bytes) -> Iterable[SymbolName]:
+        return names.read_names(cls.name, payload)
 
     # the connection
 
@@ -323,7 +325,7 @@ class PolygonOptions(Polygon):
     """https://massive.com/docs/websocket/options/quotes: of so many contracts, and a key has one connection."""
     default_symbols = ("O:SPY261218C00600000",)
     flat_folder = "us_options_opra"
-    actions_paths = ()
+    actions_paths, names_path = (), ""
 
     def _spellings(self, venue_symbol: str) -> tuple[str, str, str]:
         name = f"O:{venue_symbol.removeprefix('O:')}"
@@ -345,7 +347,7 @@ class PolygonCrypto(Polygon):
     default_symbols = ("BTC-USD", "ETH-USD")
     archive_kinds = frozenset()
     history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
-    actions_paths = ()
+    actions_paths, names_path = (), ""
     event_time_min_ns = 1_262_304_000_000_000_000
     """2010-01-01."""
     calendar = "24/7"
@@ -384,7 +386,7 @@ class PolygonIndices(Polygon):
     ignored_events: ClassVar[Mapping[str, str]] = {ev: ev for ev in Polygon.ignored_events if ev != "V"}
     default_symbols = ("I:SPX", "I:NDX")
     history: ClassVar[Mapping[Kind, History]] = {Kind.BAR: History("time")}
-    actions_paths = ()
+    actions_paths, names_path = (), ""
 
 
 def _reply(action: str, parameters: str) -> Reply:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -49,6 +50,8 @@ FLUSH_TIMEOUT_S = 60.0
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[Chunk, Fetched], None]
+Begin = Callable[[Settings, VenueAccess, Publisher], "Backfill"]
+"""What fetches a venue's chunks."""
 
 
 class Summary(Struct, frozen=True):
@@ -62,17 +65,24 @@ class Summary(Struct, frozen=True):
     holes: int
 
 
-def run(settings: Settings, job: Job, progress: Progress | None = None) -> Summary:
-    """The whole job: what is not done yet, then its coverage, also where a chunk failed. Raises ``EtlError``; what was
-    done stays done."""
-    announce(settings, [job], job.name)
+def run(
+    settings: Settings,
+    job: Job,
+    progress: Progress | None = None,
+    name: str = "",
+    begin: Begin | None = None,
+) -> Summary:
+    """The whole job under ``name``, its own by default: what is not done yet, then its coverage, also where a chunk
+    failed. Raises ``EtlError``; what was done stays done."""
+    name = name or job.name
+    announce(settings, [job], name)
     try:
-        skipped = fetch(settings, job, job.name, progress)
+        skipped = fetch(settings, job, name, progress, begin)
     except VenueError as failure:
         with contextlib.suppress(VenueError):  # it says less than the failure
-            check(settings, (job,), job.name)
+            check(settings, (job,), name)
         raise failure from None
-    done = check(settings, (job,), job.name)
+    done = check(settings, (job,), name)
     return Summary(done.chunks, skipped, done.pages, done.rows, done.holes)
 
 
@@ -90,19 +100,23 @@ def announce(settings: Settings, jobs: Sequence[Job], name: str) -> None:
     )
 
 
-def fetch(settings: Settings, job: Job, name: str, progress: Progress | None = None) -> int:
+def fetch(
+    settings: Settings, job: Job, name: str, progress: Progress | None = None, begin: Begin | None = None
+) -> int:
     """Every chunk of ``job`` that has no mark under ``name`` yet; returns how many had one. Raises ``VenueError`` at
     the end for chunks that failed: a day that is broken at the venue keeps no other from being fetched."""
     chunks = plan(job)
     marks = Marks(settings, name)
     waiting = [chunk for chunk in chunks if marks.get(chunk.name) is None]
     if waiting:
-        asyncio.run(_fetch(settings, marks, waiting, progress))
+        asyncio.run(_fetch(settings, marks, waiting, progress, begin or Backfill))
     return len(chunks) - len(waiting)
 
 
 class Backfill:
     """One venue's chunks, each fetched once through its own parser. Use within one event loop, and ``access``."""
+
+    parallel: ClassVar[int] = PARALLEL
 
     def __init__(self, settings: Settings, access: VenueAccess, publisher: Publisher) -> None:
         self._settings = settings
@@ -118,10 +132,7 @@ class Backfill:
         connection = connection_id(time.time_ns())
         intake = open_intake(self.feed, parser, connection, "", Source.BACKFILL, observer=coverage)
         if chunk.archive:
-            try:
-                await self._read_archive(parser, intake, chunk)
-            except archive.ArchiveMissing as error:
-                coverage.miss(str(error))
+            await self._read_archive(parser, intake, chunk, coverage)
         else:
             await self._read_pages(parser, intake, chunk)
         self._publisher.flush(FLUSH_TIMEOUT_S)
@@ -133,11 +144,19 @@ class Backfill:
             async for answer in self._access.history.pages(first, PAGES_MAX):
                 await self._take(intake, answer)
 
-    async def _read_archive(self, parser: Exchange, intake: Intake, chunk: Chunk) -> None:
+    async def _read_archive(
+        self, parser: Exchange, intake: Intake, chunk: Chunk, coverage: ChunkCoverage
+    ) -> None:
         day = archive_day(type(parser), chunk)
         url = self._access.archive_url + parser.archive_path(Kind[chunk.kind.upper()], chunk.symbol, day)
         with tempfile.TemporaryDirectory(prefix="archive-", dir=self._settings.state_path) as directory:
-            file = await archive.fetch(self._access.session, url, Path(directory), parser.archive_checksum)
+            try:
+                file = await archive.fetch(
+                    self._access.session, url, Path(directory), parser.archive_checksum
+                )
+            except archive.ArchiveMissing as error:
+                coverage.miss(str(error))
+                return
             for block in file.blocks(self._settings.ingest.frame_bytes_max):
                 await self._take(intake, block)
 
@@ -152,14 +171,14 @@ class Backfill:
 
 
 async def _fetch(
-    settings: Settings, marks: Marks, chunks: Sequence[Chunk], progress: Progress | None
+    settings: Settings, marks: Marks, chunks: Sequence[Chunk], progress: Progress | None, begin: Begin
 ) -> None:
     exchange = with_known(settings, load_exchange(chunks[0].exchange))
     publisher = transport_of(settings).publisher()
     waiting = iter(chunks)
     failed: list[VenueError] = []
     async with VenueAccess.from_settings(settings, exchange) as access:
-        backfill = Backfill(settings, access, publisher)
+        backfill = begin(settings, access, publisher)
 
         async def work() -> None:
             for chunk in waiting:
@@ -178,7 +197,7 @@ async def _fetch(
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(PARALLEL):
+                for _ in range(backfill.parallel):
                     group.create_task(work())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from etl.adapter.carried import is_all
@@ -31,6 +32,7 @@ from etl.model.records import Bar, Kind, Record
 from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS
 from etl.sequencing.spans import bar_length_ns
 from etl.settings import Settings
+from etl.sinks.bulk_bars import Bars
 
 HOLES_MAX = 1_000
 """Holes of one chunk that go into the ledger; a chunk with more is refused as broken."""
@@ -132,6 +134,19 @@ class ChunkCoverage(Observer):
             self._runs.add(number, time_ns)
         if is_within or self._kind is Kind.BOOK:
             self._count(record, number, time_ns)
+
+    def judged_bars(self, bars: Bars) -> None:
+        """Good ones, as columns."""
+        channel = self._channel = bars.common.channel
+        declared = self._channels.channel(channel)
+        self._bar_ns = bar_ns = bar_length_ns(declared, bars.common) if declared else 0
+        starts = np.asarray(bars.column("event_time_ns"))
+        for start_ns in np.unique(starts).tolist() if bar_ns else ():
+            self._runs.add(start_ns // bar_ns, start_ns)
+        within = starts[(starts >= self._chunk.start_ns) & (starts < self._chunk.end_ns)]
+        self._rows += len(within)
+        for start_ns in (int(within.min()), int(within.max())) if len(within) else ():
+            self._reach((start_ns // bar_ns if bar_ns else 0, start_ns))
 
     def ignored(self, event: Ignored) -> None:
         """What stands in a print's place has its id, and is no row."""

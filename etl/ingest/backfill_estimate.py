@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
+
+import msgspec
 from msgspec import Struct
 
 from etl.adapter.contract import Exchange, Request
@@ -18,6 +21,13 @@ PROBE_PAGES_MAX = 4
 SAMPLE_FILES = 5
 ROWS_PER_S = 20_000
 """Of files, through all checks into the topics, by one process: for estimates."""
+BULK_ROWS_PER_S = {"clickhouse": 100_000, "timescale": 40_000, "lake": 80_000}
+"""The same by whole columns, into the embedded stores: as many times line by line as ``etl bench bulk`` found on
+a busy machine. The slowest that is kept counts."""
+BYTES_PER_ROW = {"bar": {"clickhouse": 11.0, "timescale": 127.0, "lake": 26.0}}
+"""Of minute bars of stocks, merged and compressed, measured by ``etl bench bulk``; of TimescaleDB a day of few minutes,
+more of a stock compresses better."""
+SATURDAY = 5
 REQUEST_S = 0.25
 """What a request takes where the venue publishes no limit: for estimates."""
 
@@ -32,13 +42,30 @@ class Estimate(Struct, frozen=True):
     seconds: float
     file_bytes: int = 0
     """Of files that are here already, as they are packed."""
+    store_bytes: dict[str, int] = {}
+    """What each store will take, where it was measured."""
 
 
-async def estimate(settings: Settings, job: Job) -> list[Estimate]:
-    """Requests, rows and time of each symbol and kind, from one sample page at the start of the range."""
+async def estimate(settings: Settings, job: Job, in_bulk: bool = False) -> list[Estimate]:
+    """Requests, rows, time and bytes of each symbol and kind, from one sample page at the start of the range."""
+    found = await _estimate(settings, job, in_bulk)
+    return [
+        msgspec.structs.replace(
+            one,
+            store_bytes={
+                store: round(size * one.rows)
+                for store, size in BYTES_PER_ROW.get(one.kind, {}).items()
+                if settings.keeps(store)
+            },
+        )
+        for one in found
+    ]
+
+
+async def _estimate(settings: Settings, job: Job, in_bulk: bool) -> list[Estimate]:
     exchange = load_exchange(job.exchange)
     if job.archive and settings.venues.archive_url.startswith(FOLDER):
-        return [_of_folder(settings, exchange, job, kind) for kind in job.kinds]
+        return [_of_folder(settings, exchange, job, kind, in_bulk) for kind in job.kinds]
     if job.archive:
         days = len({chunk.start_ns // NS_PER_DAY for chunk in plan(job)})
         return [Estimate(symbol, kind, 2 * days, 0, 0.0) for symbol in job.symbols for kind in job.kinds]
@@ -50,8 +77,11 @@ async def estimate(settings: Settings, job: Job) -> list[Estimate]:
     return found
 
 
-def _of_folder(settings: Settings, exchange: type[Exchange], job: Job, kind_name: str) -> Estimate:
-    """By the sizes of all files that are there, and the lines of some of them."""
+def _of_folder(
+    settings: Settings, exchange: type[Exchange], job: Job, kind_name: str, in_bulk: bool
+) -> Estimate:
+    """By the sizes of all files that are there, and the lines of some of them; where none is there, by what the venue's
+    files hold as a rule."""
     parser, kind = exchange(), Kind[kind_name.upper()]
     chunks = [chunk for chunk in plan(job) if chunk.kind == kind_name]
     urls = [
@@ -62,8 +92,13 @@ def _of_folder(settings: Settings, exchange: type[Exchange], job: Job, kind_name
     samples = there[:: max(1, len(there) // SAMPLE_FILES)][:SAMPLE_FILES]
     lines = sum(ArchiveFile(path.as_uri(), path, "").lines() for path in samples)
     total, sampled = (sum(path.stat().st_size for path in some) for some in (there, samples))
-    rows = lines * total // sampled if sampled else 0
-    return Estimate(job.symbols[0], kind_name, len(there), rows, round(rows / ROWS_PER_S, 1), total)
+    rows, files = lines * total // sampled if sampled else 0, len(there)
+    if not there and exchange.bulk_bars is not None:
+        files = sum(date.fromisoformat(archive_day(exchange, one)).weekday() < SATURDAY for one in chunks)
+        rows = files * exchange.bulk_bars.rows_per_day
+    per_s = min((BULK_ROWS_PER_S[store] for store in settings.stores), default=ROWS_PER_S)
+    seconds = rows / (per_s if in_bulk else ROWS_PER_S)
+    return Estimate(job.symbols[0], kind_name, files, rows, round(seconds, 1), total)
 
 
 async def _estimated(

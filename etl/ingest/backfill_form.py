@@ -47,3 +47,8 @@ def print_estimates(estimates: Sequence[Estimate]) -> None:
             f"{one.symbol:<12} {one.kind:<10} about {one.requests:>8} requests {one.rows:>12} rows "
             f"{one.seconds:>8.0f} s"
         )
+        if one.store_bytes:
+            sizes = ", ".join(
+                f"{store} {size / (1 << 30):,.1f} GiB" for store, size in one.store_bytes.items()
+            )
+            print(f"{'':<12} {'':<10} {sizes}")

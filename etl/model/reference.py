@@ -84,6 +84,20 @@ class CorporateAction(Struct, frozen=True):
     pay_day: date | None = None
 
 
+class SymbolName(Struct, frozen=True):
+    """That an instrument is called ``symbol`` from ``first_day`` on, until its next row; "" = it has no name any more.
+    ``instrument_id`` outlives its names: the composite FIGI where the vendor tells it (``figi``), else what the vendor
+    has, else its oldest name and the day on which that ended. ``title`` is the company's name, ``origin`` what told."""
+
+    exchange: str
+    instrument_id: str
+    first_day: date
+    symbol: str
+    figi: str = ""
+    title: str = ""
+    origin: str = ""
+
+
 class ReferenceTable(Struct, frozen=True):
     """``key``: the columns that make two rows say something of the same thing."""
 
@@ -103,7 +117,8 @@ class ReferenceTable(Struct, frozen=True):
 SESSIONS = ReferenceTable("sessions", MarketSession, ("exchange", "session_day", "session_kind", "opens_ns"))
 INSTRUMENTS = ReferenceTable("instruments", InstrumentState, ("exchange", "venue_symbol"))
 CORPORATE_ACTIONS = ReferenceTable("corporate_actions", CorporateAction, ("exchange", "action_id"))
+SYMBOL_NAMES = ReferenceTable("symbol_names", SymbolName, ("exchange", "instrument_id", "first_day"))
 
 REFERENCE_TABLES: Mapping[str, ReferenceTable] = {
-    table.name: table for table in (SESSIONS, INSTRUMENTS, CORPORATE_ACTIONS)
+    table.name: table for table in (SESSIONS, INSTRUMENTS, CORPORATE_ACTIONS, SYMBOL_NAMES)
 }

@@ -11,7 +11,7 @@ A column travels as the text of one PostgreSQL array, made by Arrow: 0.03 µs a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import TracebackType
 
 import numpy as np
@@ -75,7 +75,7 @@ class TimescaleStore:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._statements = {kind: _insert_statement(kind) for kind in TABLE_BY_KIND}
+        self._statements = {kind: insert_statement(kind) for kind in TABLE_BY_KIND}
         self._connection = connect(settings)
         with store_errors(settings):
             # late rows open compressed segments again; load_batch_rows_max already bounds a transaction
@@ -137,6 +137,11 @@ class TimescaleStore:
                     candles.note_corrections(self._connection, rows)
             crash.reach(crash.BEFORE_TIMESCALE_COMMIT)
 
+    def add(self, statement: Composed, parameters: Sequence[object]) -> None:
+        """Rows that came by no topic: what is there already stays, or gives way to what takes precedence."""
+        with store_errors(self._settings), self._connection.transaction():
+            self._connection.execute(statement, parameters)
+
     def refused(self, rows: Rows) -> list[Refused]:
         """The rows that the server does not take; nothing is stored. A row that another one takes precedence over is
         asked about only where it would be stored."""
@@ -154,22 +159,36 @@ class TimescaleStore:
             return candles.refresh(self._connection)
 
 
-def _insert_statement(kind: Kind) -> Composed:
+def insert_statement(kind: Kind, varying: Collection[str] | None = None) -> Composed:
+    """Rows of ``kind`` out of an array for each column, in the order of ``COLUMNS``. ``varying``: the columns that are
+    arrays; behind them come the others, each a value that all rows have."""
     columns = COLUMNS[kind]
     names = [Identifier(_INSTANTS.get(column.name, column.name)) for column in columns]
+    arrays = [column for column in columns if varying is None or column.name in varying]
     return SQL(
-        "INSERT INTO {table} AS stored ({names}) SELECT {values} FROM unnest({arrays}) AS new ({columns})"
+        "INSERT INTO {table} AS stored ({names}) SELECT {values} FROM unnest({arrays}) AS new ({columns}){common}"
         " ON CONFLICT (exchange, symbol, key_time, record_key) DO UPDATE SET ({names}) = ROW ({excluded})"
         " WHERE {newer}"
     ).format(
         table=Identifier(TABLE_BY_KIND[kind]),
         names=SQL(", ").join(names),
         values=SQL(", ").join(_value(column) for column in columns),
-        arrays=SQL(", ").join(SQL("%s::" + _array_type(column) + "[]") for column in columns),
-        columns=SQL(", ").join(Identifier(column.name) for column in columns),
+        arrays=SQL(", ").join(SQL("%s::" + _array_type(column) + "[]") for column in arrays),
+        columns=SQL(", ").join(Identifier(column.name) for column in arrays),
+        common=_common([column for column in columns if column not in arrays]),
         excluded=SQL(", ").join(SQL("excluded.{}").format(name) for name in names),
         newer=SQL(f"({_ranks(kind, 'excluded')}) > ({_ranks(kind, 'stored')})"),
     )
+
+
+def _common(columns: Sequence[Column]) -> Composed:
+    """One row of ``columns`` beside each of the others."""
+    if not columns:
+        return SQL("").format()
+    values = SQL(", ").join(
+        SQL("%s::" + _array_type(column) + " AS {}").format(Identifier(column.name)) for column in columns
+    )
+    return SQL(" CROSS JOIN (SELECT {}) AS common").format(values)
 
 
 def _ranks(kind: Kind, row: str) -> str:
@@ -194,10 +213,10 @@ def _value(column: Column) -> Composed:
     name = Identifier(column.name)
     if column.name in _INSTANTS:
         # exact: the product is a double, and µs stay below 2^53 until the year 2255
-        return SQL("'epoch'::timestamptz + new.{} * interval '1 microsecond'").format(name)
+        return SQL("'epoch'::timestamptz + {} * interval '1 microsecond'").format(name)
     if column.form in _LIST_TYPES:
-        return SQL("new.{}::" + _LIST_TYPES[column.form]).format(name)
-    return SQL("new.{}").format(name)
+        return SQL("{}::" + _LIST_TYPES[column.form]).format(name)
+    return SQL("{}").format(name)
 
 
 def parameters(rows: Rows) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill import run
-from etl.ingest.backfill_estimate import estimate
+from etl.ingest.backfill_estimate import BYTES_PER_ROW, estimate
 from etl.ingest.backfill_jobs import archive_day, make_job, plan
 from etl.model.records import Bar, Gap, Kind
 from etl.model.times import NS_PER_HOUR, NS_PER_MINUTE, parse_ns
@@ -109,6 +109,21 @@ def test_the_estimate_of_a_folder_goes_by_the_files_that_are_there(tmp_path: Pat
     (found,) = asyncio.run(estimate(settings, job))
     size = sum(path.stat().st_size for path in folder.iterdir())
     assert (found.requests, found.rows, found.file_bytes) == (2, 2 * flat.count("\n"), size)
+
+
+def test_five_years_of_minute_bars_are_planned_before_a_file_is_there(tmp_path: Path) -> None:
+    settings = make(state_dir=str(tmp_path / "state"), live=True, archive_url=f"file://{tmp_path}")
+    span = parse_ns("2021-01-01T04:00:00"), parse_ns("2026-01-01T04:00:00")
+    job = make_job(settings, "polygon", [], ["bar"], *span, from_archive=True)
+    (found,) = asyncio.run(estimate(settings, job, in_bulk=True))
+    (by_line,) = asyncio.run(estimate(settings, job))
+    assert (found.requests, found.rows) == (1_304, 1_304 * 800_000), (
+        "a file each weekday, a billion bars in all"
+    )
+    assert found.store_bytes == {
+        store: round(size * found.rows) for store, size in BYTES_PER_ROW["bar"].items()
+    }
+    assert 0 < found.seconds < by_line.seconds
 
 
 def test_a_venue_without_files_of_its_own_says_what_to_set(settings: Settings) -> None:

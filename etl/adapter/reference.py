@@ -1,0 +1,29 @@
+"""What a venue tells of instruments and companies beside its market data. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from etl.model.reference import CorporateAction, SymbolName
+
+
+class TellsReference:
+    """A venue tells nothing of it unless it says otherwise."""
+
+    actions_paths: ClassVar[tuple[str, ...]] = ()
+    """History paths of the corporate actions of ``{from_day}`` to ``{to_day}``."""
+    actions_by_effective_day: ClassVar[bool] = False
+    """Whether these are all that take effect on those days: one that is named no more is withdrawn then."""
+    names_path: ClassVar[str] = ""
+    """History path of all names of the instrument that has the name ``{symbol}`` now, "" = it tells none."""
+
+    @classmethod
+    def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:
+        """Those of an answer to one of ``actions_paths``. Raises ``ValueError`` if it is not one."""
+        return ()
+
+    @classmethod
+    def read_names(cls, payload: bytes) -> Iterable[SymbolName]:
+        """Those of an answer to ``names_path``. Raises ``ValueError`` if it is not one."""
+        return ()
