@@ -10,11 +10,12 @@ import typer
 
 from etl import settings as settings_module
 from etl.errors import UsageError
-from etl.model.reference import INSTRUMENTS, InstrumentState
+from etl.model.reference import INSTRUMENTS, SYMBOL_NAMES, InstrumentState, SymbolName
 from etl.model.times import parse_ns, text_of
 from etl.reference.instrument_states import found
 from etl.reference.instrument_states import refresh as run
 from etl.reference.recorded import history, read
+from etl.reference.symbol_names import day_of, spans, symbol_at
 from etl.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -47,8 +48,10 @@ def show(exchange: str, symbol: str, as_json: AsJson = False) -> None:
 
 @app.command()
 def at(exchange: str, symbol: str, moment: str, as_json: AsJson = False) -> None:
-    """What was known of an instrument at a time (ISO, UTC)."""
+    """What was known of an instrument at a time (ISO, UTC); of a stock, whose name it was then, and its name today."""
     until_ns = parse_ns(moment)
+    if print_names(settings_module.load(), exchange, symbol, until_ns, as_json):
+        return
     rows = [
         (recorded_ns, row)
         for recorded_ns, row in _history(exchange)
@@ -66,6 +69,28 @@ def refresh(as_json: AsJson = False) -> None:
     added = run(settings_module.load(), time.time_ns())
     told = ", ".join(f"{store}: {rows} rows added" for store, rows in added.items())
     print(msgspec.json.encode(added).decode() if as_json else told)
+
+
+def print_names(settings: Settings, exchange: str, symbol: str, moment_ns: int, as_json: bool) -> bool:
+    """Whether anything is known of names of this venue's instruments."""
+    names = read(settings, SYMBOL_NAMES, [exchange], SymbolName)
+    day, known = day_of(moment_ns), list(spans(names))
+    held = next((span for span in known if span.symbol == symbol and span.holds(day)), None)
+    if held is None:
+        if any(span.symbol == symbol for span in known):
+            raise UsageError(f"{exchange}: nobody that is known was called {symbol} on {day}")
+        return False
+    today = day_of(time.time_ns())
+    current = symbol_at(names, symbol, day, today) or ""
+    until = f"until {held.until_day}" if held.until_day else "on"
+    if as_json:
+        print(msgspec.json.encode({**msgspec.to_builtins(held), "current_symbol": current}).decode())
+    else:
+        print(
+            f"{exchange:<16} {symbol:<26} {held.instrument_id:<22} from {held.first_day} {until}, "
+            f"today {current or 'without a name'}"
+        )
+    return True
 
 
 def _history(exchange: str) -> list[tuple[int, InstrumentState]]:

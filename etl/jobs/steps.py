@@ -60,12 +60,14 @@ def refresh_instruments(settings: Settings, start_ns: int, end_ns: int) -> Any:
 
 
 def refresh_corporate_actions(settings: Settings, start_ns: int, end_ns: int) -> Any:
-    """Rows added by store, by venue."""
+    """Rows added by store, by venue; of both tables. Raises ``VenueError`` at the end for names that two instruments
+    would have."""
     import time
 
-    from etl.reference.corporate_actions import refresh_all
+    from etl.reference import corporate_actions, symbol_names
 
-    return refresh_all(settings, _day(end_ns), time.time_ns())
+    added = corporate_actions.refresh_all(settings, _day(end_ns), time.time_ns())
+    return {"corporate_actions": added, "symbol_names": symbol_names.refresh_all(settings, time.time_ns())}
 
 
 def refresh_lists(settings: Settings) -> dict[str, int]:

@@ -54,10 +54,43 @@ CREATE VIEW bars_adjusted AS FROM bars_adjusted_at('2262-01-01 00:00:00+00');
 """
 """As in sql/timescale/0020_corporate_actions.sql; docs/reference_data.md has the formulas."""
 
+_NAMES = """
+CREATE VIEW symbol_spans AS
+SELECT exchange, instrument_id, symbol, first_day, until_day, current_symbol, figi, title, origin
+FROM (
+    SELECT *, lead(first_day) OVER whole AS until_day, last_value(symbol) OVER whole AS current_symbol
+    FROM symbol_names
+    WINDOW whole AS (PARTITION BY exchange, instrument_id ORDER BY first_day
+                     ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+)
+WHERE symbol <> '';
+CREATE MACRO symbols_at(of_time) AS TABLE
+SELECT exchange, symbol, instrument_id, current_symbol, figi, title
+FROM symbol_spans
+WHERE first_day <= (of_time::TIMESTAMPTZ AT TIME ZONE 'America/New_York')::DATE
+  AND (until_day IS NULL OR until_day > (of_time::TIMESTAMPTZ AT TIME ZONE 'America/New_York')::DATE);
+CREATE MACRO bars_of(of_exchange, named_today) AS TABLE
+SELECT b.*
+FROM bars AS b
+WHERE b.exchange = of_exchange
+  AND (EXISTS (
+          SELECT 1 FROM symbol_spans AS s
+          WHERE s.exchange = of_exchange AND s.current_symbol = named_today AND s.symbol = b.symbol
+            AND s.first_day <= (b.time AT TIME ZONE 'America/New_York')::DATE
+            AND (s.until_day IS NULL OR s.until_day > (b.time AT TIME ZONE 'America/New_York')::DATE))
+       OR b.symbol = named_today AND NOT EXISTS (
+          SELECT 1 FROM symbol_spans AS s WHERE s.exchange = of_exchange AND s.symbol = named_today));
+"""
+"""As in sql/timescale/0022_symbol_names.sql."""
+
 
 def reference_views() -> str:
     """The statements that make ``sessions`` and ``sessions_at`` of ``sessions_history``, and so on."""
-    return "\n".join(statement for table in REFERENCE_TABLES.values() for statement in _of(table)) + _ADJUSTED
+    return (
+        "\n".join(statement for table in REFERENCE_TABLES.values() for statement in _of(table))
+        + _ADJUSTED
+        + _NAMES
+    )
 
 
 def _of(table: ReferenceTable) -> Iterator[str]:

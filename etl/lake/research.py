@@ -32,19 +32,20 @@ from etl.lake.log import DeltaLog
 from etl.lake.lookup import ANY, TIME_NS_MIN
 from etl.lake.pins import Pin
 from etl.lake.query import connect_to
+from etl.lake.reference_data import ReferenceData
 from etl.lake.result import Result
 from etl.lake.scan import instant
 from etl.lake.storage import open_storage
 from etl.lake.view import View, newest, older
 from etl.model.records import Kind
 from etl.model.tables import KIND_BY_TABLE
-from etl.model.times import NS_PER_US, Duration, Time, as_ns, duration_ns
+from etl.model.times import Duration, Time, as_ns, duration_ns
 from etl.settings import Settings
 
 WHOLE_BOOKS = pl.col("book_action") == "snapshot"
 
 
-class Lake:
+class Lake(ReferenceData):
     """``place``: settings, a folder or the address of a bucket; None = the settings of this process.
 
     Raises ``StoreError`` for a lake that cannot be read, ``UsageError`` for what cannot be meant; so do all methods."""
@@ -149,11 +150,6 @@ class Lake:
     ) -> Result:  # fmt: skip
         """Bars that ``etl compact`` made of the trades, of ``1s`` or ``1m``: what they can answer costs a hundredth."""
         return self.table(f"ohlcv_{interval}", exchange, symbol, start, end, **options)
-
-    def observations_asof(self, at: Time) -> Any:
-        """A DuckDB relation: what was known of each series and period at a time (docs/storage.md)."""
-        at_us = as_ns(at) // NS_PER_US
-        return self.sql(f"SELECT * FROM observations_asof(make_timestamptz({at_us}))")  # noqa: S608  a number
 
     def gaps(
         self, exchange: Names = None, symbol: Names = None, start: Time | None = None, end: Time | None = None,

@@ -36,6 +36,7 @@ USERS = {
     "corporate_actions", "corporate_actions_at", "corporate_actions_history", "bars_adjusted", "bars_adjusted_at",
 }  # fmt: skip
 USERS |= {"observations", "observations_asof"}
+USERS |= {"symbol_names", "symbol_names_at", "symbol_names_history", "symbol_spans", "symbols_at", "bars_of"}
 MOVED = ("trades_stored", "quotes_stored", "books_stored", "others_stored", "quarantine_stored")
 LANDINGS = ("market_data", "frequent_market_data", "quarantined")
 

@@ -4,6 +4,7 @@
     GET /polygon/v3/{trades,quotes}/{ticker}   next_url paging
     GET /polygon/v2/aggs/ticker/{ticker}/range/1/{second,minute}/{from}/{to}
     GET /polygon/v3/reference/{splits,dividends}
+    GET /polygon/vX/reference/tickers/{ticker}/events
 
 One connection per key and path: a newer one closes the older.
 """
@@ -54,6 +55,15 @@ POLYGON_WORDS: dict[str, Callable[[Words], Any]] = stock_words(MARKETS, vwap_dig
     "participant_ns": lambda words: words["time_ns"] - REPORTING_DELAY_NS,
     "mean_size": lambda words: words.size(words.fact.volume // words.fact.count),
 }
+RENAMED: Mapping[str, bytes] = {
+    "META": b'{"status":"OK","results":{"name":"Meta Platforms, Inc. Class A","composite_figi":"BBG000MM2P62",'
+    b'"cik":"0001326801","events":[{"type":"ticker_change","date":"2022-06-09","ticker_change":{"ticker":"META"}},'
+    b'{"type":"ticker_change","date":"2012-05-18","ticker_change":{"ticker":"FB"}}]}}',
+    "METV": b'{"status":"OK","results":{"name":"Roundhill Ball Metaverse ETF","composite_figi":"BBG011MJ3PT2",'
+    b'"events":[{"type":"ticker_change","date":"2022-01-31","ticker_change":{"ticker":"METV"}},'
+    b'{"type":"ticker_change","date":"2021-06-30","ticker_change":{"ticker":"META"}}]}}',
+}
+"""By the ticker of today; what is not here had no other."""
 STATUS = '[{"ev":"status","status":"%s","message":"%s"}]'
 TRADE = Form("trade", "$day/$market/$facility/$number", '{"ev":"T","sym":"$symbol","x":$market,"i":"$number","z":3,"p":$price,"s":$size,$c"t":$ms,"q":$sequence$trf}', NS_PER_MS)  # fmt: skip
 QUOTE = Form("quote", "$day/$sequence", '{"ev":"Q","sym":"$symbol","bx":$bid_market,"bp":$bid,"bs":$bid_size,"ax":$ask_market,"ap":$ask,"as":$ask_size,"c":0,"t":$ms,"q":$sequence,"z":3}', NS_PER_MS)  # fmt: skip
@@ -127,6 +137,8 @@ class Polygon(Venue):
             days = query["ex_dividend_date.gte"], query["ex_dividend_date.lte"]
             rows = ",".join(dividends_between(DIVIDEND, now_ns, *days))
             return Response(200, SPLITS.replace("$rows", rows).encode(), is_reference=True)
+        if parts[:3] == ["vX", "reference", "tickers"] and parts[-1] == "events" and parts[3] in RENAMED:
+            return Response(200, RENAMED[parts[3]], is_reference=True)
         return Response(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
 
     def _ticks(self, kind: str, ticker: str, query: Mapping[str, str], session: Session) -> Response:
