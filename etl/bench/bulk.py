@@ -8,7 +8,6 @@ same kind of file line by line, a part of one, into the topic.
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -44,7 +43,6 @@ SYMBOLS = 10_000
 FIRST_DAY = date(2024, 2, 26)
 PROJECTED_ROWS = 1_000_000_000
 PLAIN_ROWS_MAX = 50_000
-KEY_VARIABLE = "POLYGON_API_KEY"
 
 
 @app.command()
@@ -52,7 +50,6 @@ def main(
     as_json: bool = typer.Option(False, "--json"),
     rows: int = typer.Option(10_000_000, min=1_000, help="Bars of the archive, of 10,000 stocks."),
 ) -> None:
-    os.environ.setdefault(KEY_VARIABLE, "none is asked for")
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         kafka, controller, clickhouse, timescale_port = free_ports(4)
         settings = make(

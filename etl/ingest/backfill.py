@@ -177,7 +177,10 @@ async def _fetch(
     publisher = transport_of(settings).publisher()
     waiting = iter(chunks)
     failed: list[VenueError] = []
-    async with VenueAccess.from_settings(settings, exchange) as access:
+    is_here = settings.venues.archive_url.startswith(archive.FOLDER) and all(
+        chunk.archive for chunk in chunks
+    )
+    async with VenueAccess.from_settings(settings, exchange, needs_key=not is_here) as access:
         backfill = begin(settings, access, publisher)
 
         async def work() -> None:

@@ -52,9 +52,11 @@ class VenueAccess:
         self.history = History(rest_url, self.parser(), limiter, rest_urls)
 
     @classmethod
-    def from_settings(cls, settings: Settings, exchange: type[Exchange]) -> VenueAccess:
-        """The venue itself, or its simulator. Raises ``UsageError`` for a missing key, and for a venue that is
-        neither live nor simulated."""
+    def from_settings(
+        cls, settings: Settings, exchange: type[Exchange], needs_key: bool = True
+    ) -> VenueAccess:
+        """The venue itself, or its simulator. ``needs_key``: false for files that are here already. Raises
+        ``UsageError`` for a missing key, and for a venue that is neither live nor simulated."""
         venues = settings.venues
         if venues.live:
             main = (exchange.websocket_url, *exchange.websocket_url_others)
@@ -64,7 +66,7 @@ class VenueAccess:
             place = _simulator(settings, exchange.name)
             websocket_urls, rest_url = {"": (f"ws://{place}",)}, f"http://{place}"
             archive_url = rest_url
-        keys = credentials(exchange, venues.live)
+        keys = credentials(exchange, venues.live) if needs_key else Credentials()
         path = limit_path(settings.state_path, exchange.name, rest_url, keys.key)
         # a simulated venue has no published limit; its refusals count
         shared = RedisAllowance(venues.request_budget_url, path.name) if venues.request_budget_url else None
