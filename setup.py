@@ -31,12 +31,21 @@ class BuildWithResources(build_py):
                 shutil.copyfile(source, copy)
 
 
-COMPILED = ("_encode", "_decode")
-"""Modules of ``etl/express``."""
+COMPILED = {"_encode": ("_encode",), "_decode": ("_decode",), "_step": ("_step", "_check", "_follow")}
+"""Modules of ``etl/express`` and the files that each is made of."""
+EXACT = ["-ffp-contract=off"]
+"""Two roundings stay two: numbers compare as Python's do."""
 
 setup(
     ext_modules=[
-        Extension(f"etl.express.{name}", [f"etl/express/{name}.c"], optional=True) for name in COMPILED
+        Extension(
+            f"etl.express.{name}",
+            [f"etl/express/{source}.c" for source in sources],
+            depends=["etl/express/_express.h", "etl/express/_step.h"],
+            extra_compile_args=EXACT,
+            optional=True,
+        )
+        for name, sources in COMPILED.items()
     ],
     cmdclass={"build_py": BuildWithResources},
 )

@@ -2,9 +2,7 @@
  * the schema. An encoder writes only what it can prove: exact types, ASCII text, numbers in range. For all else it
  * calls the plain encoder with the same record. It runs no Python code while it reads a record, and keeps nothing.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <structmember.h>
+#include "_express.h"
 
 enum form { TEXT, OPTIONAL_TEXT, ENUM, INT32, INT64, OPTIONAL_INT64, FIXED64, TEXTS, PACKED, FORMS };
 
@@ -22,7 +20,7 @@ typedef struct {
 } Field;
 
 typedef struct {
-    PyTypeObject *type;
+    ProvingEncoder common;
     PyObject *plain;
     unsigned char head[TAG_BYTES_MAX]; /* the kind: a tag of one byte and a number below 128 */
     Py_ssize_t count;
@@ -37,7 +35,7 @@ typedef struct {
     unsigned char on_stack[ON_STACK_BYTES];
 } Message;
 
-static const char NAME[] = "etl.express._encode.Encoder";
+static const char NAME[] = ENCODER_NAME;
 
 static int grow(Message *message, size_t more) {
     size_t needed = message->used + more, room = message->room * 2;
@@ -80,16 +78,6 @@ static inline unsigned char *write_tag(unsigned char *at, const Field *field) {
         *at++ = field->tag[1];
     }
     return at;
-}
-
-/* Whether value is an int of 64 bits, enums among them. */
-static inline int read_number(PyObject *value, long long *number) {
-    int overflow = 0;
-    if (!PyLong_Check(value)) {
-        return 0;
-    }
-    *number = PyLong_AsLongLongAndOverflow(value, &overflow);
-    return overflow == 0;
 }
 
 static void put_text(Message *message, const Field *field, PyObject *value, int skips_empty) {
@@ -201,14 +189,8 @@ static void put(Message *message, const Field *field, PyObject *value) {
     }
 }
 
-static PyObject *encode(PyObject *capsule, PyObject *record) {
-    const Encoder *encoder = PyCapsule_GetPointer(capsule, NAME);
-    if (encoder == NULL) {
-        return NULL;
-    }
-    if (!Py_IS_TYPE(record, encoder->type)) {
-        return PyObject_CallOneArg(encoder->plain, record);
-    }
+static PyObject *prove(const void *place, PyObject *record) {
+    const Encoder *encoder = place;
     Message message;
     message.bytes = message.on_stack;
     message.room = ON_STACK_BYTES;
@@ -224,12 +206,23 @@ static PyObject *encode(PyObject *capsule, PyObject *record) {
             put(&message, field, value);
         }
     }
-    PyObject *made = message.is_proved ? PyBytes_FromStringAndSize((char *)message.bytes, (Py_ssize_t)message.used)
-                                       : PyObject_CallOneArg(encoder->plain, record);
+    PyObject *made = NULL;
+    if (message.is_proved) {
+        made = PyBytes_FromStringAndSize((char *)message.bytes, (Py_ssize_t)message.used);
+    }
     if (message.bytes != message.on_stack) {
         PyMem_Free(message.bytes);
     }
     return made;
+}
+
+static PyObject *encode(PyObject *capsule, PyObject *record) {
+    const Encoder *encoder = PyCapsule_GetPointer(capsule, NAME);
+    if (encoder == NULL) {
+        return NULL;
+    }
+    PyObject *made = Py_IS_TYPE(record, encoder->common.type) ? prove(encoder, record) : NULL;
+    return made != NULL || PyErr_Occurred() ? made : PyObject_CallOneArg(encoder->plain, record);
 }
 
 static PyMethodDef ENCODE = {"encode", encode, METH_O, "As the plain encoder of the record's type."};
@@ -237,7 +230,7 @@ static PyMethodDef ENCODE = {"encode", encode, METH_O, "As the plain encoder of 
 static void free_encoder(PyObject *capsule) {
     Encoder *encoder = PyCapsule_GetPointer(capsule, NAME);
     if (encoder != NULL) {
-        Py_DECREF(encoder->type);
+        Py_DECREF(encoder->common.type);
         Py_DECREF(encoder->plain);
         PyMem_Free(encoder);
     }
@@ -286,14 +279,15 @@ static PyObject *make(PyObject *module, PyObject *args) {
             return NULL;
         }
     }
-    encoder->type = (PyTypeObject *)Py_NewRef(type);
+    encoder->common.type = (PyTypeObject *)Py_NewRef(type);
+    encoder->common.prove = prove;
     encoder->plain = Py_NewRef(plain);
     encoder->count = count;
     encoder->head[0] = 1 << 3;
     encoder->head[1] = kind;
     PyObject *capsule = PyCapsule_New(encoder, NAME, free_encoder);
     if (capsule == NULL) {
-        Py_DECREF(encoder->type);
+        Py_DECREF(encoder->common.type);
         Py_DECREF(encoder->plain);
         PyMem_Free(encoder);
         return NULL;

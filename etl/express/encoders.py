@@ -58,11 +58,11 @@ _NUMBERS = {
 
 @cache
 def encoders(is_wanted: bool) -> tuple[Encoders, str]:
-    """By record type, and in a word what they are: compiled, or plain and why."""
+    """By record type, and in a word what they and the express step are: compiled, or plain and why."""
     if not is_wanted:
         return ENCODERS, "plain, as set"
     try:
-        from etl.express import _encode
+        from etl.express import _encode, _step  # noqa: F401  the one without the other would be a third way
     except ImportError as error:
         return ENCODERS, f"plain, the compiled one is not built: {error}"
     made = {each: _encode.make(each, int(each.kind), rows(each), ENCODERS[each]) for each in RECORD_TYPES}
@@ -73,7 +73,11 @@ def rows(record_type: type[Record]) -> tuple[Row, ...]:
     """The table of ``record_type``, in the order of the numbers in the schema."""
     by_number = sorted((_wire(field).number, field) for field in FIELDS[record_type])
     return tuple(
-        (_slot(record_type, field.name), form := _form(field), varint(number << 3 | _WIRE_TYPES.get(form, 0)))
+        (
+            slot_of(record_type, field.name),
+            form := _form(field),
+            varint(number << 3 | _WIRE_TYPES.get(form, 0)),
+        )
         for number, field in by_number
     )
 
@@ -82,8 +86,8 @@ def _wire(field: Field) -> FieldDescriptor:
     return cast(FieldDescriptor, MarketData.DESCRIPTOR.fields_by_name[field.name])
 
 
-def _slot(record_type: type[Record], name: str) -> MemberDescriptorType:
-    owner = next(each for each in record_type.__mro__ if name in vars(each))
+def slot_of(owner_type: type, name: str) -> MemberDescriptorType:
+    owner = next(each for each in owner_type.__mro__ if name in vars(each))
     return cast(MemberDescriptorType, vars(owner)[name])
 
 

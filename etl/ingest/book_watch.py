@@ -21,18 +21,19 @@ class BookWatch:
         """Venue symbols whose book needs a snapshot, and from when: a suspect book can wait."""
         self._hole_messages_max = hole_messages_max
         self._counts = counts
-        self._joins: dict[str, Join] = {}
+        self.joins: dict[str, Join] = {}
+        """By symbol."""
 
     def forget(self, symbol: str, venue_symbol: str) -> None:
         """A book that is no more."""
-        self._joins.pop(symbol, None)
+        self.joins.pop(symbol, None)
         self.snapshots_due_ns.pop(venue_symbol, None)
 
     def track(self, record: Book) -> Book:
         """``record``, flagged where its book went on over a small hole."""
-        join = self._joins.get(record.symbol)
+        join = self.joins.get(record.symbol)
         if join is None:
-            join = self._joins[record.symbol] = Join(self._hole_messages_max)
+            join = self.joins[record.symbol] = Join(self._hole_messages_max)
         was_suspect, reason, holes = join.is_suspect, join.break_reason, join.holes
         join.take(record if join.is_joined else _without_levels(record))
         if not join.is_joined and join.break_reason != reason:

@@ -57,7 +57,7 @@ class Feed:
         self.quarantine_topic = settings.topics.quarantine
         self.observe_ack_s: Callable[[float], None] | None = None
         self.encoders, self.encoding = encoders(settings.ingest.express)
-        """By record type; and what they are, for the log."""
+        """By record type; and what they are, for the log. The express step goes with compiled ones."""
         self.keys: dict[str, bytes] = {}
         self.statistics: dict[str, SymbolStatistics] = {}
         self._instruments = exchange().instruments if settings.venues.live else Instruments()

@@ -29,6 +29,7 @@ from etl.adapter.contract import (
 from etl.adapter.keepalive import parse_of
 from etl.adapter.series import Contract
 from etl.errors import WireError
+from etl.express import step
 from etl.ingest.book_watch import BookWatch
 from etl.ingest.capture import Capture
 from etl.ingest.feed import Feed
@@ -110,6 +111,17 @@ class Intake:
         self._notes = QuarantineNotes(feed, parser, observer)
         self._books = BookWatch(feed.book_hole_messages_max, feed.counts)
         self.snapshots_due_ns = self._books.snapshots_due_ns
+        self._step = step.step(
+            feed.encoders,
+            self.checker,
+            feed.continuity,
+            self._books.joins,
+            feed.keys,
+            self.last_event_ns,
+            feed.counts.published,
+            feed.normalized_topic,
+            self._publish,
+        )
 
     def _carries_book(self, names: Sequence[str]) -> bool:
         """Whether one of these channels, none = of all that are subscribed, is a book."""
@@ -163,7 +175,8 @@ class Intake:
         return replies
 
     def parse(self, frame: Frame) -> Sequence[Reply | Fault]:
-        """From the raw topic on. This loop is the hot path: it is flat, and calls only what every record needs."""
+        """From the raw topic on. This loop is the hot path: it is flat, and calls only what every record needs.
+        What the express step has published needs none of it."""
         try:
             outcomes: Sequence[Outcome] = self._parse(frame)
         except Exception as error:  # noqa: BLE001  a parser's bug costs this message, with its code, not the connection
@@ -172,10 +185,14 @@ class Intake:
         encoders = feed.encoders
         encode_book = encoders[Book]
         listens = observer.listens
+        express = None if listens else self._step
+        receive_time_ns = frame.receive_time_ns
         counts.events_read += len(outcomes)
         replies: list[Reply | Fault] | None = None
         record: Any  # records are told from the rest by a look-up, which no type checker follows
         for record in outcomes:
+            if express is not None and express(record, receive_time_ns):
+                continue
             encode = encoders.get(type(record))
             if encode is None:
                 replies = self._take_other(frame, record, replies)
@@ -202,7 +219,7 @@ class Intake:
             self._publish(feed.normalized_topic, key, message)
             counts.published[record.kind] += 1
             if not record.flags or REPLAYED not in record.flags:
-                self.last_event_ns[record.channel] = frame.receive_time_ns
+                self.last_event_ns[record.channel] = receive_time_ns
             if listens:
                 observer.judged(record, is_good=True)
         return replies or _NO_REPLIES

@@ -73,7 +73,7 @@ class Worker:
         await asyncio.to_thread(transport_of(self._settings).ensure_topics)
         publisher = transport_of(self._settings).publisher()
         feed = Feed(self._settings, self._exchange, publisher)
-        _log.info("%s: encoding is %s", self._exchange.name, feed.encoding)
+        _log.info("%s: check, continuity and encoding are %s", self._exchange.name, feed.encoding)
         repairs = Repairs(self._settings.ingest, feed, self._access.credentials)
         feed.offer_repair, feed.counts.repairs_pending = repairs.offer, lambda: repairs.pending
         feed.counts.market_is_open = lambda: self._hours.is_open(time.time_ns())

@@ -71,8 +71,8 @@ class Continuity:
         self._exchange = exchange
         self._declares_start = declares_start
         self._window = window or Window()
-        self._channels = Followed()
-        self._track_of = self._channels.tracks.get
+        self.followed = Followed()
+        self._track_of = self.followed.tracks.get
 
     def expect(
         self, names: Iterable[tuple[str, str]], channels: Iterable[str], now_ns: int, has_past: bool = False
@@ -87,8 +87,8 @@ class Continuity:
                 key = (ALL if is_all(venue_symbol) else symbol, channel.name)
                 if not (channel.stale_after_s or _is_quiet(channel)):
                     continue
-                if key not in self._channels.tracks and len(self._channels.awaited) < TRACKS_MAX:
-                    self._channels.awaited.setdefault(
+                if key not in self.followed.tracks and len(self.followed.awaited) < TRACKS_MAX:
+                    self.followed.awaited.setdefault(
                         key, Awaited(venue_symbol, channel, now_ns, has_past=has_past)
                     )
 
@@ -98,15 +98,15 @@ class Continuity:
         """A contract, by symbol and venue symbol, is subscribed to until ``dismiss``. Each of its channels is awaited,
         whatever its nature, since an end will come. Where it was open before (``opens_ns``, 0 = not known), what a
         history has of that is a gap until its first record; where it was not, that record is no start."""
-        return self._channels.enlist(self._exchange, name, self._declared(channels), opens_ns, now_ns)
+        return self.followed.enlist(self._exchange, name, self._declared(channels), opens_ns, now_ns)
 
     def dismiss(self, symbol: str, channels: Iterable[str], now_ns: int) -> Sequence[Gap]:
         """A contract is over: these channels of it are forgotten, and what is missing of them ends by our clock."""
-        return self._channels.dismiss(symbol, self._declared(channels), now_ns)
+        return self.followed.dismiss(symbol, self._declared(channels), now_ns)
 
     def names(self) -> Mapping[str, str]:
         """Symbol → venue symbol of all that is followed."""
-        return self._channels.names()
+        return self.followed.names()
 
     def _declared(self, names: Iterable[str]) -> list[Channel]:
         return [channel for name in names if (channel := self._exchange.channel(name))]
@@ -121,7 +121,7 @@ class Continuity:
         track = self._track_of(key)
         if record.source not in FOLLOWED:
             return NO_GAPS if track is None else track.fill(record)
-        if self._channels.broken_books.gaps and is_snapshot(record):
+        if self.followed.broken_books.gaps and is_snapshot(record):
             return self._renew_book(key, record)
         return self._begin(key, record) if track is None else track.observe(record)
 
@@ -152,18 +152,18 @@ class Continuity:
         """
         is_lost = _carried(venue_symbols, channels, socket)
         gaps: list[Gap] = []
-        for (symbol, name), awaited in self._channels.awaited.items():
+        for (symbol, name), awaited in self.followed.awaited.items():
             is_told = awaited.gap is not None or kind is GapKind.QUARANTINE
             if not is_told and is_lost(awaited.venue_symbol, name, awaited.channel):
                 if is_many(symbol):
-                    awaited.hear(_newest_ns(self._channels.tracks, name), now_ns)
+                    awaited.hear(_newest_ns(self.followed.tracks, name), now_ns)
                 gaps.append(awaited.lose(self._exchange, symbol, name, kind, reason, now_ns))
-        for (_, name), track in self._channels.tracks.items():
+        for (_, name), track in self.followed.tracks.items():
             if not is_lost(track.newest.venue_symbol, name, track.channel):
                 continue
             gaps += track.decide()
             if kind in OF_BROKEN_BOOKS:
-                gaps += self._channels.broken_books.lose(track.newest, track.channel, kind, reason, now_ns)
+                gaps += self.followed.broken_books.lose(track.newest, track.channel, kind, reason, now_ns)
             else:
                 gaps += track.lose(kind, reason, now_ns)
         return gaps
@@ -176,11 +176,11 @@ class Continuity:
         which no record tells the end."""
         is_carried = _carried(venue_symbols, None, socket)
         gaps: list[Gap] = []
-        for (symbol, name), awaited in self._channels.awaited.items():
+        for (symbol, name), awaited in self.followed.awaited.items():
             ends_here = awaited.gap is not None and (is_many(symbol) or _is_quiet(awaited.channel))
             if ends_here and is_carried(awaited.venue_symbol, name, awaited.channel):
                 gaps.append(awaited.resume(now_ns))
-        for (_, name), track in self._channels.tracks.items():
+        for (_, name), track in self.followed.tracks.items():
             if _is_quiet(track.channel) and is_carried(track.newest.venue_symbol, name, track.channel):
                 gaps += track.resume(now_ns)
         return gaps
@@ -188,16 +188,16 @@ class Continuity:
     def overdue(self, now_ns: int) -> Sequence[Gap]:
         """Breaks that have waited long enough; to be called about once a second."""
         gaps: list[Gap] = []
-        for key, track in list(self._channels.pending.items()):
+        for key, track in list(self.followed.pending.items()):
             gaps += track.overdue(now_ns)
             if not track.is_pending:
-                del self._channels.pending[key]
+                del self.followed.pending[key]
         return gaps
 
     def decide(self) -> Sequence[Gap]:
         """Declare every undecided break: no more records will come."""
-        gaps = [gap for track in self._channels.pending.values() for gap in track.decide()]
-        self._channels.pending.clear()
+        gaps = [gap for track in self.followed.pending.values() for gap in track.decide()]
+        self.followed.pending.clear()
         return gaps
 
     def newest(self, symbol: str, channel: str) -> Record | None:
@@ -237,17 +237,17 @@ class Continuity:
 
     def standings(self) -> dict[Key, Standing]:
         """Where each (symbol, channel) stands, for ``restore`` in a later process."""
-        return self._channels.standings()
+        return self.followed.standings()
 
     def restore(self, key: Key, standing: Standing) -> None:
         """As after all the records and gaps that led there. What is followed already stands nearer."""
         channel, newest = self._exchange.channel(key[1]), standing.newest
-        if channel is None or key in self._channels.tracks:
+        if channel is None or key in self.followed.tracks:
             return
         if newest is not None:
             bar_ns = bar_length_ns(channel, newest)
             if track := self._track(newest, channel, span_reader(channel, bar_ns), bar_ns, standing.last):
-                self._channels.follow(key, track)
+                self.followed.follow(key, track)
         for gap in standing.gaps:
             self._remember_gap(key, self._track_of(key), gap)
 
@@ -256,22 +256,22 @@ class Continuity:
         if channel is None:
             return
         if gap.gap_kind in OF_BROKEN_BOOKS and NO_EVENT_BEFORE not in gap.flags:
-            self._channels.broken_books.remember(gap, channel)
+            self.followed.broken_books.remember(gap, channel)
             return
         if track is not None:
             track.remember_gap(gap)
             return
-        awaited = self._channels.awaited.get(key)
+        awaited = self.followed.awaited.get(key)
         if awaited is None or awaited.gap is None:
             # one with an end may be a later state of an old gap and does not say where the channel stands
             if not gap.to_time_ns:
-                self._channels.awaited[key] = Awaited(gap.venue_symbol, channel, gap.event_time_ns, gap)
+                self.followed.awaited[key] = Awaited(gap.venue_symbol, channel, gap.event_time_ns, gap)
         elif awaited.gap.record_key == gap.record_key and NO_EVENT_BEFORE not in gap.flags:
             awaited.gap = gap
 
     def _renew_book(self, key: Key, snapshot: Record) -> Sequence[Gap]:
         track, channel = self._track_of(key), self._exchange.channel(snapshot.channel)
-        gaps = self._channels.broken_books.renew(snapshot, channel) if channel else NO_GAPS
+        gaps = self.followed.broken_books.renew(snapshot, channel) if channel else NO_GAPS
         return [*gaps, *(self._begin(key, snapshot) if track is None else track.observe(snapshot))]
 
     def _begin(self, key: Key, record: Record) -> Sequence[Gap]:
@@ -280,20 +280,20 @@ class Continuity:
             return NO_GAPS
         bar_ns = bar_length_ns(channel, record)
         reader = span_reader(channel, bar_ns)
-        awaited = self._channels.awaited.get(key)
+        awaited = self.followed.awaited.get(key)
         gap = awaited.gap if awaited else None
         if gap is not None and NO_EVENT_BEFORE not in gap.flags:
             before = self._track(gap, channel, reader, bar_ns, last_before(gap, bar_ns))
             if before is not None:
-                self._channels.follow(key, before)
+                self.followed.follow(key, before)
                 before.remember_gap(gap)
                 return before.observe(record)
         span = reader(record) if reader else None
         track = self._track(record, channel, reader, bar_ns, span and span[1])
         if track is None:
             return NO_GAPS
-        self._channels.follow(key, track)
-        of_all = self._channels.awaited.get((ALL, record.channel))
+        self.followed.follow(key, track)
+        of_all = self.followed.awaited.get((ALL, record.channel))
         has_past = any(each is not None and each.has_past for each in (awaited, of_all))
         gaps = [track.start_gap()] if self._declares_start and not has_past else []
         if awaited is not None and gap is not None:
@@ -305,9 +305,9 @@ class Continuity:
     ) -> Track | None:
         """``None`` where ids prove completeness, and ``last``, the one to go on from, is not known."""
         if reader is None or last is None:
-            return Timed(newest, channel, self._channels.start_pending) if reader is None else None
+            return Timed(newest, channel, self.followed.start_pending) if reader is None else None
         kind = Contiguous if channel.rule is SequenceRule.CONTIGUOUS else Counted
-        return kind(newest, channel, last, reader, bar_ns, self._window, self._channels.start_pending)
+        return kind(newest, channel, last, reader, bar_ns, self._window, self.followed.start_pending)
 
 
 def _newest_ns(tracks: Mapping[Key, Track], channel: str) -> int:

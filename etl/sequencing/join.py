@@ -38,6 +38,22 @@ class Join:
     ``hole_messages_max``: holes of no more ids than so many of the last messages had are tolerated.
     """
 
+    __slots__ = (
+        "_backward_ids",
+        "_held",
+        "_id_counts",
+        "_is_fresh",
+        "_passed",
+        "_snapshot_ns",
+        "_time_ns",
+        "break_reason",
+        "breaks",
+        "holes",
+        "is_joined",
+        "is_suspect",
+        "sequence",
+    )
+
     def __init__(self, hole_messages_max: int = 0) -> None:
         self.is_joined = False
         self.is_suspect = False

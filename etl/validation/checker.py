@@ -99,8 +99,9 @@ class Checker:
         self.specs = specs_for(exchange)
         self.judge_lateness = judge_lateness
         self.bands = Bands(self.specs[Kind.TRADE])
-        self._clock = ClockOffset()
-        self._same_identity = RecentIdentities(self.specs[Kind.TRADE].identity_window).check
+        self.clock = ClockOffset()
+        self.identities = RecentIdentities(self.specs[Kind.TRADE].identity_window)
+        self._same_identity = self.identities.check
         # Lists indexed by the enum's number: hashing an enum member costs 100 ns a look-up.
         self._spec_of: list[ValidationSpec] = _indexed(self.specs, default=self.specs[Kind.GAP])
         self._check_of: list[Callable[[Any], Sequence[Finding]]] = _indexed(
@@ -261,7 +262,7 @@ class Checker:
             return False
         if not self.judge_lateness or (record.flags and REPLAYED in record.flags):
             return receive_time_ns != 0 or event_time_ns <= spec.event_time_max_ns
-        clock = self._clock
+        clock = self.clock
         if spec.kind is not Kind.BAR:
             clock.observe(difference_ns)
         offset_ns = clock.offset_ns
@@ -274,7 +275,7 @@ class Checker:
         event_time_max_ns = (
             receive_time_ns + spec.future_hard_ns if receive_time_ns else spec.event_time_max_ns
         )
-        offset_ns = self._clock.offset_ns
+        offset_ns = self.clock.offset_ns
         skew_max_ns, stale_before_ns = INFINITY, -INFINITY
         is_judged = self.judge_lateness and REPLAYED not in record.flags
         if is_judged and offset_ns is not None and receive_time_ns:

@@ -19,6 +19,8 @@ class RecentIdentities:
     what another sends in nanoseconds.
     """
 
+    __slots__ = ("_older", "_recent", "_window")
+
     def __init__(self, window: int) -> None:
         self._window = window
         self._recent: dict[tuple[str, str], _Content] = {}

@@ -146,7 +146,7 @@ class Days:
             "followed": len(feed.continuity.standings()),
             "message keys": len(feed.keys),
             "books of the parser": len(self.parser._books),
-            "books of the intake": len(self.intake._books._joins),
+            "books of the intake": len(self.intake._books.joins),
             "keys of positions": len(self.topic.kept),
         }
         self.metric_lines.add(generate_latest(self.metrics.registry).count(b"\n"))
