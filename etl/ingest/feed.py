@@ -12,12 +12,15 @@ from weakref import WeakSet
 from etl.adapter.contract import Exchange
 from etl.adapter.series import Contract
 from etl.express.encoders import encoders
+from etl.express.step import Step, step
 from etl.model.instruments import Instruments
 from etl.model.records import Gap, GapKind, Quarantined
 from etl.sequencing.continuity import Continuity
+from etl.sequencing.join import Join
 from etl.settings import Settings
 from etl.telemetry.worker import WorkerCounts
 from etl.transports.publisher import Acknowledged, Publisher
+from etl.validation import Checker
 from etl.validation.statistics import SymbolStatistics
 from etl.wire.codec import encode_quarantined
 from etl.wire.keys import message_key
@@ -82,6 +85,20 @@ class Feed:
         beside.statistics = {}
         beside._members = WeakSet()
         return beside
+
+    def step(self, checker: Checker, joins: dict[str, Join], last_event_ns: dict[str, int]) -> Step | None:
+        """The express step of one connection; ``None`` where all goes the plain way."""
+        return step(
+            self.encoders,
+            checker,
+            self.continuity,
+            joins,
+            self.keys,
+            last_event_ns,
+            self.counts.published,
+            self.normalized_topic,
+            self.publisher.publish,
+        )
 
     def key_of(self, symbol: str) -> bytes:
         """The message key of ``symbol``'s records."""

@@ -29,7 +29,6 @@ from etl.adapter.contract import (
 from etl.adapter.keepalive import parse_of
 from etl.adapter.series import Contract
 from etl.errors import WireError
-from etl.express import step
 from etl.ingest.book_watch import BookWatch
 from etl.ingest.capture import Capture
 from etl.ingest.feed import Feed
@@ -111,17 +110,7 @@ class Intake:
         self._notes = QuarantineNotes(feed, parser, observer)
         self._books = BookWatch(feed.book_hole_messages_max, feed.counts)
         self.snapshots_due_ns = self._books.snapshots_due_ns
-        self._step = step.step(
-            feed.encoders,
-            self.checker,
-            feed.continuity,
-            self._books.joins,
-            feed.keys,
-            self.last_event_ns,
-            feed.counts.published,
-            feed.normalized_topic,
-            self._publish,
-        )
+        self._step = feed.step(self.checker, self._books.joins, self.last_event_ns)
 
     def _carries_book(self, names: Sequence[str]) -> bool:
         """Whether one of these channels, none = of all that are subscribed, is a book."""
