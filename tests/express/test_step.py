@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import gzip
-import json
 import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from etl import exchanges
 from etl.express.encoders import encoders
 from etl.model.codes import REPLAYED
 from etl.model.records import Bar, Book, BookAction, Gap, Kind, Quote, Record, Source, Trade
+from etl.simulator import recording
 from etl.validation.specs import SPECS
 from etl.validation.statistics import SymbolStatistics
 from tests.support import fixtures
@@ -32,6 +32,8 @@ pytestmark = pytest.mark.skipif(STATE != "compiled", reason=STATE)
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 MESSAGES = int(os.environ.get("ETL_TEST_FUZZ_MESSAGES", "6000"))
 """In all, over the fixtures: so many frames, and as many records."""
+AT_NS = 1_700_000_000_000_000_000
+"""What a recording without times is received at."""
 PATHS = fixtures.paths()
 EACH = max(20, MESSAGES // len(PATHS))
 IDENTITIES = SPECS[Kind.TRADE].identity_window
@@ -98,7 +100,7 @@ def stream(records: Sequence[Record], count: int, chosen: random.Random) -> Iter
     """So many records of the kinds and channels of ``records`` that go on from each other: ids, times, keys. Some do
     not."""
     ids: dict[tuple[str, str], int] = {}
-    now_ns = 1_700_000_000_000_000_000
+    now_ns = AT_NS
     for number in range(count):
         base: Any = records[number % len(records)] if chosen.random() < 0.7 else chosen.choice(records)
         now_ns += chosen.choice((1_000_000, 20_000_000, 400_000_000))
@@ -189,13 +191,11 @@ def test_recordings(path: Path) -> None:
     if name not in exchanges.names():
         pytest.skip(f"{name}: no venue")
     three = [Life(exchanges.load(name), way, 5) for way in WAYS]
-    with gzip.open(path) as file:
-        for line, _ in zip(file, range(EACH * 5), strict=False):
-            frame = json.loads(line)
-            url = urlsplit(frame.get("url", ""))
-            endpoint = f"{url.path}?{url.query}" if frame["kind"] == "rest" else "wss://venue"
-            for life in three:
-                life.take(frame["frame"].encode(), frame["receive_time_ns"], endpoint)
+    for line in islice(recording.lines(path), EACH * 5):
+        url = urlsplit(line.url)
+        endpoint = f"{url.path}?{url.query}" if line.url else "wss://venue"
+        for life in three:
+            life.take(line.payload, line.receive_time_ns or AT_NS, endpoint)
     same(three)
 
 
