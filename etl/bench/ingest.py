@@ -2,7 +2,8 @@
 
 The worker is ``etl stream binance`` as it always runs: raw and normalized topics, validation, continuity, the book's
 join. Its frames come ready-made from a file (``etl.bench.feed``), as fast as it takes them. Events are counted where
-they arrive, on the topic; CPU is the worker's own, of every thread.
+they arrive, on the topic; CPU is the worker's own, of every thread. Runs of the express and of the plain way
+(``ETL_EXPRESS=off``) take turns, so that their ratio holds on a machine that others use too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
@@ -49,6 +50,7 @@ app = typer.Typer()
 
 CHANNELS = ("trade", "bookTicker", "depth@100ms")
 TOUCHED = ("trade", "bookTicker")
+BOTH_WAYS = (True, False)
 WARM_UP_SHARE = 0.2
 """Events before the clock starts, as a share of those measured."""
 POLL_S = 0.02
@@ -118,8 +120,10 @@ class Bench:
         async with Supervisor([broker], environment, self._settings.state_path) as supervisor:
             await supervisor.all_ready()
             mix = frames.recorded(path, CHANNELS)
-            whole = await self._repeated("as recorded", mix, CHANNELS)
-            touched = await self._repeated("trades and quotes", frames.recorded(path, TOUCHED), TOUCHED)
+            whole, whole_plain = await self._repeated("as recorded", mix, CHANNELS, BOTH_WAYS)
+            touched, touched_plain = await self._repeated(
+                "trades and quotes", frames.recorded(path, TOUCHED), TOUCHED, BOTH_WAYS
+            )
             peers: dict[str, Any] = {"peer": None, "peer_ratio": None}
             if interpreter:
                 peers = await self._beside(path, interpreter)
@@ -130,25 +134,30 @@ class Bench:
             "cpu_s_per_million": round(median(run.cpu_s_per_million for run in whole), 2),
             "rss_mib": round(max(run.rss_mib for run in whole), 1),
             "spread": _spread(whole),
-            "trades_and_quotes": _spread(touched),
+            "plain": _beside_plain(whole, whole_plain),
+            "trades_and_quotes": {**_spread(touched), "plain": _beside_plain(touched, touched_plain)},
             "stages_us": stages_us(mix),
             **peers,
         }
 
-    async def _repeated(self, name: str, mix: Recorded, channels: tuple[str, ...]) -> list[Measured]:
+    async def _repeated(
+        self, name: str, mix: Recorded, channels: tuple[str, ...], ways: Sequence[bool] = (True,)
+    ) -> tuple[list[Measured], ...]:
+        """The runs of each way, which take turns; ``ways`` says whether it is the express one."""
         feed = await asyncio.to_thread(self._write, mix, self._events)
-        measured = []
+        measured: tuple[list[Measured], ...] = tuple([] for _ in ways)
         for _ in range(self._repeats):
-            measured.append(await self._worker(feed, channels))
-            say(
-                f"{name}: {measured[-1].events_per_s:,.0f}/s, {measured[-1].cpu_s_per_million:.2f} CPU s per million"
-            )
+            for is_express, runs in zip(ways, measured, strict=True):
+                runs.append(await self._worker(feed, channels, is_express))
+                way = "express" if is_express else "plain"
+                pace = f"{runs[-1].events_per_s:,.0f}/s, {runs[-1].cpu_s_per_million:.2f} CPU s per million"
+                say(f"{name}, {way}: {pace}")
         return measured
 
     async def _beside(self, path: Path, interpreter: str) -> dict[str, Any]:
         """Us and the peer on the same aggregate trades."""
         aggregates = frames.as_aggregates(path)
-        ours = await self._repeated("aggregates", aggregates, ("aggTrade",))
+        (ours,) = await self._repeated("aggregates", aggregates, ("aggTrade",))
         feed = await asyncio.to_thread(self._write, aggregates, PEER_KAFKA_EVENTS)
         theirs: dict[str, list[Measured]] = {"kafka": [], "nothing": []}
         for _ in range(self._repeats):
@@ -184,8 +193,8 @@ class Bench:
             words += ["--snapshot", str(book)]
         return Part(name="feed", command=(sys.executable, "-m", "etl.bench.feed", *words))
 
-    async def _worker(self, feed: Part, channels: tuple[str, ...]) -> Measured:
-        settings = self._of_run()
+    async def _worker(self, feed: Part, channels: tuple[str, ...], is_express: bool) -> Measured:
+        settings = changed(self._of_run(), express=is_express)
         await asyncio.to_thread(transport_of(settings).ensure_topics)
         words = ("stream", "binance", "--symbols", "BTCUSDT", "--channels", ",".join(channels))
         worker = Part(name="stream", command=(sys.executable, "-m", "etl", *words), stop_within_s=20.0)
@@ -283,12 +292,13 @@ class Stages:
             for record in records:
                 step(record)
             yield name, time.process_time() - began
-        feed = Feed(self._settings, self._exchange, Nowhere())
-        intake = open_intake(feed, self._exchange(), "c", "wss://stream")
-        began = time.process_time()
-        for start in range(0, len(self._payloads), READ_FRAMES):
-            intake.take_read(self._payloads[start : start + READ_FRAMES], now_ns)
-        yield "whole_without_socket_and_kafka", time.process_time() - began
+        for name, is_express in (("whole", True), ("whole_plain", False)):
+            feed = Feed(changed(self._settings, express=is_express), self._exchange, Nowhere())
+            intake = open_intake(feed, self._exchange(), "c", "wss://stream")
+            began = time.process_time()
+            for start in range(0, len(self._payloads), READ_FRAMES):
+                intake.take_read(self._payloads[start : start + READ_FRAMES], now_ns)
+            yield f"{name}_without_socket_and_kafka", time.process_time() - began
 
 
 def _spread(runs: list[Measured]) -> dict[str, Any]:
@@ -297,6 +307,15 @@ def _spread(runs: list[Measured]) -> dict[str, Any]:
         "cpu_s_per_million": spread([run.cpu_s_per_million for run in runs], 2),
         "rss_mib": spread([run.rss_mib for run in runs], 1),
     }
+
+
+def _beside_plain(express: list[Measured], plain: list[Measured]) -> dict[str, Any]:
+    """The plain way, and how many times more events, and less CPU an event, the express one has: by their medians."""
+    rate = [median(run.events_per_s for run in runs) for runs in (express, plain)]
+    cpu = [median(run.cpu_s_per_million for run in runs) for runs in (express, plain)]
+    faster, cheaper = round(rate[0] / rate[1], 2), round(cpu[1] / cpu[0], 2)
+    say(f"express to plain: {faster} times the events/s, {cheaper} times less CPU an event")
+    return {**_spread(plain), "ratios": {"events_per_s": faster, "cpu_per_event": cheaper}}
 
 
 def _peer(interpreter: str, settings: Settings, into: str) -> Part:
