@@ -1,4 +1,5 @@
-"""What every process tells of the machine that it runs on: the disk of its state, and its own CPU, memory and age."""
+"""What every process tells of where it runs: the disk of its state, its own CPU, memory and age, and which stores are
+filled, for an alert that a sink is gone must know whether there should be one."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from etl.settings import STORES, Settings
 
 FOLDERS_EVERY_S = 60.0
 """The folders of the state are measured no more often: a lake has many files."""
@@ -28,6 +31,21 @@ class DiskMetrics(Collector):
         usage = shutil.disk_usage(there)
         yield GaugeMetricFamily("etl_disk_free_bytes", "Free on the disk of the state", value=usage.free)
         yield GaugeMetricFamily("etl_disk_bytes", "Size of the disk of the state", value=usage.total)
+
+
+class StoreMetrics(Collector):
+    """Of every store, whether it is filled."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "etl_store_kept", "1 where the store is filled, by this process's settings", labels=["store"]
+        )
+        for store in STORES:
+            family.add_metric([store], float(self._settings.keeps(store)))
+        yield family
 
 
 class FolderMetrics(Collector):
@@ -78,10 +96,11 @@ def _bytes_of(folder: Path) -> int:
     return size
 
 
-def with_host(registry: CollectorRegistry, state: Path) -> CollectorRegistry:
-    """What ``registry`` has, and beside it the process and the disk of ``state``."""
+def with_host(registry: CollectorRegistry, settings: Settings) -> CollectorRegistry:
+    """What ``registry`` has, and beside it the process, the disk of its state and the stores."""
     whole = CollectorRegistry()
     ProcessCollector(registry=whole)
-    whole.register(DiskMetrics(state))
+    whole.register(DiskMetrics(settings.state_path))
+    whole.register(StoreMetrics(settings))
     whole.register(registry)
     return whole

@@ -46,14 +46,14 @@ class _Handler(WSGIRequestHandler):
 
 
 def serve(registry: CollectorRegistry, settings: Settings, port: int, targets: Targets | None = None) -> Any:
-    """``registry``, the process and the disk of the state, on every path, and ``targets`` on ``/targets``.
+    """``registry``, the process, the disk of the state and the stores, on every path, and ``targets`` on ``/targets``.
 
     On a thread of its own, until the process ends or the returned server's ``shutdown``. Raises ``UsageError`` if
     the port is taken, or open to a network that was not said to be ours.
     """
     require_private("metrics", settings)
     host = settings.bind_host
-    metrics = make_wsgi_app(with_host(registry, settings.state_path))
+    metrics = make_wsgi_app(with_host(registry, settings))
 
     def application(variables: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         headers = {
