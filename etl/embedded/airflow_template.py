@@ -10,7 +10,6 @@ these venues, and is passed over when any of them changes.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import shutil
 import sqlite3
 import subprocess
@@ -30,8 +29,6 @@ CACHE_DIR = cache_dir("airflow")
 ROLE_BY_USER = {"admin": "Admin", "operator": "Op", "viewer": "Viewer"}
 NO_PASSWORD = "!"  # noqa: S105 - none
 """No digest: nothing matches it."""
-SCRYPT = (1 << 15, 8, 1)
-"""Cost, block size, parallelism: werkzeug's own."""
 RECORD_WITHIN_S = 600.0
 
 
@@ -53,24 +50,18 @@ def template() -> Path:
 
 def copy(database: Path, passwords: Mapping[str, str], source: Path) -> None:
     """A new ``database`` whose users have these passwords: whole or none. Raises ``OSError``, ``sqlite3.Error``."""
+    from werkzeug.security import generate_password_hash
+
     partial = database.with_name(f".{database.name}.partial")
     shutil.copyfile(source, partial)
     with closing(sqlite3.connect(partial)) as connection, connection:
         for user, password in passwords.items():
             changed = connection.execute(
-                "UPDATE ab_user SET password = ? WHERE username = ?", (digest_of(password), user)
+                "UPDATE ab_user SET password = ? WHERE username = ?", (generate_password_hash(password), user)
             )
             if changed.rowcount != 1:
                 raise sqlite3.DataError(f"{source}: no user {user}")
     partial.rename(database)
-
-
-def digest_of(password: str) -> str:
-    """As FAB keeps it: werkzeug's form of scrypt, salt and all."""
-    salt = secrets.token_urlsafe(12)
-    n, r, p = SCRYPT
-    digest = hashlib.scrypt(password.encode(), salt=salt.encode(), n=n, r=r, p=p, maxmem=132 * n * r * p)
-    return f"scrypt:{n}:{r}:{p}${salt}${digest.hex()}"
 
 
 def record() -> None:

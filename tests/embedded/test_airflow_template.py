@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sqlite3
 import subprocess
@@ -11,13 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from werkzeug.security import check_password_hash
 
 from etl.embedded import airflow, airflow_template
 from etl.resources import IMPORT_ROOT
 from etl.settings import make
 
-check_password_hash = importlib.import_module("werkzeug.security").check_password_hash
-"""FAB's own check, of a package that comes with it."""
 PASSWORDS = {"admin": "one:two", "operator": "-three", "viewer": "four"}
 
 
