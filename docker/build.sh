@@ -21,7 +21,11 @@ if [ -z "${ETL_IMAGE_BASE:-}" ] && ! buildah inspect --type image "$base" >/dev/
   chroot "$work/root" sh -c 'apt-get update && apt-get install --yes --no-install-recommends python3.11 python3.11-venv
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*.deb' >>"$work/base.log" 2>&1
   authorities=/etc/ssl/certs/ca-certificates.crt
-  cp "${SSL_CERT_FILE:-$authorities}" "$work/root$authorities"
+  if [ -n "${SSL_CERT_FILE:-}" ]; then  # one a file: so they get into Java's store, too, which Maven asks
+    csplit --quiet --elide-empty-files --suffix-format '%03d.crt' \
+      --prefix "$work/root/usr/local/share/ca-certificates/machine-" "$SSL_CERT_FILE" '/-BEGIN CERTIFICATE-/' '{*}'
+    chroot "$work/root" update-ca-certificates >>"$work/base.log" 2>&1
+  fi
   container=$(buildah from scratch)
   buildah add --quiet "$container" "$work/root" / >/dev/null
   for name in SSL_CERT_FILE PIP_CERT NODE_EXTRA_CA_CERTS; do
