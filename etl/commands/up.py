@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from etl.settings import Settings
     from etl.settings.sections import Venues
 
@@ -18,7 +20,7 @@ RUNS_KEPT = 3
 
 
 @app.command()
-def up(
+def up(  # long: its options are 28 lines
     venues: Annotated[str, typer.Option(help="Comma-separated; default: binance,polygon,alpaca")] = "",
     live: Annotated[bool, typer.Option("--live", help="The venues themselves, not their simulators")] = False,
     recordings: Annotated[
@@ -32,7 +34,10 @@ def up(
     ] = False,
     duration: Annotated[float, typer.Option(help="Seconds of streaming, then stop; 0 = for ever", min=0)] = 0,
     report: Annotated[Path | None, typer.Option(help="Reconcile, and write the report here (JSON)")] = None,
-    airflow: Annotated[bool, typer.Option(help="Airflow, or the small scheduler in its place")] = True,
+    airflow: Annotated[
+        bool | None,
+        typer.Option("--airflow/--no-airflow", help="Or the small scheduler; default: if it is installed"),
+    ] = None,
     profile: Annotated[str, typer.Option(help="light: for a small machine; docs/deployment.md")] = "",
     stores: Annotated[str, typer.Option(help="Of clickhouse, timescale and lake; default: all")] = "",
     gateway: Annotated[
@@ -53,9 +58,12 @@ def up(
     from rich.console import Console
 
     from etl import settings as settings_module
+    from etl.up.installed import runs_airflow
     from etl.up.profiles import with_profile
     from etl.up.running import RunOptions, run
 
+    console = Console()
+    with_airflow = runs_airflow(airflow, console)
     settings = with_profile(settings_module.load(), profile)
     changes: dict[str, object] = {
         "venues": venues or settings.venues.names,
@@ -67,17 +75,27 @@ def up(
         "state_dir": str(state or settings.state_dir),
         "transport_url": _transport_url(transport, settings.transport.url),
         "stores": stores or settings.stores,
-        "watch_airflow": airflow and settings.monitor.airflow,
+        "watch_airflow": with_airflow and settings.monitor.airflow,
     }
-    settings = settings_module.changed(settings, **changes)
+    settings, profile = _fitted(settings_module.changed(settings, **changes), profile, transport, console)
     _check(settings, duration, report)
     if duration and state is None and not settings.venues.live:
-        settings = settings_module.changed(
-            settings, state_dir=str(_fresh_state(settings.state_path / "runs"))
-        )
+        settings = settings_module.changed(settings, state_dir=_fresh_state(settings.state_path / "runs"))
     with_gateway = profile != "light" if gateway is None else gateway
-    options = RunOptions(with_airflow=airflow, with_gateway=with_gateway, duration_s=duration, report=report)
-    raise typer.Exit(asyncio.run(run(settings, options, Console())))
+    options = RunOptions(
+        with_airflow=with_airflow, with_gateway=with_gateway, duration_s=duration, report=report
+    )
+    raise typer.Exit(asyncio.run(run(settings, options, console)))
+
+
+def _fitted(settings: Settings, profile: str, transport: str, console: Console) -> tuple[Settings, str]:
+    """Settings and profile as this installation can run them, and what that changed said. Raises ``UsageError``."""
+    from etl.up.installed import fitted
+
+    settings, profile, line = fitted(settings, profile, transport)
+    if line:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return settings, profile
 
 
 def _check(settings: Settings, duration: float, report: Path | None) -> None:
@@ -115,7 +133,7 @@ def _check_venues(venues: Venues) -> None:
         credentials(exchanges.load(venue), venues.live)
 
 
-def _fresh_state(runs: Path) -> Path:
+def _fresh_state(runs: Path) -> str:
     """A new directory under ``runs``, named by the time; all but the newest others are removed."""
     import shutil
     from datetime import UTC, datetime
@@ -127,4 +145,4 @@ def _fresh_state(runs: Path) -> Path:
             shutil.rmtree(old)
     fresh = runs / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     fresh.mkdir(parents=True)
-    return fresh
+    return str(fresh)

@@ -178,6 +178,10 @@ def _java(options: list[str]) -> list[str]:
     ]
 
 
+def has_jars() -> bool:
+    return any(JARS_DIR.glob("*.jar"))
+
+
 def _class_path() -> str:
     jars = sorted(JARS_DIR.glob("*.jar"))
     if not jars:

@@ -72,6 +72,10 @@ def main() -> None:
     os.execv(node[0], node)  # noqa: S606
 
 
+def has_engine() -> bool:
+    return (FRONT_DIR / "node_modules").is_dir()
+
+
 def template() -> Path:
     """Where the initialised data directory of this engine lies, or would lie."""
     fingerprint = hashlib.sha256((FRONT_DIR / "package-lock.json").read_bytes())
