@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Annotated
 
@@ -36,10 +37,16 @@ def migrate(
     if print_for_cluster:
         _print(settings, print_for_cluster)
         return
-    for name, apply in ((Store.CLICKHOUSE, migrate_clickhouse), (Store.TIMESCALE, migrate_timescale)):
-        if store is name or (store is None and settings.keeps(name.value)):
-            applied = apply(settings)
-            print(f"{name.value}: {', '.join(applied) or 'up to date'}")
+    wanted = {
+        name: apply
+        for name, apply in ((Store.CLICKHOUSE, migrate_clickhouse), (Store.TIMESCALE, migrate_timescale))
+        if store is name or (store is None and settings.keeps(name.value))
+    }
+    # at once, for a new platform waits for both
+    with ThreadPoolExecutor(len(Store)) as threads:
+        running = {name: threads.submit(apply, settings) for name, apply in wanted.items()}
+    for name, done in running.items():
+        print(f"{name.value}: {', '.join(done.result()) or 'up to date'}")
 
 
 def _print(settings: settings_module.Settings, cluster: str) -> None:
