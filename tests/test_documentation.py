@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from etl.documentation.alerts import RULES, Alert, alerts
 from etl.documentation.columns import MEANINGS
 from etl.documentation.metrics import metrics
 from etl.documentation.pages import DOCS, navigation, pages
@@ -47,6 +49,22 @@ def test_every_command_and_every_metric_is_on_its_page(made: dict[str, str]) -> 
     names = {each.name for each in metrics()}
     assert {"etl_frames_total", "etl_sink_rows_total", "etl_part_up", "etl_dag_runs_total"} <= names
     assert [each for each in metrics() if not each.meaning] == []
+
+
+def test_alerts_are_read_as_yaml_says() -> None:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    assert list(alerts()) == [
+        Alert(
+            name=rule["alert"],
+            group=group["name"],
+            severity=rule["labels"]["severity"],
+            holds_for=rule.get("for", ""),
+            expression=rule["expr"].rstrip("\n"),
+            summary=rule["annotations"]["summary"],
+        )
+        for group in groups
+        for rule in group["rules"]
+    ]
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from etl.documentation import cli, errors, metrics, rest, schema
+from etl.documentation import alerts, cli, errors, metrics, rest, schema
 from etl.validation import documentation as validation
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -22,6 +22,7 @@ def pages() -> dict[str, str]:
         "reference/cli.md": cli.page(MADE),
         "reference/schema.md": schema.page(MADE),
         "reference/metrics.md": metrics.page(MADE),
+        "reference/alerts.md": alerts.page(MADE),
         "reference/rest.md": rest.page(MADE),
         "reference/errors.md": errors.page(MADE),
         "validation.md": validation.page(),
