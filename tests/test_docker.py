@@ -50,7 +50,12 @@ WITHOUT_DIGEST = {"apache/kafka:4.4.0", "timescale/timescaledb:2.23.0-pg17", "va
 
 
 def environment_of(service: dict[str, Any]) -> dict[str, str]:
-    return {name: VARIABLE.sub("x", str(text)) for name, text in service.get("environment", {}).items()}
+    """Without the secrets, which are files in the container alone."""
+    return {
+        name: VARIABLE.sub("x", str(text))
+        for name, text in service.get("environment", {}).items()
+        if name != settings_module.SECRETS_VARIABLE
+    }
 
 
 @pytest.mark.parametrize("file", YAML_FILES, ids=str)
@@ -179,11 +184,59 @@ def test_ports_are_bound_to_loopback() -> None:
 def test_every_secret_is_a_required_variable_that_the_example_lists() -> None:
     text = "".join((DOCKER / name).read_text() for name in ("compose.yaml", "compose.light.yaml"))
     listed = set(re.findall(r"^(\w+)=$", (DOCKER / ".env.example").read_text(), re.MULTILINE))
-    assert {name for name, _ in VARIABLE.findall(text)} == listed
+    assert {name for name, _ in VARIABLE.findall(text)} | set(COMPOSE["secrets"]) == listed
+    assert all(secret == {"environment": name} for name, secret in COMPOSE["secrets"].items())
     for service in (*SERVICES.values(), *LIGHT_SERVICES.values()):
+        files = {f"/run/secrets/{name}" for name in service.get("secrets", [])}
         for name, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|SECRET|FERNET|API_KEY", name):
+            if name == settings_module.SECRETS_VARIABLE:
+                assert f"{value}/POLYGON_API_KEY" in files
+            elif re.search(r"_(FILE|CMD)$", name):
+                assert str(value).removeprefix("cat ") in files, name
+            elif re.search(r"PASSWORD|SECRET|FERNET|API_KEY", name):
                 assert VARIABLE.fullmatch(str(value)), name
+
+
+def test_keys_of_venues_and_of_airflow_are_in_no_environment() -> None:
+    for name, service in SERVICES.items():
+        assert not re.search(r"\{(POLYGON|ALPACA|AIRFLOW_(FERNET|JWT|API))_", str(service)), name
+
+
+def test_airflow_reads_its_keys_from_the_secrets(tmp_path: Path) -> None:
+    """Of its own code: what ``_CMD`` behind a name means."""
+    environment = OURS["airflow-scheduler"]["environment"]
+    keys = {name: text for name, text in environment.items() if name.endswith("_CMD")}
+    for name in ("AIRFLOW_FERNET_KEY", "AIRFLOW_API_SECRET_KEY", "AIRFLOW_JWT_SECRET"):
+        (tmp_path / name).write_text(f"of {name}")
+    code = """
+from airflow.configuration import conf
+print([conf.get(*name) for name in (("core", "fernet_key"), ("api", "secret_key"), ("api_auth", "jwt_secret"))])
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            **os.environ,
+            "AIRFLOW_HOME": str(tmp_path),
+            **{name: text.replace("/run/secrets", str(tmp_path)) for name, text in keys.items()},
+        },
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    assert said.splitlines()[-1] == str(
+        ["of AIRFLOW_FERNET_KEY", "of AIRFLOW_API_SECRET_KEY", "of AIRFLOW_JWT_SECRET"]
+    )
+
+
+def test_what_serves_nothing_for_the_image_s_check_has_one_of_its_own() -> None:
+    for _, services in BOTH:
+        assert (
+            services["mailbox"]["healthcheck"]["test"][-1]
+            == services["mailbox"]["ports"][0].rpartition(":")[2]
+        )
+    assert LIGHT_SERVICES["schedule"]["healthcheck"] == {"disable": True}
+    port = SERVICES["airflow-api-server"]["environment"]["AIRFLOW__API__PORT"]
+    assert SERVICES["airflow-api-server"]["healthcheck"]["test"][-1] == port
 
 
 def test_analysts_have_a_login_of_their_own_once_their_role_is_there() -> None:
@@ -199,7 +252,7 @@ def test_airflow_gets_every_variable_that_it_gets_from_etl_up(tmp_path: Path) ->
     expected = set(airflow_environment(settings, credentials(settings)))
     for name, service in OURS.items():
         if name.startswith("airflow-"):
-            assert expected <= set(service["environment"]), name
+            assert expected <= {each.removesuffix("_CMD") for each in service["environment"]}, name
     bootstrap = OURS["airflow-bootstrap"]["environment"]
     for user, role in ROLE_BY_USER.items():
         assert bootstrap[f"BOOTSTRAP_USER_{user.upper()}"].startswith(f"{role}:")
