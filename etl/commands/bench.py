@@ -9,6 +9,7 @@ from etl.lazy import lazy_group
 
 SHARED = (
     "report",
+    "postgresql",
     "rig",
     "crash_at",
     "decoding",
