@@ -60,7 +60,9 @@ class Scale(Bench):
             for count in _counts(workers_max):
                 runs = []
                 for _ in range(self._repeats):
-                    runs.append(await asyncio.gather(*(self._worker(feed, TOUCHED) for _ in range(count))))
+                    runs.append(
+                        await asyncio.gather(*(self._worker(feed, TOUCHED, True) for _ in range(count)))
+                    )
                     say(f"{count} workers: {_rate(runs[-1]):,.0f}/s, {_cost(runs[-1]):.2f} CPU s per million")
                 steps[str(count)] = {
                     "events_per_s": round(median(map(_rate, runs))),
