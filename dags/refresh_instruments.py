@@ -15,8 +15,8 @@ from policy import policy, usage_errors_fail_at_once
 ### Refresh instruments
 
 Fetches the list of symbols with their tick and size steps of every venue that has one, and keeps it in the state
-directory. Backfills check their symbols against it. What a list says anew of ticks and lots becomes rows of
-`instrument_history` in ClickHouse; whatever it says anew becomes a row of `instruments` in every store.
+directory. Backfills check their symbols against it. What a list says anew, ticks and lots too,
+becomes a row of `instruments` in every store.
 The sessions of every venue, as its calendar has them, go into the table `sessions` of every store.
 
 **When it fails**

@@ -76,13 +76,10 @@ def refresh_lists(settings: Settings) -> dict[str, int]:
     import time
 
     from etl.errors import VenueError
-    from etl.reference.instrument_history import note_all
     from etl.reference.instrument_states import collisions, refresh
     from etl.reference.instruments import refresh_all
 
     found = refresh_all(settings)
-    if settings.keeps("clickhouse"):
-        note_all(settings, time.time_ns())
     if settings.stores:
         refresh(settings, time.time_ns())
     if refused := collisions(settings):

@@ -16,7 +16,7 @@ import msgspec
 from etl import exchanges
 from etl.errors import WireError
 from etl.model.instruments import Instrument
-from etl.reference.instrument_history import History, Steps, read
+from etl.reference.instrument_steps import History, Steps, read
 from etl.reference.instruments import known
 from etl.resources import resource
 from etl.settings import Settings

@@ -12,12 +12,13 @@ from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill_jobs import make_job
 from etl.model.records import Frame
-from etl.reference import instruments
-from etl.reference.instrument_history import Steps, note_all, read
+from etl.reference import instrument_states, instruments
+from etl.reference.instrument_steps import Steps, read
 from etl.reference.instruments import known, refresh, with_known
 from etl.settings import Settings, changed
 from etl.sources.access import VenueAccess
-from etl.stores.migrate import migrate_clickhouse
+from etl.stores.clickhouse_http import connect
+from etl.stores.migrate import SQL_DIR, migrate_clickhouse, statements
 from tests.support.access import access_at
 from tests.support.invented import OLD_UNTIL_NS, Invented, InventedOld
 from tests.support.venue_server import venue_server
@@ -102,15 +103,52 @@ def test_every_venue_of_the_settings_that_has_a_list_is_refreshed(
 def test_a_step_that_a_list_tells_anew_is_a_row_of_the_history_and_the_same_list_again_is_none(
     settings_with: Callable[..., Settings],
 ) -> None:
-    settings = changed(settings_with(clickhouse=True), venues="binance,alpaca")
+    settings = changed(settings_with(clickhouse=True), venues="binance,alpaca", stores="clickhouse")
     migrate_clickhouse(settings)
     refreshed(settings, LISTED)
-    assert [note_all(settings, now_ns) for now_ns in (MORNING_NS, NOON_NS)] == [1, 0]
+    added = [instrument_states.refresh(settings, now_ns) for now_ns in (MORNING_NS, NOON_NS)]
+    assert added == [{"clickhouse": 1}, {"clickhouse": 0}]
     refreshed(settings, LISTED.replace('"0.0100"', '"0.0010"'))
-    assert note_all(settings, NOON_NS) == 1
+    assert instrument_states.refresh(settings, NOON_NS) == {"clickhouse": 1}
     assert read(settings, ["binance"]) == {
         ("binance", "NEW-USDT"): [
             Steps("binance", "NEW-USDT", MORNING_NS, "0.0100", "1"),
             Steps("binance", "NEW-USDT", NOON_NS, "0.0010", "1"),
         ]
     }
+
+
+@pytest.mark.integration
+def test_what_the_former_table_kept_of_steps_is_taken_over_once(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = changed(settings_with(clickhouse=True), venues="binance", stores="clickhouse")
+    migrate_clickhouse(settings)
+    refreshed(settings, LISTED)
+    instrument_states.refresh(settings, NOON_NS)
+    made, taken, dropped = statements(
+        (SQL_DIR / "clickhouse" / "0030_one_instrument_history.sql").read_text()
+    )
+    with connect(settings) as client:
+        for _ in range(2):  # cut off behind the drop, it begins anew
+            client.execute(made)
+            client.execute(
+                "INSERT INTO instrument_history (exchange, symbol, valid_from, price_step, size_step) VALUES"
+                f" ('binance', 'NEW-USDT', fromUnixTimestamp64Nano({MORNING_NS}), '0.1000', '1'),"
+                f" ('binance', 'NEW-USDT', fromUnixTimestamp64Nano({NOON_NS + 1}), '0.0100', '1'),"
+                f" ('binance', 'OLD-USDT', fromUnixTimestamp64Nano({MORNING_NS}), '5', '')"
+            )
+            client.execute(taken)
+            client.execute(dropped)
+    assert read(settings, ["binance"]) == {
+        ("binance", "NEW-USDT"): [
+            Steps("binance", "NEW-USDT", MORNING_NS, "0.1000", "1"),
+            Steps("binance", "NEW-USDT", NOON_NS, "0.0100", "1"),
+        ],
+        ("binance", "OLD-USDT"): [Steps("binance", "OLD-USDT", MORNING_NS, "5")],
+    }
+    with connect(settings) as client:
+        now = client.execute(
+            "SELECT venue_symbol, price_step FROM instruments ORDER BY venue_symbol FORMAT CSV"
+        )
+    assert now.decode().split() == ['"NEWUSDT","0.0100"', '"OLD-USDT","5"']

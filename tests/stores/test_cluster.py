@@ -32,7 +32,10 @@ def test_the_engine_reads_every_statement_and_finds_the_cluster_in_it() -> None:
     parsed = formatted(printed)
     assert len(parsed) == count
     local = [text for text in parsed if f" ON CLUSTER {CLUSTER}" not in text]
-    assert [text.split("(")[0].strip() for text in local] == ["INSERT INTO corporate_actions_history"]
+    assert [text.split("(")[0].strip() for text in local] == [
+        "INSERT INTO corporate_actions_history",
+        "INSERT INTO instruments_history",
+    ]
     assert [
         text for text in parsed if "ENGINE = MergeTree" in text or "ENGINE = ReplacingMergeTree" in text
     ] == []

@@ -30,7 +30,7 @@ BEFORE = 13
 """The last migration of the version whose internals lay among the users' tables."""
 USERS = {
     "trades", "quotes", "books", "book_updates", "bars", "gaps", "agg_trades", "corrections", "statuses", "stats",
-    "liquidations", "quarantine", "trades_corrected", "ticks", "symbol_splits", "instrument_history",
+    "liquidations", "quarantine", "trades_corrected", "ticks", "symbol_splits",
     "venue_quality", "schema_migrations", "sessions", "sessions_at", "sessions_history", "instruments",
     "instruments_at", "instruments_history",
     "corporate_actions", "corporate_actions_at", "corporate_actions_history", "bars_adjusted", "bars_adjusted_at",

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from etl.adapter.contract import shipped_instruments
 from etl.exchanges import load, names
-from etl.model.instruments import Instrument, Instruments
+from etl.model.instruments import Instrument
 from etl.model.records import Trade
-from etl.reference.instrument_history import Steps, at, changes
+from etl.reference.instrument_steps import Steps, at, changes
 from etl.reference.symbol_statistics import Row, with_steps
 from etl.validation import Checker
 from etl.validation.statistics import SymbolStatistics
@@ -36,13 +36,13 @@ STEPPED = {name: one for name in names() if (one := stepped(name))}
 
 def known(name: str, first: str, second: str) -> SymbolStatistics:
     """After a list of the morning and one of noon."""
-    history: dict[tuple[str, str], list[Steps]] = {}
-    for since_ns, step in ((MORNING_NS - HOUR_NS, first), (NOON_NS, second)):
-        listed = Instruments([replace(STEPPED[name], price_step=step)])
-        for steps in changes(history, {name: listed}, since_ns):
-            history.setdefault((name, SYMBOL), []).append(steps)
-        assert changes(history, {name: listed}, since_ns + 1) == [], "the same list says nothing new"
-    kept = history[name, SYMBOL]
+    told = [
+        Steps(name, SYMBOL, since_ns, step)
+        for begins_ns, step in ((MORNING_NS - HOUR_NS, first), (NOON_NS, second))
+        for since_ns in (begins_ns, begins_ns + 1)
+    ]
+    kept = changes([Steps(name, SYMBOL, MORNING_NS - 3 * HOUR_NS), *told])[name, SYMBOL]
+    assert kept == told[::2], "what says nothing, and the same again, says nothing new"
     then = [at(kept, time_ns) for time_ns in (MORNING_NS, EVENING_NS)]
     prices = [one.price_step if one else "" for one in then]
     assert (prices, at(kept, MORNING_NS - 2 * HOUR_NS)) == ([first, second], None)
