@@ -203,6 +203,15 @@ def overnight(day: date) -> Session:
     return Session(day, NIGHT, start_ns, end_ns, source="before each day of XNYS, 20:00 to 04:00")
 
 
+def is_closed(name: str, day: date) -> bool:
+    """Whether the calendar tells that its market does not trade on ``day``; of a day that it does not know it tells
+    nothing."""
+    if name in (ALWAYS, OVERNIGHT):
+        return False
+    calendar = calendar_of(name)
+    return calendar.first <= day <= calendar.last and not any(calendar.days(day, day))
+
+
 def known_days(name: str) -> tuple[date, date]:
     """The first and the last day that the calendar tells of. Raises ``UsageError``."""
     calendar = calendar_of(NEW_YORK if name == OVERNIGHT else name)

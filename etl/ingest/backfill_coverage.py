@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from etl.adapter.carried import is_all
 from etl.adapter.contract import Channel, Exchange, Ignored, SequenceRule
+from etl.adapter.market_calendar import is_closed
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill_holes
@@ -259,7 +260,9 @@ def _channel_of(group: Done) -> str:
 
 
 def _rests(exchange: type[Exchange], chunk: Chunk) -> bool:
-    return date.fromisoformat(archive_day(exchange, chunk)).weekday() in exchange.archive_rests
+    """A day on which the archive need not have a file: the market is closed, or may be."""
+    day = date.fromisoformat(archive_day(exchange, chunk))
+    return day.weekday() in exchange.archive_rests or is_closed(exchange.calendar, day)
 
 
 def _unpublished(chunk: Chunk, fetched: Fetched, now_ns: int, before: Mapping[tuple[str, str], Hole]) -> Hole:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from etl.adapter.contract import Exchange, Request
+from etl.adapter.market_calendar import is_closed
 from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_jobs import WHOLE, Job, archive_day, plan
 from etl.model.records import Frame, Kind, Record
@@ -94,7 +95,8 @@ def _of_folder(
     total, sampled = (sum(path.stat().st_size for path in some) for some in (there, samples))
     rows, files = lines * total // sampled if sampled else 0, len(there)
     if not there and exchange.bulk_bars is not None:
-        files = sum(date.fromisoformat(archive_day(exchange, one)).weekday() < SATURDAY for one in chunks)
+        days = [date.fromisoformat(archive_day(exchange, one)) for one in chunks]
+        files = sum(day.weekday() < SATURDAY and not is_closed(exchange.calendar, day) for day in days)
         rows = files * exchange.bulk_bars.rows_per_day
     per_s = min((BULK_ROWS_PER_S[store] for store in settings.stores), default=ROWS_PER_S)
     seconds = rows / (per_s if in_bulk else ROWS_PER_S)

@@ -25,7 +25,7 @@ from etl.ingest.backfill_holes import Hole
 from etl.ingest.backfill_jobs import Chunk
 from etl.ingest.backfill_runs import Runs
 from etl.model.records import Frame, Record, Source
-from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, NS_PER_S
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, NS_PER_S, parse_ns
 
 DAY_NS = 1_768_435_200 * NS_PER_S
 """2026-01-15."""
@@ -249,6 +249,16 @@ def test_an_old_day_that_a_server_does_not_find_is_looked_for_once_more_before_i
     (again,) = missing(load(VENUE), [(chunk, absent(chunk))], hole.look_again_ns, [hole])
     assert (again.reason, again.look_again_ns, again.ask) == ("404", 0, None)
     assert missing(load(VENUE), [(chunk, absent(chunk))], now_ns + NS_PER_DAY + 1, [again]) == [again]
+
+
+def test_a_day_on_which_the_market_is_closed_lacks_no_file() -> None:
+    chunks = [
+        Chunk("polygon", "*", "bar", parse_ns(f"{day}T04:00"), parse_ns(f"{day}T04:00") + NS_PER_DAY, True)
+        for day in ("2024-07-03", "2024-07-04", "2024-07-05", "2024-07-06")
+    ]
+    done = [(chunk, Fetched(symbol="*", channel="AM", missing="no such file")) for chunk in chunks]
+    holes = missing(load("polygon"), done, parse_ns("2025-01-01"))
+    assert [hole.from_time_ns for hole in holes] == [chunks[0].start_ns, chunks[2].start_ns]
 
 
 def test_what_was_not_fetched_is_not_judged_and_closes_nothing() -> None:
