@@ -67,6 +67,11 @@ def test_frames_as_they_came_twice_and_with_something_wrong(path: Path) -> None:
     same(three)
 
 
+def test_off_is_the_plain_way() -> None:
+    assert not Life(exchanges.load("binance"), "plain").has_step
+    assert Life(exchanges.load("binance"), "express").has_step
+
+
 def odd(record: Any, chosen: random.Random) -> Any:
     """``record`` with one field another, of its type."""
     name = chosen.choice(
@@ -209,35 +214,37 @@ def of_binance(kind: type) -> Any:
     return next(each for each in records if type(each) is kind)
 
 
+def numbered(base: Any, number: int) -> Any:
+    """``base`` with this id; a book as the change behind the one with the id before."""
+    record = msgspec.structs.replace(base, record_key=str(number), sequence=number)
+    if not isinstance(base, Book):
+        return record
+    levels = {"bid_prices": ("1",), "bid_sizes": ("1",), "ask_prices": ("2",), "ask_sizes": ("1",)}
+    return msgspec.structs.replace(record, first_sequence=number, book_action=BookAction.ABSOLUTE, **levels)
+
+
 def test_each_kind_is_taken_from_its_second_record_on_and_a_book_behind_its_snapshot() -> None:
     express, taken = Life(exchanges.load("binance"), "express"), {}
     for kind in (Trade, Quote, Book):
         base, before = of_binance(kind), express.taken
         for number in range(1, 5):
-            record = msgspec.structs.replace(base, record_key=f"k{number}", sequence=number)
-            if kind is Book:
-                levels = {
-                    "bid_prices": ("1",),
-                    "bid_sizes": ("1",),
-                    "ask_prices": ("2",),
-                    "ask_sizes": ("1",),
-                }
-                action = BookAction.SNAPSHOT if number == 1 else BookAction.ABSOLUTE
-                record = msgspec.structs.replace(record, first_sequence=number, book_action=action, **levels)
+            record = numbered(base, number)
+            if kind is Book and number == 1:
+                record = msgspec.structs.replace(record, book_action=BookAction.SNAPSHOT)
             express.give(record, record.receive_time_ns)
         taken[kind] = express.taken - before
     assert taken == {Trade: 3, Quote: 3, Book: 3}
 
 
 def test_nothing_is_kept_of_what_was_taken() -> None:
-    life, bases = Life(exchanges.load("binance"), "express"), (of_binance(Trade), of_binance(Quote))
+    life, bases = Life(exchanges.load("binance"), "express"), [*map(of_binance, (Trade, Quote, Book))]
     step, queue = life.intake._step, life.publisher._queue
 
     def give(first: int, count: int) -> int:
         taken = 0
         for number in range(first, first + count):
             for base in bases:
-                record = msgspec.structs.replace(base, sequence=number, record_key=str(number))
+                record = numbered(base, number)
                 is_taken = step(record, record.receive_time_ns)
                 taken += is_taken
                 if not is_taken:  # identities are turned over the plain way
@@ -246,12 +253,15 @@ def test_nothing_is_kept_of_what_was_taken() -> None:
         return taken
 
     for base in bases:
-        life.give(msgspec.structs.replace(base, sequence=0, record_key="0"), base.receive_time_ns)
-    count = LEAK_RECORDS // 2
+        first = numbered(base, 0)
+        if isinstance(base, Book):
+            first = msgspec.structs.replace(first, book_action=BookAction.SNAPSHOT)
+        life.give(first, base.receive_time_ns)
+    count = LEAK_RECORDS // 3
     give(1, 3 * IDENTITIES)
     gc.collect()
     before = sys.getallocatedblocks()
     rotations = count // IDENTITIES
-    assert give(3 * IDENTITIES + 1, rotations * IDENTITIES) == rotations * (2 * IDENTITIES - 1)
+    assert give(3 * IDENTITIES + 1, rotations * IDENTITIES) == rotations * (3 * IDENTITIES - 1)
     gc.collect()
     assert sys.getallocatedblocks() - before < 2_000
