@@ -26,6 +26,10 @@ NO_EVENT_AFTER = "no_event_after"
 """Flag of a gap after which no event comes: the contract is over. ``to_time_ns`` is when it was forgotten."""
 
 
+SEQUENCE_MAX = (1 << 63) - 1
+"""The last id that a message holds. A venue may send it, and the one behind it is told by no gap."""
+
+
 def first_state(channel: Channel) -> GapState:
     return GapState.UNREPAIRABLE if channel.repair is None else GapState.OPEN
 
@@ -62,7 +66,7 @@ def declared(
         parser_version=near.parser_version,
         gap_kind=kind,
         gap_state=state,
-        from_sequence=from_sequence,
+        from_sequence=None if from_sequence is None or from_sequence > SEQUENCE_MAX else from_sequence,
         to_sequence=to_sequence,
         from_time_ns=from_time_ns,
         to_time_ns=to_time_ns,

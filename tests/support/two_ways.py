@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -76,11 +76,7 @@ class Life:
         """One outcome of a parser all the way; the error, where the plain way does not stand it."""
         self.intake._parse = lambda frame: (record,)
         frame = Frame(self.feed.exchange.name, "c1", 1, "wss://venue", receive_time_ns, b"", Source.STREAM)
-        try:
-            self.intake.parse(frame)
-        except Exception as error:  # noqa: BLE001  whatever it is, the other way is to raise it too
-            return type(error), str(error)
-        return None
+        return _error_of(lambda: self.intake.parse(frame))
 
     def left(self) -> dict[str, object]:
         """All that can be seen of it."""
@@ -90,9 +86,17 @@ class Life:
             "counts": [getattr(counts, name) for name in COUNTS],
             "released": [msgspec.structs.asdict(trade) for trade in intake.checker.bands.released],
         }
-        self.feed.publish_gaps(self.feed.continuity.decide())
+        error = _error_of(lambda: self.feed.publish_gaps(self.feed.continuity.decide()))
         self.publisher.poll()
-        return {"topics": dict(self.publisher.delivered), **seen}
+        return {"topics": dict(self.publisher.delivered), "error": error, **seen}
+
+
+def _error_of(act: Callable[[], object]) -> object:
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001  whatever it is, the other way is to raise it too
+        return type(error), str(error)
+    return None
 
 
 def state_of(intake: Intake, feed: Feed) -> object:
