@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from etl.model.decimals import COLUMN_FRACTION_DIGITS, FITS, INTEGER_DIGITS_MAX
 from etl.model.records import Kind
 from etl.model.times import NS_PER_US
 from etl.wire.columns import COLUMNS, TIME, Column, Form, Rows, require_decimals
-from etl.wire.precedence import Term, precedence
+from etl.wire.standing import first_said, standing
 
 _FITS_NARROW = re.compile(r"-?0*\d{0,10}(\.\d{0,8}0*)?").fullmatch
 """Ten digits before the point and eight after it, leading and trailing zeros aside: DECIMAL(18,8) holds it."""
@@ -115,43 +114,10 @@ def in_order(rows: pa.Table, *before: str) -> pa.Table:
 
 def time_ns(rows: pa.Table) -> pa.ChunkedArray:
     """The exact time of each row: the venue's, or ours where it sent none."""
-    return _first_said(rows["event_time_ns"], rows["receive_time_ns"])
+    return first_said(rows["event_time_ns"], rows["receive_time_ns"])
 
 
 def newest(rows: pa.Table, kind: Kind) -> pa.Table:
-    """``rows`` of one exchange with one row per identity, in the order they had.
-
-    It is the first of those that take precedence.
-    """
-    names = rows["record_key"]
-    if pc.count_distinct(rows["symbol"]).as_py() > 1:
-        names = pc.binary_join_element_wise(rows["symbol"], names, "\0")
-    keys = names.combine_chunks().dictionary_encode()
-    if len(keys.dictionary) == len(keys):
-        return rows
-    identity = keys.indices.to_numpy(zero_copy_only=False)
-    position = np.arange(len(rows))
-    ranks = [_rank(term, rows) for term in precedence(kind)]
-    # lexsort's last key is its first: by identity, by precedence, and the first row last among equals
-    order = np.lexsort((-position, *reversed(ranks), identity))
-    sorted_identity = identity[order]
-    is_last = np.append(sorted_identity[1:] != sorted_identity[:-1], True)
-    return rows.take(pa.array(np.sort(order[is_last])))
-
-
-def _rank(term: Term, rows: pa.Table) -> np.ndarray[Any, Any]:
-    column = rows[term.name]
-    if term.states:  # from 1 on, 0 for null
-        return _numbers(pc.add(pc.fill_null(pc.index_in(column, pa.array(term.states)), -1), 1))
-    if term.present:
-        return _numbers(pc.is_valid(column))
-    return _numbers(_first_said(column, rows[term.otherwise]) if term.otherwise else column)
-
-
-def _first_said(times: pa.ChunkedArray, otherwise: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(pc.equal(times, 0), otherwise, times)
-
-
-def _numbers(values: Any) -> np.ndarray[Any, Any]:
-    numbers: np.ndarray[Any, Any] = np.asarray(values, dtype=np.int64)
-    return numbers
+    """``rows`` of one exchange with one row per identity, in the order they had."""
+    kept = standing(rows, kind)
+    return rows if kept is None else rows.take(pa.array(kept))

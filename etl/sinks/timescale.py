@@ -227,10 +227,10 @@ def parameters(rows: Rows) -> list[str]:
 def _array(column: Column, values: pa.ChunkedArray) -> str:
     """The text of a PostgreSQL array of ``values``; what the venue did not send becomes NULL."""
     form = column.form
-    if values.null_count == len(values):
-        return "{" + ",".join(["NULL"] * len(values)) + "}"
     if form is Form.TIME and column.name not in REQUIRED:
         values = pc.if_else(pc.equal(values, 0), None, values)
+    if values.null_count == len(values):
+        return "{" + ",".join(["NULL"] * len(values)) + "}"
     if column.name in _INSTANTS:
         values = pa.chunked_array([pa.array(np.asarray(values) // NS_PER_US)])
     if form in (Form.INTEGER, Form.TIME):

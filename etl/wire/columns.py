@@ -29,7 +29,7 @@ from etl.errors import StoreRejected
 from etl.model.codes import Code
 from etl.model.records import RECORD_TYPES, Kind
 from etl.wire import market_data_pb2 as pb
-from etl.wire.precedence import Term, precedence
+from etl.wire.standing import standing
 
 _parse: Callable[[bytes], Any] = pb.MarketData.FromString
 
@@ -76,9 +76,6 @@ class Rows(Struct, frozen=True, dict=True):
         return Rows(
             self.kind, [self.offsets[i] for i in indices], self.columns.take(pa.array(indices, pa.int64()))
         )
-
-    def identities(self) -> Iterable[tuple[str, str, str]]:
-        return zip(*(self.values[name] for name in IDENTITY), strict=True)
 
 
 class _Values(Mapping[str, list[Any]]):
@@ -358,26 +355,6 @@ def without(batch: Iterable[Rows], offsets: Collection[int]) -> list[Rows]:
 
 
 def newest(rows: Rows) -> Rows:
-    """``rows`` with one row per identity: the first of those that take precedence."""
-    identities = list(rows.identities())
-    if len(set(identities)) == len(identities):
-        return rows
-    ranks = list(zip(*(_ranks(term, rows.values) for term in precedence(rows.kind)), strict=True))
-    winner: dict[tuple[str, str, str], int] = {}
-    for index, identity in enumerate(identities):
-        best = winner.setdefault(identity, index)
-        if ranks[index] > ranks[best]:
-            winner[identity] = index
-    return rows.take(sorted(winner.values()))
-
-
-def _ranks(term: Term, values: Mapping[str, list[Any]]) -> list[int]:
-    column = values[term.name]
-    if term.states:
-        rank = {state: number for number, state in enumerate(("", *term.states))}
-        return [rank.get(state, 0) for state in column]
-    if term.present:
-        return [int(value != "") for value in column]
-    if term.otherwise:
-        return [first or other for first, other in zip(column, values[term.otherwise], strict=True)]
-    return column
+    """``rows`` with one row per identity."""
+    kept = standing(rows.columns, rows.kind)
+    return rows if kept is None else rows.take(kept.tolist())

@@ -1,9 +1,9 @@
 """Which of the rows of one identity stands: the greatest by these terms, in their order (contract, section 2). Pure.
 
-One table for every place that chooses: batches of the load, files of the lake, its queries and its compaction, and the
-upserts of TimescaleDB are made from it; the ``version`` column of ClickHouse's tables, written down in a migration, is
-held to it by ``tests/sinks/test_precedence.py``. Of equals the first stands; in ClickHouse, whose merges know no
-first, the last.
+One table for every place that chooses: batches of the load and files of the lake (``standing.py``), its queries and its
+compaction, and the upserts of TimescaleDB are made from it; the ``version`` column of ClickHouse's tables, written down
+in a migration, is held to it by ``tests/sinks/test_precedence.py``. Of equals the first stands; in ClickHouse, whose
+merges know no first, the last.
 """
 
 from __future__ import annotations

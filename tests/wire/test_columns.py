@@ -146,6 +146,23 @@ def test_one_row_stays_of_equal_identities_the_first_of_equal_versions() -> None
     assert newest(kept) is kept
 
 
+def test_identities_are_told_apart_by_each_of_their_parts() -> None:
+    names = [
+        ("x", "a", "1"),
+        ("x", "b", "1"),
+        ("y", "a", "1"),
+        ("x", "a\0b", "1"),
+        ("x", "a", "b\0" + "1"),
+        ("x", "a", "1"),
+    ]
+    records = [
+        stream.trade(n, exchange, symbol=symbol, record_key=key)
+        for n, (exchange, symbol, key) in enumerate(names)
+    ]
+    (rows,), _ = decode(enumerate(map(encode, records)))
+    assert newest(rows).offsets == [0, 1, 2, 3, 4]
+
+
 def test_bars_go_by_state_then_time_of_sending_then_parser() -> None:
     records = [
         stream.bar(0, bar_state=BarState.CLOSED, publish_time_ns=9),
