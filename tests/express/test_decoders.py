@@ -166,12 +166,16 @@ def test_fields_out_of_order_twice_or_unknown_go_the_plain_way() -> None:
     of_another_kind = good + _VarintBytes(39 << 3) + b"\x01"  # a book's
     long_number = good[:2] + good[2:].replace(b"\x40\x01", b"\x40\x81\x00")  # source, in two bytes
     kind_last = good[2:] + good[:2]
-    odd = [twice, unknown, of_another_kind, long_number, kind_last]
+    of_64_bits = encode(stream.trade(0, frame_index=5)).replace(
+        b"\x58\x05", b"\x58" + _VarintBytes(1 << 32 | 5)
+    )
+    odd = [twice, unknown, of_another_kind, long_number, kind_last, of_64_bits]
     assert all(each != good for each in odd)
     assert left_to_the_plain_way(odd) == len(odd)
     (rows,), refused = judge(odd)
     assert (len(rows), refused) == (len(odd), [])
     assert rows.values["exchange"][0] == "x"
+    assert rows.values["frame_index"][-1] == 5
 
 
 def test_books_of_any_depth_are_whole() -> None:
