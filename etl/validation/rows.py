@@ -97,7 +97,7 @@ class RowsCheck:
     def _view(self, rows: Rows, spec: ValidationSpec) -> Times:
         values = rows.values
         columns: dict[str, Column] = {
-            name: np.array(values[name], np.int64) for name in _TIMES if name in values
+            name: rows.columns[name].to_numpy() for name in _TIMES if name in values
         }
         if "size_unit" in values:
             columns["size_unit"] = np.array([_UNITS[name] for name in values["size_unit"]])
@@ -110,11 +110,13 @@ class RowsCheck:
             columns["interval_ns"] = np.array(intervals)
         is_book = rows.kind is Kind.BOOK
         view = _book_view(rows, columns, spec) if is_book else VIEW_OF[rows.kind](columns, spec)
-        specs = [self._of_venue.get(name, ANY_VENUE)[rows.kind] for name in values["exchange"]]
+        venues = rows.columns["exchange"].fill_null("").combine_chunks().dictionary_encode()
+        specs = [self._of_venue.get(name, ANY_VENUE)[rows.kind] for name in venues.dictionary.to_pylist()]
+        of_row = venues.indices.to_numpy()
         return msgspec.structs.replace(
             view,
-            event_time_min_ns=np.array([of_venue.event_time_min_ns for of_venue in specs]),
-            event_time_declared=np.array([of_venue.event_time_declared for of_venue in specs]),
+            event_time_min_ns=np.array([of_venue.event_time_min_ns for of_venue in specs])[of_row],
+            event_time_declared=np.array([of_venue.event_time_declared for of_venue in specs])[of_row],
         )
 
 
