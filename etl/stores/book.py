@@ -20,7 +20,7 @@ from etl.model.records import Book, BookAction, Source
 from etl.model.times import NS_PER_S, NS_PER_US, text_of
 from etl.sequencing.book import JoinedBook, Level
 from etl.settings import Settings
-from etl.stores.query import plain, query
+from etl.stores.query import Ask, opened, plain
 
 MESSAGES_TABLES = {"clickhouse": "books", "lake": "book_updates"}
 """Where each store keeps a book's messages, one a row. TimescaleDB keeps none."""
@@ -70,14 +70,18 @@ def book_at(
 
     Raises ``UsageError`` where there is no snapshot before the instant, or several books; ``StoreError``.
     """
-    messages = _Messages(settings, store, exchange, symbol, channel)
-    snapshot = messages.last_snapshot(at_ns)
+    if store not in MESSAGES_TABLES:
+        raise UsageError(f"{store}: books are in {' and '.join(MESSAGES_TABLES)}")
+    with opened(settings, store) as ask:
+        messages = _Messages(ask, MESSAGES_TABLES[store], exchange, symbol, channel)
+        snapshot = messages.last_snapshot(at_ns)
+        records = list(messages.since(snapshot, at_ns))
+        doubts = messages.gaps(snapshot, at_ns)
     book = JoinedBook()
     last = snapshot
-    for record in messages.since(snapshot, at_ns):
+    for record in records:
         for applied in book.take(record):
             last = applied
-    doubts = messages.gaps(snapshot, at_ns)
     if not book.join.is_joined:
         doubts.append(book.join.break_reason)
     elif book.join.held_messages:
@@ -92,12 +96,9 @@ class _Messages:
     """What a store holds of one book: of the channels of one family, as a snapshot that is asked for has another name
     than the changes that continue it."""
 
-    def __init__(self, settings: Settings, store: str, exchange: str, symbol: str, channel: str) -> None:
-        if store not in MESSAGES_TABLES:
-            raise UsageError(f"{store}: books are in {' and '.join(MESSAGES_TABLES)}")
-        self._settings, self._store = settings, store
+    def __init__(self, ask: Ask, table: str, exchange: str, symbol: str, channel: str) -> None:
+        self._ask, self._table = ask, table
         self._exchange, self._symbol = exchange, symbol
-        self._table = MESSAGES_TABLES[store]
         self._where = f"exchange = {_quoted(exchange)} AND symbol = {_quoted(symbol)}"
         load(exchange)
         names: dict[str, list[str]] = {}
@@ -179,7 +180,7 @@ class _Messages:
     ) -> Sequence[Sequence[Any]]:
         where = " AND ".join((self._where, *conditions))
         sql = f"SELECT {columns} FROM {table or self._table} WHERE {where} {then}"  # noqa: S608  names and literals of ours
-        return query(self._settings, self._store, sql).rows
+        return self._ask(sql).rows
 
     def _record(self, row: Sequence[Any]) -> Book:
         venue_symbol, channel, event_ns, receive_ns, connection, frame, index, key, *rest = row

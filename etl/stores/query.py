@@ -1,4 +1,4 @@
-"""One SELECT on a store: names and rows, the same for all three; the databases are asked read-only.
+"""SELECTs on a store: names and rows, the same for all three; the databases are asked read-only.
 
 Decimals are exact, times are UTC. Raises ``UsageError`` with the engine's own words for a bad statement,
 ``StoreUnavailable`` for a store that is down.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -55,12 +55,22 @@ class ResultSet(Struct, frozen=True):
     rows: list[tuple[Any, ...]]
 
 
+Ask = Callable[[str], ResultSet]
+
+
 def query(settings: Settings, store: str, sql: str) -> ResultSet:
     """``store`` is one of ``STORES``."""
-    return STORES[store](settings, sql)
+    with opened(settings, store) as ask:
+        return ask(sql)
 
 
-def _lake(settings: Settings, sql: str) -> ResultSet:
+def opened(settings: Settings, store: str) -> AbstractContextManager[Ask]:
+    """For several questions over one connection; of the lake, which takes 60 ms to open, all are about one commit."""
+    return STORES[store](settings)
+
+
+@contextmanager
+def _lake(settings: Settings) -> Iterator[Ask]:
     """A ``LargeScanWarning`` comes before a large one is run."""
     from etl.lake.catalog import Catalog
     from etl.lake.estimate import LargeScanWarning
@@ -71,12 +81,18 @@ def _lake(settings: Settings, sql: str) -> ResultSet:
     storage = open_storage(settings)
     state = Catalog(storage).read()
     with _lake_errors():
-        if told := large(settings, storage, state, sql):
-            warnings.warn(told, LargeScanWarning, stacklevel=4)
-        with connect_to(storage, state) as connection:
-            confine(connection, settings)
+        connection = connect_to(storage, state)
+        confine(connection, settings)
+
+    def ask(sql: str) -> ResultSet:
+        with _lake_errors():
+            if told := large(settings, storage, state, sql):
+                warnings.warn(told, LargeScanWarning, stacklevel=3)
             result = connection.execute(one_select(connection, sql))
             return ResultSet([name for name, *_ in result.description or ()], result.fetchall())
+
+    with connection:
+        yield ask
 
 
 def lake_scan(settings: Settings, sql: str) -> Scan:
@@ -104,7 +120,8 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _timescale(settings: Settings, sql: str) -> ResultSet:
+@contextmanager
+def _timescale(settings: Settings) -> Iterator[Ask]:
     import psycopg
 
     from etl.stores.timescale import connect
@@ -114,12 +131,8 @@ def _timescale(settings: Settings, sql: str) -> ResultSet:
         raise UsageError(
             "timescale: set timescale_analyst_url, the address of a login that may only read; docs/security.md shows it"
         )
-    with connect(settings, address) as connection:
-        connection.execute("SET timezone = 'UTC'")
-        if may := connection.execute(MAY_WRITE).fetchone():
-            raise UsageError(f"timescale: the login of timescale_analyst_url may {may[0]}; it must only read")
-        connection.read_only = True
-        connection.autocommit = False
+
+    def ask(sql: str) -> ResultSet:
         try:
             result = connection.execute(sql.encode(), prepare=True)  # which several statements cannot be
             names = [column.name for column in result.description or ()]
@@ -131,8 +144,17 @@ def _timescale(settings: Settings, sql: str) -> ResultSet:
         finally:
             connection.rollback()
 
+    with connect(settings, address) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        if may := connection.execute(MAY_WRITE).fetchone():
+            raise UsageError(f"timescale: the login of timescale_analyst_url may {may[0]}; it must only read")
+        connection.read_only = True
+        connection.autocommit = False
+        yield ask
 
-def _clickhouse(settings: Settings, sql: str) -> ResultSet:
+
+@contextmanager
+def _clickhouse(settings: Settings) -> Iterator[Ask]:
     from etl.stores.clickhouse_http import connect
 
     reading = {
@@ -141,21 +163,27 @@ def _clickhouse(settings: Settings, sql: str) -> ResultSet:
         "output_format_json_quote_64bit_integers": "0",
         "output_format_json_quote_decimals": "1",
     }
-    with connect(settings) as client:
+
+    def ask(sql: str) -> ResultSet:
         try:
             answer = client.execute(sql, reading)
         except StoreUnavailable:
             raise
         except StoreError as error:
             raise UsageError(str(error)) from None
-    try:
-        lines = [msgspec.json.decode(line, type=list[Any]) for line in answer.splitlines()]
-    except msgspec.DecodeError:
-        raise UsageError("clickhouse: leave out FORMAT; --json and --csv choose what is printed") from None
-    return ResultSet(lines[0], [tuple(row) for row in lines[1:]]) if lines else ResultSet([], [])
+        try:
+            lines = [msgspec.json.decode(line, type=list[Any]) for line in answer.splitlines()]
+        except msgspec.DecodeError:
+            raise UsageError(
+                "clickhouse: leave out FORMAT; --json and --csv choose what is printed"
+            ) from None
+        return ResultSet(lines[0], [tuple(row) for row in lines[1:]]) if lines else ResultSet([], [])
+
+    with connect(settings) as client:
+        yield ask
 
 
-STORES: dict[str, Callable[[Settings, str], ResultSet]] = {
+STORES: dict[str, Callable[[Settings], AbstractContextManager[Ask]]] = {
     "lake": _lake,
     "timescale": _timescale,
     "clickhouse": _clickhouse,
