@@ -99,6 +99,7 @@ $(STAMPS)/python: requirements.txt requirements-uv.txt pyproject.toml setup.py $
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-uv.txt
 	@echo 'make: installing Python packages'
 	@$(INSTALL) --requirement requirements.txt
+	@rm -f etl/express/*.so  # else the compiler's copy would be written into the file that running workers have loaded
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
