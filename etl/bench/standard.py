@@ -29,6 +29,18 @@ STANDARD: dict[str, Standard] = {
             Figure("CPU s per million of these", ("trades_and_quotes.cpu_s_per_million",), "10"),
             Figure("events/s, books as recorded among them", ("events_per_s",)),
             Figure("CPU s per million of these", ("cpu_s_per_million",)),
+            Figure(
+                "the plain way's: events/s / CPU s per million, trades and quotes",
+                ("trades_and_quotes.plain.events_per_s", "trades_and_quotes.plain.cpu_s_per_million"),
+            ),
+            Figure(
+                "the express way to it, in turns: events/s / CPU an event",
+                (
+                    "trades_and_quotes.plain.ratios.events_per_s",
+                    "trades_and_quotes.plain.ratios.cpu_per_event",
+                ),
+                "CPU 4",
+            ),
             Figure("memory, MiB", ("rss_mib",)),
             Figure("aggregate trades/s: ours", ("peer.ours.events_per_s",)),
             Figure("the same, cryptofeed into its Kafka back-end", ("peer.kafka.events_per_s",)),
