@@ -22,8 +22,11 @@ if [ -z "${ETL_IMAGE_BASE:-}" ] && ! buildah inspect --type image "$base" >/dev/
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*.deb' >>"$work/base.log" 2>&1
   authorities=/etc/ssl/certs/ca-certificates.crt
   if [ -n "${SSL_CERT_FILE:-}" ]; then  # one a file: so they get into Java's store, too, which Maven asks
-    csplit --quiet --elide-empty-files --suffix-format '%03d.crt' \
-      --prefix "$work/root/usr/local/share/ca-certificates/machine-" "$SSL_CERT_FILE" '/-BEGIN CERTIFICATE-/' '{*}'
+    own=$work/root/usr/share/ca-certificates/own
+    mkdir -p "$own"
+    csplit --quiet --elide-empty-files --suffix-format '%03d.crt' --prefix "$own/" \
+      "$SSL_CERT_FILE" '/-BEGIN CERTIFICATE-/' '{*}'
+    (cd "$own/.." && ls own/*.crt) >>"$work/root/etc/ca-certificates.conf"
     chroot "$work/root" update-ca-certificates >>"$work/base.log" 2>&1
   fi
   container=$(buildah from scratch)

@@ -55,12 +55,12 @@ STANDARD: dict[str, Standard] = {
         (
             Figure(
                 "all venues stream after, s: median / longest",
-                ("ready_s.all venues stream", "ready_s_max.all venues stream"),
+                ("sqlite.ready_s.all venues stream", "sqlite.ready_s_max.all venues stream"),
                 "10",
             ),
             Figure(
                 "Airflow is ready after, s: median / longest",
-                ("ready_s.Airflow ready", "ready_s_max.Airflow ready"),
+                ("sqlite.ready_s.Airflow ready", "sqlite.ready_s_max.Airflow ready"),
                 "25",
             ),
         ),
