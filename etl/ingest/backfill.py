@@ -129,14 +129,17 @@ class Backfill:
         """Fetch and publish all of ``chunk``; returns when Kafka has it. Raises ``VenueError``, ``TransportError``."""
         parser = self._access.parser()
         coverage = ChunkCoverage(parser, chunk)
-        connection = connection_id(time.time_ns())
-        intake = open_intake(self.feed, parser, connection, "", Source.BACKFILL, observer=coverage)
+        intake = self._open(parser, coverage)
         if chunk.archive:
             await self._read_archive(parser, intake, chunk, coverage)
         else:
             await self._read_pages(parser, intake, chunk)
         self._publisher.flush(FLUSH_TIMEOUT_S)
         return coverage.fetched(intake.frame_sequence)
+
+    def _open(self, parser: Exchange, coverage: ChunkCoverage) -> Intake:
+        connection = connection_id(time.time_ns())
+        return open_intake(self.feed, parser, connection, "", Source.BACKFILL, observer=coverage)
 
     async def _read_pages(self, parser: Exchange, intake: Intake, chunk: Chunk) -> None:
         kind = Kind[chunk.kind.upper()]
@@ -177,9 +180,7 @@ async def _fetch(
     publisher = transport_of(settings).publisher()
     waiting = iter(chunks)
     failed: list[VenueError] = []
-    is_here = settings.venues.archive_url.startswith(archive.FOLDER) and all(
-        chunk.archive for chunk in chunks
-    )
+    is_here = archive.is_folder(settings.venues.archive_url) and all(chunk.archive for chunk in chunks)
     async with VenueAccess.from_settings(settings, exchange, needs_key=not is_here) as access:
         backfill = begin(settings, access, publisher)
 

@@ -11,7 +11,6 @@ of it; what a killed run wrote of one is written again, and stores hold it once.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
@@ -19,16 +18,15 @@ from etl.adapter.contract import Exchange, Outcome
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill
-from etl.ingest.backfill import FLUSH_TIMEOUT_S, Backfill, Progress, Summary
-from etl.ingest.backfill_coverage import ChunkCoverage, Fetched
+from etl.ingest.backfill import Backfill, Progress, Summary
+from etl.ingest.backfill_coverage import ChunkCoverage
 from etl.ingest.backfill_jobs import Chunk, Job
 from etl.ingest.bulk_rows import BulkReader, plain_outcomes
-from etl.ingest.intake import Intake, open_intake
-from etl.model.records import Frame, Source
+from etl.ingest.intake import Intake
+from etl.model.records import Frame
 from etl.settings import Settings
 from etl.sinks.bulk_bars import Bars, Writer, together, writers
 from etl.sources.access import VenueAccess
-from etl.sources.connection_id import connection_id
 from etl.sources.history import Answer
 from etl.transports.publisher import Publisher
 
@@ -73,26 +71,20 @@ class BulkBackfill(Backfill):
         self._writers = [(writer, asyncio.Lock()) for writer in kept.values()]
         self._waiting: dict[Intake, Columns] = {}
 
-    async def chunk(self, chunk: Chunk) -> Fetched:
-        parser = self._access.parser()
-        coverage = ChunkCoverage(parser, chunk)
+    def _open(self, parser: Exchange, coverage: ChunkCoverage) -> Intake:
         columns = Columns(parser, coverage)
-        intake = open_intake(
-            self.feed,
-            cast(Exchange, columns),
-            connection_id(time.time_ns()),
-            "",
-            Source.BACKFILL,
-            observer=coverage,
-        )
+        intake = super()._open(cast(Exchange, columns), coverage)
         self._waiting[intake] = columns
+        return intake
+
+    async def _read_archive(
+        self, parser: Exchange, intake: Intake, chunk: Chunk, coverage: ChunkCoverage
+    ) -> None:
         try:
-            await self._read_archive(parser, intake, chunk, coverage)
-            await self._write(columns)
+            await super()._read_archive(parser, intake, chunk, coverage)
+            await self._write(self._waiting[intake])
         finally:
             del self._waiting[intake]
-        self._publisher.flush(FLUSH_TIMEOUT_S)
-        return coverage.fetched(intake.frame_sequence)
 
     async def _take(self, intake: Intake, answer: Answer) -> None:
         await super()._take(intake, answer)

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
 
 from etl.lake import layout
@@ -20,15 +19,15 @@ from etl.lake.catalog import Catalog, File, State
 from etl.lake.exports import Range
 from etl.lake.files import write_file
 from etl.lake.log import Conflict
-from etl.lake.rows import in_order
+from etl.lake.rows import in_order, to_arrow
 from etl.lake.storage import open_storage
 from etl.model.records import Bar, BarState, Kind
-from etl.model.times import NS_PER_DAY, NS_PER_US
+from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
 from etl.sinks.clickhouse_writer import INSERT_SETTINGS, MARKET_DATA
-from etl.sinks.timescale import TimescaleStore, insert_statement
+from etl.sinks.timescale import TimescaleStore, array_text, insert_statement
 from etl.stores.clickhouse_http import connect, insert_path
-from etl.wire.columns import COLUMNS, Column, Form
+from etl.wire.columns import COLUMNS, SCHEMAS, Column, Form, Rows
 
 COMMITS_MAX = 8
 """Tries of a commit of the lake that other writers were quicker at."""
@@ -38,6 +37,9 @@ VARYING = (
     "symbol", "event_time_ns", "receive_time_ns", "frame_sequence", "frame_index", "record_key", "open", "high", "low",
     "close", "volume", "trade_count", "bar_state",
 )  # fmt: skip
+_SAME = {"venue_symbol": "symbol", "time_ns": "event_time_ns", "key_time_ns": "event_time_ns"}
+_ARRAYS = frozenset((*VARYING, *_SAME))
+_STATES = pa.array(["", *(state.name.lower() for state in BarState if state)])
 
 
 class Bars(Struct, frozen=True):
@@ -52,8 +54,22 @@ class Bars(Struct, frozen=True):
 
     def column(self, name: str) -> Any:
         """``time_ns`` and ``key_time_ns`` are when a bar begins."""
-        same = {"venue_symbol": "symbol", "time_ns": "event_time_ns", "key_time_ns": "event_time_ns"}
-        return self.table[same.get(name, name)]
+        return self.table[_SAME.get(name, name)]
+
+    def rows(self) -> Rows:
+        """As a decoder makes them of messages, with their places for offsets."""
+        schema = SCHEMAS[Kind.BAR]
+        arrays = [self._values(column, schema.field(column.name).type) for column in COLUMNS[Kind.BAR]]
+        return Rows(Kind.BAR, list(range(len(self))), pa.Table.from_arrays(arrays, schema=schema))
+
+    def _values(self, column: Column, kind: pa.DataType) -> Any:
+        if column.name == "bar_state":
+            return _STATES.take(self.column(column.name))
+        if column.name in _ARRAYS:
+            return self.column(column.name).cast(kind)
+        value = getattr(self.common, column.name)
+        is_number = column.form in (Form.INTEGER, Form.TIME)
+        return pa.repeat(pa.scalar(value if is_number else _said(value), kind), len(self))
 
 
 def together(parts: Sequence[Bars]) -> Bars:
@@ -119,11 +135,12 @@ class TimescaleBars:
     def write(self, bars: Bars) -> None:
         common = [_said(getattr(bars.common, column.name)) for column in self._common]
         for first in range(0, len(bars), self._rows_max):
-            part = Bars(bars.common, bars.table.slice(first, self._rows_max))
-            self._store.add(self._statement, [*(_array(part, column) for column in self._arrays), *common])
+            part = Bars(bars.common, bars.table.slice(first, self._rows_max)).rows().columns
+            arrays = (array_text(column, part[column.name]) for column in self._arrays)
+            self._store.add(self._statement, [*arrays, *common])
 
     def close(self) -> None:
-        self._store.__exit__(None, None, None)
+        self._store.close()
 
 
 class LakeBars:
@@ -142,7 +159,7 @@ class LakeBars:
                 self._settings, self._storage, Kind.BAR, (bars.common.exchange, day), rows, NO_RANGE,
                 f"bulk{uuid.uuid4().hex}.parquet",
             )
-            for day, rows in _by_day(_lake_rows(bars))
+            for day, rows in _by_day(in_order(to_arrow(bars.rows()), "symbol"))
         ]  # fmt: skip
         self._commit(files)
 
@@ -170,48 +187,11 @@ def _stream(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-_ARRAYS = frozenset((*VARYING, "venue_symbol", "time_ns", "key_time_ns"))
-_STATES = pa.array(["", *(state.name.lower() for state in BarState if state)])
-
-
 def _said(value: Any) -> Any:
     """As a column of TimescaleDB has it: what the venue did not send is NULL, a name is in small letters."""
     if value is None or value in ("", (), 0):
         return None
     return value.name.lower() if hasattr(value, "name") else value
-
-
-def _array(bars: Bars, column: Column) -> str:
-    """The text of a PostgreSQL array. No value of these columns has a letter that means something there."""
-    values = bars.column(column.name)
-    if column.name == "bar_state":
-        values = _STATES.take(values)
-    if column.name in ("time_ns", "key_time_ns"):
-        values = pc.divide(values, NS_PER_US)
-    texts = values.cast(pa.string())
-    texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    joined = pc.binary_join(pa.ListArray.from_arrays([0, len(texts)], texts), ",")
-    return "{" + str(joined[0]) + "}"
-
-
-def _lake_rows(bars: Bars) -> pa.Table:
-    """Under ``ROW_SCHEMAS``, in order."""
-    schema, count = layout.ROW_SCHEMAS[Kind.BAR], len(bars)
-    arrays = []
-    for number, column in enumerate(COLUMNS[Kind.BAR]):
-        kind = schema.field(number).type
-        if column.name == "bar_state":
-            arrays.append(_STATES.take(bars.column(column.name)))
-        elif column.name == "time_ns":
-            arrays.append(pc.divide(bars.column("time_ns"), NS_PER_US).cast(kind))
-        elif column.name in _ARRAYS:
-            arrays.append(bars.column(column.name).cast(kind))
-        else:
-            value = getattr(bars.common, column.name)
-            is_number = column.form in (Form.INTEGER, Form.TIME)
-            arrays.append(pa.repeat(pa.scalar(value if is_number else _said(value), kind), count))
-    arrays.append(pa.nulls(count, layout.WIDE_DECIMALS.type))
-    return in_order(pa.Table.from_arrays(arrays, schema=schema), "symbol")
 
 
 def _by_day(rows: pa.Table) -> list[tuple[str, pa.Table]]:

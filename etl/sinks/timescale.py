@@ -87,6 +87,9 @@ class TimescaleStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._connection.close()
 
     def next_offset(self, topic_id: str, topic: str, partition: int, first: int) -> int:
@@ -221,10 +224,10 @@ def _value(column: Column) -> Composed:
 
 def parameters(rows: Rows) -> list[str]:
     """What the statement of the kind takes: a column each, as the text of a PostgreSQL array."""
-    return [_array(column, rows.columns[column.name]) for column in COLUMNS[rows.kind]]
+    return [array_text(column, rows.columns[column.name]) for column in COLUMNS[rows.kind]]
 
 
-def _array(column: Column, values: pa.ChunkedArray) -> str:
+def array_text(column: Column, values: pa.ChunkedArray) -> str:
     """The text of a PostgreSQL array of ``values``; what the venue did not send becomes NULL."""
     form = column.form
     if form is Form.TIME and column.name not in REQUIRED:

@@ -114,12 +114,17 @@ class ArchiveFile(Struct, frozen=True):
                 yield file
 
 
+def is_folder(url: str) -> bool:
+    """Whether the files at this address are on this machine already."""
+    return url.startswith(FOLDER)
+
+
 async def fetch(
     session: aiohttp.ClientSession, url: str, directory: Path, checksum_suffix: str
 ) -> ArchiveFile:
     """Download ``url`` into ``directory`` and verify it, by the SHA-256 at its address and ``checksum_suffix``, or "" =
     by that of its packing. What is not whole is fetched again. Raises ``ArchiveMissing``, ``VenueError``."""
-    if url.startswith(FOLDER):
+    if is_folder(url):
         return await asyncio.to_thread(_of_folder, url)
     path = directory / url.rpartition("/")[2]
     refusal = ""
