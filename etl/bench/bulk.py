@@ -23,11 +23,12 @@ from etl.embedded.kafka import kafka_part
 from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.embedded.timescale import timescale_part
+from etl.exchanges import load as load_exchange
 from etl.ingest import backfill, bulk
 from etl.ingest.backfill_jobs import Job, make_job
 from etl.lake.catalog import Catalog
 from etl.lake.storage import open_storage
-from etl.model.times import NS_PER_DAY, NS_PER_HOUR, parse_ns
+from etl.model.times import NS_PER_DAY, parse_ns
 from etl.settings import Settings, changed, make
 from etl.simulator.flat_files import MINUTES_MAX, write_archive
 from etl.stores import timescale
@@ -124,7 +125,7 @@ def _store(settings: Settings, store: str, files: list[Path], rows: int) -> dict
 
 def _job(settings: Settings, files: list[Path]) -> Job:
     first, last = (file.name.removesuffix(".csv.gz") for file in (files[0], files[-1]))
-    day_ns = 4 * NS_PER_HOUR
+    day_ns = load_exchange("polygon").archive_day_ns
     span = parse_ns(first) + day_ns, parse_ns(last) + day_ns + NS_PER_DAY
     return make_job(settings, "polygon", [], ["bar"], *span, from_archive=True)
 

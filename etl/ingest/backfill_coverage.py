@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
 
 import msgspec
 import numpy as np
@@ -20,12 +19,11 @@ from msgspec import Struct
 
 from etl.adapter.carried import is_all
 from etl.adapter.contract import Channel, Exchange, Ignored, SequenceRule
-from etl.adapter.market_calendar import is_closed
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill_holes
 from etl.ingest.backfill_holes import Hole
-from etl.ingest.backfill_jobs import Chunk, Job, archive_day, plan
+from etl.ingest.backfill_jobs import Chunk, Job, plan, rests
 from etl.ingest.backfill_marks import Marks
 from etl.ingest.backfill_runs import Run, Runs, between, holds, merged
 from etl.ingest.observer import Observer
@@ -207,7 +205,7 @@ def missing(exchange: type[Exchange], done: Done, now_ns: int, known: Iterable[H
     before = {hole.place: hole for hole in known}
     holes = list(_fewer_than_counted(exchange, [(chunk, it) for chunk, it in done if it is not None]))
     for chunk, fetched in done:
-        if fetched is not None and fetched.missing and not _rests(exchange, chunk):
+        if fetched is not None and fetched.missing and not rests(exchange, chunk):
             holes.append(_unpublished(chunk, fetched, now_ns, before))
     for group in _grouped(done).values():
         holes += _not_received(group, now_ns)
@@ -257,12 +255,6 @@ def _grouped(done: Done) -> dict[tuple[str, str], list[tuple[Chunk, Fetched | No
 def _channel_of(group: Done) -> str:
     known = [one for _, one in group if one is not None]
     return next((one.channel for one in known if one.rows), known[0].channel)
-
-
-def _rests(exchange: type[Exchange], chunk: Chunk) -> bool:
-    """A day on which the archive need not have a file: the market is closed, or may be."""
-    day = date.fromisoformat(archive_day(exchange, chunk))
-    return day.weekday() in exchange.archive_rests or is_closed(exchange.calendar, day)
 
 
 def _unpublished(chunk: Chunk, fetched: Fetched, now_ns: int, before: Mapping[tuple[str, str], Hole]) -> Hole:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import msgspec
 from msgspec import Struct
 
 from etl.adapter.contract import Exchange, Request
-from etl.adapter.market_calendar import is_closed
 from etl.exchanges import load as load_exchange
-from etl.ingest.backfill_jobs import WHOLE, Job, archive_day, plan
+from etl.ingest.backfill_jobs import WHOLE, Job, archive_day, plan, rests
 from etl.model.records import Frame, Kind, Record
 from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
-from etl.sources.archive import FOLDER, ArchiveFile, folder_path
+from etl.sources.archive import ArchiveFile, folder_path, is_folder
 from etl.sources.history import History
 
 PROBE_PAGES_MAX = 4
@@ -28,7 +25,6 @@ a busy machine. The slowest that is kept counts."""
 BYTES_PER_ROW = {"bar": {"clickhouse": 11.0, "timescale": 127.0, "lake": 26.0}}
 """Of minute bars of stocks, merged and compressed, measured by ``etl bench bulk``; of TimescaleDB a day of few minutes,
 more of a stock compresses better."""
-SATURDAY = 5
 REQUEST_S = 0.25
 """What a request takes where the venue publishes no limit: for estimates."""
 
@@ -65,7 +61,7 @@ async def estimate(settings: Settings, job: Job, in_bulk: bool = False) -> list[
 
 async def _estimate(settings: Settings, job: Job, in_bulk: bool) -> list[Estimate]:
     exchange = load_exchange(job.exchange)
-    if job.archive and settings.venues.archive_url.startswith(FOLDER):
+    if job.archive and is_folder(settings.venues.archive_url):
         return [_of_folder(settings, exchange, job, kind, in_bulk) for kind in job.kinds]
     if job.archive:
         days = len({chunk.start_ns // NS_PER_DAY for chunk in plan(job)})
@@ -95,8 +91,7 @@ def _of_folder(
     total, sampled = (sum(path.stat().st_size for path in some) for some in (there, samples))
     rows, files = lines * total // sampled if sampled else 0, len(there)
     if not there and exchange.bulk_bars is not None:
-        days = [date.fromisoformat(archive_day(exchange, one)) for one in chunks]
-        files = sum(day.weekday() < SATURDAY and not is_closed(exchange.calendar, day) for day in days)
+        files = sum(not rests(exchange, one) for one in chunks)
         rows = files * exchange.bulk_bars.rows_per_day
     per_s = min((BULK_ROWS_PER_S[store] for store in settings.stores), default=ROWS_PER_S)
     seconds = rows / (per_s if in_bulk else ROWS_PER_S)

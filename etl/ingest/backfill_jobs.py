@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import msgspec
 from msgspec import Struct
 
 from etl.adapter.carried import ALL, is_many
 from etl.adapter.contract import Exchange
+from etl.adapter.market_calendar import is_closed
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.model.records import Kind
@@ -176,6 +177,12 @@ def slices(job: Job, count_max: int) -> list[Job]:
 def archive_day(exchange: type[Exchange], chunk: Chunk) -> str:
     """The day of the file that ``chunk`` lies in."""
     return day_of(chunk.start_ns - exchange.archive_day_ns)
+
+
+def rests(exchange: type[Exchange], chunk: Chunk) -> bool:
+    """A day on which the archive need not have a file: the market is closed, or may be."""
+    day = date.fromisoformat(archive_day(exchange, chunk))
+    return day.weekday() in exchange.archive_rests or is_closed(exchange.calendar, day)
 
 
 def _day_ns(job: Job) -> int:
