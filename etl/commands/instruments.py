@@ -15,7 +15,7 @@ from etl.model.times import parse_ns, text_of
 from etl.reference.instrument_states import found
 from etl.reference.instrument_states import refresh as run
 from etl.reference.recorded import history, read
-from etl.reference.symbol_names import day_of, spans, symbol_at
+from etl.reference.symbol_names import day_of, holding, name_of, spans
 from etl.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -73,15 +73,13 @@ def refresh(as_json: AsJson = False) -> None:
 
 def print_names(settings: Settings, exchange: str, symbol: str, moment_ns: int, as_json: bool) -> bool:
     """Whether anything is known of names of this venue's instruments."""
-    names = read(settings, SYMBOL_NAMES, [exchange], SymbolName)
-    day, known = day_of(moment_ns), list(spans(names))
-    held = next((span for span in known if span.symbol == symbol and span.holds(day)), None)
+    day, known = day_of(moment_ns), list(spans(read(settings, SYMBOL_NAMES, [exchange], SymbolName)))
+    held = holding(known, symbol, day)
     if held is None:
         if any(span.symbol == symbol for span in known):
             raise UsageError(f"{exchange}: nobody that is known was called {symbol} on {day}")
         return False
-    today = day_of(time.time_ns())
-    current = symbol_at(names, symbol, day, today) or ""
+    current = name_of(known, held.instrument_id, day_of(time.time_ns()))
     until = f"until {held.until_day}" if held.until_day else "on"
     if as_json:
         print(msgspec.json.encode({**msgspec.to_builtins(held), "current_symbol": current}).decode())

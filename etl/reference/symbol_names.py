@@ -32,6 +32,8 @@ SINCE_EVER = date(1900, 1, 1)
 """Of a name whose beginning nobody tells."""
 NAME_CHANGE = "name_change"
 REFUSED_SHOWN_MAX = 5
+UNKNOWN_SYMBOL = "404"
+"""The status of an answer about a name that is nobody's."""
 
 
 class Span(Struct, frozen=True):
@@ -53,10 +55,7 @@ class Span(Struct, frozen=True):
 
 def spans(names: Iterable[SymbolName]) -> Iterator[Span]:
     """Those of one venue; as the view ``symbol_spans``."""
-    by_instrument: dict[str, list[SymbolName]] = defaultdict(list)
-    for name in names:
-        by_instrument[name.instrument_id].append(name)
-    for instrument_id, rows in by_instrument.items():
+    for instrument_id, rows in _by_instrument(names).items():
         rows.sort(key=lambda row: row.first_day)
         for row, later in pairwise([*rows, None]):
             assert row is not None
@@ -68,11 +67,26 @@ def symbol_at(names: Sequence[SymbolName], symbol: str, told_day: date, wanted_d
     """What the instrument that was called ``symbol`` on ``told_day`` is called on ``wanted_day``; "" = nothing,
     ``None`` = nobody knows it."""
     known = list(spans(names))
-    holder = next((one.instrument_id for one in known if one.symbol == symbol and one.holds(told_day)), None)
-    if holder is None:
-        return None
-    its_own = (one for one in known if one.instrument_id == holder and one.holds(wanted_day))
+    held = holding(known, symbol, told_day)
+    return None if held is None else name_of(known, held.instrument_id, wanted_day)
+
+
+def holding(known: Iterable[Span], symbol: str, day: date) -> Span | None:
+    """Whose ``symbol`` was on that day."""
+    return next((one for one in known if one.symbol == symbol and one.holds(day)), None)
+
+
+def name_of(known: Iterable[Span], instrument_id: str, day: date) -> str:
+    """ "" = it had none on that day."""
+    its_own = (one for one in known if one.instrument_id == instrument_id and one.holds(day))
     return next((one.symbol for one in its_own), "")
+
+
+def _by_instrument(names: Iterable[SymbolName]) -> dict[str, list[SymbolName]]:
+    found: dict[str, list[SymbolName]] = defaultdict(list)
+    for name in names:
+        found[name.instrument_id].append(name)
+    return found
 
 
 def day_of(time_ns: int) -> date:
@@ -86,11 +100,9 @@ def accepted(
     """The rows of instruments whose names are theirs alone, and a line for each that is refused. What a store has goes
     first, then whoever had a name first."""
     had = {name.instrument_id for name in known}
-    by_instrument: dict[str, list[SymbolName]] = defaultdict(list)
-    for name in names:
-        by_instrument[name.instrument_id].append(name)
     order = sorted(
-        by_instrument.items(), key=lambda item: (item[0] not in had, min(n.first_day for n in item[1]))
+        _by_instrument(names).items(),
+        key=lambda item: (item[0] not in had, min(name.first_day for name in item[1])),
     )
     kept: list[SymbolName] = []
     refused: list[str] = []
@@ -192,7 +204,7 @@ async def _fetch(access: VenueAccess, symbols: Iterable[str]) -> list[SymbolName
             try:
                 answer = await access.history.fetch(request)
             except Refused as refusal:
-                if "status 404" in str(refusal):  # nothing is known of it
+                if refusal.fault.code == UNKNOWN_SYMBOL:
                     continue
                 raise
             try:
