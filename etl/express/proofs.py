@@ -55,6 +55,10 @@ def _at_most(bound: str, *names: str) -> tuple[Comparison, ...]:
     return tuple((_AT_MOST, name, bound) for name in names)
 
 
+def _within(least: str, name: str, most: str) -> tuple[Comparison, ...]:
+    return (_AT_MOST, least, name), (_AT_MOST, name, most)
+
+
 PROOFS: Mapping[Callable[[Any], Any], tuple[Comparison, ...]] = {
     # ``is_on_time`` in _check.c: the record's times are within all bounds of the spec and of the clock
     rules.event_time_missing: (),
@@ -67,14 +71,8 @@ PROOFS: Mapping[Callable[[Any], Any], tuple[Comparison, ...]] = {
     rules.price_missing: _present("price"),
     rules.price_not_positive: _positive("price"),
     rules.price_implausible: _at_most("price_max", "price"),
-    rules.price_far_out: (
-        (_AT_MOST, "price_hard_low", "price"),
-        (_AT_MOST, "price", "price_hard_high"),
-    ),
-    rules.price_deviates: (
-        (_AT_MOST, "price_soft_low", "price"),
-        (_AT_MOST, "price", "price_soft_high"),
-    ),
+    rules.price_far_out: _within("price_hard_low", "price", "price_hard_high"),
+    rules.price_deviates: _within("price_soft_low", "price", "price_soft_high"),
     rules.price_off_tick: ((_AT_MOST, "infinite", "price_figures"), (_ON_STEP, "price", "price_step")),
     rules.size_missing: _present("size"),
     rules.size_negative: _not_negative("size"),
@@ -111,8 +109,7 @@ PROOFS: Mapping[Callable[[Any], Any], tuple[Comparison, ...]] = {
     rules.bar_volume_negative: _not_negative("quote_volume", "taker_buy_volume"),
     rules.volume_inconsistent: (
         (_AT_MOST, "taker_buy_volume", "size"),
-        (_AT_MOST, "quote_least", "quote_volume"),
-        (_AT_MOST, "quote_volume", "quote_most"),
+        *_within("quote_least", "quote_volume", "quote_most"),
     ),
     rules.bar_misaligned: _at_most("zero", "misaligned"),
 }
