@@ -82,16 +82,16 @@ def _lake(settings: Settings) -> Iterator[Ask]:
     state = Catalog(storage).read()
     with _lake_errors():
         connection = connect_to(storage, state)
-        confine(connection, settings)
 
     def ask(sql: str) -> ResultSet:
         with _lake_errors():
             if told := large(settings, storage, state, sql):
-                warnings.warn(told, LargeScanWarning, stacklevel=3)
+                warnings.warn(told, LargeScanWarning, stacklevel=4)
             result = connection.execute(one_select(connection, sql))
             return ResultSet([name for name, *_ in result.description or ()], result.fetchall())
 
     with connection:
+        confine(connection, settings)
         yield ask
 
 

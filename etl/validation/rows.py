@@ -110,7 +110,7 @@ class RowsCheck:
             columns["interval_ns"] = np.array(intervals)
         is_book = rows.kind is Kind.BOOK
         view = _book_view(rows, columns, spec) if is_book else VIEW_OF[rows.kind](columns, spec)
-        venues = rows.columns["exchange"].fill_null("").combine_chunks().dictionary_encode()
+        venues = rows.columns["exchange"].combine_chunks().dictionary_encode()
         specs = [self._of_venue.get(name, ANY_VENUE)[rows.kind] for name in venues.dictionary.to_pylist()]
         of_row = venues.indices.to_numpy()
         return msgspec.structs.replace(
