@@ -15,6 +15,7 @@ import pyarrow as pa
 from etl.client.cache import Cache
 from etl.client.errors import ClientError
 from etl.client.http import Http
+from etl.client.reference import ReferenceData
 from etl.client.stream import OnGap, Stream, Wanted
 from etl.client.tables import FRAMES, as_frame
 from etl.model.times import NS_PER_DAY, NS_PER_S, Time, as_ns
@@ -30,7 +31,7 @@ Progress = Callable[[int, int], None]
 """Rows so far, and in all."""
 
 
-class Client:
+class Client(ReferenceData):
     """``token`` as ``etl gateway token create`` told it. ``ca_file``: of the authority that vouches for a gateway with
     TLS. Ranges are asked for by one thread at a time.
 
@@ -212,11 +213,15 @@ class Client:
         return as_frame(pa.concat_tables(tables), frame, decimals == "exact")
 
     def _summed(self, table: str, start: Time, end: Time, exchange: str, symbol: str, frame: str) -> Any:
+        span = {"start": iso(as_ns(start)), "end": iso(as_ns(end))}
+        return self._told(table, frame, exchange=exchange, symbol=symbol, limit="1000000", **span)
+
+    def _told(self, table: str, frame: str, **asked: str | Time | None) -> Any:
+        """An answer that has no pages. A text goes as it is, another time as a text."""
         _require(frame, FRAMES, "frame")
-        params = {"start": iso(as_ns(start)), "end": iso(as_ns(end)), "limit": "1000000"}
-        wanted = {"exchange": exchange, "symbol": symbol}
-        params |= {name: value for name, value in wanted.items() if value}
-        return as_frame(self._http.whole(table, params), frame, False)
+        given = {name: value for name, value in asked.items() if value is not None and value != ""}
+        params = {name: one if isinstance(one, str) else iso(as_ns(one)) for name, one in given.items()}
+        return as_frame(self._http.whole(table, params), frame, True)
 
 
 def iso(ns: int) -> str:

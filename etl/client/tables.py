@@ -11,7 +11,7 @@ from etl.client.errors import ClientError
 DECIMAL_DIGITS_MAX = 38
 DECIMALS = frozenset(
     ("last_price", "volume", "bid", "bid_size", "ask", "ask_size", "open", "high", "low", "close", "vwap",
-     "quote_volume", "taker_buy_volume", "turnover")
+     "quote_volume", "taker_buy_volume", "turnover", "shares_before", "shares_after", "cash_amount", "strike", "value")
 )  # fmt: skip
 """Columns that the gateway gives as exact text."""
 FRAMES = ("polars", "pandas", "arrow")

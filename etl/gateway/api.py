@@ -20,6 +20,7 @@ from etl.gateway.ranges import (
     TABLES,
     TEXT,
 )
+from etl.gateway.reference import REFERENCE, Reference
 from etl.model.times import NS_PER_S, duration_ns, parse_ns
 
 LIMIT_DEFAULT = 10_000
@@ -76,6 +77,18 @@ DEPTH = Parameter("depth", "Levels of each side at most; 0 = all", _number, defa
 CHANNEL = Parameter("channel", "Of the book, where the symbol has several")
 ONE_EXCHANGE = Parameter("exchange", "One feed alone")
 ONE_SYMBOL = Parameter("symbol", "One symbol alone")
+KNOWN_AT = Parameter("at", "As it was known at this time; left out = what holds now", parse_ns)
+FILTERS: Mapping[str, Parameter] = {
+    one.name: one
+    for one in (
+        ONE_SYMBOL,
+        Parameter("current_symbol", "The instruments that are called so today, under all their names"),
+        Parameter("of_time", "Whose the names were at this time", parse_ns),
+        Parameter("start", "ISO 8601; what ends before it is left out", parse_ns),
+        Parameter("end", "ISO 8601; what begins then or later is left out", parse_ns),
+    )
+}
+"""Of reference data."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -101,6 +114,12 @@ def _made(name: str, *own: Parameter) -> Endpoint:
     return Endpoint(name, MADE[name].meaning, parameters, MADE[name].columns)
 
 
+def _of_reference(name: str, reference: Reference) -> Endpoint:
+    filters = (FILTERS[one] for one in reference.filters)
+    known = (KNOWN_AT,) if reference.known else ()
+    return Endpoint(name, reference.meaning, (ONE_EXCHANGE, *filters, *known, FORMAT), reference.columns)
+
+
 _SUMMED = (ONE_EXCHANGE, ONE_SYMBOL, START, END, FORMAT, LIMIT)
 ENDPOINTS: Mapping[str, Endpoint] = {
     endpoint.name: endpoint
@@ -112,6 +131,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
                  ("exchange", "symbol", "venue_symbol", "kinds", "first_time", "last_time")),
         Endpoint("coverage", "Rows by kind and UTC day in a range", _SUMMED,
                  ("exchange", "symbol", "kind", "day", "rows", "first_time", "last_time")),
+        *(_of_reference(name, reference) for name, reference in REFERENCE.items()),
     )
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""``/v1/{trades,quotes,bars,books,gaps,instruments,coverage}``: ranges out of a store, a page a request."""
+"""``/v1/…`` apart from the stream: ranges out of a store, a page a request, and reference data."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from etl.gateway.ranges import (
     rows_statement,
     summed_parameters,
 )
+from etl.gateway.reference import REFERENCE, reference_parameters, reference_statement
 from etl.gateway.tokens import Grant
 from etl.settings import Settings
 from etl.stores.clickhouse_http import connect
@@ -93,6 +94,8 @@ class History:
 
     async def _answer(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
         values = read_parameters(endpoint, request.query)
+        if endpoint.name in REFERENCE:
+            return await self._reference(endpoint.name, values, request[GRANT])
         if values["start"] >= values["end"]:
             raise UsageError("end: not after start")
         if not 1 <= values["limit"] <= self._settings.gateway.rows_max:
@@ -144,9 +147,7 @@ class History:
         return None
 
     async def _summed(self, name: str, values: dict[str, Any], grant: Grant) -> web.Response:
-        exchanges = [values["exchange"]] if values["exchange"] else list(grant.exchanges)
-        if values["exchange"] and grant.exchanges and values["exchange"] not in grant.exchanges:
-            raise Refused(403, "not_granted", f"this token is not good for {values['exchange']}")
+        exchanges = _granted(values["exchange"], grant)
         kinds = [kind for kind in SUMMED if not grant.kinds or kind in grant.kinds] or ["none"]
         parameters = summed_parameters(
             exchanges, values["symbol"], kinds, values["start"], values["end"], values["limit"]
@@ -154,9 +155,15 @@ class History:
         statement = instruments_statement if name == "instruments" else coverage_statement
         return _in_format(values["format"], await self._ask(statement(values["format"]), parameters))
 
-    async def _ask(self, statement: str, parameters: dict[str, str]) -> bytes:
-        """Raises ``EtlError``."""
-        return await self._in_turn(self._execute, statement, parameters)
+    async def _reference(self, name: str, values: dict[str, Any], grant: Grant) -> web.Response:
+        form = values["format"]
+        statement = reference_statement(name, values, form)
+        parameters = reference_parameters(name, values, _granted(values["exchange"], grant))
+        return _in_format(form, await self._ask(statement, parameters, self._settings.gateway.rows_max))
+
+    async def _ask(self, statement: str, parameters: dict[str, str], rows_max: int = 0) -> bytes:
+        """``rows_max``: an answer with more is refused; 0 = the statement has its own limit. Raises ``EtlError``."""
+        return await self._in_turn(self._execute, statement, parameters, rows_max)
 
     async def _in_turn(self, work: Callable[..., T], *values: Any) -> T:
         """Raises ``EtlError``."""
@@ -169,13 +176,14 @@ class History:
         finally:
             self._waiting -= 1
 
-    def _execute(self, statement: str, parameters: dict[str, str]) -> bytes:
+    def _execute(self, statement: str, parameters: dict[str, str], rows_max: int) -> bytes:
         gateway = self._settings.gateway
         limits = {
             "readonly": "2",
             "max_execution_time": f"{gateway.query_within_s:g}",
             "max_rows_to_read": str(gateway.scan_rows_max),
             "max_result_bytes": str(ANSWER_BYTES_MAX),
+            "max_result_rows": str(rows_max),
             "output_format_json_quote_64bit_integers": "0",
             "output_format_arrow_string_as_string": "1",
             "output_format_arrow_low_cardinality_as_dictionary": "0",
@@ -187,13 +195,19 @@ class History:
             return client.execute(statement, limits, parameters)
 
 
+def _granted(exchange: str, grant: Grant) -> list[str]:
+    """The one that is asked for, or all that the token is good for; none = all. Raises ``Refused``."""
+    if exchange and grant.exchanges and exchange not in grant.exchanges:
+        raise Refused(403, "not_granted", f"this token is not good for {exchange}")
+    return [exchange] if exchange else list(grant.exchanges)
+
+
 def _question(name: str, values: dict[str, Any], grant: Grant) -> Question:
     """Raises ``EtlError``."""
     table = TABLES.get(name) or MADE[name]
     if not grant.allows(values["exchange"], table.kind) and table.kind != "gap":
         raise Refused(403, "not_granted", f"this token is not good for {table.kind} of {values['exchange']}")
-    if grant.exchanges and values["exchange"] not in grant.exchanges:
-        raise Refused(403, "not_granted", f"this token is not good for {values['exchange']}")
+    _granted(values["exchange"], grant)
     return Question(
         table=table,
         exchange=values["exchange"],

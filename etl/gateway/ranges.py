@@ -180,10 +180,10 @@ class Question(Struct, frozen=True, kw_only=True):
         }  # fmt: skip
         if self.after:
             values |= {"after_sequence": self.after.sequence, "after_key": self.after.record_key}
-        return {name: _escaped(str(value)) for name, value in values.items()}
+        return {name: text_parameter(str(value)) for name, value in values.items()}
 
 
-def _escaped(text: str) -> str:
+def text_parameter(text: str) -> str:
     """As the server reads a parameter: with the escapes of tab-separated text."""
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
@@ -232,7 +232,7 @@ def rows_statement(question: Question, form: str, has_last: bool) -> str:
 
 def last_parameters(last: PageCursor) -> dict[str, str]:
     values = {"last": last.time_ns, "last_sequence": last.sequence, "last_key": last.record_key}
-    return {name: _escaped(str(value)) for name, value in values.items()}
+    return {name: text_parameter(str(value)) for name, value in values.items()}
 
 
 def _column(name: str, decimals: str) -> str:
@@ -288,12 +288,12 @@ def summed_parameters(
 ) -> dict[str, str]:
     """Of ``instruments_statement`` and ``coverage_statement``; empty = all."""
     return {
-        "start": str(start_ns), "end": str(end_ns), "limit": str(limit), "symbol": _escaped(symbol),
+        "start": str(start_ns), "end": str(end_ns), "limit": str(limit), "symbol": text_parameter(symbol),
         "key_start": str(start_ns - KEY_TIME_MARGIN_NS), "key_end": str(end_ns + KEY_TIME_MARGIN_NS),
-        "exchanges": _list(exchanges), "kinds": _list(kinds),
+        "exchanges": names_parameter(exchanges), "kinds": names_parameter(kinds),
     }  # fmt: skip
 
 
-def _list(names: list[str]) -> str:
+def names_parameter(names: list[str]) -> str:
     quoted = (name.replace("\\", "\\\\").replace("'", "\\'") for name in names)
-    return _escaped("[" + ",".join(f"'{name}'" for name in quoted) + "]")
+    return text_parameter("[" + ",".join(f"'{name}'" for name in quoted) + "]")

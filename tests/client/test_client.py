@@ -17,6 +17,7 @@ from typing import Any
 import polars
 import pytest
 from hypothesis import given
+from msgspec import structs
 
 from etl.bench.gateway_kills import KillRun
 from etl.client import Client, ClientError, Lost, LostError, Refused
@@ -29,8 +30,10 @@ from etl.settings import Settings
 from etl.wire.codec import encode
 from etl.wire.json_records import fields_of, record_of
 from tests.gateway.test_http import WIDE, stored
+from tests.support.audit_stores import store_in_clickhouse
 from tests.support.examples import example
-from tests.support.gateway import address, gap, publish, quote, ready, token_of, trade, with_stored
+from tests.support.gateway import address, bar, gap, publish, quote, ready, token_of, trade, with_stored
+from tests.support.reference_rows import KNOWN_FIRST, record_reference
 from tests.support.topics import delete_before
 from tests.wire.test_codec import any_record
 
@@ -145,6 +148,57 @@ def test_a_range_is_a_frame_exact_to_the_last_digit_and_a_closed_day_is_asked_fo
     with Client(address(settings), "none", cache_folder=tmp_path, cache_bytes_max=CACHE_BYTES_MAX) as away:
         kept = away.trades("binance", "BTC-USDT", "2026-01-01", "2026-01-02")  # nobody listens any more
         assert kept.height == 50
+
+
+@pytest.mark.integration
+def test_reference_data_is_asked_for_in_one_call_and_bars_follow_a_rename(
+    settings: Settings, tmp_path: Path
+) -> None:
+    record_reference(settings)
+    renamed = [
+        bar_of("FB", "2022-06-08T15:00:00"),
+        bar_of("META", "2022-06-08T15:00:00"),  # of another one, who had the name until then
+        bar_of("META", "2022-06-09T15:00:00"),
+    ]
+    store_in_clickhouse(settings, renamed, "renamed")
+
+    def run(client: Client) -> None:
+        assert client.listings("binance")["strike"].to_list() == [Decimal("60000.5")]
+        assert client.listings(at=KNOWN_FIRST)["price_step"].to_list() == ["0.01"]
+        assert client.listings(frame="pandas")["instrument_class"].to_list() == ["option"]
+        open_then = client.sessions("polygon", "2026-11-27T15:00:00", "2026-11-27T15:00:01")
+        assert open_then["is_early_close"].to_list() == [True]
+        assert client.corporate_actions(symbol="AAPL")["shares_before"][0] == Decimal("0.3333333333333333333")
+        assert client.symbol_names("polygon", "FB")["first_day"].to_list() == [date(2012, 5, 18)]
+        assert client.symbol_spans(of_time=date(2022, 1, 3))["symbol"].to_list() == ["META", "FB"]
+        assert client.observations(symbol="GDP")["value"].to_list() == [Decimal("0.0000000000000000001")]
+        assert client.observations(at="2026-01-01").height == 0
+        span = "2022-06-01", "2022-07-01"
+        of_name, of_stock = (ask("polygon", "META", *span) for ask in (client.bars, client.bars_of))
+        assert of_name["symbol"].to_list() == ["META", "META"]
+        assert of_stock["symbol"].to_list() == ["FB", "META"]
+        assert [moment.day for moment in of_stock["time"]] == [8, 9]
+        assert of_stock.schema == of_name.schema
+        none = client.bars_of("polygon", "META", "2010-01-01", "2010-02-01")
+        assert (none.height, none.columns) == (0, of_name.columns)
+        unknown = client.bars_of("binance", "BTC-USDT", START, END, "5m", decimals="float", frame="arrow")
+        assert unknown.column("open").to_pylist() == [1.0]
+        with pytest.raises(Refused, match="at: then"):
+            client.sessions(at="then")
+
+    async def served() -> None:
+        async with client_of(settings, tmp_path) as client:
+            await asyncio.to_thread(run, client)
+
+    asyncio.run(served())
+
+
+def bar_of(symbol: str, time: str) -> Record:
+    start_ns = as_ns(time)
+    return structs.replace(
+        bar(0, symbol), exchange="polygon", event_time_ns=start_ns, receive_time_ns=start_ns,
+        key_time_ns=start_ns, record_key=f"1m/{start_ns}",
+    )  # fmt: skip
 
 
 @pytest.mark.integration

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import aiohttp
@@ -22,6 +23,7 @@ from etl.model.records import Record
 from etl.settings import Settings
 from tests.support import lake
 from tests.support.gateway import address, bar, book, gap, gateway, quote, ready, token_of, trade, with_stored
+from tests.support.reference_rows import KNOWN_FIRST, record_reference
 
 START, END = "2025-12-31T23:59:59.999", "2026-01-01T00:01:00"
 RANGE = {"exchange": "binance", "symbol": "BTC-USDT", "start": START, "end": END}
@@ -167,6 +169,54 @@ class TestOnClickHouse:
 
         asyncio.run(run())
 
+    def test_reference_data_is_what_holds_or_what_was_known(self, settings: Settings) -> None:
+        record_reference(settings)
+
+        async def run() -> None:
+            async with gateway(settings) as session:
+
+                async def told(table: str, column: str, **params: str) -> list[Any]:
+                    rows = await rows_of(session, settings, table, **params)
+                    assert all(list(row) == list(ENDPOINTS[table].columns) for row in rows), table
+                    return [row[column] for row in rows]
+
+                assert await told("listings", "price_step", exchange="binance") == ["0.1"]
+                assert await told("listings", "price_step", at=KNOWN_FIRST) == ["0.01"]
+                assert await told("listings", "strike", symbol="BTC-USDT") == ["60000.5"]
+                assert await told("listings", "symbol", at="1970-01-01") == []
+                assert await told("sessions", "session_kind") == ["regular", "post"]
+                assert await told("sessions", "session_kind", end="2026-11-27T18:00:00") == ["regular"]
+                assert await told("sessions", "session_kind", start="2026-11-27T18:00:01") == ["post"]
+                assert await told("corporate_actions", "shares_before", symbol="AAPL") == [
+                    "0.3333333333333333333"
+                ]
+                assert await told("corporate_actions", "effective_day", exchange="alpaca") == []
+                assert await told("symbol_names", "symbol") == ["META", "", "FB", "META"]
+                assert await told("symbol_spans", "first_day", current_symbol="META") == [
+                    "2012-05-18", "2022-06-09",
+                ]  # fmt: skip
+                assert await told(
+                    "symbol_spans", "instrument_id", symbol="META", of_time="2022-06-09T03:00:00"
+                ) == ["ETF"]
+                assert await told("symbol_spans", "until_day", of_time="2022-06-09T05:00:00") == [None]
+                assert await told("observations", "value", exchange="fred") == ["0.0000000000000000001"]
+                assert await told("observations", "value", symbol="GDP", at="2026-01-01") == []
+                for form in FORMATS:
+                    answer = await body(session, settings, "corporate_actions", format=form)
+                    if form == "arrow":
+                        (row,) = pa.ipc.open_stream(answer).read_all().to_pylist()
+                        assert (row["effective_day"], row["cash_amount"]) == (date(2020, 8, 31), None)
+                params = {"at": "then"}
+                async with session.get(address(settings, "/v1/sessions"), params=params) as answer_of:
+                    assert (answer_of.status, (await answer_of.json())["message"]) == (
+                        400, "at: then: not an ISO 8601 time such as 2026-01-31T12:00:00",
+                    )  # fmt: skip
+            small = ready(settings, gateway_rows_max=1)
+            async with gateway(small) as session, session.get(address(small, "/v1/sessions")) as refused:
+                assert (refused.status, (await refused.json())["code"]) == (413, "too_large")
+
+        asyncio.run(run())
+
     def test_what_cannot_be_answered_says_why(self, settings: Settings) -> None:
         limits = ready(settings, gateway_scan_rows_max=10)
 
@@ -194,7 +244,7 @@ class TestOnClickHouse:
 
     def test_a_token_bounds_what_is_answered(self, settings: Settings) -> None:
         async def run() -> None:
-            own = token_of(settings, exchanges=["kraken"], kinds=["trade"], requests_per_minute=6)
+            own = token_of(settings, exchanges=["kraken"], kinds=["trade"], requests_per_minute=7)
             async with (
                 gateway(settings),
                 aiohttp.ClientSession(headers={"Authorization": f"Bearer {own}"}) as session,
@@ -207,6 +257,10 @@ class TestOnClickHouse:
                     params = {**RANGE, "exchange": exchange}
                     async with session.get(address(settings, f"/v1/{table}"), params=params) as answer:
                         assert answer.status == status, (table, exchange)
+                async with session.get(
+                    address(settings, "/v1/sessions"), params={"exchange": "binance"}
+                ) as answer:
+                    assert answer.status == 403
                 found = await rows_of(session, settings, "instruments", start=START, end=END)
                 assert [(row["exchange"], row["kinds"]) for row in found] == [("kraken", ["trade"])]
                 async with session.get(address(settings, "/v1/trades"), params=RANGE) as answer:
