@@ -2,7 +2,7 @@
 
 Each runs with the options of ``STANDARD``, ``--times`` times; what it printed is kept in docs/benchmarks/NAME.json, so
 that one that was not run again stays in the document, with its date. ``--beside`` keeps the older results as well,
-``--render-only`` runs nothing.
+``--render-only`` runs nothing. Figures that the platform's estimates go by are told them in the same step.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def main(
             results.append(_run(words))  # kept at once: the next one may take an hour, and fail
             _keep(name, Kept(shown(words), tuple(results)))
     DOCUMENT.write_text(rendered(kept()))
+    for path, text in told(kept()).items():
+        path.write_text(text)
 
 
 def command(name: str, recordings: Path | None = None) -> list[str]:
@@ -90,6 +92,16 @@ def _keep(name: str, kept: Kept) -> None:
     )
     text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(kept, results=results)), indent=1)
     (FOLDER / f"{name}.json").write_bytes(text + b"\n")
+
+
+def told(kept: Mapping[str, Kept]) -> dict[Path, str]:
+    """The files of figures that estimates go by, from the last results."""
+    return {
+        path: json.dumps({name: of_it.results[-1][name] for name in STANDARD[bench].told_names}, indent=1)
+        + "\n"
+        for bench, of_it in kept.items()
+        if (path := STANDARD[bench].told) is not None
+    }
 
 
 def rendered(kept: Mapping[str, Kept]) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from msgspec import Struct
+
+from etl.ingest.bulk_rates import FILE as BULK_RATES
 
 
 class Figure(Struct, frozen=True):
@@ -14,11 +18,14 @@ class Figure(Struct, frozen=True):
 
 
 class Standard(Struct, frozen=True):
-    """How a benchmark is run for the document, and what of its result stands there."""
+    """How a benchmark is run for the document, and what of its result stands there. ``told``: a file of the platform's
+    own that has ``told_names`` of the last result, for estimates."""
 
     options: tuple[str, ...]
     figures: tuple[Figure, ...]
     takes_recordings: bool = False
+    told: Path | None = None
+    told_names: tuple[str, ...] = ()
 
 
 STANDARD: dict[str, Standard] = {
@@ -181,6 +188,8 @@ STANDARD: dict[str, Standard] = {
                 ("projected.gib.clickhouse", "projected.gib.timescale", "projected.gib.lake"),
             ),
         ),
+        told=BULK_RATES,
+        told_names=("rows_per_s", "bytes_per_row", "line_by_line_rows_per_s"),
     ),
     "lake": Standard(
         (),

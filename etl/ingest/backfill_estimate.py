@@ -8,6 +8,7 @@ from msgspec import Struct
 from etl.adapter.contract import Exchange, Request
 from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_jobs import WHOLE, Job, archive_day, plan, rests
+from etl.ingest.bulk_rates import measured
 from etl.model.records import Frame, Kind, Record
 from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
@@ -17,14 +18,8 @@ from etl.sources.history import History
 
 PROBE_PAGES_MAX = 4
 SAMPLE_FILES = 5
-ROWS_PER_S = 20_000
-"""Of files, through all checks into the topics, by one process: for estimates."""
-BULK_ROWS_PER_S = {"clickhouse": 100_000, "timescale": 40_000, "lake": 80_000}
-"""The same by whole columns, into the embedded stores: as many times line by line as ``etl bench bulk`` found on
-a busy machine. The slowest that is kept counts."""
-BYTES_PER_ROW = {"bar": {"clickhouse": 11.0, "timescale": 127.0, "lake": 26.0}}
-"""Of minute bars of stocks, merged and compressed, measured by ``etl bench bulk``; of TimescaleDB a day of few minutes,
-more of a stock compresses better."""
+BAR = Kind.BAR.name.lower()
+"""What the bytes of a row were measured of."""
 REQUEST_S = 0.25
 """What a request takes where the venue publishes no limit: for estimates."""
 
@@ -51,8 +46,8 @@ async def estimate(settings: Settings, job: Job, in_bulk: bool = False) -> list[
             one,
             store_bytes={
                 store: round(size * one.rows)
-                for store, size in BYTES_PER_ROW.get(one.kind, {}).items()
-                if settings.keeps(store)
+                for store, size in measured().bytes_per_row.items()
+                if one.kind == BAR and settings.keeps(store)
             },
         )
         for one in found
@@ -93,8 +88,11 @@ def _of_folder(
     if not there and exchange.bulk_bars is not None:
         files = sum(not rests(exchange, one) for one in chunks)
         rows = files * exchange.bulk_bars.rows_per_day
-    per_s = min((BULK_ROWS_PER_S[store] for store in settings.stores), default=ROWS_PER_S)
-    seconds = rows / (per_s if in_bulk else ROWS_PER_S)
+    rates = measured()
+    per_s = rates.line_by_line_rows_per_s
+    if in_bulk:  # stores are written side by side: the slowest counts
+        per_s = min((rates.rows_per_s[store] for store in settings.stores), default=per_s)
+    seconds = rows / per_s
     return Estimate(job.symbols[0], kind_name, files, rows, round(seconds, 1), total)
 
 

@@ -10,13 +10,19 @@ from typing import Any
 import pytest
 
 import etl.bench
-from etl.bench.document import DOCUMENT, Kept, command, kept, rendered, shown
+from etl.bench.document import DOCUMENT, Kept, command, kept, rendered, shown, told
 from etl.bench.standard import STANDARD
 from etl.commands.bench import SHARED
 
 
 def test_the_document_is_what_the_kept_results_give() -> None:
     assert DOCUMENT.read_text() == rendered(kept())
+
+
+def test_estimates_go_by_what_the_kept_results_give() -> None:
+    files = told(kept())
+    assert files
+    assert {path: path.read_text() for path in files} == files
 
 
 def test_every_benchmark_has_its_place_in_the_document() -> None:

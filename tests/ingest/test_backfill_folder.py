@@ -14,8 +14,9 @@ import pytest
 from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill import run
-from etl.ingest.backfill_estimate import BYTES_PER_ROW, estimate
+from etl.ingest.backfill_estimate import estimate
 from etl.ingest.backfill_jobs import archive_day, make_job, plan
+from etl.ingest.bulk_rates import measured
 from etl.model.records import Bar, Gap, Kind
 from etl.model.times import NS_PER_HOUR, NS_PER_MINUTE, parse_ns
 from etl.settings import Settings, changed, make
@@ -121,9 +122,13 @@ def test_five_years_of_minute_bars_are_planned_before_a_file_is_there(tmp_path: 
         "a file each day of trading: a billion bars"
     )
     assert found.store_bytes == {
-        store: round(size * found.rows) for store, size in BYTES_PER_ROW["bar"].items()
+        store: round(size * found.rows) for store, size in measured().bytes_per_row.items()
     }
-    assert 0 < found.seconds < by_line.seconds
+    rates = measured()
+    assert found.seconds == pytest.approx(found.rows / min(rates.rows_per_s.values()), abs=0.1)
+    assert by_line.seconds == pytest.approx(found.rows / rates.line_by_line_rows_per_s, abs=0.1)
+    only = changed(settings, stores="lake")
+    assert asyncio.run(estimate(only, job, in_bulk=True))[0].seconds < by_line.seconds / 3
 
 
 def test_a_venue_without_files_of_its_own_says_what_to_set(settings: Settings) -> None:
