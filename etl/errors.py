@@ -40,6 +40,10 @@ class TransportError(EtlError):
     pass
 
 
+class MembershipLost(TransportError):
+    """The broker no longer takes this consumer for a member of its group; a new one may join in its place."""
+
+
 class StoreError(EtlError):
     pass
 

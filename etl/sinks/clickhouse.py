@@ -19,11 +19,14 @@ knows ClickHouse, and ``clickhouse_batch`` says what makes a batch the same batc
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 
+from etl.errors import MembershipLost
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import Batch
 from etl.sinks.clickhouse_offsets import Offsets
@@ -33,6 +36,11 @@ from etl.telemetry.sink import SinkMetrics
 
 SETTLE_AFTER_S = 0.2
 """An idle partition commits its end after so long; a busy one does so with its next intent."""
+JOINS_AGAIN_AFTER_S = 60.0
+"""After a standstill of the broker or of ours, the broker may take our own joining again for another's and shut us out:
+then we join anew. Shut out again within so long, another process does have our name."""
+
+_log = logging.getLogger(__name__)
 
 
 class ClickHouseSink:
@@ -40,30 +48,46 @@ class ClickHouseSink:
     reads ahead while inserts run."""
 
     def __init__(self, settings: Settings, metrics: SinkMetrics) -> None:
-        self._revoke_wait_s = settings.sink.revoke_wait_s
+        self._settings = settings
         self._metrics = metrics
         self._writer = Writer(settings, metrics)
         self._offsets = Offsets(settings, metrics, self)
         self._inserting: dict[Partition, Future[None]] = {}
+        self._joined_again_at_s = -math.inf
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``: then what is under way is finished and committed. Raises ``EtlError`` for what an operator
-        must see to: a lost range, a table that is missing, a store that refuses everything."""
+        must see to: a lost range, a table that is missing, a store that refuses everything, a name that two have."""
         self._writer.await_store(stop)
         self._offsets.subscribe()
         try:
             while not stop.is_set():
-                now_s = time.monotonic()
-                for partition in self._offsets.partitions:
-                    self._advance(partition, now_s)
-                self._offsets.consume()
-                self._offsets.report_backlog(now_s)
-                self._offsets.look_at_topics(now_s)
+                try:
+                    self._go_on(time.monotonic())
+                except MembershipLost as error:
+                    self._join_again(error)
             self.revoked(self._offsets.partitions)
             self._offsets.settle()
         finally:
             self._writer.close()
             self._offsets.close()
+
+    def _go_on(self, now_s: float) -> None:
+        for partition in self._offsets.partitions:
+            self._advance(partition, now_s)
+        self._offsets.consume()
+        self._offsets.report_backlog(now_s)
+        self._offsets.look_at_topics(now_s)
+
+    def _join_again(self, error: MembershipLost) -> None:
+        now_s = time.monotonic()
+        if now_s - self._joined_again_at_s < JOINS_AGAIN_AFTER_S:
+            raise error
+        self._joined_again_at_s = now_s
+        _log.warning("%s: joining anew", error)
+        self._offsets.give_up()
+        self._offsets = Offsets(self._settings, self._metrics, self)
+        self._offsets.subscribe()
 
     def _advance(self, partition: Partition, now_s: float) -> None:
         """Take over what is done, and start what is due."""
@@ -125,7 +149,7 @@ class ClickHouseSink:
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Let the inserts under way end; what takes longer is left to the next owner."""
         running = [self._inserting[partition] for partition in partitions if partition in self._inserting]
-        wait(running, timeout=self._revoke_wait_s)
+        wait(running, timeout=self._settings.sink.revoke_wait_s)
         for partition in partitions:
             if partition in self._inserting and self._inserting[partition].done():
                 self._take_over(partition, time.monotonic())

@@ -97,6 +97,11 @@ class Offsets:
     def close(self) -> None:
         self._group.close()
 
+    def give_up(self) -> None:
+        """Leave without a word: nothing that is under way will be committed."""
+        self.lost([held.at(held.partition.start) for held in self._held.values()])
+        self.close()
+
     def declare_lost(self, partition_id: PartitionId, start: int, end: int, why: str) -> None:
         """As ``losses.declare_lost``."""
         self._positions.declare_lost(partition_id, start, end, why)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as ClientMessage
 
-from etl.errors import TransportError
+from etl.errors import MembershipLost, TransportError
 from etl.settings import Settings
 from etl.transports import kafka_clients
 from etl.transports.group import Member, Place, Run
@@ -105,7 +105,7 @@ class KafkaGroup:
             self._member.gone(cast(str, message.topic()), cast(int, message.partition()))
             return
         if error.fatal() or error.code() == KafkaError._FATAL:  # as a message's error it is not marked
-            raise TransportError(f"Kafka: {error.str()}")
+            raise MembershipLost(f"Kafka: {error.str()}")
         _log.warning("Kafka: %s", error.str())
 
     def begin(self, places: Sequence[Place]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 import pytest
+from confluent_kafka import KafkaError
 from msgspec import structs
 
 from etl import crash
@@ -22,7 +23,7 @@ from etl import settings as settings_module
 from etl.embedded.clickhouse_start import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.ports import free_ports
-from etl.errors import RangeLost, StoreError, StoreRejected, TransportError
+from etl.errors import MembershipLost, RangeLost, StoreError, StoreRejected, TransportError
 from etl.model.records import (
     RECORD_TYPES,
     BarState,
@@ -738,8 +739,10 @@ def test_two_sinks_share_the_topic_and_one_takes_over_from_the_other(settings: S
     assert_exactly_once(settings, sent)
 
 
-def test_a_sink_whose_place_in_the_group_was_taken_ends_and_is_not_deaf_for_ever(settings: Settings) -> None:
-    """As after a standstill, when the broker takes its own rejoining for another's."""
+def test_a_sink_whose_place_in_the_group_was_taken_joins_again_and_ends_if_that_comes_again(
+    settings: Settings,
+) -> None:
+    """Once is a standstill, when the broker takes its own joining for another's; twice is another with its name."""
     settings = changed(settings, sink_instance="only-one")
     stream.publish(settings, stream.trade(1))
     stop = threading.Event()
@@ -747,18 +750,36 @@ def test_a_sink_whose_place_in_the_group_was_taken_ends_and_is_not_deaf_for_ever
         running = executor.submit(ClickHouseSink(settings, SinkMetrics("clickhouse")).run, stop)
         try:
             eventually(Group(settings).drained, RUN_WITHIN_S)
-            other = kafka_clients.consumer(
-                settings,
-                group_of(settings),
-                {"group.instance.id": "only-one", "partition.assignment.strategy": "cooperative-sticky"},
-            )
-            other.subscribe([settings.topics.normalized])
-            eventually(lambda: (other.poll(0.1), running.done())[1], RUN_WITHIN_S)
-            other.close()
+            with taking_its_place(settings) as shut_out:
+                eventually(shut_out, RUN_WITHIN_S)
+            stream.publish(settings, stream.trade(2))
+            eventually(Group(settings).drained, RUN_WITHIN_S)
+            with taking_its_place(settings) as shut_out:
+                eventually(lambda: (shut_out(), running.done())[1], RUN_WITHIN_S)
         finally:
             stop.set()
-        with pytest.raises(TransportError, match="fenced"):
+        with pytest.raises(MembershipLost, match="fenced"):
             running.result(RUN_WITHIN_S)
+    assert_exactly_once(settings, 2)
+
+
+@contextmanager
+def taking_its_place(settings: Settings) -> Iterator[Callable[[], bool]]:
+    """Another of its name; gives what polls it, and says whether it was shut out in its turn."""
+    other = kafka_clients.consumer(
+        settings,
+        group_of(settings),
+        {"group.instance.id": "only-one", "partition.assignment.strategy": "cooperative-sticky"},
+    )
+    other.subscribe([settings.topics.normalized])
+
+    def shut_out() -> bool:
+        message = other.poll(0.1)
+        error = None if message is None else message.error()
+        return error is not None and error.code() == KafkaError._FATAL
+
+    yield shut_out
+    other.close()
 
 
 def test_a_batch_that_was_stored_before_the_first_restart_is_known_after_it(
