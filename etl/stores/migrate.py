@@ -3,13 +3,16 @@
 What was applied stands in the table ``schema_migrations`` with the file's checksum; a file that changed afterwards
 is refused. TimescaleDB takes a file in one transaction. ClickHouse has none: its statements are written so that
 they may run again, and a file counts once all of them ran.
+
+A new database of ClickHouse is made by ``sql/clickhouse_schema.sql``, which says in a quarter of the statements what the
+migrations up to one of them come to, and counts as those. What is there already goes on by migrations.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,8 +27,11 @@ from etl.stores.clickhouse_http import ClickHouse, connect, in_database
 
 SQL_DIR = resource("sql")
 LOCK_KEY = 0x65746C  # "etl": one migration of a database at a time
+SCHEMA_VERSION = 0
+"""Under which ``clickhouse_schema.sql`` stands in ``schema_migrations``, from its first statement on."""
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+_SCHEMA_UNTIL = re.compile(r"-- As of (\d{4})_\w+")
 _STATEMENT = re.compile(
     r"""(?:[^;'"$/-]+ | '(?:[^'\\]|\\.|'')*' | "[^"]*" | \$\$.*?\$\$ | --[^\n]* | /\*.*?\*/ | [$/-])+""",
     re.VERBOSE | re.DOTALL,
@@ -101,7 +107,9 @@ def migrate_clickhouse(settings: Settings, until: int | None = None) -> list[str
     with connect(settings) as client:
         client.create_database()
         client.check_version()
-        applied = _migrate(_ClickHouseStore(client), SQL_DIR / "clickhouse", until)
+        store, folder = _ClickHouseStore(client), SQL_DIR / "clickhouse"
+        applied = _make_new(store, folder) if until is None else []
+        applied += _migrate(store, folder, until)
         _set_deduplication_window(client, settings.clickhouse.deduplication_window_blocks)
         return applied
 
@@ -134,6 +142,37 @@ def _migrate(store: _Store, folder: Path, until: int | None) -> list[str]:
     return labels
 
 
+def read_schema() -> tuple[Migration, int] | None:
+    """What makes a new database of ClickHouse, and the last migration that is in it."""
+    path = SQL_DIR / "clickhouse_schema.sql"
+    if not path.exists():
+        return None
+    schema = Migration(SCHEMA_VERSION, "schema", path.read_text())
+    until = _SCHEMA_UNTIL.match(schema.sql)
+    if until is None:
+        raise StoreError(f"{path}: its first line does not say as of which migration")
+    return schema, int(until[1])
+
+
+def _make_new(store: _ClickHouseStore, folder: Path) -> list[str]:
+    """Labels of the migrations that the schema stands for, if it was applied now: to a database that has nothing, or to
+    one where that was cut off."""
+    found = read_schema()
+    if found is None:
+        return []
+    schema, until = found
+    applied = store.applied()
+    if applied.get(SCHEMA_VERSION, schema.checksum) != schema.checksum and len(applied) == 1:
+        raise StoreError("ClickHouse: other code began to make this database, and was cut off: drop it, and again")
+    if set(applied) != {SCHEMA_VERSION} and (applied or not store.is_empty()):
+        return []
+    store.record([schema])
+    store.run(schema)
+    made = [migration for migration in read_migrations(folder) if migration.version <= until]
+    store.record(made)
+    return [migration.label for migration in made]
+
+
 class _ClickHouseStore:
     name = "ClickHouse"
 
@@ -149,7 +188,19 @@ class _ClickHouseStore:
         pairs = (line.split("\t") for line in rows.decode().splitlines())
         return {int(version): checksum for version, checksum in pairs}
 
+    def is_empty(self) -> bool:
+        """Does the database have no table but ``schema_migrations``, and the internal one none at all?"""
+        counted = self._client.execute(
+            "SELECT count() FROM system.tables WHERE database IN (currentDatabase(), {internal:String})",
+            parameters={"internal": self._client.address.internal},
+        )
+        return int(counted) == 1
+
     def apply(self, migration: Migration) -> None:
+        self.run(migration)
+        self.record([migration])
+
+    def run(self, migration: Migration) -> None:
         for statement in statements(in_database(migration.sql, self._client.address)):
             try:
                 self._client.execute(statement)
@@ -157,15 +208,10 @@ class _ClickHouseStore:
                 raise
             except StoreError as error:
                 raise StoreError(f"{migration.label}: {error}") from None
-        self._client.execute(
-            "INSERT INTO schema_migrations (version, name, checksum)"
-            " SELECT {version:UInt32}, {name:String}, {checksum:String}",
-            parameters={
-                "version": str(migration.version),
-                "name": migration.name,
-                "checksum": migration.checksum,
-            },
-        )
+
+    def record(self, migrations: Sequence[Migration]) -> None:
+        rows = (f"({each.version}, '{each.name}', '{each.checksum}')" for each in migrations)
+        self._client.execute(f"INSERT INTO schema_migrations (version, name, checksum) VALUES {', '.join(rows)}")
 
 
 class _TimescaleStore:
