@@ -4,8 +4,8 @@ What was applied stands in the table ``schema_migrations`` with the file's check
 is refused. TimescaleDB takes a file in one transaction. ClickHouse has none: its statements are written so that
 they may run again, and a file counts once all of them ran.
 
-A new database of ClickHouse is made by ``sql/clickhouse_schema.sql``, which says in a quarter of the statements what the
-migrations up to one of them come to, and counts as those. What is there already goes on by migrations.
+A new database of ClickHouse is made by ``sql/clickhouse_schema.sql``, which says in a quarter of the statements what
+the migrations up to one of them come to, and counts as those. What is there already goes on by migrations.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from etl.errors import StoreError, StoreUnavailable
 from etl.resources import resource
 from etl.settings import Settings
 from etl.stores import timescale
-from etl.stores.clickhouse_http import ClickHouse, connect, in_database
+from etl.stores.clickhouse_http import ClickHouse, connect, in_database, insert_path
 
 SQL_DIR = resource("sql")
 LOCK_KEY = 0x65746C  # "etl": one migration of a database at a time
@@ -163,7 +163,9 @@ def _make_new(store: _ClickHouseStore, folder: Path) -> list[str]:
     schema, until = found
     applied = store.applied()
     if applied.get(SCHEMA_VERSION, schema.checksum) != schema.checksum and len(applied) == 1:
-        raise StoreError("ClickHouse: other code began to make this database, and was cut off: drop it, and again")
+        raise StoreError(
+            "ClickHouse: other code began to make this database, and was cut off: drop it, and again"
+        )
     if set(applied) != {SCHEMA_VERSION} and (applied or not store.is_empty()):
         return []
     store.record([schema])
@@ -210,8 +212,9 @@ class _ClickHouseStore:
                 raise StoreError(f"{migration.label}: {error}") from None
 
     def record(self, migrations: Sequence[Migration]) -> None:
-        rows = (f"({each.version}, '{each.name}', '{each.checksum}')" for each in migrations)
-        self._client.execute(f"INSERT INTO schema_migrations (version, name, checksum) VALUES {', '.join(rows)}")
+        rows = "".join(f"{each.version}\t{each.name}\t{each.checksum}\n" for each in migrations)
+        statement = "INSERT INTO schema_migrations (version, name, checksum) FORMAT TSV"
+        self._client.insert(insert_path(statement, {}), rows.encode())
 
 
 class _TimescaleStore:

@@ -68,8 +68,8 @@ class Group(Protocol):
     def subscribe(self, topics: Sequence[str]) -> None: ...
 
     def consume(self, messages_max: int, wait_s: float) -> Iterator[Run]:
-        """What came, as far as it is there within ``wait_s``. Raises ``MembershipLost``, after which there is nothing to
-        do but ``close``, and whatever the ``Member`` raises."""
+        """What came, as far as it is there within ``wait_s``. Raises ``MembershipLost``, after which there is nothing
+        to do but ``close``, and whatever the ``Member`` raises."""
 
     def begin(self, places: Sequence[Place]) -> None:
         """Read partitions that were assigned, each from its place."""

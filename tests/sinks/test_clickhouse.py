@@ -23,7 +23,7 @@ from etl import settings as settings_module
 from etl.embedded.clickhouse_start import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.ports import free_ports
-from etl.errors import MembershipLost, RangeLost, StoreError, StoreRejected, TransportError
+from etl.errors import MembershipLost, RangeLost, StoreError, StoreRejected
 from etl.model.records import (
     RECORD_TYPES,
     BarState,

@@ -1,5 +1,5 @@
-"""``sql/clickhouse_schema.sql`` makes what the migrations make. Where it does not, ``ETL_TEST_WRITE_SCHEMA=1`` and a run
-of this file write it anew."""
+"""``sql/clickhouse_schema.sql`` makes what the migrations make. Where it does not, ``ETL_TEST_WRITE_SCHEMA=1`` and a
+run of this file write it anew."""
 
 from __future__ import annotations
 
