@@ -1,4 +1,4 @@
--- As of 0030_one_instrument_history: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
+-- As of 0031_adjusted_by_instrument: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
 
 CREATE DATABASE IF NOT EXISTS market_internal;
 
@@ -824,13 +824,49 @@ CREATE VIEW IF NOT EXISTS bars_adjusted
     `low_split` Nullable(Float64),
     `close_split` Nullable(Float64),
     `volume_split` Nullable(Float64),
-    `close_return` Nullable(Float64)
+    `close_return` Nullable(Float64),
+    `instrument_id` String,
+    `current_symbol` String
 )
 AS SELECT *
 FROM bars_adjusted_at(known_time = '2262-01-01 00:00:00');
 
 CREATE VIEW IF NOT EXISTS bars_adjusted_at
 AS WITH
+    spans AS
+    (
+        SELECT
+            exchange,
+            symbol,
+            first_day,
+            until_day,
+            instrument_id,
+            current_symbol
+        FROM
+        (
+            SELECT
+                exchange,
+                instrument_id,
+                symbol,
+                first_day,
+                leadInFrame(toNullable(first_day)) OVER whole AS until_day,
+                anyLast(symbol) OVER whole AS current_symbol
+            FROM
+            (
+                SELECT *
+                FROM symbol_names_history
+                WHERE recorded_ns <= toUnixTimestamp64Nano({known_time:DateTime64(9, 'UTC')})
+                ORDER BY recorded_ns DESC
+                LIMIT 1 BY
+                    exchange,
+                    instrument_id,
+                    first_day
+            )
+            WHERE NOT withdrawn
+            WINDOW whole AS (PARTITION BY exchange, instrument_id ORDER BY first_day ASC ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+        )
+        WHERE symbol != ''
+    ),
     told AS
     (
         SELECT
@@ -856,60 +892,92 @@ AS WITH
     of_days AS
     (
         SELECT
-            exchange,
-            symbol,
-            effective_day,
-            arrayProduct(groupArray(if(isNull(shares_after), 1., toFloat64(shares_before) / toFloat64(shares_after)))) AS split_of_day,
-            sum(ifNull(toFloat64(cash_amount), 0.)) AS cash
-        FROM told
+            t.exchange AS exchange,
+            multiIf((s.instrument_id != '') AND (isNull(s.until_day) OR (t.effective_day < s.until_day)), s.instrument_id, h.instrument_id != '', h.instrument_id, t.symbol) AS whose,
+            t.effective_day AS effective_day,
+            arrayProduct(groupArray(if(isNull(t.shares_after), 1., toFloat64(t.shares_before) / toFloat64(t.shares_after)))) AS split_of_day,
+            sum(ifNull(toFloat64(t.cash_amount), 0.)) AS cash
+        FROM told AS t
+        ASOF LEFT JOIN spans AS s ON (s.exchange = t.exchange) AND (s.symbol = t.symbol) AND (s.first_day <= t.effective_day)
+        LEFT JOIN
+        (
+            SELECT
+                exchange,
+                symbol,
+                instrument_id
+            FROM spans
+            WHERE isNull(until_day)
+        ) AS h ON (h.exchange = t.exchange) AND (h.symbol = t.symbol)
         GROUP BY
             exchange,
-            symbol,
+            whose,
             effective_day
     ),
     closes AS
     (
         SELECT
-            exchange,
-            symbol,
-            toDate32(time, 'America/New_York') AS day,
-            argMax(toFloat64(close), receive_time_ns) AS close
-        FROM bars
-        WHERE (interval = '1d') AND (bar_state >= 2) AND ((exchange, symbol) IN (
+            b.exchange AS exchange,
+            if((s.instrument_id != '') AND (isNull(s.until_day) OR (b.day < s.until_day)), s.instrument_id, b.symbol) AS whose,
+            b.day AS day,
+            argMax(toFloat64(b.close), b.receive_time_ns) AS close
+        FROM
+        (
             SELECT
                 exchange,
-                symbol
-            FROM of_days
-            WHERE cash > 0
-        ))
+                symbol,
+                toDate32(time, 'America/New_York') AS day,
+                close,
+                receive_time_ns
+            FROM bars
+            WHERE (interval = '1d') AND (bar_state >= 2) AND ((exchange, symbol) IN (
+                SELECT
+                    exchange,
+                    whose
+                FROM of_days
+                WHERE cash > 0
+                UNION ALL
+                SELECT
+                    exchange,
+                    symbol
+                FROM spans
+                WHERE (exchange, instrument_id) IN (
+                    SELECT
+                        exchange,
+                        whose
+                    FROM of_days
+                    WHERE cash > 0
+                )
+            ))
+        ) AS b
+        ASOF LEFT JOIN spans AS s ON (s.exchange = b.exchange) AND (s.symbol = b.symbol) AND (s.first_day <= b.day)
         GROUP BY
             exchange,
-            symbol,
+            whose,
             day
     ),
     with_close AS
     (
         SELECT
             d.exchange AS exchange,
-            d.symbol AS symbol,
+            d.whose AS whose,
             d.effective_day AS effective_day,
             d.split_of_day AS split_of_day,
             d.cash AS cash,
             c.close AS close_before
         FROM of_days AS d
-        ASOF LEFT JOIN closes AS c ON (c.exchange = d.exchange) AND (c.symbol = d.symbol) AND (c.day < d.effective_day)
+        ASOF LEFT JOIN closes AS c ON (c.exchange = d.exchange) AND (c.whose = d.whose) AND (c.day < d.effective_day)
     ),
     factors AS
     (
         SELECT
             exchange,
-            symbol,
+            whose,
             effective_day,
             arrayProduct(groupArray(split_of_day) OVER later) AS split_factor,
             arrayProduct(groupArray(split_of_day * if((cash > 0) AND (close_before > 0), 1 - (cash / (close_before * split_of_day)), 1.)) OVER later) AS return_factor,
             max((cash > 0) AND (NOT (close_before > 0))) OVER later AS lacks_close
         FROM with_close
-        WINDOW later AS (PARTITION BY exchange, symbol ORDER BY effective_day DESC)
+        WINDOW later AS (PARTITION BY exchange, whose ORDER BY effective_day DESC)
     )
 SELECT
     b.time AS time,
@@ -930,16 +998,28 @@ SELECT
     toFloat64(b.low) * split_factor AS low_split,
     toFloat64(b.close) * split_factor AS close_split,
     toFloat64(b.volume) / split_factor AS volume_split,
-    toFloat64(b.close) * return_factor AS close_return
+    toFloat64(b.close) * return_factor AS close_return,
+    b.instrument_id AS instrument_id,
+    b.current_symbol AS current_symbol
 FROM
 (
     SELECT
-        *,
-        toDate32(time, 'America/New_York') AS day
-    FROM bars
-    WHERE time < {known_time:DateTime64(9, 'UTC')}
+        n.*,
+        (s.instrument_id != '') AND (isNull(s.until_day) OR (n.day < s.until_day)) AS is_named,
+        if(is_named, s.instrument_id, '') AS instrument_id,
+        if(is_named, s.instrument_id, n.symbol) AS whose,
+        if(is_named, s.current_symbol, n.symbol) AS current_symbol
+    FROM
+    (
+        SELECT
+            *,
+            toDate32(time, 'America/New_York') AS day
+        FROM bars
+        WHERE time < {known_time:DateTime64(9, 'UTC')}
+    ) AS n
+    ASOF LEFT JOIN spans AS s ON (s.exchange = n.exchange) AND (s.symbol = n.symbol) AND (s.first_day <= n.day)
 ) AS b
-ASOF LEFT JOIN factors AS f ON (f.exchange = b.exchange) AND (f.symbol = b.symbol) AND (b.day < f.effective_day);
+ASOF LEFT JOIN factors AS f ON (f.exchange = b.exchange) AND (f.whose = b.whose) AND (b.day < f.effective_day);
 
 CREATE VIEW IF NOT EXISTS bars_of
 AS SELECT

@@ -10,34 +10,52 @@ NS_SUFFIX = "_ns"
 
 
 _ADJUSTED = """
+CREATE MACRO symbol_spans_at(told_by) AS TABLE
+SELECT exchange, instrument_id, symbol, first_day, until_day, current_symbol
+FROM (
+    SELECT *, lead(first_day) OVER whole AS until_day, last_value(symbol) OVER whole AS current_symbol
+    FROM symbol_names_at(told_by)
+    WINDOW whole AS (PARTITION BY exchange, instrument_id ORDER BY first_day
+                     ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+)
+WHERE symbol <> '';
 CREATE MACRO bars_adjusted_at(told_by) AS TABLE
-WITH of_days AS (
-    SELECT exchange, symbol, effective_day,
+WITH spans AS MATERIALIZED (FROM symbol_spans_at(told_by)
+), named_bars AS NOT MATERIALIZED (
+    SELECT b.*, coalesce(s.instrument_id, b.symbol) AS whose, coalesce(s.instrument_id, '') AS instrument_id,
+           coalesce(s.current_symbol, b.symbol) AS current_symbol
+    FROM (SELECT *, (time AT TIME ZONE 'America/New_York')::DATE AS day FROM bars) AS b
+    LEFT JOIN spans AS s ON s.exchange = b.exchange AND s.symbol = b.symbol AND s.first_day <= b.day
+                        AND (s.until_day IS NULL OR b.day < s.until_day)
+), of_days AS (
+    SELECT a.exchange, coalesce(s.instrument_id, h.instrument_id, a.symbol) AS whose, a.effective_day,
            product(coalesce(shares_before::DOUBLE / shares_after::DOUBLE, 1)) AS split_of_day,
            coalesce(sum(cash_amount), 0)::DOUBLE AS cash
-    FROM corporate_actions_at(told_by)
+    FROM corporate_actions_at(told_by) AS a
+    LEFT JOIN spans AS s ON s.exchange = a.exchange AND s.symbol = a.symbol AND s.first_day <= a.effective_day
+                        AND (s.until_day IS NULL OR a.effective_day < s.until_day)
+    LEFT JOIN spans AS h ON h.exchange = a.exchange AND h.symbol = a.symbol AND h.until_day IS NULL
     WHERE action_kind IN ('split', 'stock_dividend', 'cash_dividend')
       AND effective_day <= (least(told_by::TIMESTAMPTZ, now()) AT TIME ZONE 'America/New_York')::DATE
     GROUP BY ALL
 ), closes AS (
-    SELECT exchange, symbol, (time AT TIME ZONE 'America/New_York')::DATE AS day,
-           arg_max(close, receive_time_ns)::DOUBLE AS close
-    FROM bars
-    WHERE interval = '1d' AND bar_state <> 'open' AND (exchange, symbol) IN (SELECT (exchange, symbol) FROM of_days)
+    SELECT exchange, whose, day, arg_max(close, receive_time_ns)::DOUBLE AS close
+    FROM named_bars
+    WHERE interval = '1d' AND bar_state <> 'open' AND (exchange, whose) IN (SELECT (exchange, whose) FROM of_days)
     GROUP BY ALL
 ), with_close AS (
     SELECT d.*, c.close AS close_before
     FROM of_days AS d
-    ASOF LEFT JOIN closes AS c ON c.exchange = d.exchange AND c.symbol = d.symbol AND d.effective_day > c.day
+    ASOF LEFT JOIN closes AS c ON c.exchange = d.exchange AND c.whose = d.whose AND d.effective_day > c.day
 ), factors AS (
-    SELECT exchange, symbol, effective_day,
+    SELECT exchange, whose, effective_day,
            product(split_of_day) OVER later AS split_factor,
            product(split_of_day * CASE WHEN cash > 0 AND close_before > 0
                                        THEN 1 - cash / (close_before * split_of_day) ELSE 1 END) OVER later
                AS return_factor,
            bool_or(cash > 0 AND close_before IS NULL) OVER later AS lacks_close
     FROM with_close
-    WINDOW later AS (PARTITION BY exchange, symbol ORDER BY effective_day DESC)
+    WINDOW later AS (PARTITION BY exchange, whose ORDER BY effective_day DESC)
 )
 SELECT b.time, b.exchange, b.symbol, b.interval, b.open, b.high, b.low, b.close, b.volume, b.bar_state,
        coalesce(f.split_factor, 1) AS split_factor, coalesce(f.return_factor, 1) AS return_factor,
@@ -47,12 +65,13 @@ SELECT b.time, b.exchange, b.symbol, b.interval, b.open, b.high, b.low, b.close,
        b.low::DOUBLE * coalesce(f.split_factor, 1) AS low_split,
        b.close::DOUBLE * coalesce(f.split_factor, 1) AS close_split,
        b.volume::DOUBLE / coalesce(f.split_factor, 1) AS volume_split,
-       b.close::DOUBLE * coalesce(f.return_factor, 1) AS close_return
-FROM (SELECT *, (time AT TIME ZONE 'America/New_York')::DATE AS day FROM bars WHERE time < told_by::TIMESTAMPTZ) AS b
-ASOF LEFT JOIN factors AS f ON f.exchange = b.exchange AND f.symbol = b.symbol AND b.day < f.effective_day;
+       b.close::DOUBLE * coalesce(f.return_factor, 1) AS close_return,
+       b.instrument_id, b.current_symbol
+FROM (FROM named_bars WHERE time < told_by::TIMESTAMPTZ) AS b
+ASOF LEFT JOIN factors AS f ON f.exchange = b.exchange AND f.whose = b.whose AND b.day < f.effective_day;
 CREATE VIEW bars_adjusted AS FROM bars_adjusted_at('2262-01-01 00:00:00+00');
 """
-"""As in sql/timescale/0020_corporate_actions.sql; docs/reference_data.md has the formulas."""
+"""As in sql/timescale/0023_adjusted_by_instrument.sql; docs/reference_data.md has the formulas."""
 
 _NAMES = """
 CREATE VIEW symbol_spans AS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 from etl.errors import VenueError
 from etl.exchanges import load
 from etl.model.records import Bar
-from etl.model.reference import CORPORATE_ACTIONS, CorporateAction
+from etl.model.reference import CORPORATE_ACTIONS, SYMBOL_NAMES, CorporateAction, SymbolName
 from etl.reference import corporate_actions
 from etl.reference.corporate_actions import differences, known
 from etl.reference.recorded import record
@@ -206,10 +206,10 @@ def truth(split_of_day: Decimal, until: date) -> list[tuple[str, Decimal, Decima
     return found
 
 
-def bar_of(number: int, price: str) -> Bar:
+def bar_of(number: int, price: str, symbol: str = "A") -> Bar:
     """Of the day ``number`` of ``DAYS``, which begins at midnight in New York."""
     time_ns = MONDAY_NS + number * DAY_NS + 4 * 3_600_000_000_000
-    (bar,) = daily_bars("A", [1.0])
+    (bar,) = daily_bars(symbol, [1.0])
     times = {"event_time_ns": time_ns, "key_time_ns": time_ns, "record_key": f"1d/{time_ns}"}
     prices = dict.fromkeys(("open", "high", "low", "close"), price)
     return msgspec.structs.replace(bar, receive_time_ns=time_ns + DAY_NS, **times, **prices)
@@ -227,6 +227,7 @@ def test_adjusted_bars_as_known_at_a_time_are_what_decimal_says(
         rows = [paid, split(*split_told, day=SPLIT_DAY)]
         record(settings, CORPORATE_ACTIONS, rows, ["polygon"], told_ns)
     bars = [bar_of(number, text) for number, text in enumerate(CLOSE_TEXTS)]
+    bars += [bar_of(number, f"{close}", "WAS") for number, close in enumerate(WAS_CLOSES)]
     with connect(settings, internal=True) as client:
         store(client, [*bars])
     export_records(settings, bars)
@@ -235,9 +236,14 @@ def test_adjusted_bars_as_known_at_a_time_are_what_decimal_says(
             connection.execute(
                 "INSERT INTO bars (key_time, time, exchange, symbol, record_key, receive_time_ns, parser_version,"
                 " event_time_ns, interval, close, bar_state)"
-                " VALUES (time_of_ns(%(ns)s), time_of_ns(%(ns)s), 'polygon', 'A', %(key)s, %(ns)s, 1, %(ns)s,"
+                " VALUES (time_of_ns(%(ns)s), time_of_ns(%(ns)s), 'polygon', %(symbol)s, %(key)s, %(ns)s, 1, %(ns)s,"
                 " '1d', %(close)s, 'closed')",
-                {"ns": bar.event_time_ns, "key": bar.record_key, "close": Decimal(bar.close or "0")},
+                {
+                    "ns": bar.event_time_ns,
+                    "symbol": bar.symbol,
+                    "key": bar.record_key,
+                    "close": Decimal(bar.close or "0"),
+                },
             )
     cases = [
         ("bars_adjusted", truth(Decimal("0.5"), DAYS[-1])),
@@ -245,7 +251,41 @@ def test_adjusted_bars_as_known_at_a_time_are_what_decimal_says(
         # Tuesday evening in New York: no bar of Wednesday, and nothing has taken effect
         ("bars_adjusted_at(known_time = '2026-06-03 03:00:00')", truth(Decimal("0.5"), DAYS[1])),
     ]
-    sql = "SELECT {day}, close_split, close_return FROM {relation} WHERE symbol = 'A' ORDER BY time"
+    require_adjusted(settings, cases, "symbol = 'A'")
+
+    record(settings, SYMBOL_NAMES, NAMES, ["polygon"], RENAMED_TOLD_NS)
+    require_adjusted(settings, cases[1:], "symbol = 'A'")  # nobody had told of names then
+    by_todays_name = split("1", "4", day=DAYS[1])  # of a day on which nobody was called A
+    record(settings, CORPORATE_ACTIONS, [by_todays_name], ["polygon"], RENAMED_TOLD_NS, lambda row: False)
+    require_adjusted(
+        settings, [("bars_adjusted", renamed_truth())], "instrument_id = 'BBG01' AND current_symbol = 'A'"
+    )
+    others = [(f"{DAYS[0]}", Decimal(CLOSE_TEXTS[0]), Decimal(CLOSE_TEXTS[0]))]
+    require_adjusted(settings, [("bars_adjusted", others)], "symbol = 'A' AND current_symbol <> 'A'")
+
+
+# the same stock was called WAS until Tuesday, and on Monday A was another one's
+WAS_CLOSES = [Decimal("200.00"), Decimal("205.00")]
+NAMES = [
+    SymbolName("polygon", "BBG01", date(2020, 1, 2), "WAS"),
+    SymbolName("polygon", "BBG01", DIVIDEND_DAY, "A"),
+    SymbolName("polygon", "BBG02", date(2019, 1, 2), "A"),
+    SymbolName("polygon", "BBG02", DAYS[1], ""),
+]
+RENAMED_TOLD_NS = MONDAY_NS + 20 * DAY_NS
+
+
+def renamed_truth() -> list[tuple[str, Decimal, Decimal]]:
+    half, paid = Decimal("0.5"), 1 - Decimal("0.41") / WAS_CLOSES[1]
+    by_split = [WAS_CLOSES[0] * half / 4, WAS_CLOSES[1] * half]
+    own = [(f"{day}", close, close * paid) for day, close in zip(DAYS, by_split, strict=False)]
+    return own + truth(half, DAYS[-1])[2:]
+
+
+def require_adjusted(
+    settings: Settings, cases: Sequence[tuple[str, list[tuple[str, Decimal, Decimal]]]], where: str
+) -> None:
+    sql = f"SELECT {{day}}, close_split, close_return FROM {{relation}} WHERE {where} ORDER BY time"
     for relation, expected in cases:
         for name, found in adjusted_in_each(settings, sql, relation).items():
             assert [row[0] for row in found] == [row[0] for row in expected], (name, relation)
