@@ -23,6 +23,8 @@ class ToldBars:
     def _is_new(self, bar: TradeBar) -> bool:
         held = self._bars.setdefault((bar.exchange, bar.symbol, bar.interval), {})
         former = held.get(bar.time_ns)
+        if former is None and len(held) == HELD_BARS and bar.time_ns < min(held):
+            return False  # too old for a revision: it was told, and forgotten here
         if former is not None and structs.replace(bar, bar_state=former.bar_state, late_trades=0) == former:
             return False
         held[bar.time_ns] = structs.replace(bar, late_trades=0)

@@ -25,13 +25,16 @@ STEP_MESSAGES = 20_000
 
 def standing_books(
     reader: RangeReader, ends: Mapping[int, int], wants: Callable[[tuple[bytes, int]], bool]
-) -> list[bytes]:
-    """Messages of action ``snapshot``, one a book that is whole at ``ends``. Blocks. Raises ``TransportError``."""
+) -> list[tuple[int, bytes]]:
+    """The partition and a message of action ``snapshot`` of each book that is whole at ``ends``. Blocks.
+
+    Raises ``TransportError``."""
     lows = {partition: bounds.low for partition, bounds in reader.bounds().items()}
-    found: list[bytes] = []
-    for partition, end in ends.items():
-        found += _joined(_changes(reader, partition, lows[partition], end, wants))
-    return found
+    return [
+        (partition, message)
+        for partition, end in ends.items()
+        for message in _joined(_changes(reader, partition, lows[partition], end, wants))
+    ]
 
 
 def _changes(

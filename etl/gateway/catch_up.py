@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 from typing import Protocol, TypeVar
 
@@ -25,6 +25,7 @@ from etl.settings import Settings
 from etl.transports.ranges import RangeReader
 from etl.transports.transport import transport_of
 from etl.wire.cursor import cursor_text, is_cursor, parse_cursor
+from etl.wire.glance import glance
 
 FRAME_RECORDS_MAX = 500
 JOIN_BYTES_MAX = 256 << 10
@@ -52,8 +53,9 @@ class Client(Protocol):
 
     def wants(self, route: tuple[bytes, int]) -> bool: ...
 
-    def deliver(self, entries: list[Entry], cursor: str) -> None:
-        """``cursor`` stands after them; there may be none."""
+    def deliver(self, entries: list[Entry], cursor: str, clocks_ns: Mapping[int, int]) -> None:
+        """``cursor`` stands after them; there may be none. ``clocks_ns`` by partition: when the last that was read up
+        to ``cursor`` was received."""
 
     def pass_over(self, entries: list[Entry]) -> None:
         """They were received before the stream begins."""
@@ -122,7 +124,7 @@ class CatchUp:
     async def books(self, ends: dict[int, int], wants: Wants) -> list[bytes]:
         """The books that are wanted, as they stand at ``ends``. Raises ``TransportError``."""
         async with self._turns:
-            return await self._read(lambda reader: standing_books(reader, ends, wants))
+            return await self._read(lambda reader: [book for _, book in standing_books(reader, ends, wants)])
 
     async def warm_up(self, ends: dict[int, int], derivation: Derivation, wants: Wants) -> None:
         """Raises ``EtlError``."""
@@ -174,10 +176,13 @@ class CatchUp:
                 return True
             for first in range(0, len(waiting), FRAME_RECORDS_MAX):
                 part = waiting[first : first + FRAME_RECORDS_MAX]
-                for entry in part:
-                    offsets[entry.partition] = entry.offset + 1
+                last = {entry.partition: entry for entry in part}
+                offsets.update((partition, entry.offset + 1) for partition, entry in last.items())
+                clocks_ns = {
+                    partition: glance(entry.value).receive_time_ns for partition, entry in last.items()
+                }
                 wanted = [entry for entry in part if self._client.wants(entry.route)]
-                self._client.deliver(wanted, cursor_text(self._hub.topic, offsets))
+                self._client.deliver(wanted, cursor_text(self._hub.topic, offsets), clocks_ns)
                 for entry in wanted:
                     entry.forget()
                 await self._client.outbox.room()
@@ -188,13 +193,15 @@ class CatchUp:
         wants = self._client.wants
         entries: list[Entry] = []
         before: list[Entry] = []
+        last = {told.partition: told for told in part}
+        offsets.update((partition, told.offset + 1) for partition, told in last.items())
         for told in part:
-            offsets[told.partition] = told.offset + 1
             if told.entry is not None and wants(told.entry.route):
                 (entries if told.time_ns >= from_ns else before).append(told.entry)
         if before:
             self._client.pass_over(before)
-        self._client.deliver(entries, cursor_text(self._hub.topic, offsets))
+        clocks_ns = {partition: told.time_ns for partition, told in last.items()}
+        self._client.deliver(entries, cursor_text(self._hub.topic, offsets), clocks_ns)
 
     def _tell_missing(self, past: Past, offsets: dict[int, int]) -> None:
         for partition, first, end in past.missing:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 from etl.errors import EtlError
 from etl.gateway.derivation import Derivation
@@ -38,12 +39,15 @@ class DerivedFeed:
         derivation = self._derivation
         return derivation is not None and derivation.selection.matches(route) and self._allowed.matches(route)
 
-    def take(self, entries: list[Entry], cursor: str) -> None:
-        """``cursor`` stands before them."""
+    def take(self, entries: list[Entry], cursor: str, clocks_ns: Mapping[int, int] | None) -> None:
+        """``cursor`` stands before them; ``clocks_ns`` as of ``Derivation.take``, or live, by the clock, without."""
         if self._derivation is None:
             return
         try:
-            self._tell(self._derivation.take(entries), cursor)
+            made = self._derivation.take(entries, clocks_ns or {})
+            if clocks_ns is None:
+                self._derivation.advance(time.time_ns())
+            self._tell([*made, *self._derivation.told()], cursor)
         except EtlError as error:
             self._derivation = None
             self._fail(error)
@@ -53,9 +57,9 @@ class DerivedFeed:
         if self._derivation is not None:
             self._derivation.pass_over(entries)
 
-    def miss(self) -> None:
+    def miss(self, partition: int) -> None:
         if self._derivation is not None:
-            self._derivation.miss()
+            self._derivation.miss(partition)
 
     def advance(self, clock_ns: int, cursor: str) -> None:
         if self._derivation is not None:

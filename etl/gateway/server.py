@@ -55,9 +55,6 @@ FIRST_READ_POLL_S = 0.02
 PARTITIONS_LOOK_S = 10.0
 """Between two looks whether the topic has new partitions: what they hold is read from their beginning on."""
 LOOK_WITHIN_S = 5.0
-PARTITIONS_LOOK_S = 10.0
-"""Between two looks whether the topic has partitions that are new."""
-LOOK_WITHIN_S = 5.0
 BACKLOG = 1_024
 """Connections that wait to be taken: after a restart all clients come at once."""
 SHUTDOWN_S = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -110,9 +110,10 @@ class Session:
     def wants(self, route: tuple[bytes, int]) -> bool:
         return self._interest.wants(route) or self._derived.wants(route)
 
-    def deliver(self, entries: list[Entry], cursor: str) -> None:
+    def deliver(self, entries: list[Entry], cursor: str, clocks_ns: Mapping[int, int] | None = None) -> None:
+        """Live without ``clocks_ns``."""
         if self._derived.is_on:
-            self._derived.take(entries, self._cursor)
+            self._derived.take(entries, self._cursor, clocks_ns)
             entries = [entry for entry in entries if self._interest.wants(entry.route)]
         self._cursor = cursor
         frame = frame_of(self._format, cursor, entries) if entries else b""
@@ -123,7 +124,7 @@ class Session:
         self._derived.pass_over(entries)
 
     def miss(self, lost: Lost) -> None:
-        self._derived.miss()
+        self._derived.miss(lost.partition)
         self.outbox.tell(lost)
 
     def join(self, offsets: dict[int, int]) -> None:
@@ -132,9 +133,10 @@ class Session:
             part = waiting[first : first + JOIN_RECORDS_MAX]
             for entry in part:
                 offsets[entry.partition] = entry.offset + 1
-            self.deliver(part, cursor_text(self._hub.topic, offsets))
+            self.deliver(part, cursor_text(self._hub.topic, offsets), {})
             for entry in part:
                 entry.forget()
+        self._derived.advance(time.time_ns(), self._cursor)
         self._begin_live()
         self.outbox.tell(Live(cursor=self._cursor), self._cursor)
 
@@ -232,8 +234,8 @@ class Session:
     async def _begin_derivation(self, derivation: Derivation, start: Start, is_new: bool) -> None:
         """With the bars and books that stand where the stream begins. Raises ``EtlError``."""
         self._derived = DerivedFeed(derivation, self._interest.allowed, self.outbox, self._fail)
-        await self._catch_up.warm_up(start.offsets, derivation, self._derived.wants)
         derivation.bars_from_ns = time.time_ns() if is_new else start.from_ns
+        await self._catch_up.warm_up(start.offsets, derivation, self._derived.wants)
         if is_new:
             quotes = [one for one in self._standing(derivation.selection) if one.route[1] == QUOTE]
             derivation.pass_over(one for one in quotes if one.offset < start.offsets.get(one.partition, 0))
@@ -276,7 +278,9 @@ class Session:
                 self._ended.set()
                 return
             if self._has_begun:
-                self._cursor = self._hub.cursor if self._is_live else self._cursor
+                if self._is_live:  # what is due is told before a cursor that stands behind it
+                    self._derived.advance(time.time_ns(), self._cursor)
+                    self._cursor = self._hub.cursor
                 self.outbox.tell(Heartbeat(cursor=self._cursor, time_ns=time.time_ns()), self._cursor)
 
     async def _derive_on_time(self, every_s: float) -> None:

@@ -2,6 +2,9 @@
 
     open ──a print of a later bar, or CLOSE_AFTER_NS past its end──▶ closed, told ──more of its prints──▶ revised, told
 
+The clock decides when a bar is told, never what is in it: prints revise a bar until those of later bars have come, for
+a process under load reads seconds behind the clock.
+
 A print sets what its conditions let it (``etl/model/sale_conditions.py``); open and close go by the venue's time and
 order, not by that of arrival; only prints with a time of the venue count, and a bar in which none counted is not told.
 Corrections are not applied: they come as records.
@@ -21,7 +24,7 @@ from etl.model.times import NS_PER_S
 CLOSE_AFTER_NS = NS_PER_S
 """How long a bar of a quiet instrument is waited for: what was traded at its end is still on its way."""
 HELD_BARS = 4
-"""Closed bars of one length that late prints still revise."""
+"""Bars of one length, before that of the newest print, that late prints still revise."""
 IDENTITIES_MAX = 2_000
 """Of the newest prints: one that comes twice within so many counts once."""
 
@@ -30,14 +33,21 @@ Place = tuple[int, int]
 
 
 class TradeBars:
-    """``lengths_ns`` by the name of the interval. Bars that begin before ``whole_from_ns`` may lack prints."""
+    """``lengths_ns`` by the name of the interval. Bars that begin before ``whole_from_ns`` may lack prints; those that
+    end before ``told_to_ns`` were told before this stream began."""
 
     def __init__(
-        self, exchange: str, symbol: str, lengths_ns: Mapping[str, int], whole_from_ns: int = 0
+        self,
+        exchange: str,
+        symbol: str,
+        lengths_ns: Mapping[str, int],
+        whole_from_ns: int = 0,
+        told_to_ns: int = 0,
     ) -> None:
         self.whole_from_ns = whole_from_ns
         self._names = (exchange, symbol)
         self._series = [_Series(interval, length_ns) for interval, length_ns in lengths_ns.items()]
+        self.settle(told_to_ns)
         self._seen: dict[str, None] = {}
 
     def take(self, trade: Trade) -> None:
@@ -48,12 +58,17 @@ class TradeBars:
             del self._seen[next(iter(self._seen))]
         effect = effect_of(trade)
         for series in self._series:
-            series.take(trade, effect)
+            series.take(trade, effect, self.whole_from_ns)
 
     def close(self, before_ns: int) -> None:
         """The bars that end at ``before_ns`` or earlier."""
         for series in self._series:
             series.close(before_ns)
+
+    def settle(self, told_to_ns: int) -> None:
+        """What closed so far, and bars that end at ``told_to_ns`` or earlier, were told."""
+        for series in self._series:
+            series.settle(told_to_ns)
 
     def told(self) -> Iterator[TradeBar]:
         """Closed or revised since the last call, in the order of their times."""
@@ -73,13 +88,17 @@ class _Series:
         self._held: dict[int, _Bar] = {}
         self._closed_to_ns = 0
         """Bars that begin before are closed."""
+        self._settled_to_ns = 0
+        """Bars that begin before were told before this stream began: one that is not whole here was so there."""
+        self._newest_ns = 0
         self._changed: set[int] = set()
 
-    def take(self, trade: Trade, effect: Effect) -> None:
+    def take(self, trade: Trade, effect: Effect, whole_from_ns: int) -> None:
         start_ns = trade.key_time_ns // self._length_ns * self._length_ns
-        if start_ns < self._closed_to_ns - HELD_BARS * self._length_ns:
+        if start_ns < max(self._held_from_ns, min(whole_from_ns, self._settled_to_ns)):
             self.late_trades += 1
             return
+        self._newest_ns = max(self._newest_ns, start_ns)
         self.close(start_ns)
         bar = self._held.get(start_ns)
         if bar is None:
@@ -95,14 +114,24 @@ class _Series:
         self._changed |= {start for start in self._held if self._closed_to_ns <= start < closed_to_ns}
         self._closed_to_ns = closed_to_ns
 
+    def settle(self, told_to_ns: int) -> None:
+        self.close(told_to_ns)
+        self._settled_to_ns = self._closed_to_ns
+        self.late_trades = 0
+        for bar in self.changed():
+            bar.was_told = True
+
+    @property
+    def _held_from_ns(self) -> int:
+        return self._newest_ns - HELD_BARS * self._length_ns
+
     def changed(self) -> Iterable[_Bar]:
         """The bars to be told now; who was told last is held, for late prints."""
         if not self._changed:
             return ()
         found = [self._held[start] for start in sorted(self._changed)]
         self._changed.clear()
-        oldest_ns = self._closed_to_ns - HELD_BARS * self._length_ns
-        self._held = {start: bar for start, bar in self._held.items() if start >= oldest_ns}
+        self._held = {start: bar for start, bar in self._held.items() if start >= self._held_from_ns}
         return [bar for bar in found if bar.trade_count]
 
 
@@ -114,7 +143,7 @@ class _Bar:
         self._turnover = Decimal()
         self._regular: _Prices | None = None
         self._extended: _Prices | None = None
-        self._was_told = False
+        self.was_told = False
 
     def add(self, trade: Trade, effect: Effect) -> None:
         price = Decimal(trade.last_price) if trade.last_price is not None else None
@@ -136,7 +165,7 @@ class _Bar:
         self, exchange: str, symbol: str, interval: str, whole_from_ns: int, late_trades: int
     ) -> TradeBar:
         prices = self._regular or self._extended
-        was_told, self._was_told = self._was_told, True
+        was_told, self.was_told = self.was_told, True
         return TradeBar(
             exchange=exchange,
             symbol=symbol,

@@ -133,15 +133,36 @@ def test_a_bar_is_closed_by_a_later_print_or_by_the_clock_and_revised_by_a_late_
     assert short(made.take(entries(far))) == [(100, "closed", 2, True, 1)]
 
 
+def test_a_bar_has_its_prints_however_far_behind_the_clock_they_are_read() -> None:
+    made = derivation(bars=["1s"])
+    prints = [at(100 * number) for number in range(200)]
+    told: dict[int, int] = {}
+    for first in range(0, 200, 7):
+        made.advance(BASE_NS + 60 * S + first * 100 * MS)
+        told |= {one[0]: one[2] for one in short(made.take(entries(prints[first : first + 7])))}
+    assert told == dict.fromkeys(range(20), 10)
+
+
+def test_a_quiet_bar_is_closed_by_what_its_own_partition_has_been_read_up_to() -> None:
+    made = derivation(bars=["1s"])
+    ahead, behind = entries([at(30_000)]), entries([at(400, symbol="ETH-USDT")])
+    behind[0].partition = 1
+    assert made.take([*ahead, *behind], {0: BASE_NS + 30_000 * MS}) == []
+    assert made.take([], {1: BASE_NS + 1_900 * MS}) == []
+    (bar,) = made.take([], {1: BASE_NS + 2_000 * MS})
+    assert (bar.symbol, *short([bar])[0][:3]) == ("ETH-USDT", 0, "closed", 1)
+
+
 def test_a_bar_of_which_the_stream_may_have_missed_a_print_says_so() -> None:
     made = derivation(bars=["5s"])
     for one in (at(1_000), at(6_000)):
         made.take_record(one, 0)
-    made.lack(BASE_NS + 2_000 * MS)
-    made.settle()
+    made.lack(0, BASE_NS + 2_000 * MS)
+    made.settle({0: BASE_NS + 6_000 * MS})
     assert made.told() == []  # it was told before this stream began
-    assert short(made.take(entries([at(10_000)]))) == [(5, "closed", 1, True, 0)]
-    made.miss()
+    assert short(made.take(entries([at(2_000), at(6_000)]))) == []  # whole there, and not here
+    assert short(made.take(entries([at(10_000)]))) == [(5, "closed", 1, True, 1)]
+    made.miss(0)
     assert short(made.take(entries([at(11_000), at(15_000), at(20_000)]))) == [
         (10, "closed", 2, False, 0), (15, "closed", 1, True, 0),
     ]  # fmt: skip
@@ -255,3 +276,4 @@ def test_a_client_is_not_told_the_same_bar_twice() -> None:
     assert had.new([more, structs.replace(more, bar_state="closed")]) == [more]
     for number in range(2, 30):
         assert len(had.new([structs.replace(bar, time_ns=number * 5 * S)])) == 1
+    assert had.new([more]) == []

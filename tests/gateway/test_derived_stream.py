@@ -11,9 +11,14 @@ from typing import Any
 import pytest
 
 from etl.client import BookTop, Client, Mid, Refused, TradeBar
+from etl.client.client import iso
 from etl.model.records import Book, BookAction, Record, Trade
 from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
+from etl.transports import kafka_clients
+from etl.wire.codec import encode
+from etl.wire.cursor import cursor_text, parse_cursor
+from etl.wire.keys import message_key
 from tests.gateway.test_stream import SYMBOLS, trades
 from tests.support.gateway import (
     address,
@@ -75,6 +80,47 @@ def test_bars_of_the_past_are_whole_wherever_the_stream_goes_on(settings: Settin
     asyncio.run(run())
 
 
+def test_bars_are_whole_where_a_stream_goes_on_that_had_more_of_one_partition_than_of_another(
+    settings: Settings,
+) -> None:
+    """So it stands after a restart: what a process reads first is one partition's newest, then the next one's."""
+    begin_ns = (time.time_ns() // 10**9 - 30) * 10**9
+    symbols = ("AHEAD", "BEHIND", "QUIET")
+
+    def fill() -> None:
+        producer = kafka_clients.producer(settings)
+        for partition, symbol in enumerate(symbols):
+            for number in range(100 if symbol == "QUIET" else 1_000):
+                time_ns = begin_ns + number * 10**7
+                made = trade(
+                    number, symbol, event_time_ns=time_ns, key_time_ns=time_ns, receive_time_ns=time_ns
+                )
+                key = message_key(made.exchange, symbol)
+                producer.produce(
+                    settings.topics.normalized, encode(made), key, partition, timestamp=time_ns // 10**6
+                )
+        producer.flush()
+
+    async def run() -> None:
+        fill()
+        asked = {"derive": {"bars": "1s"}, "to": iso(begin_ns + 12 * 10**9)}
+        async with gateway(settings) as session:
+            async with stream(session, settings, from_=iso(begin_ns), **asked) as told:
+                topic = parse_cursor((await told.until("subscribed"))["cursor"]).topic
+            for offsets, firsts in (((880, 130, 100), (6, 0, 0)), ((130, 880, 20), (0, 6, 0))):
+                cursor = cursor_text(topic, dict(enumerate(offsets)))
+                async with stream(session, settings, from_=cursor, **asked) as rest:
+                    await rest.until("end")
+                found = {(bar["symbol"], bar["time_ns"]): bar for bar in derived(rest.told)}
+                assert {(bar["trade_count"], bar["is_whole"]) for bar in found.values()} == {(100, True)}
+                for symbol, first, count in zip(symbols, firsts, (10, 10, 1), strict=True):
+                    times_s = [(time_ns - begin_ns) // 10**9 for one, time_ns in found if one == symbol]
+                    assert set(range(first, count)) >= set(times_s) >= {*range(first + 2, count)}, symbol
+                assert ("QUIET", begin_ns) in found
+
+    asyncio.run(run())
+
+
 def test_a_new_stream_knows_the_bar_and_the_book_that_stand(settings: Settings) -> None:
     today_ns = time.time_ns() // NS_PER_DAY * NS_PER_DAY
 
@@ -88,7 +134,7 @@ def test_a_new_stream_knows_the_bar_and_the_book_that_stand(settings: Settings) 
         asked = {"symbol": "BTC-USDT", "kind": ["quote"], "derive": {"bars": ["1d"], "book": 1, "mid": True}}
         async with gateway(settings) as session, stream(session, settings, **asked) as told:
             await told.until("live")
-            found = {one["kind"]: one for one in derived([await told.until("derived")])}
+            found = {one["kind"]: one for one in derived(told.told)}
             top, mid = found["book_top"], found["mid"]
             assert (top["bid_prices"], top["bid_sizes"], top["ask_prices"]) == (["0.5"], ["4"], ["2"])
             assert (mid["mid"], mid["spread"]) == ("100.0", "1.0")
