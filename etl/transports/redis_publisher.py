@@ -75,6 +75,14 @@ class _Batch(Struct):
     sequence: int = 0
 
 
+class _Lane(Struct):
+    """A topic, and the open batch of each of its partitions."""
+
+    topic: Topic
+    open: list[_Batch | None]
+    batch_messages_max: int
+
+
 class RedisPublisher:
     """See ``TopicPublisher``. It has no thread: what is published goes out with ``poll``."""
 
@@ -91,8 +99,7 @@ class RedisPublisher:
         self._id = uuid.uuid4().hex
         self._epoch = -1
         """Of the server's run that we are connected to."""
-        self._topics: dict[str, Topic] = {}
-        self._open: dict[tuple[str, int], _Batch] = {}
+        self._lanes: dict[str, _Lane] = {}
         self._sequences: dict[tuple[str, int], int] = {}
         self._names: dict[tuple[str, int], str] = {}
         """Of ours, where it is not ``_id``."""
@@ -124,6 +131,7 @@ class RedisPublisher:
         headers: Headers | None = None,
         acknowledged: Acknowledged | None = None,
     ) -> None:
+        """Every message passes here, and a call costs 0.2 µs: so it is one function."""
         if self._failure:
             raise self._failure
         if self.pending_messages >= self._queue_messages_max + OVERFLOW_MESSAGES_MAX:
@@ -131,25 +139,15 @@ class RedisPublisher:
         if self._settled is not None:
             self._held.append((topic, key, value, headers and {**headers}, acknowledged))
             return
-        self._take(topic, key, value, headers, acknowledged)
-
-    def _take(
-        self,
-        name: str,
-        key: bytes,
-        value: bytes | None,
-        headers: Headers | None,
-        acknowledged: Acknowledged | None,
-    ) -> None:
-        topic = self._topics.get(name) or self._learn(name)
-        partition = partition_of(key, topic.partitions)
+        lane = self._lanes.get(topic) or self._learn(topic)
         size = len(key) + len(value or b"")
         if size > self._message_bytes_max:
-            self._failure = TransportError(f"topic {name}: a message of {size} bytes is too large")
+            self._failure = TransportError(f"topic {topic}: a message of {size} bytes is too large")
             raise self._failure
-        batch = self._open.get((name, partition))
+        partition = partition_of(key, len(lane.open))
+        batch = lane.open[partition]
         if batch is None:
-            batch = self._open[name, partition] = _Batch(topic, partition, [], [], time.monotonic())
+            batch = lane.open[partition] = _Batch(lane.topic, partition, [], [], time.monotonic())
         packed = pack_headers([*headers.items()]) if headers else NO_HEADERS
         batch.messages.append(Stored(key, value, packed, int(time.time() * 1_000)))
         batch.size_bytes += size
@@ -157,26 +155,27 @@ class RedisPublisher:
             batch.acknowledged.append(acknowledged)
         self._pending_messages += 1
         self._pending_bytes += size
-        if (
-            topic.compacted
-            or len(batch.messages) >= BATCH_MESSAGES_MAX
-            or batch.size_bytes >= BATCH_BYTES_MAX
-        ):
+        if len(batch.messages) >= lane.batch_messages_max or batch.size_bytes >= BATCH_BYTES_MAX:
             self._close(batch)
 
-    def _learn(self, name: str) -> Topic:
+    def _learn(self, name: str) -> _Lane:
         """Waits for the server, once a topic."""
         with_own = Connection(self._address, REQUEST_TIMEOUT_S)
         try:
-            self._topics[name] = topic_of(with_own, self._keys, name)
+            topic = topic_of(with_own, self._keys, name)
         finally:
             with_own.close()
-        return self._topics[name]
+        messages_max = 1 if topic.compacted else BATCH_MESSAGES_MAX
+        lane = self._lanes[name] = _Lane(topic, [None] * topic.partitions, messages_max)
+        return lane
+
+    def _all_open(self) -> list[_Batch]:
+        return [batch for lane in self._lanes.values() for batch in lane.open if batch is not None]
 
     def _close(self, batch: _Batch) -> None:
         """Nothing is added any more: it has its sequence, and its bytes."""
         topic, partition = batch.topic.name, batch.partition
-        del self._open[topic, partition]
+        self._lanes[topic].open[partition] = None
         batch.sequence = self._sequences.get((topic, partition), 0)
         self._sequences[topic, partition] = batch.sequence + len(batch.messages)
         self._pack(batch)
@@ -203,9 +202,9 @@ class RedisPublisher:
         if self._failure:
             raise self._failure
         now_s = time.monotonic()
-        due = [batch for batch in self._open.values() if now_s - batch.since_s >= self._linger_s]
-        for batch in due if self._settled is None else list(self._open.values()):
-            self._close(batch)
+        for batch in self._all_open():
+            if self._settled is not None or now_s - batch.since_s >= self._linger_s:
+                self._close(batch)
         if self._awaited and now_s >= self._retry_at_s:
             self._exchange()
         if self._settled is not None:
@@ -276,9 +275,9 @@ class RedisPublisher:
         connection = Connection(self._address)
         before_ms = int(time.time() * 1_000) - self._retention_ms
         try:
-            for topic in self._topics.values():
-                if not topic.compacted:
-                    trim(connection, self._keys, topic.name, before_ms)
+            for lane in self._lanes.values():
+                if not lane.topic.compacted:
+                    trim(connection, self._keys, lane.topic.name, before_ms)
         except TransportError as error:
             _log.warning("%s; retention waits", error)
         finally:
@@ -287,7 +286,7 @@ class RedisPublisher:
     def flush(self, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
         while self.pending_messages:
-            for batch in list(self._open.values()):
+            for batch in self._all_open():
                 self._close(batch)
             self.poll()
             left_s = deadline_s - time.monotonic()
@@ -318,7 +317,7 @@ class RedisPublisher:
             return
         settled, self._settled = self._settled, None
         while self._held:
-            self._take(*self._held.popleft())
+            self.publish(*self._held.popleft())
         if is_settled and settled is not None:
             settled()
 
