@@ -235,6 +235,8 @@ class Exchange(TellsReference):
     """What has to be sent lest the venue close the connection; protocol pings need no mention."""
     history: ClassVar[Mapping[Kind, History]] = {}
     """The kinds that ``history_requests`` can ask for."""
+    history_of_all: ClassVar[frozenset[Kind]] = frozenset()
+    """Of them those that it can ask for of all symbols at once, by ``*``."""
     archive_kinds: ClassVar[frozenset[Kind]] = frozenset()
     """The kinds that have daily files."""
     event_time_min_ns: ClassVar[int] = 0

@@ -18,6 +18,7 @@ from etl.adapter.contract import Exchange, Ignored, Outcome
 from etl.adapter.dispatch import Read
 from etl.adapter.fields import ABSENT, INT64_MAX, FieldFault, canonical, new_york_day_of_hour
 from etl.adapter.market_calendar import ALWAYS, NEW_YORK
+from etl.exchanges import _polygon_grouped as grouped
 from etl.exchanges._polygon_wire import (
     BARS,
     QUOTES,
@@ -171,6 +172,8 @@ class _Source:
         "h":0.4489,"l":0.4486,"a":0.4352,"z":685,"s":1610144640000,"e":1610144700000}``; ``z`` is the average
         size. Sent again when late trades change it: the later receipt wins, history of a past day over all."""
         start_ns, decimals, venue_symbol = event.s * NS_PER_MS, self._decimals, event.sym or page.venue_symbol
+        if page.start_ns:
+            start_ns = grouped.start_ns(start_ns, page.start_ns)
         if not 0 < start_ns <= INT64_MAX:
             raise FieldFault(Code.TIME_OUT_OF_RANGE, f"time {event.s}")
         if self._sent_as:

@@ -162,6 +162,8 @@ class Page(Struct, frozen=True, gc=False):
     venue_symbol: str = ""
     interval: str = ""
     flags: tuple[str, ...] = ()
+    start_ns: int = 0
+    """Of every bar, where the address tells it."""
 
 
 class Control(Struct, gc=False):

@@ -16,12 +16,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from etl.adapter.carried import ALL
 from etl.adapter.contract import (
     Budget,
     Channel,
@@ -47,18 +48,17 @@ from etl.errors import VenueError
 from etl.exchanges import _polygon_actions as actions
 from etl.exchanges import _polygon_answers as answers
 from etl.exchanges import _polygon_flat as flat
+from etl.exchanges import _polygon_grouped as grouped
 from etl.exchanges import _polygon_names as names
 from etl.exchanges import _polygon_readers as reads
+from etl.exchanges import _polygon_requests as requests
 from etl.exchanges import _polygon_wire as wire
 from etl.exchanges._polygon_wire import Page
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind
 from etl.model.reference import CorporateAction, SymbolName
-from etl.model.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
-
-PAGE_ROWS_MAX = 3_000
-"""The venue allows 50,000; so few, an answer stays below 1 MiB and is one frame."""
+from etl.model.times import NS_PER_MINUTE, NS_PER_S
 
 
 class Polygon(Exchange):
@@ -97,7 +97,7 @@ class Polygon(Exchange):
         "XL2": "crypto book of single venues, without a sequence",
         "XAS": "crypto second bar",
         "forex_tick": "forex quote of the old history interface",
-        "grouped": "bars of all symbols of a day, in one answer",
+        "grouped": "bars of all symbols of a day, adjusted for splits or of another market",
         "prev": "the last day's bar, by an address of its own",
         "correction_record": "what a print was before its correction (code 12); the print has its own row",
         "snapshot": "the venue's own summary of a day, a chain or a market",
@@ -110,6 +110,7 @@ class Polygon(Exchange):
     history: ClassVar[Mapping[Kind, History]] = dict.fromkeys(
         (Kind.TRADE, Kind.QUOTE, Kind.BAR), History("time")
     )
+    history_of_all = frozenset({Kind.BAR})
     event_time_min_ns = 1_041_379_200_000_000_000
     """2003-01-01; the venue's history begins in September 2003."""
     calendar = "XNYS"
@@ -225,10 +226,11 @@ class Polygon(Exchange):
             return self._events.read_element(frame, 0, payload, _STREAM, self._control)
         if not rows:
             return answers.without_rows(answer)
-        if summary := _SUMMARY.search(frame.endpoint):
+        page = grouped.page_of(frame.endpoint)
+        if page is None and (summary := _SUMMARY.search(frame.endpoint)):
             return [Ignored(summary[1] or summary[2], index) for index in range(len(rows))]
         row_type = wire.row_type(rows[0])
-        page = answers.page_of(frame.endpoint, answer, rows if row_type is wire.HISTORY_BAR else ())
+        page = page or answers.page_of(frame.endpoint, answer, rows if row_type is wire.HISTORY_BAR else ())
         if isinstance(row_type, type):
             try:
                 events: list[wire.Event] = msgspec.json.decode(array, type=list[row_type])  # type: ignore[valid-type]
@@ -283,20 +285,16 @@ class Polygon(Exchange):
         first_id: int | None = None, channel: str = "",
     ) -> Iterator[Request]:  # fmt: skip
         """Trades and quotes by SIP time, widened to whole ms (the stream's unit); bars not adjusted for splits,
-        as the stream sends them."""
+        as the stream sends them: of minutes, of all symbols at once of days."""
         if kind not in self.history:
             return
-        start_ms, end_ms = start_ns // NS_PER_MS, -(-end_ns // NS_PER_MS)
-        _, ticks, bars = (quote(spelled, safe=":") for spelled in self._spellings(venue_symbol))
-        if kind is Kind.BAR:
-            span = "second" if channel == "A" else "minute"
-            path = f"/v2/aggs/ticker/{bars}/range/1/{span}/{start_ms}/{end_ms - 1}"
-            query: dict[str, str | int] = {"adjusted": "false", "sort": "asc"}
+        if kind in self.history_of_all and venue_symbol == ALL:
+            paths = grouped.paths(start_ns, end_ns)
         else:
-            path = f"/v3/{'trades' if kind is Kind.TRADE else 'quotes'}/{ticks}"
-            query = {"timestamp.gte": start_ms * NS_PER_MS, "timestamp.lt": end_ms * NS_PER_MS}
-            query |= {"order": "asc", "sort": "timestamp"}
-        yield Request(f"{path}?{urlencode(query | {'limit': PAGE_ROWS_MAX})}", kind, venue_symbol, 1, end_ns)
+            _, ticks, bars = (quote(spelled, safe=":") for spelled in self._spellings(venue_symbol))
+            paths = iter((requests.path_of(kind, ticks, bars, start_ns, end_ns, channel),))
+        for path in paths:
+            yield Request(path, kind, venue_symbol, 1, end_ns)
 
     def next_request(self, request: Request, frame: Frame) -> Request | None:
         """By ``next_url``; the key it may carry does not get into the path."""
@@ -325,6 +323,7 @@ class PolygonOptions(Polygon):
     """https://massive.com/docs/websocket/options/quotes: of so many contracts, and a key has one connection."""
     default_symbols = ("O:SPY261218C00600000",)
     flat_folder = "us_options_opra"
+    history_of_all = frozenset()
     actions_paths, names_path = (), ""
 
     def _spellings(self, venue_symbol: str) -> tuple[str, str, str]:
@@ -345,7 +344,7 @@ class PolygonCrypto(Polygon):
         Channel("XA", Kind.BAR, SequenceRule.INTERVAL, Kind.BAR, 180.0, interval_ns=NS_PER_MINUTE),
     )
     default_symbols = ("BTC-USD", "ETH-USD")
-    archive_kinds = frozenset()
+    archive_kinds = history_of_all = frozenset()
     history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
     actions_paths, names_path = (), ""
     event_time_min_ns = 1_262_304_000_000_000_000
@@ -386,7 +385,7 @@ class PolygonIndices(Polygon):
     ignored_events: ClassVar[Mapping[str, str]] = {ev: ev for ev in Polygon.ignored_events if ev != "V"}
     default_symbols = ("I:SPX", "I:NDX")
     history: ClassVar[Mapping[Kind, History]] = {Kind.BAR: History("time")}
-    actions_paths, names_path = (), ""
+    actions_paths, names_path, history_of_all = (), "", frozenset()
 
 
 def _reply(action: str, parameters: str) -> Reply:
@@ -397,4 +396,5 @@ _STREAM = Page()
 _STREAM_NAMES = re.compile(r"\b[A-Z]+[0-9]?\.[^\s,]+")
 """``Q.AAPL``"""
 _SUMMARY = re.compile(r"/(grouped)/|/(prev)(?:[?#]|$)")
-"""Addresses whose bars are no channel's: of all symbols of a day, of the last day by another rule."""
+"""Addresses whose bars are no channel's: of all symbols of a day, as ``grouped`` reads none, of the last day by another
+rule."""

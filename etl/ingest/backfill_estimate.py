@@ -133,7 +133,8 @@ async def _estimated(
             if kind is not Kind.BOOK
             else page_rows
         )
-        requests = 1
+        requests = 1 + sum(1 for _ in firsts)
+        rows *= requests
     else:
         covered_ns = max(1, max(times) - min(times))
         rows = int(page_rows * (job.end_ns - job.start_ns) / covered_ns)

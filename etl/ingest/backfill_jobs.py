@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 import msgspec
 from msgspec import Struct
 
-from etl.adapter.carried import ALL, is_many
+from etl.adapter.carried import ALL, is_all, is_many
 from etl.adapter.contract import Exchange
 from etl.adapter.market_calendar import is_closed
 from etl.errors import UsageError
@@ -92,6 +92,10 @@ def make_job(
         if kind not in known:
             where = "archive" if from_archive else "history"
             raise UsageError(f"{exchange_name}: no {where} of {kind}; there is {', '.join(known) or 'none'}")
+        if any(map(is_all, wanted)) and not from_archive and Kind[kind.upper()] not in parser.history_of_all:
+            raise UsageError(
+                f"{exchange_name}: its history of {kind} is asked for by symbol, not of all at once"
+            )
     if not kinds:
         raise UsageError(f"name the kinds: {', '.join(known)}")
     return Job(

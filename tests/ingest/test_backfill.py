@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
 
 import msgspec
 import pytest
 
 from etl import settings as settings_module
+from etl.adapter.market_calendar import is_closed
 from etl.embedded.ports import free_ports
 from etl.errors import UsageError, VenueError
 from etl.exchanges import load
@@ -23,6 +26,7 @@ from etl.ingest.backfill_jobs import Chunk, Job, archive_day, day_of, make_job, 
 from etl.ingest.backfill_marks import Marks, Plan, at_work
 from etl.model.records import Bar, Kind, Record, Source
 from etl.settings import Settings
+from etl.simulator.stocks import LISTED
 from etl.stores.files import write_whole
 from etl.transports.kafka import ensure_topics
 from etl.transports.transport import transport_of
@@ -105,6 +109,8 @@ def test_a_contract_that_is_over_is_asked_for_though_the_list_has_it_no_more_and
         ({"exchange_name": "nosuch"}, "no such venue"),
         ({"exchange_name": "polygon", "symbols": ["*"], "from_archive": True}, "no archive of trade"),
         ({"exchange_name": "polygon", "symbols": ["AAPL"], "from_archive": True}, "holds all symbols"),
+        ({"exchange_name": "polygon", "symbols": ["*"]}, "history of trade is asked for by symbol"),
+        ({"exchange_name": "polygon_options", "symbols": ["*"], "kinds": ["bar"]}, "of bar is asked for by"),
     ],
 )
 def test_what_the_venue_cannot_do_is_refused_at_once(changed: dict[str, object], complaint: str) -> None:
@@ -207,11 +213,25 @@ def test_a_stock_venue_gives_as_many_trades_as_its_bars_count(
     with serving(settings):
         words = _words("trade,bar", MIDNIGHT_NS, MIDNIGHT_NS + HOUR_NS, venue, "AAPL")
         summary = _run(settings, words)
+        if venue == "polygon":
+            _of_all_stocks(settings)
     assert (summary["rows"], summary["holes"]) == (3_600 // STEP_S + 60, 0)
     records = {(record.kind, record.record_key): record for record in published(settings)}.values()
     hour = [one for one in records if MIDNIGHT_NS <= one.event_time_ns < MIDNIGHT_NS + HOUR_NS]
     counted = sum(bar.trade_count for bar in hour if isinstance(bar, Bar))
     assert counted == sum(one.kind is Kind.TRADE for one in hour) == 3_600 // STEP_S
+
+
+def _of_all_stocks(settings: Settings) -> None:
+    """Bars of days: a request a day of trading, and none of the others."""
+    first_ns = MIDNIGHT_NS - 7 * DAY_NS
+    days = [date.fromisoformat(day_of(first_ns + n * DAY_NS)) for n in range(7)]
+    count = sum(not is_closed("XNYS", day) for day in days)
+    words = _words("bar", first_ns, MIDNIGHT_NS, "polygon", "*")
+    (told,) = _told(settings, [*words, "--dry-run"])
+    assert (told["requests"], told["rows"]) == (count, count * len(LISTED))
+    summary = _run(settings, words)
+    assert (summary["pages"], summary["rows"], summary["holes"]) == (count, count * len(LISTED), 0)
 
 
 @pytest.mark.integration
@@ -311,10 +331,14 @@ def _start(settings: Settings, words: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _run(settings: Settings, words: list[str]) -> dict[str, int]:
+    return dict(_told(settings, words))
+
+
+def _told(settings: Settings, words: list[str]) -> Any:
     process = _start(settings, words)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    return dict(json.loads(output))
+    return json.loads(output)
 
 
 def _kill_when(is_time: Callable[[], bool], settings: Settings, words: list[str]) -> None:

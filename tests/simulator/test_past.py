@@ -18,14 +18,17 @@ import pytest
 
 from etl.adapter.contract import Ignored
 from etl.exchanges import load
-from etl.model.records import Frame, Kind, Record, Source
+from etl.model.records import Bar, BarState, Frame, Kind, Record, Source
+from etl.model.times import as_ns
 from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed
 from etl.simulator.history import PRINTS, Entry, History
 from etl.simulator.market import Instrument
 from etl.simulator.past import STEP_NS, Past
 from etl.simulator.serve import Options, make_feed
+from etl.simulator.stocks import LISTED
 from etl.simulator.truth import IGNORED, TruthEvent
+from etl.simulator.venue import Response
 from etl.simulator.words import time_text
 
 DAY_NS = 86_400_000_000_000
@@ -220,6 +223,48 @@ def test_the_bars_of_a_span_that_coinbase_is_asked_for_are_those_of_the_parser(t
         found += records[::-1]
     minutes = [start_ns + n * 60 * 10**9 for n in range(1_440)]
     assert [one.record_key for one in found] == [f"1m/{start}" for start in minutes]
+
+
+def test_all_stocks_of_a_week_are_asked_for_in_a_request_a_day_of_trading(tmp_path: Path) -> None:
+    """Thanksgiving, its short Friday, a weekend, the change from daylight saving time long past."""
+    now_ns = as_ns("2026-12-01T12:00:00")
+    parser, feed = load("polygon")(), make_feed(options_at(tmp_path, "polygon"), "polygon")
+    requests = list(
+        parser.history_requests(Kind.BAR, "*", as_ns("2026-11-25T05:00:00"), as_ns("2026-12-01T05:00:00"))
+    )
+    days = [request.path.partition("?")[0][-10:] for request in requests]
+    assert days == ["2026-11-25", "2026-11-27", "2026-11-30"]
+    later = next(iter(parser.history_requests(Kind.BAR, "*", as_ns("2026-11-25T05:00:01"), now_ns)))
+    assert "/2026-11-27?" in later.path, "a day belongs to the range in which it begins"
+    for request, day in zip(requests, days, strict=True):
+        answer = asked_of(feed, request.path, now_ns)
+        frame = Frame("polygon", "c", 1, request.path, now_ns, answer.body, Source.BACKFILL)
+        bars = [one for one in parser.parse(frame) if isinstance(one, Bar)]
+        assert [(one.symbol, one.record_key) for one in bars] == [
+            (e.symbol, e.record_key) for e in answer.events
+        ]
+        assert {one.symbol for one in bars} == set(LISTED)
+        assert {(one.interval, one.event_time_ns) for one in bars} == {("1d", as_ns(f"{day}T05:00:00"))}
+        assert {one.bar_state for one in bars} == {BarState.REVISED}
+        assert parser.next_request(request, frame) is None
+        of_one = asked_of(feed, f"/v2/aggs/ticker/AAPL/range/1/day/{day}/{day}", now_ns)
+        (expected,) = json.loads(of_one.body)["results"]
+        (own,) = (one for one in bars if one.symbol == "AAPL")
+        assert [own.open, own.close, own.volume] == [f"{expected[name]}" for name in "ocv"]
+    closed = asked_of(feed, requests[0].path.replace(days[0], "2026-11-26"), now_ns)
+    frame = Frame("polygon", "c", 1, requests[0].path, now_ns, closed.body, Source.BACKFILL)
+    assert parser.parse(frame) == [Ignored("empty_page")]
+
+
+def asked_of(feed: Feed, url: str, now_ns: int) -> Response:
+    path, _, query = url.partition("?")
+    answer = feed.answer(path, query, dict(pair.split("=", 1) for pair in query.split("&") if pair), now_ns)
+    assert answer is not None
+    return answer
+
+
+def options_at(tmp_path: Path, exchange: str) -> Options:
+    return Options(exchanges=(exchange,), state_path=tmp_path, rate=100, session="synthetic")
 
 
 def test_a_day_that_is_not_over_is_not_in_the_archive(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
     ws /polygon/stocks   connected → {"action":"auth"} → auth_success → {"action":"subscribe"} → a line per stream
     GET /polygon/v3/{trades,quotes}/{ticker}   next_url paging
     GET /polygon/v2/aggs/ticker/{ticker}/range/1/{second,minute}/{from}/{to}
+    GET /polygon/v2/aggs/grouped/locale/us/market/stocks/{day}    a row a stock that traded; none of a day without trading
     GET /polygon/v3/reference/{splits,dividends}
     GET /polygon/vX/reference/tickers/{ticker}/events
 
@@ -12,9 +13,12 @@ One connection per key and path: a newer one closes the older.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from typing import Any
 
-from etl.model.times import NS_PER_MS, interval_ns
+from etl.adapter.market_calendar import NEW_YORK as NEW_YORK_CALENDAR
+from etl.adapter.market_calendar import is_closed
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MS, NS_PER_S, interval_ns
 from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import NEWER_STAYS, Dialect
@@ -23,8 +27,9 @@ from etl.simulator.paging import by_cursor, compared_span, read_cursor, read_mom
 from etl.simulator.session import Session
 from etl.simulator.splits import dividends_between, splits_between
 from etl.simulator.stocks import LISTED, one_of, stock_words
+from etl.simulator.truth import TruthEvent
 from etl.simulator.venue import BAR, PRINT, TOP, Channel, Response, Venue, page
-from etl.simulator.words import Form, Words
+from etl.simulator.words import NEW_YORK, Form, Words
 
 MARKETS = (4, 8, 10, 11, 12, 15, 19)
 FACILITY_MARKET = 4
@@ -71,11 +76,14 @@ AGGREGATE = Form("bar", "$interval/$start_ns", '{"ev":"$channel","sym":"$symbol"
 ROWS: Mapping[str, Form] = {
     "trades": Form("trade", "$day/$market/$facility/$number", '{$conditions"exchange":$market,"id":"$number","participant_timestamp":$participant_ns,"price":$price,"sequence_number":$sequence,"sip_timestamp":$time_ns,"size":$size,"tape":3$trf_row}', 1),
     "quotes": Form("quote", "$day/$sequence", '{"ask_exchange":$ask_market,"ask_price":$ask,"ask_size":$ask_size,"bid_exchange":$bid_market,"bid_price":$bid,"bid_size":$bid_size,"conditions":[0],"participant_timestamp":$participant_ns,"sequence_number":$sequence,"sip_timestamp":$time_ns,"tape":3}', 1),
+    "grouped": Form("bar", "$interval/$midnight_ns", '{"T":"$symbol","v":$volume,"vw":$vwap,"o":$open,"c":$close,"h":$high,"l":$low,"t":$close_ms,"n":$count}', 1),
     "aggs": Form("bar", "$interval/$start_ns", '{"v":$volume,"vw":$vwap,"o":$open,"c":$close,"h":$high,"l":$low,"t":$start_ms,"n":$count}', 1),
 }  # fmt: skip
 SPLIT = '{"execution_date":"$day","id":"E$day","split_from":$before,"split_to":$after,"ticker":"$symbol"}'
 DIVIDEND = '{"cash_amount":$amount,"currency":"USD","dividend_type":"CD","ex_dividend_date":"$day","frequency":4,"id":"D$day","ticker":"$symbol"}'  # fmt: skip
 SPLITS = '{"results":[$rows],"status":"OK","request_id":"0"}'
+GROUPED = ["v2", "aggs", "grouped", "locale", "us", "market", "stocks"]
+CLOSES_AFTER_NS = 16 * NS_PER_HOUR
 PAST: Mapping[str, FactKind] = {"trades": PRINTS, "quotes": TOPS}
 
 
@@ -129,6 +137,8 @@ class Polygon(Venue):
             return self._ticks(parts[1], parts[2], read_cursor(query), session)
         if parts[:3] == ["v2", "aggs", "ticker"] and len(parts) == 9:
             return self._bars(parts, query, session)
+        if parts[:-1] == GROUPED:
+            return self._grouped(parts[-1], query, session)
         if parts == ["v3", "reference", "splits"]:
             days = query["execution_date.gte"], query["execution_date.lte"]
             rows = ",".join(row for _, row in splits_between(SPLIT, now_ns, *days))
@@ -153,6 +163,28 @@ class Polygon(Venue):
         following = f',"next_url":"{NEXT_HOST}/v3/{kind}/{ticker}?cursor={cursor}"' if cursor else ""
         text = '{"results":[$rows],"status":"OK","request_id":"0"' + following + "}"
         return page(text, *self.rows(self.past[kind], symbol, found))
+
+    def _grouped(self, text: str, query: Mapping[str, str], session: Session) -> Response:
+        """A row of each stock, told at the close; the day's bar is the market's of that day in UTC."""
+        day = date.fromisoformat(text)
+        start_ns, midnight_ns = (
+            int(datetime.combine(day, time(), zone).timestamp()) * NS_PER_S for zone in (UTC, NEW_YORK)
+        )
+        given = {"interval": "1d", "time_ns": midnight_ns, "midnight_ns": midnight_ns}
+        given["close_ms"] = (midnight_ns + CLOSES_AFTER_NS) // NS_PER_MS
+        rows: list[str] = []
+        events: list[TruthEvent] = []
+        for symbol in () if is_closed(NEW_YORK_CALENDAR, day) else self.symbols:
+            found = session.history.between(symbol, NS_PER_DAY, start_ns, start_ns + NS_PER_DAY, 0, 1)
+            written = self.rows(self.past["grouped"], symbol, found, **given)
+            rows, events = rows + written[0], events + written[1]
+        count = f'"queryCount":{len(rows)},"resultsCount":{len(rows)}'
+        results = '"results":[$rows],' if rows else ""
+        adjusted = query.get("adjusted", "true")
+        head = (
+            f'{{{count},"adjusted":{adjusted},{results}"status":"OK","request_id":"0","count":{len(rows)}}}'
+        )
+        return page(head, rows, events)
 
     def _bars(self, parts: list[str], query: Mapping[str, str], session: Session) -> Response:
         symbol, interval = self.asked_for(parts[3]), SPANS[parts[6]]
