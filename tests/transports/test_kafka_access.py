@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from etl import settings as settings_module
+from etl.bench.toxics.proxy import DELAY, Proxy, Toxic
 from etl.errors import TransportError, UsageError
 from etl.settings import Settings, changed
 from etl.stores.migrate import migrate_clickhouse
@@ -185,6 +187,27 @@ def test_what_the_cluster_refuses_is_one_line_that_names_the_setting(
     assert re.match(f"etl: Kafka at {settings.kafka_bootstrap}: {reason}", line)
     assert "hunter2" not in line
     assert PASSWORD not in line
+
+
+@pytest.mark.integration
+def test_a_cluster_that_hangs_up_late_is_named_all_the_same(place: Settings, authority: Authority) -> None:
+    far = "127.0.0.2"
+    settings = changed(
+        with_certificate(place, authority),
+        kafka_url=f"{far}:{place.kafka.port}",
+        kafka_security_protocol="PLAINTEXT",
+    )
+
+    async def run() -> None:
+        async with Proxy(far, place.kafka.port, place.bind_host) as proxy, proxy.poisoned(Toxic(DELAY, 1.6)):
+            began_s = time.monotonic()
+            with pytest.raises(
+                TransportError, match="it hangs up; is another kafka_security_protocol than PLAIN"
+            ):
+                await asyncio.to_thread(kafka_clients.consumer, settings, "g")
+            assert time.monotonic() - began_s > kafka_clients.ACCESS_WITHIN_S
+
+    asyncio.run(run())
 
 
 @pytest.mark.integration
