@@ -48,6 +48,12 @@ FEEDS = with_history()
         "archive": Param(
             False, type="boolean", title="From the archive", description="The venue's daily files, whole days"
         ),
+        "bulk": Param(
+            False,
+            type="boolean",
+            title="In bulk",
+            description="Bars of an archive by whole columns, straight into the stores: polygon, bar, from the archive",
+        ),
         "dry_run": Param(
             False,
             type="boolean",
@@ -118,13 +124,13 @@ def backfill_market_data() -> None:
 
     @task(map_index_template="{{ label }}")
     @usage_errors_fail_at_once()
-    def fetch(job: dict[str, Any], run_id: Any = None) -> None:
+    def fetch(job: dict[str, Any], params: dict[str, Any] | None = None, run_id: Any = None) -> None:
         """The chunks of one symbol and day that are not done yet."""
         import msgspec
         from airflow.sdk import get_current_context
 
         from etl import settings
-        from etl.ingest.backfill import fetch
+        from etl.ingest import backfill, bulk
         from etl.ingest.backfill_jobs import Job, label
 
         one = msgspec.convert(job, Job)
@@ -133,6 +139,7 @@ def backfill_market_data() -> None:
         def progress(chunk: Any, fetched: Any) -> None:
             print(f"{chunk.symbol} {chunk.name}: {fetched.rows} rows, {fetched.pages} pages")
 
+        fetch = bulk.fetch if (params or {})["bulk"] else backfill.fetch
         fetch(settings.load(), one, run_id, progress)
 
     @task

@@ -1,4 +1,4 @@
-"""Splits, dividends, mergers and spin-offs, as the vendors tell them, once a day before New York opens."""
+"""Splits, dividends, mergers, spin-offs and names, as the vendors tell them, once a day before New York opens."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from policy import policy, usage_errors_fail_at_once
 Fetches the corporate actions of the last 60 days and the announced ones from every venue of the settings that tells
 them (Polygon, Alpaca), and adds what is new or corrected to `corporate_actions` in every store. The views
 `bars_adjusted` and the symbol statistics adjust by them. Where vendors disagree: `etl actions differences`.
+Then the names of stocks over time, which some vendors tell by their actions, go into `symbol_names`.
 
 **When it fails**
 
+- *… would be … and …*: two instruments would have one name on one day. The first keeps it, the other is left out; all
+  else is done. `etl symbols show` tells who had it.
 - *not a list of corporate actions*: the vendor's answer is broken; what was known stays. A split that is not known by
   its day makes the symbol's first trades `price_far_out` until five of them confirm the level.
 - *status …*: the vendor refuses or is down; the next run asks for the same days again.
@@ -41,7 +44,18 @@ def refresh_corporate_actions() -> None:
         day = (logical_date or datetime.now(UTC)).date()
         return refresh_all(settings.load(), day, time.time_ns())
 
-    refresh()
+    @task
+    @usage_errors_fail_at_once()
+    def names() -> dict[str, dict[str, int]]:
+        """Rows added by store, by venue."""
+        import time
+
+        from etl import settings
+        from etl.reference.symbol_names import refresh_all
+
+        return refresh_all(settings.load(), time.time_ns())
+
+    refresh() >> names()
 
 
 refresh_corporate_actions()

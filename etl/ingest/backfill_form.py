@@ -9,6 +9,7 @@ from typing import Any
 from etl.ingest.backfill import announce
 from etl.ingest.backfill_estimate import Estimate, estimate
 from etl.ingest.backfill_jobs import Job, make_job, slices
+from etl.ingest.bulk import require_bulk
 from etl.model.times import parse_ns
 from etl.settings import Settings
 
@@ -25,7 +26,7 @@ def plan_run(
 ) -> list[Job]:
     """What the DAG's run ``name`` fetches: a job for each symbol and day, none if ``form`` asks for the estimate only.
 
-    ``form`` has venue, symbols, start, end, archive and dry_run; an empty bound is that of ``interval_ns``. The
+    ``form`` has venue, symbols, start, end, archive, bulk and dry_run; an empty bound is that of ``interval_ns``. The
     estimate is printed. Spaces around what was typed mean nothing. Raises ``EtlError``: a ``UsageError`` for what no
     retry makes right.
     """
@@ -33,7 +34,9 @@ def plan_run(
     bounds = zip(texts, interval_ns, strict=True)
     start_ns, end_ns = (parse_ns(text) if text else bound for text, bound in bounds)
     job = make_job(settings, form["venue"].strip(), form["symbols"], kinds, start_ns, end_ns, form["archive"])
-    print_estimates(asyncio.run(estimate(settings, job)))
+    if form["bulk"]:
+        require_bulk(job)
+    print_estimates(asyncio.run(estimate(settings, job, form["bulk"])))
     if form["dry_run"]:
         return []
     jobs = slices(job, jobs_max)

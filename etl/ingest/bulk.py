@@ -11,14 +11,15 @@ of it; what a killed run wrote of one is written again, and stores hold it once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
 from etl.adapter.contract import Exchange, Outcome
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill
-from etl.ingest.backfill import Backfill, Progress, Summary
+from etl.ingest.backfill import Backfill, Begin, Progress, Summary
 from etl.ingest.backfill_coverage import ChunkCoverage
 from etl.ingest.backfill_jobs import Chunk, Job
 from etl.ingest.bulk_rows import BulkReader, plain_outcomes
@@ -39,13 +40,26 @@ def run(settings: Settings, job: Job, progress: Progress | None = None) -> Summa
     marks. Raises ``EtlError``."""
     require_bulk(job)
     name = f"bulk-{'-'.join(sorted(settings.stores))}-{job.name}"
+    with _into_stores(settings) as begin:
+        return backfill.run(settings, job, progress, name, begin)
+
+
+def fetch(settings: Settings, job: Job, name: str, progress: Progress | None = None) -> int:
+    """As ``backfill.fetch``, into all stores that the settings keep. Raises ``EtlError``."""
+    require_bulk(job)
+    with _into_stores(settings) as begin:
+        return backfill.fetch(settings, job, name, progress, begin)
+
+
+@contextmanager
+def _into_stores(settings: Settings) -> Iterator[Begin]:
     kept = writers(settings, settings.stores)
 
     def begin(settings: Settings, access: VenueAccess, publisher: Publisher) -> Backfill:
         return BulkBackfill(settings, access, publisher, kept)
 
     try:
-        return backfill.run(settings, job, progress, name, begin)
+        yield begin
     finally:
         for writer in kept.values():
             writer.close()

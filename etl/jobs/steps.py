@@ -151,7 +151,8 @@ def _backfilled(settings: Settings, start_ns: int, end_ns: int) -> Iterator[Any]
         if not kinds:
             continue
         name = f"scheduled__{venue}__{_day(start_ns)}"
-        form = {"venue": venue, "symbols": [], "start": "", "end": "", "archive": False, "dry_run": False}
+        form = {"venue": venue, "symbols": [], "start": "", "end": "", "archive": False}
+        form |= {"bulk": False, "dry_run": False}
         jobs = plan_run(settings, form, (start_ns, end_ns), kinds, name)
         for job in jobs:
             fetch(settings, job, name)

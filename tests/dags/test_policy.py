@@ -188,3 +188,8 @@ def test_the_backfill_offers_every_feed_that_has_a_past_under_the_pool_of_its_fi
     pools = {task.task_id: task.pool for task in dag.tasks if task.task_id.endswith(".fetch")}
     assert pools == {f"{file}.fetch": f"venue_{file}" for file in files}
     assert {"binance", "okx", "kraken", "coinbase", "bybit", "kalshi", "polygon", "alpaca"} <= files
+
+
+def test_names_of_stocks_are_refreshed_behind_the_actions_that_tell_some(dags: dict[str, Any]) -> None:
+    """The job without Airflow does both (``etl.jobs.steps``)."""
+    assert dags["refresh_corporate_actions"].get_task("refresh").downstream_task_ids == {"names"}

@@ -19,6 +19,7 @@ FORM: dict[str, Any] = {
     "start": None,
     "end": "2026-02-01",
     "archive": True,  # its estimate asks nobody
+    "bulk": False,
     "dry_run": False,
 }
 
@@ -69,5 +70,7 @@ def test_a_usage_error_is_not_tried_again(settings: Settings, monkeypatch: pytes
 
     with pytest.raises(AirflowFailException, match="no instrument NOSUCH"), usage_errors_fail_at_once():
         plan_run(settings, {**FORM, "symbols": ["NOSUCH"]}, INTERVAL_NS, ["trade"], "manual__1")
+    with pytest.raises(AirflowFailException, match="in bulk come bars"), usage_errors_fail_at_once():
+        plan_run(settings, {**FORM, "bulk": True}, INTERVAL_NS, ["bar"], "manual__1")
     with pytest.raises(VenueError), usage_errors_fail_at_once():
         raise VenueError("busy")
