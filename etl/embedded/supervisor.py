@@ -57,6 +57,8 @@ STEADY_AFTER_S = 30.0
 START_ATTEMPTS_MAX = 3
 """Failed starts before a part that never was ready stops the whole."""
 HOUSEKEEPING_EVERY_S = 2.0
+MEMORY_EVERY_S = 10.0
+"""The kernel adds up the page tables of every process: 0.1 s of a core each time, of the whole platform."""
 
 
 class Supervisor:
@@ -263,6 +265,7 @@ class Supervisor:
 
     async def _keep_house(self) -> None:
         """Bound the logs, measure memory, see to the guardian, and write the status."""
+        measure_at = 0.0
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
             if self._guardian and self._lock_file and self._guardian.poll() is not None:
@@ -271,10 +274,12 @@ class Supervisor:
             for part in self._parts.values():
                 with contextlib.suppress(OSError):  # no room for the copy: tried again
                     bound_log(self._log_path(part))
-            running = {state.name: state.pid for state in self.states.values() if state.pid}
-            measured = await asyncio.to_thread(_memory_by_part, running)
-            for state in self.states.values():
-                state.memory_bytes = measured.get(state.name, 0)
+            if time.monotonic() >= measure_at:
+                running = {state.name: state.pid for state in self.states.values() if state.pid}
+                measured = await asyncio.to_thread(_memory_by_part, running)
+                for state in self.states.values():
+                    state.memory_bytes = measured.get(state.name, 0)
+                measure_at = time.monotonic() + MEMORY_EVERY_S
             self._write_status()
 
     def _enter(self, state: PartState, name: str) -> None:
