@@ -69,7 +69,7 @@ def page(desk: Desk) -> Iterator[Page]:
     """A browser in which the operator is logged in."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+        opened = browser.new_page(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
         opened.set_default_timeout(180_000)
         log_in(opened, desk)
         yield opened
@@ -186,9 +186,9 @@ def test_a_venue_that_falls_silent_is_mailed_within_two_minutes_and_again_when_i
 ) -> None:
     before = len(_incident_mails(desk))
     desk.control("stop")
-    until("the mail", lambda: len(_incident_mails(desk)) > before, MAIL_WITHIN_S)
+    until("the mail", lambda: len(_incident_mails(desk)) > before, MAIL_WITHIN_S, poll_s=2)
     desk.control("start")
-    until("the recovery mail", lambda: len(_incident_mails(desk)) > before + 1, MAIL_WITHIN_S)
+    until("the recovery mail", lambda: len(_incident_mails(desk)) > before + 1, MAIL_WITHIN_S, poll_s=2)
 
     opened, recovered = _incident_mails(desk)[before:]
     assert opened["subject"].startswith("[critical] binance: no data for ")

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Locator, Page, Response, expect
 
 from etl import settings as settings_module
+from etl.embedded import sessions
 from etl.embedded.airflow import AirflowClient, credentials, url
 from etl.embedded.status import PartState, read_status
 from etl.errors import PartError
@@ -65,6 +66,7 @@ class Desk:
         self.settings = settings
         self._variables = variables
         self._up: subprocess.Popen[bytes] | None = None
+        self._clients: dict[str, AirflowClient] = {}
 
     def __enter__(self) -> Desk:
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("ETL_")}
@@ -77,14 +79,21 @@ class Desk:
         try:
             until("every part runs", self._is_up, UP_WITHIN_S)
         except BaseException:
-            self.__exit__()
+            self._end()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Ended by Ctrl+C, as an operator does: nothing that ran is left."""
+        parts = read_status(self.settings.state_path).parts
+        running = [sessions.session_of(part.name, part.pid) for part in parts if part.pid]
+        assert self._end() == 0
+        assert [one.part for one in running if sessions.members(one)] == []
+
+    def _end(self) -> int:
         assert self._up is not None
         self._up.send_signal(signal.SIGINT)
-        self._up.wait(DOWN_WITHIN_S)
+        return self._up.wait(DOWN_WITHIN_S)
 
     def _is_up(self) -> bool:
         assert self._up is not None
@@ -101,7 +110,11 @@ class Desk:
     # Airflow
 
     def airflow(self, user: str = "operator") -> AirflowClient:
-        return AirflowClient(url(self.settings), user, credentials(self.settings).passwords[user])
+        """Logged in once: a password's digest takes Airflow a tenth of a second of a core."""
+        if user not in self._clients:
+            password = credentials(self.settings).passwords[user]
+            self._clients[user] = AirflowClient(url(self.settings), user, password)
+        return self._clients[user]
 
     def load(self) -> None:
         """TimescaleDB and ClickHouse hold all that is published by now."""
@@ -240,7 +253,7 @@ def trigger_dialog(page: Page, desk: Desk) -> Locator:
 
 
 def run_by_form(page: Page, desk: Desk, run_id: str, start: str, end: str) -> None:
-    """Fill the Trigger form for Bitcoin, run, and stay until the run's page is green."""
+    """Fill the Trigger form for Bitcoin, run, and see the run's page when it is done: green."""
     dialog = trigger_dialog(page, desk)
     expect(dialog.locator("[name=element_venue]")).to_have_value("binance")
     dialog.locator("[name=element_symbols]").fill(VENUE_SYMBOL)
@@ -250,6 +263,8 @@ def run_by_form(page: Page, desk: Desk, run_id: str, start: str, end: str) -> No
     dialog.locator("[name=dagRunId]").fill(run_id)
     dialog.get_by_role("button", name="Trigger", exact=True).click()
     dialog.wait_for(state="hidden")
+    page.goto(NOTHING)
+    until("the run succeeds", lambda: desk.states([run_id]) == {"success"}, RUN_WITHIN_S)
     page.goto(f"{url(desk.settings)}/dags/{DAG}/runs/{run_id}")
     expect(page.get_by_test_id("state-badge").first).to_have_text("Success", timeout=RUN_WITHIN_S * 1_000)
     page.goto(NOTHING)
