@@ -239,6 +239,9 @@ class Exchange(TellsReference):
     """Of them those that it can ask for of all symbols at once, by ``*``."""
     archive_kinds: ClassVar[frozenset[Kind]] = frozenset()
     """The kinds that have daily files."""
+    archive_months: ClassVar[frozenset[Kind]] = frozenset()
+    """Of them those that have a file of each whole month too, within a week of its end; its ``archive_path`` is that of
+    ``2024-08``."""
     event_time_min_ns: ClassVar[int] = 0
     """No event of this market is older (bitcoin: 2009); validation refuses a venue that leaves it at 0."""
     untimed_kinds: ClassVar[frozenset[Kind]] = frozenset()

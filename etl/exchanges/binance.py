@@ -101,6 +101,7 @@ class Binance(Exchange):
     }
     """Of a book there is its snapshot now."""
     archive_kinds = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.BAR})
+    archive_months = frozenset({Kind.BAR})  # of trades one is gigabytes, which a killed run begins anew
     messages_per_s = 5.0
     ready_on_open = True
     instruments_path = "/api/v3/exchangeInfo"
@@ -257,8 +258,8 @@ class Binance(Exchange):
             Kind.AGG_TRADE: (f"aggTrades/{venue_symbol}", "aggTrades"),
             Kind.BAR: (f"klines/{venue_symbol}/1m", "1m"),
         }.get(kind, ("", ""))
-        has_file = kind in self.archive_kinds
-        return f"{self.archive_folder}/{folder}/{venue_symbol}-{file}-{day}.zip" if has_file else ""
+        base = self.archive_folder if day.count("-") == 2 else self.archive_folder.replace("daily", "monthly")
+        return f"{base}/{folder}/{venue_symbol}-{file}-{day}.zip" if kind in self.archive_kinds else ""
 
     # parse
 

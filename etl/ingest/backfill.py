@@ -25,11 +25,12 @@ from etl.adapter.contract import Exchange, Fault, FaultKind
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_coverage import ChunkCoverage, Fetched, check
-from etl.ingest.backfill_jobs import Chunk, Job, archive_day, plan
+from etl.ingest.backfill_jobs import Chunk, Job, archive_date, day_of, is_month, plan
 from etl.ingest.backfill_marks import Marks, Plan
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
 from etl.model.records import Kind, Source
+from etl.model.times import NS_PER_DAY
 from etl.reference.instruments import with_known
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
@@ -150,16 +151,26 @@ class Backfill:
     async def _read_archive(
         self, parser: Exchange, intake: Intake, chunk: Chunk, coverage: ChunkCoverage
     ) -> None:
-        day = archive_day(type(parser), chunk)
+        try:
+            await self._read_file(parser, intake, chunk, archive_date(type(parser), chunk))
+        except archive.ArchiveMissing as error:
+            if not is_month(chunk) or not await self._read_days(parser, intake, chunk):
+                coverage.miss(str(error))
+
+    async def _read_days(self, parser: Exchange, intake: Intake, chunk: Chunk) -> int:
+        """A month that has no file of its own; how many of its days have one. Coverage finds what the others lack."""
+        found = 0
+        for start_ns in range(chunk.start_ns, chunk.end_ns, NS_PER_DAY):
+            with contextlib.suppress(archive.ArchiveMissing):
+                await self._read_file(parser, intake, chunk, day_of(start_ns))
+                found += 1
+        return found
+
+    async def _read_file(self, parser: Exchange, intake: Intake, chunk: Chunk, day: str) -> None:
+        """Raises ``ArchiveMissing``."""
         url = self._access.archive_url + parser.archive_path(Kind[chunk.kind.upper()], chunk.symbol, day)
         with tempfile.TemporaryDirectory(prefix="archive-", dir=self._settings.state_path) as directory:
-            try:
-                file = await archive.fetch(
-                    self._access.session, url, Path(directory), parser.archive_checksum
-                )
-            except archive.ArchiveMissing as error:
-                coverage.miss(str(error))
-                return
+            file = await archive.fetch(self._access.session, url, Path(directory), parser.archive_checksum)
             for block in file.blocks(self._settings.ingest.frame_bytes_max):
                 await self._take(intake, block)
 

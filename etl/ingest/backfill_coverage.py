@@ -23,7 +23,7 @@ from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill_holes
 from etl.ingest.backfill_holes import Hole
-from etl.ingest.backfill_jobs import Chunk, Job, plan, rests
+from etl.ingest.backfill_jobs import Chunk, Job, is_month, plan, rests
 from etl.ingest.backfill_marks import Marks
 from etl.ingest.backfill_runs import Run, Runs, between, holds, merged
 from etl.ingest.observer import Observer
@@ -336,7 +336,10 @@ def _fewer_than_counted(exchange: type[Exchange], done: Sequence[tuple[Chunk, Fe
         if chunk.kind == "trade":
             given[chunk.symbol, chunk.start_ns // NS_PER_DAY] += fetched.rows
     for chunk, fetched in done:
-        rows = given.get((chunk.symbol, chunk.start_ns // NS_PER_DAY))
+        day = chunk.start_ns // NS_PER_DAY
+        days = range(day, chunk.end_ns // NS_PER_DAY) if is_month(chunk) else (day,)
+        counts = [given[chunk.symbol, one] for one in days if (chunk.symbol, one) in given]
+        rows = sum(counts) if len(counts) == len(days) else None
         is_whole = not (chunk.start_ns % NS_PER_MINUTE or chunk.end_ns % NS_PER_MINUTE)
         if chunk.kind == "bar" and is_whole and rows is not None and rows < fetched.trades:
             reason = f"the venue's bars count {fetched.trades} trades, its history gave {rows}"

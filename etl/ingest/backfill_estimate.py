@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import product
+
 import msgspec
 from msgspec import Struct
 
 from etl.adapter.contract import Exchange, Request
 from etl.exchanges import load as load_exchange
-from etl.ingest.backfill_jobs import WHOLE, Job, archive_day, plan, rests
+from etl.ingest.backfill_jobs import WHOLE, Job, archive_date, plan, rests
 from etl.ingest.bulk_rates import measured
 from etl.model.records import Frame, Kind, Record
-from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
 from etl.sources.access import VenueAccess
 from etl.sources.archive import ArchiveFile, folder_path, is_folder
@@ -59,8 +61,8 @@ async def _estimate(settings: Settings, job: Job, in_bulk: bool) -> list[Estimat
     if job.archive and is_folder(settings.venues.archive_url):
         return [_of_folder(settings, exchange, job, kind, in_bulk) for kind in job.kinds]
     if job.archive:
-        days = len({chunk.start_ns // NS_PER_DAY for chunk in plan(job)})
-        return [Estimate(symbol, kind, 2 * days, 0, 0.0) for symbol in job.symbols for kind in job.kinds]
+        files = Counter((chunk.symbol, chunk.kind) for chunk in plan(job))
+        return [Estimate(*place, 2 * files[place], 0, 0.0) for place in product(job.symbols, job.kinds)]
     found = []
     async with VenueAccess.from_settings(settings, exchange) as access:
         for symbol in job.symbols:
@@ -77,7 +79,7 @@ def _of_folder(
     parser, kind = exchange(), Kind[kind_name.upper()]
     chunks = [chunk for chunk in plan(job) if chunk.kind == kind_name]
     urls = [
-        settings.venues.archive_url + parser.archive_path(kind, one.symbol, archive_day(exchange, one))
+        settings.venues.archive_url + parser.archive_path(kind, one.symbol, archive_date(exchange, one))
         for one in chunks
     ]
     there = [path for path in map(folder_path, urls) if path.is_file()]

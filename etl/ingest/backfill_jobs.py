@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +23,8 @@ from etl.settings import Settings
 KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.AGG_TRADE, Kind.BOOK, Kind.OBSERVATION)
 """What a backfill can ask for, where the venue has it. A book's history is its snapshot now."""
 CHUNKS_MAX = 100_000
+MONTH_FILE_WITHIN_NS = 7 * NS_PER_DAY
+"""A month that ends later before the range does is read by days: its own file need not be there yet."""
 WHOLE = "observation"
 """A kind whose range is one chunk: a series is a few thousand rows, and costs three questions before the first."""
 
@@ -134,8 +136,8 @@ def _require_past(start_ns: int, end_ns: int, now_ns: int) -> None:
 
 
 def plan(job: Job) -> list[Chunk]:
-    """The job cut at whole hours (trades and quotes by request) or days (the rest; of an archive the venue's own, so
-    that each file is read once), in the order of time; a series' observations are asked for as a whole."""
+    """The job cut at whole hours (trades and quotes by request), days or months (the rest; of an archive the venue's
+    own, so that each file is read once), in the order of time; a series' observations are asked for as a whole."""
     chunks: list[Chunk] = []
     begins_ns = _day_ns(job)
     for kind in job.kinds:
@@ -147,15 +149,36 @@ def plan(job: Job) -> list[Chunk]:
             continue
         step_ns = NS_PER_HOUR if kind in ("trade", "quote", "agg_trade") and not job.archive else NS_PER_DAY
         first_ns = job.start_ns - (job.start_ns - begins_ns) % step_ns
+        spans = list(_spans(job, Kind[kind.upper()], first_ns, step_ns))
         for symbol in job.symbols:
-            for start_ns in range(first_ns, job.end_ns, step_ns):
-                span = max(start_ns, job.start_ns), min(start_ns + step_ns, job.end_ns)
+            for span in spans:
                 chunks.append(Chunk(job.exchange, symbol, kind, *span, job.archive))
                 if kind == "book":
                     break
     if len(chunks) > CHUNKS_MAX:
         raise UsageError(f"{len(chunks)} chunks in one backfill; at most {CHUNKS_MAX}: take a shorter range")
     return sorted(chunks, key=lambda chunk: chunk.start_ns)
+
+
+def _spans(job: Job, kind: Kind, first_ns: int, step_ns: int) -> Iterator[tuple[int, int]]:
+    """[start, end) of each chunk: of a step, or of a whole month where the archive has that."""
+    has_months = job.archive and kind in load_exchange(job.exchange).archive_months
+    start_ns = first_ns
+    while start_ns < job.end_ns:
+        end_ns = _month_end_ns(job, start_ns) if has_months else 0
+        end_ns = end_ns or start_ns + step_ns
+        yield max(start_ns, job.start_ns), min(end_ns, job.end_ns)
+        start_ns = end_ns
+
+
+def _month_end_ns(job: Job, start_ns: int) -> int:
+    """Of the month that begins at ``start_ns``; 0 where none does, or its file is not to be asked for."""
+    begins = datetime.fromtimestamp(start_ns // NS_PER_S, UTC)
+    if begins.day != 1 or start_ns < job.start_ns:
+        return 0
+    ends = (begins + timedelta(days=32)).replace(day=1)
+    end_ns = int(ends.timestamp()) * NS_PER_S
+    return end_ns if end_ns + MONTH_FILE_WITHIN_NS <= job.end_ns else 0
 
 
 def slices(job: Job, count_max: int) -> list[Job]:
@@ -179,8 +202,18 @@ def slices(job: Job, count_max: int) -> list[Job]:
 
 
 def archive_day(exchange: type[Exchange], chunk: Chunk) -> str:
-    """The day of the file that ``chunk`` lies in."""
+    """The day of the file that ``chunk`` lies in, or with which its month begins."""
     return day_of(chunk.start_ns - exchange.archive_day_ns)
+
+
+def archive_date(exchange: type[Exchange], chunk: Chunk) -> str:
+    """What ``Exchange.archive_path`` takes for ``chunk``: a day, or a month such as 2024-08."""
+    day = archive_day(exchange, chunk)
+    return day.rpartition("-")[0] if is_month(chunk) else day
+
+
+def is_month(chunk: Chunk) -> bool:
+    return chunk.archive and chunk.end_ns - chunk.start_ns > NS_PER_DAY
 
 
 def rests(exchange: type[Exchange], chunk: Chunk) -> bool:

@@ -1,8 +1,9 @@
-"""A venue's archive of daily files: a zip with one CSV in it, or a gzipped CSV; beside it ``<name>.CHECKSUM`` with its
-SHA-256, where the venue's client asks for one.
+"""A venue's archive of daily and monthly files: a zip with one CSV in it, or a gzipped CSV; beside it
+``<name>.CHECKSUM`` with its SHA-256, where the venue's client asks for one.
 
     /data/spot/daily/trades/BTCUSDT/BTCUSDT-trades-2025-01-01.zip
     /data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2025-01-01.zip
+    /data/spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2025-01.zip          from the first Monday of the next month on
 
 Times of Binance's spot files are in ms up to the end of 2024, in µs since; those of futures in ms, behind a line of
 headings. https://github.com/binance/binance-public-data
@@ -16,7 +17,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
@@ -45,8 +46,8 @@ class Archive(Struct, frozen=True):
 
     lines: Mapping[str, Form]
     path: str = (
-        r"/data/(?:spot|futures/um)/daily/(?P<kind>trades|aggTrades|klines)/(?P<symbol>\w+)/(?:(?P<interval>\w+)/)?"
-        r"(?P<name>(?P=symbol)-\w+-(?P<day>\d{4}-\d\d-\d\d))\.zip"
+        r"/data/(?:spot|futures/um)/(?:daily|monthly)/(?P<kind>trades|aggTrades|klines)/(?P<symbol>\w+)/(?:(?P<interval>\w+)/)?"
+        r"(?P<name>(?P=symbol)-\w+-(?P<day>\d{4}-\d\d(?:-\d\d)?))\.zip"
     )
     headings: Mapping[str, str] = {}
     day_ns: int = 0
@@ -56,13 +57,16 @@ class Archive(Struct, frozen=True):
 
 
 class File(Struct, frozen=True):
-    """What a path asks for: ``kind`` as the path spells it, ``interval`` of bars, all of the day from ``start_ns``."""
+    """What a path asks for: ``kind`` as the path spells it, ``interval`` of bars, all of [start_ns, end_ns), which is
+    there from ``published_ns`` on."""
 
     kind: str
     symbol: str
     interval: str
     name: str
     start_ns: int
+    end_ns: int
+    published_ns: int
 
 
 def file_of(archive: Archive, path: str) -> File | None:
@@ -71,19 +75,22 @@ def file_of(archive: Archive, path: str) -> File | None:
     if found is None:
         return None
     said = {"interval": "", **{name: text or "" for name, text in found.groupdict().items()}}
-    day = datetime.fromisoformat(said.pop("day")).replace(tzinfo=UTC)
-    return File(**said, start_ns=int(day.timestamp()) * NS_PER_S + archive.day_ns)
+    text = said.pop("day")
+    is_month = len(text) == len("2025-01")
+    start = datetime.fromisoformat(f"{text}-01" if is_month else text).replace(tzinfo=UTC)
+    end = (start + timedelta(days=32)).replace(day=1) if is_month else start + timedelta(days=1)
+    published = end + timedelta(days=-end.weekday() % 7) if is_month else end
+    times = (int(moment.timestamp()) * NS_PER_S + archive.day_ns for moment in (start, end, published))
+    return File(said["kind"], said["symbol"], said["interval"], said["name"], *times)
 
 
 def answer(venue: Venue, archive: Archive, path: str, session: Session) -> Response:
     """A file or its checksum. A day is published when it is over: of the days before the session."""
     file = file_of(archive, path)
-    if file is None or file.start_ns + NS_PER_DAY > session.history.past_end_ns:
+    if file is None or file.published_ns > session.history.past_end_ns:
         return NO_SUCH_FILE
     kind: FactKind = interval_ns(file.interval) if file.interval else PRINTS
-    entries = session.history.between(
-        file.symbol, kind, file.start_ns, file.start_ns + NS_PER_DAY, 0, NS_PER_DAY
-    )
+    entries = session.history.between(file.symbol, kind, file.start_ns, file.end_ns, 0, NS_PER_DAY)
     is_finer = archive.is_finer and file.start_ns >= MICROSECONDS_FROM_NS
     unit_ns = NS_PER_US if is_finer else NS_PER_MS
     form = archive.lines[file.kind]

@@ -22,9 +22,10 @@ from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill import announce
 from etl.ingest.backfill_coverage import Fetched, _fewer_than_counted, check
-from etl.ingest.backfill_jobs import Chunk, Job, archive_day, day_of, make_job, plan, slices
+from etl.ingest.backfill_jobs import Chunk, Job, archive_date, archive_day, day_of, make_job, plan, slices
 from etl.ingest.backfill_marks import Marks, Plan, at_work
 from etl.model.records import Bar, Kind, Record, Source
+from etl.model.times import as_ns
 from etl.settings import Settings
 from etl.simulator.stocks import LISTED
 from etl.stores.files import write_whole
@@ -60,6 +61,24 @@ def test_trades_are_cut_at_whole_hours_and_bars_at_days() -> None:
         (start, MIDNIGHT_NS + DAY_NS),
         (MIDNIGHT_NS + DAY_NS, end),
     ]
+
+
+def test_of_bars_whole_months_are_asked_for_where_their_file_must_be_there() -> None:
+    days = [as_ns(text) for text in ("2024-01-15", "2024-02-01", "2024-03-01", "2024-04-05")]
+    asked = job(archive=True, kinds=("bar",), start_ns=days[0], end_ns=days[3])
+    spans = [(chunk.start_ns, chunk.end_ns) for chunk in plan(asked)]
+    assert len(spans) == 17 + 1 + 31 + 4
+    assert (days[1], days[2]) in spans
+    assert [end_ns for _, end_ns in spans[:-1]] == [start_ns for start_ns, _ in spans[1:]]
+    assert len(plan(msgspec.structs.replace(asked, end_ns=as_ns("2024-04-08")))) == 17 + 1 + 1 + 7
+    assert len(plan(msgspec.structs.replace(asked, kinds=("trade",)))) == 17 + 29 + 31 + 4
+    (month,) = (chunk for chunk in plan(asked) if chunk.start_ns == days[1])
+    file = archive_date(load("binance"), month)
+    path = load("binance")().archive_path(Kind.BAR, "BTCUSDT", file)
+    assert path == "/data/spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-02.zip"
+    assert (
+        load("binance_usdm")().archive_path(Kind.BAR, "BTCUSDT", file).startswith("/data/futures/um/monthly/")
+    )
 
 
 def test_the_archive_is_asked_for_whole_days() -> None:
@@ -147,8 +166,10 @@ def test_a_job_that_is_not_done_has_no_coverage(settings: Settings) -> None:
         check(settings, (job(),), "unknown")
 
 
-def done(kind: str, start_ns: int, end_ns: int, **values: object) -> tuple[Chunk, Fetched]:
-    chunk = Chunk("polygon", "AAPL", kind, start_ns, end_ns)
+def done(
+    kind: str, start_ns: int, end_ns: int, archive: bool = False, **values: object
+) -> tuple[Chunk, Fetched]:
+    chunk = Chunk("polygon", "AAPL", kind, start_ns, end_ns, archive)
     return chunk, msgspec.convert({"symbol": "AAPL", **values}, Fetched)
 
 
@@ -168,6 +189,20 @@ def test_a_day_with_fewer_trades_than_its_bars_count_is_a_hole_where_no_id_tells
     for unjudged in (without_trades, half_a_minute):
         assert list(_fewer_than_counted(load("polygon"), unjudged)) == []
     assert list(_fewer_than_counted(load("binance"), [*hours, done("bar", *day, trades=241)])) == []
+
+
+@pytest.mark.parametrize(("trades", "holes"), [(290, 0), (291, 1)])
+def test_a_month_of_bars_is_held_against_the_trades_of_all_its_days(trades: int, holes: int) -> None:
+    first_ns, after_ns = as_ns("2024-02-01"), as_ns("2024-03-01")
+    days = [
+        done("trade", start, start + DAY_NS, archive=True, rows=10)
+        for start in range(first_ns, after_ns, DAY_NS)
+    ]
+    month = done("bar", first_ns, after_ns, archive=True, trades=trades)
+    assert len(list(_fewer_than_counted(load("polygon"), [*days, month]))) == holes
+    assert list(_fewer_than_counted(load("polygon"), [*days[1:], month])) == [], (
+        "a day that was not asked for"
+    )
 
 
 def test_whoever_watches_sees_how_far_a_backfill_is(settings: Settings) -> None:
@@ -272,10 +307,16 @@ def test_the_archive_brings_what_the_history_brings_in_ms_and_in_microseconds(
         # an aggregate tells each chunk's first id
         found = [one for one in published(settings)[len(from_archive) :] if one.kind is not Kind.AGG_TRADE]
         from_history = {_fact(record) for record in found}
+        month_ns = as_ns("2025-02-01"), as_ns("2025-03-08")
+        month = _run(settings, [*_words("bar", *month_ns), "--archive"])
+        assert month == {"chunks": 8, "skipped": 0, "pages": month["pages"], "rows": 35 * 1_440, "holes": 0}
         today_ns = MIDNIGHT_NS + DAY_NS
         missing = _run(settings, [*_words("trade", today_ns, today_ns + DAY_NS), "--archive"])
     assert (missing["rows"], missing["holes"]) == (0, 1)
     assert set(from_archive) == {fact for fact in from_history if fact[1] < first_ns + 2 * DAY_NS}
+    bars = (one for one in published(settings) if isinstance(one, Bar))
+    february = {one.event_time_ns for one in bars if one.event_time_ns >= month_ns[0]}
+    assert february == set(range(*month_ns, 60 * 10**9))
 
 
 def _fact(record: Record) -> tuple[str, int, *tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import io
 import zipfile
 from collections.abc import Callable
@@ -95,6 +96,38 @@ def test_a_folder_is_read_whole_and_what_it_lacks_is_told(
     blocked = parse_ns("2024-07-09T18:30:00"), parse_ns("2024-07-10T18:30:00")
     with pytest.raises(VenueError, match="not a zip file"):
         run(settings, make_job(settings, "nse", [], ["bar"], *blocked, from_archive=True))
+
+
+@pytest.mark.integration
+def test_a_month_that_has_no_file_is_read_by_its_days(
+    settings_with: Callable[..., Settings], tmp_path: Path
+) -> None:
+    folder = tmp_path / "files"
+    settings = settings_with(kafka=True, live=True, archive_url=folder.as_uri())
+    ensure_topics(settings)
+    for day in ("2024-02-01", "2024-02-29"):
+        put_minutes(folder, day)
+    span = parse_ns("2024-02-01"), parse_ns("2024-03-08")
+    job = make_job(settings, "binance", ["BTCUSDT"], ["bar"], *span, from_archive=True)
+    summary = run(settings, job)
+    assert (summary.chunks, summary.rows) == (1 + 7, 2 * 1_440)
+    spans = {(one.from_time_ns, one.to_time_ns) for one in records(settings) if isinstance(one, Gap)}
+    last_ns, next_ns = parse_ns("2024-02-01T23:59"), parse_ns("2024-02-29")
+    assert (last_ns, next_ns) in spans, "days that have no file either"
+    assert len(spans) == summary.holes == 1 + 7
+
+
+def put_minutes(folder: Path, day: str) -> None:
+    """A day of Binance's bars, with its checksum."""
+    path = folder / load("binance")().archive_path(Kind.BAR, "BTCUSDT", day).removeprefix("/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first_ms = parse_ns(day) // 1_000_000
+    starts = range(first_ms, first_ms + 86_400_000, 60_000)
+    lines = (f"{ms},1,2,0.5,1.5,9,{ms + 59_999},12,3,4,5,0\n" for ms in starts)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr(f"{path.stem}.csv", "".join(lines))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_name(f"{path.name}.CHECKSUM").write_text(f"{digest}  {path.name}\n")
 
 
 def test_the_estimate_of_a_folder_goes_by_the_files_that_are_there(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from etl.adapter.contract import Ignored
 from etl.exchanges import load
 from etl.model.records import Bar, BarState, Frame, Kind, Record, Source
 from etl.model.times import as_ns
+from etl.simulator.archive import Archive, file_of
 from etl.simulator.connection import Connection
 from etl.simulator.feed import Feed
 from etl.simulator.history import PRINTS, Entry, History
@@ -173,6 +174,18 @@ def test_a_daily_file_is_what_the_requests_tell_and_what_the_parser_reads(
         assert [
             (one.kind.name.lower(), one.symbol, one.record_key, one.event_time_ns) for one in records
         ] == [(event.kind, event.symbol, event.record_key, event.time_ns) for event in truth]
+
+
+def test_a_monthly_file_has_the_lines_of_its_days_and_comes_on_a_monday(tmp_path: Path) -> None:
+    feed, parser = make_feed(options_at(tmp_path, "binance"), "binance"), load("binance")()
+    path = parser.archive_path(Kind.BAR, "BTCUSDT", "2024-02")
+    days = [parser.archive_path(Kind.BAR, "BTCUSDT", f"2024-02-{day:02}") for day in range(1, 30)]
+    month, *lines = (unzipped(asked_of(feed, one, NOW_NS).body) for one in (path, *days))
+    assert month == b"".join(lines)
+    for text, published in (("2024-02", "2024-03-04"), ("2024-06", "2024-07-01"), ("2024-12", "2025-01-06")):
+        file = file_of(Archive({}), parser.archive_path(Kind.BAR, "BTCUSDT", text))
+        assert file is not None
+        assert file.published_ns == as_ns(published)
 
 
 @pytest.mark.parametrize(
