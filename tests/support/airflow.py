@@ -25,14 +25,16 @@ def new_metadata(home: Path, settings: Settings) -> None:
         assert airflow(home, settings, "db", "migrate").returncode == 0
 
 
-def airflow(home: Path, settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
+def airflow(
+    home: Path, settings: Settings, *words: str, module: str = "airflow"
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ETL_")},
         **airflow_environment(home),
         **settings_module.as_environment(settings),
     }
     return subprocess.run(
-        [sys.executable, "-m", "airflow", *words],
+        [sys.executable, "-m", module, *words],
         env=environment,
         capture_output=True,
         text=True,
