@@ -99,6 +99,16 @@ STANDARD: dict[str, Standard] = {
             Figure("1,000 idle clients, MiB", ("idle.added_mib",), "200"),
             Figure("the past to one client, records/s", ("replay.per_s",), "150,000"),
             Figure("its CPU, µs a record", ("replay.gateway_us_per_record",)),
+            Figure(
+                "a day of 10 million trades of the lake to Arrow in a client, rows/s",
+                ("day.arrow.rows_per_s",),
+                "1,000,000",
+            ),
+            Figure(
+                "CPU of the gateway / of the client, µs a row",
+                ("day.arrow.gateway_us_per_row", "day.arrow.client_us_per_row"),
+            ),
+            Figure("to Polars with exact decimals, rows/s", ("day.polars.rows_per_s",)),
         ),
     ),
     "latency": Standard(

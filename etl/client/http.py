@@ -7,7 +7,8 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import pyarrow as pa
@@ -26,7 +27,8 @@ T = TypeVar("T")
 
 
 class Http:
-    """One connection, made when it is needed. Not for several threads."""
+    """Of pages the next one is asked for, on a second connection, as soon as its cursor is known: the store makes it
+    while this one is read. Connections are made when they are needed. Not for several threads."""
 
     def __init__(self, url: str, token: str, context: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
@@ -36,44 +38,51 @@ class Http:
         self._host, self._port = parts.hostname, parts.port or (443 if self._secure else 80)
         self._context = context
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._connection: http.client.HTTPConnection | None = None
+        self._idle: list[http.client.HTTPConnection] = []
+        self._ahead: tuple[str, http.client.HTTPConnection] | None = None
+        """A path that was asked for, and where it is answered."""
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._forget_ahead()
+        while self._idle:
+            self._idle.pop().close()
 
     def estimate(self, table: str, params: Mapping[str, str]) -> int:
         """Rows of a range. Raises ``ClientError``."""
-        return int(self._get(table, {**params, "estimate": "true"}, json.load)[0]["rows"])
+        return int(self._get(_path(table, params, estimate="true"), json.load)["rows"])
 
     def pages(self, table: str, params: Mapping[str, str]) -> Iterator[pa.Table]:
         """Raises ``ClientError``."""
-        cursor: dict[str, str] = {}
-        limit = {"limit": str(PAGE_ROWS), "format": "arrow"}
-        while True:
-            page, following = self._get(table, {**params, **limit, **cursor}, _arrow)
-            yield page
-            if not following:
-                return
-            cursor = {"cursor": following}
+        first = _path(table, params, format="arrow", limit=str(PAGE_ROWS))
+
+        def read(answer: http.client.HTTPResponse) -> tuple[pa.Table, str]:
+            cursor = answer.headers.get("X-Next-Cursor")
+            following = f"{first}&{urlencode({'cursor': cursor})}" if cursor else ""
+            if following:
+                self._ask_ahead(following)
+            return _arrow(answer), following
+
+        path = first
+        try:
+            while path:
+                page, path = self._get(path, read)
+                yield page
+        finally:
+            self._forget_ahead()
 
     def whole(self, table: str, params: Mapping[str, str]) -> pa.Table:
         """An answer that has no pages. Raises ``ClientError``."""
-        return self._get(table, {**params, "format": "arrow"}, _arrow)[0]
+        return self._get(_path(table, params, format="arrow"), _arrow)
 
-    def _get(self, table: str, params: Mapping[str, str], read: Callable[[Any], T]) -> tuple[T, str]:
-        """What ``read`` makes of the body, and where the next page begins. Raises ``ClientError``."""
-        path = f"/v1/{table}?{urlencode(params)}"
+    def _get(self, path: str, read: Callable[[http.client.HTTPResponse], T]) -> T:
+        """What ``read`` makes of the answer. Raises ``ClientError``."""
         wait_s = WAIT_S
         for left in reversed(range(TRIES_MAX)):
             try:
-                answer = self._ask(path)
-                if answer.status == 200:
-                    found = read(answer)
-                    answer.read()  # the end of a body whose end ``read`` knew before
-                    return found, answer.headers.get("X-Next-Cursor") or ""
-                body = answer.read()
+                with self._answer(path) as answer:
+                    if answer.status == 200:
+                        return read(answer)
+                    body = answer.read()
             except (OSError, http.client.HTTPException, pa.ArrowInvalid) as error:
                 self.close()
                 if not left:
@@ -86,11 +95,39 @@ class Http:
             wait_s *= 2
         raise AssertionError
 
-    def _ask(self, path: str) -> http.client.HTTPResponse:
-        if self._connection is None:
-            self._connection = self._connect()
-        self._connection.request("GET", path, headers=self._headers)
-        return self._connection.getresponse()
+    @contextmanager
+    def _answer(self, path: str) -> Iterator[http.client.HTTPResponse]:
+        """Its connection is kept once the answer was read, and closed where that fails."""
+        if self._ahead and self._ahead[0] == path:
+            (_, connection), self._ahead = self._ahead, None
+        else:
+            connection = self._send(path)
+        try:
+            answer = connection.getresponse()
+            yield answer
+            answer.read()  # the end of a body whose end the reader knew before
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+
+    def _send(self, path: str) -> http.client.HTTPConnection:
+        connection = self._idle.pop() if self._idle else self._connect()
+        try:
+            connection.request("GET", path, headers=self._headers)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _ask_ahead(self, path: str) -> None:
+        self._forget_ahead()
+        self._ahead = (path, self._send(path))
+
+    def _forget_ahead(self) -> None:
+        if self._ahead:
+            self._ahead[1].close()
+            self._ahead = None
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._secure:
@@ -98,6 +135,10 @@ class Http:
                 self._host, self._port, timeout=TIMEOUT_S, context=self._context
             )
         return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+
+
+def _path(table: str, params: Mapping[str, str], **more: str) -> str:
+    return f"/v1/{table}?{urlencode({**params, **more})}"
 
 
 def _arrow(body: http.client.HTTPResponse) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -18,6 +19,8 @@ JSON, PROTOBUF = "json", "protobuf"
 FORMATS = (JSON, PROTOBUF)
 OVERHEAD_BYTES = 500
 """Of an entry in memory, beside its message."""
+AROUND_MAX = 4_096
+"""Lengths of messages, by partition, for which is remembered what stands around them."""
 _PLACE_TAG, _OFFSET_TAG, _RECORD_TAG, _DELIVERED_TAG, _CURSOR_TAG = (
     b"\x08",
     b"\x10",
@@ -40,11 +43,8 @@ class Entry(Struct, eq=False, gc=False):
     _protobuf: bytes | None = None
     _record: Record | None = None
 
-    def written(self, form: str) -> bytes:
-        """As it stands in what is sent. Nothing for a message that is no record."""
-        return self.json() if form == JSON else self.protobuf()
-
     def json(self) -> bytes:
+        """Nothing for a message that is no record."""
         if self._json is None:
             try:
                 record = json_of(self.value)
@@ -56,9 +56,9 @@ class Entry(Struct, eq=False, gc=False):
     def protobuf(self) -> bytes:
         """An element of ``Delivery.records``, the message passed through as it is."""
         if self._protobuf is None:
-            place = _PLACE_TAG + varint(self.partition) + _OFFSET_TAG + varint(self.offset)
-            inner = place + _RECORD_TAG + varint(len(self.value)) + self.value
-            self._protobuf = _DELIVERED_TAG + varint(len(inner)) + inner
+            offset = varint(self.offset)
+            before, after = _around(self.partition, len(offset), len(self.value))
+            self._protobuf = b"".join((before, offset, after, self.value))
         return self._protobuf
 
     def record(self) -> Record | None:
@@ -75,6 +75,16 @@ class Entry(Struct, eq=False, gc=False):
         self._json = self._protobuf = self._record = None
 
 
+@lru_cache(maxsize=AROUND_MAX)
+def _around(partition: int, offset_bytes: int, value_bytes: int) -> tuple[bytes, bytes]:
+    """What stands before an offset and after it: the same for all messages of one length. To put it together for each
+    took a third of the past's CPU."""
+    place = _PLACE_TAG + varint(partition) + _OFFSET_TAG
+    after = _RECORD_TAG + varint(value_bytes)
+    inner_bytes = len(place) + offset_bytes + len(after) + value_bytes
+    return _DELIVERED_TAG + varint(inner_bytes) + place, after
+
+
 def entry_of(message: Message) -> Entry | None:
     """``None`` for what is no record: the stores' sinks quarantine it."""
     if not message.value or message.key is None:
@@ -88,12 +98,16 @@ def entry_of(message: Message) -> Entry | None:
 
 def frame_of(form: str, cursor: str, entries: Iterable[Entry]) -> bytes:
     """What is sent: records and the cursor after them. Empty if there is nothing in it."""
-    written = [entry.written(form) for entry in entries]
     if form == JSON:
-        records = b",".join(filter(None, written))
+        records = b",".join(filter(None, [entry.json() for entry in entries]))
         return (
             b'{"type":"records","cursor":"%b","records":[%b]}' % (cursor.encode(), records)
             if records
             else b""
         )
-    return _CURSOR_TAG + varint(len(cursor)) + cursor.encode() + b"".join(written)
+    return (
+        _CURSOR_TAG
+        + varint(len(cursor))
+        + cursor.encode()
+        + b"".join([entry.protobuf() for entry in entries])
+    )

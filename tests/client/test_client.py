@@ -107,7 +107,7 @@ async def first(records: AsyncIterator[Any], count: int) -> list[Any]:
 
 @pytest.mark.integration
 def test_a_range_is_a_frame_exact_to_the_last_digit_and_a_closed_day_is_asked_for_once(
-    settings: Settings, tmp_path: Path
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, int]] = []
 
@@ -118,6 +118,15 @@ def test_a_range_is_a_frame_exact_to_the_last_digit_and_a_closed_day_is_asked_fo
         assert frame["last_price"][11] == Decimal(WIDE)
         assert frame["time"].dtype == polars.Datetime("ns", "UTC")
         assert told == [(1, 50), (50, 50)]
+        with monkeypatch.context() as small:  # each page is asked for before the one before it was read
+            small.setattr("etl.client.http.PAGE_ROWS", 7)
+            told.clear()
+
+            def ask_between(had: int, rows_max: int) -> None:
+                told.append((had, client.estimate("trades", "binance", "BTC-USDT", START, END)))
+
+            assert client.trades("binance", "BTC-USDT", START, END, progress=ask_between).equals(frame)
+            assert told == [(had, 50) for had in (1, 8, 15, 22, 29, 36, 43, 50, 50)]
         floats = client.trades("binance", "BTC-USDT", START, END, decimals="float", frame="arrow")
         assert floats.column("last_price").to_pylist()[5] == 105.5
         pandas = client.trades("binance", "BTC-USDT", START, END, frame="pandas")
