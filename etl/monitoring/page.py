@@ -11,20 +11,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
 from typing import Any
 
 from msgspec import Struct
 
+from etl.adapter.market_calendar import ALWAYS
 from etl.errors import EtlError
 from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_marks import at_work
-from etl.model.times import NS_PER_S
+from etl.model.times import NS_PER_DAY, NS_PER_S
 from etl.monitoring.incidents import recent
 from etl.monitoring.processes import Samples, platform, unknown_fields
 from etl.monitoring.rules import limits_s
 from etl.settings import Settings
+from etl.sources.market_hours import HOURS_PER_DAY, open_hours
 from etl.stores.clickhouse_http import internal_database
 from etl.stores.query import plain, query
 
@@ -38,6 +41,7 @@ HISTORY_TABLES = (
     ("trade", "trades_stored"), ("quote", "quotes_stored"), ("book", "books_stored"), ("bar", "bars_stored"),
 )  # fmt: skip
 COVERAGE_DAYS = 14
+EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 COVERAGE_SYMBOLS_MAX = 200
 """Of those that traded most: contracts come and go by the thousand."""
 GAPS_SHOWN_MAX = 200
@@ -161,9 +165,10 @@ def gaps(settings: Settings) -> dict[str, Any]:
 
 
 def coverage(settings: Settings) -> list[dict[str, Any]]:
-    """Trades, and hours of the day with any, by exchange, symbol and day (UTC), of those that traded most."""
+    """Trades, and hours of the day with any, by exchange, symbol and day (UTC), of those that traded most; with the
+    hours in which the market is open (``with_open_hours``)."""
     since = f"date_trunc('day', now()) - INTERVAL '{COVERAGE_DAYS - 1} days'"
-    return _rows(
+    rows = _rows(
         settings,
         "timescale",
         "SELECT exchange, symbol, bucket::date AS day, count(*) AS hours, sum(trades)::bigint AS trades"
@@ -172,6 +177,21 @@ def coverage(settings: Settings) -> list[dict[str, Any]]:
         f" ORDER BY sum(trades) DESC LIMIT {COVERAGE_SYMBOLS_MAX})"
         " GROUP BY exchange, symbol, day ORDER BY exchange, symbol, day",
     )
+    return list(with_open_hours(rows, time.time_ns() // NS_PER_DAY, settings.venues.live))
+
+
+def with_open_hours(rows: Iterable[dict[str, Any]], today: int, is_live: bool) -> Iterator[dict[str, Any]]:
+    """Each of ``rows`` with its day's ``open_hours``, and a row for a day without a trade where that is not 24: a
+    market that is closed lacks nothing; a simulated one never is. ``today``: days since 1970."""
+    found = {(row["exchange"], row["symbol"], f"{row['day']}"): row for row in rows}
+    for exchange, symbol in dict.fromkeys((exchange, symbol) for exchange, symbol, _ in found):
+        for number in range(today - COVERAGE_DAYS + 1, today + 1):
+            day = date.fromordinal(EPOCH_ORDINAL + number).isoformat()
+            hours = open_hours(load_exchange(exchange).calendar if is_live else ALWAYS, number)
+            row = found.get((exchange, symbol, day))
+            if row is not None or hours < HOURS_PER_DAY:
+                none = {"exchange": exchange, "symbol": symbol, "day": day, "hours": 0, "trades": 0}
+                yield {**(row or none), "open_hours": hours}
 
 
 def quality(settings: Settings) -> list[dict[str, Any]]:

@@ -7,7 +7,9 @@ from functools import lru_cache
 
 from etl.adapter.contract import Exchange
 from etl.adapter.market_calendar import ALWAYS, CONTINUOUS, NIGHT, REGULAR, known_days, sessions_of
-from etl.model.times import NS_PER_DAY, NS_PER_S
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_S
+
+HOURS_PER_DAY = 24
 
 EPOCH = date(1970, 1, 1)
 Sessions = tuple[tuple[int, int], ...]
@@ -32,6 +34,18 @@ class MarketHours:
             return True
         time_ns = now_ns - self._delay_ns
         return any(start <= time_ns < end for start, end in _around(self._name, time_ns // NS_PER_DAY))
+
+
+@lru_cache(maxsize=64)
+def open_hours(calendar: str, day_number: int) -> int:
+    """In how many hours of a UTC day, so many days after 1970, the market is in session for a while."""
+    if calendar == ALWAYS:
+        return HOURS_PER_DAY
+    spans, first_ns = _around(calendar, day_number), day_number * NS_PER_DAY
+    return sum(
+        any(opens_ns < hour_ns + NS_PER_HOUR and hour_ns < closes_ns for opens_ns, closes_ns in spans)
+        for hour_ns in range(first_ns, first_ns + NS_PER_DAY, NS_PER_HOUR)
+    )
 
 
 @lru_cache(maxsize=64)

@@ -388,10 +388,13 @@ function drawCoverage(rows) {
   const isOpen = (exchange) => openVenues.has(exchange);
   const lines = venues.size === 1 ? [...symbols.values()]
     : [...venues.values()].flatMap((venue) => (isOpen(venue.exchange) ? [venue, ...venue.symbols] : [venue]));
+  const told = (hours, open) => (open ? `${hours} of ${open} hours` : "closed");
+  const shade = (hours, open) => `h${open ? Math.min(4, Math.ceil((4 * hours) / open)) : 0}`;
   const all = (venue, day) => {
+    const open = venue.symbols.map((row) => row.days[day]?.open_hours).find((one) => one !== undefined) ?? 24;
     const hours = venue.symbols.map((row) => row.days[day]?.hours || 0), mean = hours.reduce((a, b) => a + b, 0) / hours.length;
-    const words = `${venue.exchange} ${day}: ${mean.toFixed(1)} of 24 hours on average over ${hours.length} symbols`;
-    return h("span", { class: `whole h${Math.ceil(mean / 6)}`, title: words, "aria-label": words, role: "img" }, mean ? String(Math.round(mean)) : "");
+    const words = `${venue.exchange} ${day}: ${told(mean.toFixed(1), open)} on average over ${hours.length} symbols`;
+    return h("span", { class: `whole ${shade(mean, open)}`, title: words, "aria-label": words, role: "img" }, mean ? String(Math.round(mean)) : "");
   };
   const toggle = (venue) => h("button", {
     type: "button", class: "toggle", "aria-expanded": String(isOpen(venue.exchange)), "data-key": `venue ${venue.exchange}`,
@@ -399,10 +402,11 @@ function drawCoverage(rows) {
   }, `${isOpen(venue.exchange) ? "▾" : "▸"} ${venue.exchange} (${venue.symbols.length})`);
   const square = (row, day) => {
     const hours = row.days[day]?.hours || 0, trades = row.days[day]?.trades || 0;
-    const words = `${row.exchange} ${row.symbol} ${day}: ${hours} of 24 hours, ${count(trades)} trades`;
+    const open = row.days[day]?.open_hours ?? 24;
+    const words = `${row.exchange} ${row.symbol} ${day}: ${told(hours, open)}, ${count(trades)} trades`;
     return h("button", {
-      type: "button", class: `square h${Math.ceil(hours / 6)}`, title: `${words}. Backfill this`, "aria-label": `${words}. Backfill this`,
-      "data-key": words.split(":")[0] + row.symbol + day, disabled: !mayTrigger[BACKFILL_DAG],
+      type: "button", class: `square ${shade(hours, open)}`, title: `${words}. Backfill this`, "aria-label": `${words}. Backfill this`,
+      "data-key": words.split(":")[0] + row.symbol + day, disabled: !(mayTrigger[BACKFILL_DAG] && open),
       onclick: () => openTrigger(backfillOf(row, day)),
     }, hours ? String(hours) : "");
   };
@@ -410,7 +414,7 @@ function drawCoverage(rows) {
     ["Symbol", (row) => (row.symbols ? toggle(row) : `${row.exchange} ${row.symbol}`)],
     ...days.map((day) => [day.slice(5), (row) => (row.symbols ? all(row, day) : square(row, day)), "heat"]),
   ], lines, "No trades in the last 14 days, or load_timescale has not run yet."),
-  h("p", { class: "hint" }, mayTrigger[BACKFILL_DAG] ? "A square opens a backfill of that symbol and day; a venue its symbols." : "Your role may look, not trigger."));
+  h("p", { class: "hint" }, mayTrigger[BACKFILL_DAG] ? "A square opens a backfill of that symbol and day; a venue its symbols. Shades are of the hours in which the market is open." : "Your role may look, not trigger."));
 }
 
 function lastDays(number) {

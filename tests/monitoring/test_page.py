@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from etl.model.times import NS_PER_DAY, as_ns
 from etl.monitoring import page as page_module
-from etl.monitoring.page import DOWN, OK, SECTIONS, Monitor
+from etl.monitoring.page import COVERAGE_DAYS, DOWN, OK, SECTIONS, Monitor, with_open_hours
 from etl.settings import Settings
 from tests.support.servers import settings_on_free_ports
 
@@ -61,6 +62,28 @@ def test_a_section_that_hangs_is_down_in_time(settings: Settings, monkeypatch: p
     section = Monitor(settings).section("hung")
     release.set()
     assert (section.state, section.reason) == (DOWN, "no answer in 0.05 s")
+
+
+def test_a_market_that_is_closed_lacks_no_hour() -> None:
+    """Thanksgiving of 2026 and its short Friday, 14:30 to 18:00 UTC; Monday has pre-market trades too."""
+    today = as_ns("2026-11-30") // NS_PER_DAY
+    rows: list[dict[str, Any]] = [
+        {"exchange": exchange, "symbol": symbol, "day": day, "hours": hours, "trades": 9}
+        for exchange, symbol, day, hours in (
+            ("binance", "BTC-USDT", "2026-11-26", 24),
+            ("polygon", "AAPL", "2026-11-27", 4),
+            ("polygon", "AAPL", "2026-11-30", 13),
+        )
+    ]
+    found = list(with_open_hours(rows, today, is_live=True))
+    told = {(one["symbol"], one["day"][5:]): (one["hours"], one["open_hours"]) for one in found}
+    assert told["BTC-USDT", "11-26"] == (24, 24)
+    assert [told["AAPL", day] for day in ("11-25", "11-26", "11-27", "11-28", "11-29", "11-30")] == [
+        (0, 7), (0, 0), (4, 4), (0, 0), (0, 0), (13, 7),
+    ]  # fmt: skip
+    assert len(found) == 1 + COVERAGE_DAYS
+    simulated = list(with_open_hours(rows, today, is_live=False))
+    assert [one["open_hours"] for one in simulated] == [24] * 3
 
 
 @pytest.mark.integration

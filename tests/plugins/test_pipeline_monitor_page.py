@@ -254,6 +254,18 @@ def test_a_venue_of_several_opens_to_its_symbols_by_keyboard(
             ("okx", "BTC-USDT", 6),
         )
     ]
+    closed, short = (time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400 * ago)) for ago in (2, 1))
+    rows += [
+        {
+            "exchange": "polygon",
+            "symbol": "AAPL",
+            "day": day,
+            "hours": hours,
+            "trades": 9,
+            "open_hours": open_hours,
+        }
+        for day, hours, open_hours in ((closed, 0, 0), (short, 4, 4), (TODAY, 13, 7))
+    ]
     monkeypatch.setitem(SECTIONS, "coverage", rows)
     page.goto(address)
     venue = page.locator("#coverage .toggle").first
@@ -268,6 +280,18 @@ def test_a_venue_of_several_opens_to_its_symbols_by_keyboard(
         "binance BTC-USDT",
         "binance ETH-USDT",
         "▸ okx (1)",
+        "▸ polygon (1)",
+    ]
+    shades = (
+        page.locator("#coverage tr")
+        .last.locator(".whole")
+        .evaluate_all("all => all.slice(-3).map(one => [one.className, one.title.split(':')[1].trim()])")
+    )
+    of_all = "on average over 1 symbols"
+    assert shades == [
+        ["whole h0", f"closed {of_all}"],
+        ["whole h4", f"4.0 of 4 hours {of_all}"],
+        ["whole h4", f"13.0 of 7 hours {of_all}"],
     ]
     assert page.evaluate("document.activeElement.dataset.key") == "venue binance"
 
