@@ -88,7 +88,7 @@ class ChunkCoverage(Observer):
         self._kind = Kind[chunk.kind.upper()]
         self._channels = type(parser)
         self._symbol = parser.instruments.symbol(chunk.symbol)
-        declared = next((one for one in parser.channels if one.kind is self._kind), None)
+        declared = _first_channel(type(parser), chunk.kind)
         self._channel = declared.name if declared else chunk.kind
         is_stepped = declared is not None and declared.rule is SequenceRule.INTERVAL
         self._bar_ns = declared.interval_ns if declared is not None and is_stepped else 0
@@ -207,6 +207,9 @@ def missing(exchange: type[Exchange], done: Done, now_ns: int, known: Iterable[H
     for chunk, fetched in done:
         if fetched is not None and fetched.missing and not rests(exchange, chunk):
             holes.append(_unpublished(chunk, fetched, now_ns, before))
+        elif fetched is not None and _says_nothing(chunk, fetched):
+            none = msgspec.structs.replace(fetched, missing="no row of any symbol")
+            holes.append(_unpublished(chunk, none, now_ns, before))
     for group in _grouped(done).values():
         holes += _not_received(group, now_ns)
     return holes
@@ -224,11 +227,14 @@ class Judged:
             known = [(chunk, one) for chunk, one in group if one is not None and not one.missing]
             if not known:
                 continue
-            place = known[0][1].symbol, _channel_of(group)
-            kinds[place[0]].add(known[0][0].kind)
-            self._runs[place] = merged(run for _, one in known for run in one.runs)
-            self._spans[place] = _joined((chunk.start_ns, chunk.end_ns) for chunk, _ in known)
-            self._slack_ns[place] = max(one.bar_ns for _, one in known)
+            chunk, symbol = known[0][0], known[0][1].symbol
+            kinds[symbol].add(chunk.kind)
+            first = _first_channel(load_exchange(chunk.exchange), chunk.kind)
+            absent = first.name if first else chunk.kind  # the channel of a file that did not come
+            for place in {(symbol, _channel_of(group)), (symbol, absent)}:
+                self._runs[place] = merged(run for _, one in known for run in one.runs)
+                self._spans[place] = _joined((chunk.start_ns, chunk.end_ns) for chunk, _ in known)
+                self._slack_ns[place] = max(one.bar_ns for _, one in known)
         self._counted = {symbol for symbol, found in kinds.items() if {"trade", "bar"} <= found}
 
     def closes(self, hole: Hole) -> bool:
@@ -345,6 +351,15 @@ def _fewer_than_counted(exchange: type[Exchange], done: Sequence[tuple[Chunk, Fe
             reason = f"the venue's bars count {fetched.trades} trades, its history gave {rows}"
             span = chunk.start_ns, chunk.end_ns
             yield Hole(fetched.symbol, trades.name, *span, reason=reason, is_counted=True)
+
+
+def _says_nothing(chunk: Chunk, fetched: Fetched) -> bool:
+    """An answer about all symbols that has none of them: such a day was asked for because it is one of trading."""
+    return is_all(chunk.symbol) and not chunk.archive and fetched.pages > 0 and not fetched.rows
+
+
+def _first_channel(exchange: type[Exchange], kind: str) -> Channel | None:
+    return next((one for one in exchange.channels if one.kind is Kind[kind.upper()]), None)
 
 
 def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -261,6 +261,37 @@ def test_a_day_on_which_the_market_is_closed_lacks_no_file() -> None:
     assert [hole.from_time_ns for hole in holes] == [chunks[0].start_ns, chunks[2].start_ns]
 
 
+@pytest.mark.parametrize(("venue", "brought"), [("polygon", "aggs"), ("binance", "kline_1m")])
+def test_a_file_of_bars_that_comes_late_closes_its_hole_whatever_its_channel(
+    venue: str, brought: str
+) -> None:
+    chunk = Chunk(venue, "*", "bar", parse_ns("2024-07-03T04:00"), parse_ns("2024-07-04T04:00"), True)
+    coverage = ChunkCoverage(load(venue)(), chunk)
+    coverage.miss("404")
+    (hole,) = missing(load(venue), [(chunk, coverage.fetched(0))], NOW_NS)
+    came = Fetched(pages=3, rows=9, symbol=hole.symbol, channel=brought)
+    assert Judged([(chunk, came)]).closes(hole)
+    assert not Judged([(chunk, coverage.fetched(0))]).closes(hole)
+
+
+def test_an_answer_about_all_symbols_that_has_none_is_a_hole_and_a_day_that_was_not_asked_for_is_none() -> (
+    None
+):
+    days = [
+        Chunk("polygon", "*", "bar", parse_ns(f"2024-07-0{n}"), parse_ns(f"2024-07-0{n + 1}")) for n in (3, 4)
+    ]
+    empty, closed = (Fetched(pages=pages, symbol="*", channel="A") for pages in (1, 0))
+    done: Done = [(days[0], empty), (days[1], closed)]
+    now_ns = days[0].end_ns + NS_PER_HOUR
+    (hole,) = missing(load("polygon"), done, now_ns)
+    assert (hole.from_time_ns, hole.to_time_ns, hole.ask) == (days[0].start_ns, days[0].end_ns, days[0])
+    assert hole.reason == "not published yet: no row of any symbol"
+    assert hole.look_again_ns == days[0].end_ns + NS_PER_DAY
+    came = Fetched(pages=1, rows=9, symbol="*", channel="aggs")
+    assert missing(load("polygon"), [(days[0], came)], now_ns, [hole]) == []
+    assert Judged([(days[0], came)]).closes(hole)
+
+
 def test_what_was_not_fetched_is_not_judged_and_closes_nothing() -> None:
     chunks = days(3, "agg_trade", archive=True)
     lost = {1_010, 1_100, 1_250}
