@@ -20,7 +20,10 @@ from etl.transports.ranges import Overtaken, RangeReader
 from etl.wire.glance import ReceiveTimes
 
 READ_MESSAGES_MAX = 5_000
-"""Of a partition, in memory at once."""
+"""Of a partition, in memory at once: to go from one partition to the next takes the broker's answer."""
+STEP_MESSAGES_MAX = 500
+"""Taken of the client at once, and all that is held where there is one partition: to read a message takes 2.7 µs of
+CPU so, and 3.9 where 5,000 are taken, which leave the processor's cache."""
 LOT_MESSAGES_MAX = 2_000
 """Given at once."""
 
@@ -114,16 +117,20 @@ class Past:
     def _fill(self, partition: int, end: int) -> None:
         """The partition that was read last goes on being read: to begin anew takes the broker's answer."""
         lot = self._lots[partition]
-        while not lot and self._read[partition] < end:
+        wanted = READ_MESSAGES_MAX if len(self._lots) > 1 else 1
+        while len(lot) < wanted and self._read[partition] < end:
             if self._open is None or self._open.partition != partition:
                 start = self._read[partition]
-                lists = self._reader.read(partition, start, end, READ_MESSAGES_MAX)
+                lists = self._reader.read(partition, start, end, STEP_MESSAGES_MAX)
                 self._open = _Open(partition, end, lists)
             try:
                 messages = next(self._open.lists, None)
             except Overtaken as lost:
+                self._open = None
+                if lot:
+                    return  # what comes before is told first
                 self.missing.append(Missing(partition, lost.start, min(lost.low, end)))
-                self._read[partition], self._open = lost.low, None
+                self._read[partition] = lost.low
                 continue
             if messages is None:
                 self._read[partition], self._open = self._open.end, None
