@@ -123,13 +123,14 @@ def _head() -> Iterator[str]:
 
 def _section(name: str, kept: Kept) -> Iterator[str]:
     machine = kept.results[-1]["machine"]
+    loads = [str(result["machine"]["load"]) for result in kept.results if "load" in result["machine"]]
     yield ""
     yield f"## {name}"
     yield ""
     yield (
         f"`{kept.command}` on {machine['date']}: {machine['cores']} cores ({machine['processor']}),"
         f" {machine['memory_gib']} GiB, Python {machine['python']}"
-        + (f"; load average {machine['load']}" if "load" in machine else "")
+        + (f"; load average {' / '.join(loads)}" if loads else "")
     )
     yield ""
     runs = [f"run {number}" for number, _ in enumerate(kept.results, 1)]

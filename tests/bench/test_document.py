@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pkgutil
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,11 @@ def test_every_benchmark_has_its_place_in_the_document() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(kept()))
-def test_every_figure_stands_in_the_kept_result(name: str) -> None:
-    for result, figure in product(kept()[name].results, STANDARD[name].figures):
+def test_every_figure_stands_in_the_newest_kept_result(name: str) -> None:
+    """A run that is kept beside it may be older than a figure."""
+    for figure in STANDARD[name].figures:
         for path in figure.paths:
-            value: object = result
+            value: object = kept()[name].results[-1]
             for key in path.split("."):
                 assert isinstance(value, dict), path
                 assert key in value, path
