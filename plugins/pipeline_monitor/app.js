@@ -199,6 +199,8 @@ function drawHealth(data) {
     if (!Object.values(venue.connections).some(Boolean)) lines.push({ tone: "bad", since: 0, what: `${name} has no connection`, todo: `The worker goes on trying: look at the log of stream-${name}.` });
   }
   for (const address of data.silent) lines.push({ tone: "bad", since: 0, what: `${address} serves no metrics`, todo: "Its process is down or hangs." });
+  const away = [...document.querySelectorAll('section[data-state="down"] h2')].map((title) => title.firstChild.textContent.trim().split(":")[0]);
+  if (away.length) lines.push({ tone: "warn", since: 0, what: `Not available: ${away.join(", ")}`, todo: "Each says below what does not answer." });
   const disk = data.storage;
   if (disk?.disk_bytes && disk.free_bytes < 0.05 * disk.disk_bytes) lines.push({ tone: "bad", since: 0, what: "the disk is nearly full", todo: "Make room: add disk, or shorten retention." });
   const streaming = Object.values(data.venues).filter((venue) => Object.values(venue.connections).some(Boolean)).length;

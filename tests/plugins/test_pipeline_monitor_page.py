@@ -296,7 +296,7 @@ def test_a_venue_of_several_opens_to_its_symbols_by_keyboard(
     assert page.evaluate("document.activeElement.dataset.key") == "venue binance"
 
 
-def test_a_store_that_is_down_is_a_state_of_its_sections_alone(
+def test_a_store_that_is_down_is_a_state_of_its_sections_and_said_first(
     page: Page, address: str, airflow: Airflow
 ) -> None:
     airflow.down = {"gaps", "history"}
@@ -305,6 +305,7 @@ def test_a_store_that_is_down_is_a_state_of_its_sections_alone(
     assert page.locator("#gaps .reason").inner_text() == "Not available: ClickHouse: refused"
     assert "streaming" in text(page, "venues")
     assert page.locator("#venues .reason").count() == 0
+    page.locator("#health").get_by_text("Not available: Events per second, Open gaps").wait_for()
 
 
 def test_a_square_of_the_heat_map_backfills_its_day_by_keyboard(
