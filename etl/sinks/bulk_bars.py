@@ -39,7 +39,7 @@ VARYING = (
 )  # fmt: skip
 _SAME = {"venue_symbol": "symbol", "time_ns": "event_time_ns", "key_time_ns": "event_time_ns"}
 _ARRAYS = frozenset((*VARYING, *_SAME))
-_STATES = pa.array(["", *(state.name.lower() for state in BarState if state)])
+_STATES = ("", *(state.name.lower() for state in BarState if state))
 
 
 class Bars(Struct, frozen=True):
@@ -64,7 +64,7 @@ class Bars(Struct, frozen=True):
 
     def _values(self, column: Column, kind: pa.DataType) -> Any:
         if column.name == "bar_state":
-            return _STATES.take(self.column(column.name))
+            return pa.array(_STATES).take(self.column(column.name))  # made at import, it would import pandas
         if column.name in _ARRAYS:
             return self.column(column.name).cast(kind)
         value = getattr(self.common, column.name)
