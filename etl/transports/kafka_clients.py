@@ -27,8 +27,9 @@ ADMIN_RECONNECT_MAX_MS = 250
 CLIENT_FIRST_S = 0.5
 """How much longer we wait than the client, whose time-out says why."""
 ACCESS_WITHIN_S = 3.0
-ACCESS_FIRST_WITHIN_S = 15.0
-"""Where nothing was heard yet, neither an answer nor an error: on a busy machine even a refusal takes its time."""
+ACCESS_FIRST_WITHIN_S = 8.0
+"""Where nothing was heard yet, neither an answer nor an error: on a busy machine even a refusal takes its time. Less than
+the 10 s after which the client takes a broker that says nothing for one that hangs up."""
 ACCESS_POLL_S = 0.2
 
 _T = TypeVar("_T")
