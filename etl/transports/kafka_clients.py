@@ -28,8 +28,8 @@ CLIENT_FIRST_S = 0.5
 """How much longer we wait than the client, whose time-out says why."""
 ACCESS_WITHIN_S = 3.0
 ACCESS_FIRST_WITHIN_S = 8.0
-"""Where nothing was heard yet, neither an answer nor an error: on a busy machine even a refusal takes its time. Less than
-the 10 s after which the client takes a broker that says nothing for one that hangs up."""
+"""Where nothing was heard yet, neither an answer nor an error: on a busy machine even a refusal takes its time. Less
+than the 10 s after which the client takes a broker that says nothing for one that hangs up."""
 ACCESS_POLL_S = 0.2
 
 _T = TypeVar("_T")
