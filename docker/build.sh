@@ -16,26 +16,26 @@ export BUILDAH_ISOLATION=chroot
 
 if [ -z "${ETL_IMAGE_BASE:-}" ] && ! buildah inspect --type image "$base" >/dev/null 2>&1; then
   echo 'build: the base, by debootstrap'
-  rm -rf "$work/root"
-  debootstrap --variant=minbase --include=ca-certificates bookworm "$work/root" >"$work/base.log"
-  chroot "$work/root" sh -c 'apt-get update && apt-get install --yes --no-install-recommends python3.11 python3.11-venv
+  rm -rf "$work/debian"
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$work/debian" >"$work/base.log"
+  chroot "$work/debian" sh -c 'apt-get update && apt-get install --yes --no-install-recommends python3.11 python3.11-venv
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*.deb' >>"$work/base.log" 2>&1
   authorities=/etc/ssl/certs/ca-certificates.crt
   if [ -n "${SSL_CERT_FILE:-}" ]; then  # one a file: so they get into Java's store, too, which Maven asks
-    own=$work/root/usr/share/ca-certificates/own
+    own=$work/debian/usr/share/ca-certificates/own
     mkdir -p "$own"
     csplit --quiet --elide-empty-files --suffix-format '%03d.crt' --prefix "$own/" \
       "$SSL_CERT_FILE" '/-BEGIN CERTIFICATE-/' '{*}'
-    (cd "$own/.." && ls own/*.crt) >>"$work/root/etc/ca-certificates.conf"
-    chroot "$work/root" update-ca-certificates >>"$work/base.log" 2>&1
+    (cd "$own/.." && ls own/*.crt) >>"$work/debian/etc/ca-certificates.conf"
+    chroot "$work/debian" update-ca-certificates >>"$work/base.log" 2>&1
   fi
   container=$(buildah from scratch)
-  buildah add --quiet "$container" "$work/root" / >/dev/null
+  buildah add --quiet "$container" "$work/debian" / >/dev/null
   for name in SSL_CERT_FILE PIP_CERT NODE_EXTRA_CA_CERTS; do
     buildah config --env "$name=$authorities" "$container"
   done
   buildah commit --quiet --rm "$container" "$base" >/dev/null
-  rm -rf "$work/root"
+  rm -rf "$work/debian"
 fi
 
 for target in "${targets[@]}"; do
