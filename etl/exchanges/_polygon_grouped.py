@@ -20,7 +20,7 @@ from etl.adapter.fields import FieldFault
 from etl.adapter.market_calendar import NEW_YORK, calendar_of, is_closed
 from etl.exchanges._polygon_wire import Page
 from etl.model.codes import Code
-from etl.model.times import NS_PER_S
+from etl.model.times import NS_PER_S, as_ns
 
 INTERVAL = "1d"
 _ADDRESS = "/v2/aggs/grouped/locale/us/market/stocks/{day}?"
@@ -54,4 +54,4 @@ def start_ns(told_ns: int, day_ns: int) -> int:
 
 
 def _midnight_ns(day: date) -> int:
-    return int(datetime.combine(day, time(), calendar_of(NEW_YORK).zone).timestamp()) * NS_PER_S
+    return as_ns(datetime.combine(day, time(), calendar_of(NEW_YORK).zone))

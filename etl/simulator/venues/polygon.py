@@ -18,7 +18,7 @@ from typing import Any
 
 from etl.adapter.market_calendar import NEW_YORK as NEW_YORK_CALENDAR
 from etl.adapter.market_calendar import is_closed
-from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MS, NS_PER_S, interval_ns
+from etl.model.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MS, as_ns, interval_ns
 from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import NEWER_STAYS, Dialect
@@ -167,9 +167,7 @@ class Polygon(Venue):
     def _grouped(self, text: str, query: Mapping[str, str], session: Session) -> Response:
         """A row of each stock, told at the close; the day's bar is the market's of that day in UTC."""
         day = date.fromisoformat(text)
-        start_ns, midnight_ns = (
-            int(datetime.combine(day, time(), zone).timestamp()) * NS_PER_S for zone in (UTC, NEW_YORK)
-        )
+        start_ns, midnight_ns = (as_ns(datetime.combine(day, time(), zone)) for zone in (UTC, NEW_YORK))
         given = {"interval": "1d", "time_ns": midnight_ns, "midnight_ns": midnight_ns}
         given["close_ms"] = (midnight_ns + CLOSES_AFTER_NS) // NS_PER_MS
         rows: list[str] = []
