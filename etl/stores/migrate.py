@@ -162,11 +162,12 @@ def _make_new(store: _ClickHouseStore, folder: Path) -> list[str]:
         return []
     schema, until = found
     applied = store.applied()
-    if applied.get(SCHEMA_VERSION, schema.checksum) != schema.checksum and len(applied) == 1:
+    was_cut_off = applied.keys() == {SCHEMA_VERSION}
+    if was_cut_off and applied[SCHEMA_VERSION] != schema.checksum:
         raise StoreError(
             "ClickHouse: other code began to make this database, and was cut off: drop it, and again"
         )
-    if set(applied) != {SCHEMA_VERSION} and (applied or not store.is_empty()):
+    if not was_cut_off and (applied or not store.is_empty()):
         return []
     store.record([schema])
     store.run(schema)
