@@ -1,4 +1,4 @@
--- As of 0031_adjusted_by_instrument: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
+-- As of 0032_spin_offs: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
 
 CREATE DATABASE IF NOT EXISTS market_internal;
 
@@ -826,7 +826,10 @@ CREATE VIEW IF NOT EXISTS bars_adjusted
     `volume_split` Nullable(Float64),
     `close_return` Nullable(Float64),
     `instrument_id` String,
-    `current_symbol` String
+    `current_symbol` String,
+    `unadjusted` String,
+    `ended_by` String,
+    `ended_day` Nullable(Date32)
 )
 AS SELECT *
 FROM bars_adjusted_at(known_time = '2262-01-01 00:00:00');
@@ -876,7 +879,8 @@ AS WITH
             effective_day,
             shares_before,
             shares_after,
-            cash_amount
+            cash_amount,
+            new_symbol
         FROM
         (
             SELECT *
@@ -887,7 +891,77 @@ AS WITH
                 exchange,
                 action_id
         )
-        WHERE (NOT withdrawn) AND (action_kind IN ('split', 'stock_dividend', 'cash_dividend')) AND (effective_day <= toDate32({known_time:DateTime64(9, 'UTC')}, 'America/New_York')) AND (effective_day <= toDate32(now(), 'America/New_York'))
+        WHERE (NOT withdrawn) AND (action_kind != 'name_change') AND (effective_day <= toDate32({known_time:DateTime64(9, 'UTC')}, 'America/New_York')) AND (effective_day <= toDate32(now(), 'America/New_York'))
+    ),
+    of_feeds AS
+    (
+        SELECT *
+        FROM told
+        WHERE action_kind IN ('split', 'stock_dividend', 'cash_dividend')
+        UNION ALL
+        SELECT
+            feed AS exchange,
+            symbol,
+            action_kind,
+            effective_day,
+            shares_before,
+            shares_after,
+            cash_amount,
+            new_symbol
+        FROM
+        (
+            SELECT
+                f.exchange AS feed,
+                t.* EXCEPT exchange,
+                t.exchange AS told_by,
+                any(t.exchange) OVER (PARTITION BY f.exchange, t.symbol, t.action_kind, t.effective_day ORDER BY t.exchange != f.exchange ASC, t.exchange ASC) AS teller
+            FROM
+            (
+                SELECT *
+                FROM told
+                WHERE action_kind NOT IN ('split', 'stock_dividend', 'cash_dividend')
+            ) AS t
+            CROSS JOIN
+            (
+                SELECT DISTINCT exchange
+                FROM told
+            ) AS f
+        )
+        WHERE told_by = teller
+    ),
+    first_bars AS
+    (
+        SELECT
+            exchange,
+            symbol,
+            day,
+            argMax(toFloat64(open), receive_time_ns) AS open
+        FROM
+        (
+            SELECT
+                *,
+                toDate32(time, 'America/New_York') AS day
+            FROM bars
+        )
+        WHERE (interval = '1d') AND (bar_state >= 2) AND (day < toDate32({known_time:DateTime64(9, 'UTC')}, 'America/New_York')) AND ((exchange, symbol) IN (
+            SELECT
+                exchange,
+                new_symbol
+            FROM of_feeds
+            WHERE action_kind = 'spin_off'
+        ))
+        GROUP BY
+            exchange,
+            symbol,
+            day
+    ),
+    valued AS
+    (
+        SELECT
+            t.*,
+            if((t.action_kind = 'spin_off') AND (t.shares_before > 0) AND (n.open > 0) AND (n.day < (t.effective_day + 7)), ifNull(toFloat64(t.shares_after) / toFloat64(t.shares_before), 0.) * n.open, 0.) AS given
+        FROM of_feeds AS t
+        ASOF LEFT JOIN first_bars AS n ON (n.exchange = t.exchange) AND (n.symbol = t.new_symbol) AND (t.effective_day <= n.day)
     ),
     of_days AS
     (
@@ -895,9 +969,13 @@ AS WITH
             t.exchange AS exchange,
             multiIf((s.instrument_id != '') AND (isNull(s.until_day) OR (t.effective_day < s.until_day)), s.instrument_id, h.instrument_id != '', h.instrument_id, t.symbol) AS whose,
             t.effective_day AS effective_day,
-            arrayProduct(groupArray(if(isNull(t.shares_after), 1., toFloat64(t.shares_before) / toFloat64(t.shares_after)))) AS split_of_day,
-            sum(ifNull(toFloat64(t.cash_amount), 0.)) AS cash
-        FROM told AS t
+            arrayProduct(groupArray(if((t.action_kind IN ('split', 'stock_dividend')), toFloat64(t.shares_before) / toFloat64(t.shares_after), 1.))) AS split_of_day,
+            sum(if(t.action_kind = 'cash_dividend', ifNull(toFloat64(t.cash_amount), 0.), 0.)) AS cash,
+            cash + sum(t.given) AS paid,
+            groupUniqArrayIf(toString(t.action_kind), (t.given = 0) AND (t.action_kind NOT IN ('split', 'stock_dividend', 'cash_dividend', 'cash_merger', 'stock_merger', 'stock_and_cash_merger', 'redemption', 'worthless_removal', 'unit_split'))) AS without_factor,
+            groupUniqArrayIf(toString(t.action_kind), (t.given > 0) OR (t.action_kind = 'cash_dividend')) AS with_price,
+            minIf(concat(toString(t.effective_day), ' ', t.action_kind), (t.action_kind IN ('cash_merger', 'stock_merger', 'stock_and_cash_merger', 'redemption', 'worthless_removal', 'unit_split'))) AS ended
+        FROM valued AS t
         ASOF LEFT JOIN spans AS s ON (s.exchange = t.exchange) AND (s.symbol = t.symbol) AND (s.first_day <= t.effective_day)
         LEFT JOIN
         (
@@ -934,7 +1012,7 @@ AS WITH
                     exchange,
                     whose
                 FROM of_days
-                WHERE cash > 0
+                WHERE paid > 0
                 UNION ALL
                 SELECT
                     exchange,
@@ -945,7 +1023,7 @@ AS WITH
                         exchange,
                         whose
                     FROM of_days
-                    WHERE cash > 0
+                    WHERE paid > 0
                 )
             ))
         ) AS b
@@ -958,12 +1036,9 @@ AS WITH
     with_close AS
     (
         SELECT
-            d.exchange AS exchange,
-            d.whose AS whose,
-            d.effective_day AS effective_day,
-            d.split_of_day AS split_of_day,
-            d.cash AS cash,
-            c.close AS close_before
+            d.*,
+            c.close AS close_before,
+            (d.paid > 0) AND (d.paid < (c.close * d.split_of_day)) AS is_covered
         FROM of_days AS d
         ASOF LEFT JOIN closes AS c ON (c.exchange = d.exchange) AND (c.whose = d.whose) AND (c.day < d.effective_day)
     ),
@@ -974,8 +1049,10 @@ AS WITH
             whose,
             effective_day,
             arrayProduct(groupArray(split_of_day) OVER later) AS split_factor,
-            arrayProduct(groupArray(split_of_day * if((cash > 0) AND (close_before > 0), 1 - (cash / (close_before * split_of_day)), 1.)) OVER later) AS return_factor,
-            max((cash > 0) AND (NOT (close_before > 0))) OVER later AS lacks_close
+            arrayProduct(groupArray(split_of_day * if(is_covered, 1 - (paid / (close_before * split_of_day)), 1.)) OVER later) AS return_factor,
+            max((cash > 0) AND (NOT is_covered)) OVER later AS lacks_close,
+            arrayStringConcat(arraySort(arrayDistinct(arrayFlatten(groupArray(if(is_covered, without_factor, arrayConcat(without_factor, with_price))) OVER later))), ',') AS unadjusted,
+            minIf(ended, ended != '') OVER later AS ended
         FROM with_close
         WINDOW later AS (PARTITION BY exchange, whose ORDER BY effective_day DESC)
     )
@@ -1000,7 +1077,10 @@ SELECT
     toFloat64(b.volume) / split_factor AS volume_split,
     toFloat64(b.close) * return_factor AS close_return,
     b.instrument_id AS instrument_id,
-    b.current_symbol AS current_symbol
+    b.current_symbol AS current_symbol,
+    f.unadjusted AS unadjusted,
+    splitByChar(' ', f.ended)[2] AS ended_by,
+    toDate32OrNull(splitByChar(' ', f.ended)[1]) AS ended_day
 FROM
 (
     SELECT

@@ -20,6 +20,7 @@ from etl.model.reference import CorporateAction
 
 CURRENCY = "USD"
 _SPLITS = frozenset({"forward_splits", "reverse_splits"})
+_PAID_AT_RATE = frozenset({"cash_dividend", "cash_merger", "redemption"})
 
 
 class _Row(Struct):
@@ -67,12 +68,11 @@ def _action(exchange: str, group: str, row: _Row) -> CorporateAction:
         raise ValueError(f"{group}: {symbol} has no rate")
     if kind == "cash_dividend" and row.rate is None:
         raise ValueError(f"{group}: {symbol} has no rate")
-    cash = row.rate if kind == "cash_dividend" else row.cash_rate
-    if kind == "cash_merger" and cash is None:
-        cash = row.rate
+    cash = row.rate if kind in _PAID_AT_RATE else row.cash_rate
+    new_symbol = row.new_symbol or row.acquirer_symbol
     return CorporateAction(
         exchange,
-        row.id or f"{kind}/{symbol}/{day}",
+        row.id or "/".join(filter(None, (kind, symbol, f"{day}", new_symbol))),
         symbol,
         kind,
         day,
@@ -80,7 +80,7 @@ def _action(exchange: str, group: str, row: _Row) -> CorporateAction:
         after,
         cash,
         CURRENCY if cash is not None else "",
-        row.new_symbol or row.acquirer_symbol,
+        new_symbol,
         record_day=row.record_date,
         pay_day=row.payable_date,
     )
@@ -89,6 +89,8 @@ def _action(exchange: str, group: str, row: _Row) -> CorporateAction:
 def _shares(kind: str, row: _Row) -> tuple[Decimal | None, Decimal | None]:
     if kind == "stock_dividend":
         return Decimal(1), None if row.rate is None else 1 + row.rate
+    if kind == "rights_distribution":
+        return Decimal(1), row.rate
     if kind == "spin_off":
         return row.source_rate, row.new_rate
     if kind in ("stock_merger", "stock_and_cash_merger"):

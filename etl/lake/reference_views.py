@@ -9,7 +9,9 @@ from etl.model.reference import REFERENCE_TABLES, ReferenceTable
 NS_SUFFIX = "_ns"
 
 
-_ADJUSTED = """
+_ENDS = """'cash_merger', 'stock_merger', 'stock_and_cash_merger', 'redemption', 'worthless_removal', 'unit_split'"""
+"""The kinds of actions after which there is no such stock."""
+_ADJUSTED = f"""
 CREATE MACRO symbol_spans_at(told_by) AS TABLE
 SELECT exchange, instrument_id, symbol, first_day, until_day, current_symbol
 FROM (
@@ -27,16 +29,49 @@ WITH spans AS MATERIALIZED (FROM symbol_spans_at(told_by)
     FROM (SELECT *, (time AT TIME ZONE 'America/New_York')::DATE AS day FROM bars) AS b
     LEFT JOIN spans AS s ON s.exchange = b.exchange AND s.symbol = b.symbol AND s.first_day <= b.day
                         AND (s.until_day IS NULL OR b.day < s.until_day)
+), told AS MATERIALIZED (
+    FROM corporate_actions_at(told_by)
+    WHERE action_kind <> 'name_change'
+      AND effective_day <= (least(told_by::TIMESTAMPTZ, now()) AT TIME ZONE 'America/New_York')::DATE
+), of_feeds AS (
+    SELECT exchange, symbol, action_kind, effective_day, shares_before, shares_after, cash_amount, new_symbol
+    FROM told WHERE action_kind IN ('split', 'stock_dividend', 'cash_dividend')
+    UNION ALL
+    SELECT feed, symbol, action_kind, effective_day, shares_before, shares_after, cash_amount, new_symbol
+    FROM (
+        SELECT f.exchange AS feed, t.*,
+               first_value(t.exchange) OVER (PARTITION BY f.exchange, t.symbol, t.action_kind, t.effective_day
+                                             ORDER BY t.exchange <> f.exchange, t.exchange) AS teller
+        FROM told AS t CROSS JOIN (SELECT DISTINCT exchange FROM told) AS f
+        WHERE action_kind NOT IN ('split', 'stock_dividend', 'cash_dividend')
+    )
+    WHERE exchange = teller
+), first_bars AS (
+    SELECT exchange, symbol, day, arg_max(open, receive_time_ns)::DOUBLE AS open
+    FROM (SELECT *, (time AT TIME ZONE 'America/New_York')::DATE AS day FROM bars)
+    WHERE interval = '1d' AND bar_state <> 'open' AND day < (told_by::TIMESTAMPTZ AT TIME ZONE 'America/New_York')::DATE
+      AND (exchange, symbol) IN (SELECT (exchange, new_symbol) FROM of_feeds WHERE action_kind = 'spin_off')
+    GROUP BY ALL
+), valued AS (
+    SELECT t.*, CASE WHEN t.action_kind = 'spin_off' AND t.shares_before > 0 AND n.open > 0
+                      AND n.day < t.effective_day + 7
+                     THEN coalesce(t.shares_after::DOUBLE / t.shares_before::DOUBLE * n.open, 0) ELSE 0 END AS given
+    FROM of_feeds AS t
+    ASOF LEFT JOIN first_bars AS n ON n.exchange = t.exchange AND n.symbol = t.new_symbol AND t.effective_day <= n.day
 ), of_days AS (
     SELECT a.exchange, coalesce(s.instrument_id, h.instrument_id, a.symbol) AS whose, a.effective_day,
-           product(coalesce(shares_before::DOUBLE / shares_after::DOUBLE, 1)) AS split_of_day,
-           coalesce(sum(cash_amount), 0)::DOUBLE AS cash
-    FROM corporate_actions_at(told_by) AS a
+           product(CASE WHEN action_kind IN ('split', 'stock_dividend')
+                        THEN shares_before::DOUBLE / shares_after::DOUBLE ELSE 1 END) AS split_of_day,
+           coalesce(sum(cash_amount) FILTER (WHERE action_kind = 'cash_dividend'), 0)::DOUBLE AS cash,
+           cash + sum(given) AS paid,
+           string_agg(action_kind, ',') FILTER (WHERE given = 0 AND action_kind NOT IN (
+               'split', 'stock_dividend', 'cash_dividend', {_ENDS})) AS without_factor,
+           string_agg(action_kind, ',') FILTER (WHERE given > 0 OR action_kind = 'cash_dividend') AS with_price,
+           min(a.effective_day || ' ' || action_kind) FILTER (WHERE action_kind IN ({_ENDS})) AS ended
+    FROM valued AS a
     LEFT JOIN spans AS s ON s.exchange = a.exchange AND s.symbol = a.symbol AND s.first_day <= a.effective_day
                         AND (s.until_day IS NULL OR a.effective_day < s.until_day)
     LEFT JOIN spans AS h ON h.exchange = a.exchange AND h.symbol = a.symbol AND h.until_day IS NULL
-    WHERE action_kind IN ('split', 'stock_dividend', 'cash_dividend')
-      AND effective_day <= (least(told_by::TIMESTAMPTZ, now()) AT TIME ZONE 'America/New_York')::DATE
     GROUP BY ALL
 ), closes AS (
     SELECT exchange, whose, day, arg_max(close, receive_time_ns)::DOUBLE AS close
@@ -44,16 +79,19 @@ WITH spans AS MATERIALIZED (FROM symbol_spans_at(told_by)
     WHERE interval = '1d' AND bar_state <> 'open' AND (exchange, whose) IN (SELECT (exchange, whose) FROM of_days)
     GROUP BY ALL
 ), with_close AS (
-    SELECT d.*, c.close AS close_before
+    SELECT d.*, c.close AS close_before,
+           coalesce(d.paid > 0 AND d.paid < c.close * d.split_of_day, false) AS is_covered
     FROM of_days AS d
     ASOF LEFT JOIN closes AS c ON c.exchange = d.exchange AND c.whose = d.whose AND d.effective_day > c.day
 ), factors AS (
     SELECT exchange, whose, effective_day,
            product(split_of_day) OVER later AS split_factor,
-           product(split_of_day * CASE WHEN cash > 0 AND close_before > 0
-                                       THEN 1 - cash / (close_before * split_of_day) ELSE 1 END) OVER later
-               AS return_factor,
-           bool_or(cash > 0 AND close_before IS NULL) OVER later AS lacks_close
+           product(split_of_day * CASE WHEN is_covered THEN 1 - paid / (close_before * split_of_day) ELSE 1 END)
+               OVER later AS return_factor,
+           bool_or(cash > 0 AND NOT is_covered) OVER later AS lacks_close,
+           string_agg(CASE WHEN is_covered THEN without_factor
+                           ELSE nullif(concat_ws(',', without_factor, with_price), '') END, ',') OVER later AS lacks,
+           min(ended) OVER later AS ended
     FROM with_close
     WINDOW later AS (PARTITION BY exchange, whose ORDER BY effective_day DESC)
 )
@@ -66,12 +104,15 @@ SELECT b.time, b.exchange, b.symbol, b.interval, b.open, b.high, b.low, b.close,
        b.close::DOUBLE * coalesce(f.split_factor, 1) AS close_split,
        b.volume::DOUBLE / coalesce(f.split_factor, 1) AS volume_split,
        b.close::DOUBLE * coalesce(f.return_factor, 1) AS close_return,
-       b.instrument_id, b.current_symbol
+       b.instrument_id, b.current_symbol,
+       coalesce(array_to_string(list_sort(list_distinct(string_split(f.lacks, ','))), ','), '') AS unadjusted,
+       coalesce(split_part(f.ended, ' ', 2), '') AS ended_by,
+       nullif(split_part(f.ended, ' ', 1), '')::DATE AS ended_day
 FROM (FROM named_bars WHERE time < told_by::TIMESTAMPTZ) AS b
 ASOF LEFT JOIN factors AS f ON f.exchange = b.exchange AND f.whose = b.whose AND b.day < f.effective_day;
 CREATE VIEW bars_adjusted AS FROM bars_adjusted_at('2262-01-01 00:00:00+00');
-"""
-"""As in sql/timescale/0023_adjusted_by_instrument.sql; docs/reference_data.md has the formulas."""
+"""  # noqa: S608  kinds of this file
+"""As in sql/timescale/0024_spin_offs.sql; docs/reference_data.md has the formulas."""
 
 _NAMES = """
 CREATE VIEW symbol_spans AS

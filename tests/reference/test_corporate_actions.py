@@ -21,7 +21,7 @@ from etl.reference.corporate_actions import differences, known
 from etl.reference.recorded import record
 from etl.reference.symbol_statistics import compute
 from etl.settings import Settings, changed
-from etl.simulator.splits import DIVIDENDS, SPLITS
+from etl.simulator.splits import DIVIDENDS, MERGERS, SPIN_OFFS, SPLITS
 from etl.sources import history
 from etl.stores import timescale
 from etl.stores.clickhouse_http import connect
@@ -75,18 +75,33 @@ def cash(amount: str, venue: str = "polygon", day: date = DAY, key: str = "D") -
             b'"stock_mergers":[{"id":"M","acquiree_symbol":"A","acquirer_symbol":"B","acquiree_rate":1,'
             b'"acquirer_rate":0.5,"effective_date":"2020-08-31"}],'
             b'"spin_offs":[{"id":"O","source_symbol":"A","new_symbol":"C","source_rate":4,"new_rate":1,'
-            b'"ex_date":"2020-08-31"}]},"next_page_token":null}',
+            b'"ex_date":"2020-08-31"},{"source_symbol":"A","new_symbol":"D","source_rate":1,"new_rate":1,'
+            b'"ex_date":"2020-08-31"}],'
+            b'"cash_mergers":[{"id":"Q","acquiree_symbol":"E","acquirer_symbol":"A","rate":65.2,'
+            b'"effective_date":"2020-08-31"}],'
+            b'"redemptions":[{"id":"P","symbol":"A","rate":10.02,"process_date":"2020-08-31"}],'
+            b'"rights_distributions":[{"id":"T","source_symbol":"A","new_symbol":"A.RT","rate":0.25,'
+            b'"process_date":"2020-09-02","ex_date":"2020-08-31","payable_date":"2020-09-02"}],'
+            b'"worthless_removals":[{"id":"W","symbol":"G","process_date":"2020-08-31"}]},"next_page_token":null}',
             [
                 cash("0.205", "alpaca"),
+                action("alpaca", "Q", "E", "cash_merger", DAY, cash_amount=Decimal("65.2"), currency="USD",
+                       new_symbol="A"),
                 split("1", "4", "alpaca", key="F"),
                 action("alpaca", "N", "FB", "name_change", date(2022, 6, 9), new_symbol="META"),
+                action("alpaca", "P", "A", "redemption", DAY, cash_amount=Decimal("10.02"), currency="USD"),
                 split("30", "1", "alpaca"),
+                action("alpaca", "T", "A", "rights_distribution", DAY, shares_before=Decimal(1),
+                       shares_after=Decimal("0.25"), new_symbol="A.RT", pay_day=date(2020, 9, 2)),
                 action("alpaca", "O", "A", "spin_off", DAY, shares_before=Decimal(4), shares_after=Decimal(1),
                        new_symbol="C"),
+                action("alpaca", f"spin_off/A/{DAY}/D", "A", "spin_off", DAY, shares_before=Decimal(1),
+                       shares_after=Decimal(1), new_symbol="D"),
                 action("alpaca", "S", "A", "stock_dividend", DAY, shares_before=Decimal(1),
                        shares_after=Decimal("1.05")),
                 action("alpaca", "M", "A", "stock_merger", DAY, shares_before=Decimal(1),
                        shares_after=Decimal("0.5"), new_symbol="B"),
+                action("alpaca", "W", "G", "worthless_removal", DAY),
             ],
         ),
     ],
@@ -160,20 +175,30 @@ def test_actions_reach_every_store_once_and_a_split_is_no_return(
     migrate_timescale(settings)
     count = len(SPLITS) + len(DIVIDENDS)
     added = asyncio.run(refresh_from_simulators(settings, tmp_path))
-    assert [set(of_store.values()) for of_store in added] == [{count}, {count}, {0}]
+    more = len(SPIN_OFFS) + len(MERGERS)  # which Polygon does not tell
+    assert [set(of_store.values()) for of_store in added] == [{count}, {count + more}, {0}]
     assert {*added[0]} == {"clickhouse", "timescale", "lake"}
-    assert differences(known(settings, ["polygon", "alpaca"]), "polygon", "alpaca") == []
+    told = known(settings, ["polygon", "alpaca"])
+    assert differences(told, "polygon", "alpaca") == []
+    assert {
+        (row.exchange, row.symbol, row.action_kind, row.shares_before, row.shares_after, row.new_symbol)
+        for row in told
+        if row.new_symbol
+    } == {
+        ("alpaca", "PRNT", "spin_off", Decimal(4), Decimal(1), "CHLD"),
+        ("alpaca", "TRGT", "stock_merger", Decimal(1), Decimal("0.5"), "PRNT"),
+    }
 
     monkeypatch.setattr("tests.reference.test_symbol_statistics.AS_OF_NS", NOW_NS)
     planted = SPLITS[0]
     split_ns = NOW_NS // DAY_NS * DAY_NS - planted.age_days * DAY_NS
     closes = (CLOSES * 3)[:20]
-    told = [
+    as_told = [
         close * planted.before / planted.after if day_before(20 - i) >= split_ns else close
         for i, close in enumerate(closes)
     ]
     with connect(settings, internal=True) as client:
-        bars = list(daily_bars(planted.symbol, told))
+        bars = list(daily_bars(planted.symbol, as_told))
         store(client, [*bars, *(msgspec.structs.replace(bar, exchange="alpaca") for bar in bars)])
     mean, deviation = moments(closes)
     for item in compute(settings, NOW_NS):
@@ -215,6 +240,28 @@ def bar_of(number: int, price: str, symbol: str = "A") -> Bar:
     return msgspec.structs.replace(bar, receive_time_ns=time_ns + DAY_NS, **times, **prices)
 
 
+def store_everywhere(settings: Settings, bars: Sequence[Bar]) -> None:
+    with connect(settings, internal=True) as client:
+        store(client, [*bars])
+    export_records(settings, bars)
+    with timescale.session(settings) as connection:
+        for bar in bars:
+            connection.execute(
+                "INSERT INTO bars (key_time, time, exchange, symbol, record_key, receive_time_ns, parser_version,"
+                " event_time_ns, interval, open, close, bar_state)"
+                " VALUES (time_of_ns(%(ns)s), time_of_ns(%(ns)s), %(exchange)s, %(symbol)s, %(key)s, %(ns)s, 1,"
+                " %(ns)s, '1d', %(open)s, %(close)s, 'closed')",
+                {
+                    "ns": bar.event_time_ns,
+                    "exchange": bar.exchange,
+                    "symbol": bar.symbol,
+                    "key": bar.record_key,
+                    "open": Decimal(bar.open or "0"),
+                    "close": Decimal(bar.close or "0"),
+                },
+            )
+
+
 @pytest.mark.integration
 def test_adjusted_bars_as_known_at_a_time_are_what_decimal_says(
     settings_with: Callable[..., Settings],
@@ -228,23 +275,7 @@ def test_adjusted_bars_as_known_at_a_time_are_what_decimal_says(
         record(settings, CORPORATE_ACTIONS, rows, ["polygon"], told_ns)
     bars = [bar_of(number, text) for number, text in enumerate(CLOSE_TEXTS)]
     bars += [bar_of(number, f"{close}", "WAS") for number, close in enumerate(WAS_CLOSES)]
-    with connect(settings, internal=True) as client:
-        store(client, [*bars])
-    export_records(settings, bars)
-    with timescale.session(settings) as connection:
-        for bar in bars:
-            connection.execute(
-                "INSERT INTO bars (key_time, time, exchange, symbol, record_key, receive_time_ns, parser_version,"
-                " event_time_ns, interval, close, bar_state)"
-                " VALUES (time_of_ns(%(ns)s), time_of_ns(%(ns)s), 'polygon', %(symbol)s, %(key)s, %(ns)s, 1, %(ns)s,"
-                " '1d', %(close)s, 'closed')",
-                {
-                    "ns": bar.event_time_ns,
-                    "symbol": bar.symbol,
-                    "key": bar.record_key,
-                    "close": Decimal(bar.close or "0"),
-                },
-            )
+    store_everywhere(settings, bars)
     cases = [
         ("bars_adjusted", truth(Decimal("0.5"), DAYS[-1])),
         ("bars_adjusted_at(known_time = '2026-06-06 00:00:00')", truth(1 / Decimal(3), DAYS[-1])),

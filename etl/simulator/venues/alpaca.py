@@ -2,7 +2,7 @@
 
     ws /alpaca/v2/{sip,iex,test}   connected → {"action":"auth"} → authenticated → {"action":"subscribe"} → subscription
     GET /alpaca/v2/stocks/{trades,quotes,bars}   several symbols, next_page_token
-    GET /alpaca/v1/corporate-actions             splits, dividends
+    GET /alpaca/v1/corporate-actions             splits, dividends, spin-offs, mergers
 
 One connection per endpoint: a second one gets 406.
 """
@@ -22,7 +22,7 @@ from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
 from etl.simulator.market import Instrument
 from etl.simulator.paging import END_OF_TIME_NS, by_symbol_token
 from etl.simulator.session import Session
-from etl.simulator.splits import dividends_between, splits_between
+from etl.simulator.splits import MERGERS, SPIN_OFFS, dividends_between, exchanges_between, splits_between
 from etl.simulator.stocks import LISTED, PRICE_DIGITS, one_of, stock_words
 from etl.simulator.truth import EMPTY, TruthEvent
 from etl.simulator.venue import BAR, PRINT, TOP, Channel, Response, Venue
@@ -46,7 +46,9 @@ INTERVALS = {"1Min": "1m", "1T": "1m", "5Min": "5m", "1Hour": "1h", "1Day": "1d"
 PAST: Mapping[str, FactKind] = {"trades": PRINTS, "quotes": TOPS}
 SPLIT = '{"symbol":"$symbol","new_rate":$after,"old_rate":$before,"ex_date":"$day","process_date":"$day"}'
 DIVIDEND = '{"symbol":"$symbol","rate":$amount,"special":false,"foreign":false,"ex_date":"$day","process_date":"$day"}'
-ACTIONS = '{"corporate_actions":{"forward_splits":[%s],"reverse_splits":[%s],"cash_dividends":[%s]},"next_page_token":null}'  # fmt: skip
+SPIN_OFF = '{"source_symbol":"$symbol","source_rate":$before,"new_symbol":"$other","new_rate":$after,"ex_date":"$day","process_date":"$day"}'  # fmt: skip
+MERGER = '{"acquiree_symbol":"$symbol","acquiree_rate":$before,"acquirer_symbol":"$other","acquirer_rate":$after,"effective_date":"$day","process_date":"$day"}'  # fmt: skip
+ACTIONS = '{"corporate_actions":{%s},"next_page_token":null}'
 ERROR = '[{"T":"error","code":%d,"msg":"%s"}]'
 
 CONDITIONS = ('"@"', '"@","I"', '"@","F","T","I"')
@@ -117,11 +119,17 @@ class Alpaca(Venue):
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
         prefix, _, kind = path.strip("/").rpartition("/")
         if (prefix, kind) == ("v1", "corporate-actions"):
-            splits = splits_between(SPLIT, now_ns, query["start"], query["end"])
-            forward = ",".join(row for split, row in splits if split.after > split.before)
-            reverse = ",".join(row for split, row in splits if split.after < split.before)
-            dividends = ",".join(dividends_between(DIVIDEND, now_ns, query["start"], query["end"]))
-            return Response(200, (ACTIONS % (forward, reverse, dividends)).encode(), is_reference=True)
+            days = (now_ns, query["start"], query["end"])
+            splits = splits_between(SPLIT, *days)
+            groups = {
+                "forward_splits": [row for split, row in splits if split.after > split.before],
+                "reverse_splits": [row for split, row in splits if split.after < split.before],
+                "cash_dividends": dividends_between(DIVIDEND, *days),
+                "spin_offs": exchanges_between(SPIN_OFF, SPIN_OFFS, *days),
+                "stock_mergers": exchanges_between(MERGER, MERGERS, *days),
+            }
+            told = ",".join(f'"{group}":[{",".join(rows)}]' for group, rows in groups.items() if rows)
+            return Response(200, (ACTIONS % told).encode(), is_reference=True)
         if prefix != self.past_path or kind not in self.past:
             return Response(404, b'{"message":"endpoint not found."}')
         symbols = sorted(filter(None, query.get("symbols", "").split(",")))
