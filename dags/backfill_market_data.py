@@ -125,19 +125,20 @@ def backfill_market_data() -> None:
     @task(map_index_template="{{ label }}")
     @usage_errors_fail_at_once()
     def fetch(job: dict[str, Any], params: dict[str, Any] | None = None, run_id: Any = None) -> None:
-        """The chunks of one symbol and day that are not done yet."""
+        """The chunks of one symbol, or several together, and day that are not done yet."""
         import msgspec
         from airflow.sdk import get_current_context
 
         from etl import settings
+        from etl.adapter.carried import apart
         from etl.ingest import backfill, bulk
-        from etl.ingest.backfill_jobs import Job, label
+        from etl.ingest.backfill_jobs import Job, label, shown
 
         one = msgspec.convert(job, Job)
         get_current_context()["label"] = label(one)  # type: ignore[typeddict-unknown-key]
 
         def progress(chunk: Any, fetched: Any) -> None:
-            print(f"{chunk.symbol} {chunk.name}: {fetched.rows} rows, {fetched.pages} pages")
+            print(f"{shown(apart(chunk.symbol))} {chunk.name}: {fetched.rows} rows, {fetched.pages} pages")
 
         fetch = bulk.fetch if (params or {})["bulk"] else backfill.fetch
         fetch(settings.load(), one, run_id, progress)

@@ -9,6 +9,9 @@ from etl.adapter.series import is_share, share_of
 ALL = "*"
 """In a subscription: all symbols that the venue has. Polygon writes it with the letter of a class before it, `O:*`."""
 
+SEPARATOR = ","
+"""Between the symbols of one request; no venue's symbol has it."""
+
 
 class Carried:
     """``symbols`` of subscriptions, as a set that has what they stand for."""
@@ -33,6 +36,16 @@ class Carried:
 
 def is_all(venue_symbol: str) -> bool:
     return venue_symbol.endswith(ALL)
+
+
+def together(venue_symbols: Iterable[str]) -> str:
+    """Several symbols, as one request asks for them."""
+    return SEPARATOR.join(venue_symbols)
+
+
+def apart(venue_symbols: str) -> tuple[str, ...]:
+    """Those that ``together`` joined."""
+    return tuple(venue_symbols.split(SEPARATOR))
 
 
 def is_many(venue_symbol: str) -> bool:

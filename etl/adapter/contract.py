@@ -237,6 +237,8 @@ class Exchange(TellsReference):
     """The kinds that ``history_requests`` can ask for."""
     history_of_all: ClassVar[frozenset[Kind]] = frozenset()
     """Of them those that it can ask for of all symbols at once, by ``*``."""
+    history_together: ClassVar[Mapping[Kind, int]] = {}
+    """Of them those that one request asks for of so many symbols, joined as ``carried.together`` does."""
     archive_kinds: ClassVar[frozenset[Kind]] = frozenset()
     """The kinds that have daily files."""
     archive_months: ClassVar[frozenset[Kind]] = frozenset()

@@ -70,16 +70,18 @@ def backfill(
 def _run(settings: Settings, job: Job, in_bulk: bool, quiet: bool) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from etl.adapter.carried import apart
     from etl.ingest import backfill, bulk
     from etl.ingest.backfill_coverage import Fetched
-    from etl.ingest.backfill_jobs import Chunk, plan
+    from etl.ingest.backfill_jobs import Chunk, plan, shown
 
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
     with Progress(*columns, disable=quiet) as bar:
         task = bar.add_task("", total=len(plan(job)))
 
         def note(chunk: Chunk, fetched: Fetched) -> None:
-            bar.update(task, advance=1, description=f"{chunk.symbol} {chunk.kind}: {fetched.rows} rows")
+            text = f"{shown(apart(chunk.symbol))} {chunk.kind}: {fetched.rows} rows"
+            bar.update(task, advance=1, description=text)
 
         run = bulk.run if in_bulk else backfill.run
         return run(settings, job, note)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from etl.adapter.carried import SEPARATOR
 from etl.adapter.contract import (
     Budget,
     Channel,
@@ -49,6 +50,11 @@ from etl.model.times import NS_PER_DAY, NS_PER_MINUTE
 
 PAGE_ROWS_MAX = 5_000
 """The venue allows 10,000; so few, an answer stays below 1 MiB and is one frame."""
+SEVERAL_ROWS_MAX = 10_000
+"""Of an answer about several symbols: all that the venue allows, for their number is what a backfill costs. Above 1 MiB
+it is compressed on the raw topic."""
+SYMBOLS_MAX = 100
+"""Of one request. So many it takes of options; of stocks and coins no limit is told."""
 QUOTED_OPTIONS_MAX = 1_000
 """Of the larger plan; the basic one has 200, which the venue says. It takes no star for them."""
 NO_RULE = SequenceRule.NONE
@@ -101,6 +107,7 @@ class Alpaca(Exchange):
     history: ClassVar[Mapping[Kind, History]] = dict.fromkeys(
         (Kind.TRADE, Kind.QUOTE, Kind.BAR), History("time")
     )
+    history_together: ClassVar[Mapping[Kind, int]] = {Kind.BAR: SYMBOLS_MAX}
     event_time_min_ns = 1_451_606_400_000_000_000
     """2016-01-01, where the venue's history begins."""
     calendar = "XNYS"
@@ -209,12 +216,14 @@ class Alpaca(Exchange):
         self, kind: Kind, venue_symbol: str, start_ns: int, end_ns: int,
         first_id: int | None = None, channel: str = "",
     ) -> Iterator[Request]:  # fmt: skip
-        """By time, to the ns; bars of one minute, not adjusted for splits, as the stream sends them."""
+        """By time, to the ns; bars of one minute, not adjusted for splits, as the stream sends them, of several symbols
+        one after the other."""
         if kind not in self.history:
             return
+        rows_max = SEVERAL_ROWS_MAX if SEPARATOR in venue_symbol else PAGE_ROWS_MAX
         query = {
             "symbols": venue_symbol, "start": rfc3339(start_ns), "end": rfc3339(end_ns - 1),
-            "limit": str(PAGE_ROWS_MAX), "sort": "asc", **self.history_query,
+            "limit": str(rows_max), "sort": "asc", **self.history_query,
         }  # fmt: skip
         if kind is Kind.BAR:
             query["timeframe"] = "1Day" if channel == "dailyBars" else "1Min"

@@ -1,6 +1,6 @@
 """History of a venue, by request or from its archive, on the way that live frames go (``source=backfill``).
 
-    job ─▶ chunks (symbol × kind × span) ─▶ pages ─▶ raw topic, parse, check, publish ─▶ mark ─▶ coverage
+    job ─▶ chunks (symbols × kind × span) ─▶ pages ─▶ raw topic, parse, check, publish ─▶ mark ─▶ coverage
 
 A chunk is done when Kafka has all of it; then its mark is written, and a killed run goes on behind the marks. Marks
 carry what came, so that the coverage check can say what the venue leaves out; that goes into the gap ledger. When a
@@ -21,14 +21,17 @@ from typing import ClassVar
 import msgspec
 from msgspec import Struct
 
+from etl.adapter.carried import apart
 from etl.adapter.contract import Exchange, Fault, FaultKind
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest.backfill_coverage import ChunkCoverage, Fetched, check
-from etl.ingest.backfill_jobs import Chunk, Job, archive_date, day_of, is_month, plan
+from etl.ingest.backfill_jobs import Chunk, Job, archive_date, day_of, is_month, plan, shown
 from etl.ingest.backfill_marks import Marks, Plan
+from etl.ingest.backfill_several import coverage_of
 from etl.ingest.feed import Feed
 from etl.ingest.intake import Intake, open_intake
+from etl.ingest.observer import Observer
 from etl.model.records import Kind, Source
 from etl.model.times import NS_PER_DAY
 from etl.reference.instruments import with_known
@@ -129,16 +132,23 @@ class Backfill:
     async def chunk(self, chunk: Chunk) -> Fetched:
         """Fetch and publish all of ``chunk``; returns when Kafka has it. Raises ``VenueError``, ``TransportError``."""
         parser = self._access.parser()
-        coverage = ChunkCoverage(parser, chunk)
-        intake = self._open(parser, coverage)
         if chunk.archive:
-            await self._read_archive(parser, intake, chunk, coverage)
-        else:
-            await self._read_pages(parser, intake, chunk)
+            of_file = ChunkCoverage(parser, chunk)
+            intake = self._open(parser, of_file)
+            await self._read_archive(parser, intake, chunk, of_file)
+            self._publisher.flush(FLUSH_TIMEOUT_S)
+            return of_file.fetched(intake.frame_sequence)
+        coverage = coverage_of(parser, chunk)
+        intake = self._intake(parser, coverage)
+        await self._read_pages(parser, intake, chunk)
         self._publisher.flush(FLUSH_TIMEOUT_S)
         return coverage.fetched(intake.frame_sequence)
 
     def _open(self, parser: Exchange, coverage: ChunkCoverage) -> Intake:
+        """Of an archive."""
+        return self._intake(parser, coverage)
+
+    def _intake(self, parser: Exchange, coverage: Observer) -> Intake:
         connection = connection_id(time.time_ns())
         return open_intake(self.feed, parser, connection, "", Source.BACKFILL, observer=coverage)
 
@@ -201,12 +211,13 @@ async def _fetch(
                     fetched = await backfill.chunk(chunk)
                 except VenueError as error:
                     failed.append(error)
-                    _log.error("%s %s: %s", chunk.symbol, chunk.name, error)
+                    _log.error("%s %s: %s", shown(apart(chunk.symbol)), chunk.name, error)
                     if len(failed) >= FAILED_MAX:
                         raise
                     continue
                 marks.put(chunk.name, msgspec.json.encode(fetched))
-                _log.info("%s %s: %d rows, %d pages", chunk.symbol, chunk.name, fetched.rows, fetched.pages)
+                whose = shown(apart(chunk.symbol))
+                _log.info("%s %s: %d rows, %d pages", whose, chunk.name, fetched.rows, fetched.pages)
                 if progress:
                     progress(chunk, fetched)
 

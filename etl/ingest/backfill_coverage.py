@@ -17,13 +17,13 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from etl.adapter.carried import is_all
+from etl.adapter.carried import apart, is_all
 from etl.adapter.contract import Channel, Exchange, Ignored, SequenceRule
 from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill_holes
 from etl.ingest.backfill_holes import Hole
-from etl.ingest.backfill_jobs import Chunk, Job, is_month, plan, rests
+from etl.ingest.backfill_jobs import Chunk, Job, plan, rests, shown
 from etl.ingest.backfill_marks import Marks
 from etl.ingest.backfill_runs import Run, Runs, between, holds, merged
 from etl.ingest.observer import Observer
@@ -63,6 +63,8 @@ class Fetched(Struct, frozen=True):
     missing: str = ""
     bar_ns: int = 0
     """The length of the channel's bars where none may be skipped."""
+    parts: tuple[Fetched, ...] = ()
+    """What came of each symbol, where the chunk is of several; ``rows`` are those of all."""
 
 
 class Coverage(Struct, frozen=True):
@@ -185,18 +187,28 @@ def check(settings: Settings, jobs: Sequence[Job], name: str) -> Coverage:
     """Coverage of ``jobs``: what is done is judged, holes go into the gap ledger. Removes the marks. Raises
     ``VenueError`` if a chunk is not done, and leaves the marks for the next run."""
     marks = Marks(settings, name)
-    done = [(chunk, _done(marks, chunk)) for job in jobs for chunk in plan(job)]
-    brought = [fetched for _, fetched in done if fetched is not None]
+    asked = [(chunk, _done(marks, chunk)) for job in jobs for chunk in plan(job)]
+    done = list(by_symbol(asked))
+    brought = [fetched for _, fetched in asked if fetched is not None]
     exchange, now_ns = load_exchange(jobs[0].exchange), time.time_ns()
     holes = missing(exchange, done, now_ns, backfill_holes.known(settings, exchange.name))
     if brought:
         backfill_holes.declare(settings, exchange.name, holes, Judged(done).closes)
-    for chunk, fetched in done:
+    for chunk, fetched in asked:
         if fetched is None:
-            raise VenueError(f"{chunk.symbol} {chunk.name} is not done: run the backfill again")
+            raise VenueError(f"{shown(apart(chunk.symbol))} {chunk.name} is not done: run the backfill again")
     marks.remove()
     pages, rows = sum(one.pages for one in brought), sum(one.rows for one in brought)
-    return Coverage(len(done), pages, rows, len(holes))
+    return Coverage(len(asked), pages, rows, len(holes))
+
+
+def by_symbol(done: Done) -> Iterator[tuple[Chunk, Fetched | None]]:
+    """``done``, where a chunk of several symbols is one of each."""
+    for chunk, fetched in done:
+        symbols = apart(chunk.symbol)
+        parts = fetched.parts if fetched and fetched.parts else [fetched] * len(symbols)
+        for symbol, part in zip(symbols, parts, strict=True):
+            yield msgspec.structs.replace(chunk, symbol=symbol), part
 
 
 def missing(exchange: type[Exchange], done: Done, now_ns: int, known: Iterable[Hole] = ()) -> list[Hole]:
@@ -343,7 +355,7 @@ def _fewer_than_counted(exchange: type[Exchange], done: Sequence[tuple[Chunk, Fe
             given[chunk.symbol, chunk.start_ns // NS_PER_DAY] += fetched.rows
     for chunk, fetched in done:
         day = chunk.start_ns // NS_PER_DAY
-        days = range(day, chunk.end_ns // NS_PER_DAY) if is_month(chunk) else (day,)
+        days = range(day, -(-chunk.end_ns // NS_PER_DAY))
         counts = [given[chunk.symbol, one] for one in days if (chunk.symbol, one) in given]
         rows = sum(counts) if len(counts) == len(days) else None
         is_whole = not (chunk.start_ns % NS_PER_MINUTE or chunk.end_ns % NS_PER_MINUTE)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import product
 
 import msgspec
 from msgspec import Struct
 
+from etl.adapter.carried import apart
 from etl.adapter.contract import Exchange, Request
 from etl.exchanges import load as load_exchange
-from etl.ingest.backfill_jobs import WHOLE, Job, archive_date, plan, rests
+from etl.ingest.backfill_jobs import WHOLE, Job, archive_date, chunks, groups, plan, rests
 from etl.ingest.bulk_rates import measured
 from etl.model.records import Frame, Kind, Record
 from etl.settings import Settings
@@ -27,7 +29,7 @@ REQUEST_S = 0.25
 
 
 class Estimate(Struct, frozen=True):
-    """Of one symbol and kind, from a sample of the venue's own pages."""
+    """Of one symbol (several where one request asks for them) and kind, from a sample of the venue's own pages."""
 
     symbol: str
     kind: str
@@ -64,10 +66,14 @@ async def _estimate(settings: Settings, job: Job, in_bulk: bool) -> list[Estimat
         files = Counter((chunk.symbol, chunk.kind) for chunk in plan(job))
         return [Estimate(*place, 2 * files[place], 0, 0.0) for place in product(job.symbols, job.kinds)]
     found = []
+    group_of = {
+        (symbol, kind): group for kind in job.kinds for group in groups(job, kind) for symbol in apart(group)
+    }
+    asked = dict.fromkeys((group_of[place], place[1]) for place in product(job.symbols, job.kinds))
+    least = _least_requests(exchange(), job)
     async with VenueAccess.from_settings(settings, exchange) as access:
-        for symbol in job.symbols:
-            for kind in job.kinds:
-                found.append(await _estimated(exchange, access.history, job, symbol, kind))
+        for symbol, kind in asked:
+            found.append(await _estimated(exchange, access.history, job, symbol, kind, least[symbol, kind]))
     return found
 
 
@@ -77,10 +83,10 @@ def _of_folder(
     """By the sizes of all files that are there, and the lines of some of them; where none is there, by what the venue's
     files hold as a rule."""
     parser, kind = exchange(), Kind[kind_name.upper()]
-    chunks = [chunk for chunk in plan(job) if chunk.kind == kind_name]
+    of_kind = [chunk for chunk in plan(job) if chunk.kind == kind_name]
     urls = [
         settings.venues.archive_url + parser.archive_path(kind, one.symbol, archive_date(exchange, one))
-        for one in chunks
+        for one in of_kind
     ]
     there = [path for path in map(folder_path, urls) if path.is_file()]
     samples = there[:: max(1, len(there) // SAMPLE_FILES)][:SAMPLE_FILES]
@@ -88,7 +94,7 @@ def _of_folder(
     total, sampled = (sum(path.stat().st_size for path in some) for some in (there, samples))
     rows, files = lines * total // sampled if sampled else 0, len(there)
     if not there and exchange.bulk_bars is not None:
-        files = sum(not rests(exchange, one) for one in chunks)
+        files = sum(not rests(exchange, one) for one in of_kind)
         rows = files * exchange.bulk_bars.rows_per_day
     rates = measured()
     per_s = rates.line_by_line_rows_per_s
@@ -99,13 +105,14 @@ def _of_folder(
 
 
 async def _estimated(
-    exchange: type[Exchange], history: History, job: Job, symbol: str, kind_name: str
+    exchange: type[Exchange], history: History, job: Job, symbol: str, kind_name: str, least: int
 ) -> Estimate:
-    """By what the venue says of its pages, or by the rows a second of the first full page."""
+    """By what the venue says of its pages, or by the rows a second of the first full page; ``least`` requests."""
     parser, kind = exchange(), Kind[kind_name.upper()]
     firsts = iter(parser.history_requests(kind, symbol, job.start_ns, job.end_ns))
     request: Request | None = next(firsts, None)
     times: list[int] = []
+    whose: list[str] = []
     told: int | None = None
     weight, asked = 1, 0
     for number in range(PROBE_PAGES_MAX):
@@ -117,11 +124,9 @@ async def _estimated(
             exchange.name, "estimate", number + 1, answer.endpoint, answer.receive_time_ns, answer.payload
         )
         outcomes = parser.parse(frame)
-        times = [
-            one.event_time_ns or one.publish_time_ns
-            for one in outcomes
-            if isinstance(one, Record) and one.kind is kind
-        ]
+        rows_of_page = [one for one in outcomes if isinstance(one, Record) and one.kind is kind]
+        times = [one.event_time_ns or one.publish_time_ns for one in rows_of_page]
+        whose = [one.venue_symbol for one in rows_of_page]
         told = parser.told_rows(request, frame)
         weight, request = request.weight, parser.next_request(request, frame)
         if request is None and kind_name == WHOLE and not times:  # what came was about the series
@@ -138,9 +143,28 @@ async def _estimated(
         requests = 1 + sum(1 for _ in firsts)
         rows *= requests
     else:
-        covered_ns = max(1, max(times) - min(times))
-        rows = int(page_rows * (job.end_ns - job.start_ns) / covered_ns)
+        rows = _of_first_page(job, apart(symbol), times, whose)
         requests = -(-rows // page_rows)
+    requests = max(requests, least)
     waits_s = [requests * weight * budget.per_s / budget.weight for budget in exchange.budgets]
     seconds = max(waits_s, default=requests * REQUEST_S)
     return Estimate(symbol, kind_name, requests, rows, round(seconds, 1))
+
+
+def _of_first_page(job: Job, symbols: Sequence[str], times: Sequence[int], whose: Sequence[str]) -> int:
+    """Rows of the whole range, by a first page that is not the last. One symbol comes after the other, in the order of
+    their names: those before the page's last are whole on it, also those of which there is nothing."""
+    before = sorted(symbols).index(whose[-1]) if len(symbols) > 1 else 0
+    if before:
+        return sum(one != whose[-1] for one in whose) * len(symbols) // before
+    covered_ns = max(1, max(times) - min(times))
+    return int(len(times) * (job.end_ns - job.start_ns) / covered_ns) * len(symbols)
+
+
+def _least_requests(parser: Exchange, job: Job) -> Counter[tuple[str, str]]:
+    """The first pages of all chunks, by symbol and kind: a range is asked for in pieces, none of which need be full."""
+    found: Counter[tuple[str, str]] = Counter()
+    for one in chunks(job):
+        firsts = parser.history_requests(Kind[one.kind.upper()], one.symbol, one.start_ns, one.end_ns)
+        found[one.symbol, one.kind] += sum(1 for _ in firsts)
+    return found

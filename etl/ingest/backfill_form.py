@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from etl.adapter.carried import apart
 from etl.ingest.backfill import announce
 from etl.ingest.backfill_estimate import Estimate, estimate
-from etl.ingest.backfill_jobs import Job, make_job, slices
+from etl.ingest.backfill_jobs import Job, make_job, shown, slices
 from etl.ingest.bulk import require_bulk
 from etl.model.times import parse_ns
 from etl.settings import Settings
@@ -24,7 +25,8 @@ def plan_run(
     name: str,
     jobs_max: int = JOBS_MAX,
 ) -> list[Job]:
-    """What the DAG's run ``name`` fetches: a job for each symbol and day, none if ``form`` asks for the estimate only.
+    """What the DAG's run ``name`` fetches: a job for each symbol, or several together, and day; none if ``form`` asks
+    for the estimate only.
 
     ``form`` has venue, symbols, start, end, archive, bulk and dry_run; an empty bound is that of ``interval_ns``. The
     estimate is printed. Spaces around what was typed mean nothing. Raises ``EtlError``: a ``UsageError`` for what no
@@ -47,7 +49,7 @@ def plan_run(
 def print_estimates(estimates: Sequence[Estimate]) -> None:
     for one in estimates:
         print(
-            f"{one.symbol:<12} {one.kind:<10} about {one.requests:>8} requests {one.rows:>12} rows "
+            f"{shown(apart(one.symbol)):<12} {one.kind:<10} about {one.requests:>8} requests {one.rows:>12} rows "
             f"{one.seconds:>8.0f} s"
         )
         if one.store_bytes:

@@ -6,11 +6,12 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 
 import msgspec
 from msgspec import Struct
 
-from etl.adapter.carried import ALL, is_all, is_many
+from etl.adapter.carried import ALL, apart, is_all, is_many, together
 from etl.adapter.contract import Exchange
 from etl.adapter.market_calendar import is_closed
 from etl.errors import UsageError
@@ -25,6 +26,9 @@ KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.AGG_TRADE, Kind.BOOK, Kind.OBSER
 CHUNKS_MAX = 100_000
 MONTH_FILE_WITHIN_NS = 7 * NS_PER_DAY
 """A month that ends later before the range does is read by days: its own file need not be there yet."""
+SEVERAL_NS = 7 * NS_PER_DAY
+"""What is asked for of several symbols together: of a hundred about 35 pages, of a few one that is not empty."""
+SYMBOLS_SHOWN_MAX = 3
 WHOLE = "observation"
 """A kind whose range is one chunk: a series is a few thousand rows, and costs three questions before the first."""
 
@@ -46,6 +50,8 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Chunk(Struct, frozen=True):
+    """``symbol`` is several where the venue gives them in one answer (``carried.together``)."""
+
     exchange: str
     symbol: str
     kind: str
@@ -137,27 +143,36 @@ def _require_past(start_ns: int, end_ns: int, now_ns: int) -> None:
 
 def plan(job: Job) -> list[Chunk]:
     """The job cut at whole hours (trades and quotes by request), days or months (the rest; of an archive the venue's
-    own, so that each file is read once), in the order of time; a series' observations are asked for as a whole."""
-    chunks: list[Chunk] = []
+    own, so that each file is read once), in the order of time; a series' observations are asked for as a whole, several
+    symbols together by weeks. Raises ``UsageError`` for too many."""
+    found = list(islice(chunks(job), CHUNKS_MAX + 1))
+    if len(found) > CHUNKS_MAX:
+        raise UsageError(f"more than {CHUNKS_MAX} chunks in one backfill: take a shorter range")
+    return sorted(found, key=lambda chunk: chunk.start_ns)
+
+
+def chunks(job: Job) -> Iterator[Chunk]:
+    """As ``plan``, in no order."""
     begins_ns = _day_ns(job)
     for kind in job.kinds:
         if kind == WHOLE:
-            chunks += [
-                Chunk(job.exchange, symbol, kind, job.start_ns, job.end_ns, job.archive)
-                for symbol in job.symbols
-            ]
+            for symbol in job.symbols:
+                yield Chunk(job.exchange, symbol, kind, job.start_ns, job.end_ns, job.archive)
             continue
-        step_ns = NS_PER_HOUR if kind in ("trade", "quote", "agg_trade") and not job.archive else NS_PER_DAY
-        first_ns = job.start_ns - (job.start_ns - begins_ns) % step_ns
-        spans = list(_spans(job, Kind[kind.upper()], first_ns, step_ns))
-        for symbol in job.symbols:
-            for span in spans:
-                chunks.append(Chunk(job.exchange, symbol, kind, *span, job.archive))
+        is_hourly = kind in ("trade", "quote", "agg_trade") and not job.archive
+        for symbol in groups(job, kind):
+            step_ns = NS_PER_HOUR if is_hourly else SEVERAL_NS if len(apart(symbol)) > 1 else NS_PER_DAY
+            first_ns = job.start_ns - (job.start_ns - begins_ns) % step_ns
+            for span in _spans(job, Kind[kind.upper()], first_ns, step_ns):
+                yield Chunk(job.exchange, symbol, kind, *span, job.archive)
                 if kind == "book":
                     break
-    if len(chunks) > CHUNKS_MAX:
-        raise UsageError(f"{len(chunks)} chunks in one backfill; at most {CHUNKS_MAX}: take a shorter range")
-    return sorted(chunks, key=lambda chunk: chunk.start_ns)
+
+
+def groups(job: Job, kind: str) -> list[str]:
+    """The symbols of ``job``, as many together as one request of the venue takes."""
+    count = 1 if job.archive else load_exchange(job.exchange).history_together.get(Kind[kind.upper()], 1)
+    return [together(job.symbols[at : at + count]) for at in range(0, len(job.symbols), count)]
 
 
 def _spans(job: Job, kind: Kind, first_ns: int, step_ns: int) -> Iterator[tuple[int, int]]:
@@ -182,21 +197,22 @@ def _month_end_ns(job: Job, start_ns: int) -> int:
 
 
 def slices(job: Job, count_max: int) -> list[Job]:
-    """``job`` by symbol and day, for workers side by side; by several days where it would be more than
-    ``count_max`` jobs; by symbol alone what is asked for as a whole."""
+    """``job`` by symbol and day, for workers side by side; by several symbols where one request asks for them, by
+    several days where it would be more than ``count_max`` jobs; by symbol alone what is asked for as a whole."""
     if job.kinds == (WHOLE,):
         return [msgspec.structs.replace(job, symbols=(symbol,)) for symbol in job.symbols]
     first = job.start_ns - (job.start_ns - _day_ns(job)) % NS_PER_DAY
     days = -(-(job.end_ns - first) // NS_PER_DAY)
-    step_ns = -(-days * len(job.symbols) // count_max) * NS_PER_DAY
+    parts = max((groups(job, kind) for kind in job.kinds), key=len)
+    step_ns = -(-days * len(parts) // count_max) * NS_PER_DAY
     return [
         msgspec.structs.replace(
             job,
-            symbols=(symbol,),
+            symbols=apart(part),
             start_ns=max(start_ns, job.start_ns),
             end_ns=min(start_ns + step_ns, job.end_ns),
         )
-        for symbol in job.symbols
+        for part in parts
         for start_ns in range(first, job.end_ns, step_ns)
     ]
 
@@ -229,7 +245,13 @@ def _day_ns(job: Job) -> int:
 
 def label(job: Job) -> str:
     """``BTCUSDT 2026-01-31``, for people."""
-    return f"{', '.join(job.symbols)} {day_of(job.start_ns)}"
+    return f"{shown(job.symbols)} {day_of(job.start_ns)}"
+
+
+def shown(symbols: Sequence[str]) -> str:
+    """``AAPL, MSFT, NVDA and 97 more``, for people."""
+    more = len(symbols) - SYMBOLS_SHOWN_MAX
+    return ", ".join(symbols[:SYMBOLS_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _has_history(parser: Exchange, kind: Kind, from_archive: bool) -> bool:

@@ -21,7 +21,7 @@ from etl.embedded.ports import free_ports
 from etl.errors import UsageError, VenueError
 from etl.exchanges import load
 from etl.ingest.backfill import announce
-from etl.ingest.backfill_coverage import Fetched, _fewer_than_counted, check
+from etl.ingest.backfill_coverage import Fetched, _fewer_than_counted, by_symbol, check, missing
 from etl.ingest.backfill_jobs import Chunk, Job, archive_date, archive_day, day_of, make_job, plan, slices
 from etl.ingest.backfill_marks import Marks, Plan, at_work
 from etl.model.records import Bar, Kind, Record, Source
@@ -35,6 +35,7 @@ from etl.wire import codec
 
 HOUR_NS = 3_600_000_000_000
 DAY_NS = 24 * HOUR_NS
+WEEK_NS = 7 * DAY_NS
 MIDNIGHT_NS = time.time_ns() // DAY_NS * DAY_NS - DAY_NS
 STEP_S = 10
 """The simulator's past has a trade of each symbol so often."""
@@ -255,6 +256,70 @@ def test_a_stock_venue_gives_as_many_trades_as_its_bars_count(
     hour = [one for one in records if MIDNIGHT_NS <= one.event_time_ns < MIDNIGHT_NS + HOUR_NS]
     counted = sum(bar.trade_count for bar in hour if isinstance(bar, Bar))
     assert counted == sum(one.kind is Kind.TRADE for one in hour) == 3_600 // STEP_S
+
+
+def test_of_bars_that_one_request_gives_of_several_symbols_a_chunk_is_a_week_of_a_hundred() -> None:
+    symbols = tuple(f"S{number:03}" for number in range(250))
+    asked = job(exchange="alpaca", symbols=symbols, kinds=("bar",), start_ns=WEEK_NS, end_ns=3 * WEEK_NS)
+    found = plan(asked)
+    assert [one.symbol for one in found] == [
+        ",".join(symbols[at : at + 100]) for _ in range(2) for at in (0, 100, 200)
+    ]
+    assert [one.start_ns // WEEK_NS for one in found] == [1, 1, 1, 2, 2, 2]
+    assert [one.symbols for one in slices(asked, 3)] == [symbols[:100], symbols[100:200], symbols[200:]]
+    trades = msgspec.structs.replace(asked, kinds=("trade",), symbols=symbols[:2], end_ns=WEEK_NS + HOUR_NS)
+    assert [one.symbol for one in plan(trades)] == ["S000", "S001"]
+    alone = plan(msgspec.structs.replace(asked, symbols=symbols[:1]))
+    assert [one.end_ns - one.start_ns for one in alone] == [DAY_NS] * 14
+
+
+def test_a_hole_of_one_of_several_symbols_is_its_own() -> None:
+    chunk = Chunk("alpaca", "AAPL,MSFT", "bar", 0, 2 * DAY_NS)
+    bars = Fetched(
+        2, 9, "AAPL,MSFT", parts=(Fetched(symbol="AAPL", trades=10), Fetched(symbol="MSFT", trades=5))
+    )
+    trades = [
+        (
+            Chunk("alpaca", symbol, "trade", day * DAY_NS, (day + 1) * DAY_NS),
+            Fetched(rows=rows, symbol=symbol),
+        )
+        for symbol, of_days in (("AAPL", (6, 4)), ("MSFT", (4, 0)))
+        for day, rows in enumerate(of_days)
+    ]
+    (hole,) = missing(load("alpaca"), list(by_symbol([(chunk, bars), *trades])), time.time_ns())
+    assert (hole.symbol, hole.from_time_ns, hole.to_time_ns) == ("MSFT", 0, 2 * DAY_NS)
+    undone = list(by_symbol([(chunk, None)]))
+    assert [(one.symbol, fetched) for one, fetched in undone] == [("AAPL", None), ("MSFT", None)]
+
+
+@pytest.mark.integration
+def test_bars_of_several_stocks_are_those_of_each_and_go_on_where_they_were_killed(
+    settings_with: Callable[..., Settings],
+) -> None:
+    """Two chunks: of a week that ends, in two pages, and of the one that follows."""
+    settings = simulated(settings_with, "alpaca")
+    cut_ns = MIDNIGHT_NS - MIDNIGHT_NS % WEEK_NS
+    span = cut_ns - 2 * DAY_NS, cut_ns + DAY_NS // 2
+    minutes = (span[1] - span[0]) // 60_000_000_000
+    words = _words("bar", *span, "alpaca", ",".join(sorted(LISTED, reverse=True)))
+    with serving(settings):
+        (told,) = _told(settings, [*words, "--dry-run"])
+        assert (told["requests"], told["rows"]) == (3, minutes * len(LISTED))
+        marks = settings.state_path / "backfill"
+        _kill_when(lambda: len(list(marks.glob("*/*.json"))) >= 1, settings, words)
+        (mark,) = (msgspec.json.decode(path.read_bytes(), type=Fetched) for path in marks.glob("*/*.json"))
+        assert [part.symbol for part in mark.parts] == sorted(LISTED, reverse=True)
+        assert {part.rows for part in mark.parts} == {mark.rows // len(LISTED)}
+        done = _run(settings, words)
+        assert done == {"chunks": 2, "skipped": 1, "pages": 3, "rows": minutes * len(LISTED), "holes": 0}
+        together = {_fact(record) for record in published(settings)}
+        assert len(together) == minutes * len(LISTED)
+        for symbol in ("AAPL", "TSLA"):
+            own = {fact for fact in together if symbol in fact}
+            assert len(own) == minutes
+            low = len(published(settings))
+            _run(settings, _words("bar", *span, "alpaca", symbol))
+            assert {_fact(record) for record in published(settings)[low:]} == own
 
 
 def _of_all_stocks(settings: Settings) -> None:
