@@ -19,7 +19,7 @@ if [ -z "${ETL_IMAGE_BASE:-}" ] && ! buildah inspect --type image "$base" >/dev/
   rm -rf "$work/debian"
   debootstrap --variant=minbase --include=ca-certificates bookworm "$work/debian" >"$work/base.log"
   chroot "$work/debian" sh -c 'apt-get update && apt-get install --yes --no-install-recommends python3.11 python3.11-venv
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.deb' >>"$work/base.log" 2>&1
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*' >>"$work/base.log" 2>&1
   authorities=/etc/ssl/certs/ca-certificates.crt
   if [ -n "${SSL_CERT_FILE:-}" ]; then  # one a file: so they get into Java's store, too, which Maven asks
     own=$work/debian/usr/share/ca-certificates/own
@@ -40,7 +40,8 @@ fi
 
 for target in "${targets[@]}"; do
   echo "build: $target"
-  buildah build --layers --quiet --file docker/Dockerfile --ignorefile docker/Dockerfile.dockerignore \
+  # the format of Docker: OCI's has no health check
+  buildah build --format docker --layers --quiet --file docker/Dockerfile --ignorefile docker/Dockerfile.dockerignore \
     --target "$target" --tag "etl-$target" --build-arg "BASE=$base" . >"$work/$target.log" 2>&1 \
     || { tail -n 20 "$work/$target.log" >&2; exit 1; }
   docker/check_image.sh "$target"
