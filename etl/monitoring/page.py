@@ -90,7 +90,7 @@ class Monitor:
 
 
 def live(settings: Settings) -> dict[str, Any]:
-    """Parts, venues and sinks as their metrics count them; ``silent`` addresses gave none.
+    """Parts, venues and sinks as their metrics count them; ``silent`` ones gave none.
 
     Counters are since each part's start: the page makes rates and recent percentiles from two readings, and begins
     anew where a counter fell.

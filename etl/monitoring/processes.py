@@ -109,28 +109,29 @@ def between(before: Snapshot, now: Snapshot) -> Snapshot:
 
 
 def platform(settings: Settings) -> tuple[Samples, list[str]]:
-    """The samples of every process, and the addresses that should have answered and did not.
+    """The samples of every process, and who should have answered and did not: ``part on host:port``.
 
     The supervisor's metrics lead to those of its parts; without one, ``metrics_addresses`` names them.
     """
     found: dict[str, list[Sample]] = defaultdict(list)
     if settings.metrics.addresses:
-        addresses = list(settings.metrics.addresses)
+        names = {address: address for address in settings.metrics.addresses}
     else:
         supervisor = scrape(settings.bind_host, settings.metrics.port)
         if not supervisor:
-            return {}, [f"{settings.bind_host}:{settings.metrics.port}"]
+            return {}, [f"etl up on {settings.bind_host}:{settings.metrics.port}"]
         found.update({name: list(those) for name, those in supervisor.items()})
         running = (one for one in found["etl_part_info"] if one.labels["state"] == RUNNING)
-        ports = {one.labels["metrics_port"] for one in running} - {"0"}
-        addresses = [f"{settings.bind_host}:{port}" for port in sorted(ports)]
+        parts = {one.labels["metrics_port"]: one.labels["part"] for one in running}
+        served = sorted((port, part) for port, part in parts.items() if port != "0")
+        names = {(at := f"{settings.bind_host}:{port}"): f"{part} on {at}" for port, part in served}
     silent = []
     with ThreadPoolExecutor(SCRAPES_AT_ONCE_MAX) as pool:
-        for address, samples in zip(addresses, pool.map(_scrape_address, addresses), strict=True):
+        for name, samples in zip(names.values(), pool.map(_scrape_address, names), strict=True):
             if not samples:
-                silent.append(address)
-            for name, those in samples.items():
-                found[name].extend(those)
+                silent.append(name)
+            for family, those in samples.items():
+                found[family].extend(those)
     return found, silent
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 
 from msgspec import Struct
 
-from etl.adapter.contract import Exchange, FaultKind
+from etl.adapter.contract import Exchange
 from etl.adapter.faults import POLICIES
 from etl.exchanges import load as load_exchange
 from etl.model.times import NS_PER_S, text_of
+from etl.monitoring.fault_words import FAULT_WORDS, OTHER_FAULT
 from etl.monitoring.incidents import CRITICAL, WARNING, Finding
 from etl.settings import sections
 
@@ -39,6 +40,7 @@ ASKED_WITHIN_S = 60.0
 LOOKED_WITHIN_S = 2.0
 """A watchdog looks once a second: it finds an event, and counts from there, so much later than it came."""
 DAG_FAILURES_MAX = 20
+NO_METRICS = "its metrics do not come in time: it hangs, is down, or the machine is too busy"
 MONITOR_PAGE = "/plugin/pipeline_monitor"
 _PAGES = {kind.value for kind, policy in POLICIES.items() if policy.pages}
 
@@ -59,7 +61,9 @@ class FailedRun(Struct, frozen=True):
 class Observed(Struct, frozen=True, kw_only=True):
     """What was observed. ``last_receive_s``: Unix seconds by exchange and channel; ``silence_normal_until_s``: so,
     as the workers' watchdogs know it; ``parts``: (state, since) by name; ``backlogs``: messages by group; ``rows``: per
-    exchange, counts of intervals, the newest last; ``unseen``: what could not be asked, with its reason."""
+    exchange, counts of intervals, the newest last; ``writers``: the group that writes these rows; ``mute``: processes
+    whose metrics were asked for and did not come, of the others all came; ``unseen``: what else could not be asked,
+    with its reason."""
 
     last_receive_s: Mapping[str, Mapping[str, float]] = {}
     silence_normal_until_s: Mapping[str, Mapping[str, float]] = {}
@@ -68,6 +72,8 @@ class Observed(Struct, frozen=True, kw_only=True):
     parts: Mapping[str, tuple[str, float]] = {}
     backlogs: Mapping[str, int] = {}
     rows: Mapping[str, Sequence[int]] = {}
+    writers: str = ""
+    mute: Sequence[str] = ()
     failed_runs: Sequence[FailedRun] = ()
     disk_free: tuple[int, int] = (1, 1)
     """Free and total bytes where the state lies."""
@@ -101,8 +107,11 @@ def _silent_venues(
     observed: Observed, memory: Memory, limits: sections.Monitor, now_ns: int, is_open: IsOpen
 ) -> Iterator[Finding]:
     """No channel of the venue has given anything for ``freshness_s``. A worker that started again knows no
-    receipts yet: the last one known before stands in."""
+    receipts yet: the last one known before stands in. Of a worker that was asked and did not answer nothing is known,
+    least of all that its venue is silent: that it does not answer is what is said of it (``_unseen``)."""
     for exchange in sorted({*observed.last_receive_s, *_remembered(memory, "last/")}):
+        if observed.mute and exchange not in {*observed.last_receive_s, *observed.connections_up}:
+            continue
         venue = load_exchange(exchange)
         received = _streamed(venue, observed.last_receive_s.get(exchange, {}))
         newest_s = max([*received.values(), memory.get(f"last/{exchange}", 0.0)])
@@ -179,7 +188,7 @@ def _faults(observed: Observed, memory: Memory, now_ns: int) -> Iterator[Finding
             if quiet_s >= FAULT_QUIET_S and observed.connections_up.get(exchange, False):
                 del memory[f"{key}/last"], memory[f"{key}/since"]
                 continue
-            cause, to_do = _FAULT_WORDS.get(kind, _OTHER_FAULT)
+            cause, to_do = FAULT_WORDS.get(kind, OTHER_FAULT)
             yield Finding(
                 key=key,
                 severity=CRITICAL,
@@ -237,7 +246,9 @@ def _backlogs(observed: Observed, memory: Memory, limits: sections.Monitor, now_
 
 
 def _few_rows(observed: Observed, memory: Memory, now_ns: int, is_open: IsOpen) -> Iterator[Finding]:
-    """The last whole interval holds far less than the median of those before it."""
+    """The last whole interval holds far less than the median of those before it. Where as many messages wait for who
+    writes them, it is late and not the venues."""
+    few: dict[str, tuple[int, int]] = {}
     for exchange, counts in observed.rows.items():
         *before, last = counts or (0,)
         window_s = ROWS_INTERVAL_S * 2
@@ -247,11 +258,30 @@ def _few_rows(observed: Observed, memory: Memory, now_ns: int, is_open: IsOpen) 
             continue
         if not _in_session(exchange, now_ns, ROWS_INTERVAL_S * ROWS_INTERVALS, is_open):
             continue
+        few[exchange] = last, norm
+    waiting = observed.backlogs.get(observed.writers, 0)
+    if few and waiting >= sum(norm - last for last, norm in few.values()):
+        yield Finding(
+            key=f"rows-late/{observed.writers}",
+            severity=WARNING,
+            title=f"{observed.writers} is behind: rows of {', '.join(few)} are received and not stored yet",
+            since_ns=now_ns - ROWS_INTERVAL_S * 2 * NS_PER_S,
+            how_far=f"{waiting:,} messages not written; "
+            + "; ".join(
+                f"{exchange}: {last:,} rows of five minutes instead of about {norm:,}"
+                for exchange, (last, norm) in few.items()
+            ),
+            cause="the store is slow or down, or the machine has no time for its sink; the venues stream",
+            to_do="Look at the sink's log and at the store. Nothing is lost while the topic keeps it.",
+            link=MONITOR_PAGE,
+        )
+        return
+    for exchange, (last, norm) in few.items():
         yield Finding(
             key=f"rows/{exchange}",
             severity=WARNING,
             title=f"{exchange}: {last:,} rows in five minutes instead of about {norm:,}",
-            since_ns=now_ns - window_s * NS_PER_S,
+            since_ns=now_ns - ROWS_INTERVAL_S * 2 * NS_PER_S,
             how_far=f"{last:,} rows stored in the last five minutes; the hour before had a median of {norm:,}",
             cause="symbols or channels have gone from the subscription, or the market is unusually quiet",
             to_do="Compare the channels on the monitor page; look for quarantined and ignored events.",
@@ -295,10 +325,11 @@ def _disk(observed: Observed, now_ns: int) -> Iterator[Finding]:
 
 def _unseen(observed: Observed, memory: Memory, now_ns: int) -> Iterator[Finding]:
     """What could not even be asked, twice in a row: a monitor that sees nothing must not say that all is well."""
+    unseen = {**dict.fromkeys(observed.mute, NO_METRICS), **observed.unseen}
     for name in list(_remembered(memory, "unseen/")):
-        if name not in observed.unseen:
+        if name not in unseen:
             del memory[f"unseen/{name}"]
-    for name, reason in observed.unseen.items():
+    for name, reason in unseen.items():
         if f"unseen/{name}" not in memory:
             memory[f"unseen/{name}"] = now_ns / NS_PER_S
             continue
@@ -367,32 +398,3 @@ def _learned_s(limit_s: float, last_s: float, normal_until_s: float) -> float:
 
 def _remembered(memory: Mapping[str, float], prefix: str) -> Iterator[str]:
     return (key.removeprefix(prefix) for key in list(memory) if key.startswith(prefix))
-
-
-_OTHER_FAULT = (
-    "the venue says so itself; trying again changes nothing",
-    "Read the worker's log for the venue's own words. The worker tries again in minutes, not seconds.",
-)
-_FAULT_WORDS = {
-    FaultKind.AUTHENTICATION.value: (
-        "the key is wrong, expired or revoked",
-        "Check the venue's key in the environment of the worker, and restart the worker with the right one.",
-    ),
-    FaultKind.ENTITLEMENT.value: (
-        "the plan does not include what is subscribed to",
-        "Take the channel out of the subscription, or extend the plan.",
-    ),
-    FaultKind.UNANSWERED.value: (
-        "a stream was asked for, and the venue has neither granted nor refused it: it stays mute",
-        "The worker's log names the streams: look for them at the venue (renamed, delisted, not in the plan), and take "
-        "them out of the subscription or restart the worker.",
-    ),
-    FaultKind.BANNED.value: (
-        "too many requests: the venue has shut out this address for a time",
-        "Wait; asking on lengthens the ban. Look at who else uses this address or key.",
-    ),
-    FaultKind.CONNECTION_LIMIT.value: (
-        "another session uses the same key",
-        "End the other session; the worker connects by itself then.",
-    ),
-}

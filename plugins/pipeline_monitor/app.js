@@ -185,7 +185,7 @@ function drawLive(data) {
     ["For", (part) => (part.since_s ? duration(now() - part.since_s) : "–"), "number"],
     ["Restarts", (part) => count(part.restarts), "number"],
     ["MiB", (part) => (part.memory_bytes ? count(part.memory_bytes / 1048576) : "–"), "number"],
-  ], [...data.parts, ...data.silent.map((address) => ({ part: address, state: "no metrics" }))], "No part is known."));
+  ], [...data.parts, ...data.silent.map((name) => ({ part: name, state: "no metrics" }))], "No part is known."));
 }
 
 // What is wrong now, since when and what to do; one line that says so if nothing is.
@@ -198,7 +198,7 @@ function drawHealth(data) {
   for (const [name, venue] of Object.entries(data.venues)) {
     if (!Object.values(venue.connections).some(Boolean)) lines.push({ tone: "bad", since: 0, what: `${name} has no connection`, todo: `The worker goes on trying: look at the log of stream-${name}.` });
   }
-  for (const address of data.silent) lines.push({ tone: "bad", since: 0, what: `${address} serves no metrics`, todo: "Its process is down or hangs." });
+  for (const name of data.silent) lines.push({ tone: "bad", since: 0, what: `${name} gives no metrics`, todo: "It hangs, is down, or the machine is too busy: what it does now is not known." });
   const away = [...document.querySelectorAll('section[data-state="down"] h2')].map((title) => title.firstChild.textContent.trim().split(":")[0]);
   if (away.length) lines.push({ tone: "warn", since: 0, what: `Not available: ${away.join(", ")}`, todo: "Each says below what does not answer." });
   const disk = data.storage;

@@ -174,6 +174,23 @@ def test_far_fewer_rows_than_the_hour_before_are_an_incident() -> None:
     assert keys(memory={"disturbed/binance": NOW_S - 300}, rows={"binance": [*usual, 0]}) == []
 
 
+def test_of_a_worker_that_does_not_answer_it_is_said_that_and_not_that_its_venue_is_silent() -> None:
+    memory: Memory = {}
+    assert keys(NOW_S, memory, last_receive_s={"binance": BINANCE}) == []
+    mute: dict[str, Any] = {"connections_up": {"okx": True}, "mute": ["stream-binance on :9401"]}
+    assert keys(NOW_S + 83, memory, **mute) == []
+    assert keys(NOW_S + 143, memory, **mute) == ["unseen/stream-binance on :9401"]
+    assert keys(NOW_S + 203, memory, last_receive_s={"binance": {"trade": NOW_S}}) == ["silent/binance"]
+
+
+def test_rows_that_wait_for_the_sink_are_its_lateness_and_not_the_venues() -> None:
+    rows = {"binance": [10_000] * 12 + [500], "polygon": [2_000] * 12 + [0], "okx": [1_000] * 13}
+    behind: dict[str, Any] = {"rows": rows, "writers": "etl-clickhouse-default"}
+    assert keys(**behind, backlogs={"etl-clickhouse-default": 11_500}) == ["rows-late/etl-clickhouse-default"]
+    assert keys(**behind, backlogs={"etl-clickhouse-default": 11_499}) == ["rows/binance", "rows/polygon"]
+    assert keys(**behind, backlogs={"lake-export": 50_000}) == ["rows/binance", "rows/polygon"]
+
+
 def test_failed_runs_a_full_disk_and_what_cannot_be_asked_are_incidents() -> None:
     memory: Memory = {}
     seen: dict[str, Any] = {
