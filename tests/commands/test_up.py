@@ -87,8 +87,19 @@ def up_and_streaming(state_dir: Path, running: subprocess.Popen[str]) -> Status:
             return status
         time.sleep(0.2)
     logs = {log.name: log.read_text()[-500:] for log in (state_dir / "logs").glob("*.log")}
-    said = running.communicate()[0][-2_000:] if running.poll() is not None else ""
-    pytest.fail(f"not up: {running.poll()} {said} {logs}")
+    code = running.poll()
+    pytest.fail(f"not up: {code} {ended(running)[-2_000:]} {logs}")
+
+
+def ended(running: subprocess.Popen[str]) -> str:
+    """What it said: none is left to run beside the tests that follow. A guardian ends the parts of one that is
+    killed."""
+    running.terminate()
+    try:
+        return running.communicate(timeout=DOWN_WITHIN_S)[0]
+    except subprocess.TimeoutExpired:
+        running.kill()
+        return running.communicate()[0]
 
 
 @pytest.mark.integration
