@@ -119,7 +119,7 @@ def airflow_parts(
     def component(name: str, depends_on: tuple[str, ...], *words: str) -> Part:
         return Part(
             name=f"airflow-{name}",
-            command=(*NICE, sys.executable, "-m", "airflow", name, *words),
+            command=(*NICE, sys.executable, "-m", "etl.embedded.airflow_component", name, *words),
             environment=environment,
             depends_on=("airflow-bootstrap", *depends_on),
             ready=_component_ready(settings, name.replace("-", "_")),

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ import pytest
 from etl.embedded import airflow
 from etl.embedded.airflow import AirflowClient, airflow_parts, credentials, login, url
 from etl.errors import EtlError
+from etl.resources import IMPORT_ROOT
 from etl.settings import make
 
 SECRET_WORDS = ("fernet_key", "secret_key", "jwt_secret", "password", "sql_alchemy_conn")
@@ -48,6 +53,21 @@ def test_the_configuration_file_holds_no_secret() -> None:
     lines = (Path(__file__).parents[2] / "airflow.cfg").read_text().splitlines()
     keys = [line.partition("=")[0].strip() for line in lines if "=" in line and not line.startswith("#")]
     assert [key for key in keys if key in SECRET_WORDS] == []
+
+
+def test_a_component_is_the_command_airflow_with_a_slower_garbage_collector(tmp_path: Path) -> None:
+    code = (
+        "import atexit, gc, sys; atexit.register(lambda: print(gc.get_threshold()));"
+        " sys.argv = ['airflow', 'version']; from etl.embedded.airflow_component import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(IMPORT_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == [version("apache-airflow"), "(10000, 20, 100)"], done.stderr
 
 
 class AnsweringServer(HTTPServer):

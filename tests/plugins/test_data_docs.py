@@ -54,7 +54,7 @@ def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Served:
     """The plugin's application beside what stands for Airflow's API; every request is kept, with its cookie."""
 
-    def __init__(self, plugin: Any) -> None:
+    def __init__(self, monitor: FastAPI) -> None:
         self.requests: list[tuple[str, str, bool]] = []
         app = FastAPI()
 
@@ -66,7 +66,7 @@ class Served:
                 return Response("in", headers={"Set-Cookie": f"{COOKIE}; Path=/; SameSite=Lax"})
             return await go_on(request) if logged_in else Response(status_code=401)
 
-        app.mount("/pipeline-monitor", plugin.app)
+        app.mount("/pipeline-monitor", monitor)
         self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
         self._thread = threading.Thread(target=self._server.run)
 
@@ -87,10 +87,11 @@ class Served:
 @pytest.fixture
 def served(plugin: Any) -> Served:
     """Without Airflow's own login, which test_pipeline_monitor.py tries on the real API server."""
-    for route in plugin.app.routes:
+    monitor = plugin.application()
+    for route in monitor.routes:
         for dependency in route.dependant.dependencies:
-            plugin.app.dependency_overrides[dependency.call] = lambda: None
-    return Served(plugin)
+            monitor.dependency_overrides[dependency.call] = lambda: None
+    return Served(monitor)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def check_routes(plugin: Any, settings: Settings) -> None:
     tokens = {user: token_of(base, user, password) for user, password in passwords.items()}
     tokens[NOBODY] = token_of(base, NOBODY, NOBODY_PASSWORD)
     found: dict[str, dict[str, int]] = {}
-    for route in plugin.app.routes:
+    for route in plugin.application().routes:
         path = "/pipeline-monitor" + route.path.replace(":path", "").format_map(PATH_VALUES)
         found[route.path] = {
             user: status(base, path, token) for user, token in {ANONYMOUS: ANONYMOUS, **tokens}.items()
