@@ -32,11 +32,13 @@ INT64_MAX = (1 << 63) - 1
 PRE, OPENING_AUCTION, REGULAR = "pre", "opening_auction", "regular"
 CLOSING_AUCTION, POST = "closing_auction", "post"
 NIGHT, HOLIDAY, CONTINUOUS = "overnight", "holiday", "continuous"
+UNTIMED, UNKNOWN = "untimed", "unknown"
 
 
 class Session(Struct, frozen=True):
     """[opens_ns, closes_ns) of a day of trading, the market's own. An auction that is a moment opens and closes at it.
-    A ``holiday`` is a weekday without trading: both are its midnight. ``source``: who says so."""
+    A ``holiday`` is a weekday without trading, ``untimed`` a day of trading whose hours nobody has told: both are its
+    midnight. ``source``: who says so."""
 
     day: date
     session_kind: str
@@ -58,11 +60,12 @@ class Hours(Struct, frozen=True):
 
 
 class SpecialDay(Struct, frozen=True):
-    """A day with hours of its own; none = it is closed."""
+    """A day with hours of its own; none = it is closed, or the hours are not told (``is_untimed``)."""
 
     day: date
-    regular: str
+    regular: str = ""
     source: str = ""
+    is_untimed: bool = False
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,7 +111,7 @@ class MarketCalendar:
 
     def days(self, first: date, last: date) -> Iterator[date]:
         """The days of trading."""
-        found = (one.day for one in self.sessions(first, last) if one.session_kind == REGULAR)
+        found = (one.day for one in self.sessions(first, last) if one.session_kind in (REGULAR, UNTIMED))
         return iter(dict.fromkeys(found))
 
     def closes_early(self, day: date) -> time | None:
@@ -118,11 +121,11 @@ class MarketCalendar:
     def _of_day(self, day: date) -> Iterator[Session]:
         if special := self._special.get(day):
             if not special.regular:
-                yield self._holiday(day, special.source)
+                yield self._whole(day, UNTIMED if special.is_untimed else HOLIDAY, special.source)
             for span in special.regular.split():
                 yield self._session(day, REGULAR, span, source=special.source)
         elif day in self._closed:
-            yield self._holiday(day, self._source)
+            yield self._whole(day, HOLIDAY, self._source)
         elif day.weekday() < SATURDAY:
             yield from self._ordinary(day)
 
@@ -134,9 +137,15 @@ class MarketCalendar:
             for span in spans.split():
                 yield self._session(day, kind, _shortened(kind, span, hours.regular, early), early)
 
-    def _holiday(self, day: date, source: str) -> Session:
+    def after_the_last(self) -> Session:
+        """All time of which nobody has told yet."""
+        day = self.last + timedelta(days=1)
+        source = f"calendar {self.name} ends at {self.last}"
+        return Session(day, UNKNOWN, self._ns(day, "00:00"), INT64_MAX, source=source)
+
+    def _whole(self, day: date, kind: str, source: str) -> Session:
         midnight_ns = self._ns(day, "00:00")
-        return Session(day, HOLIDAY, midnight_ns, midnight_ns, source=source)
+        return Session(day, kind, midnight_ns, midnight_ns, source=source)
 
     def _session(self, day: date, kind: str, span: str, early: str = "", source: str = "") -> Session:
         opens, _, closes = span.partition("-")
@@ -194,6 +203,18 @@ def sessions_of(name: str, first: date, last: date) -> Iterator[Session]:
         yield overnight(day)
 
 
+def sessions_until(name: str, first: date, last: date) -> Iterator[Session]:
+    """As ``sessions_of``; where the calendar ends before ``last``, the ``unknown`` that follows its end is the last.
+    Raises ``UsageError`` for days before its first."""
+    after = unknown_after(name)
+    if after is None or last < after.day:
+        yield from sessions_of(name, first, last)
+        return
+    if first < after.day:
+        yield from sessions_of(name, first, after.day - timedelta(days=1))
+    yield after
+
+
 def overnight(day: date) -> Session:
     """The session of the night before the day of trading ``day``."""
     zone = calendar_of(NEW_YORK).zone
@@ -203,13 +224,22 @@ def overnight(day: date) -> Session:
     return Session(day, NIGHT, start_ns, end_ns, source="before each day of XNYS, 20:00 to 04:00")
 
 
+def trades(name: str, day: date) -> bool | None:
+    """Whether the market trades on ``day``; ``None`` where the calendar does not tell of that day."""
+    if name == ALWAYS:
+        return True
+    calendar = calendar_of(NEW_YORK if name == OVERNIGHT else name)
+    return any(calendar.days(day, day)) if calendar.first <= day <= calendar.last else None
+
+
 def is_closed(name: str, day: date) -> bool:
-    """Whether the calendar tells that its market does not trade on ``day``; of a day that it does not know it tells
-    nothing."""
-    if name in (ALWAYS, OVERNIGHT):
-        return False
-    calendar = calendar_of(name)
-    return calendar.first <= day <= calendar.last and not any(calendar.days(day, day))
+    """Whether the calendar tells that its market does not trade on ``day``; of a night's date it says nothing."""
+    return name != OVERNIGHT and trades(name, day) is False
+
+
+def unknown_after(name: str) -> Session | None:
+    """What follows the last day of a calendar; ``None`` where it never ends."""
+    return None if name == ALWAYS else calendar_of(NEW_YORK if name == OVERNIGHT else name).after_the_last()
 
 
 def known_days(name: str) -> tuple[date, date]:

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from etl import settings as settings_module
-from etl.adapter.market_calendar import sessions_of
+from etl.adapter.market_calendar import sessions_until
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.model.times import NS_PER_S
@@ -27,9 +27,9 @@ def show(
     days: Annotated[int, typer.Option(min=1, help="How many days from there on.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """The sessions of a venue, a line each, in UTC; no store is asked."""
+    """The sessions of a venue, a line each, in UTC; no store is asked. The last line says where its calendar ends."""
     first = _day(start) if start else datetime.now(UTC).date()
-    for one in sessions_of(load_exchange(exchange).calendar, first, first + timedelta(days=days - 1)):
+    for one in sessions_until(load_exchange(exchange).calendar, first, first + timedelta(days=days - 1)):
         if as_json:
             print(msgspec.json.encode(one).decode())
             continue

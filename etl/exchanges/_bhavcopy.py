@@ -85,8 +85,8 @@ class BhavcopyExchange(Exchange):
     }
     event_time_min_ns = 757_382_400 * NS_PER_S
     """1994-01-01; NSE began in that year, and no file is older."""
-    calendar = "24/7"
-    """Nothing streams, so no silence means anything."""
+    calendar = "XBOM"
+    """By which a day lacks a file or does not; nothing streams, so that no silence means anything."""
     symbol_column: ClassVar[str] = ""
     former: ClassVar[Layout]
 

@@ -3,8 +3,8 @@ https://www.nseindia.com/all-reports
 
 The files are asked for below ``ETL_ARCHIVE_URL``, a folder (``file:///data/nse``) or an address, under the exchange's
 own paths. Whether one may fetch, keep or pass on these files is between the user and the exchange. Prices are as
-traded, in rupees. A day's bar begins at midnight in India. That there is a file is the proof of a session: special
-ones, on a Saturday too, are asked for as any day; a weekend without a file is no hole.
+traded, in rupees. A day's bar begins at midnight in India. That there is a file is the proof of a session: every day is
+asked for; one without a file is a hole where the calendar has trading, also at a weekend.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Nse(BhavcopyExchange):
         "2024-07-08": "files in the layout UDiFF; the former one until 2024-07-05",
         "2026-08-03": "the close of shares with derivatives is the price of an auction",
     }
+    calendar = "XNSE"
     former = Layout(
         "SYMBOL", "SERIES", "TIMESTAMP", ("OPEN", "HIGH", "LOW", "CLOSE"), "TOTTRDQTY", "TOTTRDVAL", "TOTALTRADES",
         ("SYMBOL", "SERIES", "OPEN", "HIGH", "LOW", "CLOSE", "LAST", "PREVCLOSE", "TOTTRDQTY", "TOTTRDVAL", "TIMESTAMP",

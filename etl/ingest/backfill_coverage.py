@@ -23,7 +23,7 @@ from etl.errors import VenueError
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill_holes
 from etl.ingest.backfill_holes import Hole
-from etl.ingest.backfill_jobs import Chunk, Job, plan, rests, shown
+from etl.ingest.backfill_jobs import Chunk, Job, plan, rests, shown, untold
 from etl.ingest.backfill_marks import Marks
 from etl.ingest.backfill_runs import Run, Runs, between, holds, merged
 from etl.ingest.observer import Observer
@@ -278,7 +278,8 @@ def _channel_of(group: Done) -> str:
 def _unpublished(chunk: Chunk, fetched: Fetched, now_ns: int, before: Mapping[tuple[str, str], Hole]) -> Hole:
     """A day without a file: not yet, as long as it may still come. An old one is looked for once more, a day later:
     that a server does not find a file now is no word of the venue's that there is none."""
-    hole = Hole(fetched.symbol, fetched.channel, chunk.start_ns, chunk.end_ns, reason=fetched.missing)
+    why = fetched.missing + untold(load_exchange(chunk.exchange), chunk)
+    hole = Hole(fetched.symbol, fetched.channel, chunk.start_ns, chunk.end_ns, reason=why)
     seen = before.get(hole.place)
     if now_ns - chunk.end_ns < PUBLISHED_WITHIN_NS:
         reason, again_ns = "not published yet", max(chunk.end_ns + NS_PER_DAY, now_ns + NS_PER_HOUR)
@@ -286,9 +287,7 @@ def _unpublished(chunk: Chunk, fetched: Fetched, now_ns: int, before: Mapping[tu
         reason, again_ns = "not found", now_ns + NS_PER_DAY if seen is None else seen.look_again_ns
     else:
         return hole
-    return msgspec.structs.replace(
-        hole, reason=f"{reason}: {fetched.missing}", look_again_ns=again_ns, ask=chunk
-    )
+    return msgspec.structs.replace(hole, reason=f"{reason}: {why}", look_again_ns=again_ns, ask=chunk)
 
 
 def _not_received(group: Done, now_ns: int) -> Iterator[Hole]:

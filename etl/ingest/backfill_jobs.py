@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from etl.adapter.carried import ALL, apart, is_all, is_many, together
 from etl.adapter.contract import Exchange
-from etl.adapter.market_calendar import is_closed
+from etl.adapter.market_calendar import trades, unknown_after
 from etl.errors import UsageError
 from etl.exchanges import load as load_exchange
 from etl.model.records import Kind
@@ -235,7 +235,15 @@ def is_month(chunk: Chunk) -> bool:
 def rests(exchange: type[Exchange], chunk: Chunk) -> bool:
     """A day on which the archive need not have a file: the market is closed, or may be."""
     day = date.fromisoformat(archive_day(exchange, chunk))
-    return day.weekday() in exchange.archive_rests or is_closed(exchange.calendar, day)
+    traded = trades(exchange.calendar, day)
+    return day.weekday() in exchange.archive_rests if traded is None else not traded
+
+
+def untold(exchange: type[Exchange], chunk: Chunk) -> str:
+    """Why nobody knows whether the market traded on the day of ``chunk``, "" = it is known."""
+    day = date.fromisoformat(archive_day(exchange, chunk))
+    after = unknown_after(exchange.calendar)
+    return f"; {after.source}: whether it traded is not known" if after and day >= after.day else ""
 
 
 def _day_ns(job: Job) -> int:

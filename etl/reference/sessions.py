@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import date, timedelta
 
 from etl.adapter.contract import Exchange
-from etl.adapter.market_calendar import ALWAYS, known_days, sessions_of
+from etl.adapter.market_calendar import ALWAYS, known_days, sessions_until
 from etl.exchanges import load as load_exchange
 from etl.model.reference import SESSIONS, MarketSession
 from etl.reference.recorded import record
@@ -14,6 +15,10 @@ from etl.settings import Settings
 
 DAYS_AHEAD = 400
 """Of a calendar that tells of more, which are computed and not announced."""
+WARNED_DAYS = 60
+"""So long before a calendar ends each refresh says so: a year is announced in the last month of the one before."""
+
+_log = logging.getLogger(__name__)
 
 
 def refresh(settings: Settings, today: date, now_ns: int) -> dict[str, int]:
@@ -24,12 +29,14 @@ def refresh(settings: Settings, today: date, now_ns: int) -> dict[str, int]:
 
 
 def sessions(exchange: type[Exchange], today: date) -> Iterator[MarketSession]:
-    """All that its calendar tells of, ``DAYS_AHEAD`` days from ``today`` at most; one, where it never closes."""
+    """All that its calendar tells of, ``DAYS_AHEAD`` days from ``today`` at most, and where it ends, if it ends before;
+    one, where it never closes."""
     first, last = today, today
     if exchange.calendar != ALWAYS:
-        first, last = known_days(exchange.calendar)
-        last = min(last, today + timedelta(days=DAYS_AHEAD))
-    for one in sessions_of(exchange.calendar, first, last):
+        (first, known), last = known_days(exchange.calendar), today + timedelta(days=DAYS_AHEAD)
+        if known < today + timedelta(days=WARNED_DAYS):
+            _log.warning("%s: calendar %s ends at %s", exchange.name, exchange.calendar, known)
+    for one in sessions_until(exchange.calendar, first, last):
         yield MarketSession(
             exchange.name,
             one.day,

@@ -20,10 +20,14 @@ from etl.adapter.market_calendar import (
     NEW_YORK,
     OVERNIGHT,
     REGULAR,
+    UNKNOWN,
+    UNTIMED,
     Session,
     calendar_of,
     known_days,
     sessions_of,
+    sessions_until,
+    trades,
 )
 from etl.exchanges import load, names
 from etl.reference.calendar_maker import make
@@ -36,7 +40,7 @@ EVENINGS_OF_DIWALI = {
 }  # fmt: skip
 WEEKENDS = {
     "2015-02-28", "2016-10-30", "2019-10-27", "2020-02-01", "2020-11-14", "2023-11-12", "2024-01-20", "2024-03-02",
-    "2024-05-18", "2025-02-01", "2026-02-01",
+    "2024-05-18", "2025-02-01", "2026-02-01", "2026-11-08",
 }  # fmt: skip
 
 
@@ -114,6 +118,34 @@ def test_the_special_days_of_bombay(day: str, spans: list[str]) -> None:
         found = [*sessions_of(name, date.fromisoformat(day), date.fromisoformat(day))]
         assert [(one.opens_ns, one.closes_ns) for one in found if one.session_kind == REGULAR] == moments
         assert ([one.session_kind for one in found] == [HOLIDAY]) is (not spans)
+
+
+def test_an_evening_of_diwali_whose_hours_nobody_told_is_a_day_of_trading_and_no_session() -> None:
+    sunday = date(2026, 11, 8)
+    (told,) = sessions_of("XNSE", sunday, sunday)
+    assert (told.session_kind, told.opens_ns, told.closes_ns) == (UNTIMED, *(utc("2026-11-07T18:30:00"),) * 2)
+    assert "CMTR71775" in told.source
+    assert (trades("XNSE", sunday), trades("XBOM", date(2026, 11, 10))) == (True, False)
+
+
+def test_of_days_after_its_last_a_calendar_says_that_it_ends() -> None:
+    assert [trades(name, date(2027, 1, 4)) for name in ("XBOM", "XNSE", NEW_YORK, ALWAYS)] == [
+        None, None, True, True,
+    ]  # fmt: skip
+    found = [*sessions_until("XNSE", date(2026, 12, 31), date(2027, 1, 8))]
+    assert [one.session_kind for one in found] == ["opening_auction", REGULAR, "closing_auction", UNKNOWN]
+    after = Session(
+        date(2027, 1, 1),
+        UNKNOWN,
+        utc("2026-12-31T18:30:00"),
+        INT64_MAX,
+        source="calendar XNSE ends at 2026-12-31",
+    )
+    assert found[-1] == after
+    assert [*sessions_until("XNSE", date(2027, 2, 1), date(2027, 2, 2))] == [after]
+    assert [*sessions_until("XNSE", date(2026, 12, 25), date(2026, 12, 25))] == [
+        *sessions_of("XNSE", date(2026, 12, 25), date(2026, 12, 25))
+    ]
 
 
 def test_a_day_that_closes_early_moves_what_follows_the_close() -> None:

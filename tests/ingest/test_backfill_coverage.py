@@ -261,6 +261,28 @@ def test_a_day_on_which_the_market_is_closed_lacks_no_file() -> None:
     assert [hole.from_time_ns for hole in holes] == [chunks[0].start_ns, chunks[2].start_ns]
 
 
+def test_days_of_india_lack_a_file_by_their_calendar_and_after_its_end_that_is_said() -> None:
+    def of(day: str) -> Chunk:
+        begins_ns = parse_ns(day) - 5 * NS_PER_HOUR - NS_PER_HOUR // 2
+        return Chunk("nse", "*", "bar", begins_ns, begins_ns + NS_PER_DAY, True)
+
+    lacking = (
+        "2026-11-08",
+        "2024-03-02",
+        "2026-10-19",
+        "2027-01-04",
+    )  # Diwali, a drill, a Monday, and nobody knows
+    resting = ("2026-10-20", "2026-10-24", "2027-01-02", "2013-01-05")  # a holiday, and Saturdays
+    done = [
+        (of(day), Fetched(symbol="*", channel="eod", missing="no such file")) for day in (*lacking, *resting)
+    ]
+    now_ns = parse_ns("2027-06-01")
+    reasons = {hole.from_time_ns: hole.reason for hole in missing(load("nse"), done, now_ns)}
+    plain = "not found: no such file"
+    ends = "; calendar XNSE ends at 2026-12-31: whether it traded is not known"
+    assert reasons == {of(day).start_ns: plain + ends * (day > "2026-12-31") for day in lacking}
+
+
 @pytest.mark.parametrize(("venue", "brought"), [("polygon", "aggs"), ("binance", "kline_1m")])
 def test_a_file_of_bars_that_comes_late_closes_its_hole_whatever_its_channel(
     venue: str, brought: str

@@ -48,8 +48,10 @@ def rows_of(settings: Settings, sql: str, table: str, asof: str) -> dict[str, li
 def test_the_sessions_of_every_store(
     settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("etl.reference.sessions.known_days", lambda name: (date(2026, 11, 1), TODAY))
-    settings = changed(settings_with(clickhouse=True, timescale=True), venues="polygon,binance")
+    monkeypatch.setattr(
+        "etl.reference.sessions.known_days", lambda name: (date(2026, 11, 1), date(2026, 12, 31))
+    )
+    settings = changed(settings_with(clickhouse=True, timescale=True), venues="polygon,binance,nse")
     migrate_clickhouse(settings)
     migrate_timescale(settings)
 
@@ -57,6 +59,9 @@ def test_the_sessions_of_every_store(
     assert set(added) == {"clickhouse", "timescale", "lake"}
     assert len(set(added.values())) == 1
     assert refresh(settings, TODAY, NOON_NS) == {"clickhouse": 0, "timescale": 0, "lake": 0}
+    after = "SELECT session_kind, opens_ns FROM {table} WHERE exchange = 'nse' AND session_day > '2026-12-31'"
+    for store, found in rows_of(settings, after, "sessions", "").items():
+        assert found == [("unknown", 1_798_741_800_000_000_000)], store  # midnight in India
 
     kinds = ["pre", "opening_auction", "regular", "closing_auction", "post"]
     for store, found in rows_of(settings, DAY, "sessions", "").items():
