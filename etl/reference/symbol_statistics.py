@@ -7,7 +7,7 @@ reads the newest of each symbol and one that runs learns of a refresh without re
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -54,7 +54,8 @@ def compute(
     instruments: Mapping[tuple[str, str], Instrument] | None = None,
     history: History | None = None,
 ) -> list[SymbolStatistics]:
-    """The statistics of every symbol that ClickHouse has days of, as of a time.
+    """The statistics of every symbol that ClickHouse has days of, as of a time; of a stock that was renamed one, under
+    the name it had then.
 
     The steps of ``instruments``, by (exchange, symbol), go along where known, and what ``history`` says of them before.
     Raises ``StoreError``.
@@ -105,8 +106,24 @@ def publish(statistics: Sequence[SymbolStatistics], publisher: Publisher, settin
 def refresh(settings: Settings, as_of_ns: int) -> int:
     """Compute, publish, and say how many symbols there were. What the DAG calls every four hours."""
     statistics = compute(settings, as_of_ns, _known_instruments(settings), read(settings, exchanges.names()))
-    publish(statistics, transport_of(settings).publisher(), settings)
+    published = [*statistics, *outdated(show(settings), statistics, as_of_ns)]
+    publish(published, transport_of(settings).publisher(), settings)
     return len(statistics)
+
+
+def outdated(
+    known: Iterable[SymbolStatistics], computed: Iterable[SymbolStatistics], as_of_ns: int
+) -> list[SymbolStatistics]:
+    """Of symbols that have statistics no more: that there are none. The topic keeps the last of each for ever, and who
+    takes a name that was another's would be judged by that one's prices."""
+    current = {(item.exchange, item.symbol) for item in computed}
+    return [
+        msgspec.structs.replace(
+            item, close=0.0, return_mean=0.0, return_deviation=0.0, days=0, as_of_ns=as_of_ns
+        )
+        for item in known
+        if item.days and (item.exchange, item.symbol) not in current
+    ]
 
 
 def show(settings: Settings) -> list[SymbolStatistics]:

@@ -5,18 +5,20 @@ import statistics as reference
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
 import pytest
 
 from etl.model.instruments import Instrument
-from etl.model.records import Bar, BarState, Record, SizeUnit, Source, Trade
-from etl.reference.symbol_statistics import Follower, compute, publish
+from etl.model.records import Bar, BarState, Kind, Record, SizeUnit, Source, Trade
+from etl.reference.symbol_statistics import Follower, compute, publish, refresh, show
 from etl.settings import Settings
 from etl.sinks.clickhouse_batch import delimited
 from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
 from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports.kafka import KafkaPublisher, ensure_topics
-from etl.validation.statistics import SymbolStatistics
+from etl.validation.specs import SPECS
+from etl.validation.statistics import PriceBand, SymbolStatistics, band_of
 from etl.wire.codec import encode
 
 pytestmark = pytest.mark.integration
@@ -120,6 +122,85 @@ def test_statistics_come_from_daily_bars_or_trades_and_a_split_is_no_return(
     for item in found:
         assert item.return_mean == pytest.approx(mean, rel=1e-9)
         assert item.return_deviation == pytest.approx(deviation, rel=1e-9)
+
+
+SINCE = 10
+"""Days before, since which the stock OLDN is called NEWN; until two days before that another one was."""
+LONG = (CLOSES * 3)[:20]
+
+
+def renamed(client: ClickHouse) -> list[Record]:
+    """Bars of a stock under two names, which split by 4 under the former and by 2 under the latter; of the stock that
+    had its name before, at other prices, and of nobody between them; and of one that gave away a tenth of itself."""
+    raw = [
+        close * (8 if age > 15 else 2 if age > 5 else 1)
+        for age, close in zip(range(20, 0, -1), LONG, strict=True)
+    ]
+    by_age = list(zip(range(20, 0, -1), raw, strict=True))
+    rows: list[Record] = [bar_of("OLDN", age, close) for age, close in by_age if age > SINCE]
+    rows += [bar_of("NEWN", age, close) for age, close in by_age if age <= SINCE]
+    rows += [bar_of("NEWN", age, 7.0 * age) for age in range(20, SINCE, -1)]
+    rows += [
+        bar_of("GAVE", age, close * (1 if age > 4 else 0.9))
+        for age, close in zip(range(20, 0, -1), LONG, strict=True)
+    ]
+    names = [
+        ("BBG01", 400, "OLDN"), ("BBG01", SINCE, "NEWN"),
+        ("BBG02", 400, "NEWN"), ("BBG02", SINCE + 2, ""),
+        ("BBG01", -3, "LATER"),  # told, and not yet
+    ]  # fmt: skip
+    for number, (instrument, age, name) in enumerate(names):
+        first_day = f"toDate(fromUnixTimestamp64Nano({day_before(age)}))"
+        client.execute(
+            "INSERT INTO symbol_names_history (exchange, instrument_id, first_day, symbol, recorded_ns)"
+            f" VALUES ('polygon', '{instrument}', {first_day}, '{name}', {number})"
+        )
+    actions = [
+        ("polygon", "S1", "OLDN", "split", 15, "1, 4"),
+        ("polygon", "S2", "NEWN", "split", 5, "1, 2"),
+        ("polygon", "S3", "LATER", "split", -3, "1, 10"),
+        ("alpaca", "O1", "GAVE", "spin_off", 4, "1, 1"),
+    ]
+    for venue, key, symbol, kind, age, shares in actions:
+        client.execute(
+            "INSERT INTO corporate_actions_history (exchange, action_id, symbol, action_kind, effective_day,"
+            f" shares_before, shares_after) VALUES ('{venue}', '{key}', '{symbol}', '{kind}',"
+            f" toDate(fromUnixTimestamp64Nano({day_before(age)})), {shares})"
+        )
+    return rows
+
+
+def bar_of(symbol: str, age: int, close: float) -> Bar:
+    (bar,) = daily_bars(symbol, [close])
+    time_ns = day_before(age)
+    times = {"event_time_ns": time_ns, "key_time_ns": time_ns, "record_key": f"1d/{time_ns}"}
+    return msgspec.structs.replace(bar, receive_time_ns=time_ns + 1, **times)
+
+
+def test_a_renamed_stock_has_the_statistics_of_its_whole_past_and_nobody_elses(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = settings_with(clickhouse=True, kafka=True)
+    migrate_clickhouse(settings)
+    ensure_topics(settings)
+    with connect(settings) as told, connect(settings, internal=True) as client:
+        store(client, renamed(told))
+    former = SymbolStatistics("polygon", "OLDN", 832.0, 0.0, 0.02, 30, AS_OF_NS - DAY_NS, price_step=0.01)
+    publish([former], KafkaPublisher(settings), settings)
+
+    assert refresh(settings, AS_OF_NS) == 2
+    gave, new, old = (item for item in show(settings) if item.symbol in ("GAVE", "NEWN", "OLDN"))
+    mean, deviation = moments(LONG)
+    assert (new.symbol, new.days, new.close) == ("NEWN", 20, LONG[-1])
+    assert (new.return_mean, new.return_deviation) == pytest.approx((mean, deviation), rel=1e-9)
+    assert old == msgspec.structs.replace(former, close=0.0, return_deviation=0.0, days=0, as_of_ns=AS_OF_NS)
+    assert band_of(old, SPECS[Kind.TRADE]) == PriceBand(price_step=0.01)
+    returns = [later / earlier - 1 for earlier, later in itertools.pairwise(LONG)]
+    del returns[-4]  # over the day of the spin-off
+    assert gave.days == 20
+    # its prices are rounded to cents
+    assert gave.return_mean == pytest.approx(reference.mean(returns), rel=1e-3)
+    assert gave.return_deviation == pytest.approx(reference.stdev(returns), rel=1e-3)
 
 
 def test_a_refresh_reaches_whoever_follows_and_only_its_venue(settings_with: Callable[..., Settings]) -> None:
