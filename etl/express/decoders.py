@@ -15,14 +15,16 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from etl.express import encoders
 from etl.model.records import RECORD_TYPES, Kind, Record
 from etl.wire import columns
 from etl.wire.columns import COLUMNS, REQUIRED, SCHEMAS, TIME, Column, Refused, Rows
 
-Pairs = Iterable[tuple[int, bytes | None]]
-"""Offset and value of messages."""
+Pair = tuple[int, bytes | None]
+"""Offset and value of a message."""
+Pairs = Iterable[Pair]
 Decoder = Callable[[Pairs, Collection[Kind]], tuple[list[Rows], list[Refused]]]
 """As ``columns.decode``; the refused are in no order."""
 Buffers = tuple[bytes | None, bytes, bytes | None, bytes | None]
@@ -56,23 +58,48 @@ _FORMS = {
 }
 
 
+class Arrays(Struct, frozen=True):
+    """The columns of one kind's messages, a name being its enum's number; ``offsets`` says which they are."""
+
+    kind: Kind
+    offsets: list[int]
+    by_name: dict[str, pa.Array]
+
+
+Numbered = Callable[[Pairs, Collection[Kind]], tuple[list[Arrays], list[Pair]]]
+"""What is proved, and the pairs that are not."""
+
+
+@cache
+def numbered() -> Numbered:
+    """The compiled decoder alone. Raises ``ImportError`` where it is not built."""
+    from etl.express import _decode
+
+    of_kind = {each.kind: fields(each) for each in RECORD_TYPES}
+    compiled = _decode.make({int(kind): rows(each) for kind, each in of_kind.items()})
+
+    def decode(pairs: Pairs, skip: Collection[Kind]) -> tuple[list[Arrays], list[Pair]]:
+        found, unproved = compiled(list(pairs), bytes(skip))
+        return [
+            _arrays(Kind(kind), offsets, of_kind[Kind(kind)], buffers) for kind, offsets, buffers in found
+        ], unproved
+
+    return decode
+
+
 @cache
 def decoder(is_wanted: bool) -> tuple[Decoder, str]:
     """The decoder, and in a word what it is: compiled, or plain and why."""
     if not is_wanted:
         return columns.decode, "plain, as set"
     try:
-        from etl.express import _decode
+        compiled = numbered()
     except ImportError as error:
         return columns.decode, f"plain, the compiled one is not built: {error}"
-    of_kind = {each.kind: fields(each) for each in RECORD_TYPES}
-    compiled = _decode.make({int(kind): rows(each) for kind, each in of_kind.items()})
 
     def decode(pairs: Pairs, skip: Collection[Kind] = ()) -> tuple[list[Rows], list[Refused]]:
-        found, unproved = compiled(list(pairs), bytes(skip))
-        proved = [
-            _rows(Kind(kind), offsets, of_kind[Kind(kind)], buffers) for kind, offsets, buffers in found
-        ]
+        found, unproved = compiled(pairs, skip)
+        proved = [_rows(each) for each in found]
         if not unproved:
             return proved, []
         plain, refused = columns.decode(unproved, skip)
@@ -106,15 +133,28 @@ def rows(fields: Sequence[_Field]) -> tuple[tuple[bytes, int, int], ...]:
     return tuple((tag, form, max(0, len(column.names) - 1)) for column, form, tag in fields)
 
 
-def _rows(kind: Kind, offsets: list[int], fields: Sequence[_Field], buffers: Sequence[Buffers]) -> Rows:
-    arrays = {
+def _arrays(kind: Kind, offsets: list[int], fields: Sequence[_Field], buffers: Sequence[Buffers]) -> Arrays:
+    by_name = {
         column.name: _array(column, form, len(offsets), *of_column)
         for (column, form, _), of_column in zip(fields, buffers, strict=True)
     }
+    return Arrays(kind, offsets, by_name)
+
+
+def _rows(found: Arrays) -> Rows:
+    arrays = dict(found.by_name)
+    for column in COLUMNS[found.kind]:
+        if column.form is columns.Form.NAME:
+            names = pa.array([name or None for name in column.names], columns.TYPES[column.form])
+            arrays[column.name] = names.take(arrays[column.name])
     event_time_ns = arrays["event_time_ns"]
     arrays[TIME.name] = pc.if_else(pc.equal(event_time_ns, 0), arrays["receive_time_ns"], event_time_ns)
-    schema = SCHEMAS[kind]
-    return Rows(kind, offsets, pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema))
+    schema = SCHEMAS[found.kind]
+    return Rows(
+        found.kind,
+        found.offsets,
+        pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema),
+    )
 
 
 def _array(
@@ -128,8 +168,7 @@ def _array(
 ) -> pa.Array:
     kind = columns.TYPES[column.form]
     if form is Form.NAME:
-        numbers = _from_buffers(pa.int64(), count, None, each)
-        return pa.array([name or None for name in column.names], kind).take(numbers)
+        return _from_buffers(pa.int64(), count, None, each)
     if form in (Form.TEXTS, Form.DECIMALS):
         assert items is not None
         texts = _from_buffers(pa.string(), len(items) // _OFFSET_BYTES - 1, None, items, text)
