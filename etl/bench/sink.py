@@ -29,8 +29,7 @@ from etl.embedded.supervisor import Supervisor
 from etl.model.records import Quote, Record
 from etl.monitoring import processes
 from etl.settings import Settings, changed, make
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import FREQUENT, batch_path
+from etl.sinks.clickhouse_ways import FREQUENT, batch_path, delimited
 from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports.transport import transport_of

@@ -40,8 +40,7 @@ from etl.model.records import Kind, Record, Source, Trade
 from etl.settings import Settings, make
 from etl.settings.sections import Lake
 from etl.simulator import recording
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.sources.recording import frames, read_lines
 from etl.stores.clickhouse_http import ClickHouse, connect, parse_address
 from etl.stores.migrate import migrate_clickhouse

@@ -21,8 +21,7 @@ from etl.model.records import Frame, Gap, Quarantined, Record, Source
 from etl.reference.instruments import with_known
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.transports.frame_headers import HEADER_EXCHANGE
 from etl.transports.frames import frames_of

@@ -24,7 +24,7 @@ from etl.lake.storage import open_storage
 from etl.model.records import Bar, BarState, Kind
 from etl.model.times import NS_PER_DAY
 from etl.settings import Settings
-from etl.sinks.clickhouse_writer import INSERT_SETTINGS, MARKET_DATA
+from etl.sinks.clickhouse_ways import INSERT_SETTINGS, MARKET_DATA
 from etl.sinks.timescale import TimescaleStore, array_text, insert_statement
 from etl.stores.clickhouse_http import connect, insert_path
 from etl.wire.columns import COLUMNS, SCHEMAS, Column, Form, Rows

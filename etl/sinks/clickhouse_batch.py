@@ -1,19 +1,14 @@
-"""What makes a batch the same batch again: its intent, its token and its bytes. Pure."""
+"""What makes a batch the same batch again: its intent and its token. Pure."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
-from google.protobuf.descriptor import FieldDescriptor
 from msgspec import Struct
 
 from etl.errors import WireError
-from etl.model.records import Kind
-from etl.wire import codec
-from etl.wire.varint import varint
 
 SCHEMA_VERSION = 3
 """Rises when the same message bytes must give other rows or take another way, whose tokens the server does not know:
@@ -110,60 +105,3 @@ class Batch(Struct):
         whole = (low, high) == (0, len(self.values))
         start, end = (intent.start, intent.end) if whole else (self.offsets[low], self.offsets[high - 1] + 1)
         return token(partition.cluster_id, partition.topic_id, partition.number, start, end, intent.v)
-
-
-PREFIX_BYTES_MAX = 1 << 14
-_PREFIXES = tuple(varint(length) for length in range(PREFIX_BYTES_MAX))
-
-
-def delimited(values: Sequence[bytes]) -> bytes:
-    """Length-delimited messages: what ``FORMAT Protobuf`` reads. 0.12 µs a message."""
-    prefixes = [
-        _PREFIXES[length] if length < PREFIX_BYTES_MAX else varint(length) for length in map(len, values)
-    ]
-    parts = [b""] * (2 * len(values))
-    parts[0::2] = prefixes
-    parts[1::2] = values
-    return b"".join(parts)
-
-
-_FREQUENT_HEADS = tuple(b"\x08" + bytes((kind,)) for kind in (Kind.TRADE, Kind.QUOTE, Kind.BOOK))
-"""How a message of these kinds begins: its first field is its kind (``etl/wire/codec.py``)."""
-
-
-def split_frequent(values: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
-    """Trades, quotes and books, and all other messages, each in their order."""
-    frequent = [value for value in values if value.startswith(_FREQUENT_HEADS)]
-    if len(frequent) == len(values):
-        return frequent, ()
-    return frequent, [value for value in values if not value.startswith(_FREQUENT_HEADS)]
-
-
-_SCHEMA_TYPES = {
-    FieldDescriptor.TYPE_ENUM: "int32",  # a number, so that one not known here is refused by name, not by the parser
-    FieldDescriptor.TYPE_INT32: "int32",
-    FieldDescriptor.TYPE_INT64: "int64",
-    FieldDescriptor.TYPE_SFIXED64: "sfixed64",
-    FieldDescriptor.TYPE_STRING: "string",
-    FieldDescriptor.TYPE_BYTES: "bytes",
-}
-
-
-def schema_text(message: Any) -> str:
-    """The message type as the shortest .proto that reads the same bytes: it travels with every insert."""
-    descriptor = message.DESCRIPTOR
-    fields = "".join(
-        f"{_label(field)}{_SCHEMA_TYPES[field.type]} {field.name}={field.number};"
-        for field in descriptor.fields
-    )
-    return f'syntax="proto3";message {descriptor.name}{{{fields}}}'
-
-
-def _label(field: FieldDescriptor) -> str:
-    if field.is_repeated:
-        return "repeated "
-    return "optional " if field.has_presence else ""
-
-
-MARKET_DATA_SCHEMA = schema_text(codec.MarketData)
-QUARANTINED_SCHEMA = schema_text(codec.QuarantinedMessage)

@@ -10,26 +10,18 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-
-from msgspec import Struct
 
 from etl import crash
 from etl.adapter.back_off import back_off_s
 from etl.errors import StoreError, StoreRejected, StoreUnavailable
 from etl.settings import Settings
 from etl.sinks import refusals
-from etl.sinks.clickhouse_batch import (
-    MARKET_DATA_SCHEMA,
-    QUARANTINED_SCHEMA,
-    SCHEMA_VERSION,
-    Batch,
-    delimited,
-    split_frequent,
-)
+from etl.sinks.clickhouse_batch import SCHEMA_VERSION, Batch
 from etl.sinks.clickhouse_check import not_stored
-from etl.stores.clickhouse_http import ClickHouse, connect, insert_path
+from etl.sinks.clickhouse_ways import batch_path, by_landing, delimited
+from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import require_migration
 from etl.telemetry.sink import SinkMetrics
 from etl.wire.columns import Refused
@@ -39,38 +31,7 @@ RETRY_FIRST_S = 0.05
 MIGRATION_NEEDED = 28
 """Nothing is written before: a landing table without its views keeps nothing, and says nothing."""
 
-INSERT_SETTINGS = {
-    "async_insert": "0",
-    "deduplicate_blocks_in_dependent_materialized_views": "1",
-    "format_schema_source": "string",
-    "input_format_max_block_size_bytes": "0",
-    "input_format_parallel_parsing": "0",
-    "max_insert_block_size_bytes": "0",
-    "max_partitions_per_insert_block": "0",
-    "min_insert_block_size_bytes": "0",
-    "min_insert_block_size_rows": "0",
-    "optimize_on_insert": "0",
-}
-"""One insert is one block, answered when it is stored.
-
-Rows of one identity are left to the merges and to the views, which collapse them anyway: to do it in each insert
-too costs a sixth of it."""
-
 _log = logging.getLogger(__name__)
-
-
-class Landing(Struct, frozen=True):
-    """Where the messages of a topic go, in the internal database, and what they are."""
-
-    table: str
-    message: str
-    schema: str
-
-
-MARKET_DATA = Landing("market_data", "MarketData", MARKET_DATA_SCHEMA)
-FREQUENT = Landing("frequent_market_data", "MarketData", MARKET_DATA_SCHEMA)
-"""Takes trades, quotes and books only, at less cost."""
-QUARANTINED = Landing("quarantined", "Quarantined", QUARANTINED_SCHEMA)
 
 
 class Abandoned(Exception):
@@ -221,19 +182,9 @@ class Writer:
     def _send(self, batch: Batch, token: str, low: int = 0, high: int | None = None) -> None:
         """Messages [low, high) under ``token``, one block to a landing table."""
         rows_max = max(self._settings.sink.batch_rows_max, len(batch.values))
-        for landing, values in self._by_landing(batch.partition.topic, batch.values[low:high]):
+        quarantined = batch.partition.topic == self._settings.topics.quarantine
+        for landing, values in by_landing(batch.values[low:high], quarantined=quarantined):
             self._send_until_known(batch, batch_path(landing, token, rows_max), delimited(values))
-
-    def _by_landing(self, topic: str, values: Sequence[bytes]) -> Iterator[tuple[Landing, Sequence[bytes]]]:
-        """The same messages go the same ways each time."""
-        if topic == self._settings.topics.quarantine:
-            yield QUARANTINED, values
-            return
-        frequent, others = split_frequent(values)
-        if others:
-            yield MARKET_DATA, others
-        if frequent:
-            yield FREQUENT, frequent
 
     def _send_until_known(self, batch: Batch, path: str, body: bytes) -> None:
         for failures in itertools.count():
@@ -276,17 +227,3 @@ class Writer:
             )
             self._opened.append(client)
         return client
-
-
-def batch_path(landing: Landing, deduplication_token: str, rows_max: int) -> str:
-    """Where to POST a batch of at most ``rows_max`` messages so that it is stored as one block, once."""
-    return insert_path(
-        f"INSERT INTO {landing.table} FORMAT Protobuf",
-        {
-            **INSERT_SETTINGS,
-            "format_schema": landing.schema,
-            "format_schema_message_name": landing.message,
-            "max_insert_block_size": str(2 * rows_max),
-            "insert_deduplication_token": deduplication_token,
-        },
-    )

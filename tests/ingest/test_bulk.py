@@ -21,8 +21,7 @@ from etl.model.times import parse_ns
 from etl.settings import Settings, changed, make
 from etl.simulator.flat_files import HEADINGS, bars_of, packed
 from etl.sinks.bulk_bars import VARYING, Bars, writers
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
 from etl.stores.clickhouse_http import connect

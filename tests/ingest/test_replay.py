@@ -14,8 +14,7 @@ from etl.ingest.feed import Feed
 from etl.ingest.intake import open_intake
 from etl.ingest.replay import replay
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.sinks.export import archive
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse

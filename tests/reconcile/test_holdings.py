@@ -17,8 +17,7 @@ from etl.simulator import truth
 from etl.simulator.session import Item, SyntheticSession
 from etl.simulator.truth import EMPTY, LATE, SENT, STREAM, TruthFile, TruthLine, digest_of, place_of
 from etl.simulator.venues import make_venue
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
 from etl.stores.clickhouse_http import connect

@@ -12,8 +12,7 @@ from etl.model.instruments import Instrument
 from etl.model.records import Bar, BarState, Kind, Record, SizeUnit, Source, Trade
 from etl.reference.symbol_statistics import Follower, compute, publish, refresh, show
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import migrate_clickhouse
 from etl.transports.kafka import KafkaPublisher, ensure_topics

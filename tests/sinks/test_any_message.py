@@ -29,7 +29,7 @@ from etl.reference import symbol_statistics
 from etl.reference.instruments import with_known
 from etl.sequencing.continuity import Continuity
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import split_frequent
+from etl.sinks.clickhouse_ways import split_frequent
 from etl.sinks.lake import RawWriter, RecordWriter
 from etl.sinks.refusals import RECORD_BYTES_MAX, item_of, screened
 from etl.sinks.timescale import parameters

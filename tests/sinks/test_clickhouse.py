@@ -41,8 +41,15 @@ from etl.model.records import (
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse import ClickHouseSink
-from etl.sinks.clickhouse_batch import Intent, delimited, split_frequent, token
-from etl.sinks.clickhouse_writer import FREQUENT, MARKET_DATA, QUARANTINED, batch_path
+from etl.sinks.clickhouse_batch import Intent, token
+from etl.sinks.clickhouse_ways import (
+    FREQUENT,
+    MARKET_DATA,
+    QUARANTINED,
+    batch_path,
+    delimited,
+    split_frequent,
+)
 from etl.sinks.losses import ANY, declare_lost
 from etl.sinks.readers import group_of
 from etl.sinks.refusals import quarantine

@@ -7,16 +7,8 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.internal.decoder import _DecodeVarint32  # type: ignore[attr-defined]
 
 from etl.errors import StoreError, UsageError, WireError
-from etl.sinks import clickhouse_batch
-from etl.sinks.clickhouse_batch import (
-    SCHEMA_VERSION,
-    Intent,
-    decode_intent,
-    delimited,
-    encode_intent,
-    split_frequent,
-    token,
-)
+from etl.sinks.clickhouse_batch import SCHEMA_VERSION, Intent, decode_intent, encode_intent, token
+from etl.sinks.clickhouse_ways import MARKET_DATA_SCHEMA, delimited, split_frequent
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.wire import codec
 from etl.wire.codec import encode, encode_by_library
@@ -83,7 +75,7 @@ def test_delimited_messages_come_out_as_they_went_in(lengths: list[int]) -> None
 
 
 def test_schema_text_keeps_numbers_names_and_presence_of_every_field() -> None:
-    schema = clickhouse_batch.MARKET_DATA_SCHEMA
+    schema = MARKET_DATA_SCHEMA
     message = codec.MarketData.DESCRIPTOR
     assert schema.startswith('syntax="proto3";message MarketData{int32 kind=1;string exchange=2;')
     assert schema.count(";") == len(message.fields) + 1

@@ -16,8 +16,7 @@ from etl.exchanges.alpaca import Alpaca
 from etl.exchanges.polygon import Polygon
 from etl.model.records import CorrectionKind, Frame, Record, SizeUnit, Source, Trade
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale

@@ -19,8 +19,7 @@ from etl.lake import Lake
 from etl.model.records import Observation
 from etl.model.times import as_ns
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale, statements

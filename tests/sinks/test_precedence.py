@@ -16,8 +16,7 @@ from etl.lake.rows import to_arrow
 from etl.model.records import BarState, CorrectionKind, GapState, Kind, Record
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.stores.clickhouse_http import connect, internal_database
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale

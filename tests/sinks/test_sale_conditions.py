@@ -13,8 +13,7 @@ from etl.audit.checks import run_check
 from etl.model.records import Bar, BarState, CorrectionKind, Kind, Record, SizeUnit, Trade
 from etl.model.sale_conditions import rows as conditions
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.sinks.timescale import Span, TimescaleStore
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale

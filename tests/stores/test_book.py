@@ -31,8 +31,7 @@ from etl.settings import Settings
 from etl.simulator.market import Listing, Snapshot, decimal_text
 from etl.simulator.venues import make_venue
 from etl.simulator.venues import names as simulated_names
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.stores.book import BookAt, book_at
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse

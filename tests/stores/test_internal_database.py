@@ -12,8 +12,16 @@ import pytest
 from etl.errors import StoreError, StoreRejected, StoreUnavailable
 from etl.model.records import BarState, GapState, Quarantined, Record, Severity, Source
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import Intent, delimited, split_frequent, token
-from etl.sinks.clickhouse_writer import FREQUENT, MARKET_DATA, MIGRATION_NEEDED, QUARANTINED, batch_path
+from etl.sinks.clickhouse_batch import Intent, token
+from etl.sinks.clickhouse_ways import (
+    FREQUENT,
+    MARKET_DATA,
+    QUARANTINED,
+    batch_path,
+    delimited,
+    split_frequent,
+)
+from etl.sinks.clickhouse_writer import MIGRATION_NEEDED
 from etl.stores import migrate
 from etl.stores.clickhouse_http import ClickHouse, connect, in_database, parse_address
 from etl.stores.migrate import SQL_DIR, migrate_clickhouse, read_migrations, statements

@@ -20,8 +20,7 @@ from etl.model.records import (
     Trade,
 )
 from etl.settings import Settings
-from etl.sinks.clickhouse_batch import delimited
-from etl.sinks.clickhouse_writer import MARKET_DATA, batch_path
+from etl.sinks.clickhouse_ways import MARKET_DATA, batch_path, delimited
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
 from etl.stores.clickhouse_http import connect
