@@ -31,7 +31,12 @@ class BuildWithResources(build_py):
                 shutil.copyfile(source, copy)
 
 
-COMPILED = {"_encode": ("_encode",), "_decode": ("_decode",), "_step": ("_step", "_check", "_follow")}
+COMPILED = {
+    "_encode": ("_encode",),
+    "_decode": ("_decode",),
+    "_decimals": ("_decimals",),
+    "_step": ("_step", "_check", "_follow"),
+}
 """Modules of ``etl/express`` and the files that each is made of."""
 EXACT = ["-ffp-contract=off"]
 """Two roundings stay two: numbers compare as Python's do."""

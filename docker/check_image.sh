@@ -11,7 +11,7 @@ inside() { buildah run --isolation chroot "$container" -- "$@"; }
 
 [ "$(inside id -u)" = 1000 ]
 inside python -m etl --help >/dev/null
-inside python -c 'import etl.express._decode, etl.express._encode, etl.express._step'
+inside python -c 'import etl.express._decimals, etl.express._decode, etl.express._encode, etl.express._step'
 if inside python -c 'import pytest' 2>/dev/null; then echo "$target: has pytest" >&2; exit 1; fi
 
 case $target in

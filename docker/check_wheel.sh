@@ -25,7 +25,7 @@ echo 'embedded: etl up, which has neither jars, nor TimescaleDB, nor Airflow'
 "$uv" venv --quiet --python 3.11 embedded
 "$uv" pip install --quiet --python embedded/bin/python "etl[embedded] @ file://$wheel"
 du --summarize --human-readable embedded
-embedded/bin/python -c 'import etl.express._decode, etl.express._encode, etl.express._step'
+embedded/bin/python -c 'import etl.express._decimals, etl.express._decode, etl.express._encode, etl.express._step'
 # the cache of this user may have jars
 HOME=$folder embedded/bin/etl up --venues binance --rate 50 --duration 10 \
   --state "$folder/state" --report "$folder/report.json" | tee up.log

@@ -9,6 +9,7 @@ from collections.abc import Callable
 BETWEEN_RAW_AND_NORMALIZED = "between_raw_and_normalized"
 AFTER_INTENT = "after_intent"
 IN_INSERT = "in_insert"
+BETWEEN_INSERTS = "between_inserts"
 AFTER_INSERT = "after_insert"
 BEFORE_COMMIT = "before_commit"
 BEFORE_TIMESCALE_COMMIT = "before_timescale_commit"

@@ -1,4 +1,4 @@
--- As of 0032_spin_offs: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
+-- As of 0033_stored_time_by_default: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
 
 CREATE DATABASE IF NOT EXISTS market_internal;
 
@@ -137,7 +137,7 @@ CREATE TABLE IF NOT EXISTS market_internal.books_stored
     `first_sequence` Nullable(Int64) CODEC(Delta(8), ZSTD(3)),
     `previous_sequence` Nullable(Int64) CODEC(Delta(8), ZSTD(3)),
     `flags` Array(LowCardinality(String)),
-    `stored_time` DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(3)),
+    `stored_time` DateTime64(9, 'UTC') DEFAULT now64(9, 'UTC') CODEC(Delta(8), ZSTD(3)),
     `record_key` String ALIAS concat(key_prefix, if(key_number = 0, '', toString(key_number))),
     `key_time_ns` Int64 ALIAS toUnixTimestamp64Nano(key_time),
     `event_time_ns` Int64 ALIAS if(isNull(event_offset), 0, key_time_ns + assumeNotNull(event_offset)),
@@ -565,7 +565,7 @@ CREATE TABLE IF NOT EXISTS market_internal.quotes_stored
     `first_sequence` Nullable(Int64) CODEC(Delta(8), ZSTD(3)),
     `previous_sequence` Nullable(Int64) CODEC(Delta(8), ZSTD(3)),
     `flags` Array(LowCardinality(String)),
-    `stored_time` DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(3)),
+    `stored_time` DateTime64(9, 'UTC') DEFAULT now64(9, 'UTC') CODEC(Delta(8), ZSTD(3)),
     `record_key` String ALIAS concat(key_prefix, if(key_number = 0, '', toString(key_number))),
     `key_time_ns` Int64 ALIAS toUnixTimestamp64Nano(key_time),
     `event_time_ns` Int64 ALIAS if(isNull(event_offset), 0, key_time_ns + assumeNotNull(event_offset)),
@@ -621,7 +621,7 @@ CREATE TABLE IF NOT EXISTS market_internal.trades_stored
     `first_sequence` Nullable(Int64) CODEC(Delta(8), ZSTD(3)),
     `previous_sequence` Nullable(Int64) CODEC(Delta(8), ZSTD(3)),
     `flags` Array(LowCardinality(String)),
-    `stored_time` DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(3)),
+    `stored_time` DateTime64(9, 'UTC') DEFAULT now64(9, 'UTC') CODEC(Delta(8), ZSTD(3)),
     `record_key` String ALIAS concat(key_prefix, if(key_number = 0, '', toString(key_number))),
     `key_time_ns` Int64 ALIAS toUnixTimestamp64Nano(key_time),
     `event_time_ns` Int64 ALIAS if(isNull(event_offset), 0, key_time_ns + assumeNotNull(event_offset)),

@@ -64,6 +64,7 @@ POINTS = {
     crash.BETWEEN_RAW_AND_NORMALIZED: WORKER,
     crash.AFTER_INTENT: SINK,
     crash.IN_INSERT: SINK,
+    crash.BETWEEN_INSERTS: SINK,
     crash.AFTER_INSERT: SINK,
     crash.BEFORE_COMMIT: SINK,
     crash.BEFORE_TIMESCALE_COMMIT: "load",

@@ -1,4 +1,4 @@
-"""``etl bench sink``: Kafka to ClickHouse in the recorded mix, one insert of 10,000 messages, and what a view costs.
+"""``etl bench sink``: Kafka to ClickHouse in the recorded mix, inserts of both ways, and what a view costs.
 
 The recorded messages, over and over under other symbols, so that identities differ and the partitions fill evenly.
 """
@@ -29,9 +29,12 @@ from etl.embedded.supervisor import Supervisor
 from etl.model.records import Quote, Record
 from etl.monitoring import processes
 from etl.settings import Settings, changed, make
+from etl.sinks.clickhouse_batch import Batch, Intent, PartitionId
 from etl.sinks.clickhouse_ways import FREQUENT, batch_path, delimited
+from etl.sinks.clickhouse_writer import Writer
 from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import migrate_clickhouse
+from etl.telemetry.sink import SinkMetrics
 from etl.transports.transport import transport_of
 from etl.up.plan import child_environment
 from etl.wire.codec import encode
@@ -42,7 +45,7 @@ FLUSH_TIMEOUT_S = 120.0
 POLL_EVERY_MESSAGES = 10_000
 DRAIN_WITHIN_S = 600.0
 POLL_S = 0.05
-INSERT_MESSAGES = 10_000
+INSERT_ROWS = (1, 100, 1_000, 10_000)
 INSERTS = 20
 FAN_OUTS = ("books", "quotes", "trades")
 
@@ -107,33 +110,62 @@ def _of_run(settings: Settings, run: int) -> Settings:
 
 
 def _inserts(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
-    """What an insert takes: of the recorded mix, of quotes alone, and of one message; of that each view."""
+    """What an insert takes, the server otherwise idle: as the sink sends it, all to the landing tables and as ready
+    blocks, in turns. And what each view costs of one message that is landed."""
     middle = len(records) // 2  # a recording begins with snapshots of its books
     mix = _encoded([*records[middle:], *records[:middle]])
     quotes = _encoded([record for record in records if isinstance(record, Quote)])
     with connect(settings, internal=True) as client:
-        client.execute(
-            "SYSTEM STOP MERGES"
-        )  # of what the runs stored: they would take turns with the inserts
-        full, of_quotes = _insert_ms(client, mix), _insert_ms(client, quotes)
-        costs, before = {}, _insert_ms(client, mix[:1])["p50"]
-        empty_insert_ms = before
+        client.execute("SYSTEM STOP MERGES")  # they would take turns with the inserts
+        found = {
+            f"insert_{name}_ms": {f"{rows}": _sent_ms(settings, values[:rows]) for rows in INSERT_ROWS}
+            for name, values in (("mix", mix), ("quotes", quotes))
+        }
+        costs, before = {}, _landed_ms(client, mix[:1])
         for name in FAN_OUTS:
             client.execute(f"DROP VIEW frequent_{name}_fan_out")
-            after = _insert_ms(client, mix[:1])["p50"]
+            after = _landed_ms(client, mix[:1])
             costs[name], before = round(before - after, 2), after
+    return {**found, "view_ms": costs, "landing_ms": before}
+
+
+def _sent_ms(settings: Settings, values: Sequence[bytes]) -> dict[str, dict[str, float]]:
+    """p50 and p95 of a batch from its messages to the server's answer, either way."""
+    taken: dict[str, list[float]] = {"landing": [], "blocks": []}
+    writers = {way: Writer(changed(settings, express=way == "blocks"), SinkMetrics(way)) for way in taken}
+    try:
+        for number in range(INSERTS):
+            for way, writer in writers.items():
+                intent = Intent(
+                    topic_id=uuid.uuid4().hex,
+                    start=0,
+                    end=len(values),
+                    rows=len(values),
+                    time_s=time.time(),
+                    v=writer.version,
+                )
+                partition = PartitionId("bench", settings.topics.normalized, number, intent.topic_id)
+                batch = Batch(partition, intent, list(range(len(values))), list(values), intended=False)
+                began = time.perf_counter()
+                writer.begin(batch).result()
+                taken[way].append((time.perf_counter() - began) * 1000)
+    finally:
+        for writer in writers.values():
+            writer.close()
+    return {way: _middle(each) for way, each in taken.items()}
+
+
+def _middle(taken: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(taken)
     return {
-        "insert_10k_ms": full,
-        "insert_10k_quotes_ms": of_quotes,
-        "insert_1_ms": empty_insert_ms,
-        "view_ms": costs,
-        "landing_ms": before,
+        "p50": round(ordered[len(ordered) // 2], 1),
+        "p95": round(ordered[len(ordered) * 95 // 100], 1),
     }
 
 
 def _encoded(records: Sequence[Record]) -> list[bytes]:
     """As many as an insert takes, again from the first if there are fewer."""
-    return [encode(record) for record in islice(cycle(records), INSERT_MESSAGES)]
+    return [encode(record) for record in islice(cycle(records), INSERT_ROWS[-1])]
 
 
 def _copies(records: Sequence[Record], run: int) -> Iterator[Record]:
@@ -176,13 +208,12 @@ async def _drained(settings: Settings, messages: int) -> Pace:
         return await paced(supervisor, "sink", written, 1, messages, DRAIN_WITHIN_S, POLL_S)
 
 
-def _insert_ms(client: ClickHouse, values: Sequence[bytes]) -> dict[str, float]:
-    """p50 and p95 of one insert, the server otherwise idle."""
+def _landed_ms(client: ClickHouse, values: Sequence[bytes]) -> float:
+    """The median of one insert to the landing table of frequent kinds."""
     body, taken = delimited(values), []
     for _ in range(INSERTS):
         path = batch_path(FREQUENT, uuid.uuid4().hex, len(values))
         began = time.perf_counter()
         client.insert(path, body)
         taken.append((time.perf_counter() - began) * 1000)
-    taken.sort()
-    return {"p50": round(taken[len(taken) // 2], 1), "p95": round(taken[len(taken) * 95 // 100], 1)}
+    return _middle(taken)["p50"]

@@ -200,7 +200,7 @@ class Producer(Section, frozen=True):
 
 class Ingest(Section, frozen=True):
     express: bool = True
-    """Compiled code where it is built: the same records, sooner. Without, everything goes the plain way."""
+    """Compiled code where it is built: the same records and rows, sooner. Without, everything goes the plain way."""
     frame_bytes_max: int = 1 << 20
     read_pause_messages: int = 50_000
     read_resume_messages: int = 25_000

@@ -10,10 +10,14 @@ from msgspec import Struct
 
 from etl.errors import WireError
 
-SCHEMA_VERSION = 3
-"""Rises when the same message bytes must give other rows or take another way, whose tokens the server does not know:
-part of the token, so that they are not taken for stored. 2: the way in lies in the internal database. 3: its tables and
-views have other names for the same blocks."""
+BY_LANDING = 3
+"""All messages of a batch go to the landing tables."""
+BY_BLOCKS = 4
+"""Trades, quotes and books go as ready blocks to their stored tables, where that can be done."""
+SCHEMA_VERSION = BY_BLOCKS
+"""The newest way. Rises when the same message bytes must give other rows or take another way, whose tokens the server
+does not know: part of the token, so that they are not taken for stored. 2: the way in lies in the internal database. 3:
+its tables and views have other names for the same blocks."""
 
 
 class Intent(Struct, frozen=True, kw_only=True):
@@ -21,7 +25,7 @@ class Intent(Struct, frozen=True, kw_only=True):
 
     An empty one (start = end) says only whose offset it is: a topic made anew has another ``topic_id``.
     ``rows`` is the number of messages, ``time_s`` when it was intended (Unix time). ``cut``: the topic lost what it had
-    from there on, which was declared (-1 = it did not).
+    from there on, which was declared (-1 = it did not). ``v``: the way that its messages go, whoever sends them.
     """
 
     topic_id: str
@@ -29,7 +33,7 @@ class Intent(Struct, frozen=True, kw_only=True):
     end: int
     rows: int = 0
     time_s: float = 0.0
-    v: int = SCHEMA_VERSION
+    v: int = BY_LANDING
     cut: int = -1
 
     @property

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from etl.errors import WireError
 from etl.model.records import Kind
+from etl.sinks.clickhouse_ways import STORED_TABLES
 from etl.stores.clickhouse_http import ClickHouse
 from etl.wire.codec import decode, decode_quarantined
 
@@ -37,10 +38,9 @@ _RECORD_NAMES = (
 _ITEM_NAMES = (
     "receive_time_ns", "exchange", "connection_id", "frame_sequence", "frame_index", "code", "outcome_time_ns",
 )  # fmt: skip
-_OWN_TABLES = {Kind.TRADE: "trades_stored", Kind.QUOTE: "quotes_stored", Kind.BOOK: "books_stored"}
 _TABLES = {
-    kind: _Table(_OWN_TABLES[kind], _RECORD_NAMES, "key_time")
-    if kind in _OWN_TABLES
+    kind: _Table(STORED_TABLES[kind], _RECORD_NAMES, "key_time")
+    if kind in STORED_TABLES
     else _Table("others_stored", _RECORD_NAMES, "key_time", kind.name.lower())
     for kind in Kind
 }

@@ -98,16 +98,21 @@ class Partition:
             rows += 1
         return rows
 
-    def cut(self, rows: int, now_s: float, time_s: float) -> Batch:
+    def cut(self, rows: int, now_s: float, time_s: float, version: int) -> Batch:
         """The first ``rows`` messages as the batch under way: with the intent that was found, or with one of its own,
-        intended at ``time_s`` (Unix time)."""
+        intended at ``time_s`` (Unix time) to go the way of this ``version``."""
         found, self.found = self.found, None
         offsets, values = self._offsets[:rows], self._values[:rows]
         del self._offsets[:rows], self._values[:rows]
         self._bytes -= sum(map(len, values))
         self._oldest_s = now_s
         intent = found or Intent(
-            topic_id=self.id.topic_id, start=self.start, end=offsets[-1] + 1, rows=rows, time_s=time_s
+            topic_id=self.id.topic_id,
+            start=self.start,
+            end=offsets[-1] + 1,
+            rows=rows,
+            time_s=time_s,
+            v=version,
         )
         self.batch = Batch(self.id, intent, offsets, values, intended=found is not None)
         return self.batch

@@ -1,9 +1,13 @@
-"""The ways of a batch's messages into ClickHouse: the landing table that takes each, and the insert. Pure."""
+"""The ways of a batch's messages into ClickHouse, and the inserts that carry them. Pure.
+
+Trades, quotes and books go as ready blocks to their stored tables (``etl/express/blocks.py``); all else, and what is
+not proved to fit, goes as it is to a landing table, whose views put it where it belongs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from msgspec import Struct
@@ -12,6 +16,12 @@ from etl.model.records import Kind
 from etl.stores.clickhouse_http import insert_path
 from etl.wire import codec
 from etl.wire.varint import varint
+
+if TYPE_CHECKING:
+    from etl.express.blocks import Block, BlockMaker
+
+STORED_TABLES = {Kind.TRADE: "trades_stored", Kind.QUOTE: "quotes_stored", Kind.BOOK: "books_stored"}
+"""Of the kinds that have their own; all others are in ``others_stored`` and ``observations_stored``."""
 
 INSERT_SETTINGS = {
     "async_insert": "0",
@@ -45,16 +55,20 @@ def delimited(values: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
-_FREQUENT_HEADS = tuple(b"\x08" + bytes((kind,)) for kind in (Kind.TRADE, Kind.QUOTE, Kind.BOOK))
+_HEADS = {kind: b"\x08" + bytes((kind,)) for kind in STORED_TABLES}
 """How a message of these kinds begins: its first field is its kind (``etl/wire/codec.py``)."""
 
 
 def split_frequent(values: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
     """Trades, quotes and books, and all other messages, each in their order."""
-    frequent = [value for value in values if value.startswith(_FREQUENT_HEADS)]
-    if len(frequent) == len(values):
-        return frequent, ()
-    return frequent, [value for value in values if not value.startswith(_FREQUENT_HEADS)]
+    return _split(values, tuple(_HEADS.values()))
+
+
+def _split(values: Sequence[bytes], heads: tuple[bytes, ...]) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    found = [value for value in values if value.startswith(heads)]
+    if len(found) == len(values):
+        return found, ()
+    return found, [value for value in values if not value.startswith(heads)]
 
 
 _SCHEMA_TYPES = {
@@ -101,27 +115,57 @@ FREQUENT = Landing("frequent_market_data", "MarketData", MARKET_DATA_SCHEMA)
 QUARANTINED = Landing("quarantined", "Quarantined", QUARANTINED_SCHEMA)
 
 
-def by_landing(values: Sequence[bytes], *, quarantined: bool) -> Iterator[tuple[Landing, Sequence[bytes]]]:
-    """The same messages go the same ways each time."""
-    if quarantined:
-        yield QUARANTINED, values
-        return
-    frequent, others = split_frequent(values)
-    if others:
-        yield MARKET_DATA, others
-    if frequent:
-        yield FREQUENT, frequent
+class Part(Struct, frozen=True):
+    """One insert of a batch: its statement, the settings of its format, and its body."""
+
+    statement: str
+    settings: Mapping[str, str]
+    body: bytes
+
+    def path(self, deduplication_token: str, rows_max: int) -> str:
+        """Where to POST ``body``, of at most ``rows_max`` rows, so that it is stored as one block, once."""
+        return insert_path(
+            self.statement,
+            {
+                **INSERT_SETTINGS,
+                **self.settings,
+                "max_insert_block_size": str(2 * rows_max),
+                "insert_deduplication_token": deduplication_token,
+            },
+        )
+
+
+def landed(landing: Landing, values: Sequence[bytes]) -> Part:
+    settings = {"format_schema": landing.schema, "format_schema_message_name": landing.message}
+    return Part(f"INSERT INTO {landing.table} FORMAT Protobuf", settings, delimited(values))
 
 
 def batch_path(landing: Landing, deduplication_token: str, rows_max: int) -> str:
-    """Where to POST a batch of at most ``rows_max`` messages so that it is stored as one block, once."""
-    return insert_path(
-        f"INSERT INTO {landing.table} FORMAT Protobuf",
-        {
-            **INSERT_SETTINGS,
-            "format_schema": landing.schema,
-            "format_schema_message_name": landing.message,
-            "max_insert_block_size": str(2 * rows_max),
-            "insert_deduplication_token": deduplication_token,
-        },
-    )
+    """Where to POST ``delimited`` messages to a landing table."""
+    return landed(landing, ()).path(deduplication_token, rows_max)
+
+
+def _stored(kind: Kind, block: Block) -> Part:
+    columns = ", ".join(block.columns)
+    return Part(f"INSERT INTO {STORED_TABLES[kind]} ({columns}) FORMAT ArrowStream", {}, block.stream)
+
+
+def landing_parts(values: Sequence[bytes], *, quarantined: bool) -> Iterator[Part]:
+    """Messages as they are, to the landing tables. The same go the same ways each time, here and below."""
+    if quarantined:
+        yield landed(QUARANTINED, values)
+        return
+    frequent, others = split_frequent(values)
+    if others:
+        yield landed(MARKET_DATA, others)
+    if frequent:
+        yield landed(FREQUENT, frequent)
+
+
+def block_parts(values: Sequence[bytes], make_blocks: BlockMaker) -> tuple[Sequence[Part], Sequence[bytes]]:
+    """A block for each kind that has one, and the messages that are in none."""
+    blocks = make_blocks(values)
+    if not blocks:
+        return (), values
+    _, others = _split(values, tuple(_HEADS[kind] for kind in blocks))
+    return [_stored(kind, block) for kind, block in blocks.items()], others

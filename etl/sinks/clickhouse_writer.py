@@ -1,7 +1,8 @@
 """Batches into ClickHouse: the same bytes under the same token until the server says yes or no.
 
-One insert is one block, so together with its token it is stored once or not at all. What the server refuses for its
-data is halved down to the one message, which goes to the quarantine.
+One insert is one block, so together with its token it is stored once or not at all. A batch is an insert for each table
+that it goes to, ready blocks at once beside each other. What the server refuses for its data is halved down to the one
+message, which goes to the quarantine.
 """
 
 from __future__ import annotations
@@ -10,25 +11,29 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
 
 from etl import crash
 from etl.adapter.back_off import back_off_s
 from etl.errors import StoreError, StoreRejected, StoreUnavailable
 from etl.settings import Settings
 from etl.sinks import refusals
-from etl.sinks.clickhouse_batch import SCHEMA_VERSION, Batch
+from etl.sinks.clickhouse_batch import BY_BLOCKS, BY_LANDING, Batch
 from etl.sinks.clickhouse_check import not_stored
-from etl.sinks.clickhouse_ways import batch_path, by_landing, delimited
+from etl.sinks.clickhouse_ways import STORED_TABLES, Part, block_parts, landing_parts
 from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import require_migration
 from etl.telemetry.sink import SinkMetrics
 from etl.wire.columns import Refused
 
+if TYPE_CHECKING:
+    from etl.express.blocks import BlockMaker
+
 STORE = "clickhouse"
 RETRY_FIRST_S = 0.05
-MIGRATION_NEEDED = 28
+MIGRATION_NEEDED = 33
 """Nothing is written before: a landing table without its views keeps nothing, and says nothing."""
 
 _log = logging.getLogger(__name__)
@@ -48,7 +53,11 @@ class Writer:
     def __init__(self, settings: Settings, metrics: SinkMetrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._executor = ThreadPoolExecutor(settings.sink.inserts_parallel_max, "insert")
+        self._make_blocks, state = _block_maker(settings.ingest.express)
+        _log.info("ready blocks: %s", state)
+        inserts_max = settings.sink.inserts_parallel_max
+        self._executor = ThreadPoolExecutor(inserts_max, "insert")
+        self._beside = ThreadPoolExecutor(inserts_max * (len(STORED_TABLES) - 1), "insert-beside")
         self._clients = threading.local()
         self._opened: list[ClickHouse] = []
         self._stopping = threading.Event()
@@ -78,6 +87,7 @@ class Writer:
         """What is not done by now is left to the next owner."""
         self._stopping.set()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._beside.shutdown(wait=True, cancel_futures=True)
         for client in self._opened:
             client.close()
 
@@ -95,11 +105,18 @@ class Writer:
                 f" quarantined, the others are stored. {self._remedy(next(iter(refused.values())))}"
             )
 
+    @property
+    def version(self) -> int:
+        """The way that new batches go."""
+        return BY_LANDING if self._make_blocks is None else BY_BLOCKS
+
     def _token_unknown(self, batch: Batch) -> bool:
-        """May the server have stored it under a token that it does not know any more?"""
+        """May it be stored under a token that the server does not know any more, or that we do not use?"""
         # across processes, hence by the wall clock, which may have been set back since
         age_s = time.time() - batch.intent.time_s
-        return not 0 <= age_s <= self._settings.sink.intent_age_max_s or batch.intent.v != SCHEMA_VERSION
+        return not 0 <= age_s <= self._settings.sink.intent_age_max_s or not (
+            BY_LANDING <= batch.intent.v <= self.version
+        )
 
     def _not_stored(self, batch: Batch) -> Batch:
         """What is left to store. Of one table all rows are stored or none, for they were one block: so the rest has
@@ -180,11 +197,37 @@ class Writer:
         return None
 
     def _send(self, batch: Batch, token: str, low: int = 0, high: int | None = None) -> None:
-        """Messages [low, high) under ``token``, one block to a landing table."""
+        """Messages [low, high) under ``token``, one block to a table. What the store may refuse goes first: of what is
+        refused nothing else is stored yet."""
         rows_max = max(self._settings.sink.batch_rows_max, len(batch.values))
         quarantined = batch.partition.topic == self._settings.topics.quarantine
-        for landing, values in by_landing(batch.values[low:high], quarantined=quarantined):
-            self._send_until_known(batch, batch_path(landing, token, rows_max), delimited(values))
+        values: Sequence[bytes] = batch.values[low:high]
+        blocks: Sequence[Part] = ()
+        if self._make_blocks is not None and batch.intent.v >= BY_BLOCKS and not quarantined:
+            blocks, values = block_parts(values, self._make_blocks)
+        if values:
+            for part in landing_parts(values, quarantined=quarantined):
+                self._send_until_known(batch, part.path(token, rows_max), part.body)
+                if blocks:
+                    crash.reach(crash.BETWEEN_INSERTS)
+        if blocks:
+            self._send_beside(batch, [(part.path(token, rows_max), part.body) for part in blocks])
+
+    def _send_beside(self, batch: Batch, inserts: Sequence[tuple[str, bytes]]) -> None:
+        """All at once, the first of them on this thread. Returns, or raises, when none is under way any more."""
+
+        def send(path: str, body: bytes) -> None:
+            self._send_until_known(batch, path, body)
+            if len(inserts) > 1:
+                crash.reach(crash.BETWEEN_INSERTS)
+
+        others = [self._beside.submit(send, *insert) for insert in inserts[1:]]
+        try:
+            send(*inserts[0])
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
 
     def _send_until_known(self, batch: Batch, path: str, body: bytes) -> None:
         for failures in itertools.count():
@@ -227,3 +270,14 @@ class Writer:
             )
             self._opened.append(client)
         return client
+
+
+def _block_maker(is_wanted: bool) -> tuple[BlockMaker | None, str]:
+    """What makes ready blocks, and in a word whether anything does."""
+    if not is_wanted:
+        return None, "none, as set"
+    try:
+        from etl.express.blocks import block_maker
+    except ImportError as error:
+        return None, f"none, the compiled code is not built: {error}"
+    return block_maker(), "compiled"

@@ -24,6 +24,7 @@ from etl.embedded.clickhouse_start import clickhouse_part
 from etl.embedded.kafka import kafka_part
 from etl.embedded.ports import free_ports
 from etl.errors import MembershipLost, RangeLost, StoreError, StoreRejected
+from etl.express.blocks import block_maker
 from etl.model.records import (
     RECORD_TYPES,
     BarState,
@@ -41,13 +42,15 @@ from etl.model.records import (
 from etl.model.tables import TABLE_BY_KIND
 from etl.settings import Settings, changed, make
 from etl.sinks.clickhouse import ClickHouseSink
-from etl.sinks.clickhouse_batch import Intent, token
+from etl.sinks.clickhouse_batch import BY_BLOCKS, BY_LANDING, Intent, token
 from etl.sinks.clickhouse_ways import (
     FREQUENT,
     MARKET_DATA,
     QUARANTINED,
     batch_path,
+    block_parts,
     delimited,
+    landing_parts,
     split_frequent,
 )
 from etl.sinks.losses import ANY, declare_lost
@@ -530,15 +533,18 @@ def test_what_is_refused_beyond_the_limit_is_quarantined_once_and_what_is_behind
 
 
 def test_a_missing_table_stops_the_sink_and_nothing_is_committed(settings: Settings) -> None:
-    stream.publish(settings, stream.trade(1))
+    stream.publish(settings, stream.bar(1), stream.trade(1))
     with connect(settings, internal=True) as client:
-        definition = client.execute("SHOW CREATE TABLE frequent_market_data FORMAT TSVRaw").decode()
-        client.execute("DROP TABLE frequent_market_data")
-        with pytest.raises(StoreError, match="frequent_market_data"):
-            drain(settings)
-        client.execute(definition)
+        definition = client.execute("SHOW CREATE TABLE market_data FORMAT TSVRaw").decode()
+        client.execute("DROP TABLE market_data")
+        try:
+            with pytest.raises(StoreError, match="market_data"):
+                drain(settings)
+        finally:
+            client.execute(definition)
+    assert count(settings, "trades_stored") == 0
     drain(settings)
-    assert count(settings, "trades_stored") == 1
+    assert (count(settings, "trades_stored"), count(settings, "others_stored")) == (1, 1)
 
 
 def test_a_refused_insert_leaves_no_part_of_its_batch(settings: Settings) -> None:
@@ -580,6 +586,50 @@ def test_a_sink_killed_at_any_point_stores_everything_once_after_its_restart(
     assert dying.wait(RUN_WITHIN_S) == -9
     drain(settings)
     assert_exactly_once(settings, 3_000)
+
+
+@BOTH_TRANSPORTS
+@pytest.mark.parametrize("goes_on", ["with blocks", "without"])
+@pytest.mark.parametrize("point", [crash.IN_INSERT, crash.BETWEEN_INSERTS])
+def test_a_sink_killed_between_the_inserts_of_a_batch_stores_each_kind_once(
+    settings: Settings, point: str, goes_on: str
+) -> None:
+    """Also if who goes on makes no blocks, and sends by another way what is left."""
+    settings = changed(settings, sink_instance="one")
+    makers = (stream.trade, stream.quote, stream.book, stream.bar)
+    stream.publish(settings, *[make(n, symbol=f"S{n % 5}") for n in range(400) for make in makers])
+    dying = run_process(settings, point)
+    assert dying.wait(RUN_WITHIN_S) == -9
+    drain(changed(settings, express=goes_on == "with blocks"))
+    for table in STORED[:4]:
+        numbers = f"SELECT (count(), uniqExact(symbol, record_key)) AS n FROM {table}"
+        assert list(value(settings, numbers, internal=True)) == [400, 400], table
+
+
+@pytest.mark.parametrize("version", [BY_LANDING, BY_BLOCKS])
+@pytest.mark.parametrize("stored", ["nothing", "some", "all"])
+def test_an_intent_goes_the_way_that_it_was_intended_to_go(
+    settings: Settings, version: int, stored: str
+) -> None:
+    """Whoever finds it: the server knows its blocks by the tokens of that way."""
+    records = [make(n) for n in range(40) for make in (stream.trade, stream.quote, stream.bar)]
+    stream.publish(settings, *records)
+    group = Group(settings)
+    partition, low = group.filled()
+    made = topic_id(settings)
+    intent = Intent(topic_id=made, start=low, end=low + 90, rows=90, time_s=time.time(), v=version)
+    group.intend(partition, intent)
+    name = token(group.cluster_id(), made, partition, low, low + 90, version)
+    values = [encode(record) for record in records[:90]]
+    blocks, others = block_parts(values, block_maker()) if version == BY_BLOCKS else ((), values)
+    parts = [*landing_parts(others, quarantined=False), *blocks]
+    with connect(settings, internal=True) as client:
+        for part in parts[: {"nothing": 0, "some": 1, "all": len(parts)}[stored]]:
+            client.insert(part.path(name, 10_000), part.body)
+    drain(settings)
+    for table in ("trades_stored", "quotes_stored", "others_stored"):
+        numbers = f"SELECT (count(), uniqExact(record_key)) AS n FROM {table}"
+        assert list(value(settings, numbers, internal=True)) == [40, 40], table
 
 
 @BOTH_TRANSPORTS

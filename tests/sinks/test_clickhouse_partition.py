@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etl.sinks.clickhouse_batch import Batch, Intent, PartitionId
+from etl.sinks.clickhouse_batch import BY_BLOCKS, Batch, Intent, PartitionId
 from etl.sinks.clickhouse_partition import Limits, Partition
 
 PARTITION_ID = PartitionId("cluster", "topic", 3, "topic-id")
@@ -18,7 +18,7 @@ def partition(*values: bytes, start: int = 10, found: Intent | None = None) -> P
 
 
 def cut(held: Partition, now_s: float = NOW_S) -> Batch:
-    return held.cut(held.rows_due(now_s), now_s, TIME_S)
+    return held.cut(held.rows_due(now_s), now_s, TIME_S, BY_BLOCKS)
 
 
 def test_a_batch_is_due_when_it_is_full_or_its_oldest_message_has_waited() -> None:
@@ -34,7 +34,7 @@ def test_a_batch_is_due_when_it_is_full_or_its_oldest_message_has_waited() -> No
 def test_batches_follow_one_another_and_one_is_under_way_at_a_time() -> None:
     held = partition(*[bytes([n]) for n in range(6)])
     first = cut(held)
-    intent = Intent(topic_id="topic-id", start=10, end=14, rows=4, time_s=TIME_S)
+    intent = Intent(topic_id="topic-id", start=10, end=14, rows=4, time_s=TIME_S, v=BY_BLOCKS)
     assert (first.intent, first.offsets, first.intended) == (intent, [10, 11, 12, 13], False)
     assert held.rows_due(NOW_S + 9) == 0
     held.stored(NOW_S + 2)

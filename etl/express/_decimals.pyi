@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def exact(starts: Buffer, text: Buffer, whole_max: int, scale: int) -> bytes | None: ...
