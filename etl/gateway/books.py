@@ -80,7 +80,7 @@ def _joined(entries: Iterable[Entry]) -> list[bytes]:
             continue
         key = (record.exchange, record.symbol, channel_family(record.exchange, record.channel))
         if isinstance(record, Gap):
-            if key in books and breaks(record, books[key].join):
+            if key in books and breaks(record, books[key]):
                 books[key].join.reset(record.reason)
             continue
         for applied in books.setdefault(key, JoinedBook()).take(record):

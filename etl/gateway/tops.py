@@ -29,7 +29,7 @@ class BookTops:
         family = channel_family(record.exchange, record.channel)
         top = self._books.get(family)
         if isinstance(record, Gap):
-            if top is not None and breaks(record, top.book.join):
+            if top is not None and breaks(record, top.book):
                 top.book.join.reset(record.reason)
             return
         if top is None:

@@ -69,11 +69,15 @@ class JoinedBook:
     def __init__(self) -> None:
         self.join = Join()
         self.levels = OrderBook()
+        self.begun_ns = 0
+        """When the snapshot came that it goes back to."""
 
     def take(self, record: Book) -> Iterator[Book]:
         """Apply ``record`` and what it releases; each applied record as soon as it is in ``levels``."""
         for applied in self.join.take(record):
             self.levels.apply(applied)
+            if applied.book_action is BookAction.SNAPSHOT:
+                self.begun_ns = applied.receive_time_ns
             if self.levels.is_crossed:
                 self.join.reset(f"crossed at {applied.sequence}")
                 return
@@ -100,7 +104,7 @@ def rebuild(records: Iterable[Record]) -> Iterator[Step]:
             continue
         key = (record.exchange, record.symbol, channel_family(record.exchange, record.channel))
         if isinstance(record, Gap):
-            if key in books and breaks(record, books[key].join):
+            if key in books and breaks(record, books[key]):
                 books[key].join.reset(record.reason or record.gap_kind.name.lower())
             continue
         book = books.setdefault(key, JoinedBook())
@@ -108,10 +112,14 @@ def rebuild(records: Iterable[Record]) -> Iterator[Step]:
             yield Step(record.exchange, record.symbol, applied, book.levels)
 
 
-def breaks(gap: Gap, join: Join) -> bool:
-    """Whether the book cannot go on: not where ids prove the hole themselves, or nothing was there before."""
+def breaks(gap: Gap, book: JoinedBook) -> bool:
+    """Whether the book cannot go on: not where ids prove the hole themselves, nothing was there before, or the hole was
+    declared before the snapshot that the book begins with. What becomes of a hole (its end, its repair) is told later,
+    by the same gap."""
+    if 0 < gap.detected_time_ns < book.begun_ns:
+        return False
     told_by_ids = gap.from_sequence is not None or gap.to_sequence is not None
-    told_by_ids = told_by_ids or (NO_EVENT_BEFORE in gap.flags and join.sequence is not None)
+    told_by_ids = told_by_ids or (NO_EVENT_BEFORE in gap.flags and book.join.sequence is not None)
     harmless = gap.gap_kind in (GapKind.START, GapKind.SOURCE_HOLE) or gap.gap_state is GapState.REPAIRED
     return not told_by_ids and not harmless
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.adapter.contract import SequenceRule
-from etl.model.records import Book, BookAction, Gap, GapKind, Quote, Record, Source
+from etl.model.records import Book, BookAction, Gap, GapKind, GapState, Quote, Record, Source
 from etl.sequencing.ahead import REORDER_MESSAGES
 from etl.sequencing.book import JoinedBook, OrderBook, rebuild
 from etl.sequencing.join import BOOK_HOLE, HELD_MAX, Join
@@ -287,6 +287,16 @@ def test_a_gap_that_ids_do_not_show_resets_the_book_and_one_that_they_show_does_
     late = gap(from_sequence=-5, to_sequence=0)
     assert len(list(rebuild([*counted, late, message(ABSOLUTE, 3, 3)]))) == 3
     assert len(list(rebuild([*before, gap(channel="trade"), message(ABSOLUTE, None)]))) == 3
+
+
+def test_what_becomes_of_a_hole_that_was_told_before_the_snapshot_breaks_no_book() -> None:
+    lost = gap(detected_time_ns=5, from_time_ns=4, gap_state=GapState.UNREPAIRABLE)
+    snapshot = msgspec.structs.replace(message(SNAPSHOT, None), receive_time_ns=7)
+    ended = msgspec.structs.replace(lost, receive_time_ns=9, to_time_ns=9)
+    later = gap(detected_time_ns=8, from_time_ns=4)
+    records = [message(SNAPSHOT, None), lost, snapshot, ended, message(ABSOLUTE, None)]
+    assert [step.record.book_action for step in rebuild(records)] == [SNAPSHOT, SNAPSHOT, ABSOLUTE]
+    assert len(list(rebuild([*records, later, message(ABSOLUTE, None)]))) == 3
 
 
 class TruthBook:
