@@ -2,6 +2,7 @@
 
 const MINUTE_S = 60
 const COLOURS = ['--focus', '--mark', '--faint', '--text']
+export const PRICE_DECIMALS = 2
 export const VENUES_MAX = COLOURS.length
 export const DERIVE = { book: 6, mid: true, every_ms: 250 }
 
@@ -48,10 +49,17 @@ export function drawDepth(body, top) {
       const row = document.createElement('tr')
       row.className = side
       row.style.setProperty('--share', `${100 * Number(sizes[number]) / largest}%`)
-      for (const text of [price, sizes[number]]) row.insertCell().textContent = text
+      for (const text of [unpadded(price, PRICE_DECIMALS), unpadded(sizes[number])]) row.insertCell().textContent = text
       return row
     })
     return side === 'sell' ? made.reverse() : made
   })
   body.replaceChildren(...rows)
+}
+
+// A number without the zeros that some venues fill it up with; of a price, `least` decimals stay.
+export function unpadded(text, least = 0) {
+  const [whole, part = ''] = text.split('.')
+  const kept = part.replace(/0+$/, '').padEnd(Math.min(least, part.length), '0')
+  return kept ? `${whole}.${kept}` : whole
 }

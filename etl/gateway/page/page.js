@@ -1,6 +1,6 @@
 // The live page: a client of /v1/stream and /v1/… like any other. Nothing is kept but the token, in this tab.
 
-import { DERIVE, Mids, VENUES_MAX, drawDepth } from '/page/beside.js'
+import { DERIVE, Mids, PRICE_DECIMALS, VENUES_MAX, drawDepth, unpadded } from '/page/beside.js'
 
 const TRADES_SHOWN_MAX = 60
 const HISTORY_MINUTES = 360
@@ -165,19 +165,22 @@ class Watch {
     }
   }
 
-  takeQuote({ bid, bid_size, ask, ask_size }) {
-    at('bid').textContent = bid ? `${bid} × ${bid_size ?? '?'}` : '–'
-    at('ask').textContent = ask ? `${ask} × ${ask_size ?? '?'}` : '–'
+  takeQuote(quote) {
+    const [bid, ask] = [quote.bid, quote.ask].map((price) => price && unpadded(price, PRICE_DECIMALS))
+    const [bidSize, askSize] = [quote.bid_size, quote.ask_size].map((size) => (size ? unpadded(size) : '?'))
+    at('bid').textContent = bid ? `${bid} × ${bidSize}` : '–'
+    at('ask').textContent = ask ? `${ask} × ${askSize}` : '–'
     const places = Math.max(...[bid, ask].map((price) => (price || '').split('.')[1]?.length || 0))
     at('spread').textContent = bid && ask ? (ask - bid).toFixed(places) : '–'
   }
 
   takeTrade(trade, isOld) {
     const time = (trade.event_time_ns || trade.receive_time_ns) / NS_PER_MS
-    at('last').textContent = trade.last_price
+    const last = unpadded(trade.last_price, PRICE_DECIMALS)
+    at('last').textContent = last
     at('quiet').hidden = true
     const row = document.createElement('tr')
-    for (const text of [new Date(time).toISOString().slice(11, 23), trade.last_price, trade.volume]) {
+    for (const text of [new Date(time).toISOString().slice(11, 23), last, unpadded(trade.volume)]) {
       row.insertCell().textContent = text
     }
     row.className = trade.side || ''
