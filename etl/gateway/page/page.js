@@ -231,15 +231,18 @@ class Watch {
     this.drawGaps()
   }
 
+  // one mark a minute: several of their own would write over each other
   drawGaps() {
-    const mark = colour('--mark')
-    const marks = [...this.gaps.values()].map((gap) => {
+    const words = new Map()
+    for (const gap of this.gaps.values()) {
       const ns = gap.from_time_ns || gap.event_time_ns || gap.receive_time_ns
       const missing = gap.from_sequence ? `${gap.to_sequence - gap.from_sequence + 1} missing` : gap.gap_kind
-      return { time: Math.floor(ns / 1e9 / MINUTE_S) * MINUTE_S, position: 'belowBar', shape: 'arrowUp', color: mark,
-        text: `${gap.channel}: ${missing}` }
-    })
-    this.drawn.marks.setMarkers(marks.sort((one, other) => one.time - other.time))
+      const time = Math.floor(ns / 1e9 / MINUTE_S) * MINUTE_S
+      words.set(time, [...(words.get(time) || []), `${gap.channel}: ${missing}`])
+    }
+    const mark = { position: 'belowBar', shape: 'arrowUp', color: colour('--mark') }
+    this.drawn.marks.setMarkers([...words].sort(([one], [other]) => one - other)
+      .map(([time, told]) => ({ ...mark, time, text: told.length === 1 ? told[0] : `${told.length} gaps` })))
   }
 }
 
