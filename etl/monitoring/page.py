@@ -33,7 +33,6 @@ from etl.stores.query import plain, query
 
 ANSWER_WITHIN_S = 10.0
 SHARED_FOR_S = 1.0
-READERS = 4
 KAFKA_TIMEOUT_S = 4.0
 HISTORY_MINUTES = 15
 HISTORY_STEP_S = 10
@@ -65,7 +64,8 @@ class Monitor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="monitor")
+        # one each: a store that hangs holds up none that asks another
+        self._readers = ThreadPoolExecutor(len(SECTIONS), thread_name_prefix="monitor")
         self._lock = threading.Lock()
         self._readings: dict[str, tuple[float, Future[Section]]] = {}
 

@@ -128,7 +128,9 @@ function show(place, ...content) {
 
 function setState(place, state, reason) {
   const section = document.getElementById(place);
+  const before = section.dataset.state;
   section.dataset.state = state;
+  if (before !== state && lastData.live) drawHealth(JSON.parse(lastData.live));
   section.querySelector(".reason")?.remove();
   if (state !== "down") return;
   section.querySelector(".loading")?.remove();
@@ -334,7 +336,7 @@ function newChart(figure, data) {
   const chart = new uPlot({
     width: figure.clientWidth || 300, height: 170, cursor: { y: false },
     scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-    axes: [{ ...axis, space: 70, values: "{HH}:{mm}" }, { ...axis, size: 44 }],
+    axes: [{ ...axis, size: 26, space: 70, values: "{HH}:{mm}" }, { ...axis, size: 44 }],
     series: [{ label: "time", value: "{HH}:{mm}:{ss}" }, ...series],
   }, data, figure);
   new ResizeObserver(() => chart.setSize({ width: figure.clientWidth, height: 170 })).observe(figure);

@@ -64,6 +64,24 @@ def test_a_section_that_hangs_is_down_in_time(settings: Settings, monkeypatch: p
     assert (section.state, section.reason) == (DOWN, "no answer in 0.05 s")
 
 
+def test_a_store_that_hangs_holds_up_no_section_that_does_not_ask_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    of_store = dict.fromkeys(("history", "quarantine", "gaps", "quality"), lambda _: release.wait(30))
+    monkeypatch.setattr(page_module, "SECTIONS", {**of_store, "incidents": lambda _: ["binance is silent"]})
+    monkeypatch.setattr(page_module, "ANSWER_WITHIN_S", 1.0)
+    monitor = Monitor(settings)
+    threads = [threading.Thread(target=monitor.section, args=(name,)) for name in of_store]
+    for thread in threads:
+        thread.start()
+    section = monitor.section("incidents")
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert (section.state, section.data) == (OK, ["binance is silent"])
+
+
 def test_a_market_that_is_closed_lacks_no_hour() -> None:
     """Thanksgiving of 2026 and its short Friday, 14:30 to 18:00 UTC; Monday has pre-market trades too."""
     today = as_ns("2026-11-30") // NS_PER_DAY
