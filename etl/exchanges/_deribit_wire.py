@@ -208,6 +208,10 @@ class _Instrument(Struct, gc=False):
     quote_currency: str = ""
     expiration_timestamp: int = 0
     settlement_period: str = ""
+    settlement_currency: str = ""
+    contract_size: Raw = Raw(b"null")
+    state: str = ""
+    creation_timestamp: int = 0
 
 
 class _Instruments(Struct, gc=False):
@@ -225,6 +229,9 @@ def read_instruments(payload: bytes) -> list[Instrument]:
             one.instrument_name, _unified(one), plain[bytes(one.tick_size)] or "",
             plain[bytes(one.min_trade_amount)] or "", size_unit_of(one.instrument_name),
             expires_ns=0 if one.settlement_period == "perpetual" else one.expiration_timestamp * NS_PER_MS,
+            settle=one.settlement_currency,
+            contract_size="" if one.kind == "spot" else plain[bytes(one.contract_size)] or "",
+            status=one.state, listed_ns=one.creation_timestamp * NS_PER_MS,
         )
         for one in listed
         if not one.kind.endswith("combo")

@@ -154,6 +154,7 @@ class Pair(Struct, gc=False):
     precision: int = -1
     amount_precision: int = -1
     delisting_time: int = 0
+    trade_status: str = ""
 
 
 def read_trade(frame: Frame, index: int, event: StreamTrade, sent: Sent) -> Trade:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta, Raw, Struct
+from msgspec.structs import replace
 
 from etl.adapter import fields
 from etl.adapter.contract import Fault, FaultKind
@@ -150,10 +151,12 @@ def stream_of(subscription: Any) -> tuple[str, str]:
 class _Perp(Struct, gc=False):
     name: Name
     szDecimals: _Decimals
+    isDelisted: bool = False
 
 
 class _Perps(Struct, gc=False):
     universe: list[_Perp]
+    collateralToken: int = -1
 
 
 class _Token(Struct, gc=False):
@@ -177,7 +180,11 @@ def read_perps(payload: bytes) -> list[Instrument]:
     """``[{"universe":[{"name":"BTC","szDecimals":5,…},{"name":"kPEPE",…}]},{"universe":[{"name":"xyz:TSLA",…}]}]``, a
     list for each dex. The k of a thousand stays, as price and size count by it. Raises ``ValueError``."""
     return [
-        _instrument(one.name, f"{one.name}-USD-PERP", PERP_DECIMALS, one.szDecimals)
+        replace(
+            _instrument(one.name, f"{one.name}-USD-PERP", PERP_DECIMALS, one.szDecimals),
+            settle=_COLLATERAL.get(dex.collateralToken, ""),
+            status="delisted" if one.isDelisted else "",
+        )
         for dex in fields.listing(payload, list[_Perps])
         for one in dex.universe
     ]
@@ -196,6 +203,10 @@ def read_pairs(payload: bytes) -> list[Instrument]:
         for name, base, quote in named
         if base and quote
     ]
+
+
+_COLLATERAL = {0: "USDC"}
+"""By the number among the tokens of the spot market, which the list of perpetuals does not name."""
 
 
 def _instrument(coin: str, symbol: str, price_decimals: int, size_decimals: int) -> Instrument:

@@ -45,6 +45,8 @@ class PriceRange(Struct):
 class Market(Struct):
     ticker: str
     open_time: str = ""
+    status: str = ""
+    notional_value_dollars: str = ""
     price_ranges: list[PriceRange] = []
 
 
@@ -62,7 +64,16 @@ def instruments(payload: bytes) -> Iterable[Instrument]:
     """A market keeps its name. Its price has a step where it is the same from nothing to a dollar."""
     for market in listing(payload, MarketPage).markets:
         steps = {each.step for each in market.price_ranges}
-        yield Instrument(market.ticker, market.ticker, steps.pop() if len(steps) == 1 else "", SIZE_STEP)
+        yield Instrument(
+            market.ticker,
+            market.ticker,
+            steps.pop() if len(steps) == 1 else "",
+            SIZE_STEP,
+            settle="USD",
+            contract_size=market.notional_value_dollars,
+            status=market.status,
+            listed_ns=rfc3339_ns(market.open_time) if market.open_time else 0,
+        )
 
 
 def contracts(payload: bytes) -> Iterable[Contract]:

@@ -82,6 +82,7 @@ class _Pair(Struct, gc=False):
     pair_decimals: Id = 0
     lot_decimals: Id = 0
     tick_size: str = ""
+    status: str = ""
 
 
 class _List(Struct, gc=False):
@@ -253,5 +254,11 @@ def read_instruments(payload: bytes) -> Iterable[tuple[str, Instrument]]:
             raise ValueError(f"not an instrument list: steps of {pair.wsname!r:.40}") from None
         yield (
             pair.wsname,
-            Instrument(our_name(pair.wsname, "/"), our_name(pair.wsname, "-"), f"{tick:f}", f"{lot:f}"),
+            Instrument(
+                our_name(pair.wsname, "/"),
+                our_name(pair.wsname, "-"),
+                f"{tick:f}",
+                f"{lot:f}",
+                status=pair.status,
+            ),
         )

@@ -111,6 +111,11 @@ class Pair(Struct, gc=False):
     quoteCurrency: Name
     priceIncrement: str = ""
     baseIncrement: str = ""
+    enableTrading: bool | None = None
+
+    @property
+    def status(self) -> str:
+        return "" if self.enableTrading is None else "enabled" if self.enableTrading else "disabled"
 
 
 class Listing(Struct, gc=False):

@@ -118,6 +118,10 @@ class Item(Struct, gc=False):
     quoteCoin: Name
     priceUnit: Raw = ABSENT
     volUnit: Raw = ABSENT
+    settleCoin: str = ""
+    contractSize: Raw = ABSENT
+    """Of the base; of a contract that is paid in its coin, dollars."""
+    state: int | None = None
 
 
 class Listing(Struct, gc=False):

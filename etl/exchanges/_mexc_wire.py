@@ -81,6 +81,7 @@ class Item(Struct, gc=False):
     quoteAsset: Name
     quotePrecision: int = 0
     baseSizePrecision: str = ""
+    status: str | int = ""
 
 
 class Listing(Struct, gc=False):

@@ -76,8 +76,16 @@ class _Option(Struct, gc=False):
     filters: Sequence[wire.Filter] = ()
 
 
+class _Underlying(Struct, gc=False):
+    """One entry of ``optionContracts``."""
+
+    underlying: str = ""
+    settleAsset: str = ""
+
+
 class _OptionList(Struct, gc=False):
     optionSymbols: list[_Option]
+    optionContracts: Sequence[_Underlying] = ()
 
 
 def _read_trade(frame: Frame, index: int, event: _Trade, stream: Stream) -> records.Trade | Ignored:
@@ -186,7 +194,9 @@ class BinanceOptions(BinanceUsdm):
         """``{"optionSymbols":[{"symbol":"BTC-261225-100000-C","underlying":"BTCUSDT","quoteAsset":"USDT","side":"CALL",
         "expiryDate":1798185600000,"strikePrice":"100000.00000000","unit":1,…}]}``; a contract is ``unit`` of the
         base."""
-        for item in fields.listing(payload, _OptionList).optionSymbols:
+        listed = fields.listing(payload, _OptionList)
+        settle = {one.underlying: one.settleAsset for one in listed.optionContracts}
+        for item in listed.optionSymbols:
             day = datetime.fromtimestamp(item.expiryDate / 1_000, UTC)
             base, strike = (
                 item.underlying.removesuffix(item.quoteAsset),
@@ -196,6 +206,7 @@ class BinanceOptions(BinanceUsdm):
                 item.symbol, f"{base}-{item.quoteAsset}-{day:%Y%m%d}-{strike}-{item.side[0]}",
                 *wire.steps_of(item.filters),
                 SizeUnit.NONE if item.unit == 1 else SizeUnit.CONTRACT, expires_ns=item.expiryDate * NS_PER_MS,
+                settle=settle.get(item.underlying, ""), contract_size=str(item.unit),
             )  # fmt: skip
 
 

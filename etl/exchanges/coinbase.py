@@ -66,6 +66,7 @@ class _Product(Struct, gc=False):
     quote_currency: str
     quote_increment: str = ""
     base_increment: str = ""
+    status: str = ""
 
 
 class Coinbase(CoinbaseFamily):
@@ -159,6 +160,7 @@ class Coinbase(CoinbaseFamily):
                 f"{item.base_currency}-{item.quote_currency}",
                 item.quote_increment,
                 item.base_increment,
+                status=item.status,
             )
             for item in fields.listing(payload, list[_Product])
         ]

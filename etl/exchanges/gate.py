@@ -160,7 +160,7 @@ class Gate(Exchange):
         return [
             Instrument(
                 pair.id, f"{pair.base}-{pair.quote}", _step_of(pair.precision), _step_of(pair.amount_precision),
-                expires_ns=pair.delisting_time * NS_PER_S,
+                expires_ns=pair.delisting_time * NS_PER_S, status=pair.trade_status,
             )
             for pair in listing(payload, list[wire.Pair])
         ]  # fmt: skip

@@ -161,7 +161,8 @@ class Kucoin(Exchange):
     def read_instruments(cls, payload: bytes) -> Iterable[Instrument]:
         return [
             Instrument(
-                pair.symbol, f"{pair.baseCurrency}-{pair.quoteCurrency}", pair.priceIncrement, pair.baseIncrement
+                pair.symbol, f"{pair.baseCurrency}-{pair.quoteCurrency}", pair.priceIncrement, pair.baseIncrement,
+                status=pair.status,
             )
             for pair in listing(payload, wire.Listing).data
         ]  # fmt: skip

@@ -309,7 +309,7 @@ class Mexc(MexcFamily):
         return [
             Instrument(
                 item.symbol, f"{item.baseAsset}-{item.quoteAsset}", step_of(item.quotePrecision),
-                item.baseSizePrecision.strip("0.") and item.baseSizePrecision,
+                item.baseSizePrecision.strip("0.") and item.baseSizePrecision, status=str(item.status),
             )
             for item in listing(payload, wire.Listing).symbols
         ]  # fmt: skip

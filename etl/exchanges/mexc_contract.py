@@ -297,7 +297,9 @@ class MexcContract(MexcFamily):
         return [
             Instrument(
                 item.symbol, f"{item.baseCoin}-{item.quoteCoin}-PERP",
-                wire.number(item.priceUnit), wire.number(item.volUnit),
+                wire.number(item.priceUnit), wire.number(item.volUnit), settle=item.settleCoin,
+                contract_size="" if item.contractSize is ABSENT else wire.number(item.contractSize),
+                status="" if item.state is None else str(item.state),
             )
             for item in listing(payload, wire.Listing).data
         ]  # fmt: skip
