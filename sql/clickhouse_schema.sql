@@ -1,4 +1,4 @@
--- As of 0033_stored_time_by_default: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
+-- As of 0034_stock_lists: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
 
 CREATE DATABASE IF NOT EXISTS market_internal;
 
@@ -47,6 +47,9 @@ CREATE TABLE IF NOT EXISTS instruments_history
     `listed_day` Nullable(Date32),
     `delisted_day` Nullable(Date32),
     `alias_of` String,
+    `figi` String,
+    `market` LowCardinality(String),
+    `title` String,
     `recorded_ns` Int64,
     `withdrawn` Bool,
     `stored_time` DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
@@ -1502,6 +1505,9 @@ CREATE VIEW IF NOT EXISTS instruments
     `listed_day` Nullable(Date32),
     `delisted_day` Nullable(Date32),
     `alias_of` String,
+    `figi` String,
+    `market` LowCardinality(String),
+    `title` String,
     `recorded_ns` Int64,
     `recorded` DateTime64(9, 'UTC')
 )
@@ -1531,6 +1537,9 @@ AS SELECT
     listed_day,
     delisted_day,
     alias_of,
+    figi,
+    market,
+    title,
     recorded_ns,
     fromUnixTimestamp64Nano(recorded_ns, 'UTC') AS recorded
 FROM

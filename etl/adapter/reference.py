@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from etl.model.reference import CorporateAction, SymbolName
+from etl.model.reference import CorporateAction, InstrumentState, SymbolName
 
 
 class TellsReference:
@@ -15,12 +15,19 @@ class TellsReference:
     """History paths of the corporate actions of ``{from_day}`` to ``{to_day}``."""
     actions_by_effective_day: ClassVar[bool] = False
     """Whether these are all that take effect on those days: one that is named no more is withdrawn then."""
+    listed_paths: ClassVar[tuple[str, ...]] = ()
+    """History paths of all that the venue lists and listed, where symbols need no list to be understood."""
     names_path: ClassVar[str] = ""
     """History path of all names of the instrument that has the name ``{symbol}`` now, "" = it tells none."""
 
     @classmethod
     def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:
         """Those of an answer to one of ``actions_paths``. Raises ``ValueError`` if it is not one."""
+        return ()
+
+    @classmethod
+    def read_listed(cls, payload: bytes) -> Iterable[InstrumentState]:
+        """Those of an answer to one of ``listed_paths``. Raises ``ValueError`` if it is not one."""
         return ()
 
     @classmethod

@@ -15,6 +15,7 @@ from etl.model.times import parse_ns, text_of
 from etl.reference.instrument_states import found
 from etl.reference.instrument_states import refresh as run
 from etl.reference.recorded import history, read
+from etl.reference.stock_lists import refresh_all as refresh_stocks
 from etl.reference.symbol_names import day_of, holding, name_of, spans
 from etl.settings import Settings
 
@@ -65,8 +66,10 @@ def at(exchange: str, symbol: str, moment: str, as_json: AsJson = False) -> None
 
 @app.command()
 def refresh(as_json: AsJson = False) -> None:
-    """Bring the table `instruments` of every store up to the lists that are known."""
-    added = run(settings_module.load(), time.time_ns())
+    """Bring the table `instruments` of every store up to the lists that are known; those of stocks are fetched."""
+    settings = settings_module.load()
+    added = run(settings, time.time_ns())
+    refresh_stocks(settings, time.time_ns())
     told = ", ".join(f"{store}: {rows} rows added" for store, rows in added.items())
     print(msgspec.json.encode(added).decode() if as_json else told)
 

@@ -45,23 +45,21 @@ from etl.adapter.fields import UNDECODABLE, FieldFault, listing, readable, rejec
 from etl.adapter.handshake import Grants, Handshake, kind_of_words, told
 from etl.adapter.paging import next_url
 from etl.errors import VenueError
-from etl.exchanges import _polygon_actions as actions
 from etl.exchanges import _polygon_answers as answers
 from etl.exchanges import _polygon_flat as flat
 from etl.exchanges import _polygon_grouped as grouped
-from etl.exchanges import _polygon_names as names
 from etl.exchanges import _polygon_readers as reads
 from etl.exchanges import _polygon_requests as requests
 from etl.exchanges import _polygon_wire as wire
+from etl.exchanges._polygon_reference import TellsOfStocks
 from etl.exchanges._polygon_wire import Page
 from etl.model.codes import Code
 from etl.model.instruments import Instrument, Instruments
 from etl.model.records import Frame, Kind
-from etl.model.reference import CorporateAction, SymbolName
 from etl.model.times import NS_PER_MINUTE, NS_PER_S
 
 
-class Polygon(Exchange):
+class Polygon(TellsOfStocks, Exchange):
     name = "polygon"
     parser_version = 2
     changes: ClassVar[Mapping[str, str]] = {
@@ -121,9 +119,6 @@ class Polygon(Exchange):
     archive_is_whole = True
     bulk_bars = flat.BULK
     flat_folder: ClassVar[str] = "us_stocks_sip"
-    actions_paths: ClassVar[tuple[str, ...]] = actions.PATHS
-    actions_by_effective_day = True
-    names_path = names.PATH
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -146,14 +141,6 @@ class Polygon(Exchange):
                 "success": FaultKind.READY,
             }
         )
-
-    @classmethod
-    def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:
-        return actions.read_actions(cls.name, payload)
-
-    @classmethod
-    def read_names(cls, payload: bytes) -> Iterable[SymbolName]:
-        return names.read_names(cls.name, payload)
 
     # the connection
 
@@ -324,7 +311,7 @@ class PolygonOptions(Polygon):
     default_symbols = ("O:SPY261218C00600000",)
     flat_folder = "us_options_opra"
     history_of_all = frozenset()
-    actions_paths, names_path = (), ""
+    actions_paths, names_path, listed_paths = (), "", ()
 
     def _spellings(self, venue_symbol: str) -> tuple[str, str, str]:
         name = f"O:{venue_symbol.removeprefix('O:')}"
@@ -346,7 +333,7 @@ class PolygonCrypto(Polygon):
     default_symbols = ("BTC-USD", "ETH-USD")
     archive_kinds = history_of_all = frozenset()
     history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
-    actions_paths, names_path = (), ""
+    actions_paths, names_path, listed_paths = (), "", ()
     event_time_min_ns = 1_262_304_000_000_000_000
     """2010-01-01."""
     calendar = "24/7"
@@ -385,7 +372,7 @@ class PolygonIndices(Polygon):
     ignored_events: ClassVar[Mapping[str, str]] = {ev: ev for ev in Polygon.ignored_events if ev != "V"}
     default_symbols = ("I:SPX", "I:NDX")
     history: ClassVar[Mapping[Kind, History]] = {Kind.BAR: History("time")}
-    actions_paths, names_path, history_of_all = (), "", frozenset()
+    actions_paths, names_path, listed_paths, history_of_all = (), "", (), frozenset()
 
 
 def _reply(action: str, parameters: str) -> Reply:

@@ -78,10 +78,12 @@ def refresh_lists(settings: Settings) -> dict[str, int]:
     from etl.errors import VenueError
     from etl.reference.instrument_states import collisions, refresh
     from etl.reference.instruments import refresh_all
+    from etl.reference.stock_lists import refresh_all as refresh_stocks
 
     found = refresh_all(settings)
     if settings.stores:
         refresh(settings, time.time_ns())
+        found |= refresh_stocks(settings, time.time_ns())
     if refused := collisions(settings):
         raise VenueError("; ".join(refused[:COLLISIONS_SHOWN_MAX]))
     return found

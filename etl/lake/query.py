@@ -301,9 +301,9 @@ def columns(table: str) -> str:
 def _read(storage: Storage, files: Sequence[File]) -> str:
     paths = ", ".join("'" + f"{storage.url}/{file.path}".replace("'", "''") + "'" for file in files)
     options = f"hive_partitioning = true, hive_types = {_HIVE_TYPES}, filename = true"
-    if all(file.layout == LAYOUT for file in files):
+    if files[0].table not in REFERENCE_SCHEMAS and all(file.layout == LAYOUT for file in files):
         return f"read_parquet([{paths}], {options})"
-    # what another program wrote may lack a column
+    # what another program wrote may lack a column; so may reference data of before there was one
     nulls = ", ".join(
         f'NULL::{_sql_type(field.type)} AS "{field.name}"' for field in _SCHEMAS[files[0].table]
     )
@@ -320,7 +320,13 @@ def _sql_type(kind: pa.DataType) -> str:
         return f"MAP({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})"
     if pa.types.is_decimal(kind):
         return f"DECIMAL({kind.precision},{kind.scale})"
-    return {"string": "VARCHAR", "int64": "BIGINT", "binary": "BLOB"}.get(str(kind), "TIMESTAMPTZ")
+    return {
+        "string": "VARCHAR",
+        "int64": "BIGINT",
+        "binary": "BLOB",
+        "bool": "BOOLEAN",
+        "date32[day]": "DATE",
+    }.get(str(kind), "TIMESTAMPTZ")
 
 
 Unit = list[File]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_type_hints
 
 from etl.model.reference import REFERENCE_TABLES, ReferenceTable
 
@@ -169,7 +170,9 @@ def _of(table: ReferenceTable) -> Iterator[str]:
 
 def _shown(table: ReferenceTable) -> Iterator[str]:
     """The columns, and beside each time in ns the same as a time to the microsecond."""
+    hints = get_type_hints(table.row)
     for name in (*table.columns, "recorded_ns"):
-        yield name
+        # rows of before there was such a column say nothing
+        yield f"coalesce({name}, '') AS {name}" if hints.get(name) is str else name
         if name.endswith(NS_SUFFIX):
             yield f"(make_timestamp({name} // 1000) AT TIME ZONE 'UTC') AS {name.removesuffix(NS_SUFFIX)}"

@@ -37,9 +37,10 @@ class MarketSession(Struct, frozen=True):
 
 class InstrumentState(Struct, frozen=True):
     """What a venue's list says of an instrument, and since when (``recorded_ns``). Ticks and lots are text: a step of
-    10^-25 has no column; "" = nobody says. ``instrument_class``: spot, perpetual, future, option, event, or "" where
-    neither list nor symbol tells. A name that is listed no more stays, with the status ``delisted`` and the day on
-    which that was seen."""
+    10^-25 has no column; "" = nobody says. ``instrument_class``: spot, perpetual, future, option, event, of what US
+    exchanges list stock, etf and the like, or "" where neither list nor symbol tells. ``figi`` is the composite one,
+    ``market`` the main one's code (MIC), ``title`` a company's name. A name that is listed no more stays, with the
+    status ``delisted`` and the day on which that was seen, or the venue's."""
 
     exchange: str
     venue_symbol: str
@@ -61,6 +62,9 @@ class InstrumentState(Struct, frozen=True):
     listed_day: date | None = None
     delisted_day: date | None = None
     alias_of: str = ""
+    figi: str = ""
+    market: str = ""
+    title: str = ""
 
 
 class CorporateAction(Struct, frozen=True):

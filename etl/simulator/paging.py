@@ -74,8 +74,13 @@ def by_cursor(
     found = read(query, skip)
     if len(found) <= limit:
         return found, ""
-    text = "&".join(f"{name}={value}" for name, value in {**query, "skip": str(skip + limit)}.items())
-    return found[:limit], base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return found[:limit], cursor_of({**query, "skip": str(skip + limit)})
+
+
+def cursor_of(query: Mapping[str, str]) -> str:
+    """What ``read_cursor`` reads."""
+    text = "&".join(f"{name}={value}" for name, value in query.items())
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def read_cursor(query: Mapping[str, str]) -> Mapping[str, str]:

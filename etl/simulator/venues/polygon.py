@@ -23,7 +23,7 @@ from etl.simulator.address import Address
 from etl.simulator.connection import Connection
 from etl.simulator.dialect import NEWER_STAYS, Dialect
 from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
-from etl.simulator.paging import by_cursor, compared_span, read_cursor, read_moment
+from etl.simulator.paging import by_cursor, compared_span, cursor_of, read_cursor, read_moment
 from etl.simulator.session import Session
 from etl.simulator.splits import dividends_between, splits_between
 from etl.simulator.stocks import LISTED, one_of, stock_words
@@ -69,6 +69,10 @@ RENAMED: Mapping[str, bytes] = {
     b'{"type":"ticker_change","date":"2021-06-30","ticker_change":{"ticker":"META"}}]}}',
 }
 """By the ticker of today; what is not here had no other."""
+LISTED_ROW = '{"ticker":"%s","name":"%s Inc.","market":"stocks","locale":"us","primary_exchange":"XNAS","type":"CS","active":%s,"currency_name":"usd","composite_figi":"BBG%s"%s}'  # fmt: skip
+GONE = [("GONE", "2026-03-02"), ("MSFT", "1986-03-13")]
+"""Tickers that stocks had which are listed no more; the second is another's now."""
+GONE_ON = ',"delisted_utc":"%sT05:00:00Z"'
 STATUS = '[{"ev":"status","status":"%s","message":"%s"}]'
 TRADE = Form("trade", "$day/$market/$facility/$number", '{"ev":"T","sym":"$symbol","x":$market,"i":"$number","z":3,"p":$price,"s":$size,$c"t":$ms,"q":$sequence$trf}', NS_PER_MS)  # fmt: skip
 QUOTE = Form("quote", "$day/$sequence", '{"ev":"Q","sym":"$symbol","bx":$bid_market,"bp":$bid,"bs":$bid_size,"ax":$ask_market,"ap":$ask,"as":$ask_size,"c":0,"t":$ms,"q":$sequence,"z":3}', NS_PER_MS)  # fmt: skip
@@ -147,9 +151,27 @@ class Polygon(Venue):
             days = query["ex_dividend_date.gte"], query["ex_dividend_date.lte"]
             rows = ",".join(dividends_between(DIVIDEND, now_ns, *days))
             return Response(200, SPLITS.replace("$rows", rows).encode(), is_reference=True)
+        if parts == ["v3", "reference", "tickers"]:
+            return self._listed(read_cursor(query))
         if parts[:3] == ["vX", "reference", "tickers"] and parts[-1] == "events" and parts[3] in RENAMED:
             return Response(200, RENAMED[parts[3]], is_reference=True)
         return Response(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
+
+    def _listed(self, query: Mapping[str, str]) -> Response:
+        """A ticker after the other; FIGIs are made up of their names."""
+        is_active, limit, skip = query["active"] == "true", int(query["limit"]), int(query.get("skip", "0"))
+        names = [(symbol, "") for symbol in sorted(self.symbols)] if is_active else GONE
+        rows = [
+            LISTED_ROW
+            % (name, name, "true" if is_active else "false", name.ljust(9, "0"), day and GONE_ON % day)
+            for name, day in names[skip : skip + limit]
+        ]
+        following = ""
+        if skip + limit < len(names):
+            cursor = cursor_of({**query, "skip": str(skip + limit)})
+            following = f',"next_url":"{NEXT_HOST}/v3/reference/tickers?cursor={cursor}"'
+        text = '{"results":[%s],"status":"OK","request_id":"0"%s}' % (",".join(rows), following)  # noqa: UP031
+        return Response(200, text.encode(), is_reference=True)
 
     def _ticks(self, kind: str, ticker: str, query: Mapping[str, str], session: Session) -> Response:
         symbol, limit = self.asked_for(ticker), self.page_limit(query, 1_000, 50_000)
