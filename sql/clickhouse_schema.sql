@@ -1,4 +1,4 @@
--- As of 0034_stock_lists: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
+-- As of 0035_adjusted_once: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
 
 CREATE DATABASE IF NOT EXISTS market_internal;
 
@@ -898,10 +898,6 @@ AS WITH
     ),
     of_feeds AS
     (
-        SELECT *
-        FROM told
-        WHERE action_kind IN ('split', 'stock_dividend', 'cash_dividend')
-        UNION ALL
         SELECT
             feed AS exchange,
             symbol,
@@ -914,21 +910,14 @@ AS WITH
         FROM
         (
             SELECT
-                f.exchange AS feed,
-                t.* EXCEPT exchange,
-                t.exchange AS told_by,
-                any(t.exchange) OVER (PARTITION BY f.exchange, t.symbol, t.action_kind, t.effective_day ORDER BY t.exchange != f.exchange ASC, t.exchange ASC) AS teller
-            FROM
-            (
-                SELECT *
-                FROM told
-                WHERE action_kind NOT IN ('split', 'stock_dividend', 'cash_dividend')
-            ) AS t
-            CROSS JOIN
-            (
-                SELECT DISTINCT exchange
-                FROM told
-            ) AS f
+                * EXCEPT exchange,
+                exchange AS told_by,
+                arrayJoin(if((action_kind IN ('split', 'stock_dividend', 'cash_dividend')), [toString(exchange)], (
+                    SELECT groupUniqArray(toString(exchange))
+                    FROM corporate_actions_history
+                ))) AS feed,
+                any(told_by) OVER (PARTITION BY feed, symbol, action_kind, effective_day ORDER BY told_by != feed ASC, told_by ASC) AS teller
+            FROM told
         )
         WHERE told_by = teller
     ),
@@ -946,11 +935,9 @@ AS WITH
                 toDate32(time, 'America/New_York') AS day
             FROM bars
         )
-        WHERE (interval = '1d') AND (bar_state >= 2) AND (day < toDate32({known_time:DateTime64(9, 'UTC')}, 'America/New_York')) AND ((exchange, symbol) IN (
-            SELECT
-                exchange,
-                new_symbol
-            FROM of_feeds
+        WHERE (interval = '1d') AND (bar_state >= 2) AND (day < toDate32({known_time:DateTime64(9, 'UTC')}, 'America/New_York')) AND (symbol IN (
+            SELECT new_symbol
+            FROM corporate_actions_history
             WHERE action_kind = 'spin_off'
         ))
         GROUP BY
@@ -1010,24 +997,13 @@ AS WITH
                 close,
                 receive_time_ns
             FROM bars
-            WHERE (interval = '1d') AND (bar_state >= 2) AND ((exchange, symbol) IN (
-                SELECT
-                    exchange,
-                    whose
-                FROM of_days
-                WHERE paid > 0
+            WHERE (interval = '1d') AND (bar_state >= 2) AND (symbol IN (
+                SELECT symbol
+                FROM corporate_actions_history
+                WHERE action_kind IN ('cash_dividend', 'spin_off')
                 UNION ALL
-                SELECT
-                    exchange,
-                    symbol
-                FROM spans
-                WHERE (exchange, instrument_id) IN (
-                    SELECT
-                        exchange,
-                        whose
-                    FROM of_days
-                    WHERE paid > 0
-                )
+                SELECT symbol
+                FROM symbol_names_history
             ))
         ) AS b
         ASOF LEFT JOIN spans AS s ON (s.exchange = b.exchange) AND (s.symbol = b.symbol) AND (s.first_day <= b.day)
