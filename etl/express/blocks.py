@@ -92,9 +92,9 @@ def _common(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     _require(key_time.min() > 0 and key_time.max() < KEY_TIME_NS_MAX)
     _require(all(pc.min(pc.binary_length(of[name])).as_py() > 0 for name in ("exchange", "record_key")))
     prefix, number, _ = _key(of["record_key"])
-    sequence = of["sequence"]
-    is_key = pc.fill_null(pc.equal(sequence, pa.array(number.astype(np.int64))), False)
-    is_key = pc.and_(is_key, pa.array(number != 0))
+    sequence = _numbers(pc.fill_null(of["sequence"], 0))
+    has_none = _numbers(of["sequence"].is_null())
+    is_key = (sequence == number.astype(np.int64)) & (number != 0) & ~has_none
     return {
         "exchange": _repeated(of["exchange"]),
         "symbol": _repeated(of["symbol"]),
@@ -114,8 +114,8 @@ def _common(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
         "frame_sequence": of["frame_sequence"],
         "frame_index": of["frame_index"].cast(pa.int32()),
         "parser_version": _unsigned(of["parser_version"]),
-        "sequence_is_key": is_key,
-        "sequence_own": pc.if_else(is_key, pa.scalar(None, pa.int64()), sequence),
+        "sequence_is_key": pa.array(is_key),
+        "sequence_own": _nullable(sequence, is_key | has_none),
         "first_sequence": of["first_sequence"],
         "previous_sequence": of["previous_sequence"],
         "flags": _list(of["flags"]),
@@ -180,7 +180,7 @@ _OWN = {Kind.TRADE: _trade, Kind.QUOTE: _quote, Kind.BOOK: _book}
 
 
 def _numbers(values: pa.Array) -> _Numbers:
-    return values.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+    return values.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def _unsigned(values: pa.Array) -> pa.Array:
@@ -195,7 +195,12 @@ def _name(values: pa.Array) -> pa.Array:
 
 def _distance(times: _Numbers, key_time: _Numbers) -> pa.Array:
     """Null where there is no time."""
-    return pa.array(times - key_time, mask=times == 0)
+    return _nullable(times - key_time, times == 0)
+
+
+def _nullable(numbers: _Numbers, is_null: _Numbers) -> pa.Array:
+    """What lies under a null is stored as well, and best as 0."""
+    return pa.array(np.where(is_null, 0, numbers), mask=is_null)
 
 
 def _text(values: pa.Array) -> pa.Array:

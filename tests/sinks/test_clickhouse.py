@@ -588,17 +588,15 @@ def test_a_sink_killed_at_any_point_stores_everything_once_after_its_restart(
     assert_exactly_once(settings, 3_000)
 
 
-@BOTH_TRANSPORTS
 @pytest.mark.parametrize("goes_on", ["with blocks", "without"])
-@pytest.mark.parametrize("point", [crash.IN_INSERT, crash.BETWEEN_INSERTS])
 def test_a_sink_killed_between_the_inserts_of_a_batch_stores_each_kind_once(
-    settings: Settings, point: str, goes_on: str
+    settings: Settings, goes_on: str
 ) -> None:
     """Also if who goes on makes no blocks, and sends by another way what is left."""
     settings = changed(settings, sink_instance="one")
     makers = (stream.trade, stream.quote, stream.book, stream.bar)
     stream.publish(settings, *[make(n, symbol=f"S{n % 5}") for n in range(400) for make in makers])
-    dying = run_process(settings, point)
+    dying = run_process(settings, crash.BETWEEN_INSERTS)
     assert dying.wait(RUN_WITHIN_S) == -9
     drain(changed(settings, express=goes_on == "with blocks"))
     for table in STORED[:4]:
