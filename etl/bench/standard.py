@@ -129,12 +129,15 @@ STANDARD: dict[str, Standard] = {
         (),
         (
             Figure("messages/s into ClickHouse in the recorded mix", ("messages_per_s",), "200,000"),
-            Figure(
-                "insert of 10,000 in that mix, ms: p50 / p95",
-                ("insert_10k_ms.p50", "insert_10k_ms.p95"),
-                "p50 12",
+            *(
+                Figure(
+                    f"insert of {rows:,} {of}, ms: p50 of ready blocks / of the landing tables",
+                    (f"insert_{name}_ms.{rows}.blocks.p50", f"insert_{name}_ms.{rows}.landing.p50"),
+                    "25" if rows == 10_000 else "",
+                )
+                for name, of in (("mix", "in that mix"), ("quotes", "quotes"))
+                for rows in (1, 100, 1_000, 10_000)
             ),
-            Figure("of 10,000 quotes", ("insert_10k_quotes_ms.p50", "insert_10k_quotes_ms.p95")),
             Figure("the sink's own CPU, µs a message", ("sink_cpu_us_per_message",)),
         ),
         takes_recordings=True,

@@ -22,7 +22,7 @@ from etl.settings import Settings
 from etl.sinks import refusals
 from etl.sinks.clickhouse_batch import BY_BLOCKS, BY_LANDING, Batch
 from etl.sinks.clickhouse_check import not_stored
-from etl.sinks.clickhouse_ways import STORED_TABLES, Part, block_parts, landing_parts
+from etl.sinks.clickhouse_ways import STORED_TABLES, Part, block_parts, is_worth_blocks, landing_parts
 from etl.stores.clickhouse_http import ClickHouse, connect
 from etl.stores.migrate import require_migration
 from etl.telemetry.sink import SinkMetrics
@@ -107,8 +107,12 @@ class Writer:
 
     @property
     def version(self) -> int:
-        """The way that new batches go."""
+        """The newest way that a batch can go here."""
         return BY_LANDING if self._make_blocks is None else BY_BLOCKS
+
+    def way_of(self, values: Sequence[bytes]) -> int:
+        """The way that a new batch of these messages goes."""
+        return self.version if is_worth_blocks(values) else BY_LANDING
 
     def _token_unknown(self, batch: Batch) -> bool:
         """May it be stored under a token that the server does not know any more, or that we do not use?"""
@@ -205,11 +209,11 @@ class Writer:
         blocks: Sequence[Part] = ()
         if self._make_blocks is not None and batch.intent.v >= BY_BLOCKS and not quarantined:
             blocks, values = block_parts(values, self._make_blocks)
-        if values:
-            for part in landing_parts(values, quarantined=quarantined):
-                self._send_until_known(batch, part.path(token, rows_max), part.body)
-                if blocks:
-                    crash.reach(crash.BETWEEN_INSERTS)
+        landed = list(landing_parts(values, quarantined=quarantined)) if values else []
+        for number, part in enumerate(landed, 1):
+            self._send_until_known(batch, part.path(token, rows_max), part.body)
+            if number < len(landed) or blocks:
+                crash.reach(crash.BETWEEN_INSERTS)
         if blocks:
             self._send_beside(batch, [(part.path(token, rows_max), part.body) for part in blocks])
 
