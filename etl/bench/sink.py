@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs
 
-from etl.bench.report import print_result, say, spread
+from etl.bench.report import percentiles, print_result, say, spread
 from etl.bench.rig import TOPIC_PARTITIONS, Pace, paced
 from etl.bench.storage import recorded
 from etl.embedded.clickhouse_start import clickhouse_part
@@ -130,7 +130,7 @@ def _inserts(settings: Settings, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _sent_ms(settings: Settings, values: Sequence[bytes]) -> dict[str, dict[str, float]]:
-    """p50 and p95 of a batch from its messages to the server's answer, either way."""
+    """Percentiles of a batch from its messages to the server's answer, either way."""
     taken: dict[str, list[float]] = {"landing": [], "blocks": []}
     writers = {way: Writer(changed(settings, express=way == "blocks"), SinkMetrics(way)) for way in taken}
     try:
@@ -152,15 +152,7 @@ def _sent_ms(settings: Settings, values: Sequence[bytes]) -> dict[str, dict[str,
     finally:
         for writer in writers.values():
             writer.close()
-    return {way: _middle(each) for way, each in taken.items()}
-
-
-def _middle(taken: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(taken)
-    return {
-        "p50": round(ordered[len(ordered) // 2], 1),
-        "p95": round(ordered[len(ordered) * 95 // 100], 1),
-    }
+    return {way: percentiles(each, 1) for way, each in taken.items()}
 
 
 def _encoded(records: Sequence[Record]) -> list[bytes]:
@@ -216,4 +208,4 @@ def _landed_ms(client: ClickHouse, values: Sequence[bytes]) -> float:
         began = time.perf_counter()
         client.insert(path, body)
         taken.append((time.perf_counter() - began) * 1000)
-    return _middle(taken)["p50"]
+    return percentiles(taken, 1)["p50"]

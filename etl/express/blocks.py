@@ -10,7 +10,7 @@ refused is refused by the store, in its words.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,6 @@ from msgspec import Struct
 from etl.express import _decimals
 from etl.express.decoders import Arrays, numbered
 from etl.model.records import Kind
-
-BLOCK_KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BOOK)
 
 
 class Block(Struct, frozen=True):
@@ -43,8 +41,16 @@ KEY_DIGITS_MAX = 19
 KEY_TIME_NS_MAX = 1 << 62
 """The year 2116: far from the end of ClickHouse's DateTime64(9)."""
 
-_SKIPPED = tuple(kind for kind in Kind if kind not in BLOCK_KINDS)
 _Numbers = npt.NDArray[Any]
+
+
+class _Key(NamedTuple):
+    """What is before the number, the number, and what is behind the last ``/``. A key that does not end with a number
+    in its shortest form is all prefix, and its number is 0."""
+
+    prefix: pa.Array
+    number: _Numbers
+    tail: pa.Array
 
 
 class _Unproved(Exception):
@@ -68,7 +74,8 @@ def block_maker() -> BlockMaker:
 
 def _block(rows: Arrays) -> Block | None:
     try:
-        columns = _common(rows.by_name) | _OWN[rows.kind](rows.by_name)
+        key = _key(rows.by_name["record_key"])
+        columns = _common(rows.by_name, key) | _OWN[rows.kind](rows.by_name, key)
     except _Unproved:
         return None
     batch = pa.RecordBatch.from_pydict(columns)
@@ -83,15 +90,19 @@ def _require(holds: Any) -> None:
         raise _Unproved
 
 
+def _require_text(texts: pa.Array) -> None:
+    _require(pc.min(pc.binary_length(texts)).as_py() > 0)
+
+
 # ── columns ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _common(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+def _common(of: Mapping[str, pa.Array], key: _Key) -> dict[str, pa.Array]:
     """What the stored tables of all kinds have. Times are kept as distances from the key's, which are small."""
     key_time, event_time = _numbers(of["key_time_ns"]), _numbers(of["event_time_ns"])
     _require(key_time.min() > 0 and key_time.max() < KEY_TIME_NS_MAX)
-    _require(all(pc.min(pc.binary_length(of[name])).as_py() > 0 for name in ("exchange", "record_key")))
-    prefix, number, _ = _key(of["record_key"])
+    _require_text(of["exchange"])
+    number = key.number
     sequence = _numbers(pc.fill_null(of["sequence"], 0))
     has_none = _numbers(of["sequence"].is_null())
     is_key = (sequence == number.astype(np.int64)) & (number != 0) & ~has_none
@@ -99,7 +110,7 @@ def _common(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
         "exchange": _repeated(of["exchange"]),
         "symbol": _repeated(of["symbol"]),
         "key_time": pa.array(key_time).view(pa.timestamp("ns", "UTC")),
-        "key_prefix": prefix,
+        "key_prefix": key.prefix,
         "key_number": pa.array(number),
         "venue_symbol": _repeated(of["venue_symbol"]),
         "channel": _repeated(of["channel"]),
@@ -122,10 +133,9 @@ def _common(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     }
 
 
-def _trade(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
-    _, _, tail = _key(of["record_key"])
+def _trade(of: Mapping[str, pa.Array], key: _Key) -> dict[str, pa.Array]:
     trade_id = _text(of["trade_id"])
-    is_key = pc.equal(trade_id, tail)
+    is_key = pc.equal(trade_id, key.tail)
     return {
         "last_price": _decimal(of["last_price"]),
         "volume": _decimal(of["volume"]),
@@ -140,7 +150,7 @@ def _trade(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     }
 
 
-def _quote(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+def _quote(of: Mapping[str, pa.Array], key: _Key) -> dict[str, pa.Array]:
     return {
         **{name: _decimal(of[name]) for name in ("bid", "bid_size", "ask", "ask_size")},
         "size_unit": _name(of["size_unit"]),
@@ -153,7 +163,7 @@ def _quote(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     }
 
 
-def _book(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+def _book(of: Mapping[str, pa.Array], key: _Key) -> dict[str, pa.Array]:
     """Both sides' levels in one list, the bids first."""
     bids, asks = _starts(of["bid_prices"]), _starts(of["ask_prices"])
     for side, starts in (("bid", bids), ("ask", asks)):
@@ -174,6 +184,7 @@ def _book(of: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
 
 
 _OWN = {Kind.TRADE: _trade, Kind.QUOTE: _quote, Kind.BOOK: _book}
+_SKIPPED = tuple(kind for kind in Kind if kind not in _OWN)
 
 
 # ── forms ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -224,9 +235,9 @@ def _list(lists: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(lists.offsets, lists.values)
 
 
-def _key(keys: pa.Array) -> tuple[pa.Array, _Numbers, pa.Array]:
-    """Of keys as ``trade/4711``: what is before the number, the number, and what is behind the last ``/``. A key that
-    does not end with a number in its shortest form is all prefix, and its number is 0."""
+def _key(keys: pa.Array) -> _Key:
+    """Keys as ``trade/4711``, split."""
+    _require_text(keys)
     start, text = _text_of(keys)
     slashes = np.flatnonzero(text == ord("/"))
     last = np.searchsorted(slashes, start[1:]) - 1  # the last one before the row's end, if any
@@ -241,7 +252,7 @@ def _key(keys: pa.Array) -> tuple[pa.Array, _Numbers, pa.Array]:
     _require(not np.any(is_number & (tail_digits > KEY_DIGITS_MAX)))
     number = pc.if_else(pa.array(is_number), tail, "0").cast(pa.uint64())
     head = _texts(text[~is_tail], tail_start - start[:-1])
-    return pc.if_else(pa.array(is_number), head, keys), _numbers(number), tail
+    return _Key(pc.if_else(pa.array(is_number), head, keys), _numbers(number), tail)
 
 
 def _all_digits(text: _Numbers, start: _Numbers, end: _Numbers) -> _Numbers:

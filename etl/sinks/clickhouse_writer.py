@@ -112,7 +112,7 @@ class Writer:
 
     def way_of(self, values: Sequence[bytes]) -> int:
         """The way that a new batch of these messages goes."""
-        return self.version if is_worth_blocks(values) else BY_LANDING
+        return BY_BLOCKS if self._make_blocks is not None and is_worth_blocks(values) else BY_LANDING
 
     def _token_unknown(self, batch: Batch) -> bool:
         """May it be stored under a token that the server does not know any more, or that we do not use?"""
