@@ -1,4 +1,4 @@
--- As of 0035_adjusted_once: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
+-- As of 0034_stock_lists: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
 
 CREATE DATABASE IF NOT EXISTS market_internal;
 
