@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -37,6 +37,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 _WHERE = re.compile(r"^\w+://[^ ]+: |\s*\(after \d+ms in state \w+\)$")
+_CONNECTED = re.compile(r" in state (?!CONNECT|TRY_CONNECT)\w+\)$")
 _OTHER_PROTOCOL = "is another kafka_security_protocol than {} what it listens with?"
 _REMEDIES = {
     "SASL ": "look at kafka_user, kafka_password and kafka_sasl_mechanism",
@@ -152,9 +153,21 @@ def _require_access(kafka: Kafka) -> None:
             for words, remedy in _REMEDIES.items():
                 if words in error.str():
                     raise _refused(kafka, _WHERE.sub("", error.str()), remedy)
-    # one that is reached and hangs up without a word
-    if {error.code() for error in errors} == {KafkaError._ALL_BROKERS_DOWN}:
+    if hangs_up(errors):
         raise _refused(kafka, "it hangs up", _OTHER_PROTOCOL)
+
+
+def hangs_up(errors: Sequence[KafkaError]) -> bool:
+    """Whether a cluster that gave only ``errors`` was reached, and hung up without a word.
+
+    Mostly the client tells of no more than that all brokers are down. If it was writing when the broker closed, it
+    tells of a broken pipe as well, and in which state: one that is not there fails in the state CONNECT.
+    """
+    return bool(errors) and all(
+        error.code() == KafkaError._ALL_BROKERS_DOWN
+        or (error.code() == KafkaError._TRANSPORT and _CONNECTED.search(error.str()))
+        for error in errors
+    )
 
 
 def _refused(kafka: Kafka, reason: str, remedy: str) -> TransportError:

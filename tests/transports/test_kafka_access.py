@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 
 from etl import settings as settings_module
 from etl.bench.toxics.proxy import DELAY, Proxy, Toxic
@@ -187,6 +188,41 @@ def test_what_the_cluster_refuses_is_one_line_that_names_the_setting(
     assert re.match(f"etl: Kafka at {settings.kafka_bootstrap}: {reason}", line)
     assert "hunter2" not in line
     assert PASSWORD not in line
+
+
+DOWN = (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")
+BROKEN = (
+    KafkaError._TRANSPORT,
+    "ssl://127.0.0.1:9093/bootstrap: Send failed: error:80000020:system library::Broken pipe: "
+    "tls_retry_write_records failure (after 0ms in state UP)",
+)
+RESET = (
+    KafkaError._TRANSPORT,
+    "127.0.0.1:9093/bootstrap: Receive failed: Connection reset by peer (after 1ms in state APIVERSION_QUERY)",
+)
+ABSENT = (
+    KafkaError._TRANSPORT,
+    "127.0.0.1:9093/bootstrap: Connect to ipv4#127.0.0.1:9093 failed: Connection refused "
+    "(after 0ms in state CONNECT)",
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([DOWN, DOWN], True),
+        ([DOWN, BROKEN, DOWN], True),
+        ([RESET], True),
+        ([RESET, ABSENT], False),
+        ([ABSENT, DOWN], False),
+        ([DOWN, (KafkaError._RESOLVE, "broker:9093/bootstrap: Failed to resolve")], False),
+        ([], False),
+    ],
+)
+def test_who_hangs_up_while_we_write_is_told_from_who_is_not_there(
+    told: list[tuple[int, str]], expected: bool
+) -> None:
+    assert kafka_clients.hangs_up([KafkaError(*each) for each in told]) is expected
 
 
 @pytest.mark.integration
