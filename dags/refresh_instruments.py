@@ -17,6 +17,7 @@ from policy import policy, usage_errors_fail_at_once
 Fetches the list of symbols with their tick and size steps of every venue that has one, and keeps it in the state
 directory. Backfills check their symbols against it. What a list says anew, ticks and lots too,
 becomes a row of `instruments` in every store.
+With `openfigi` among the venues it tells the FIGI of every ticker of the stock venues.
 The sessions of every venue, as its calendar has them, go into the table `sessions` of every store.
 
 **When it fails**
@@ -25,6 +26,9 @@ The sessions of every venue, as its calendar has them, go into the table `sessio
 - *status …*: the venue refuses or is down; the old list stays in use.
 - *… would be … and …*: two instruments of a list have one unified symbol. The first keeps it, the second its venue's
   name; all else is done. The venue file (`read_instruments`) has to tell them apart.
+- *openfigi: …@US: …*: the question of that ticker was answered with a fault, or with no FIGI. What was known of it
+  stays, all else is done.
+- *set OPENFIGI_API_KEY*: live, the source wants a key. One is free.
 - *ClickHouse …*: the lists are kept, and the next run writes what the history lacks.
 - *calendar …: it tells of … alone*: its file ends; docs/reference_data.md says how the next year is made.
 """,

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from msgspec import Struct
+
 from etl.model.reference import CorporateAction, InstrumentState, SymbolName
+
+
+class Question(Struct, frozen=True):
+    """Whose FIGI is wanted: of the stock that is called ``ticker`` in ``market`` (``US``) now; ``symbol`` is ours."""
+
+    symbol: str
+    ticker: str
+    market: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.ticker}@{self.market}"
 
 
 class TellsReference:
@@ -19,6 +33,24 @@ class TellsReference:
     """History paths of all that the venue lists and listed, where symbols need no list to be understood."""
     names_path: ClassVar[str] = ""
     """History path of all names of the instrument that has the name ``{symbol}`` now, "" = it tells none."""
+
+    ticker_market: ClassVar[str] = ""
+    """In which market its symbols are tickers that everybody knows, ``US``; "" = in none."""
+    figis_path: ClassVar[str] = ""
+    """Path to which questions for FIGIs are posted, "" = it tells none."""
+    figis_max: ClassVar[int] = 0
+    """How many questions one request has at most."""
+
+    @classmethod
+    def figis_body(cls, asked: Sequence[Question]) -> bytes:
+        """What is posted to ``figis_path``."""
+        raise NotImplementedError
+
+    @classmethod
+    def read_figis(cls, payload: bytes, asked: Sequence[Question]) -> Sequence[InstrumentState | str | None]:
+        """For each question a row, ``None`` where nobody is known, or what is wrong with its answer. Raises
+        ``ValueError`` if it is not one."""
+        raise NotImplementedError
 
     @classmethod
     def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:

@@ -1,4 +1,4 @@
-"""``etl instruments search | show | at | refresh``: what is traded where, and what was."""
+"""``etl instruments search | show | at | refresh | differences``: what is traded where, and what was."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import msgspec
 import typer
 
 from etl import settings as settings_module
-from etl.errors import UsageError
+from etl.errors import UsageError, VenueError
 from etl.model.reference import INSTRUMENTS, SYMBOL_NAMES, InstrumentState, SymbolName
 from etl.model.times import parse_ns, text_of
+from etl.reference.figis import differences as compare
+from etl.reference.figis import refresh_all as refresh_figis
 from etl.reference.instrument_states import found
 from etl.reference.instrument_states import refresh as run
 from etl.reference.recorded import history, read
@@ -20,6 +22,7 @@ from etl.reference.symbol_names import day_of, holding, name_of, spans
 from etl.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+REFUSED_SHOWN_MAX = 5
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
 Venue = Annotated[str, typer.Option(help="Only this venue; all of the settings' if left out.")]
 
@@ -66,12 +69,32 @@ def at(exchange: str, symbol: str, moment: str, as_json: AsJson = False) -> None
 
 @app.command()
 def refresh(as_json: AsJson = False) -> None:
-    """Bring the table `instruments` of every store up to the lists that are known; those of stocks are fetched."""
+    """Bring the table `instruments` of every store up to the lists that are known; those of stocks are fetched, and
+    their FIGIs."""
     settings = settings_module.load()
     added = run(settings, time.time_ns())
     refresh_stocks(settings, time.time_ns())
+    _, faults = refresh_figis(settings, time.time_ns())
     told = ", ".join(f"{store}: {rows} rows added" for store, rows in added.items())
     print(msgspec.json.encode(added).decode() if as_json else told)
+    if faults:
+        raise VenueError("; ".join(faults[:REFUSED_SHOWN_MAX]))
+
+
+@app.command()
+def differences(
+    first: Annotated[str, typer.Argument()] = "polygon",
+    second: Annotated[str, typer.Argument()] = "openfigi",
+    as_json: AsJson = False,
+) -> None:
+    """Where two vendors do not tell the same FIGI of a stock; exit code 1 where there is any."""
+    rows = read(settings_module.load(), INSTRUMENTS, [first, second], InstrumentState)
+    different = compare(rows, first, second)
+    for one in different:
+        line = f"{one.symbol:<10} {'  '.join(f'{vendor}: {figi}' for vendor, figi in one.said.items())}"
+        print(msgspec.json.encode(one).decode() if as_json else line)
+    if different:
+        raise typer.Exit(1)
 
 
 def print_names(settings: Settings, exchange: str, symbol: str, moment_ns: int, as_json: bool) -> bool:
@@ -117,6 +140,7 @@ def _print(row: InstrumentState, as_json: bool, recorded_ns: int = 0) -> None:
         "status": row.status,
         "listed": row.listed_day or "",
         "delisted": row.delisted_day or "",
+        "figi": row.figi,
     }
     told_facts = "  ".join(f"{name} {value}" for name, value in facts.items() if value)
     print(

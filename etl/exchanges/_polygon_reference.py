@@ -18,6 +18,7 @@ class TellsOfStocks(TellsReference):
     actions_by_effective_day: ClassVar[bool] = True
     names_path: ClassVar[str] = names.PATH
     listed_paths: ClassVar[tuple[str, ...]] = tickers.PATHS
+    ticker_market: ClassVar[str] = "US"
 
     @classmethod
     def read_actions(cls, payload: bytes) -> Iterable[CorporateAction]:

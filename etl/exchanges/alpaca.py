@@ -115,6 +115,7 @@ class Alpaca(Exchange):
         "/v1/corporate-actions?start={from_day}&end={to_day}&limit=1000&sort=asc",
     )
     """By the day on which they are processed, it seems."""
+    ticker_market: ClassVar[str] = "US"
     are_perpetuals: ClassVar[bool] = False
     history_path: ClassVar[str] = "/v2/stocks"
     history_query: ClassVar[Mapping[str, str]] = {"feed": "sip", "asof": LITERAL}
@@ -284,7 +285,7 @@ class AlpacaTest(Alpaca):
     name = "alpaca_test"
     websocket_url = "wss://stream.data.alpaca.markets/v2/test"
     default_symbols = ("FAKEPACA",)
-    actions_paths = ()
+    actions_paths, ticker_market = (), ""
     default_channels = ("trades", "quotes", "bars")
     calendar = "24/7"
 
@@ -304,7 +305,7 @@ class AlpacaOptions(Alpaca):
     default_symbols = ("SPY261218C00600000",)
     history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
     history_path = "/v1beta1/options"
-    actions_paths = ()
+    actions_paths, ticker_market = (), ""
     history_query: ClassVar[Mapping[str, str]] = {}
 
     def handshake_headers(self, now_ns: int) -> Mapping[str, str]:
@@ -340,7 +341,7 @@ class AlpacaCrypto(Alpaca):
     default_symbols = ("BTC/USD", "ETH/USD")
     calendar = "24/7"
     history_path = "/v1beta3/crypto/us"
-    actions_paths = ()
+    actions_paths, ticker_market = (), ""
     history_query: ClassVar[Mapping[str, str]] = {}
 
 

@@ -311,7 +311,7 @@ class PolygonOptions(Polygon):
     default_symbols = ("O:SPY261218C00600000",)
     flat_folder = "us_options_opra"
     history_of_all = frozenset()
-    actions_paths, names_path, listed_paths = (), "", ()
+    actions_paths, names_path, listed_paths, ticker_market = (), "", (), ""
 
     def _spellings(self, venue_symbol: str) -> tuple[str, str, str]:
         name = f"O:{venue_symbol.removeprefix('O:')}"
@@ -333,7 +333,7 @@ class PolygonCrypto(Polygon):
     default_symbols = ("BTC-USD", "ETH-USD")
     archive_kinds = history_of_all = frozenset()
     history = dict.fromkeys((Kind.TRADE, Kind.BAR), History("time"))
-    actions_paths, names_path, listed_paths = (), "", ()
+    actions_paths, names_path, listed_paths, ticker_market = (), "", (), ""
     event_time_min_ns = 1_262_304_000_000_000_000
     """2010-01-01."""
     calendar = "24/7"
@@ -372,7 +372,8 @@ class PolygonIndices(Polygon):
     ignored_events: ClassVar[Mapping[str, str]] = {ev: ev for ev in Polygon.ignored_events if ev != "V"}
     default_symbols = ("I:SPX", "I:NDX")
     history: ClassVar[Mapping[Kind, History]] = {Kind.BAR: History("time")}
-    actions_paths, names_path, listed_paths, history_of_all = (), "", (), frozenset()
+    actions_paths, names_path, listed_paths, ticker_market = (), "", (), ""
+    history_of_all = frozenset()
 
 
 def _reply(action: str, parameters: str) -> Reply:

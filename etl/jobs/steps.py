@@ -16,7 +16,7 @@ from etl.settings import Settings
 
 # what a job needs is loaded where it runs: the table of them is read by a scheduler that stays small
 
-COLLISIONS_SHOWN_MAX = 5
+REFUSED_SHOWN_MAX = 5
 
 Step = Callable[[Settings, int, int], Any]
 
@@ -71,21 +71,25 @@ def refresh_corporate_actions(settings: Settings, start_ns: int, end_ns: int) ->
 
 
 def refresh_lists(settings: Settings) -> dict[str, int]:
-    """Instruments by venue; what their lists say anew goes into every store. Raises ``VenueError`` at the end for
-    unified symbols that two instruments would have: all else is done by then."""
+    """Instruments by venue, and FIGIs; what is told anew goes into every store. Raises ``VenueError`` at the end for
+    unified symbols that two instruments would have, and for questions that were answered with a fault: all else is done
+    by then."""
     import time
 
     from etl.errors import VenueError
+    from etl.reference.figis import refresh_all as refresh_figis
     from etl.reference.instrument_states import collisions, refresh
     from etl.reference.instruments import refresh_all
     from etl.reference.stock_lists import refresh_all as refresh_stocks
 
-    found = refresh_all(settings)
+    found, refused = refresh_all(settings), collisions(settings)
     if settings.stores:
         refresh(settings, time.time_ns())
         found |= refresh_stocks(settings, time.time_ns())
-    if refused := collisions(settings):
-        raise VenueError("; ".join(refused[:COLLISIONS_SHOWN_MAX]))
+        figis, faults = refresh_figis(settings, time.time_ns())
+        found, refused = found | figis, refused + faults
+    if refused:
+        raise VenueError("; ".join(refused[:REFUSED_SHOWN_MAX]))
     return found
 
 

@@ -230,6 +230,8 @@ class Server:
         if request.can_read_body:
             query["body"] = await request.text()
             text += f"#body={quote(query['body'])}"
+        if header := feed.venue.key_header:
+            query[header] = request.headers.get(header, "")
         answer: Response | None = None
         while answer is None and time.monotonic() < deadline:
             try:

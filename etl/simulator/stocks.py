@@ -21,6 +21,17 @@ LISTED: Mapping[str, Instrument] = {
     )
 }
 
+FIGIS: Mapping[str, str] = {
+    "AAPL": "BBG000B9XRY4",
+    "MSFT": "BBG000BPH459",
+    "NVDA": "BBG000BBJQV0",
+    "AMZN": "BBG000BVPV84",
+    "TSLA": "BBG000N9MNX3",
+    "SPY": "BBG000BDTBL9",
+    "META": "BBG000MM2P62",
+}
+"""Composite ones, by the ticker of today."""
+
 
 def vwap(digits: int) -> Callable[[Words], str]:
     """Rounded down to ``digits``: the venues' own rounding is not documented."""

@@ -96,6 +96,8 @@ class Venue(Conversation):
     """What its recordings tell, ``None`` = they are judged frame by frame."""
     address: Address | None = None
     """Where its frames name their stream, ``None`` = a recording goes whole to every client."""
+    key_header: str = ""
+    """The header in which it wants a key; ``answer`` has it in its query, under the same name."""
 
     def __init__(self, exchange: str) -> None:
         super().__init__()

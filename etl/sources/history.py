@@ -18,7 +18,7 @@ from etl.adapter.faults import fault_of_status, retry_after_s
 from etl.adapter.paging import refusal_of
 from etl.errors import VenueError
 from etl.model.records import Frame
-from etl.sources.limiter import NO_ANSWER, SHUTTING, Limiter
+from etl.sources.limiter import NO_ANSWER, SHUTTING, TOO_MANY, Limiter
 
 TIMEOUT = aiohttp.ClientTimeout(total=20.0)
 ATTEMPTS_MAX = 5
@@ -154,7 +154,7 @@ class History:
         refusal = f"status {status}: {payload[:200].decode(errors='replace')}"
         if status < 400:  # a redirect, which is not followed
             raise VenueError(f"{request.path}: {refusal}")
-        least_s = retry_after_s(response.headers.get("Retry-After", ""), time.time())
+        least_s = retry_after_s(_wait_text(response), time.time())
         said = payload[:REFUSAL_BYTES_MAX].decode(errors="replace")
         return self._refused(
             request, fault_of_status(status, said, least_s, self._parser.fault_codes), refusal
@@ -177,6 +177,12 @@ class History:
             self._limiter.refused(SHUTTING[fault.kind], fault.retry_after_s)
             return None, refusal, 0.0
         return None, refusal, min(RETRY_AFTER_MAX_S, asked_wait_s(fault.retry_after_s))
+
+
+def _wait_text(response: aiohttp.ClientResponse) -> str:
+    """What a refusal says of the wait: ``Retry-After``, or, of a limit, the seconds until it is as before."""
+    of_limit = response.headers.get("RateLimit-Reset", "") if response.status == TOO_MANY else ""
+    return response.headers.get("Retry-After", of_limit)
 
 
 async def _whole(response: aiohttp.ClientResponse, request: Request) -> bytes:

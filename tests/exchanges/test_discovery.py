@@ -52,11 +52,10 @@ def test_a_parametric_channel_states_the_facts_of_its_own_parameters() -> None:
 @pytest.mark.parametrize("name", names())
 def test_a_feed_states_what_every_feed_must(name: str) -> None:
     feed = load(name)
-    assert feed.websocket_url.startswith("wss://") or (
-        (feed.history or feed.archive_kinds) and not feed.websocket_url
-    )
-    assert feed.channels
-    assert feed.default_symbols
+    has_past, tells_figis = bool(feed.history or feed.archive_kinds), bool(feed.figis_path)
+    assert feed.websocket_url.startswith("wss://") or ((has_past or tells_figis) and not feed.websocket_url)
+    has_records = bool(feed.websocket_url) or has_past
+    assert bool(feed.channels) == bool(feed.default_symbols) == has_records
     assert len({channel.name for channel in feed.channels}) == len(feed.channels)
     assert all(why for why in feed.ignored_names.values())
     for channel in feed.default_channels:

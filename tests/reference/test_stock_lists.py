@@ -19,7 +19,7 @@ from etl.model.times import NS_PER_DAY
 from etl.reference.recorded import record
 from etl.reference.stock_lists import chosen, refresh, states
 from etl.settings import Settings, changed
-from etl.simulator.stocks import LISTED
+from etl.simulator.stocks import FIGIS, LISTED
 from etl.stores import timescale
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
@@ -110,10 +110,10 @@ def test_the_stocks_of_a_list_are_in_every_store_beside_rows_of_before_there_wer
     counts = asyncio.run(refresh_twice(settings, tmp_path))
     assert counts == [len(LISTED) + 1] * 2
     listed = [
-        (name, "stock", "USD", "active", "2026-11-30", "", f"BBG{name:0<9}", "XNAS", f"{name} Inc.")
+        (name, "stock", "USD", "active", "2026-11-30", "", FIGIS[name], "XNAS", f"{name} Inc.")
         for name in LISTED
     ]
-    gone = ("GONE", "stock", "USD", "delisted", "", "2026-03-02", "BBGGONE00000", "XNAS", "GONE Inc.")
+    gone = ("GONE", "stock", "USD", "delisted", "", "2026-03-02", "", "XNAS", "GONE Inc.")
     left = ("OLD", "", "", "delisted", "2019-03-01", "2026-11-30", "", "", "")
     for store, rows in told_by(settings).items():
         assert rows == sorted([*listed, gone, left]), store

@@ -28,7 +28,7 @@ Known = tuple[str, date, date, Decimal | None, str, str]
 
 def simulated(page_rows: int = 0) -> Simulated:
     venue = Simulated("fred")
-    venue.page_items_max, venue.requests_a_minute_max = page_rows, 1_000_000
+    venue.page_items_max, venue.limit.requests_max = page_rows, 1_000_000
     return venue
 
 

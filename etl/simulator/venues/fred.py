@@ -6,13 +6,12 @@ GET /fred/fred/series/observations?series_id=GDP&realtime_start=…&realtime_end
 
 Each period is told first some weeks after its beginning, revised twice, and some of them a year later; now and then there is
 no value (``.``), and one period in twenty is withdrawn. Of one series every day has a vintage. What is told later than now
-is not known yet. Without a key of 32 small letters and digits the answer is 400, beyond ``requests_a_minute_max`` it is 429.
+is not known yet. Without a key of 32 small letters and digits the answer is 400, beyond ``limit`` it is 429.
 """
 
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cached_property
@@ -21,6 +20,7 @@ from msgspec import Struct
 
 from etl.model.times import NS_PER_DAY, NS_PER_MINUTE
 from etl.simulator.dialect import Dialect
+from etl.simulator.limit import Limit
 from etl.simulator.market import Instrument
 from etl.simulator.session import Session
 from etl.simulator.truth import EMPTY, IGNORED, TruthEvent
@@ -87,11 +87,10 @@ class Fred(Venue):
     symbols: Mapping[str, Instrument] = {name: Instrument(name, name, 2, 0, 100) for name in LISTED}
     channels: Mapping[str, Channel] = {}
     dialect = Dialect(replies={})
-    requests_a_minute_max = 120
 
     def __init__(self, exchange: str) -> None:
         super().__init__(exchange)
-        self._asked: deque[int] = deque()
+        self.limit = Limit(120, NS_PER_MINUTE)
         self._vintages: dict[str, list[Told]] = {}
 
     @cached_property
@@ -101,7 +100,7 @@ class Fred(Venue):
     def answer(self, path: str, query: Mapping[str, str], session: Session, now_ns: int) -> Response | None:
         if query.get("api_key") not in self.keys:
             return _refused(400, NO_KEY)
-        if self._is_too_often(now_ns):
+        if self.limit.wait_ns(now_ns):
             return _refused(429, TOO_MANY)
         today = (date(1970, 1, 1) + timedelta(days=now_ns // NS_PER_DAY)).isoformat()
         if path == "/fred/release/dates":
@@ -140,14 +139,6 @@ class Fred(Venue):
             for one in self._vintages[name]
             if one.from_day <= today
         ]
-
-    def _is_too_often(self, now_ns: int) -> bool:
-        while self._asked and self._asked[0] <= now_ns - NS_PER_MINUTE:
-            self._asked.popleft()
-        if len(self._asked) >= self.requests_a_minute_max:
-            return True
-        self._asked.append(now_ns)
-        return False
 
     def _release_dates(self, release_id: int, query: Mapping[str, str], today: str) -> Response:
         start = query.get("realtime_start", today)

@@ -26,7 +26,7 @@ from etl.simulator.history import PRINTS, TOPS, Entry, FactKind
 from etl.simulator.paging import by_cursor, compared_span, cursor_of, read_cursor, read_moment
 from etl.simulator.session import Session
 from etl.simulator.splits import dividends_between, splits_between
-from etl.simulator.stocks import LISTED, one_of, stock_words
+from etl.simulator.stocks import FIGIS, LISTED, one_of, stock_words
 from etl.simulator.truth import TruthEvent
 from etl.simulator.venue import BAR, PRINT, TOP, Channel, Response, Venue, page
 from etl.simulator.words import NEW_YORK, Form, Words
@@ -69,7 +69,7 @@ RENAMED: Mapping[str, bytes] = {
     b'{"type":"ticker_change","date":"2021-06-30","ticker_change":{"ticker":"META"}}]}}',
 }
 """By the ticker of today; what is not here had no other."""
-LISTED_ROW = '{"ticker":"%s","name":"%s Inc.","market":"stocks","locale":"us","primary_exchange":"XNAS","type":"CS","active":%s,"currency_name":"usd","composite_figi":"BBG%s"%s}'  # fmt: skip
+LISTED_ROW = '{"ticker":"%s","name":"%s Inc.","market":"stocks","locale":"us","primary_exchange":"XNAS","type":"CS","active":%s,"currency_name":"usd","composite_figi":"%s"%s}'  # fmt: skip
 GONE = [("GONE", "2026-03-02"), ("MSFT", "1986-03-13")]
 """Tickers that stocks had which are listed no more; the second is another's now."""
 GONE_ON = ',"delisted_utc":"%sT05:00:00Z"'
@@ -158,12 +158,12 @@ class Polygon(Venue):
         return Response(404, b'{"status":"NOT_FOUND","message":"Page not found"}')
 
     def _listed(self, query: Mapping[str, str]) -> Response:
-        """A ticker after the other; FIGIs are made up of their names."""
+        """A ticker after the other; what is gone has no FIGI."""
         is_active, limit, skip = query["active"] == "true", int(query["limit"]), int(query.get("skip", "0"))
         names = [(symbol, "") for symbol in sorted(self.symbols)] if is_active else GONE
         rows = [
             LISTED_ROW
-            % (name, name, "true" if is_active else "false", name.ljust(9, "0"), day and GONE_ON % day)
+            % (name, name, *(("true", FIGIS[name]) if is_active else ("false", "")), day and GONE_ON % day)
             for name, day in names[skip : skip + limit]
         ]
         following = ""
