@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import typer
 
 import etl.bench
@@ -27,3 +29,5 @@ app = typer.Typer(cls=lazy_group(etl.bench, without=SHARED), no_args_is_help=Tru
 @app.callback()
 def bench() -> None:
     """Measure; docs/benchmarks.md has what was measured."""
+    # a benchmark that is ended stops what it started, as after Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
