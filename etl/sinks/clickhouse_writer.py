@@ -84,8 +84,10 @@ class Writer:
         return self._executor.submit(self._write, batch)
 
     def close(self) -> None:
-        """What is not done by now is left to the next owner."""
+        """What is not done by now is left to the next owner: a store that hangs holds up no end."""
         self._stopping.set()
+        for client in self._opened:
+            client.hang_up()
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._beside.shutdown(wait=True, cancel_futures=True)
         for client in self._opened:
@@ -273,6 +275,8 @@ class Writer:
                 self._settings, sent=lambda: crash.reach(crash.IN_INSERT), internal=True
             )
             self._opened.append(client)
+            if self._stopping.is_set():  # after the others were hung up
+                client.hang_up()
         return client
 
 

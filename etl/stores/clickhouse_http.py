@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -145,6 +147,7 @@ class ClickHouse:
         if address.user:
             self._headers |= {"X-ClickHouse-User": address.user, "X-ClickHouse-Key": address.password}
         self._connection: http.client.HTTPConnection | None = None
+        self._is_hung_up = False
 
     def __enter__(self) -> ClickHouse:
         return self
@@ -158,6 +161,15 @@ class ClickHouse:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def hang_up(self) -> None:
+        """From another thread, for good: what waits for an answer ends at once, as ``StoreUnavailable``."""
+        self._is_hung_up = True
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):
+                # of the socket below TLS, which another thread may be reading
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
     def execute(
         self, sql: str, settings: Mapping[str, str] | None = None, parameters: Mapping[str, str] | None = None
@@ -205,6 +217,8 @@ class ClickHouse:
     def _exchange(self, path: str, body: bytes) -> bytes:
         if self._connection is None:
             self._connection = self._connect()
+        if self._is_hung_up:
+            raise ConnectionAbortedError("hung up")
         self._connection.request("POST", path, body, self._headers)
         if self._sent is not None:
             self._sent()

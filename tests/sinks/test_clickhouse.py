@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -883,6 +885,30 @@ def test_a_store_that_is_killed_stops_consumption_and_loses_nothing(
         eventually(Group(settings).drained, RUN_WITHIN_S)
         assert gauge(metrics, "etl_sink_store_up") == 1
     assert_exactly_once(settings, 5_000)
+
+
+def test_a_sink_that_is_ended_does_not_wait_for_a_store_that_stands_still(
+    settings_with: MakeSettings, crashable: Callable[..., RunningPart]
+) -> None:
+    store = crashable(clickhouse_part)
+    settings = prepared(
+        settings_with(kafka=True, clickhouse_url=store.settings.clickhouse_address),
+        sink_instance="one",
+        sink_revoke_wait_s=0.5,
+    )
+    sink = run_process(settings)
+    stream.publish(settings, stream.trade(0))
+    eventually(lambda: count(settings, "trades_stored") == 1)
+    group = Group(settings)
+    before = group.intents()
+    os.killpg(store.pid, signal.SIGSTOP)
+    stream.publish(settings, *[stream.trade(n) for n in range(1, 1_000)])
+    eventually(lambda: group.intents() != before)
+    sink.terminate()
+    assert sink.wait(RUN_WITHIN_S) == 0
+    os.killpg(store.pid, signal.SIGCONT)
+    drain(settings)
+    assert_exactly_once(settings, 1_000)
 
 
 def test_a_broker_that_is_killed_stops_the_sink_until_it_is_back(

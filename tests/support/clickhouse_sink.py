@@ -54,6 +54,12 @@ class Group:
         asked = [Place(topic, partition) for partition in partitions]
         return {each.partition: max(each.offset, 0) for each in self._group.committed(asked)}
 
+    def intents(self) -> list[str]:
+        """What stands beside the offsets of the normalized topic, as it is written."""
+        partitions = self._transport.ends(self.topics[:1], WITHIN_S)[self.topics[0]].offsets
+        asked = [Place(self.topics[0], partition) for partition in partitions]
+        return [each.metadata for each in self._group.committed(asked)]
+
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         found = self._group.bounds(Place(topic, partition), WITHIN_S)
         return found.low, found.high
