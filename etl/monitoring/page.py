@@ -182,14 +182,15 @@ def coverage(settings: Settings) -> list[dict[str, Any]]:
 
 def with_open_hours(rows: Iterable[dict[str, Any]], today: int, is_live: bool) -> Iterator[dict[str, Any]]:
     """Each of ``rows`` with its day's ``open_hours``, and a row for a day without a trade where that is not 24: a
-    market that is closed lacks nothing; a simulated one never is. ``today``: days since 1970."""
+    market that is closed lacks nothing; a simulated one never is. ``None`` beyond the end of the market's calendar.
+    ``today``: days since 1970."""
     found = {(row["exchange"], row["symbol"], f"{row['day']}"): row for row in rows}
     for exchange, symbol in dict.fromkeys((exchange, symbol) for exchange, symbol, _ in found):
         for number in range(today - COVERAGE_DAYS + 1, today + 1):
             day = date.fromordinal(EPOCH_ORDINAL + number).isoformat()
             hours = open_hours(load_exchange(exchange).calendar if is_live else ALWAYS, number)
             row = found.get((exchange, symbol, day))
-            if row is not None or hours < HOURS_PER_DAY:
+            if row is not None or (hours is not None and hours < HOURS_PER_DAY):
                 none = {"exchange": exchange, "symbol": symbol, "day": day, "hours": 0, "trades": 0}
                 yield {**(row or none), "open_hours": hours}
 

@@ -37,10 +37,14 @@ class MarketHours:
 
 
 @lru_cache(maxsize=64)
-def open_hours(calendar: str, day_number: int) -> int:
-    """In how many hours of a UTC day, so many days after 1970, the market is in session for a while."""
+def open_hours(calendar: str, day_number: int) -> int | None:
+    """In how many hours of a UTC day, so many days after 1970, the market is in session for a while; ``None`` where the
+    calendar does not tell of that day."""
     if calendar == ALWAYS:
         return HOURS_PER_DAY
+    first, last = known_days(calendar)
+    if not first <= EPOCH + timedelta(days=day_number) <= last:
+        return None
     spans, first_ns = _around(calendar, day_number), day_number * NS_PER_DAY
     return sum(
         any(opens_ns < hour_ns + NS_PER_HOUR and hour_ns < closes_ns for opens_ns, closes_ns in spans)

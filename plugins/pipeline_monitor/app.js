@@ -395,7 +395,7 @@ function drawCoverage(rows) {
   const told = (hours, open) => (open ? `${hours} of ${open} hours` : "closed");
   const shade = (hours, open) => `h${open ? Math.min(4, Math.ceil((4 * hours) / open)) : 0}`;
   const all = (venue, day) => {
-    const open = venue.symbols.map((row) => row.days[day]?.open_hours).find((one) => one !== undefined) ?? 24;
+    const open = venue.symbols.map((row) => row.days[day]?.open_hours).find((one) => one != null) ?? 24;
     const hours = venue.symbols.map((row) => row.days[day]?.hours || 0), mean = hours.reduce((a, b) => a + b, 0) / hours.length;
     const words = `${venue.exchange} ${day}: ${told(mean.toFixed(1), open)} on average over ${hours.length} symbols`;
     return h("span", { class: `whole ${shade(mean, open)}`, title: words, "aria-label": words, role: "img" }, mean ? String(Math.round(mean)) : "");

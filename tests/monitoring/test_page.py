@@ -3,11 +3,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from etl.adapter.market_calendar import NEW_YORK, known_days
 from etl.model.times import NS_PER_DAY, as_ns
 from etl.monitoring import page as page_module
 from etl.monitoring.page import COVERAGE_DAYS, DOWN, OK, SECTIONS, Monitor, with_open_hours
@@ -102,6 +104,15 @@ def test_a_market_that_is_closed_lacks_no_hour() -> None:
     assert len(found) == 1 + COVERAGE_DAYS
     simulated = list(with_open_hours(rows, today, is_live=False))
     assert [one["open_hours"] for one in simulated] == [24] * 3
+
+
+def test_beyond_the_end_of_a_calendar_no_hour_is_said_to_lack() -> None:
+    last = known_days(NEW_YORK)[1]
+    after = (last + timedelta(days=3)).isoformat()
+    row = {"exchange": "polygon", "symbol": "AAPL", "day": after, "hours": 7, "trades": 9}
+    found = list(with_open_hours([row], as_ns(after) // NS_PER_DAY, is_live=True))
+    assert found[-1] == {**row, "open_hours": None}
+    assert max(one["day"] for one in found[:-1]) <= last.isoformat()
 
 
 @pytest.mark.integration
