@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-HEAD_BYTES_MAX = 1 << 20
-"""The statement of an insert, without its data, must end within so many bytes."""
+HEAD_BYTES_MAX = 1 << 16
+"""The statement of an insert, without its data, must end within so many bytes: each is looked at as text, data too."""
 
 _TOKEN = re.compile(
     r"""

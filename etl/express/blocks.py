@@ -24,7 +24,8 @@ from etl.model.records import Kind
 
 
 class Block(Struct, frozen=True):
-    """Rows of one stored table in the order of their messages: the columns' names, and an Arrow stream of one batch."""
+    """Rows of one stored table in the order of their messages: the columns' names, and an Arrow stream of one batch.
+    A column in which no message has anything is left out, half of a quote's: the table's default is the same."""
 
     columns: tuple[str, ...]
     stream: bytes
@@ -75,9 +76,10 @@ def block_maker() -> BlockMaker:
 def _block(rows: Arrays) -> Block | None:
     try:
         key = _key(rows.by_name["record_key"])
-        columns = _common(rows.by_name, key) | _OWN[rows.kind](rows.by_name, key)
+        found = _common(rows.by_name, key) | _OWN[rows.kind](rows.by_name, key)
     except _Unproved:
         return None
+    columns = {name: column for name, column in found.items() if column.null_count < len(column)}
     batch = pa.RecordBatch.from_pydict(columns)
     with pa.BufferOutputStream() as sink:
         with pa.ipc.new_stream(sink, batch.schema) as stream:
@@ -220,9 +222,7 @@ def _text(values: pa.Array) -> pa.Array:
 
 def _repeated(values: pa.Array) -> pa.Array:
     """A LowCardinality(String)."""
-    if values.null_count == len(values):
-        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(values), np.int32)), pa.array([""]))
-    return _text(values).dictionary_encode()
+    return _text(values).dictionary_encode() if values.null_count < len(values) else values
 
 
 def _starts(lists: pa.Array) -> _Numbers:
@@ -232,6 +232,8 @@ def _starts(lists: pa.Array) -> _Numbers:
 
 def _list(lists: pa.Array) -> pa.Array:
     """An empty one where the message has none."""
+    if not len(lists.values):
+        return pa.nulls(len(lists))
     return pa.ListArray.from_arrays(lists.offsets, lists.values)
 
 
