@@ -19,9 +19,15 @@ def stream(
 ) -> None:
     """Websocket to Kafka until SIGTERM or Ctrl-C; metrics on ETL_METRICS_PORT."""
 
+    from etl.errors import UsageError
+    from etl.exchanges import has_stream
     from etl.ingest.worker import run
     from etl.settings import changed, load
 
+    if not has_stream(venue):
+        raise UsageError(
+            f"{venue} has no stream: it is asked by etl backfill, or by the jobs that refresh its tables"
+        )
     settings = load()
     if live:
         settings = changed(settings, live=True)

@@ -20,6 +20,7 @@ from etl.embedded.mailbox import mailbox_part
 from etl.embedded.part import Part, tcp_ready
 from etl.embedded.timescale import timescale_part
 from etl.embedded.valkey import valkey_part
+from etl.exchanges import has_stream
 from etl.resources import IMPORT_ROOT
 from etl.settings import Settings, changed
 
@@ -74,9 +75,9 @@ def parts(
             simulator = worker(f"simulate-{venue}", *_simulate(settings, venue), depends_on=())
             ports = {**simulator.ports, "simulator_port": settings.simulator_port_of(venue)}
             venues.append(msgspec.structs.replace(simulator, ports=ports))
-        venues.append(
-            worker(f"stream-{venue}", "stream", venue, depends_on=("topics", f"simulate-{venue}", *BROKERS))
-        )
+        if has_stream(venue):
+            depends_on = ("topics", f"simulate-{venue}", *BROKERS)
+            venues.append(worker(f"stream-{venue}", "stream", venue, depends_on=depends_on))
     planned = [*embedded, *preparations, *venues]
     stored = ("topics", "migrate", *BROKERS, "clickhouse")
     if settings.keeps("clickhouse"):

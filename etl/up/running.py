@@ -21,6 +21,7 @@ from etl.embedded.airflow_template import ROLE_BY_USER
 from etl.embedded.ports import require_free
 from etl.embedded.supervisor import Supervisor
 from etl.errors import PartError
+from etl.exchanges import has_stream
 from etl.gateway.server import address_of, require_safe
 from etl.gateway.tokens import own_token
 from etl.model.addresses import shown
@@ -112,6 +113,7 @@ class _Session:
         self._options = options
         self._console = console
         self._supervisor = supervisor
+        self._workers = [f"stream-{venue}" for venue in settings.venues.names if has_stream(venue)]
         self._began = time.monotonic()
 
     async def run(self) -> int:
@@ -136,7 +138,7 @@ class _Session:
 
     async def _stream_for_duration(self) -> float:
         """Seconds for which all venues streamed."""
-        await self._supervisor.ready(*(f"stream-{venue}" for venue in self._settings.venues.names))
+        await self._supervisor.ready(*self._workers)
         await self._all_streaming()
         began = time.monotonic()
         self._say("all venues stream")
@@ -159,9 +161,7 @@ class _Session:
 
     async def _close(self) -> None:
         if self._settings.venues.live:
-            await asyncio.gather(
-                *(self._supervisor.stop_part(f"stream-{venue}") for venue in self._settings.venues.names)
-            )
+            await asyncio.gather(*map(self._supervisor.stop_part, self._workers))
             self._say("workers stopped")
         else:
             await closing.stop_venues(self._settings)

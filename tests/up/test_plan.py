@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from etl import settings as settings_module
+from etl.commands.stream import stream
 from etl.errors import UsageError
 from etl.reconcile.reconcile import metrics_ports_max
 from etl.settings import Settings, make
@@ -26,6 +27,17 @@ def test_everything_is_started_where_no_url_is_set(tmp_path: Path) -> None:
         *("airflow-bootstrap", "airflow-api-server", "airflow-dag-processor"),
         *("airflow-scheduler", "airflow-triggerer"),
     ]
+
+
+def test_a_venue_without_a_stream_has_no_worker(tmp_path: Path) -> None:
+    settings = make(state_dir=str(tmp_path), venues="alpaca,openfigi,fred")
+    assert [name for name in names(settings) if name.startswith(("simulate-", "stream-"))] == [
+        "simulate-alpaca", "stream-alpaca", "simulate-openfigi", "simulate-fred",
+    ]  # fmt: skip
+    live = make(state_dir=str(tmp_path), venues="alpaca,nse", live=True)
+    assert [name for name in names(live) if name.startswith(("simulate-", "stream-"))] == ["stream-alpaca"]
+    with pytest.raises(UsageError, match="openfigi has no stream"):
+        stream("openfigi")
 
 
 def test_the_gateway_is_ready_once_it_can_be_asked(tmp_path: Path) -> None:
