@@ -17,7 +17,8 @@ from policy import policy, usage_errors_fail_at_once
 Fetches the list of symbols with their tick and size steps of every venue that has one, and keeps it in the state
 directory. Backfills check their symbols against it. What a list says anew, ticks and lots too,
 becomes a row of `instruments` in every store.
-With `openfigi` among the venues it tells the FIGI of every ticker of the stock venues.
+Shares of NSE and BSE are read from the newest of their end-of-day files.
+With `openfigi` among the venues it tells the FIGI of every ticker of the stock venues, and of those shares.
 The sessions of every venue, as its calendar has them, go into the table `sessions` of every store.
 
 **When it fails**
@@ -29,6 +30,7 @@ The sessions of every venue, as its calendar has them, go into the table `sessio
 - *openfigi: …@US: …*: the question of that ticker was answered with a fault, or with no FIGI. What was known of it
   stays, all else is done.
 - *set OPENFIGI_API_KEY*: live, the source wants a key. One is free.
+- *no list of instruments*: the newest end-of-day file below `ETL_ARCHIVE_URL` is another one.
 - *ClickHouse …*: the lists are kept, and the next run writes what the history lacks.
 - *calendar …: it tells of … alone*: its file ends; docs/reference_data.md says how the next year is made.
 """,

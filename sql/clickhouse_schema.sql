@@ -1,4 +1,4 @@
--- As of 0034_stock_lists: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
+-- As of 0035_isin: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
 
 CREATE DATABASE IF NOT EXISTS market_internal;
 
@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS instruments_history
     `figi` String,
     `market` LowCardinality(String),
     `title` String,
+    `isin` String,
     `recorded_ns` Int64,
     `withdrawn` Bool,
     `stored_time` DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
@@ -1484,6 +1485,7 @@ CREATE VIEW IF NOT EXISTS instruments
     `figi` String,
     `market` LowCardinality(String),
     `title` String,
+    `isin` String,
     `recorded_ns` Int64,
     `recorded` DateTime64(9, 'UTC')
 )
@@ -1516,6 +1518,7 @@ AS SELECT
     figi,
     market,
     title,
+    isin,
     recorded_ns,
     fromUnixTimestamp64Nano(recorded_ns, 'UTC') AS recorded
 FROM

@@ -11,15 +11,17 @@ from etl.model.reference import CorporateAction, InstrumentState, SymbolName
 
 
 class Question(Struct, frozen=True):
-    """Whose FIGI is wanted: of the stock that is called ``ticker`` in ``market`` (``US``) now; ``symbol`` is ours."""
+    """Whose FIGI is wanted: of the stock that is called ``ticker`` in ``market`` (``US``) now, or of the one with this
+    ``isin`` at ``market`` (a MIC); ``symbol`` is ours."""
 
     symbol: str
     ticker: str
     market: str
+    isin: str = ""
 
     @property
     def key(self) -> str:
-        return f"{self.ticker}@{self.market}"
+        return f"{self.isin or self.ticker}@{self.market}"
 
 
 class TellsReference:
@@ -31,6 +33,8 @@ class TellsReference:
     """Whether these are all that take effect on those days: one that is named no more is withdrawn then."""
     listed_paths: ClassVar[tuple[str, ...]] = ()
     """History paths of all that the venue lists and listed, where symbols need no list to be understood."""
+    listed_in_files: ClassVar[bool] = False
+    """Whether the daily files of its archive name what traded, with ISIN."""
     names_path: ClassVar[str] = ""
     """History path of all names of the instrument that has the name ``{symbol}`` now, "" = it tells none."""
 
@@ -59,7 +63,7 @@ class TellsReference:
 
     @classmethod
     def read_listed(cls, payload: bytes) -> Iterable[InstrumentState]:
-        """Those of an answer to one of ``listed_paths``. Raises ``ValueError`` if it is not one."""
+        """Those of an answer to one of ``listed_paths``, or of a daily file. Raises ``ValueError`` if it is not one."""
         return ()
 
     @classmethod

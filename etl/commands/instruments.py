@@ -16,6 +16,7 @@ from etl.reference.figis import differences as compare
 from etl.reference.figis import refresh_all as refresh_figis
 from etl.reference.instrument_states import found
 from etl.reference.instrument_states import refresh as run
+from etl.reference.listed_files import refresh_all as refresh_files
 from etl.reference.recorded import history, read
 from etl.reference.stock_lists import refresh_all as refresh_stocks
 from etl.reference.symbol_names import day_of, holding, name_of, spans
@@ -70,10 +71,11 @@ def at(exchange: str, symbol: str, moment: str, as_json: AsJson = False) -> None
 @app.command()
 def refresh(as_json: AsJson = False) -> None:
     """Bring the table `instruments` of every store up to the lists that are known; those of stocks are fetched, and
-    their FIGIs."""
+    their ISINs and FIGIs."""
     settings = settings_module.load()
     added = run(settings, time.time_ns())
     refresh_stocks(settings, time.time_ns())
+    refresh_files(settings, time.time_ns())
     _, faults = refresh_figis(settings, time.time_ns())
     told = ", ".join(f"{store}: {rows} rows added" for store, rows in added.items())
     print(msgspec.json.encode(added).decode() if as_json else told)
@@ -140,6 +142,7 @@ def _print(row: InstrumentState, as_json: bool, recorded_ns: int = 0) -> None:
         "status": row.status,
         "listed": row.listed_day or "",
         "delisted": row.delisted_day or "",
+        "isin": row.isin,
         "figi": row.figi,
     }
     told_facts = "  ".join(f"{name} {value}" for name, value in facts.items() if value)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import ClassVar
 
@@ -30,13 +30,17 @@ from etl.adapter.contract import (
 )
 from etl.adapter.fields import UNREADABLE, DecimalTexts, FieldFault, rejected, whole
 from etl.model.codes import Code
+from etl.model.identifiers import is_isin
 from etl.model.instruments import Instruments
 from etl.model.records import BarState, Frame, Kind, SizeUnit
+from etl.model.reference import InstrumentState
 from etl.model.times import NS_PER_DAY, NS_PER_S
 
 CHANNEL = "eod"
 INDIA_OFFSET_NS = 19_800 * NS_PER_S
 UDIFF_FROM = "2024-07-08"
+CASH = "CM"
+ISIN_COLUMN = "ISIN"
 _EPOCH = date(1970, 1, 1)
 _IN_NAME = re.compile(r"_(\d{8})_F_|cm(\d{2}[A-Z]{3}\d{4})bhav|EQ(?:_ISINCODE_)?(\d{6})")
 _FORMATS = ("%Y%m%d", "%d%b%Y", "%d%m%y")
@@ -89,6 +93,9 @@ class BhavcopyExchange(Exchange):
     """By which a day lacks a file or does not; nothing streams, so that no silence means anything."""
     symbol_column: ClassVar[str] = ""
     former: ClassVar[Layout]
+    listed_in_files = True
+    market: ClassVar[str]
+    """Its code (MIC)."""
 
     def __init__(
         self, credentials: Credentials | None = None, instruments: Instruments | None = None
@@ -98,9 +105,38 @@ class BhavcopyExchange(Exchange):
         self._headings: dict[str, tuple[str, ...]] = {}
         """By the file's name."""
 
-    def named(self, symbol: str, series: str) -> tuple[str, str]:
+    @classmethod
+    def named(cls, symbol: str, series: str) -> tuple[str, str]:
         """Venue symbol and unified symbol."""
         raise NotImplementedError
+
+    @classmethod
+    def read_listed(cls, payload: bytes) -> Iterable[InstrumentState]:
+        """Of a file in the layout UDiFF; an ISIN whose check digit is wrong is none."""
+        headings, *lines = csv.reader(payload.decode().splitlines())
+        columns = [text.strip() for text in headings]
+        if not {UDIFF.symbol, ISIN_COLUMN} <= set(columns):
+            raise ValueError(f"no {UDIFF.symbol} or {ISIN_COLUMN} among the headings")
+        for cells in lines:
+            row = dict(zip(columns, (cell.strip() for cell in cells), strict=False))
+            if row and row.get("Sgmt", CASH) == CASH:
+                yield cls._listed(row)
+
+    @classmethod
+    def _listed(cls, row: Mapping[str, str]) -> InstrumentState:
+        venue_symbol, symbol = cls.named(
+            _cell(row, cls.symbol_column or UDIFF.symbol), row.get(UDIFF.series, "")
+        )
+        isin = row.get(ISIN_COLUMN, "")
+        return InstrumentState(
+            cls.name,
+            venue_symbol,
+            symbol,
+            quote="INR",
+            market=cls.market,
+            title=row.get("FinInstrmNm", ""),
+            isin=isin if is_isin(isin) else "",
+        )
 
     def parse(self, frame: Frame) -> Sequence[Outcome]:
         address = frame.endpoint.partition("#")[0]
@@ -134,7 +170,7 @@ class BhavcopyExchange(Exchange):
             row = dict(zip(self._headings.get(name, layout.usual), stripped, strict=False))
             venue_symbol = ""
             try:
-                if row.get("Sgmt", "CM") != "CM":
+                if row.get("Sgmt", CASH) != CASH:
                     yield Ignored("other_segment", index)
                     continue
                 venue_symbol, symbol = self.named(_cell(row, symbol_column), row.get(layout.series, ""))

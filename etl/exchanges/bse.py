@@ -19,6 +19,7 @@ class Bse(BhavcopyExchange):
         "2026-08-03": "`ClsPric` is BSE's own close, `SttlmPric` near that of NSE",
     }
     symbol_column = "FinInstrmId"
+    market = "XBOM"
     former = Layout(
         "SC_CODE", "SC_GROUP", "TRADING_DATE", ("OPEN", "HIGH", "LOW", "CLOSE"), "NO_OF_SHRS", "NET_TURNOV",
         "NO_TRADES",
@@ -33,5 +34,6 @@ class Bse(BhavcopyExchange):
         year, month, number = day.split("-")
         return f"{folder}/EQ{number}{month}{year[2:]}_CSV.ZIP"
 
-    def named(self, symbol: str, series: str) -> tuple[str, str]:
+    @classmethod
+    def named(cls, symbol: str, series: str) -> tuple[str, str]:
         return symbol, f"{symbol}-INR"

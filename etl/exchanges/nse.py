@@ -27,6 +27,7 @@ class Nse(BhavcopyExchange):
         "2026-08-03": "the close of shares with derivatives is the price of an auction",
     }
     calendar = "XNSE"
+    market = "XNSE"
     former = Layout(
         "SYMBOL", "SERIES", "TIMESTAMP", ("OPEN", "HIGH", "LOW", "CLOSE"), "TOTTRDQTY", "TOTTRDVAL", "TOTALTRADES",
         ("SYMBOL", "SERIES", "OPEN", "HIGH", "LOW", "CLOSE", "LAST", "PREVCLOSE", "TOTTRDQTY", "TOTTRDVAL", "TIMESTAMP",
@@ -40,6 +41,7 @@ class Nse(BhavcopyExchange):
         name = MONTHS[int(month) - 1]
         return f"/content/historical/EQUITIES/{year}/{name}/cm{number}{name}{year}bhav.csv.zip"
 
-    def named(self, symbol: str, series: str) -> tuple[str, str]:
+    @classmethod
+    def named(cls, symbol: str, series: str) -> tuple[str, str]:
         suffix = "" if series == ROLLING else f"-{series}"
         return f"{symbol}.{series}", f"{symbol}-INR{suffix}"

@@ -1,4 +1,4 @@
-"""OpenFIGI: whose FIGI is that of a ticker of today. No market data, and no stream. https://www.openfigi.com/api/documentation
+"""OpenFIGI: the FIGI of a ticker of today, or of an ISIN. No market data, and no stream. https://www.openfigi.com/api/documentation
 
 A request has up to a hundred jobs, and its answer, with status 200, as many results in their order: rows, a warning
 that nobody is known, or an error of that job alone. One name has rows of several venues; what is kept is the composite
@@ -77,9 +77,7 @@ class OpenFigi(Exchange):
 
     @classmethod
     def figis_body(cls, asked: Sequence[Question]) -> bytes:
-        return msgspec.json.encode(
-            [{"idType": "TICKER", "idValue": _spelled(one.ticker), "exchCode": one.market} for one in asked]
-        )
+        return msgspec.json.encode([_job(one) for one in asked])
 
     @classmethod
     def read_figis(cls, payload: bytes, asked: Sequence[Question]) -> Sequence[InstrumentState | str | None]:
@@ -104,7 +102,15 @@ class OpenFigi(Exchange):
             return f"{len(figis)} composite FIGIs: {figis[0]}, {figis[1]}"
         if not figis:
             return None
-        return InstrumentState(cls.name, asked.key, asked.symbol, figi=figis[0], title=shares[0].name or "")
+        return InstrumentState(
+            cls.name,
+            asked.key,
+            asked.symbol,
+            figi=figis[0],
+            market=asked.market if asked.isin else "",
+            title=shares[0].name or "",
+            isin=asked.isin,
+        )
 
 
 def _outcome(index: int, told: Raw) -> Outcome:
@@ -113,6 +119,12 @@ def _outcome(index: int, told: Raw) -> Outcome:
     except UNREADABLE as error:
         return rejected(error, index, "")
     return Ignored("figis", index)
+
+
+def _job(asked: Question) -> dict[str, str]:
+    if asked.isin:
+        return {"idType": "ID_ISIN", "idValue": asked.isin, "micCode": asked.market}
+    return {"idType": "TICKER", "idValue": _spelled(asked.ticker), "exchCode": asked.market}
 
 
 def _spelled(ticker: str) -> str:

@@ -80,12 +80,14 @@ def refresh_lists(settings: Settings) -> dict[str, int]:
     from etl.reference.figis import refresh_all as refresh_figis
     from etl.reference.instrument_states import collisions, refresh
     from etl.reference.instruments import refresh_all
+    from etl.reference.listed_files import refresh_all as refresh_files
     from etl.reference.stock_lists import refresh_all as refresh_stocks
 
     found, refused = refresh_all(settings), collisions(settings)
     if settings.stores:
         refresh(settings, time.time_ns())
         found |= refresh_stocks(settings, time.time_ns())
+        found |= refresh_files(settings, time.time_ns())
         figis, faults = refresh_figis(settings, time.time_ns())
         found, refused = found | figis, refused + faults
     if refused:

@@ -39,8 +39,8 @@ class InstrumentState(Struct, frozen=True):
     """What a venue's list says of an instrument, and since when (``recorded_ns``). Ticks and lots are text: a step of
     10^-25 has no column; "" = nobody says. ``instrument_class``: spot, perpetual, future, option, event, of what US
     exchanges list stock, etf and the like, or "" where neither list nor symbol tells. ``figi`` is the composite one,
-    ``market`` the main one's code (MIC), ``title`` a company's name. A name that is listed no more stays, with the
-    status ``delisted`` and the day on which that was seen, or the venue's."""
+    ``market`` the main one's code (MIC), ``title`` a company's name, ``isin`` a share's. A name that is listed no more
+    stays, with the status ``delisted`` and the day on which that was seen, or the venue's."""
 
     exchange: str
     venue_symbol: str
@@ -65,6 +65,7 @@ class InstrumentState(Struct, frozen=True):
     figi: str = ""
     market: str = ""
     title: str = ""
+    isin: str = ""
 
 
 class CorporateAction(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 What a vendor says of a stock is that vendor's row and stays so; ``differences`` tells where two do not say the same.
 Tickers are asked for as they are today: of every stock that a list names, of names that an instrument has now, and of
-the feeds' default symbols.
+the feeds' default symbols. Shares of which the files of an exchange tell the ISIN are asked for by that.
 """
 
 from __future__ import annotations
@@ -64,12 +64,25 @@ def refresh(
 
 
 def questions(settings: Settings, exchanges: Iterable[type[Exchange]]) -> list[Question]:
-    """Each ticker once, whoever has it. Raises ``StoreError``."""
-    found = {one.key: one for exchange in exchanges for one in _of(settings, exchange)}
+    """Each ticker once, whoever has it, and each ISIN of a market under the first of its symbols. Raises
+    ``StoreError``."""
+    found: dict[str, Question] = {}
+    for exchange in exchanges:
+        of_exchange = (
+            _by_isin(settings, exchange) if exchange.listed_in_files else _by_ticker(settings, exchange)
+        )
+        for one in sorted(of_exchange, key=lambda one: one.symbol):
+            found.setdefault(one.key, one)
     return [found[key] for key in sorted(found)]
 
 
-def _of(settings: Settings, exchange: type[Exchange]) -> Iterator[Question]:
+def _by_isin(settings: Settings, exchange: type[Exchange]) -> Iterator[Question]:
+    for row in read(settings, INSTRUMENTS, [exchange.name], InstrumentState):
+        if row.isin:
+            yield Question(row.symbol, "", row.market, row.isin)
+
+
+def _by_ticker(settings: Settings, exchange: type[Exchange]) -> Iterator[Question]:
     market = exchange.ticker_market
     if not market:
         return

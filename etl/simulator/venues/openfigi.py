@@ -2,7 +2,7 @@
 
 POST /openfigi/v3/mapping  [{"idType":"TICKER","idValue":"AAPL","exchCode":"US"}]  a result a job, in their order
 
-It knows the simulated stocks of the US. A key of any text will do; without one the answer is 401, with more than
+It knows the simulated stocks of the US, and one share of India by its ISIN. A key of any text will do; without one the answer is 401, with more than
 ``JOBS_MAX`` jobs 413, beyond ``limit`` 429 with the seconds until it is over.
 """
 
@@ -25,6 +25,11 @@ from etl.simulator.words import Template
 KEY_HEADER = "X-OPENFIGI-APIKEY"
 JOBS_MAX = 100
 KNOWN = Template('{"data":[{"figi":"$figi","name":"$name INC","ticker":"$name","exchCode":"US","compositeFIGI":"$figi","shareClassFIGI":null,"securityType":"Common Stock","securityType2":"Common Stock","marketSector":"Equity","securityDescription":"$name"}]}')  # fmt: skip
+BY_ISIN: Mapping[tuple[str, str], str] = {
+    ("INE002A01018", "XNSE"): "BBG0000SMLT5",
+    ("INE002A01018", "XBOM"): "BBG0000SMLT5",
+}
+"""By ISIN and MIC; made up."""
 UNKNOWN = '{"warning":"No identifier found."}'
 INVALID = '{"error":"Invalid idType or idValue."}'
 
@@ -33,6 +38,7 @@ class _Job(Struct):
     idType: str = ""
     idValue: str = ""
     exchCode: str = ""
+    micCode: str = ""
 
 
 class OpenFigi(Venue):
@@ -65,7 +71,10 @@ def _results(jobs: Sequence[_Job]) -> str:
 
 
 def _result(job: _Job) -> str:
-    if job.idType != "TICKER" or not job.idValue:
+    if job.idType not in ("TICKER", "ID_ISIN") or not job.idValue:
         return INVALID
-    figi = FIGIS.get(job.idValue) if job.exchCode == "US" else None
+    if job.idType == "ID_ISIN":
+        figi = BY_ISIN.get((job.idValue, job.micCode))
+    else:
+        figi = FIGIS.get(job.idValue) if job.exchCode == "US" else None
     return KNOWN({"figi": figi, "name": job.idValue}) if figi else UNKNOWN
