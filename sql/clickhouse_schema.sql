@@ -1,4 +1,4 @@
--- As of 0035_isin: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
+-- As of 0036_of_instruments: what the migrations up to it make of a new database. Written by tests/stores/test_clickhouse_schema.py.
 
 CREATE DATABASE IF NOT EXISTS market_internal;
 
@@ -1082,38 +1082,27 @@ FROM
 ASOF LEFT JOIN factors AS f ON (f.exchange = b.exchange) AND (f.whose = b.whose) AND (b.day < f.effective_day);
 
 CREATE VIEW IF NOT EXISTS bars_of
-AS SELECT
-    {current_symbol:String} AS current_symbol,
-    b.* EXCEPT day
-FROM
-(
-    SELECT
-        *,
-        toDate32(time, 'America/New_York') AS day
-    FROM bars
-    WHERE (exchange = {of_exchange:String}) AND (symbol IN (
-        SELECT symbol
+AS WITH
+    (
+        SELECT groupArray((symbol, first_day, until_day))
         FROM symbol_spans
         WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
-        UNION ALL
-        SELECT {current_symbol:String}
-    ))
-) AS b
-ASOF LEFT JOIN
-(
-    SELECT
-        symbol,
-        first_day,
-        until_day,
-        1 AS is_known
+    ) AS spans
+SELECT
+    {current_symbol:String} AS current_symbol,
+    *
+FROM bars
+WHERE (exchange = {of_exchange:String}) AND (symbol IN (
+    SELECT symbol
     FROM symbol_spans
     WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
-) AS s ON (s.symbol = b.symbol) AND (s.first_day <= b.day)
-WHERE ((s.is_known = 1) AND ((s.until_day IS NULL) OR (b.day < s.until_day))) OR ({current_symbol:String} NOT IN (
+    UNION ALL
+    SELECT {current_symbol:String}
+)) AND (arrayExists(span -> (((span.1) = symbol) AND ((span.2) <= toDate32(time, 'America/New_York')) AND (isNull(span.3) OR (toDate32(time, 'America/New_York') < (span.3)))), spans) OR ({current_symbol:String} NOT IN (
     SELECT symbol
     FROM symbol_spans
     WHERE exchange = {of_exchange:String}
-));
+)));
 
 CREATE VIEW IF NOT EXISTS book_updates
 (
@@ -1383,6 +1372,29 @@ FROM market_internal.others_stored
 FINAL
 WHERE kind = 'correction'
 SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE VIEW IF NOT EXISTS corrections_of
+AS WITH
+    (
+        SELECT groupArray((symbol, first_day, until_day))
+        FROM symbol_spans
+        WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    ) AS spans
+SELECT
+    {current_symbol:String} AS current_symbol,
+    *
+FROM corrections
+WHERE (exchange = {of_exchange:String}) AND (symbol IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    UNION ALL
+    SELECT {current_symbol:String}
+)) AND (arrayExists(span -> (((span.1) = symbol) AND ((span.2) <= toDate32(time, 'America/New_York')) AND (isNull(span.3) OR (toDate32(time, 'America/New_York') < (span.3)))), spans) OR ({current_symbol:String} NOT IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE exchange = {of_exchange:String}
+)));
 
 CREATE VIEW IF NOT EXISTS gaps
 (
@@ -1819,6 +1831,29 @@ FROM market_internal.quotes_stored
 FINAL
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
+CREATE VIEW IF NOT EXISTS quotes_of
+AS WITH
+    (
+        SELECT groupArray((symbol, first_day, until_day))
+        FROM symbol_spans
+        WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    ) AS spans
+SELECT
+    {current_symbol:String} AS current_symbol,
+    *
+FROM quotes
+WHERE (exchange = {of_exchange:String}) AND (symbol IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    UNION ALL
+    SELECT {current_symbol:String}
+)) AND (arrayExists(span -> (((span.1) = symbol) AND ((span.2) <= toDate32(time, 'America/New_York')) AND (isNull(span.3) OR (toDate32(time, 'America/New_York') < (span.3)))), spans) OR ({current_symbol:String} NOT IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE exchange = {of_exchange:String}
+)));
+
 CREATE VIEW IF NOT EXISTS sessions
 (
     `exchange` LowCardinality(String),
@@ -1998,6 +2033,29 @@ FROM market_internal.others_stored
 FINAL
 WHERE kind = 'status'
 SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE VIEW IF NOT EXISTS statuses_of
+AS WITH
+    (
+        SELECT groupArray((symbol, first_day, until_day))
+        FROM symbol_spans
+        WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    ) AS spans
+SELECT
+    {current_symbol:String} AS current_symbol,
+    *
+FROM statuses
+WHERE (exchange = {of_exchange:String}) AND (symbol IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    UNION ALL
+    SELECT {current_symbol:String}
+)) AND (arrayExists(span -> (((span.1) = symbol) AND ((span.2) <= toDate32(time, 'America/New_York')) AND (isNull(span.3) OR (toDate32(time, 'America/New_York') < (span.3)))), spans) OR ({current_symbol:String} NOT IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE exchange = {of_exchange:String}
+)));
 
 CREATE VIEW IF NOT EXISTS symbol_names
 (
@@ -2359,6 +2417,52 @@ FROM
         WHERE NOT (replaces AND (replacement_key = voided_key))
     ))
 );
+
+CREATE VIEW IF NOT EXISTS trades_corrected_of
+AS WITH
+    (
+        SELECT groupArray((symbol, first_day, until_day))
+        FROM symbol_spans
+        WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    ) AS spans
+SELECT
+    {current_symbol:String} AS current_symbol,
+    *
+FROM trades_corrected
+WHERE (exchange = {of_exchange:String}) AND (symbol IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    UNION ALL
+    SELECT {current_symbol:String}
+)) AND (arrayExists(span -> (((span.1) = symbol) AND ((span.2) <= toDate32(time, 'America/New_York')) AND (isNull(span.3) OR (toDate32(time, 'America/New_York') < (span.3)))), spans) OR ({current_symbol:String} NOT IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE exchange = {of_exchange:String}
+)));
+
+CREATE VIEW IF NOT EXISTS trades_of
+AS WITH
+    (
+        SELECT groupArray((symbol, first_day, until_day))
+        FROM symbol_spans
+        WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    ) AS spans
+SELECT
+    {current_symbol:String} AS current_symbol,
+    *
+FROM trades
+WHERE (exchange = {of_exchange:String}) AND (symbol IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE (exchange = {of_exchange:String}) AND (current_symbol = {current_symbol:String})
+    UNION ALL
+    SELECT {current_symbol:String}
+)) AND (arrayExists(span -> (((span.1) = symbol) AND ((span.2) <= toDate32(time, 'America/New_York')) AND (isNull(span.3) OR (toDate32(time, 'America/New_York') < (span.3)))), spans) OR ({current_symbol:String} NOT IN (
+    SELECT symbol
+    FROM symbol_spans
+    WHERE exchange = {of_exchange:String}
+)));
 
 CREATE VIEW IF NOT EXISTS market_internal.agg_trades_stored
 (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from datetime import time as clock
 from typing import Any
@@ -68,28 +68,42 @@ class ReferenceData:
         """What series say of each period, in the vintage that was known."""
         return self._told("observations", frame, exchange=exchange, symbol=symbol, at=at)
 
+    # ── of an instrument: what is asked for by the name of today, under all names that it ever had. What others had
+    # under its name is left out; ``bars`` and the others go by the name of the day. Options are theirs.
+
+    def trades_of(self, exchange: str, symbol: str, start: Time, end: Time, **options: Any) -> Any:
+        return self._of(self.trades, exchange, symbol, start, end, **options)
+
+    def quotes_of(self, exchange: str, symbol: str, start: Time, end: Time, **options: Any) -> Any:
+        return self._of(self.quotes, exchange, symbol, start, end, **options)
+
     def bars_of(
+        self, exchange: str, symbol: str, start: Time, end: Time, interval: str = "1m", **options: Any
+    ) -> Any:
+        return self._of(self.bars, exchange, symbol, start, end, interval=interval, **options)
+
+    def ohlcv_of(
+        self, exchange: str, symbol: str, start: Time, end: Time, interval: str = "1m", **options: Any
+    ) -> Any:
+        return self._of(self.ohlcv, exchange, symbol, start, end, interval=interval, **options)
+
+    def _of(
         self,
+        read: Callable[..., Any],
         exchange: str,
         symbol: str,
         start: Time,
         end: Time,
-        interval: str = "1m",
         frame: str = "polars",
         decimals: str = "exact",
         **options: Any,
     ) -> Any:
-        """The venue's bars of the instrument that is called ``symbol`` today, under all names that it ever had; those
-        that others had under its name are left out. ``bars`` gives them by the name of their day."""
-        asked = {**options, "interval": interval, "decimals": decimals}
+        asked = {**options, "decimals": decimals, "frame": "arrow"}
         spans = list(self._spans(exchange, symbol, as_ns(start), as_ns(end)))
         if not spans:  # the columns of nothing
-            one = self.bars(exchange, symbol, start, as_ns(start) + NS_PER_US, frame="arrow", **asked)
+            one = read(exchange, symbol, start, as_ns(start) + NS_PER_US, **asked)
             return as_frame(one.slice(0, 0), frame, decimals == "exact")
-        tables = [
-            self.bars(exchange, name, from_ns, to_ns, frame="arrow", **asked)
-            for name, from_ns, to_ns in spans
-        ]
+        tables = [read(exchange, name, from_ns, to_ns, **asked) for name, from_ns, to_ns in spans]
         return as_frame(pa.concat_tables(tables), frame, decimals == "exact")
 
     def _spans(
@@ -105,7 +119,18 @@ class ReferenceData:
             if from_ns < to_ns:
                 yield span["symbol"], from_ns, to_ns
 
+    def trades(self, exchange: str, symbol: str, start: Time, end: Time, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def quotes(self, exchange: str, symbol: str, start: Time, end: Time, **options: Any) -> Any:
+        raise NotImplementedError
+
     def bars(
+        self, exchange: str, symbol: str, start: Time, end: Time, interval: str = "1m", **options: Any
+    ) -> Any:
+        raise NotImplementedError
+
+    def ohlcv(
         self, exchange: str, symbol: str, start: Time, end: Time, interval: str = "1m", **options: Any
     ) -> Any:
         raise NotImplementedError

@@ -16,10 +16,12 @@ from etl.lake import layout
 from etl.lake.catalog import File, State
 from etl.lake.estimate import LARGE_SCAN_ROWS, Scan, at_most
 from etl.lake.query import confine, connect_to
+from etl.lake.reference_views import OF_INSTRUMENTS
 from etl.lake.storage import Storage
 from etl.settings import Settings
 
 _VIEWS = {"trades_corrected": ("trades", "corrections"), "corrections_keyed": ("corrections",)}
+_VIEWS |= {f"{name}_of": _VIEWS.get(name, (name,)) for name in OF_INSTRUMENTS}
 _BETWEEN_FILTERS = re.compile(r"'(?:[^']|'')*'|\)\(")
 """DuckDB writes them one after the other; what stands in quotes is passed over."""
 

@@ -36,11 +36,22 @@ class ReferenceData:
     def bars_of(self, exchange: str, symbol: str) -> Any:
         """The bars of the instrument that is called ``symbol`` today, under all names that it ever had; those that
         others had under its name are left out. ``bars`` gives them by the name of their day."""
-        return self.sql(f"SELECT * FROM bars_of({_text(exchange)}, {_text(symbol)})")  # noqa: S608  quoted
+        return self._of("bars", exchange, symbol)
+
+    def trades_of(self, exchange: str, symbol: str) -> Any:
+        """As ``bars_of``; prints that corrections void are there, too."""
+        return self._of("trades", exchange, symbol)
+
+    def quotes_of(self, exchange: str, symbol: str) -> Any:
+        """As ``bars_of``."""
+        return self._of("quotes", exchange, symbol)
 
     def observations_asof(self, at: Time) -> Any:
         """What was known of each series and period at a time (docs/storage.md)."""
         return self.sql(f"SELECT * FROM observations_asof({_moment(at)})")  # noqa: S608  a number
+
+    def _of(self, table: str, exchange: str, symbol: str) -> Any:
+        return self.sql(f"SELECT * FROM {table}_of({_text(exchange)}, {_text(symbol)})")  # noqa: S608  quoted
 
     def _known(self, table: str, at: Time | None) -> Any:
         source = table if at is None else f"{table}_at({_moment(at)})"

@@ -130,19 +130,27 @@ SELECT exchange, symbol, instrument_id, current_symbol, figi, title
 FROM symbol_spans
 WHERE first_day <= (of_time::TIMESTAMPTZ AT TIME ZONE 'America/New_York')::DATE
   AND (until_day IS NULL OR until_day > (of_time::TIMESTAMPTZ AT TIME ZONE 'America/New_York')::DATE);
-CREATE MACRO bars_of(of_exchange, named_today) AS TABLE
-SELECT b.*
-FROM bars AS b
-WHERE b.exchange = of_exchange
-  AND (EXISTS (
-          SELECT 1 FROM symbol_spans AS s
-          WHERE s.exchange = of_exchange AND s.current_symbol = named_today AND s.symbol = b.symbol
-            AND s.first_day <= (b.time AT TIME ZONE 'America/New_York')::DATE
-            AND (s.until_day IS NULL OR s.until_day > (b.time AT TIME ZONE 'America/New_York')::DATE))
-       OR b.symbol = named_today AND NOT EXISTS (
-          SELECT 1 FROM symbol_spans AS s WHERE s.exchange = of_exchange AND s.symbol = named_today));
+CREATE MACRO names_of(of_exchange, named_today) AS TABLE
+SELECT symbol, first_day::TIMESTAMP AT TIME ZONE 'America/New_York' AS from_time,
+       coalesce(until_day::TIMESTAMP AT TIME ZONE 'America/New_York', 'infinity'::TIMESTAMPTZ) AS until_time
+FROM symbol_spans
+WHERE exchange = of_exchange AND current_symbol = named_today
+UNION ALL
+SELECT named_today, '-infinity'::TIMESTAMPTZ, 'infinity'::TIMESTAMPTZ
+WHERE NOT EXISTS (SELECT 1 FROM symbol_spans AS s WHERE s.exchange = of_exchange AND s.symbol = named_today);
 """
-"""As in sql/timescale/0022_symbol_names.sql."""
+"""As in sql/timescale/0022_symbol_names.sql and 0027."""
+
+OF_INSTRUMENTS = ("bars", "trades", "trades_corrected", "quotes", "statuses", "corrections")
+"""What ``<name>_of(exchange, name of today)`` gives of an instrument under all its names."""
+_OF_INSTRUMENT = """
+CREATE MACRO {name}_of(of_exchange, named_today) AS TABLE
+SELECT r.*
+FROM {name} AS r
+JOIN names_of(of_exchange, named_today) AS n
+    ON r.symbol = n.symbol AND r.time >= n.from_time AND r.time < n.until_time
+WHERE r.exchange = of_exchange;
+"""
 
 
 def reference_views() -> str:
@@ -151,6 +159,7 @@ def reference_views() -> str:
         "\n".join(statement for table in REFERENCE_TABLES.values() for statement in _of(table))
         + _ADJUSTED
         + _NAMES
+        + "".join(_OF_INSTRUMENT.format(name=name) for name in OF_INSTRUMENTS)
     )
 
 

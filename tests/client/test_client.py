@@ -165,9 +165,9 @@ def test_reference_data_is_asked_for_in_one_call_and_bars_follow_a_rename(
 ) -> None:
     record_reference(settings)
     renamed = [
-        bar_of("FB", "2022-06-08T15:00:00"),
-        bar_of("META", "2022-06-08T15:00:00"),  # of another one, who had the name until then
-        bar_of("META", "2022-06-09T15:00:00"),
+        *of_each_kind("FB", "2022-06-08T15:00:00"),
+        *of_each_kind("META", "2022-06-08T15:00:00"),  # of another one, who had the name until then
+        *of_each_kind("META", "2022-06-09T15:00:00"),
     ]
     store_in_clickhouse(settings, renamed, "renamed")
 
@@ -183,11 +183,14 @@ def test_reference_data_is_asked_for_in_one_call_and_bars_follow_a_rename(
         assert client.observations(symbol="GDP")["value"].to_list() == [Decimal("0.0000000000000000001")]
         assert client.observations(at="2026-01-01").height == 0
         span = "2022-06-01", "2022-07-01"
-        of_name, of_stock = (ask("polygon", "META", *span) for ask in (client.bars, client.bars_of))
-        assert of_name["symbol"].to_list() == ["META", "META"]
-        assert of_stock["symbol"].to_list() == ["FB", "META"]
-        assert [moment.day for moment in of_stock["time"]] == [8, 9]
-        assert of_stock.schema == of_name.schema
+        for by_name, by_stock in (
+            (client.trades, client.trades_of), (client.quotes, client.quotes_of), (client.bars, client.bars_of),
+        ):  # fmt: skip
+            of_name, of_stock = (ask("polygon", "META", *span) for ask in (by_name, by_stock))
+            assert of_name["symbol"].to_list() == ["META", "META"]
+            assert of_stock["symbol"].to_list() == ["FB", "META"]
+            assert [moment.day for moment in of_stock["time"]] == [8, 9]
+            assert of_stock.schema == of_name.schema
         none = client.bars_of("polygon", "META", "2010-01-01", "2010-02-01")
         assert (none.height, none.columns) == (0, of_name.columns)
         unknown = client.bars_of("binance", "BTC-USDT", START, END, "5m", decimals="float", frame="arrow")
@@ -202,12 +205,18 @@ def test_reference_data_is_asked_for_in_one_call_and_bars_follow_a_rename(
     asyncio.run(served())
 
 
-def bar_of(symbol: str, time: str) -> Record:
-    start_ns = as_ns(time)
-    return structs.replace(
-        bar(0, symbol), exchange="polygon", event_time_ns=start_ns, receive_time_ns=start_ns,
-        key_time_ns=start_ns, record_key=f"1m/{start_ns}",
-    )  # fmt: skip
+def of_each_kind(symbol: str, time: str) -> list[Record]:
+    """A trade, a quote and a bar of Polygon's."""
+    time_ns = as_ns(time)
+    return [
+        structs.replace(
+            one, exchange="polygon", event_time_ns=time_ns, receive_time_ns=time_ns, key_time_ns=time_ns,
+            record_key=key,
+        )
+        for one, key in (
+            (trade(0, symbol), f"1/{time_ns}"), (quote(0, symbol), f"{time_ns}"), (bar(0, symbol), f"1m/{time_ns}"),
+        )
+    ]  # fmt: skip
 
 
 @pytest.mark.integration

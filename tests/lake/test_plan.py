@@ -55,6 +55,8 @@ def any_file(_: File) -> bool:
         ("SELECT max(bid), max(last_price) FROM trades, quotes", ["trades", "quotes"], any_file),
         ("SELECT count(*) FROM trades_corrected WHERE exchange = 'binance'", ["trades"],
          lambda file: file.exchange == "binance"),
+        ("SELECT count(*) FROM trades_of('binance', 'BTC-USDT') WHERE date >= '2024-08-09'", ["trades"],
+         lambda file: file.exchange == "binance" and file.date >= "2024-08-09"),
         ("SELECT count(*) FROM gaps", [], any_file),
         ("SELECT 1", [], any_file),
     ],

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import msgspec
-import pyarrow as pa
 import pytest
+from msgspec import structs
 
 from etl.commands import instruments
 from etl.errors import UsageError
 from etl.exchanges import load
 from etl.lake import Lake
-from etl.model.records import Bar, BarState, SizeUnit, Source
+from etl.lake.reference_views import OF_INSTRUMENTS
+from etl.model.records import CorrectionKind, Record, Source, Status, TradingStatus
 from etl.model.reference import SYMBOL_NAMES, CorporateAction, SymbolName
 from etl.model.times import parse_ns
 from etl.reference.recorded import read, record
 from etl.reference.symbol_names import SINCE_EVER, accepted, chained, refresh, spans, symbol_at
 from etl.settings import Settings, changed
-from etl.sinks.bulk_bars import VARYING, Bars, writers
+from etl.sinks.export import export
+from etl.sinks.load import load_timescale
 from etl.stores.clickhouse_http import connect
 from etl.stores.migrate import migrate_clickhouse, migrate_timescale
 from etl.stores.timescale import connect as connect_timescale
+from etl.transports.kafka import ensure_topics
+from tests.support import stream
 from tests.support.access import access_at
+from tests.support.audit_stores import store_in_clickhouse
 from tests.support.lake import query
 from tests.support.serving import simulator
 
@@ -196,21 +203,27 @@ def test_a_stock_is_shown_with_its_name_of_today(
 DAYS = ("2012-01-03", "2021-07-01", "2022-02-01", "2022-06-08", "2022-06-09", "2025-03-03")
 
 
-def stored_bars() -> Bars:
-    """One a day for FB, META, METV and AAPL."""
-    found = []
+def stored() -> list[Record]:
+    """Of each kind one a day for FB, META, METV and AAPL."""
+    found: list[Record] = []
     for symbol in ("FB", "META", "METV", "AAPL"):
         for day in DAYS:
-            start_ns = parse_ns(f"{day}T15:00:00")
-            found.append(
-                Bar(
-                    "polygon", symbol, symbol, "AM", start_ns, start_ns + 10**9, Source.BACKFILL, "c", 1, 0,
-                    f"1m/{start_ns}", start_ns, 1, interval="1m", open="1", high="1", low="1", close="1", volume="1",
-                    bar_state=BarState.CLOSED, size_unit=SizeUnit.SHARE,
-                )
-            )  # fmt: skip
-    columns = {column: [getattr(bar, column) for bar in found] for column in VARYING}
-    return Bars(found[0], pa.table(columns | {"bar_state": pa.array([2] * len(found), pa.int32())}))
+            time_ns, number = parse_ns(f"{day}T15:00:00"), len(found)
+            of: dict[str, Any] = {
+                "exchange": "polygon", "symbol": symbol, "venue_symbol": symbol, "event_time_ns": time_ns,
+                "receive_time_ns": time_ns + 10**9, "key_time_ns": time_ns, "frame_sequence": number + 1,
+            }  # fmt: skip
+            found += [
+                stream.trade(number, record_key=f"1/{number}", **of),
+                stream.quote(number, record_key=str(number), **of),
+                stream.bar(number, record_key=f"1m/{time_ns}", **of),
+                structs.replace(stream.correction(f"{number}/gone", kind=CorrectionKind.CANCEL), **of),
+                Status(
+                    channel="LULD", source=Source.STREAM, connection_id=stream.CONNECTION, frame_index=0,
+                    record_key=str(number), parser_version=1, status=TradingStatus.HALTED, **of,
+                ),
+            ]  # fmt: skip
+    return found
 
 
 OF = {
@@ -223,28 +236,44 @@ OF = {
 
 
 @pytest.mark.integration
-def test_every_store_gives_the_bars_of_an_instrument_by_the_name_of_today(
+def test_every_store_gives_what_is_an_instruments_by_the_name_of_today(
     settings_with: Callable[..., Settings],
 ) -> None:
-    settings = settings_with(clickhouse=True, timescale=True, venues="polygon")
+    settings = settings_with(kafka=True, clickhouse=True, timescale=True, venues="polygon")
     migrate_clickhouse(settings)
     migrate_timescale(settings)
-    for writer in writers(settings, settings.stores).values():
-        writer.write(stored_bars())
-        writer.close()
+    ensure_topics(settings)
+    stream.publish(settings, *stored())
+    store_in_clickhouse(settings, stored(), "stored")
+    load_timescale(settings)
+    export(settings, time.time_ns())
     added = record(settings, SYMBOL_NAMES, NAMES, ["polygon"], 1_000)
     assert added == dict.fromkeys(("clickhouse", "timescale", "lake"), len(NAMES))
-    for symbol, expected in OF.items():
-        asked = f"('polygon', '{symbol}')"
-        day = "SELECT symbol, CAST(CAST(time AS DATE) AS VARCHAR) FROM bars_of"
-        with connect(settings) as client:
-            of = f"bars_of(of_exchange = 'polygon', current_symbol = '{symbol}')"
-            sql = f"SELECT symbol, toDate(time) FROM {of} ORDER BY time FORMAT TSV"
-            lines = client.execute(sql).decode().splitlines()
-        assert [tuple(line.split("\t")) for line in lines] == expected, "clickhouse"
-        with connect_timescale(settings) as connection:
-            rows = connection.execute(f"{day}{asked} ORDER BY time".encode()).fetchall()
-        assert rows == expected, "timescale"
-        assert [tuple(row) for row in query(settings, f"{day}{asked} ORDER BY time")] == expected, "lake"
+    for table in OF_INSTRUMENTS:
+        for symbol, expected in OF.items():
+            assert told_of(settings, table, symbol) == dict.fromkeys(settings.stores, expected), (
+                table,
+                symbol,
+            )
+    lake = Lake(settings)
+    for told in (lake.bars_of, lake.trades_of, lake.quotes_of):
+        assert len(told("polygon", "META").fetchall()) == len(OF["META"])
     assert sorted(read(settings, SYMBOL_NAMES, ["polygon"], SymbolName), key=str) == sorted(NAMES, key=str)
     assert {span.symbol for span in spans(NAMES)} == {"FB", "META", "METV"}
+
+
+def told_of(settings: Settings, table: str, symbol: str) -> dict[str, list[tuple[str, ...]]]:
+    """Names and days, by store."""
+    of = f"{table}_of(of_exchange = 'polygon', current_symbol = '{symbol}')"
+    with connect(settings) as client:
+        sql = f"SELECT symbol, toDate(time) FROM {of} ORDER BY time FORMAT TSV"
+        lines = client.execute(sql).decode().splitlines()
+    days = "symbol, CAST(CAST(time AS DATE) AS VARCHAR)"
+    elsewhere = f"SELECT {days} FROM {table}_of('polygon', '{symbol}') ORDER BY time"
+    with connect_timescale(settings) as connection:
+        of_timescale = connection.execute(elsewhere.encode()).fetchall()
+    return {
+        "clickhouse": [tuple(line.split("\t")) for line in lines],
+        "timescale": of_timescale,
+        "lake": query(settings, elsewhere),
+    }
