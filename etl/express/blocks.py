@@ -29,6 +29,7 @@ class Block(Struct, frozen=True):
 
     columns: tuple[str, ...]
     stream: bytes
+    rows: int
 
 
 BlockMaker = Callable[[Sequence[bytes]], Mapping[Kind, Block]]
@@ -84,7 +85,7 @@ def _block(rows: Arrays) -> Block | None:
     with pa.BufferOutputStream() as sink:
         with pa.ipc.new_stream(sink, batch.schema) as stream:
             stream.write_batch(batch)
-        return Block(tuple(columns), sink.getvalue().to_pybytes())
+        return Block(tuple(columns), sink.getvalue().to_pybytes(), len(batch))
 
 
 def _require(holds: Any) -> None:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from msgspec import Struct
 
 from etl.sinks.clickhouse_batch import Batch, Intent, PartitionId
@@ -100,9 +98,9 @@ class Partition:
             rows += 1
         return rows
 
-    def cut(self, rows: int, now_s: float, time_s: float, way_of: Callable[[Sequence[bytes]], int]) -> Batch:
+    def cut(self, rows: int, now_s: float, time_s: float, version: int) -> Batch:
         """The first ``rows`` messages as the batch under way: with the intent that was found, or with one of its own,
-        intended at ``time_s`` (Unix time) to go the way that ``way_of`` its messages says."""
+        intended at ``time_s`` (Unix time) to go the way of this ``version``."""
         found, self.found = self.found, None
         offsets, values = self._offsets[:rows], self._values[:rows]
         del self._offsets[:rows], self._values[:rows]
@@ -114,7 +112,7 @@ class Partition:
             end=offsets[-1] + 1,
             rows=rows,
             time_s=time_s,
-            v=way_of(values),
+            v=version,
         )
         self.batch = Batch(self.id, intent, offsets, values, intended=found is not None)
         return self.batch

@@ -164,22 +164,10 @@ def landing_parts(values: Sequence[bytes], *, quarantined: bool) -> Iterator[Par
         yield landed(FREQUENT, frequent)
 
 
-ANOTHER_INSERT_MESSAGES = 3_500
-"""What an insert beside another costs, in messages that it must save: 11 ms of CPU at 3 µs a message. ms of CPU of the
-recorded mix of three kinds, by the landing table and as blocks: of 100 messages 55 and 77, of 1,000 65 and 78, of
-10,000 136 and 126; of one kind, one message, 42 and 19."""
-
-
-def is_worth_blocks(values: Sequence[bytes]) -> bool:
-    """Whether ready blocks cost less: one of a single kind always does, several only where there is much in them."""
-    counts = [count for head in _HEADS.values() if (count := sum(value.startswith(head) for value in values))]
-    return bool(counts) and sum(counts) >= (len(counts) - 1) * ANOTHER_INSERT_MESSAGES
-
-
 def block_parts(values: Sequence[bytes], make_blocks: BlockMaker) -> tuple[Sequence[Part], Sequence[bytes]]:
     """A block for each kind that has one, and the messages that are in none."""
     blocks = make_blocks(values)
-    if not blocks:
-        return (), values
-    _, others = _split(values, tuple(_HEADS[kind] for kind in blocks))
+    others: Sequence[bytes] = ()
+    if sum(block.rows for block in blocks.values()) < len(values):
+        _, others = _split(values, tuple(_HEADS[kind] for kind in blocks))
     return [_stored(kind, block) for kind, block in blocks.items()], others
