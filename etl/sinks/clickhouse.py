@@ -75,7 +75,7 @@ class ClickHouseSink:
     def _go_on(self, now_s: float) -> None:
         for partition in self._offsets.partitions:
             self._advance(partition, now_s)
-        self._offsets.consume()
+        self._offsets.consume(bool(self._inserting))
         self._offsets.report_backlog(now_s)
         self._offsets.look_at_topics(now_s)
 

@@ -27,7 +27,7 @@ from etl.transports.transport import transport_of
 
 CONSUME_MESSAGES_MAX = 5_000
 CONSUME_WAIT_S = 0.005
-COMMIT_WAIT_S = 0.001
+SOON_WAIT_S = 0.001
 COMMIT_ANSWER_WITHIN_S = 60.0
 RETRY_FIRST_S = 0.05
 BACKLOG_EVERY_S = 1.0
@@ -108,11 +108,13 @@ class Offsets:
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def consume(self) -> None:
-        """Buffer what has come, and stop reading where a buffer is full. Raises ``TransportError``, ``RangeLost``."""
-        # short, for an acknowledged intent is served from within, and its insert waits for it
-        committing = any(held.committing is not None for held in self._held.values())
-        wait_s = COMMIT_WAIT_S if committing else CONSUME_WAIT_S
+    def consume(self, inserting: bool) -> None:
+        """Buffer what has come, and stop reading where a buffer is full. Raises ``TransportError``, ``RangeLost``.
+        ``inserting``: an insert is under way."""
+        # short, for an acknowledged intent is served from within, and its insert waits for it; as the next intent does
+        # for an insert that has ended
+        soon = inserting or any(held.committing is not None for held in self._held.values())
+        wait_s = SOON_WAIT_S if soon else CONSUME_WAIT_S
         self._buffer(self._group.consume(CONSUME_MESSAGES_MAX, wait_s), time.monotonic())
         for held in self._held.values():
             partition = held.partition
