@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def _store(settings: Settings, store: str, files: list[Path], rows: int) -> dict
     summary = bulk.run(settings, job)
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
     assert summary.rows == rows, f"{store}: {summary.rows} of {rows}"
-    held, size = {"clickhouse": _clickhouse, "timescale": _timescale, "lake": _lake}[store](settings)
+    held, size = HELD[store](settings)
     assert held == rows, f"{store} holds {held} of {rows}"
     return {
         "rows_per_s": round(rows / seconds),
@@ -162,3 +162,11 @@ def _timescale(settings: Settings) -> tuple[int, int]:
 def _lake(settings: Settings) -> tuple[int, int]:
     files = Catalog(open_storage(settings)).read().of("bars")
     return sum(file.rows for file in files), sum(file.bytes for file in files)
+
+
+HELD: Mapping[str, Callable[[Settings], tuple[int, int]]] = {
+    "clickhouse": _clickhouse,
+    "timescale": _timescale,
+    "lake": _lake,
+}
+"""By store, how many bars it has and in how many bytes, merged and compressed."""

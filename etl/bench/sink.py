@@ -76,7 +76,7 @@ def main(
 async def _measure(
     settings: Settings, records: Sequence[Record], messages: int, repeats: int
 ) -> dict[str, Any]:
-    drained = []
+    paces = []
     servers = (kafka_part(settings), clickhouse_part(settings))
     async with Supervisor(servers, child_environment(settings), settings.state_path) as supervisor:
         await supervisor.all_ready()
@@ -84,14 +84,14 @@ async def _measure(
         for run in range(repeats):
             of_run = _of_run(settings, run)
             await asyncio.to_thread(_publish, of_run, islice(_copies(records, run), messages))
-            drained.append(await _drained(of_run, messages))
-            say(f"run {run + 1}: {drained[-1].events_per_s:,.0f} messages/s")
+            paces.append(await drained(of_run, messages))
+            say(f"run {run + 1}: {paces[-1].events_per_s:,.0f} messages/s")
         inserts = await asyncio.to_thread(_inserts, settings, records)
     return {
         "messages_per_run": messages,
         "runs": repeats,
-        "messages_per_s": spread([each.events_per_s for each in drained], 0),
-        "sink_cpu_us_per_message": spread([each.cpu_us_per_event for each in drained], 2),
+        "messages_per_s": spread([each.events_per_s for each in paces], 0),
+        "sink_cpu_us_per_message": spread([each.cpu_us_per_event for each in paces], 2),
         **inserts,
     }
 
@@ -181,7 +181,7 @@ def _publish(settings: Settings, records: Iterator[Record]) -> None:
     publisher.flush(FLUSH_TIMEOUT_S)
 
 
-async def _drained(settings: Settings, messages: int) -> Pace:
+async def drained(settings: Settings, messages: int) -> Pace:
     """The sink from its first batches to the last message. Raises ``EtlError``."""
 
     def written() -> int:

@@ -204,6 +204,22 @@ STANDARD: dict[str, Standard] = {
         told=BULK_RATES,
         told_names=("rows_per_s", "bytes_per_row", "line_by_line_rows_per_s"),
     ),
+    "together": Standard(
+        ("--rows", "300000"),
+        (
+            Figure("bars, of a hundred stocks a request / requests", ("rows", "requests")),
+            Figure("from a simulated Alpaca into the topic, rows/s", ("rows_per_s",)),
+            Figure("own CPU of the backfill, µs a row", ("own_cpu_us_per_row",)),
+            Figure(
+                "from there, rows/s: ClickHouse / TimescaleDB / lake",
+                ("store_rows_per_s.clickhouse", "store_rows_per_s.timescale", "store_rows_per_s.lake"),
+            ),
+            Figure(
+                "bytes a row, merged and compressed",
+                ("bytes_per_row.clickhouse", "bytes_per_row.timescale", "bytes_per_row.lake"),
+            ),
+        ),
+    ),
     "lake": Standard(
         (),
         (
