@@ -17,7 +17,7 @@ import pytest
 
 from etl import exchanges
 from etl.express.encoders import encoders
-from etl.model.codes import REPLAYED
+from etl.model.codes import REPLAYED, Code
 from etl.model.records import Bar, Book, BookAction, Gap, Kind, Quote, Record, Source, Trade
 from etl.simulator import recording
 from etl.validation.specs import SPECS
@@ -234,6 +234,29 @@ def test_each_kind_is_taken_from_its_second_record_on_and_a_book_behind_its_snap
             express.give(record, record.receive_time_ns)
         taken[kind] = express.taken - before
     assert taken == {Trade: 3, Quote: 3, Book: 3}
+
+
+def test_where_the_proof_alone_holds_no_rule_but_that_of_identities_finds_anything() -> None:
+    from etl.express import _step
+
+    life, chosen, proved = Life(exchanges.load("binance"), "express"), random.Random(5), 0
+    checker = life.intake.checker
+    step = life.feed.step(checker, {}, {})
+    assert step is not None
+    bases = [of_binance(Trade), of_binance(Quote)]
+    for number in range(2, 3_000):
+        record = odd(numbered(chosen.choice(bases), number), chosen)
+        before = checker.clock.offset_ns, len(checker.identities._recent), life.taken
+        is_proved = _step.proves(step, record)
+        assert before == (checker.clock.offset_ns, len(checker.identities._recent), life.taken)
+        findings = {finding.code for finding in checker.check(record)} - {Code.IDENTITY_CONFLICT}
+        assert not (is_proved and findings), record
+        proved += is_proved
+    assert 500 < proved < 2_900
+    with pytest.raises(TypeError, match="a step and a record"):
+        _step.proves(life, record)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="invalid PyCapsule"):
+        _step.proves(len, record)  # type: ignore[arg-type]
 
 
 def test_nothing_is_kept_of_what_was_taken() -> None:
