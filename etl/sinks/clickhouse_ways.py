@@ -42,6 +42,8 @@ of one that is not would take a fifth of a small insert.
 Rows of one identity are left to the merges and to the views, which collapse them anyway: to do it in each insert
 too costs a sixth of it."""
 
+SCHEMA = "format_schema"
+
 PREFIX_BYTES_MAX = 1 << 14
 _PREFIXES = tuple(varint(length) for length in range(PREFIX_BYTES_MAX))
 
@@ -124,21 +126,22 @@ class Part(Struct, frozen=True):
     settings: Mapping[str, str]
     body: bytes
 
-    def path(self, deduplication_token: str, rows_max: int) -> str:
-        """Where to POST ``body``, of at most ``rows_max`` rows, so that it is stored as one block, once."""
-        return insert_path(
-            self.statement,
-            {
-                **INSERT_SETTINGS,
-                **self.settings,
-                "max_insert_block_size": str(2 * rows_max),
-                "insert_deduplication_token": deduplication_token,
-            },
-        )
+    def path(self, deduplication_token: str, rows_max: int, schema_copy: int = 0) -> str:
+        """Where to POST ``body``, of at most ``rows_max`` rows, so that it is stored as one block, once. With another
+        ``schema_copy`` the server keeps another copy of the schema (``SchemaUnreadable``)."""
+        settings = {
+            **INSERT_SETTINGS,
+            **self.settings,
+            "max_insert_block_size": str(2 * rows_max),
+            "insert_deduplication_token": deduplication_token,
+        }
+        if schema_copy and SCHEMA in settings:
+            settings[SCHEMA] += f"//{schema_copy}"
+        return insert_path(self.statement, settings)
 
 
 def landed(landing: Landing, values: Sequence[bytes]) -> Part:
-    settings = {"format_schema": landing.schema, "format_schema_message_name": landing.message}
+    settings = {SCHEMA: landing.schema, "format_schema_message_name": landing.message}
     return Part(f"INSERT INTO {landing.table} FORMAT Protobuf", settings, delimited(values))
 
 

@@ -23,7 +23,7 @@ from etl.sinks import refusals
 from etl.sinks.clickhouse_batch import BY_BLOCKS, BY_LANDING, Batch
 from etl.sinks.clickhouse_check import not_stored
 from etl.sinks.clickhouse_ways import STORED_TABLES, Part, block_parts, landing_parts
-from etl.stores.clickhouse_http import ClickHouse, connect
+from etl.stores.clickhouse_http import ClickHouse, SchemaUnreadable, connect
 from etl.stores.migrate import require_migration
 from etl.telemetry.sink import SinkMetrics
 from etl.wire.columns import Refused
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 STORE = "clickhouse"
 RETRY_FIRST_S = 0.05
+SCHEMA_COPIES_MAX = 16
+"""Every insert under way may find the same one unreadable, and count one on."""
 MIGRATION_NEEDED = 33
 """Nothing is written before: a landing table without its views keeps nothing, and says nothing."""
 
@@ -61,6 +63,7 @@ class Writer:
         self._clients = threading.local()
         self._opened: list[ClickHouse] = []
         self._stopping = threading.Event()
+        self._schema_copy = 0
 
     def await_store(self, stop: threading.Event) -> None:
         """Until the store answers, or ``stop``. Raises ``StoreError`` if it is too old, or not migrated."""
@@ -209,44 +212,54 @@ class Writer:
             blocks, values = block_parts(values, self._make_blocks)
         landed = list(landing_parts(values, quarantined=quarantined)) if values else []
         for number, part in enumerate(landed, 1):
-            self._send_until_known(batch, part.path(token, rows_max), part.body)
+            self._send_until_known(batch, part, token, rows_max)
             if number < len(landed) or blocks:
                 crash.reach(crash.BETWEEN_INSERTS)
         if blocks:
-            self._send_beside(batch, [(part.path(token, rows_max), part.body) for part in blocks])
+            self._send_beside(batch, blocks, token, rows_max)
 
-    def _send_beside(self, batch: Batch, inserts: Sequence[tuple[str, bytes]]) -> None:
+    def _send_beside(self, batch: Batch, parts: Sequence[Part], token: str, rows_max: int) -> None:
         """All at once, the first of them on this thread. Returns, or raises, when none is under way any more."""
 
-        def send(path: str, body: bytes) -> None:
-            self._send_until_known(batch, path, body)
-            if len(inserts) > 1:
+        def send(part: Part) -> None:
+            self._send_until_known(batch, part, token, rows_max)
+            if len(parts) > 1:
                 crash.reach(crash.BETWEEN_INSERTS)
 
-        others = [self._beside.submit(send, *insert) for insert in inserts[1:]]
+        others = [self._beside.submit(send, part) for part in parts[1:]]
         try:
-            send(*inserts[0])
+            send(parts[0])
         finally:
             wait(others)
         for other in others:
             other.result()
 
-    def _send_until_known(self, batch: Batch, path: str, body: bytes) -> None:
+    def _send_until_known(self, batch: Batch, part: Part, token: str, rows_max: int) -> None:
         for failures in itertools.count():
             wait_s = self._back_off_s(failures)
             if batch.abandoned.is_set() or self._stopping.is_set():
                 raise Abandoned
             try:
                 with self._metrics.write_s.time():
-                    self._client().insert(path, body)
+                    self._client().insert(part.path(token, rows_max, self._schema_copy), part.body)
                 self._metrics.store_up.set(1)
                 return
+            except SchemaUnreadable as error:
+                self._take_next_schema_copy(error)
+                continue
             except StoreUnavailable as error:
                 batch.is_doubtful = True
                 self._metrics.store_up.set(0)
                 self._metrics.retries.inc()
                 _log.warning("%s: %s; again in %.2g s", batch.partition.label, error, wait_s)
             batch.abandoned.wait(wait_s)
+
+    def _take_next_schema_copy(self, error: SchemaUnreadable) -> None:
+        """Raises ``error`` after too many: then it is the schema that is wrong."""
+        if self._schema_copy >= SCHEMA_COPIES_MAX:
+            raise error
+        self._schema_copy += 1
+        _log.warning("%s; with another copy of the schema", error)
 
     def _back_off_s(self, failures: int) -> float:
         return back_off_s(failures, RETRY_FIRST_S, self._settings.sink.retry_wait_max_s)

@@ -31,6 +31,8 @@ CONNECT_TIMEOUT_S = 5.0
 ERROR_CHARACTERS_MAX = 500
 
 _WHILE_PARSING = "While executing ProtobufRowInputFormat"
+_CACHED_SCHEMA = "'__cache__/"
+"""How the server names its copy of a schema that came with an insert."""
 _CODE = re.compile(r"Code: (\d+)")
 _DATABASE = re.compile(r"\w+")
 _INTERNAL = re.compile(r"\bmarket_internal\b")
@@ -45,6 +47,11 @@ _REJECTED = frozenset(
     {6, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 130, 131}
     | {190, 321, 349, 395, 407, 436, 443, 444, 469, 691}
 )
+
+
+class SchemaUnreadable(StoreError):
+    """The server's copy of an insert's schema is cut off, for it was killed as it wrote it, or its disk was full. It
+    reads that copy, by the schema's hash, as long as it lies there: only another text is read anew."""
 
 
 class Address(Struct, frozen=True):
@@ -253,6 +260,8 @@ class ClickHouse:
         found = _CODE.search(text)
         code = int(code_header or (found.group(1) if found else 0))
         line = f"ClickHouse at {self.address.text}: {' '.join(text.split())[:ERROR_CHARACTERS_MAX]}"
+        if _CACHED_SCHEMA in text:
+            return SchemaUnreadable(line)
         if code in _REJECTED or _WHILE_PARSING in text:
             return StoreRejected(line)
         if code in _UNAVAILABLE or (not code and status in (429, 502, 503, 504)):

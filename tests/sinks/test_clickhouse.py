@@ -887,6 +887,26 @@ def test_a_store_that_is_killed_stops_consumption_and_loses_nothing(
     assert_exactly_once(settings, 5_000)
 
 
+@pytest.mark.parametrize("left_of_it", [0, 200])
+def test_a_copy_of_the_schema_that_a_full_disk_cut_off_stops_nothing(
+    settings_with: MakeSettings, crashable: Callable[..., RunningPart], left_of_it: int
+) -> None:
+    store = crashable(clickhouse_part)
+    settings = prepared(settings_with(kafka=True, clickhouse_url=store.settings.clickhouse_address))
+    stream.publish(settings, *[stream.bar(n) for n in range(100)])
+    drain(settings)
+    copies = [*store.settings.state_path.glob("clickhouse/__cache__/*.proto")]
+    assert copies
+    store.kill()
+    for copy in copies:
+        os.truncate(copy, left_of_it)
+    store.start()
+    stream.publish(settings, *[stream.bar(n) for n in range(100, 300)])
+    drain(settings)
+    assert count(settings, "bars") == 300
+    assert count(settings, "quarantine_stored") == 0
+
+
 def test_a_sink_that_is_ended_does_not_wait_for_a_store_that_stands_still(
     settings_with: MakeSettings, crashable: Callable[..., RunningPart]
 ) -> None:
