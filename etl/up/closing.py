@@ -15,6 +15,7 @@ from etl.errors import EtlError, TransportError
 from etl.monitoring import processes
 from etl.monitoring.processes import Snapshot
 from etl.settings import Settings
+from etl.simulator.venues import is_simulated
 from etl.sinks.readers import group_of
 from etl.transports.transport import transport_of
 
@@ -34,7 +35,7 @@ CLOSING = {"timescale": ("load_timescale", ("load", "timescale")), "lake": ("exp
 
 async def stop_venues(settings: Settings) -> None:
     """Tell every simulator to send no more. Raises ``EtlError``."""
-    for venue in settings.venues.names:
+    for venue in filter(is_simulated, settings.venues.names):
         address = f"http://{settings.bind_host}:{settings.simulator_port_of(venue)}/control/stop"
         try:
             await asyncio.to_thread(_post, address)

@@ -23,6 +23,7 @@ from etl.embedded.valkey import valkey_part
 from etl.exchanges import has_stream
 from etl.resources import IMPORT_ROOT
 from etl.settings import Settings, changed
+from etl.simulator.venues import is_simulated
 
 BROKERS = ("kafka", "valkey")
 """One of them runs, or none."""
@@ -70,7 +71,7 @@ def parts(
     served |= {part.name for part in preparations}
     venues: list[Part] = []
     for venue in settings.venues.names:
-        if not settings.venues.live:
+        if not settings.venues.live and is_simulated(venue):
             served.add(f"simulate-{venue}")
             simulator = worker(f"simulate-{venue}", *_simulate(settings, venue), depends_on=())
             ports = {**simulator.ports, "simulator_port": settings.simulator_port_of(venue)}

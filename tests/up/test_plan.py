@@ -34,6 +34,8 @@ def test_a_venue_without_a_stream_has_no_worker(tmp_path: Path) -> None:
     assert [name for name in names(settings) if name.startswith(("simulate-", "stream-"))] == [
         "simulate-alpaca", "stream-alpaca", "simulate-openfigi", "simulate-fred",
     ]  # fmt: skip
+    files = make(state_dir=str(tmp_path), venues="nse")
+    assert not [name for name in names(files) if name.endswith("nse")]
     live = make(state_dir=str(tmp_path), venues="alpaca,nse", live=True)
     assert [name for name in names(live) if name.startswith(("simulate-", "stream-"))] == ["stream-alpaca"]
     with pytest.raises(UsageError, match="openfigi has no stream"):

@@ -40,13 +40,23 @@ from etl.simulator.venue import Venue
 
 def make_venue(exchange: str) -> Venue:
     """The simulated ``exchange``; a feed that has no class of its own is its family's. Raises ``UsageError``."""
+    file = _file_of(exchange)
+    if not file:
+        raise UsageError(f"{exchange}: the simulator has no such venue; it has {', '.join(names())}")
+    venues = _venues(importlib.import_module(f"{__name__}.{file}"))
+    return next((venue for venue in venues if venue.exchange == exchange), venues[0])(exchange)
+
+
+def is_simulated(exchange: str) -> bool:
+    """Of some venues there are only files, which lie somewhere."""
+    return bool(_file_of(exchange))
+
+
+def _file_of(exchange: str) -> str:
+    """Without its ending; "" if there is none."""
     parts = exchange.split("_")
-    for end in range(len(parts), 0, -1):
-        file = "_".join(parts[:end])
-        if file in _files():
-            venues = _venues(importlib.import_module(f"{__name__}.{file}"))
-            return next((venue for venue in venues if venue.exchange == exchange), venues[0])(exchange)
-    raise UsageError(f"{exchange}: the simulator has no such venue; it has {', '.join(names())}")
+    names_of_families = ("_".join(parts[:end]) for end in range(len(parts), 0, -1))
+    return next((name for name in names_of_families if name in _files()), "")
 
 
 @cache
