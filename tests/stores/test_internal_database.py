@@ -45,6 +45,7 @@ USERS = {
 }  # fmt: skip
 USERS |= {"observations", "observations_asof"}
 USERS |= {"symbol_names", "symbol_names_at", "symbol_names_history", "symbol_spans", "symbols_at", "bars_of"}
+USERS |= {"trades_of", "trades_corrected_of", "quotes_of", "statuses_of", "corrections_of"}
 MOVED = ("trades_stored", "quotes_stored", "books_stored", "others_stored", "quarantine_stored")
 LANDINGS = ("market_data", "frequent_market_data", "quarantined")
 
