@@ -117,7 +117,7 @@ class ClickHouseSink:
             why = f"{found.rows} messages became {rows}"
             self._offsets.declare_lost(partition.id, found.start, found.end, why)
             partition.found = None
-        return partition.cut(rows, now_s, time.time(), self._writer.version)
+        return partition.cut(rows, now_s, time.time(), self._writer.way_of)
 
     def _begin(self, partition: Partition, batch: Batch) -> None:
         self._inserting[partition] = self._writer.begin(batch)

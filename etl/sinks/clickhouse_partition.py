@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from msgspec import Struct
 
 from etl.sinks.clickhouse_batch import Batch, Intent, PartitionId
@@ -98,9 +100,9 @@ class Partition:
             rows += 1
         return rows
 
-    def cut(self, rows: int, now_s: float, time_s: float, version: int) -> Batch:
+    def cut(self, rows: int, now_s: float, time_s: float, way_of: Callable[[Sequence[bytes]], int]) -> Batch:
         """The first ``rows`` messages as the batch under way: with the intent that was found, or with one of its own,
-        intended at ``time_s`` (Unix time) to go the way of this ``version``."""
+        intended at ``time_s`` (Unix time) to go the way that ``way_of`` its messages says."""
         found, self.found = self.found, None
         offsets, values = self._offsets[:rows], self._values[:rows]
         del self._offsets[:rows], self._values[:rows]
@@ -112,7 +114,7 @@ class Partition:
             end=offsets[-1] + 1,
             rows=rows,
             time_s=time_s,
-            v=version,
+            v=way_of(values),
         )
         self.batch = Batch(self.id, intent, offsets, values, intended=found is not None)
         return self.batch

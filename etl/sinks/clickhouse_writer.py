@@ -22,7 +22,7 @@ from etl.settings import Settings
 from etl.sinks import refusals
 from etl.sinks.clickhouse_batch import BY_BLOCKS, BY_LANDING, Batch
 from etl.sinks.clickhouse_check import not_stored
-from etl.sinks.clickhouse_ways import STORED_TABLES, Part, block_parts, landing_parts
+from etl.sinks.clickhouse_ways import STORED_TABLES, Part, block_parts, is_worth_blocks, landing_parts
 from etl.stores.clickhouse_http import ClickHouse, SchemaUnreadable, connect
 from etl.stores.migrate import require_migration
 from etl.telemetry.sink import SinkMetrics
@@ -112,8 +112,12 @@ class Writer:
 
     @property
     def version(self) -> int:
-        """The way that new batches go."""
+        """The newest way that a batch can go here."""
         return BY_LANDING if self._make_blocks is None else BY_BLOCKS
+
+    def way_of(self, values: Sequence[bytes]) -> int:
+        """The way that a new batch of these messages goes."""
+        return BY_BLOCKS if self._make_blocks is not None and is_worth_blocks(values) else BY_LANDING
 
     def _token_unknown(self, batch: Batch) -> bool:
         """May it be stored under a token that the server does not know any more, or that we do not use?"""

@@ -8,12 +8,19 @@ from google.protobuf.internal.decoder import _DecodeVarint32  # type: ignore[att
 
 from etl.errors import StoreError, UsageError, WireError
 from etl.sinks.clickhouse_batch import SCHEMA_VERSION, Intent, decode_intent, encode_intent, token
-from etl.sinks.clickhouse_ways import MARKET_DATA_SCHEMA, delimited, split_frequent
+from etl.sinks.clickhouse_ways import (
+    ANOTHER_INSERT_MESSAGES,
+    MARKET_DATA_SCHEMA,
+    delimited,
+    is_worth_blocks,
+    split_frequent,
+)
 from etl.stores.clickhouse_http import ClickHouse, parse_address
 from etl.wire import codec
 from etl.wire.codec import encode, encode_by_library
 from tests.support import stream
 
+MAKERS = (stream.trade, stream.quote, stream.book, stream.bar)
 INTENT = Intent(topic_id="HLLDPaBDTx6FukMT1Lk9/A", start=10, end=25, rows=15, time_s=1_795_240_640.5)
 
 
@@ -72,6 +79,17 @@ def test_delimited_messages_come_out_as_they_went_in(lengths: list[int]) -> None
         found.append(framed[position : position + length])
         position += length
     assert found == values
+
+
+def test_blocks_are_made_of_one_kind_or_of_many_messages() -> None:
+    trade, quote, book, bar = (encode(make(1)) for make in MAKERS)
+    many = ANOTHER_INSERT_MESSAGES
+    alone = [[trade], [quote, bar], [bar], [b"", b"\x08"]]
+    assert [is_worth_blocks(values) for values in alone] == [True, True, False, False]
+    assert not is_worth_blocks([trade] * (many - 2) + [quote])
+    assert is_worth_blocks([trade] * (many - 1) + [quote, bar])
+    assert not is_worth_blocks([trade, quote, book] * (many // 3))
+    assert is_worth_blocks([trade, quote, book] * many)
 
 
 def test_schema_text_keeps_numbers_names_and_presence_of_every_field() -> None:

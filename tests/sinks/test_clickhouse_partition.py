@@ -18,7 +18,7 @@ def partition(*values: bytes, start: int = 10, found: Intent | None = None) -> P
 
 
 def cut(held: Partition, now_s: float = NOW_S) -> Batch:
-    return held.cut(held.rows_due(now_s), now_s, TIME_S, BY_BLOCKS)
+    return held.cut(held.rows_due(now_s), now_s, TIME_S, lambda values: BY_BLOCKS)
 
 
 def test_a_batch_is_due_when_it_is_full_or_its_oldest_message_has_waited() -> None:
