@@ -169,7 +169,7 @@ def landing_parts(values: Sequence[bytes], *, quarantined: bool) -> Iterator[Par
 
 ANOTHER_INSERT_MESSAGES = 3_500
 """What an insert beside another costs, in messages that it must save. CPU is even from 500 of three kinds on, but three
-inserts at once want more cores than two: at 10,000 events a second they are acknowledged and seen later."""
+inserts at once want more cores than two: at 10,000 events a second what is published is acknowledged later."""
 
 
 def is_worth_blocks(values: Sequence[bytes]) -> bool:
