@@ -2,10 +2,6 @@
 -- bar from the ex date on, of the same feed; bars that began before it are told what no factor covers (unadjusted) and by what the
 -- stock ended (ended_by, ended_day): a merger has no price after it to be compared with. What only another vendor tells of a stock
 -- and day counts too, splits and dividends excepted: Polygon tells no spin-offs. docs/decisions/adjusted_views.md
---
--- A CTE is written out wherever it is named: were the actions named freely, they would stand 18 times in the plan, and a query take
--- seconds before it read a row. So each step names the one before it once; what bars are read for closes and first bars goes by the
--- plain histories, which may hold more symbols and no fewer.
 CREATE OR REPLACE VIEW bars_adjusted_at AS
 WITH
     spans AS
@@ -46,16 +42,18 @@ WITH
     ),
     of_feeds AS
     (
+        SELECT * FROM told WHERE action_kind IN ('split', 'stock_dividend', 'cash_dividend')
+        UNION ALL
         SELECT feed AS exchange, symbol, action_kind, effective_day, shares_before, shares_after, cash_amount, new_symbol
         FROM
         (
             SELECT
-                * EXCEPT (exchange), exchange AS told_by,
-                arrayJoin(if(action_kind IN ('split', 'stock_dividend', 'cash_dividend'), [toString(exchange)],
-                             (SELECT groupUniqArray(toString(exchange)) FROM corporate_actions_history))) AS feed,
-                first_value(told_by) OVER
-                    (PARTITION BY feed, symbol, action_kind, effective_day ORDER BY told_by != feed, told_by) AS teller
-            FROM told
+                f.exchange AS feed, t.* EXCEPT (exchange), t.exchange AS told_by,
+                first_value(t.exchange) OVER
+                    (PARTITION BY f.exchange, t.symbol, t.action_kind, t.effective_day
+                     ORDER BY t.exchange != f.exchange, t.exchange) AS teller
+            FROM (SELECT * FROM told WHERE action_kind NOT IN ('split', 'stock_dividend', 'cash_dividend')) AS t
+            CROSS JOIN (SELECT DISTINCT exchange FROM told) AS f
         )
         WHERE told_by = teller
     ),
@@ -64,7 +62,7 @@ WITH
         SELECT exchange, symbol, day, argMax(toFloat64(open), receive_time_ns) AS open
         FROM (SELECT *, toDate32(time, 'America/New_York') AS day FROM bars)
         WHERE interval = '1d' AND bar_state >= 2 AND day < toDate32({known_time:DateTime64(9, 'UTC')}, 'America/New_York')
-          AND symbol IN (SELECT new_symbol FROM corporate_actions_history WHERE action_kind = 'spin_off')
+          AND (exchange, symbol) IN (SELECT exchange, new_symbol FROM of_feeds WHERE action_kind = 'spin_off')
         GROUP BY exchange, symbol, day
     ),
     valued AS
@@ -109,11 +107,11 @@ WITH
         (
             SELECT exchange, symbol, toDate32(time, 'America/New_York') AS day, close, receive_time_ns
             FROM bars
-            WHERE interval = '1d' AND bar_state >= 2 AND symbol IN
+            WHERE interval = '1d' AND bar_state >= 2 AND (exchange, symbol) IN
             (
-                SELECT symbol FROM corporate_actions_history WHERE action_kind IN ('cash_dividend', 'spin_off')
+                SELECT exchange, whose FROM of_days WHERE paid > 0
                 UNION ALL
-                SELECT symbol FROM symbol_names_history
+                SELECT exchange, symbol FROM spans WHERE (exchange, instrument_id) IN (SELECT exchange, whose FROM of_days WHERE paid > 0)
             )
         ) AS b
         ASOF LEFT JOIN spans AS s ON s.exchange = b.exchange AND s.symbol = b.symbol AND s.first_day <= b.day
