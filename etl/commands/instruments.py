@@ -13,17 +13,13 @@ from etl.errors import UsageError, VenueError
 from etl.model.reference import INSTRUMENTS, SYMBOL_NAMES, InstrumentState, SymbolName
 from etl.model.times import parse_ns, text_of
 from etl.reference.figis import differences as compare
-from etl.reference.figis import refresh_all as refresh_figis
 from etl.reference.instrument_states import found
-from etl.reference.instrument_states import refresh as run
-from etl.reference.listed_files import refresh_all as refresh_files
 from etl.reference.recorded import history, read
-from etl.reference.stock_lists import refresh_all as refresh_stocks
+from etl.reference.refreshed import FAULTS_SHOWN_MAX, refresh_instruments
 from etl.reference.symbol_names import day_of, holding, name_of, spans
 from etl.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-REFUSED_SHOWN_MAX = 5
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
 Venue = Annotated[str, typer.Option(help="Only this venue; all of the settings' if left out.")]
 
@@ -73,14 +69,11 @@ def refresh(as_json: AsJson = False) -> None:
     """Bring the table `instruments` of every store up to the lists that are known; those of stocks are fetched, and
     their ISINs and FIGIs."""
     settings = settings_module.load()
-    added = run(settings, time.time_ns())
-    refresh_stocks(settings, time.time_ns())
-    refresh_files(settings, time.time_ns())
-    _, faults = refresh_figis(settings, time.time_ns())
-    told = ", ".join(f"{store}: {rows} rows added" for store, rows in added.items())
-    print(msgspec.json.encode(added).decode() if as_json else told)
-    if faults:
-        raise VenueError("; ".join(faults[:REFUSED_SHOWN_MAX]))
+    done = refresh_instruments(settings, time.time_ns())
+    told = ", ".join(f"{store}: {rows} rows added" for store, rows in done.rows_added.items())
+    print(msgspec.json.encode(done.rows_added).decode() if as_json else told)
+    if done.faults:
+        raise VenueError("; ".join(done.faults[:FAULTS_SHOWN_MAX]))
 
 
 @app.command()

@@ -16,8 +16,6 @@ from etl.settings import Settings
 
 # what a job needs is loaded where it runs: the table of them is read by a scheduler that stays small
 
-REFUSED_SHOWN_MAX = 5
-
 Step = Callable[[Settings, int, int], Any]
 
 
@@ -77,21 +75,16 @@ def refresh_lists(settings: Settings) -> dict[str, int]:
     import time
 
     from etl.errors import VenueError
-    from etl.reference.figis import refresh_all as refresh_figis
-    from etl.reference.instrument_states import collisions, refresh
+    from etl.reference.instrument_states import collisions
     from etl.reference.instruments import refresh_all
-    from etl.reference.listed_files import refresh_all as refresh_files
-    from etl.reference.stock_lists import refresh_all as refresh_stocks
+    from etl.reference.refreshed import FAULTS_SHOWN_MAX, refresh_instruments
 
     found, refused = refresh_all(settings), collisions(settings)
     if settings.stores:
-        refresh(settings, time.time_ns())
-        found |= refresh_stocks(settings, time.time_ns())
-        found |= refresh_files(settings, time.time_ns())
-        figis, faults = refresh_figis(settings, time.time_ns())
-        found, refused = found | figis, refused + faults
+        done = refresh_instruments(settings, time.time_ns())
+        found, refused = found | done.told, refused + done.faults
     if refused:
-        raise VenueError("; ".join(refused[:REFUSED_SHOWN_MAX]))
+        raise VenueError("; ".join(refused[:FAULTS_SHOWN_MAX]))
     return found
 
 
