@@ -12,21 +12,22 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from etl.bench.bulk import HELD, STORES
 from etl.bench.report import print_result, say
+from etl.bench.rig import free_settings
 from etl.bench.sink import drained
-from etl.embedded.ports import free_ports
 from etl.embedded.supervisor import Supervisor
 from etl.exchanges import load as load_exchange
 from etl.ingest import backfill
 from etl.ingest.backfill_jobs import Job, make_job
 from etl.model.records import Kind
 from etl.model.times import NS_PER_DAY, NS_PER_MINUTE
-from etl.settings import Settings, changed, make
+from etl.settings import Settings, changed
 from etl.sinks.export import export
 from etl.sinks.load import load_timescale
 from etl.up.plan import child_environment, parts
@@ -44,18 +45,7 @@ def main(
     rows: int = typer.Option(1_000_000, min=1_000, help="Bars, of a hundred stocks."),
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
-        kafka, controller, clickhouse, timescale, simulator, metrics = free_ports(6)
-        settings = make(
-            state_dir=folder,
-            kafka_port=kafka,
-            kafka_controller_port=controller,
-            clickhouse_port=clickhouse,
-            timescale_port=timescale,
-            simulator_port=simulator,
-            simulator_rate=1.0,
-            metrics_port=metrics,
-            venues=VENUE,
-        )
+        settings = changed(free_settings(Path(folder), VENUE, 1.0), topic_partitions=1)
         result = asyncio.run(_measure(settings, rows))
     print_result("together", result, as_json)
 
