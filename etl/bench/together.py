@@ -42,7 +42,9 @@ SERVERS = ("kafka", "clickhouse", "timescale", "topics", "migrate", f"simulate-{
 @app.command()
 def main(
     as_json: bool = typer.Option(False, "--json"),
-    rows: int = typer.Option(1_000_000, min=1_000, help="Bars, of a hundred stocks."),
+    rows: int = typer.Option(
+        1_000_000, min=30_000, help="Bars of a hundred stocks; fewer are stored at once."
+    ),
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="etl-bench-") as folder:
         settings = changed(free_settings(Path(folder), VENUE, 1.0), topic_partitions=1)
